@@ -1,0 +1,59 @@
+"""Every error a user can meet: what is wrong with which file or node, and the fix to type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OnnxLrpError(Exception):
+    """An error with the fix to type; `code` is the exit status of the command line."""
+
+    code = 70
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.fix}"
+
+
+class CheckFailed(OnnxLrpError):
+    """A check on a model or an explanation did not hold."""
+
+    code = 1
+
+
+class UsageError(OnnxLrpError):
+    """The request names something that does not exist: a method, a rule, a target, an option."""
+
+    code = 2
+
+
+class InputError(OnnxLrpError):
+    """A file is missing, cut, or not what it claims to be."""
+
+    code = 3
+
+
+class UnsupportedError(OnnxLrpError):
+    """The question cannot be answered: an operator without a rule, a preprocessing nobody stated."""
+
+    code = 4
+
+
+class NothingToDo(OnnxLrpError):
+    """The request is well formed and empty."""
+
+    code = 5
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`did you mean "x"?`, or the list of what there is."""
+    choices = sorted(set(known))
+    close = difflib.get_close_matches(word, choices, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
+    return "known: " + ", ".join(choices)

@@ -1,0 +1,79 @@
+"""The layer IR: what a model computes, after everything that is not a layer has been folded away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One operator of the forward pass.
+
+    `op` is the ONNX operator at opset 23 (`domain::Op` outside ai.onnx), `name` the node's name, unique in the graph,
+    `path` the module path that users know (`layer4.0.conv2`), "" where the exporter left none.
+    `inputs` are tensor names, "" for an absent optional input; constants are among them.
+    """
+
+    op: str
+    name: str
+    path: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What errors, the ledger and `inspect` call this layer."""
+        return self.path or self.name
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the model: `shape` is per sample (no batch axis)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A checked, folded, batch-free model.
+
+    `layers` are in topological order, `constants` maps names to arrays (BatchNormalization folded in float64),
+    `shapes` gives every activation's shape per sample: the batch is axis 0 of every activation and is not in `shapes`.
+    `batch` is None where any batch size runs, else the only size that does.
+    `inputs` lists the true inputs alone (no initialisers); `outputs` in the model's order.
+    """
+
+    layers: tuple[Layer, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    constants: Mapping[str, Array]
+    shapes: Mapping[str, tuple[int, ...]]
+    batch: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    sha256: str = ""
+
+    def producer(self, tensor: str) -> Layer | None:
+        """The layer that writes a tensor; None for inputs and constants."""
+        return self._producers().get(tensor)
+
+    def consumers(self, tensor: str) -> tuple[Layer, ...]:
+        """The layers that read a tensor, in order."""
+        return tuple(layer for layer in self.layers if tensor in layer.inputs)
+
+    def _producers(self) -> dict[str, Layer]:
+        table: dict[str, Layer] | None = self.__dict__.get("_producer_table")
+        if table is None:
+            table = {name: layer for layer in self.layers for name in layer.outputs if name}
+            object.__setattr__(self, "_producer_table", table)
+        return table
