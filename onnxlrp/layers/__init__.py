@@ -1,0 +1,137 @@
+"""Layers: for each ONNX operator, the Op that rules see. A new operator is one function with `@layer`.
+
+The function gets a `Node` and returns an `Op`; what the forward pass computes it also tells the trace (`know`), so that
+a rule that asks for it again reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..graph.graph import Array, Graph, Layer
+from ..program.affine import Affine, Diagonal
+from ..program.op import KINDS, Op
+from ..program.value import Trace, Value
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer in the trace: its operands and result as values, its constants as arrays."""
+
+    graph: Graph
+    layer: Layer
+    trace: Trace
+    values: dict[str, Value]
+
+    def has(self, i: int) -> bool:
+        """Whether input i is given."""
+        return i < len(self.layer.inputs) and bool(self.layer.inputs[i])
+
+    def is_constant(self, i: int) -> bool:
+        """Whether input i is a weight."""
+        return self.layer.inputs[i] in self.graph.constants
+
+    def operand(self, i: int) -> Value:
+        """Input i, an activation or a weight."""
+        name = self.layer.inputs[i]
+        if name in self.graph.constants:
+            return self.trace.weight(name, self.graph.constants[name])
+        return self.values[name]
+
+    def array(self, i: int, default: Any = None) -> Array:
+        """The numbers of constant input i; `default` where it is absent."""
+        if not self.has(i):
+            return np.asarray(default)
+        if not self.is_constant(i):
+            raise UnsupportedError(
+                f"{self.layer.op} {self.layer.label!r} computes its input {i} ({self.layer.inputs[i]!r}) at run time",
+                "export the model with fixed shapes, or decide with "
+                f"--rule '{self.layer.name}=gradient' if it does not matter",
+            )
+        return self.graph.constants[self.layer.inputs[i]]
+
+    def ints(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """An attribute of integers."""
+        value = self.layer.attributes.get(name, default)
+        return tuple(int(v) for v in value)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute."""
+        return self.layer.attributes.get(name, default)
+
+    @property
+    def result(self) -> Value:
+        """The first output."""
+        return self.values[self.layer.outputs[0]]
+
+    @property
+    def activations(self) -> tuple[int, ...]:
+        """The numbers of the inputs that are activations: the operands of the op."""
+        return tuple(i for i in range(len(self.layer.inputs)) if self.has(i) and not self.is_constant(i))
+
+    def identity(self, x: Value) -> Affine:
+        """x itself, as an affine map; a smaller x is broadcast to the result."""
+        return Affine(Diagonal(x.shape, self.result.shape), gain=self.trace.constant(1.0))
+
+
+Build = Callable[[Node], Op]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table of operators."""
+
+    operators: tuple[str, ...]
+    kind: str
+    build: Build
+
+
+LAYERS: dict[str, Row] = {}
+
+
+def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
+    """Register the function that makes an Op of these ONNX operators."""
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of op")
+
+    def register(build: Build) -> Build:
+        for operator in operators:
+            if operator in LAYERS:
+                raise ValueError(f"two functions make {operator}")
+            LAYERS[operator] = Row(operators, kind, build)
+        return build
+
+    return register
+
+
+def registry() -> dict[str, Row]:
+    """All operators by name."""
+    from . import activation, arithmetic, conv, dense, normalization, pool, shape  # noqa: F401 (registers)
+
+    return LAYERS
+
+
+def build(node: Node) -> Op:
+    """The op of a layer. One that nobody has taught us has operands, and no rule but the user's own fits it."""
+    row = registry().get(node.layer.op)
+    return _unknown(node) if row is None else row.build(node)
+
+
+def _unknown(node: Node) -> Op:
+    def refuse(_: Value) -> tuple[Value, ...]:
+        raise unsupported(node.layer)
+
+    return Op("unknown", tuple(node.operand(i) for i in node.activations), node.result, refuse, name=node.layer.label)
+
+
+def unsupported(layer: Layer) -> UnsupportedError:
+    """The error for an operator without a rule."""
+    return UnsupportedError(
+        f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r})",
+        f"decide yourself: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree",
+    )

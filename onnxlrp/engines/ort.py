@@ -1,0 +1,95 @@
+"""onnxruntime as the engine: forward and program emitted as one graph, which is also what `export` saves."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..program.program import Activation, Array, Program
+from . import Forward, Run
+
+
+class Ort:
+    """The default without a GPU of our own kernels' kind; `providers` as onnxruntime takes them."""
+
+    name = "ort"
+
+    def __init__(self, providers: Sequence[Any] | None = None, options: Any = None) -> None:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise UsageError(
+                "no onnxruntime is installed",
+                'pip install "onnxlrp[cpu]", or pip install "onnxlrp[cuda]" on a machine with an NVIDIA GPU',
+            )
+        self.providers, self.options = providers, options
+
+    def prepare(self, forward: Forward, program: Program) -> Run:
+        """A session over the emitted graph."""
+        import onnxruntime
+
+        made = explainer(forward, program)
+        options = self.options or onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        providers = list(self.providers or onnxruntime.get_available_providers())
+        session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
+        wanted = [i.name for i in session.get_inputs()]
+        tensors = list(dict.fromkeys(made.outputs.values()))
+
+        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            given = {**inputs, made.seed: inputs.get("target", inputs.get("relevance"))}
+            results = session.run(tensors, {name: np.ascontiguousarray(given[name]) for name in wanted})
+            by_tensor = dict(zip(tensors, results, strict=True))
+            return {name: by_tensor[tensor] for name, tensor in made.outputs.items()}
+
+        return run
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """Forward and program as one ONNX model; the tensors of the program's outputs; the input that is the seed, or ""."""
+
+    model: Any
+    outputs: Mapping[str, str]
+    seed: str
+
+
+def explainer(forward: Forward, program: Program) -> Explainer:
+    """Emit forward and program; outputs and the seed keep their names unless a tensor of the model has them."""
+    from onnx import TensorProto, helper
+
+    from .emit import Emitter
+
+    seed = program.seed
+    model = forward.model(np.float32, (*program.reads, *([] if seed is None else [seed.tensor])))
+    del model.graph.output[:]
+    emitter = Emitter(model, program)
+    seed_name = "" if seed is None or seed.mode == "top" else emitter.fresh(_SEEDS[seed.mode], prefix="")
+    tensors = emitter.emit(seed_name)
+    outputs: dict[str, str] = {}
+    for name, index in program.outputs.items():
+        step = program.instructions[index]
+        if isinstance(step.what, Activation):
+            outputs[name] = tensors[name]
+        else:
+            outputs[name] = emitter.fresh(name, prefix="")
+            model.graph.node.append(helper.make_node("Identity", [tensors[name]], [outputs[name]], name=outputs[name]))
+        if list(outputs.values()).count(outputs[name]) == 1:
+            lead = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
+            info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*lead, *step.shape])
+            model.graph.output.append(info)
+    if seed is not None and seed_name:
+        shape = () if seed.mode == "index" else next(i.shape for i in program.instructions if i.what is seed)
+        kind = TensorProto.INT64 if seed.mode == "index" else TensorProto.FLOAT
+        model.graph.input.append(helper.make_tensor_value_info(seed_name, kind, [*_lead(program), "N", *shape]))
+    return Explainer(model, outputs, seed_name)
+
+
+_SEEDS = {"index": "target", "relevance": "seed"}
+
+
+def _lead(program: Program) -> list[int]:
+    return [] if program.targets is None else [program.targets]

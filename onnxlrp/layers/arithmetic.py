@@ -1,0 +1,90 @@
+"""Addition and multiplication: of activations, and of an activation with a constant."""
+
+from __future__ import annotations
+
+from ..program.affine import Affine, Diagonal
+from ..program.op import Op, linear_op
+from ..program.value import Value
+from . import Node, layer, unsupported
+
+
+@layer("Add", "Sum", kind="sum")
+def add(node: Node) -> Op:
+    live = node.activations
+    if len(live) == len(node.layer.inputs):
+        operands = [node.operand(i) for i in live]
+        y = operands[0]
+        if len(operands) == 2:
+            node.trace.know_map("add", (operands[0], operands[1]), node.result)
+        elif len(operands) == 1:
+            y = node.result
+        parts = tuple((node.identity(x), x) for x in operands)
+        return linear_op("sum", parts, node.result, node.layer.label)
+    if len(live) != 1 or len(node.layer.inputs) != 2:
+        raise unsupported(node.layer)
+    return _shifted(node, node.operand(live[0]), node.operand(1 - live[0]), None)
+
+
+@layer("Sub", kind="sum")
+def sub(node: Node) -> Op:
+    live, trace = node.activations, node.trace
+    if len(live) == 2:
+        a, b = node.operand(0), node.operand(1)
+        trace.know_map("sub", (a, b), node.result)
+        minus = Affine(Diagonal(b.shape, node.result.shape), gain=trace.constant(-1.0))
+        return linear_op("sum", ((node.identity(a), a), (minus, b)), node.result, node.layer.label)
+    x = node.operand(live[0])
+    if live[0] == 0:
+        return _shifted(node, x, -node.operand(1), None)
+    return _shifted(node, x, node.operand(0), trace.constant(-1.0))
+
+
+@layer("Mul", kind="scale")
+def mul(node: Node) -> Op:
+    live = node.activations
+    if len(live) == 2:
+        a, b, y = node.operand(0), node.operand(1), node.result
+        node.trace.know_map("mul", (a, b), y)
+        shapes = Diagonal(a.shape, y.shape), Diagonal(b.shape, y.shape)
+        return Op(
+            "product", (a, b), y, lambda r: (Affine(shapes[0]).T(r * b), Affine(shapes[1]).T(r * a)),
+            name=node.layer.label,
+        )  # fmt: skip
+    return _scaled(node, node.operand(live[0]), node.operand(1 - live[0]))
+
+
+@layer("Div", kind="scale")
+def div(node: Node) -> Op:
+    if node.activations != (0,):
+        raise unsupported(node.layer)
+    return _scaled(node, node.operand(0), node.trace.constant(1.0) / node.operand(1))
+
+
+@layer("Neg", kind="scale")
+def neg(node: Node) -> Op:
+    return _scaled(node, node.operand(0), node.trace.constant(-1.0))
+
+
+def _per_sample(node: Node, constant: Value) -> Value:
+    """A constant without the batch axis that exporters write as 1."""
+    rank = len(node.result.shape)
+    if len(constant.shape) <= rank:
+        return constant
+    if constant.shape[0] != 1 or len(constant.shape) != rank + 1:
+        raise unsupported(node.layer)
+    return node.trace.reshape(constant, constant.shape[1:])
+
+
+def _scaled(node: Node, x: Value, factor: Value) -> Op:
+    factor = _per_sample(node, factor)
+    linear = Diagonal(x.shape, node.result.shape)
+    node.trace.know(linear, x, factor, None, node.result)
+    return linear_op("scale", ((Affine(linear, factor), x),), node.result, node.layer.label)
+
+
+def _shifted(node: Node, x: Value, shift: Value, gain: Value | None) -> Op:
+    shift = _per_sample(node, shift)
+    gain = node.trace.constant(1.0) if gain is None else gain
+    linear = Diagonal(x.shape, node.result.shape)
+    node.trace.know(linear, x, gain, shift, node.result)
+    return linear_op("scale", ((Affine(linear, gain, shift), x),), node.result, node.layer.label)

@@ -1,0 +1,36 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from ..program.affine import Affine
+from ..program.linear import Conv, Window
+from ..program.op import Op, linear_op
+from . import Node, layer
+
+
+def window(node: Node, source: tuple[int, ...], target: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
+    """The sliding window of a convolution or pooling; `source` and `target` are spatial shapes."""
+    d = len(kernel)
+    pads = node.ints("pads", (0,) * (2 * d))
+    return Window(
+        kernel,
+        node.ints("strides", (1,) * d),
+        node.ints("dilations", (1,) * d),
+        pads[:d],
+        pads[d:],
+        source,
+        target,
+    )
+
+
+@layer("Conv", kind="convolution")
+def conv(node: Node) -> Op:
+    x, y, weight = node.operand(0), node.result, node.operand(1)
+    if not node.is_constant(1):
+        node.array(1)
+    bias = node.operand(2) if node.has(2) else None
+    linear = Conv(
+        x.shape, y.shape, window(node, x.shape[1:], y.shape[1:], weight.shape[2:]), int(node.attribute("group", 1))
+    )
+    node.trace.know(linear, x, weight, bias, y)
+    return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)

@@ -1,0 +1,48 @@
+"""Gemm and MatMul."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..program.affine import Affine
+from ..program.linear import Matmul
+from ..program.op import Op, linear_op
+from ..program.value import Value
+from . import Node, layer, unsupported
+
+
+@layer("Gemm", kind="dense")
+def gemm(node: Node) -> Op:
+    x, y = node.operand(0), node.result
+    if node.attribute("transA", 0) or node.is_constant(0):
+        raise unsupported(node.layer)
+    node.array(1)
+    alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
+    weight = node.operand(1) if alpha == 1 else node.operand(1) * alpha
+    bias = None if not node.has(2) or beta == 0 else node.operand(2) if beta == 1 else node.operand(2) * beta
+    if bias is not None:
+        bias = _vector(node, bias, y.shape[-1])
+    return _dense(node, Matmul(x.shape, y.shape, bool(node.attribute("transB", 0))), x, weight, bias)
+
+
+@layer("MatMul", kind="dense")
+def matmul(node: Node) -> Op:
+    if len(node.activations) != 1 or node.is_constant(0):
+        raise unsupported(node.layer)
+    x, y, weight = node.operand(0), node.result, node.operand(1)
+    if len(weight.shape) != 2:
+        raise unsupported(node.layer)
+    return _dense(node, Matmul(x.shape, y.shape), x, weight, None)
+
+
+def _dense(node: Node, linear: Matmul, x: Value, weight: Value, bias: Value | None) -> Op:
+    node.trace.know(linear, x, weight, bias, node.result)
+    return linear_op("dense", ((Affine(linear, weight, bias), x),), node.result, node.layer.label)
+
+
+def _vector(node: Node, bias: Value, width: int) -> Value:
+    # Gemm's C may be [1, K], [K], [1] or a number.
+    if bias.shape == (width,):
+        return bias
+    array = node.trace.array(bias)
+    return node.trace.constant(np.broadcast_to(array.reshape(-1), (width,)).copy())

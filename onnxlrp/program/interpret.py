@@ -1,0 +1,189 @@
+"""The meaning of every instruction, in numpy: constant folding, and the reference engine's table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from .maps import MAPS, stabilize
+from .program import Array, Instruction
+
+
+def run_map(instruction: Instruction, operands: Sequence[Array]) -> Array:
+    """An elementwise instruction."""
+    if instruction.op == "stabilize":
+        return stabilize(operands[0], instruction.parameter)
+    return MAPS[instruction.op].run(*operands)
+
+
+def run_linear(instruction: Instruction, operands: Sequence[Array]) -> Array:
+    """A linear map or its adjoint on operands with any leading axes (batch, targets, none)."""
+    linear = instruction.what
+    assert isinstance(linear, LinearMap)
+    x, *rest = operands
+    forward = instruction.kind == "linear"
+    inner = linear.source if forward else linear.target
+    if x.shape[max(0, x.ndim - len(inner)) :] != inner:
+        x = np.broadcast_to(x, (*_lead(x, inner), *inner))
+    bias = rest.pop() if instruction.biased else None
+    table = LINEAR if forward else ADJOINT
+    y = table[linear.name](linear, x, *rest)
+    return y if bias is None else y + along(linear, bias)
+
+
+def along(linear: LinearMap, bias: Array) -> Array:
+    """A bias vector as it is added to the result: over the channel axis of a convolution, else trailing."""
+    if isinstance(linear, Conv) and bias.ndim == 1:
+        return bias.reshape(-1, *([1] * len(linear.window.kernel)))
+    return bias
+
+
+def _padded(x: Array, window: Window, fill: float = 0.0) -> Array:
+    d = len(window.kernel)
+    pads = [(0, 0)] * (x.ndim - d) + [(b, max(0, a)) for b, a in zip(window.before, window.after, strict=True)]
+    return np.pad(x, pads, constant_values=fill)
+
+
+def _unpadded(padded: Array, window: Window) -> Array:
+    index = tuple(slice(b, b + n) for b, n in zip(window.before, window.source, strict=True))
+    return padded[(..., *index)]
+
+
+def _empty_padded(lead: tuple[int, ...], window: Window, dtype: Any) -> Array:
+    spatial = [b + n + max(0, a) for b, n, a in zip(window.before, window.source, window.after, strict=True)]
+    return np.zeros((*lead, *spatial), dtype)
+
+
+def _conv(c: Conv, x: Array, weight: Array) -> Array:
+    lead, d = x.shape[: -len(c.source)], len(c.window.kernel)
+    padded = _padded(x, c.window)
+    padded = padded.reshape(math.prod(lead), c.group, -1, *padded.shape[-d:])
+    w = weight.reshape(c.group, c.target[0] // c.group, -1, *c.window.kernel)
+    out: Any = 0.0
+    for tap, where in c.window.taps():
+        piece = padded[(..., *where)].reshape(padded.shape[0], c.group, padded.shape[2], -1)
+        out = out + w[(..., *tap)] @ piece
+    return np.asarray(out).reshape(*lead, *c.target)
+
+
+def _conv_adjoint(c: Conv, s: Array, weight: Array) -> Array:
+    lead = s.shape[: -len(c.target)]
+    flat = s.reshape(math.prod(lead), c.group, c.target[0] // c.group, -1)
+    w = weight.reshape(c.group, c.target[0] // c.group, -1, *c.window.kernel)
+    out = _empty_padded((flat.shape[0], c.group, w.shape[2]), c.window, np.result_type(s, weight))
+    for tap, where in c.window.taps():
+        piece = np.swapaxes(w[(..., *tap)], -1, -2) @ flat
+        out[(..., *where)] += piece.reshape(*piece.shape[:3], *c.window.target)
+    return _unpadded(out, c.window).reshape(*lead, *c.source)
+
+
+def _matmul(m: Matmul, x: Array, weight: Array) -> Array:
+    return x @ (np.swapaxes(weight, -1, -2) if m.transposed else weight)
+
+
+def _matmul_adjoint(m: Matmul, s: Array, weight: Array) -> Array:
+    return s @ (weight if m.transposed else np.swapaxes(weight, -1, -2))
+
+
+def counts(p: Pool) -> Array:
+    """The divisor of each average: taps inside the input, or inside the declared padding too if that is counted."""
+    w = p.window
+    reach = np.zeros([b + n + max(0, a) for b, n, a in zip(w.before, w.source, w.after, strict=True)])
+    if p.count_padding:
+        inside = [slice(0, b + n + e) for b, n, e in zip(w.before, w.source, w.explicit, strict=True)]
+    else:
+        inside = [slice(b, b + n) for b, n in zip(w.before, w.source, strict=True)]
+    reach[tuple(inside)] = 1
+    return np.asarray(sum(reach[where] for _, where in w.taps()), dtype=np.float64)
+
+
+def _pool(p: Pool, x: Array) -> Array:
+    padded = _padded(x, p.window)
+    total = sum(padded[(..., *where)] for _, where in p.window.taps())
+    return np.asarray(total / counts(p).astype(x.dtype))
+
+
+def _pool_adjoint(p: Pool, s: Array) -> Array:
+    s = s / counts(p).astype(s.dtype)
+    out = _empty_padded(s.shape[: s.ndim - len(p.window.target)], p.window, s.dtype)
+    for _, where in p.window.taps():
+        out[(..., *where)] += s
+    return _unpadded(out, p.window)
+
+
+def winners(window: Window, selector: Array) -> Array:
+    """The number of the tap that wins each window; the first one on ties."""
+    padded = _padded(selector, window, -np.inf)
+    best = winner = None
+    for n, (_, where) in enumerate(window.taps()):
+        piece = padded[(..., *where)]
+        if best is None or winner is None:
+            best, winner = piece.copy(), np.zeros(piece.shape, np.int64)
+        else:
+            better = piece > best
+            best[better] = piece[better]
+            winner[better] = n
+    assert winner is not None
+    return winner
+
+
+def _select(p: Select, x: Array, selector: Array) -> Array:
+    winner, padded = winners(p.window, selector), _padded(x, p.window)
+    return np.asarray(sum((winner == n) * padded[(..., *where)] for n, (_, where) in enumerate(p.window.taps())))
+
+
+def _select_adjoint(p: Select, s: Array, selector: Array) -> Array:
+    winner = winners(p.window, selector)
+    out = _empty_padded(s.shape[: s.ndim - len(p.window.target)], p.window, s.dtype)
+    for n, (_, where) in enumerate(p.window.taps()):
+        out[(..., *where)] += (winner == n) * s
+    return _unpadded(out, p.window)
+
+
+def _axes(x: Array, linear: LinearMap, axes: Sequence[int]) -> tuple[int, ...]:
+    lead = x.ndim - len(linear.source)
+    return tuple(lead + a for a in axes)
+
+
+def _lead(x: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return x.shape[: max(0, x.ndim - len(shape))]
+
+
+def _permute(x: Array, order: Sequence[int]) -> Array:
+    lead = x.ndim - len(order)
+    return np.transpose(x, [*range(lead), *(lead + a for a in order)])
+
+
+def _slice_adjoint(p: Slice, s: Array) -> Array:
+    out = np.zeros((*_lead(s, p.target), *p.source), s.dtype)
+    out[(..., *p.slices())] = s
+    return out
+
+
+LINEAR: dict[str, Callable[..., Array]] = {
+    "Conv": _conv,
+    "Matmul": _matmul,
+    "Pool": _pool,
+    "Select": _select,
+    "Sum": lambda p, x: x.sum(axis=_axes(x, p, p.axes)).reshape(*_lead(x, p.source), *p.target),
+    "Reshape": lambda p, x: x.reshape(*_lead(x, p.source), *p.target),
+    "Permute": lambda p, x: _permute(x, p.order),
+    "Slice": lambda p, x: x[(..., *p.slices())],
+}
+
+ADJOINT: dict[str, Callable[..., Array]] = {
+    "Conv": _conv_adjoint,
+    "Matmul": _matmul_adjoint,
+    "Pool": _pool_adjoint,
+    "Select": _select_adjoint,
+    "Sum": lambda p, s: np.broadcast_to(
+        s.reshape(*_lead(s, p.target), *p.kept), (*_lead(s, p.target), *p.source)
+    ),
+    "Reshape": lambda p, s: s.reshape(*_lead(s, p.target), *p.source),
+    "Permute": lambda p, s: _permute(s, np.argsort(p.order).tolist()),
+    "Slice": _slice_adjoint,
+}

@@ -1,0 +1,100 @@
+"""The elementwise vocabulary: for each map its numpy meaning, its sign and whether it keeps zeros."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Flag
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class Sign(Flag):
+    """What is known of every element: NONNEGATIVE, NONPOSITIVE, both (ZERO) or neither (ANY)."""
+
+    ANY = 0
+    NONNEGATIVE = 1
+    NONPOSITIVE = 2
+    ZERO = 3
+
+    def flipped(self) -> Sign:
+        """The sign of the negated value."""
+        nonnegative = Sign.NONPOSITIVE if Sign.NONNEGATIVE in self else Sign.ANY
+        nonpositive = Sign.NONNEGATIVE if Sign.NONPOSITIVE in self else Sign.ANY
+        return nonnegative | nonpositive
+
+    def times(self, other: Sign) -> Sign:
+        """The sign of a product."""
+        if self == Sign.ANY or other == Sign.ANY:
+            return Sign.ZERO if Sign.ZERO in (self, other) else Sign.ANY
+        if Sign.ZERO in (self, other):
+            return Sign.ZERO
+        return Sign.NONNEGATIVE if self == other else Sign.NONPOSITIVE
+
+
+def stabilize(z: Array, epsilon: float) -> Array:
+    """z + ε·sgn(z) with sgn(0) = +1, so that nothing is ever divided by zero."""
+    return z + np.where(z >= 0, epsilon, -epsilon).astype(z.dtype)
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _sigmoid(x: Array) -> Array:
+    # Two forms, so that exp never overflows.
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(x.dtype)
+
+
+@dataclass(frozen=True)
+class Map:
+    """One elementwise operation.
+
+    `run(*operands, parameter)` is its meaning, `sign(*signs)` what is known of its result,
+    `keeps` the operands whose zeros are zeros of the result ("any" of two for a product, "all" for a sum).
+    """
+
+    run: Callable[..., Array]
+    sign: Callable[..., Sign]
+    keeps: str
+
+
+def _greater(a: Array, b: Array) -> Array:
+    return np.greater(a, b).astype(np.result_type(a, b))
+
+
+def _positive_only(*_: Sign) -> Sign:
+    return Sign.NONNEGATIVE
+
+
+def _max_sign(a: Sign, b: Sign) -> Sign:
+    return (a | b) & Sign.NONNEGATIVE | (a & b) & Sign.NONPOSITIVE
+
+
+def _min_sign(a: Sign, b: Sign) -> Sign:
+    return (a & b) & Sign.NONNEGATIVE | (a | b) & Sign.NONPOSITIVE
+
+
+MAPS: dict[str, Map] = {
+    "add": Map(np.add, lambda a, b: a & b, "all"),
+    "sub": Map(np.subtract, lambda a, b: a & b.flipped(), "all"),
+    "mul": Map(np.multiply, lambda a, b: a.times(b), "any"),
+    "div": Map(np.divide, lambda a, b: a.times(b), "first"),
+    "neg": Map(np.negative, lambda a: a.flipped(), "first"),
+    "max": Map(np.maximum, _max_sign, "all"),
+    "min": Map(np.minimum, _min_sign, "all"),
+    "greater": Map(_greater, _positive_only, "none"),
+    "where": Map(lambda c, a, b: np.where(c != 0, a, b), lambda c, a, b: a & b, "none"),
+    "square": Map(np.square, _positive_only, "first"),
+    "sqrt": Map(np.sqrt, _positive_only, "first"),
+    "exp": Map(np.exp, _positive_only, "none"),
+    "tanh": Map(np.tanh, lambda a: a, "first"),
+    "sigmoid": Map(_sigmoid, _positive_only, "none"),
+    "erf": Map(lambda x: _erf(x).astype(x.dtype), lambda a: a, "first"),
+    "stabilize": Map(stabilize, lambda a: a, "none"),
+}
