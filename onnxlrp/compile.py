@@ -21,6 +21,7 @@ from .rules.lrp import Pass
 class Entry:
     """A line of the ledger's plan: which program outputs hold what of one layer."""
 
+    node: str
     layer: str
     op: str
     rule: str
@@ -170,7 +171,7 @@ class _Walk:
             if amounts:
                 entries[column] = total(amounts)
         self.plan.append(
-            Entry(layer.name, layer.op, _name(rule), bool(getattr(rule, "conserves", True)), tuple(entries))
+            Entry(layer.name, layer.label, layer.op, _name(rule), bool(getattr(rule, "conserves", True)), tuple(entries))
         )
         for column, value in entries.items():
             self.columns[f"ledger/{layer.name}/{column}"] = value

@@ -1,0 +1,67 @@
+"""Files in and out: refuse what is no file with the fix, and never leave half a file behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from onnxlrp.errors import InputError
+
+AGAIN = "fetch or export the file again"
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def check(path: Path) -> None:
+    """Raise InputError unless the path is a readable regular file that is neither empty nor a Git LFS pointer."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: a folder, not a file", f"give a file, such as {path}{os.sep}NAME")
+        if not path.exists():
+            raise InputError(f"{path}: no such file", "check the path")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file", "give a file on disk")
+        with path.open("rb") as file:
+            head = file.read(len(_LFS))
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it", f"chmod +r '{path}'") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({reason(error)})", "check the path") from None
+    if not head:
+        raise InputError(f"{path}: empty (0 bytes)", AGAIN)
+    if head == _LFS:
+        raise InputError(f"{path}: a Git LFS pointer, not the file itself", f"git lfs pull --include '{path.name}'")
+
+
+def replace(path: str | Path, data: bytes) -> Path:
+    """Write a file under a temporary name in the same folder, then rename it. Raises InputError."""
+    path = Path(path)
+    temporary = ""
+    try:
+        if path.is_dir():
+            raise InputError(
+                f"{path}: a folder, not a file name", f"give a file name, such as {path}{os.sep}heatmap.png"
+            )
+        if not path.parent.is_dir():
+            raise InputError(f"{path}: the folder {path.parent} does not exist", f"mkdir -p '{path.parent}'")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({reason(error)})", "choose another place with -o") from None
+        raise
+    return path
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what an error says, fit for brackets."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]

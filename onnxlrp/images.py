@@ -1,0 +1,145 @@
+"""Pictures and arrays from files, each by one stated rule, refused with the fix when they are not what they claim."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxlrp.errors import InputError, NothingToDo
+from onnxlrp.files import AGAIN, check, reason
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".npy"}
+)
+
+_CONVERT = "convert it to PNG or JPEG; read are " + ", ".join(FORMATS)
+
+
+def read_image(path: str | Path) -> Image:
+    """An RGB picture (8 bit) of a file, upright by its EXIF orientation; of an animation the first frame.
+
+    Alpha is composited over white; CMYK and palettes become RGB by Pillow; 16-bit grey v becomes round(v / 257),
+    clipped to 0..255 (Pillow reads 16-bit colour by its high byte); float pictures are refused. Raises InputError.
+    """
+    path = Path(path)
+    check(path)
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as file:
+                file.seek(0)
+                file.load()
+                return rgb(_upright(file, ImageOps), str(path))
+    except InputError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"
+        raise InputError(f"{path}: claims more than {limit} pixels", "make the picture smaller") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a picture of a known format", _CONVERT) from None
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read it", f"chmod +r {path}") from None
+    except MemoryError:
+        raise InputError(f"{path}: too large for the memory", "make the picture smaller") from None
+    except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error on a damaged file
+        raise InputError(f"{path}: a damaged or cut picture ({reason(error)})", AGAIN) from None
+
+
+def rgb(image: Image, name: str = "the picture") -> Image:
+    """An RGB picture of one in any mode, by the rules of `read_image`; the orientation is left as it is."""
+    from PIL import Image
+
+    if image.mode == "F":
+        raise InputError(
+            f"{name}: a picture of floating-point values has no stated range", "save it with 8 bits, or give an .npy"
+        )
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float64) / 257.0
+        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_array(path: str | Path) -> npt.NDArray[Any]:
+    """The numeric array of an `.npy` file as it is, in the model's own layout, never a pickle. Raises InputError."""
+    path = Path(path)
+    check(path)
+    fix = "save it by numpy.save(path, array) with an array of numbers"
+    try:
+        with path.open("rb") as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise InputError(f"{path}: not an .npy file", fix)
+        # A memory map checks the claimed shape against the file's length before any memory is asked for.
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, OverflowError, SyntaxError, MemoryError, RecursionError) as error:
+        raise InputError(
+            f"{path}: a damaged or cut .npy file, or one of Python objects ({reason(error)})", fix
+        ) from None
+    if mapped.dtype.kind not in "biuf":
+        raise InputError(f"{path}: holds {mapped.dtype}, not numbers", fix)
+    array = np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
+    if array.size == 0:
+        raise InputError(f"{path}: holds no value (shape {array.shape})", fix)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{path}: holds NaN or infinity", "clean the array before it is saved")
+    return array
+
+
+def batched(
+    array: npt.ArrayLike, sample_shape: tuple[int, ...], dtype: str, name: str = "the input"
+) -> npt.NDArray[Any]:
+    """An array [N, …] of the model's dtype, of one sample or a batch; a dimension below 1 of `sample_shape` is free."""
+    values = np.asarray(array)
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name}: holds {values.dtype}, not numbers", "give an array of numbers")
+    if _fits(values.shape, sample_shape):
+        values = values[np.newaxis]
+    elif not _fits(values.shape[1:], sample_shape) or values.ndim != len(sample_shape) + 1:
+        wanted = ", ".join(str(n) if n > 0 else "*" for n in sample_shape)
+        raise InputError(
+            f"{name}: shape {values.shape}, the model takes (N, {wanted}) or one sample ({wanted})",
+            "give the array in the model's own layout, or the picture itself",
+        )
+    if values.shape[0] == 0:
+        raise InputError(f"{name}: a batch of no sample", "give at least one sample")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
+    return np.ascontiguousarray(values, dtype=dtype)
+
+
+def listing(folder: str | Path) -> list[Path]:
+    """The pictures and `.npy` files right in a folder, by name, without hidden ones. Raises NothingToDo."""
+    folder = Path(folder)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
+    found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    if not found:
+        raise NothingToDo(f"{folder}: holds no picture and no .npy file", _CONVERT)
+    return found
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    return len(shape) == len(wanted) and all(w < 1 or n == w for n, w in zip(shape, wanted, strict=True))
+
+
+def _upright(image: Image, ops: Any) -> Image:
+    try:
+        turned: Image = ops.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+    return turned

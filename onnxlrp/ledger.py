@@ -1,0 +1,72 @@
+"""The ledger: for every layer, what relevance came, what went on, and where the difference stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+SINKS = ("bias", "epsilon", "gate")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One layer: arrays of one number a sample, [N] or [T, N].
+
+    `arrived` is the relevance of the layer's result, `passed` what its operands got; `bias` and `epsilon` are what the
+    bias and the stabiliser absorbed, `gate` what was dropped at gates and padding, each from its own formula.
+    `scale` is Σ|R| of the result. A rule that does not conserve (the gradient) has no balance.
+    """
+
+    layer: str
+    op: str
+    rule: str
+    conserves: bool
+    arrived: Array
+    passed: Array
+    bias: Array
+    epsilon: Array
+    gate: Array
+    scale: Array
+
+    @property
+    def residual(self) -> Array:
+        """What no formula accounts for: rounding, or a bug."""
+        return np.asarray(self.arrived - self.passed - self.bias - self.epsilon - self.gate)
+
+    @property
+    def error(self) -> float:
+        """The largest |residual| as a share of Σ|R|; 0 where the rule does not conserve."""
+        if not self.conserves:
+            return 0.0
+        return float(np.max(np.abs(self.residual) / np.maximum(self.scale, 1e-30)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's types."""
+        numbers = {name: getattr(self, name).tolist() for name in ("arrived", "passed", *SINKS, "scale")}
+        named = {"layer": self.layer, "op": self.op, "rule": self.rule, "conserves": self.conserves}
+        return {**named, **numbers, "residual": self.residual.tolist(), "error": self.error}
+
+
+def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
+    """The rows of a run, from the program's plan and its outputs, seed first."""
+    made = []
+    for entry in plan:
+        columns = {c: outputs[f"ledger/{entry.node}/{c}"].astype(np.float64) for c in entry.columns}
+        nothing = np.zeros_like(columns["out"])
+        amounts = {sink: columns.get(sink, nothing) for sink in SINKS}
+        made.append(
+            Row(entry.layer, entry.op, entry.rule, entry.conserves, columns["out"], columns["in"], **amounts,
+                scale=columns["scale"])  # fmt: skip
+        )
+    return tuple(made)
+
+
+def sums(ledger: Sequence[Row]) -> dict[str, Array]:
+    """What all layers together absorbed, by sink."""
+    return {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
