@@ -80,7 +80,8 @@ Preset = Callable[..., Composite]
 PRESETS: dict[str, Preset] = {}
 
 
-def _preset(make_composite: Preset) -> Preset:
+def as_preset(make_composite: Preset) -> Preset:
+    """Register a function that makes a composite as a method; its arguments are the method's options."""
     PRESETS[make_composite.__name__] = make_composite
     return make_composite
 
@@ -102,32 +103,32 @@ def _lrp(
     return Composite(tuple(entries), name)
 
 
-@_preset
+@as_preset
 def epsilon_plus_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers. The default (Kohlbrenner et al. 2020)."""
     return _lrp("epsilon_plus_flat", ZPlus(stabilizer), Epsilon(epsilon), stabilizer, [("first", Flat(stabilizer))])
 
 
-@_preset
+@as_preset
 def epsilon_plus(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     """z⁺ in convolutions, epsilon in dense layers (Montavon et al. 2019)."""
     return _lrp("epsilon_plus", ZPlus(stabilizer), Epsilon(epsilon), stabilizer)
 
 
-@_preset
+@as_preset
 def epsilon_alpha2_beta1(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     """α = 2, β = 1 in convolutions, epsilon in dense layers (Bach et al. 2015)."""
     return _lrp("epsilon_alpha2_beta1", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer)
 
 
-@_preset
+@as_preset
 def epsilon_alpha2_beta1_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     """Flat in the first layer, α = 2, β = 1 in convolutions, epsilon in dense layers (Kohlbrenner et al. 2020)."""
     first = [("first", Flat(stabilizer))]
     return _lrp("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer, first)
 
 
-@_preset
+@as_preset
 def epsilon_gamma_box(
     low: Any = None, high: Any = None, epsilon: float = 1e-6, gamma: float = 0.25, stabilizer: float = 1e-6
 ) -> Composite:
@@ -139,31 +140,31 @@ def epsilon_gamma_box(
     return _lrp("epsilon_gamma_box", Gamma(gamma, stabilizer), Epsilon(epsilon), stabilizer, first)
 
 
-@_preset
+@as_preset
 def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
     """Gamma in every linear layer (Montavon et al. 2019)."""
     return _lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
 
 
-@_preset
+@as_preset
 def epsilon(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     """Epsilon in every linear layer (Bach et al. 2015)."""
     return _lrp("epsilon", Epsilon(epsilon), Epsilon(epsilon), stabilizer)
 
 
-@_preset
+@as_preset
 def zplus(stabilizer: float = 1e-6) -> Composite:
     """z⁺ in every linear layer (Montavon et al. 2017)."""
     return _lrp("zplus", ZPlus(stabilizer), ZPlus(stabilizer), stabilizer)
 
 
-@_preset
+@as_preset
 def deep_taylor(stabilizer: float = 1e-6) -> Composite:
     """Deep Taylor decomposition, unbounded inputs: w² in the first layer, z⁺ above, a ReLU on the output."""
     return _deep_taylor("deep_taylor", WSquare(stabilizer), stabilizer)
 
 
-@_preset
+@as_preset
 def deep_taylor_bounded(low: Any = None, high: Any = None, stabilizer: float = 1e-6) -> Composite:
     """Deep Taylor decomposition for pixels: zBox in the first layer, z⁺ above, a ReLU on the output."""
     return _deep_taylor("deep_taylor_bounded", ZBox(low, high, stabilizer), stabilizer)
@@ -175,7 +176,7 @@ def _deep_taylor(name: str, first: Rule, stabilizer: float) -> Composite:
     return replace(composite, seed="positive logit")
 
 
-@_preset
+@as_preset
 def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
     """z⁺ in every linear layer, shares in sums and averages, the gradient elsewhere (Zhang et al. 2016)."""
     entries: list[tuple[Match, Rule]] = [
@@ -188,19 +189,19 @@ def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
     return Composite(tuple(entries), "excitation_backprop")
 
 
-@_preset
+@as_preset
 def gradient() -> Composite:
     """The gradient of the target's logit (Simonyan et al. 2014)."""
     return Composite((("*", Gradient()),), "gradient", "one")
 
 
-@_preset
+@as_preset
 def guided_backprop() -> Composite:
     """The gradient with (x > 0)·max(R, 0) at every ReLU (Springenberg et al. 2015)."""
     return Composite((("Relu", Guided()), ("*", Gradient())), "guided_backprop", "one")
 
 
-@_preset
+@as_preset
 def deconvnet() -> Composite:
     """The gradient with max(R, 0) at every ReLU (Zeiler & Fergus 2014)."""
     return Composite((("Relu", DeconvNet()), ("*", Gradient())), "deconvnet", "one")

@@ -31,10 +31,13 @@ SPACES = ("input", "original")
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _SHOWN = 4  # figures in a notebook
+_NAMED = 5  # targets in the name of a file that holds several
 
 
 class Row(Protocol):
     """A row of the ledger, as far as an explanation needs to know it."""
+
+    def of(self, samples: Array) -> Row: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -84,7 +87,7 @@ class Explanation:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int | slice) -> Explanation:
-        """The explanation of one sample (or of a slice), its batch axis kept; the ledger is the whole batch's."""
+        """The explanation of one sample (or of a slice), its batch axis kept."""
         keep = np.arange(len(self))[index]  # raises IndexError, which ends an iteration
         keep = np.atleast_1d(keep)
         several = self.target.ndim == 2
@@ -99,7 +102,7 @@ class Explanation:
             relevance=cut(self.relevance),
             output=self.output[keep],
             target=cut(self.target),
-            ledger=self.ledger,
+            ledger=None if self.ledger is None else [row.of(keep) for row in self.ledger],
             provenance=self.provenance,
             labels=self.labels,
             layers={path: cut(values) for path, values in self.layers.items()},
@@ -184,27 +187,16 @@ class Explanation:
         The name may hold `{stem} {target} {label} {method} {index}`; several files of one name become `name.0.png`,
         `name.1.png`. Each is written under a temporary name and renamed. Raises UsageError, InputError.
         """
-        pattern = str(path)
-        suffix = Path(pattern).suffix.lower().lstrip(".")
-        kind = (format or suffix).lower().lstrip(".")
-        if kind not in FORMATS:
-            raise UsageError(f"{pattern}: no format {kind!r}", f"end the name in .{', .'.join(FORMATS)}")
-        if kind != suffix:
-            pattern = (pattern[: -len(suffix) - 1] if suffix in FORMATS else pattern) + f".{kind}"
-        for name in _FIELD.findall(pattern):
-            if name not in FIELDS:
-                raise UsageError(f"{pattern}: nothing is called {{{name}}}", did_you_mean(name, FIELDS))
+        pattern, kind = file_pattern(path, format)
         look: dict[str, Any] = {"cmap": cmap, "clip": clip, "space": space, "overlay": overlay}
-        jobs: list[tuple[int, int, Callable[[], bytes]]] = []
-        if kind == "png":
-            for n in range(len(self)):
-                jobs += [(n, t, partial(self._png, n, t, **look)) for t in range(self._targets)]
-        elif len(self) > 1 and not ({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)}:
-            jobs = [(0, 0, getattr(self, f"_{kind}"))]
-        else:
-            jobs = [(n, 0, getattr(self[n], f"_{kind}")) for n in range(len(self))]
+        jobs = self._jobs(pattern, kind, **look)
         paths = self._paths(pattern, [(n, t) for n, t, _ in jobs])
         return [files.replace(name, make()) for name, (_, _, make) in zip(paths, jobs, strict=True)]
+
+    def paths(self, path: str | Path, format: str | None = None) -> list[Path]:
+        """The files that `save` with the same arguments would write. Raises UsageError."""
+        pattern, kind = file_pattern(path, format)
+        return self._paths(pattern, [(n, t) for n, t, _ in self._jobs(pattern, kind)])
 
     def plot(self, sample: int = 0, target: int = 0, **look: Any) -> Any:
         """The figure of one sample as a matplotlib Figure. Raises UsageError where matplotlib is not installed."""
@@ -292,6 +284,14 @@ class Explanation:
         cleaned: dict[str, Any] = _plain(origin)
         return cleaned
 
+    def _jobs(self, pattern: str, kind: str, **look: Any) -> list[tuple[int, int | None, Callable[[], bytes]]]:
+        """The sample, the target (None for all) and the maker of every file."""
+        if kind == "png":
+            return [(n, t, partial(self._png, n, t, **look)) for n in range(len(self)) for t in range(self._targets)]
+        if len(self) > 1 and not ({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)}:
+            return [(0, None, getattr(self, f"_{kind}"))]
+        return [(n, None, getattr(self[n], f"_{kind}")) for n in range(len(self))]
+
     def _png(self, sample: int, target: int, **look: Any) -> bytes:
         words = {"Software": "onnxlrp", "Title": f"{self._label(sample, target)} {self.method}".strip()}
         here = {"target": self._id(sample, target), "label": self._label(sample, target)}
@@ -313,23 +313,44 @@ class Explanation:
     def _json(self) -> bytes:
         return self.to_json().encode()
 
-    def _paths(self, pattern: str, places: Sequence[tuple[int, int]]) -> list[Path]:
+    def _paths(self, pattern: str, places: Sequence[tuple[int, int | None]]) -> list[Path]:
         """A name for each file, no two alike: what the pattern leaves alike is numbered before the suffix."""
         named = [self._fill(pattern, n, t) for n, t in places]
         if len(set(named)) == len(named):
             return [Path(name) for name in named]
         return [Path(name).with_suffix(f".{i}{Path(name).suffix}") for i, name in enumerate(named)]
 
-    def _fill(self, pattern: str, sample: int, target: int) -> str:
+    def _fill(self, pattern: str, sample: int, target: int | None) -> str:
+        shown = range(self._targets) if target is None else [target]
         words = {
             "stem": self.names[sample] if self.names else f"sample{sample}",
-            "target": self._id(sample, target),
-            "label": self._label(sample, target),
+            "target": "-".join(str(self._id(sample, t)) for t in shown[:_NAMED]),
+            "label": "-".join(self._label(sample, t) for t in shown[:_NAMED]),
             "method": self.method or "relevance",
             "index": sample,
         }
-        # A label or a stem is no path: it must not leave the folder that the user named.
-        return _FIELD.sub(lambda found: re.sub(r"[^\w.+-]+", "_", str(words[found[1]])), pattern)
+
+        def fill(found: re.Match[str]) -> str:
+            # A label or a stem is no path: it must not leave the folder that the user named.
+            word = re.sub(r"[^\w.+-]+", "_", str(words[found[1]]))
+            return word if word.strip(".") else "_"
+
+        return _FIELD.sub(fill, pattern)
+
+
+def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]:
+    """The file name with the suffix of its format, and the format. Raises UsageError."""
+    pattern = str(path)
+    suffix = Path(pattern).suffix.lower().lstrip(".")
+    kind = (format or suffix).lower().lstrip(".")
+    if kind not in FORMATS:
+        raise UsageError(f"{pattern}: no format {kind!r}", f"end the name in .{', .'.join(FORMATS)}")
+    if kind != suffix:
+        pattern = (pattern[: -len(suffix) - 1] if suffix in FORMATS else pattern) + f".{kind}"
+    for name in _FIELD.findall(pattern):
+        if name not in FIELDS:
+            raise UsageError(f"{pattern}: nothing is called {{{name}}}", did_you_mean(name, FIELDS))
+    return pattern, kind
 
 
 def _encoded(picture: Image, words: Mapping[str, str]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ class Row:
             return 0.0
         return float(np.max(np.abs(self.residual) / np.maximum(self.scale, 1e-30)))
 
+    def of(self, samples: Array) -> Row:
+        """The same row for some of the samples, an array of indices."""
+        columns = ("arrived", "passed", *SINKS, "scale")
+        return replace(self, **{name: getattr(self, name)[..., samples] for name in columns})
+
     def to_dict(self) -> dict[str, Any]:
         """JSON's types."""
         numbers = {name: getattr(self, name).tolist() for name in ("arrived", "passed", *SINKS, "scale")}
@@ -61,8 +66,16 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
         nothing = np.zeros_like(columns["out"])
         amounts = {sink: columns.get(sink, nothing) for sink in SINKS}
         made.append(
-            Row(entry.layer, entry.op, entry.rule, entry.conserves, columns["out"], columns["in"], **amounts,
-                scale=columns["scale"])  # fmt: skip
+            Row(
+                entry.layer,
+                entry.op,
+                entry.rule,
+                entry.conserves,
+                columns["out"],
+                columns["in"],
+                **amounts,
+                scale=columns["scale"],
+            )
         )
     return tuple(made)
 

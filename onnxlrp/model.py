@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from . import images, ledger, targets
-from .compile import compile
-from .composites import Composite, Match, options_of, preset
+from . import ledger, targets
+from .compile import compile, rules_of
+from .composites import Composite, Match, Matched, options_of, preset
 from .engines import Engine, Forward, Run, engine
-from .errors import InputError, UsageError
+from .errors import InputError, UnsupportedError, UsageError
 from .explanation import Explanation
 from .files import replace as write
+from .graph import facts
 from .graph.emit import emit
-from .graph.graph import Array, Graph
+from .graph.graph import Array, Graph, Layer
 from .preprocessing import Preprocessing, find, find_labels
 from .program.program import Program
 from .rules import Rule
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from .rules.lrp import Pass
+from .samples import Samples
+from .samples import read as read_samples
 
 DEFAULT = "epsilon_plus_flat"
 Rules = Iterable[tuple[Match, Rule]]
@@ -32,7 +34,7 @@ Rules = Iterable[tuple[Match, Rule]]
 
 def load(
     source: Any,
-    engine: str = "auto",
+    engine: str | Engine = "auto",
     providers: Sequence[Any] | None = None,
     *,
     size: tuple[int, ...] | None = None,
@@ -41,7 +43,7 @@ def load(
 ) -> Model:
     """A model from a path, bytes or a ModelProto, which are never changed.
 
-    `engine` is "auto", "reference" or "ort"; `providers` are onnxruntime's; `size` fixes open axes of the input;
+    `engine` is "auto", "reference", "ort" or an Engine; `providers` are onnxruntime's; `size` fixes open axes of the input;
     `prep` states preprocessing as `onnxlrp explain` takes it (prep, mean, std, scale, color, layout, size, labels);
     `strict` refuses to assume any. Raises InputError, UnsupportedError, UsageError.
     """
@@ -51,8 +53,8 @@ def load(
     return Model(read(source, size), _engine(engine, providers), path, dict(prep or {}), strict)
 
 
-def _engine(name: str, providers: Sequence[Any] | None) -> Engine:
-    return engine(name, providers)
+def _engine(chosen: str | Engine, providers: Sequence[Any] | None) -> Engine:
+    return engine(chosen, providers) if isinstance(chosen, str) else chosen
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,69 @@ class Model:
         paths whose result's relevance is kept in `.layers`; `ledger` keeps the balance of every layer.
         Raises UsageError, InputError, UnsupportedError.
         """
-        batch = self._batch(x)
-        wanted = self._wanted(target, targets, len(batch.values))
-        composite = self._composite(method, options, rules, batch.pictures)
+        samples = self.read(x)
+        wanted = self._wanted(target, targets, len(samples))
+        composite = self.composite(method, rules=rules, pictures=samples.pictures, **options)
         program, run = self._program(composite, wanted.mode, wanted.count, tuple(record), ledger)
-        outputs = self._run(run, program, batch.values, wanted.ids, batch_size)
-        return self._explanation(batch, wanted, composite, program, outputs, dict(options))
+        outputs = self._run(run, program, samples.values, wanted.ids, batch_size)
+        return self._explanation(samples, wanted, composite, program, outputs, dict(options))
+
+    def read(self, x: Any) -> Samples:
+        """What `explain` takes, read and preprocessed; it takes the result too. Raises InputError, UnsupportedError."""
+        tensor = self.graph.inputs[0]
+        return read_samples(x, tensor.shape, tensor.dtype, lambda: self.preprocessing)
+
+    def prepare(
+        self,
+        target: Any = "top1",
+        method: str | Composite = DEFAULT,
+        *,
+        targets: Sequence[int | str] | None = None,
+        pictures: bool = True,
+        record: Sequence[str] = (),
+        ledger: bool = False,
+        rules: Rules = (),
+        **options: Any,
+    ) -> None:
+        """Compile what `explain` with the same arguments will run, and raise what is wrong with them.
+
+        `pictures` is whether preprocessing makes the inputs (it gives zBox its bounds).
+        """
+        wanted = self._wanted(target, targets, 1)
+        composite = self.composite(method, rules=rules, pictures=pictures, **options)
+        self._program(composite, wanted.mode, wanted.count, tuple(record), ledger)
+
+    def composite(
+        self, method: str | Composite = DEFAULT, *, rules: Rules = (), pictures: bool = True, **options: Any
+    ) -> Composite:
+        """The composite that a method's name and options stand for, zBox bounded by the preprocessing."""
+        entries = tuple(rules)
+        if isinstance(method, Composite):
+            if options:
+                raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
+            return method.with_rules(entries) if entries else method
+        known = options_of(method) if method in _presets() else ()
+        shape = self.graph.inputs[0].shape
+        given = {name: _bound(value, shape) if name in ("low", "high") else value for name, value in options.items()}
+        if "low" in known and not {"low", "high"} <= given.keys():
+            stated = self._bounds(pictures)
+            if stated is not None:
+                given = {"low": stated[0], "high": stated[1], **given}
+        composite = preset(method, **given)
+        return composite.with_rules(entries) if entries else composite
+
+    def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
+        """The layers between input and output in order, what a match sees of each, and the rule it gets, if any."""
+        first = facts.first_layers(self.graph, self.graph.inputs[0].name)
+        rows: list[tuple[Layer, Matched, Rule | None]] = []
+        for layer, kind, rule in rules_of(self.graph, composite):
+            seen = Matched(layer.op, layer.path, layer.name, kind or "unknown", layer.name in first)
+            if not kind:  # an operator that only `pass` can answer for
+                with suppress(UnsupportedError):
+                    rule = composite.rule_for(seen)
+                rule = rule if isinstance(rule, Pass) else None
+            rows.append((layer, seen, rule))
+        return rows
 
     def export(
         self,
@@ -150,8 +209,10 @@ class Model:
 
         wanted = self._wanted(target, None, 0) if target != "input" else _Wanted("index", None, None)
         if target != "input" and wanted.mode != "top":
-            raise UsageError(f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then")
-        composite = self._composite(method, options, rules, pictures=False)
+            raise UsageError(
+                f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
+            )
+        composite = self.composite(method, rules=rules, pictures=False, **options)
         program = self._compile(composite, wanted.mode, wanted.count, (), False)
         outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
         model = explainer(self._forward, _with_outputs(program, outputs)).model
@@ -167,23 +228,6 @@ class Model:
     def _forward(self) -> Forward:
         graph = self.graph
         return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), tuple(t.name for t in graph.inputs))
-
-    def _composite(
-        self, method: str | Composite, options: Mapping[str, Any], rules: Rules, pictures: bool
-    ) -> Composite:
-        entries = tuple(rules)
-        if isinstance(method, Composite):
-            if options:
-                raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
-            return method.with_rules(entries) if entries else method
-        known = options_of(method) if method in _presets() else ()
-        given = {name: _bound(value) if name in ("low", "high") else value for name, value in options.items()}
-        if "low" in known and not {"low", "high"} <= given.keys():
-            stated = self._bounds(pictures)
-            if stated is not None:
-                given = {"low": stated[0], "high": stated[1], **given}
-        composite = preset(method, **given)
-        return composite.with_rules(entries) if entries else composite
 
     def _bounds(self, pictures: bool) -> tuple[Array, Array] | None:
         """The box of the pixels; an assumed preprocessing counts only where it made the input."""
@@ -221,9 +265,7 @@ class Model:
     ) -> Program:
         return compile(self.graph, composite, mode=mode, targets=count, record=record, ledger=with_ledger)
 
-    def _run(
-        self, run: Run, program: Program, x: Array, ids: Array | None, batch_size: int | None
-    ) -> dict[str, Array]:
+    def _run(self, run: Run, program: Program, x: Array, ids: Array | None, batch_size: int | None) -> dict[str, Array]:
         name, fixed = self.graph.inputs[0].name, self.graph.batch
         step = fixed or batch_size or len(x)
         if step < 1:
@@ -237,46 +279,9 @@ class Model:
             pieces.append({key: _cut(program, key, value, count) for key, value in run(feeds).items()})
         return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
 
-    def _batch(self, x: Any) -> _Batch:
-        tensor = self.graph.inputs[0]
-        items = list(x) if isinstance(x, list | tuple) else [x]
-        if items and all(isinstance(item, np.ndarray) and item.ndim == len(tensor.shape) for item in items):
-            items = [np.stack(items)]
-        if not items:
-            raise InputError("nothing to explain: the list is empty", "give at least one sample")
-        parts = [self._one(item) for item in items]
-        if len(parts) == 1:
-            return parts[0]
-        return _Batch(
-            np.concatenate([p.values for p in parts]),
-            [view for p in parts for view in p.views],
-            [original for p in parts for original in p.originals],
-            [name for p in parts for name in p.names],
-            all(p.pictures for p in parts),
-        )
-
-    def _one(self, item: Any) -> _Batch:
-        tensor = self.graph.inputs[0]
-        name = ""
-        if isinstance(item, str | os.PathLike):
-            name = Path(item).stem
-            if str(item).lower().endswith(".npy"):
-                values = images.batched(images.read_array(item), tensor.shape, tensor.dtype, str(item))
-                return self._array(values, name)
-            item = images.read_image(item)
-        if hasattr(item, "convert") and hasattr(item, "getbands"):
-            prep, picture = self.preprocessing, images.rgb(item)
-            return _Batch(prep.apply(picture), [prep.view(picture)], [picture], [name or "image"], True)
-        return self._array(images.batched(item, tensor.shape, tensor.dtype), name)
-
-    def _array(self, values: Array, name: str) -> _Batch:
-        n = len(values)
-        names = [name or "array"] if n == 1 else [f"{name or 'array'}.{i}" for i in range(n)]
-        return _Batch(values, [None] * n, [None] * n, names, False)
-
     def _explanation(
         self,
-        batch: _Batch,
+        batch: Samples,
         wanted: _Wanted,
         composite: Composite,
         program: Program,
@@ -317,15 +322,6 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
-    values: Array
-    views: Sequence[Image | None]
-    originals: Sequence[Image | None]
-    names: Sequence[str]
-    pictures: bool
-
-
-@dataclass(frozen=True, eq=False)
 class _Wanted:
     mode: str
     count: int | None
@@ -338,9 +334,14 @@ def _presets() -> Mapping[str, Any]:
     return PRESETS
 
 
-def _bound(value: Any) -> Any:
-    """A number, or one bound for each channel as an array."""
-    return value if np.ndim(value) == 0 else np.asarray(value, np.float64)
+def _bound(value: Any, shape: tuple[int, ...]) -> Any:
+    """A number; or an array, of which a vector of one number a channel is laid along the channels' axis."""
+    if np.ndim(value) == 0:
+        return value
+    array = np.asarray(value, np.float64)
+    if array.ndim == 1 and len(shape) == 3 and len(array) == shape[0] and len(array) != shape[2]:
+        return array.reshape(-1, 1, 1)
+    return array
 
 
 def _identity(value: Any) -> Any:

@@ -132,6 +132,10 @@ class Preprocessing:
             "interpolation": self.interpolation,
         }
 
+    def flags(self) -> str:
+        """The flags that state what is assumed."""
+        return " ".join(_flag(key, getattr(self, key)) for key in self.assumed)
+
     def to_metadata(self) -> str:
         """The text to store under `onnxlrp.prep` in a model's `metadata_props`: it is found again there."""
         stated = self.to_dict()
@@ -187,10 +191,9 @@ def find(
     source = " + ".join(dict.fromkeys(rung.name for key, (_, rung) in stated.items() if key != "labels")) or "assumed"
     prep = replace(prep, labels=names, labels_assumed=guessed, source=source)
     if strict and prep.assumed:
-        paste = " ".join(_flag(key, getattr(prep, key)) for key in prep.assumed)
         raise UnsupportedError(
             f"{model}: nobody states the preprocessing ({', '.join(prep.assumed)}), and --strict assumes nothing",
-            f"if it is right, add {paste}",
+            f"if it is right, add {prep.flags()}",
         )
     return prep
 

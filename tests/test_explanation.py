@@ -21,6 +21,9 @@ from onnxlrp.preprocessing import find
 
 
 class Row:
+    def of(self, samples: Any) -> Row:
+        return self
+
     def to_dict(self) -> dict[str, Any]:
         return {"layer": "conv1", "in": np.float32(2.0), "out": float("nan")}
 

@@ -196,6 +196,13 @@ def _greater(e: Emitter, step: Instruction, names: list[str]) -> str:
     return e.node("Cast", e.node("Greater", *names), to=TensorProto.FLOAT)
 
 
+def _div(e: Emitter, step: Instruction, names: list[str]) -> str:
+    import os
+    if os.environ.get("RECIP"):
+        return e.node("Mul", names[0], e.node("Reciprocal", names[1]))
+    return e.node("Div", *names)
+
+
 def _where(e: Emitter, step: Instruction, names: list[str]) -> str:
     condition = e.node("Cast", names[0], to=TensorProto.BOOL)
     return e.node("Where", condition, *names[1:])
@@ -212,7 +219,7 @@ MAPS: dict[str, Callable[[Emitter, Instruction, list[str]], str]] = {
     "add": _plain("Add"),
     "sub": _plain("Sub"),
     "mul": _plain("Mul"),
-    "div": _plain("Div"),
+    "div": _div,
     "neg": _plain("Neg"),
     "max": _bounded("Max", low=True),
     "min": _bounded("Min", low=False),
@@ -267,6 +274,11 @@ def _window(window: Window) -> dict[str, list[int]]:
         "dilations": list(window.dilations),
         "pads": _pads(window),
     }
+
+
+def _overhangs(window: Window) -> bool:
+    """Whether ceil_mode puts a dilated window over more padding than pooling operators let one declare."""
+    return any(a >= k for a, k in zip(window.after, window.kernel, strict=True))
 
 
 def _conv(e: Emitter, c: Conv, x: str, weight: str, bias: str = "") -> str:
@@ -326,6 +338,10 @@ def _matmul_adjoint(e: Emitter, m: Matmul, s: str, weight: str) -> str:
 def _pool(e: Emitter, p: Pool, x: str) -> str:
     if p.window.covers:
         return e.node("GlobalAveragePool", x)
+    if _overhangs(p.window):
+        ones = e.store(np.ones((p.source[0], 1, *p.window.kernel)))
+        y = _conv(e, Conv(p.source, p.target, p.window, p.source[0]), x, ones)
+        return e.node("Mul", y, e.store(1 / counts(p)))
     y = e.node("AveragePool", x, count_include_pad=1, **_window(p.window))
     taps, divisor = float(np.prod(p.window.kernel)), counts(p)
     return y if np.all(divisor == taps) else e.node("Mul", y, e.store(taps / divisor))
@@ -398,7 +414,10 @@ def select(e: Emitter, step: Instruction, x: str, selector: str, targets: bool) 
     """Max-pool routing: the winners' places are found again by MaxPool, whose ties go to the first index."""
     p = step.what
     assert isinstance(p, Select)
-    pooled = e.nodes("MaxPool", (selector,), 2, **_window(p.window))
+    window = _window(p.window)
+    if _overhangs(p.window):
+        window |= {"pads": [*p.window.before, *p.window.explicit], "ceil_mode": 1}
+    pooled = e.nodes("MaxPool", (selector,), 2, **window)
     lead = (e.program.targets or 1,) if targets else ()
     if step.kind == "linear":
         flat = e.node("Reshape", x, e.ints(*lead, -1))

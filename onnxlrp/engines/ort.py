@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..program.program import Activation, Array, Program
 from . import Forward, Run
 
@@ -35,22 +37,42 @@ class Ort:
         options = self.options or onnxruntime.SessionOptions()
         options.log_severity_level = 3
         providers = list(self.providers or onnxruntime.get_available_providers())
-        session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
+        with _named():
+            session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
         wanted = [i.name for i in session.get_inputs()]
         tensors = list(dict.fromkeys(made.outputs.values()))
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             given = {**inputs, made.seed: inputs.get("target", inputs.get("relevance"))}
-            results = session.run(tensors, {name: np.ascontiguousarray(given[name]) for name in wanted})
+            with _named():
+                results = session.run(tensors, {name: np.ascontiguousarray(given[name]) for name in wanted})
             by_tensor = dict(zip(tensors, results, strict=True))
             return {name: by_tensor[tensor] for name, tensor in made.outputs.items()}
 
         return run
 
 
+@contextmanager
+def _named() -> Iterator[None]:
+    """onnxruntime's errors as ours, with the node that they are about."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        text = " ".join(str(error).split())
+        node = re.search(r"[Nn]ode[^'\"]{0,40}['\"]([^'\"]+)['\"]", text) or re.search(r"\(node ([^)]+)\)", text)
+        where = f"node {node[1]!r}" if node else "the graph"
+        short = "memory" in text.lower() and "alloc" in text.lower()
+        raise UnsupportedError(
+            f"onnxruntime fails at {where}: {text.split(' : ')[-1][:300]}",
+            "explain fewer samples at once: --batch-size 1" if short else "try --engine reference; report the model",
+        ) from error
+
+
 @dataclass(frozen=True)
 class Explainer:
-    """Forward and program as one ONNX model; the tensors of the program's outputs; the input that is the seed, or ""."""
+    """Forward and program as one ONNX model; the tensors of the outputs; the input that is the seed, or ""."""
 
     model: Any
     outputs: Mapping[str, str]

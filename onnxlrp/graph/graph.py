@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+
+def ops(names: str) -> frozenset[str]:
+    """A set of operators, written as words."""
+    return frozenset(names.split())
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Graph:
     `shapes` gives every activation's shape per sample: the batch is axis 0 of every activation and is not in `shapes`.
     `batch` is None where any batch size runs, else the only size that does.
     `inputs` lists the true inputs alone (no initialisers); `outputs` in the model's order.
+    `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
     """
 
     layers: tuple[Layer, ...]
@@ -58,6 +63,8 @@ class Graph:
     outputs: tuple[Tensor, ...]
     constants: Mapping[str, Array]
     shapes: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    opsets: Mapping[str, int] = field(default_factory=lambda: {"": 23})
     batch: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     source: str = ""

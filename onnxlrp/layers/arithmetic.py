@@ -13,16 +13,23 @@ def add(node: Node) -> Op:
     live = node.activations
     if len(live) == len(node.layer.inputs):
         operands = [node.operand(i) for i in live]
-        y = operands[0]
         if len(operands) == 2:
             node.trace.know_map("add", (operands[0], operands[1]), node.result)
-        elif len(operands) == 1:
-            y = node.result
+            _fusable(node, *operands)
         parts = tuple((node.identity(x), x) for x in operands)
         return linear_op("sum", parts, node.result, node.layer.label)
     if len(live) != 1 or len(node.layer.inputs) != 2:
         raise unsupported(node.layer)
     return _shifted(node, node.operand(live[0]), node.operand(1 - live[0]), None)
+
+
+def _fusable(node: Node, a: Value, b: Value) -> None:
+    """A convolution, the sum and its ReLU run as one kernel as long as nobody reads the convolution's own result."""
+    for x, other, name in ((a, b, node.layer.inputs[0]), (b, a, node.layer.inputs[1])):
+        producer = node.graph.producer(name)
+        if producer is not None and producer.op == "Conv" and len(node.graph.consumers(name)) == 1:
+            node.trace.know_summand(x, node.result, other)
+            return
 
 
 @layer("Sub", kind="sum")

@@ -18,7 +18,7 @@ from .linear import Conv, LinearMap, Matmul, Pool, Reshape, Shape, Sum
 from .maps import MAPS, Sign
 from .program import Activation, Array, Constant, Instruction, Program, Seed
 
-REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse"})
+REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "factor"})
 EAGER = 4096  # constants up to this many elements are folded while tracing, so that their sign is known
 
 
@@ -96,6 +96,7 @@ class Trace:
         self._constants: dict[str, Value] = {}
         self._rectified: dict[int, Value] = {}  # z -> a where a = max(z, 0)
         self._clipped: dict[int, Value] = {}  # z -> a where a > 0 exactly where z > 0
+        self._summands: dict[int, tuple[Value, Value]] = {}  # a -> (relu(a + b), b)
         self._copies: dict[int, list[tuple[LinearMap, int]]] = {}  # y -> [(L, x)] where y = L x and L routes
 
     # -- leaves
@@ -160,6 +161,11 @@ class Trace:
         found = self._known.get(("linear", linear, operands, bias is not None))
         return found if "reuse" in self.rewrites else None
 
+    def know_summand(self, a: Value, z: Value, b: Value) -> None:
+        """z = a + b, and whoever wants a where only z > 0 counts may have relu(z) - b: a stays inside a fused kernel."""
+        if z.index in self._rectified:
+            self._summands[a.index] = self._rectified[z.index], b
+
     # -- instructions
 
     def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value:
@@ -167,6 +173,10 @@ class Trace:
         values = tuple(v if isinstance(v, Value) else self.constant(v) for v in operands)
         if op == "div" and "gated" in self.rewrites:
             values = (values[0], self._under_gate(values[1], values[0].gates))
+        if op == "mul" and "summand" in self.rewrites:
+            values = self._without_summands(values)
+        if op == "add" and "factor" in self.rewrites and (product := self._common_factor(*values)) is not None:
+            return product
         if op == "greater" and "gated" in self.rewrites:
             values = self._compared(values)
         simpler = self._simplify(op, values) if "zero" in self.rewrites else None
@@ -299,6 +309,25 @@ class Trace:
         a = self._clipped.get(right.index)
         if left.is_zero and a is not None and a.index in r.gates:
             return self.zeros(r.shape)
+        return None
+
+    def _without_summands(self, values: tuple[Value, ...]) -> tuple[Value, ...]:
+        """a·s = (y - b)·s where y = relu(a + b) and s is zero wherever y is."""
+        for own, other in ((0, 1), (1, 0)):
+            y, b = self._summands.get(values[own].index, (None, None))
+            if y is not None and b is not None and y.index in values[other].gates:
+                return (y - b, values[other])
+        return values
+
+    def _common_factor(self, left: Value, right: Value) -> Value | None:
+        """x·p + x·q = x·(p + q): one pass less, and the sum joins the convolution that computes q."""
+        a, b = self._instructions[left.index], self._instructions[right.index]
+        if not a.op == b.op == "mul" or left.shape != right.shape:
+            return None
+        for n, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            if a.inputs[n] == b.inputs[m] and self._values[a.inputs[n]].shape == left.shape:
+                p, q = self._values[a.inputs[1 - n]], self._values[b.inputs[1 - m]]
+                return self._values[a.inputs[n]] * (p + q)
         return None
 
     def _compared(self, values: tuple[Value, ...]) -> tuple[Value, ...]:

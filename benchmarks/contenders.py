@@ -1,0 +1,186 @@
+"""What is compared. Each contender prepares itself once and yields `run(x, ids)`; only what it needs is imported.
+
+`forward`  the untouched model in plain onnxruntime              → logits
+`ours`     forward and program of this package in one session    → its outputs, "relevance" among them
+`explain`  the same through Model.explain, the public face       → relevance
+`torch`    the torch model's forward pass                        → logits
+`zennit`   zennit's attribution, hooks registered beforehand     → relevance
+`reference` our float64 oracle in numpy, for models without torch → relevance
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PRESETS = ("epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1_flat")
+BOX = 3.0  # inputs lie in [-BOX, BOX]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Run = Callable[[Array, Array], Any]
+
+
+def images(batch: int, seed: int = 0, shape: tuple[int, ...] = (3, 224, 224)) -> Array:
+    """Synthetic normalised images in [-3, 3]: blobs of several sizes; row n is the same for every batch size."""
+    rows = []
+    for row in range(batch):
+        rng = np.random.default_rng([seed, row])
+        total = np.zeros(shape)
+        for step in (1, 4, 16, 56):
+            coarse = rng.normal(size=(shape[0], *(-(-n // step) for n in shape[1:])))
+            for axis, n in enumerate(shape[1:], 1):
+                coarse = coarse.repeat(step, axis).take(range(n), axis)
+            total += 0.6 * coarse
+        rows.append(np.clip(total, -BOX, BOX))
+    return np.asarray(rows, np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network under one preset; `network` is a name in networks.py, or "" for a file without a torch twin."""
+
+    path: Path
+    preset: str = PRESETS[0]
+    network: str = ""
+    cache: Path = Path()
+
+    @property
+    def label(self) -> str:
+        return self.network or self.path.stem
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"low": -BOX, "high": BOX} if "box" in self.preset else {}
+
+    @cached_property
+    def graph(self) -> Any:
+        from onnxlrp.graph.load import load
+
+        return load(self.path)
+
+    def inputs(self, batch: int) -> Array:
+        return images(batch, 0, self.graph.inputs[0].shape)
+
+
+def session_options(**entries: Any) -> Any:
+    """onnxruntime's options with idle threads at rest: two spinning pools would slow each other."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, value in entries.items():
+        setattr(options, name, value)
+    return options
+
+
+def program(case: Case) -> tuple[Any, Any]:
+    """(forward, program) of a case: the target is an input, the ledger is off."""
+    from onnxlrp.compile import compile
+    from onnxlrp.composites import preset
+    from onnxlrp.engines import Forward
+    from onnxlrp.graph.emit import emit
+
+    graph = case.graph
+    forward = Forward(lambda dtype, names: emit(graph, dtype, names), tuple(i.name for i in graph.inputs))
+    return forward, compile(graph, preset(case.preset, **case.options), mode="index")
+
+
+@contextmanager
+def forward(case: Case) -> Iterator[Run]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(case.path), session_options(), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    yield lambda x, ids: session.run(None, {name: x})[0]
+
+
+@contextmanager
+def ours(case: Case) -> Iterator[Run]:
+    from onnxlrp.engines.ort import Ort
+
+    run = Ort(["CPUExecutionProvider"], session_options()).prepare(*program(case))
+    name = case.graph.inputs[0].name
+    yield lambda x, ids: run({name: x, "target": ids})
+
+
+@contextmanager
+def explain(case: Case) -> Iterator[Run]:
+    from onnxlrp.engines.ort import Ort
+    from onnxlrp.model import Model
+
+    model = Model(case.graph, Ort(["CPUExecutionProvider"], session_options()), case.path)
+    yield lambda x, ids: model.explain(x, [int(i) for i in ids], case.preset, **case.options).relevance
+
+
+@contextmanager
+def reference(case: Case) -> Iterator[Run]:
+    from onnxlrp.engines.reference import Reference
+
+    run = Reference().prepare(*program(case))
+    name = case.graph.inputs[0].name
+    yield lambda x, ids: run({name: x.astype(np.float64), "target": ids})["relevance"]
+
+
+@contextmanager
+def torch_forward(case: Case) -> Iterator[Run]:
+    import networks
+    import torch
+
+    model, _ = networks.export(case.network, case.cache)
+
+    def run(x: Array, ids: Array) -> Any:
+        with torch.no_grad():
+            return model(torch.from_numpy(x)).numpy()
+
+    yield run
+
+
+@contextmanager
+def zennit(case: Case, double: bool = False) -> Iterator[Run]:
+    """zennit's attribution; BatchNorm's eps moves into the variance, as zennit's merge would not fold it."""
+    import networks
+    import torch
+
+    networks.stub_torchvision()
+    from zennit.attribution import Gradient
+    from zennit.canonizers import SequentialMergeBatchNorm
+    from zennit.composites import EpsilonAlpha2Beta1Flat, EpsilonGammaBox, EpsilonPlusFlat
+
+    kind = torch.float64 if double else torch.float32
+    model = networks.export(case.network, case.cache)[0].to(kind).requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var += module.eps
+            module.eps = 0.0
+    made = {
+        "epsilon_plus_flat": EpsilonPlusFlat,
+        "epsilon_gamma_box": EpsilonGammaBox,
+        "epsilon_alpha2_beta1_flat": EpsilonAlpha2Beta1Flat,
+    }[case.preset]
+    composite = made(canonizers=[SequentialMergeBatchNorm()], **case.options)
+    with Gradient(model=model, composite=composite) as attributor:
+
+        def run(x: Array, ids: Array) -> Any:
+            def seed(logits: Any) -> Any:
+                return logits * torch.nn.functional.one_hot(torch.from_numpy(ids), logits.shape[1])
+
+            return attributor(torch.from_numpy(x).to(kind), seed)[1].detach().numpy()
+
+        yield run
+
+
+CONTENDERS: dict[str, Callable[[Case], Any]] = {
+    "forward": forward,
+    "ours": ours,
+    "explain": explain,
+    "torch": torch_forward,
+    "zennit": zennit,
+    "reference": reference,
+}

@@ -1,0 +1,55 @@
+"""The last steps that both training scripts share: the finished ONNX file, its check and its measured numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+SAMPLES = HERE / "samples"
+PREP_KEY = "onnxlrp.prep"
+
+Floats = NDArray[np.float32]
+
+
+def finish(path: Path, prep: dict[str, Any]) -> None:
+    """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save."""
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {PREP_KEY: json.dumps(prep)})
+    # Exporters leave the training machine's paths on nodes and values: nobody needs them, and they triple the file.
+    graph = model.graph
+    for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def logits(path: Path, images: Floats, batch: int = 64) -> Floats:
+    """What onnxruntime computes from the finished file for images [N, C, H, W]: logits [N, classes]."""
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    chunks = [session.run(None, {name: images[i : i + batch]})[0] for i in range(0, len(images), batch)]
+    return np.concatenate(chunks)
+
+
+def softmax(scores: Floats) -> Floats:
+    """Probabilities of logits along the last axis."""
+    exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(exp / exp.sum(axis=-1, keepdims=True), dtype=np.float32)
+
+
+def record(model: str, **numbers: Any) -> None:
+    """Merge measured numbers of one model into results.json."""
+    file = HERE / "results.json"
+    results = json.loads(file.read_text()) if file.exists() else {}
+    results[model] = {**results.get(model, {}), **numbers}
+    file.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
+    print(json.dumps({model: numbers}, indent=2))

@@ -1,0 +1,108 @@
+"""The command line: which command, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .commands.console import Console
+from .commands.parsers import COMMANDS, Parser
+from .errors import OnnxLrpError, UsageError, did_you_mean
+
+BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
+
+_CODES = """exit codes:
+  0 ok                     3 input rejected
+  1 a check failed         4 cannot answer (operator without a rule, unclear preprocessing under --strict)
+  2 usage                  5 nothing to do
+  70 a bug                 130 interrupted"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    loud = any(word.startswith("-v") and word.strip("-v") == "" and len(word) > 2 for word in words)
+    console = Console()
+    try:
+        code = _run(words, console)
+        sys.stdout.flush()
+        return code
+    except OnnxLrpError as error:
+        _traceback(loud)
+        console.error(error)
+        return error.code
+    except KeyboardInterrupt:
+        _traceback(loud)
+        console.error(UsageError("interrupted", "files already written are whole; run it again for the rest"))
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has gone (`| head`): what Python still flushes at its end goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except MemoryError:
+        _traceback(loud)
+        console.error(UsageError("out of memory", "explain fewer inputs at once: --batch-size 1"))
+        return 4
+    except Exception as error:
+        _traceback(loud)
+        said = str(error).splitlines()[:1]
+        what = f"a bug in onnxlrp {__version__}: {type(error).__name__}: {said[0] if said else ''}"
+        console.error(UsageError(what, "please report it with what this prints with -vv" if not loud else "please report it"))
+        return BUG
+    finally:
+        console.clear()
+
+
+def _run(words: list[str], console: Console) -> int:
+    if not words:
+        raise UsageError(f"no command given: {', '.join(COMMANDS)}", "onnxlrp --help says what each does")
+    name = words[0]
+    if name not in COMMANDS:
+        if name.startswith("-"):
+            return _alone(words)
+        raise UsageError(f'there is no command "{name}"', did_you_mean(name, COMMANDS))
+    summary, arguments, module = COMMANDS[name]
+    parser = _parser(f"onnxlrp {name}", summary[0].upper() + summary[1:] + ".")
+    arguments(parser)
+    try:
+        args = parser.read(words[1:])
+    except SystemExit as done:  # --help
+        return int(done.code or 0)
+    console.quiet, console.verbose, console.as_json = args.quiet, args.verbose, args.json
+    from importlib import import_module
+
+    code: int = import_module(f".commands.{module}", __package__).run(args, console)
+    return code
+
+
+def _alone(words: list[str]) -> int:
+    listed = "\n".join(f"  {name:<9} {summary}" for name, (summary, _, _) in COMMANDS.items())
+    parser = _parser("onnxlrp", "Explain any exported ONNX model from the file alone.")
+    parser.usage = "onnxlrp COMMAND ..."
+    parser.epilog = f"commands (onnxlrp COMMAND --help says more):\n{listed}\n\n{_CODES}"
+    parser.add_argument("--version", action="version", version=f"onnxlrp {__version__}")
+    try:
+        parser.read(words)
+    except SystemExit as done:
+        return int(done.code or 0)
+    raise UsageError("no command given", "onnxlrp --help lists them")
+
+
+def _parser(prog: str, description: str) -> Parser:
+    import argparse
+
+    return Parser(
+        prog=prog,
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _traceback(loud: bool) -> None:
+    if loud:
+        import traceback
+
+        traceback.print_exc()

@@ -1,0 +1,111 @@
+"""The terminal: data on stdout, everything else on stderr, colour and progress where a person looks on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+from ..errors import OnnxLrpError
+
+KEY = 8  # width of the first word of a line
+
+
+def printable(text: object) -> str:
+    """Text of files and models fit for a terminal: control characters escaped, one line."""
+    words = str(text).replace("\n", " ")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+
+
+class Console:
+    """Where a command speaks: `line` and `json` are data, `note` and `error` are not."""
+
+    def __init__(self, quiet: bool = False, verbose: int = 0, json: bool = False) -> None:
+        self.quiet, self.verbose, self.as_json = quiet, verbose, json
+        self._bar = ""
+        self._drawn = 0.0
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # a terminal that cannot show Σ shows ?
+
+    def line(self, key: str, text: str, width: int = KEY) -> None:
+        """A line of the summary."""
+        if not (self.quiet or self.as_json):
+            self._write(sys.stdout, _styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text))
+
+    def table(self, rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> None:
+        """Rows in columns, the first as a head; `right` are the columns of numbers."""
+        if self.quiet or self.as_json:
+            return
+        cells = [[printable(cell) for cell in row] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for n, row in enumerate(cells):
+            aligned = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            text = "  ".join(aligned).rstrip()
+            self._write(sys.stdout, _styled(sys.stdout, text, "1") if n == 0 else text)
+
+    def json(self, value: Mapping[str, Any], indent: int | None = None) -> None:
+        """Data for a machine, where it is asked for."""
+        if self.as_json:
+            import json
+
+            self._write(sys.stdout, json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent))
+
+    def note(self, text: str, fix: str = "") -> None:
+        """What a person should know, on stderr; the second line is what to type."""
+        if not self.quiet:
+            self._pair("note", "33", text, fix)
+
+    def detail(self, text: str) -> None:
+        """What only -v wants to know, on stderr."""
+        if self.verbose:
+            self._write(sys.stderr, _styled(sys.stderr, printable(text), "2"))
+
+    def error(self, error: OnnxLrpError) -> None:
+        """Two lines on stderr: what is wrong with what, and the fix."""
+        self._pair("error", "31", error.message, error.fix)
+
+    def progress(self, done: int, total: int, name: str) -> None:
+        """The bar, on a terminal only, for more than one input."""
+        if total < 2 or self.quiet or not _terminal(sys.stderr):
+            return
+        now = time.monotonic()
+        if self._bar and done < total and now - self._drawn < 0.1:
+            return
+        self.clear()
+        width = 24
+        full = width * done // total
+        text = f"[{'#' * full}{'.' * (width - full)}] {done}/{total}  {printable(name)}"
+        self._bar = text[: shutil.get_terminal_size().columns - 1]
+        self._drawn = now
+        sys.stderr.write(self._bar)
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._bar = ""
+
+    def _pair(self, key: str, color: str, text: str, fix: str) -> None:
+        self._write(sys.stderr, _styled(sys.stderr, f"{key:<{KEY}}", color) + printable(text))
+        if fix:
+            self._write(sys.stderr, f"{'fix':<{KEY}}{printable(fix)}")
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        self.clear()
+        stream.write(text + "\n")
+
+
+def _terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _styled(stream: TextIO, text: str, style: str) -> str:
+    if not _terminal(stream) or os.environ.get("NO_COLOR"):
+        return text
+    return f"\033[{style}m{text}\033[0m"

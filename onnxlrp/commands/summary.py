@@ -1,0 +1,124 @@
+"""An explanation in words: what the model saw, what it answered, and how much of it the heatmap accounts for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from .. import labels, ledger
+from ..explanation import Explanation
+from ..preprocessing import Preprocessing
+
+MATTERS = 0.0005  # shares of the logit below this are not worth a word
+CLOSES = 1e-4  # what the residual of a layer must stay below, as a share of its Σ|R|
+_COLUMN = 56
+
+
+def preprocessing(prep: Preprocessing | None) -> str:
+    """How the input was made, and who says so."""
+    if prep is None:
+        return f"{'the array as it is':<{_COLUMN}}[.npy]"
+    said = prep.source if not prep.assumed or prep.source == "assumed" else f"{prep.source}, the rest assumed"
+    said = said.upper() if said == "assumed" else said
+    return f"{prep.describe():<{_COLUMN - 2}}  [{said}]"
+
+
+def top(one: Explanation, count: int = 3) -> tuple[str, str]:
+    """The best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`."""
+    best = one.top(count)[0]
+    assumed = one.preprocessing is not None and one.preprocessing.labels_assumed
+    return f"top-{len(best)}", " · ".join(f"{label} {share:.2f}" for _, label, share in best) + (
+        "  [class names assumed]" if assumed else ""
+    )
+
+
+def sum_of(one: Explanation, target: int = 0) -> str:
+    """`ΣR 9.84 of logit 9.91  (0.7 % absorbed by biases)` of one sample and its target-th target."""
+    total, logit = (float(np.atleast_2d(np.asarray(a))[target, 0]) for a in (one.total, one.logit))
+    class_id = int(np.atleast_2d(one.target)[target, 0])
+    best = one.top(1)[0][0][0]
+    whose = "" if class_id == best else f"{labels.name(one.labels, class_id)}: "
+    if not one.ledger:
+        return f"{whose}logit {number(logit)}"
+    return f"{whose}ΣR {number(total)} of logit {number(logit)}  ({_where(one, target, logit)})"
+
+
+def _where(one: Explanation, target: int, logit: float) -> str:
+    rows = rows_of(one)
+    free = sum(not row.conserves for row in rows)
+    if free:
+        return f"{free} of {len(rows)} layers have a rule that does not conserve relevance"
+    gone = absorbed(one, target)
+    if not logit:
+        return "nothing to distribute"
+    words = []
+    for sink, taken, given in _WORDS:
+        share = gone[sink] / logit
+        if abs(share) >= MATTERS:
+            words.append(f"{100 * abs(share):.1f} % {taken if share > 0 else given}")
+    return ", ".join(words) or "all of it"
+
+
+_WORDS = (
+    ("bias", "absorbed by biases", "added by biases"),
+    ("epsilon", "absorbed by epsilon", "added by epsilon"),
+    ("gate", "dropped at gates and padding", "added at gates and padding"),
+)
+
+
+def rows_of(one: Explanation) -> Sequence[ledger.Row]:
+    """The ledger's rows, none where none was kept."""
+    return cast("Sequence[ledger.Row]", one.ledger or ())
+
+
+def absorbed(one: Explanation, target: int = 0) -> dict[str, float]:
+    """What the layers together kept of one sample's relevance, by sink."""
+    return {sink: float(np.atleast_2d(v)[target, 0]) for sink, v in ledger.sums(rows_of(one)).items()}
+
+
+def table(one: Explanation, target: int = 0) -> list[list[str]]:
+    """The ledger of one sample: a head, the layers from the output down, and the sums."""
+    head = ["layer", "op", "rule", "arrived", "passed", "bias", "epsilon", "gate", "residual"]
+    lines = [head]
+    for row in rows_of(one):
+        numbers = [getattr(row, name) for name in (*head[3:8], "residual")]
+        cells = [number(float(np.atleast_2d(n)[target, 0])) for n in numbers]
+        if not row.conserves:
+            cells[2:] = ["-"] * 4
+        lines.append([row.layer, row.op, row.rule, *cells])
+    gone = absorbed(one, target)
+    lines.append(["all", "", "", "", "", *(number(gone[sink]) for sink in head[5:8]), ""])
+    return lines
+
+
+def open_rows(one: Explanation) -> list[str]:
+    """The layers whose ledger does not close, with the size of the hole."""
+    rows = [row for row in rows_of(one) if not row.error < CLOSES]
+    return [f"{row.layer} ({row.op}, {row.rule}): {row.error:.1e} of Σ|R|" for row in rows]
+
+
+def number(value: float) -> str:
+    """A number as a person reads it."""
+    if value == 0:
+        return "0"
+    return f"{value:.2f}" if 0.095 <= abs(value) < 1e5 else f"{value:.2g}"
+
+
+def record(one: Explanation, source: str, ledgered: bool) -> Mapping[str, Any]:
+    """What `--json` prints of one sample, in JSON's types."""
+    data = one.to_dict()
+    sample = data["samples"][0]
+    conserved = bool(one.ledger) and all(row.conserves for row in rows_of(one))
+    for t, target in enumerate(sample["targets"]):
+        target["absorbed"] = absorbed(one, t) if conserved else None
+    return {
+        "input": source,
+        **sample,
+        "method": one.method,
+        "relevance_shape": data["relevance_shape"][1:] if one.target.ndim == 1 else data["relevance_shape"],
+        "ledger": data["ledger"] if ledgered else None,
+        "provenance": data["provenance"],
+        "assumed": data.get("ASSUMED", []),
+    }

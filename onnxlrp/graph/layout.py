@@ -1,0 +1,284 @@
+"""Follow the batch through a model and rewrite each layer so that the batch is axis 0 of what it reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.draft import Draft
+from onnxlrp.graph.graph import Array, Layer, ops
+from onnxlrp.graph.place import Place, Shape, place_after_reshape
+from onnxlrp.graph.read import printable
+
+_FRONT = Place()
+_ELEMENTWISE = ops(
+    """Add Sub Mul Div Pow Max Min Sum Mean Where PRelu Mod And Or Xor Equal Greater GreaterOrEqual Less
+    LessOrEqual Relu LeakyRelu Elu Selu Celu Clip HardSwish HardSigmoid Sigmoid Tanh Gelu Erf Mish
+    Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Not Identity
+    Dropout QuantizeLinear DequantizeLinear"""
+)
+
+
+def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
+    """An error that names a layer."""
+    path = f" ({printable(layer.path)})" if layer.path else ""
+    return UnsupportedError(
+        f'The {layer.op} node "{printable(layer.name)}"{path} {what}.',
+        fix or "Export the model so that every layer keeps the batch on axis 0.",
+    )
+
+
+@dataclass
+class Layout:
+    """Where the batch of each activation lies. `draft.shapes` are the model's own shapes, at `draft.batch`."""
+
+    draft: Draft
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.places.update(dict.fromkeys(self.draft.inputs, _FRONT))
+
+    def store(self, layer: Layer) -> list[Layer]:
+        """The layers that compute the same on stored tensors."""
+        rule = _RULES.get(layer.op) or (_elementwise if layer.op in _ELEMENTWISE else _in_front)
+        place, layers = rule(self, layer)
+        self.places.update(dict.fromkeys((name for name in layer.outputs if name), place))
+        return layers
+
+    def check_outputs(self) -> None:
+        """An output of the model keeps its order of elements."""
+        for layer in self.draft.layers:
+            for name in layer.outputs:
+                place = self.places.get(name, _FRONT)
+                if name in self.draft.outputs and (place.axis or place.pre > 1):
+                    raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
+
+    def activations(self, layer: Layer) -> list[str]:
+        return [name for name in layer.inputs if name in self.places]
+
+    def common(self, layer: Layer) -> Place:
+        """The place that all activations of a layer share."""
+        places = {self.places[name] for name in self.activations(layer)}
+        ranks = {len(self.shape(layer, name)) for name in self.activations(layer)}
+        if len(places) == 1 and (len(ranks) == 1 or places == {_FRONT}):
+            return places.pop()
+        raise refuse(layer, "reads activations that have the batch on different axes")
+
+    def shape(self, layer: Layer, name: str) -> Shape:
+        if name not in self.draft.shapes:
+            raise refuse(layer, f'has no known shape for "{printable(name)}"', "Export the model with static shapes.")
+        return self.draft.shapes[name]
+
+    def with_constant(self, layer: Layer, position: int, value: Array, **changes: Any) -> Layer:
+        """The layer with another constant operand, stored under a name of its own."""
+        inputs = list(layer.inputs) + [""] * (position + 1 - len(layer.inputs))
+        inputs[position] = self.draft.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
+        return replace(layer, inputs=tuple(inputs), **changes)
+
+
+Stored = tuple[Place, list[Layer]]
+Rule = Callable[[Layout, Layer], Stored]
+
+
+def _in_front(layout: Layout, layer: Layer) -> Stored:
+    """Operators without a rule of their own need the batch in front."""
+    if any(layout.places[name] != _FRONT for name in layout.activations(layer)):
+        raise refuse(layer, "reads an activation whose axis 0 is not the batch")
+    return _FRONT, [layer]
+
+
+def _elementwise(layout: Layout, layer: Layer) -> Stored:
+    place = layout.common(layer) if layout.activations(layer) else _FRONT
+    rank = len(layout.shape(layer, layer.outputs[0]))
+    if any(len(layout.shape(layer, name)) != rank for name in layout.activations(layer)):
+        return _in_front(layout, layer)
+    for position, name in enumerate(layer.inputs):
+        value = layout.draft.constant(name)
+        if value is None or value.ndim == 0:
+            continue
+        stored = place.stored_constant(value, rank, layout.draft.batch)
+        if stored is None:
+            raise refuse(layer, "has a constant operand that differs between samples")
+        if stored.shape != value.shape:
+            layer = layout.with_constant(layer, position, stored)
+    return place, [layer]
+
+
+def _transpose(layout: Layout, layer: Layer) -> Stored:
+    source = layer.inputs[0]
+    place, rank = layout.places[source], len(layout.shape(layer, source))
+    perm = layer.attributes.get("perm") or tuple(reversed(range(rank)))
+    stored = (0, *(axis for a in perm for axis in place.stored_axes(a)))
+    after = replace(place, axis=perm.index(place.axis))
+    if stored == tuple(range(len(stored))):
+        return after, [replace(layer, op="Identity", attributes={})]
+    return after, [replace(layer, attributes={"perm": stored})]
+
+
+def _reshape(layout: Layout, layer: Layer) -> Stored:
+    """Reshape, Flatten, Squeeze, Unsqueeze: the elements keep their order."""
+    source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
+    place = layout.places[layer.inputs[0]]
+    after = place_after_reshape(place, source, target, layout.draft.batch)
+    if after is None:
+        raise refuse(layer, f"gives {list(target)}: the batch is no factor of an axis")
+    if place == after == _FRONT and layer.op != "Reshape" and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
+        return after, [layer]
+    shape = np.array([-1, *after.stored_shape(target)], np.int64)
+    return after, [layout.with_constant(layer, 1, shape, op="Reshape", attributes={})]
+
+
+def _expand(layout: Layout, layer: Layer) -> Stored:
+    source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
+    place = layout.places[layer.inputs[0]]
+    if place.axis + len(target) - len(source) != place.axis or source[place.axis] != target[place.axis]:
+        raise refuse(layer, "adds an axis before the batch, or repeats the batch")
+    return place, [layout.with_constant(layer, 1, np.array([1, *place.stored_shape(target)], np.int64))]
+
+
+def _matmul(layout: Layout, layer: Layer) -> Stored:
+    left, right = layer.inputs
+    rank = len(layout.shape(layer, layer.outputs[0]))
+    if layout.draft.constant(left) is None and layout.draft.constant(right) is None:
+        place = layout.common(layer)
+        if place.axis >= rank - 2:
+            raise refuse(layer, "multiplies matrices across samples")
+        return place, [layer]
+    position = 1 if left in layout.places else 0
+    place = layout.places[layer.inputs[1 - position]]
+    value = layout.draft.constants[layer.inputs[position]]
+    if value.ndim > 2:
+        # The batch axes of the constant broadcast; its last two are the matrix.
+        if place.axis >= rank - 2:
+            raise refuse(layer, "multiplies matrices across samples")
+        stored = place.stored_constant(value, rank, layout.draft.batch)
+        if stored is None:
+            raise refuse(layer, "has a constant operand that differs between samples")
+        return place, [layer if stored.shape == value.shape else layout.with_constant(layer, position, stored)]
+    if place.axis == rank - 1 or (position == 0 and place.axis == rank - 2):
+        raise refuse(layer, "multiplies matrices across samples")
+    return place, [layer]
+
+
+def _gemm(layout: Layout, layer: Layer) -> Stored:
+    """A Gemm whose rows hold more than the batch is a MatMul and an Add."""
+    place = layout.places.get(layer.inputs[0], _FRONT)
+    if place == _FRONT:
+        return _in_front(layout, layer)
+    weight = layout.draft.constant(layer.inputs[1])
+    attributes = layer.attributes
+    if weight is None or place.axis or attributes.get("transA", 0):
+        raise refuse(layer, "multiplies matrices across samples")
+    weight = np.ascontiguousarray(weight.T if attributes.get("transB", 0) else weight)
+    alpha, beta = attributes.get("alpha", 1.0), attributes.get("beta", 1.0)
+    weight = weight if alpha == 1 else weight.astype(np.float64) * alpha
+    product = layout.with_constant(replace(layer, inputs=layer.inputs[:2]), 1, weight, op="MatMul", attributes={})
+    if len(layer.inputs) < 3:
+        return place, [product]
+    bias = layout.draft.constant(layer.inputs[2])
+    if bias is None or (bias.ndim == 2 and bias.shape[0] != 1):
+        raise refuse(layer, "adds a bias that differs between rows")
+    middle = f"{layer.outputs[0]}/product"
+    bias = bias.reshape(-1) if beta == 1 else bias.reshape(-1).astype(np.float64) * beta
+    operand = layout.draft.add_constant(bias, layer.inputs[2])
+    total = Layer("Add", f"{layer.name}/bias", layer.path, (middle, operand), layer.outputs)
+    return place, [replace(product, outputs=(middle,)), total]
+
+
+def _along_axis(layout: Layout, layer: Layer) -> Stored:
+    """Operators with an `axis`: it moves with the layout, and may vanish behind the layer."""
+    if layer.inputs[0] not in layout.places:
+        return _in_front(layout, layer)
+    place = layout.common(layer)
+    if place == _FRONT:
+        return place, [layer]
+    rank = len(layout.shape(layer, layer.inputs[0]))
+    default = 0 if layer.op in ("Split", "Gather", "ArgMax", "ArgMin") else -1
+    axis = layer.attributes.get("axis", default) % rank
+    stored = place.stored_axes(axis)
+    if axis == place.axis:
+        raise refuse(layer, "works along the batch axis")
+    if layer.op == "LayerNormalization":
+        return (place, [layer]) if axis > place.axis else _in_front(layout, layer)
+    lost = rank - len(layout.shape(layer, layer.outputs[0]))
+    after = replace(place, axis=place.axis - (lost if axis < place.axis else 0))
+    return after, [replace(layer, attributes={**layer.attributes, "axis": stored[0]})]
+
+
+def _along_axes(layout: Layout, layer: Layer) -> Stored:
+    """Slice and the reductions: axes are a constant operand."""
+    place = layout.places[layer.inputs[0]]
+    if place == _FRONT:
+        return _in_front(layout, layer)
+    position = 3 if layer.op == "Slice" else 1
+    rank = len(layout.shape(layer, layer.inputs[0]))
+    operand = layer.inputs[position] if len(layer.inputs) > position else ""
+    axes = layout.draft.constant(operand)
+    if axes is None or any(a % rank == place.axis for a in axes.tolist()):
+        raise refuse(layer, "works along the batch axis")
+    true = [a % rank for a in axes.tolist()]
+    stored = np.array([place.stored_axes(a)[0] for a in true], np.int64)
+    kept = layer.op == "Slice" or layer.attributes.get("keepdims", 1)
+    after = place if kept else replace(place, axis=place.axis - sum(a < place.axis for a in true))
+    return after, [layout.with_constant(layer, position, stored)]
+
+
+def _concat(layout: Layout, layer: Layer) -> Stored:
+    """A constant that is concatenated with activations (a class token) is expanded over the batch."""
+    place, layers = _along_axis(layout, layer) if not _constants(layout, layer) else (layout.common(layer), [layer])
+    if not _constants(layout, layer):
+        return place, layers
+    rank = len(layout.shape(layer, layer.outputs[0]))
+    axis = layer.attributes["axis"] % rank
+    if axis == place.axis:
+        raise refuse(layer, "works along the batch axis")
+    added: list[Layer] = []
+    inputs = list(layer.inputs)
+    for position, name in enumerate(inputs):
+        value = layout.draft.constant(name)
+        if value is None:
+            continue
+        sample = place.stored_constant(value, rank, layout.draft.batch)
+        if sample is None:
+            raise refuse(layer, "has a constant operand that differs between samples")
+        out = f"{layer.outputs[0]}/operand{position}"
+        target = np.array([-1, *sample.shape[1:]], np.int64)
+        operands = (layout.draft.add_constant(sample, name), layout.draft.add_constant(target, f"{out}/shape"))
+        added.append(Layer("Expand", out, layer.path, operands, (out,)))
+        inputs[position] = out
+    stored = {**layer.attributes, "axis": place.stored_axes(axis)[0]}
+    return place, [*added, replace(layer, inputs=tuple(inputs), attributes=stored)]
+
+
+def _constants(layout: Layout, layer: Layer) -> bool:
+    return any(layout.draft.constant(name) is not None for name in layer.inputs)
+
+
+def _resize(layout: Layout, layer: Layer) -> Stored:
+    """`sizes` without the batch."""
+    sizes = layout.draft.constant(layer.inputs[3]) if len(layer.inputs) > 3 else None
+    if sizes is not None and "axes" not in layer.attributes:
+        axes = tuple(range(1, len(sizes)))
+        layer = layout.with_constant(layer, 3, sizes[1:], attributes={**layer.attributes, "axes": axes})
+    return _in_front(layout, layer)
+
+
+_RULES: dict[str, Rule] = {
+    "Transpose": _transpose,
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Expand": _expand,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    **dict.fromkeys(
+        ["Split", "Gather", "Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "LayerNormalization"], _along_axis
+    ),
+    **dict.fromkeys(
+        ["Slice", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"], _along_axes
+    ),
+    "Concat": _concat,
+    "Resize": _resize,
+}

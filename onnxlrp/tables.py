@@ -1,0 +1,73 @@
+"""The README's tables, from the registries: `python -m onnxlrp.tables README.md` writes them between their marks."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from . import files, rules
+from .composites import PRESETS, options_of
+from .layers import registry
+from .program.op import KINDS
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def summary(thing: object) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return " ".join((thing.__doc__ or "").split("\n\n")[0].split())
+
+
+def methods() -> str:
+    """Every preset, its sentence, its options."""
+    return _table(
+        ("method", "what it does", "options"),
+        ([f"`{name}`", summary(make), " ".join(f"`{o}`" for o in options_of(name))] for name, make in PRESETS.items()),
+    )
+
+
+def all_rules() -> str:
+    """Every rule, its sentence, its options."""
+    found = rules.registry()
+    return _table(
+        ("rule", "what it does", "options"),
+        (
+            [f"`{name}`", summary(found[name]), " ".join(f"`{f.name}`" for f in dataclasses.fields(found[name]))]
+            for name in sorted(found)
+        ),
+    )
+
+
+def operators() -> str:
+    """Every ONNX operator that has a rule, by kind."""
+    by_kind: dict[str, list[str]] = {}
+    for name, row in registry().items():
+        by_kind.setdefault(row.kind, []).append(name)
+    return _table(
+        ("kind", "what it is", "ONNX operators"),
+        ([f"`{kind}`", KINDS[kind], ", ".join(f"`{op}`" for op in sorted(ops))] for kind, ops in by_kind.items()),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"methods": methods, "rules": all_rules, "operators": operators}
+
+
+def fill(text: str) -> str:
+    """The text with each `<!-- table: name -->` … `<!-- end -->` holding its table."""
+
+    def put(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}"
+
+    return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", put, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    readme = Path(sys.argv[1])
+    files.replace(readme, fill(readme.read_text(encoding="utf-8")).encode())

@@ -1,0 +1,29 @@
+"""What every test shares: how hypothesis runs, and the lines that tests leave for the end of a run."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+_NOTES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config):
+    config.stash[_NOTES] = []
+
+
+@pytest.fixture(scope="session")
+def notes(request):
+    """Lines to print when all tests have run."""
+    return request.config.stash[_NOTES]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(_NOTES, []):
+        terminalreporter.write_line(line)

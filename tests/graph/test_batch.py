@@ -1,0 +1,163 @@
+"""Any batch size, wherever the exporter put the batch."""
+
+import numpy as np
+import pytest
+from tiny_models import conv, model, node, values
+
+from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.load import load
+from onnxlrp.graph.place import Place, place_after_reshape
+from onnxlrp.graph.verify import verify
+
+I64 = np.int64
+
+
+def shuffle(batch):
+    """ShuffleNet's channel shuffle, its target shapes as the exporter wrote them."""
+    nodes = [
+        node("Reshape", ["x", "split"], ["a"]), node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
+        node("Reshape", ["b", "join"], ["y"]),
+    ]  # fmt: skip
+    return nodes, {"split": np.array([batch, 2, 2, 8, 8], I64), "join": np.array([batch, -1, 8, 8], I64)}
+
+
+def flattened(batch):
+    return [node("Reshape", ["x", "s"], ["y"])], {"s": np.array([batch, 256], I64)}
+
+
+def squeezed(batch):
+    return [node("GlobalAveragePool", ["x"], ["g"]), node("Squeeze", ["g"], ["y"])], {}
+
+
+def attention(batch):
+    """timm: queries, keys and values lie on axis 0, the batch on axis 1."""
+    nodes = [
+        node("Reshape", ["x", "rows"], ["t"]), node("MatMul", ["t", "w"], ["h"]), node("Reshape", ["h", "qkv"], ["r"]),
+        node("Transpose", ["r"], ["p"], perm=[2, 0, 3, 1, 4]), node("Split", ["p", "ones"], ["q3", "k3", "v3"], axis=0),
+        node("Squeeze", ["q3", "zero"], ["q"]), node("Squeeze", ["k3", "zero"], ["k"]),
+        node("Gather", ["p", "two"], ["v"], axis=0),
+        node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]), node("MatMul", ["q", "kt"], ["s"]),
+        node("Softmax", ["s"], ["a"]), node("MatMul", ["a", "v"], ["o"]),
+        node("Transpose", ["o"], ["ot"], perm=[0, 2, 1, 3]), node("Reshape", ["ot", "joined"], ["y"]),
+    ]  # fmt: skip
+    return nodes, {
+        "rows": np.array([batch, 16, 16], I64), "w": values(16, 24), "qkv": np.array([batch, 16, 3, 2, 4], I64),
+        "ones": np.ones(3, I64), "zero": np.array([0], I64), "two": np.array(2, I64),
+        "joined": np.array([batch, 16, 8], I64),
+    }  # fmt: skip
+
+
+def heads_in_the_batch(batch):
+    """torch.nn.MultiheadAttention: sequence first, then batch x heads on one axis, then rows x batch."""
+    free = -1 if batch == 0 else None
+    nodes = [
+        node("Reshape", ["x", "rows"], ["t"]), node("Transpose", ["t"], ["l"], perm=[1, 0, 2]),
+        node("Reshape", ["l", "heads"], ["h"]), node("Transpose", ["h"], ["q"], perm=[1, 0, 2]),
+        node("Transpose", ["h"], ["k"], perm=[1, 2, 0]), node("MatMul", ["q", "k"], ["s"]),
+        node("Softmax", ["s"], ["a"]), node("MatMul", ["a", "q"], ["o"]),
+        node("Transpose", ["o"], ["ot"], perm=[1, 0, 2]),
+        node("Reshape", ["ot", "flat"], ["f"]), node("Gemm", ["f", "w", "d"], ["g"], transB=1),
+        node("Reshape", ["g", "back"], ["b"]), node("Transpose", ["b"], ["y"], perm=[1, 0, 2]),
+    ]  # fmt: skip
+    return nodes, {
+        "rows": np.array([batch, 16, 16], I64), "heads": np.array([16, free or batch * 4, 4], I64),
+        "flat": np.array([-1, 16], I64), "w": values(16, 16), "d": values(16),
+        "back": np.array([16, free or batch, 16], I64),
+    }  # fmt: skip
+
+
+def windows(batch):
+    """Swin: windows are moved into the batch, a mask of all windows is added, and they are moved back."""
+    lead = -1 if batch == 0 else batch
+    nodes = [
+        node("Reshape", ["x", "grid"], ["a"]), node("Transpose", ["a"], ["b"], perm=[0, 2, 4, 1, 3, 5]),
+        node("Reshape", ["b", "windows"], ["c"]), node("MatMul", ["c", "w"], ["d"]),
+        node("Reshape", ["d", "per_image"], ["e"]), node("Add", ["e", "mask"], ["f"]),
+        node("Reshape", ["f", "windows"], ["h"]), node("ReduceMean", ["h"], ["i"], axes=[2], keepdims=1),
+        node("Reshape", ["i", "image"], ["y"]),
+    ]  # fmt: skip
+    return nodes, {
+        "grid": np.array([batch, 4, 2, 4, 2, 4], I64), "windows": np.array([-1, 16, 4], I64), "w": values(4, 4),
+        "per_image": np.array([lead, 4, 16, 4], I64), "mask": values(1, 4, 16, 1), "image": np.array([lead, 64], I64),
+    }  # fmt: skip
+
+
+def class_token(batch):
+    """A constant that is concatenated with activations: expanded over the batch."""
+    nodes = [node("Reshape", ["x", "rows"], ["t"]), node("Concat", ["token", "t"], ["c"], axis=1),
+             node("Add", ["c", "position"], ["y"])]  # fmt: skip
+    return nodes, {
+        "rows": np.array([batch, 4, 64], I64), "token": values(1, 1, 64), "position": values(1, 5, 64),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("build", [shuffle, flattened, squeezed, attention, heads_in_the_batch, windows, class_token])
+@pytest.mark.parametrize("declared", [True, False], ids=["batch 1", "symbolic"])
+def test_the_batch_is_free(build, declared):
+    if build in (squeezed, class_token) and not declared:
+        pytest.skip("needs a declared batch")
+    nodes, constants = build(1 if declared else 0)
+    source = model(nodes, constants, shape=(1 if declared else "N", 4, 8, 8), opset=17)
+    graph = load(source)
+    assert graph.batch is None
+    assert verify(graph, source, batches=(1, 3, 8)) < 1e-5
+    assert all(1009 not in shape for shape in graph.shapes.values())
+
+
+def test_shape_arithmetic_is_gone():
+    nodes = [
+        node("Shape", ["x"], ["shape"]), node("Gather", ["shape", "zero"], ["n"]),
+        node("Unsqueeze", ["n", "axis"], ["n1"]),
+        node("Concat", ["n1", "rest"], ["target"], axis=0), node("Reshape", ["x", "target"], ["y"]),
+    ]  # fmt: skip
+    constants = {"zero": np.array(0, I64), "axis": np.array([0], I64), "rest": np.array([-1], I64)}
+    source = model(nodes, constants)
+    graph = load(source)
+    (layer,) = graph.layers
+    assert graph.constants[layer.inputs[1]].tolist() == [-1, 256]
+    verify(graph, source)
+
+
+def test_a_larger_declared_batch_is_freed():
+    nodes, constants = shuffle(4)
+    source = model(nodes, constants, shape=(4, 4, 8, 8))
+    graph = load(source)
+    assert graph.batch is None
+    verify(graph, source, batches=(4, 8))
+
+
+def test_mixing_samples_fixes_the_batch():
+    nodes = [node("Softmax", ["x"], ["y"], axis=0, name="across")]
+    assert load(model(nodes, shape=(1, 4, 8, 8))).batch == 1
+    with pytest.raises(UnsupportedError, match=r'"across".*batch axis'):
+        load(model(nodes))
+
+
+def test_an_operator_that_needs_the_batch_in_front_names_itself():
+    nodes = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), conv("t", "c", "w", name="/head/conv/Conv"),
+             node("Relu", ["c"], ["y"])]  # fmt: skip
+    with pytest.raises(UnsupportedError, match=r'"/head/conv/Conv" \(head.conv\).*axis 0 is not the batch'):
+        load(model(nodes, {"w": values(2, 1009, 1, 1)}))
+
+
+def test_open_height_and_width():
+    source = model([conv("x", "y", "w")], {"w": values(2, 3, 3, 3)}, shape=("N", "C", "H", "W"))
+    graph = load(source)
+    assert graph.inputs[0].shape == (3, 224, 224)
+    assert "224" in graph.metadata["onnxlrp.note"]
+    sized = load(source, size=(16, 20))
+    assert sized.inputs[0].shape == (3, 16, 20)
+    assert load(source, size=(16,)).inputs[0].shape == (3, 16, 16)
+    assert "onnxlrp.note" not in sized.metadata
+    with pytest.raises(UnsupportedError, match="2 axes open"):
+        load(source, size=(16, 16, 16))
+    with pytest.raises(UnsupportedError, match="leaves sizes open"):
+        load(model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8)))
+
+
+def test_the_batch_keeps_its_stride():
+    assert place_after_reshape(Place(), (5, 4, 6), (20, 6), 5) == Place(0, 1, 4)
+    assert place_after_reshape(Place(1), (4, 5, 6), (20, 6), 5) == Place(0, 4, 1)
+    assert place_after_reshape(Place(1), (4, 5, 6), (4, 10, 3), 5) == Place(1, 1, 2)
+    assert place_after_reshape(Place(0, 1, 4), (20, 6), (5, 4, 6), 5) == Place()
+    assert place_after_reshape(Place(1), (4, 5, 6), (3, 40), 5) is None

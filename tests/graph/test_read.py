@@ -1,0 +1,135 @@
+"""What the loader says about files that are no models."""
+
+import sys
+
+import onnx
+import pytest
+from onnx import external_data_helper, helper
+from tiny_models import conv, model, node, values
+
+from onnxlrp.errors import InputError, UnsupportedError, UsageError
+from onnxlrp.graph.load import load
+from onnxlrp.graph.read import printable
+
+
+def small():
+    return model([conv("x", "c", "w"), node("Relu", ["c"], ["y"])], {"w": values(4, 4, 3, 3)})
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n", "Git LFS pointer"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "PNG image"),
+        (b"\n<!DOCTYPE html><html></html>", "web page"),
+        (b"PK\x03\x04" + b"\0" * 40, "zip archive"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 40, "HDF5"),
+        (b"hello, this is text", "not an ONNX model"),
+        (b"\x08\x08", "not an ONNX model|no graph"),
+    ],
+)
+def test_other_files_are_named(tmp_path, data, what):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=what) as caught:
+        load(path)
+    assert caught.value.code == 3
+    assert caught.value.fix
+    assert "\n" not in caught.value.message
+
+
+def test_truncated_at_any_byte_is_an_input_error():
+    data = small().SerializeToString()
+    for length in range(1, len(data), 7):
+        with pytest.raises(InputError):
+            load(data[:length])
+
+
+def test_missing_file_names_what_is_there(tmp_path):
+    onnx.save_model(small(), tmp_path / "there.onnx")
+    with pytest.raises(InputError, match="no such file") as caught:
+        load(tmp_path / "absent.onnx")
+    assert "there.onnx" in caught.value.fix
+
+
+def test_directory_suggests_a_file(tmp_path):
+    onnx.save_model(small(), tmp_path / "there.onnx")
+    with pytest.raises(InputError, match="is a directory") as caught:
+        load(tmp_path)
+    assert "there.onnx" in caught.value.fix
+
+
+def test_graph_without_nodes():
+    with pytest.raises(InputError, match="without nodes"):
+        load(model([], outputs=["x"]))
+
+
+def test_other_types_are_refused():
+    with pytest.raises(InputError, match="int is no model"):
+        load(3)
+
+
+def test_external_data_is_read_beside_the_model(tmp_path, monkeypatch):
+    external = small()
+    external_data_helper.convert_model_to_external_data(external, location="weights.bin", size_threshold=0)
+    onnx.save_model(external, tmp_path / "model.onnx")
+    monkeypatch.chdir("/")
+    graph = load(tmp_path / "model.onnx")
+    assert graph.constants["w"].shape == (4, 4, 3, 3)
+    (tmp_path / "weights.bin").write_bytes(b"\0" * 10)
+    with pytest.raises(InputError, match=r'"weights.bin" is cut off'):
+        load(tmp_path / "model.onnx")
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(InputError, match=r'"weights.bin" is missing'):
+        load(tmp_path / "model.onnx")
+    with pytest.raises(InputError, match="in another file"):
+        load((tmp_path / "model.onnx").read_bytes())
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", ""])
+def test_external_data_stays_in_the_folder(tmp_path, location):
+    external = small()
+    external_data_helper.convert_model_to_external_data(external, location="weights.bin", size_threshold=0)
+    onnx.save_model(external, tmp_path / "model.onnx")
+    stored = onnx.load_model(tmp_path / "model.onnx", load_external_data=False)
+    for entry in stored.graph.initializer[0].external_data:
+        if entry.key == "location":
+            entry.value = location
+    (tmp_path / "model.onnx").write_bytes(stored.SerializeToString())
+    with pytest.raises(InputError, match="outside the model's folder"):
+        load(tmp_path / "model.onnx")
+
+
+def test_control_characters_are_escaped():
+    assert printable("a\x1b[31mb\n") == "a\\x1b[31mb\\n"
+    unknown = model([node("Made\x1bUp", ["x"], ["y"], name="n\n")])
+    with pytest.raises(UnsupportedError) as caught:
+        load(unknown)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_unknown_operators_are_named():
+    strange = model([node("Frobnicate", ["x"], ["y"], name="f1", domain="com.example")])
+    strange.opset_import.append(helper.make_opsetid("com.example", 1))
+    with pytest.raises(UnsupportedError, match=r"com\.example") as caught:
+        load(strange)
+    assert caught.value.code == 4
+
+
+def test_without_onnxruntime_both_extras_are_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UsageError) as caught:
+        load(small())
+    assert "onnxlrp[cpu]" in caught.value.fix
+    assert "onnxlrp[cuda]" in caught.value.fix
+
+
+def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime():
+    import subprocess
+
+    code = (
+        "import sys; sys.modules['onnx'] = sys.modules['onnxruntime'] = None; "
+        "import onnxlrp.graph.graph, onnxlrp.graph.facts"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
