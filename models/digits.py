@@ -6,6 +6,7 @@ Run `python models/digits.py`. Training takes about a minute on one processor co
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -34,20 +35,21 @@ EPOCHS, BATCH = 40, 64
 
 def network() -> nn.Sequential:
     """Three convolutions, two pools, two linear layers, ReLU between: 1×28×28 to ten logits."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 32, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(32 * 5 * 5, 64),
-        nn.ReLU(),
-        nn.Linear(64, 10),
-    )
+    layers: list[tuple[str, nn.Module]] = [
+        ("conv1", nn.Conv2d(1, 16, 3, padding=1)),
+        ("relu1", nn.ReLU()),
+        ("pool1", nn.MaxPool2d(2)),
+        ("conv2", nn.Conv2d(16, 32, 3, padding=1)),
+        ("relu2", nn.ReLU()),
+        ("pool2", nn.MaxPool2d(2)),
+        ("conv3", nn.Conv2d(32, 32, 3)),
+        ("relu3", nn.ReLU()),
+        ("flatten", nn.Flatten()),
+        ("dense1", nn.Linear(32 * 5 * 5, 64)),
+        ("relu4", nn.ReLU()),
+        ("dense2", nn.Linear(64, 10)),
+    ]
+    return nn.Sequential(OrderedDict(layers))
 
 
 def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "samples"
 PREP_KEY = "onnxlrp.prep"
+SCOPES = "pkg.torch.onnx.name_scopes"
 
 Floats = NDArray[np.float32]
 
 
 def finish(path: Path, prep: dict[str, Any]) -> None:
-    """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save."""
+    """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save.
+
+    Of what the exporter notes on a node, the module path stays.
+    """
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PREP_KEY: json.dumps(prep)})
@@ -27,7 +31,9 @@ def finish(path: Path, prep: dict[str, Any]) -> None:
     graph = model.graph
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         item.doc_string = ""
+        kept = [entry for entry in item.metadata_props if entry.key == SCOPES]
         del item.metadata_props[:]
+        item.metadata_props.extend(kept)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 

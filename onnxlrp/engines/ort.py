@@ -16,6 +16,10 @@ from ..program.program import Activation, Array, Program
 from . import Forward, Run
 
 
+# Of all that a build may bring: others (TensorRT, CoreML) are asked for by name.
+PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
 class Ort:
     """The default without a GPU of our own kernels' kind; `providers` as onnxruntime takes them."""
 
@@ -36,7 +40,7 @@ class Ort:
         made = explainer(forward, program)
         options = self.options or onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        providers = list(self.providers or onnxruntime.get_available_providers())
+        providers = list(self.providers or [p for p in PREFERRED if p in onnxruntime.get_available_providers()])
         with _named():
             session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
         wanted = [i.name for i in session.get_inputs()]
