@@ -131,6 +131,8 @@ def _check(model: onnx.ModelProto, name: str) -> None:
     again = "Export or download the model again."
     if not model.HasField("graph"):
         raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model.", again)
+    if not _is_text(model):
+        raise InputError(f"{name} holds names that are no text: it is damaged.", again)
     if not model.graph.node:
         raise InputError(f"{name} holds a graph without nodes: there is nothing to explain.", again)
     if not model.graph.output:
@@ -140,6 +142,25 @@ def _check(model: onnx.ModelProto, name: str) -> None:
             f"{name} stores sparse weights ({printable(model.graph.sparse_initializer[0].values.name)}).",
             "Export the model with dense weights.",
         )
+
+
+def _is_text(model: onnx.ModelProto) -> bool:
+    """Protobuf hands names out as bytes, or refuses, where they are no UTF-8."""
+    graph = model.graph
+    try:
+        names = [graph.name, model.producer_name, model.producer_version]
+        names += (entry.domain for entry in model.opset_import)
+        for value in (*graph.input, *graph.output):
+            names += (value.name, *(dim.dim_param for dim in value.type.tensor_type.shape.dim))
+        names += (tensor.name for tensor in graph.initializer)
+        for entry in (*model.metadata_props, *(e for node in graph.node for e in node.metadata_props)):
+            names += (entry.key, entry.value)
+        for node in graph.node:
+            names += (node.name, node.op_type, node.domain, *node.input, *node.output)
+            names += (attribute.name for attribute in node.attribute)
+        return all(isinstance(name, str) for name in names)
+    except UnicodeError:
+        return False
 
 
 def _check_external(tensor: onnx.TensorProto, directory: Path | None, name: str) -> None:

@@ -116,6 +116,7 @@ def basic(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
                 options,
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=list(_DISABLED),
+                enable_fallback=0,
             )
         except Exception as error:
             raise _refusal(model, name, error) from None

@@ -52,7 +52,7 @@ def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
     try:
         directory = str(read.directory or Path()) if is_external(tensor) else ""
         value: Array = numpy_helper.to_array(tensor, directory)
-    except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+    except (ValueError, TypeError, KeyError, OSError, onnx.checker.ValidationError) as error:
         raise InputError(
             f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({str(error).splitlines()[0][:120]}).',
             "Export or download the model again.",

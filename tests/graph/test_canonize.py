@@ -109,7 +109,7 @@ def test_a_shared_weight_stays_for_its_other_reader():
 
 
 WINDOWS = {
-    "conv same upper": ("Conv", {"auto_pad": "SAME_UPPER", "strides": [3, 2]}, W, (1, 0, 1, 1)),
+    "conv same upper": ("Conv", {"auto_pad": "SAME_UPPER", "strides": [3, 2]}, W, (0, 0, 1, 1)),
     "conv same lower": ("Conv", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}, W, (1, 1, 0, 0)),
     "conv valid": ("Conv", {"auto_pad": "VALID", "dilations": [2, 1]}, W, (0, 0, 0, 0)),
     "max pool same": (

