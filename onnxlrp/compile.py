@@ -43,8 +43,8 @@ def compile(
 ) -> Program:
     """The program that computes the relevance of input `explained` for a target of `output`.
 
-    Its outputs: "relevance", in the input's shape; "logits" and "scores", the tensors of the forward pass; "record/PATH"
-    for each of `record`, the relevance of that module's result; "ledger/..." as `ledger_plan` lists them.
+    Its outputs: "relevance", in the input's shape; "logits" and "scores", tensors of the forward pass; "record/PATH"
+    for each of `record`, the relevance of that module's result; with `ledger`, what notes["ledger"] lists.
     """
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
@@ -66,9 +66,7 @@ def compile(
         for tensor, share in walk.step(layer, arriving):
             relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
     if source not in relevance:
-        raise UnsupportedError(
-            f"output {scores!r} does not depend on input {source!r}", "name another output or input"
-        )
+        raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
     outputs["relevance"] = trace.spread(relevance[source], graph.shapes[source])
     outputs["logits"], outputs["scores"] = walk.value(logits), walk.value(scores)
     outputs.update(walk.columns)
@@ -163,7 +161,9 @@ class _Walk:
         entries = {"out": trace.total(arriving), "scale": trace.total(trace.map("max", arriving, -arriving))}
         inputs = [
             trace.total(trace.spread(share, self.graph.shapes[tensor]))
-            for share, tensor in zip(shares, [t for t in layer.inputs if t and t not in self.graph.constants], strict=True)
+            for share, tensor in zip(
+                shares, [t for t in layer.inputs if t and t not in self.graph.constants], strict=True
+            )
         ]
         entries["in"] = total(inputs)
         for column in ("bias", "epsilon", "gate"):
@@ -171,7 +171,9 @@ class _Walk:
             if amounts:
                 entries[column] = total(amounts)
         self.plan.append(
-            Entry(layer.name, layer.label, layer.op, _name(rule), bool(getattr(rule, "conserves", True)), tuple(entries))
+            Entry(
+                layer.name, layer.label, layer.op, _name(rule), bool(getattr(rule, "conserves", True)), tuple(entries)
+            )
         )
         for column, value in entries.items():
             self.columns[f"ledger/{layer.name}/{column}"] = value
@@ -181,7 +183,9 @@ def _name(rule: Rule) -> str:
     return str(getattr(rule, "name", type(rule).__name__))
 
 
-def rules_of(graph: Graph, composite: Composite, explained: str = "", output: str = "") -> list[tuple[Layer, str, Rule | None]]:
+def rules_of(
+    graph: Graph, composite: Composite, explained: str = "", output: str = ""
+) -> list[tuple[Layer, str, Rule | None]]:
     """For `inspect`: each layer on the way, its kind and the rule it gets; None for an operator nobody taught us."""
     source = explained or graph.inputs[0].name
     walk = _Walk(graph, composite, source, Trace())

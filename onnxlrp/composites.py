@@ -47,7 +47,9 @@ def matches(match: Match, layer: Matched) -> bool:
     try:
         pattern = re.compile(match)
     except re.error as error:
-        raise UsageError(f'"{match}" is no regular expression: {error}', "write a path, a pattern or an operator") from None
+        raise UsageError(
+            f'"{match}" is no regular expression: {error}', "write a path, a pattern or an operator"
+        ) from None
     return bool(pattern.fullmatch(layer.path) or pattern.fullmatch(layer.name))
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..program.interpret import counts, run_linear, run_map
-from ..program.linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from ..program.linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Sum, Window
 from ..program.program import Activation, Array, Constant, Instruction, Program, Seed
 from ..program.value import distinct
 
@@ -65,7 +66,7 @@ class Emitter:
         self._taken.add(name)
         return name
 
-    def store(self, array: Array) -> str:
+    def store(self, array: npt.ArrayLike) -> str:
         """An initialiser; float arrays as float32, equal small ones once."""
         array = np.asarray(array)
         if np.issubdtype(array.dtype, np.floating):
@@ -198,6 +199,7 @@ def _greater(e: Emitter, step: Instruction, names: list[str]) -> str:
 
 def _div(e: Emitter, step: Instruction, names: list[str]) -> str:
     import os
+
     if os.environ.get("RECIP"):
         return e.node("Mul", names[0], e.node("Reciprocal", names[1]))
     return e.node("Div", *names)
@@ -414,7 +416,7 @@ def select(e: Emitter, step: Instruction, x: str, selector: str, targets: bool) 
     """Max-pool routing: the winners' places are found again by MaxPool, whose ties go to the first index."""
     p = step.what
     assert isinstance(p, Select)
-    window = _window(p.window)
+    window: dict[str, Any] = _window(p.window)
     if _overhangs(p.window):
         window |= {"pads": [*p.window.before, *p.window.explicit], "ceil_mode": 1}
     pooled = e.nodes("MaxPool", (selector,), 2, **window)
@@ -424,7 +426,7 @@ def select(e: Emitter, step: Instruction, x: str, selector: str, targets: bool) 
         places = e.node("Reshape", pooled[1], e.ints(-1))
         y = e.node("Gather", flat, places, axis=len(lead))
         return e.node("Reshape", y, e.ints(*lead, -1, *p.target))
-    if not lead and not p.window.overlaps and not any(p.window.before):
+    if not (lead or p.window.overlaps or any(p.window.before) or _overhangs(p.window)):
         shape = e.node("Shape", selector)
         return e.node("MaxUnpool", x, pooled[1], shape, kernel_shape=list(p.window.kernel),
                       strides=list(p.window.strides), pads=_pads(p.window))  # fmt: skip

@@ -15,7 +15,6 @@ from ..errors import UnsupportedError, UsageError
 from ..program.program import Activation, Array, Program
 from . import Forward, Run
 
-
 # Of all that a build may bring: others (TensorRT, CoreML) are asked for by name.
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
@@ -104,14 +103,32 @@ def explainer(forward: Forward, program: Program) -> Explainer:
             outputs[name] = emitter.fresh(name, prefix="")
             model.graph.node.append(helper.make_node("Identity", [tensors[name]], [outputs[name]], name=outputs[name]))
         if list(outputs.values()).count(outputs[name]) == 1:
-            lead = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
+            lead: list[Any] = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
             info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*lead, *step.shape])
             model.graph.output.append(info)
     if seed is not None and seed_name:
         shape = () if seed.mode == "index" else next(i.shape for i in program.instructions if i.what is seed)
         kind = TensorProto.INT64 if seed.mode == "index" else TensorProto.FLOAT
         model.graph.input.append(helper.make_tensor_value_info(seed_name, kind, [*_lead(program), "N", *shape]))
+    _drop_unused(model.graph)
     return Explainer(model, outputs, seed_name)
+
+
+def _drop_unused(graph: Any) -> None:
+    """Constants that folding left without a reader: a runtime warns of each, and the file is larger for them."""
+    used = {value.name for value in graph.output} | _read_in(graph)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _read_in(graph: Any) -> set[str]:
+    names = {name for node in graph.node for name in node.input}
+    for node in graph.node:
+        for attribute in node.attribute:
+            inner: list[Any] = [attribute.g, *attribute.graphs]
+            names = names.union(*map(_read_in, inner))
+    return names
 
 
 _SEEDS = {"index": "target", "relevance": "seed"}

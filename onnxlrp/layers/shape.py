@@ -107,5 +107,3 @@ def pad(node: Node) -> Op:
         return (node.trace.linear(cut, node.trace.spread(r, y.shape)),)
 
     return Op("routing", (x,), y, vjp, name=node.layer.label)
-
-

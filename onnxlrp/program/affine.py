@@ -45,7 +45,7 @@ class Affine:
             return trace.linear(self._one_channel, summed, self._ones(trace)) * self._uniform
         return trace.linear(self.linear, x, self.weight, self.bias)
 
-    def T(self, s: Value) -> Value:  # noqa: N802 (the transpose, as papers write it)
+    def T(self, s: Value) -> Value:
         """Wᵀ s; its shape may still want broadcasting to the operand's."""
         trace = s.trace
         if self.gain is not None:
@@ -100,9 +100,7 @@ class Affine:
     @property
     def _one_channel(self) -> Conv:
         assert isinstance(self.linear, Conv)
-        return replace(
-            self.linear, source=(1, *self.linear.source[1:]), target=(1, *self.linear.target[1:])
-        )
+        return replace(self.linear, source=(1, *self.linear.source[1:]), target=(1, *self.linear.target[1:]))
 
     def _ones(self, trace: Trace) -> Value:
         return trace.constant(np.broadcast_to(np.ones(()), (1, 1, *self._one_channel.window.kernel)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from .linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Window
 from .maps import MAPS, stabilize
 from .program import Array, Instruction
 
@@ -42,6 +42,11 @@ def along(linear: LinearMap, bias: Array) -> Array:
     return bias
 
 
+def _at(index: Sequence[Any]) -> Any:
+    """An index of the trailing axes, whatever leads."""
+    return (..., *index)
+
+
 def _padded(x: Array, window: Window, fill: float = 0.0) -> Array:
     d = len(window.kernel)
     pads = [(0, 0)] * (x.ndim - d) + [(b, max(0, a)) for b, a in zip(window.before, window.after, strict=True)]
@@ -50,7 +55,8 @@ def _padded(x: Array, window: Window, fill: float = 0.0) -> Array:
 
 def _unpadded(padded: Array, window: Window) -> Array:
     index = tuple(slice(b, b + n) for b, n in zip(window.before, window.source, strict=True))
-    return padded[(..., *index)]
+    inner: Array = padded[_at(index)]
+    return inner
 
 
 def _empty_padded(lead: tuple[int, ...], window: Window, dtype: Any) -> Array:
@@ -65,8 +71,8 @@ def _conv(c: Conv, x: Array, weight: Array) -> Array:
     w = weight.reshape(c.group, c.target[0] // c.group, -1, *c.window.kernel)
     out: Any = 0.0
     for tap, where in c.window.taps():
-        piece = padded[(..., *where)].reshape(padded.shape[0], c.group, padded.shape[2], -1)
-        out = out + w[(..., *tap)] @ piece
+        piece = padded[_at(where)].reshape(padded.shape[0], c.group, padded.shape[2], -1)
+        out = out + w[_at(tap)] @ piece
     return np.asarray(out).reshape(*lead, *c.target)
 
 
@@ -76,8 +82,8 @@ def _conv_adjoint(c: Conv, s: Array, weight: Array) -> Array:
     w = weight.reshape(c.group, c.target[0] // c.group, -1, *c.window.kernel)
     out = _empty_padded((flat.shape[0], c.group, w.shape[2]), c.window, np.result_type(s, weight))
     for tap, where in c.window.taps():
-        piece = np.swapaxes(w[(..., *tap)], -1, -2) @ flat
-        out[(..., *where)] += piece.reshape(*piece.shape[:3], *c.window.target)
+        piece = np.swapaxes(w[_at(tap)], -1, -2) @ flat
+        out[_at(where)] += piece.reshape(*piece.shape[:3], *c.window.target)
     return _unpadded(out, c.window).reshape(*lead, *c.source)
 
 
@@ -103,7 +109,7 @@ def counts(p: Pool) -> Array:
 
 def _pool(p: Pool, x: Array) -> Array:
     padded = _padded(x, p.window)
-    total = sum(padded[(..., *where)] for _, where in p.window.taps())
+    total = sum(padded[_at(where)] for _, where in p.window.taps())
     return np.asarray(total / counts(p).astype(x.dtype))
 
 
@@ -111,7 +117,7 @@ def _pool_adjoint(p: Pool, s: Array) -> Array:
     s = s / counts(p).astype(s.dtype)
     out = _empty_padded(s.shape[: s.ndim - len(p.window.target)], p.window, s.dtype)
     for _, where in p.window.taps():
-        out[(..., *where)] += s
+        out[_at(where)] += s
     return _unpadded(out, p.window)
 
 
@@ -120,7 +126,7 @@ def winners(window: Window, selector: Array) -> Array:
     padded = _padded(selector, window, -np.inf)
     best = winner = None
     for n, (_, where) in enumerate(window.taps()):
-        piece = padded[(..., *where)]
+        piece = padded[_at(where)]
         if best is None or winner is None:
             best, winner = piece.copy(), np.zeros(piece.shape, np.int64)
         else:
@@ -133,14 +139,15 @@ def winners(window: Window, selector: Array) -> Array:
 
 def _select(p: Select, x: Array, selector: Array) -> Array:
     winner, padded = winners(p.window, selector), _padded(x, p.window)
-    return np.asarray(sum((winner == n) * padded[(..., *where)] for n, (_, where) in enumerate(p.window.taps())))
+    picked: list[Array] = [(winner == n) * padded[_at(where)] for n, (_, where) in enumerate(p.window.taps())]
+    return np.asarray(sum(picked))
 
 
 def _select_adjoint(p: Select, s: Array, selector: Array) -> Array:
     winner = winners(p.window, selector)
     out = _empty_padded(s.shape[: s.ndim - len(p.window.target)], p.window, s.dtype)
     for n, (_, where) in enumerate(p.window.taps()):
-        out[(..., *where)] += (winner == n) * s
+        out[_at(where)] += (winner == n) * s
     return _unpadded(out, p.window)
 
 
@@ -160,7 +167,7 @@ def _permute(x: Array, order: Sequence[int]) -> Array:
 
 def _slice_adjoint(p: Slice, s: Array) -> Array:
     out = np.zeros((*_lead(s, p.target), *p.source), s.dtype)
-    out[(..., *p.slices())] = s
+    out[_at(p.slices())] = s
     return out
 
 
@@ -172,7 +179,7 @@ LINEAR: dict[str, Callable[..., Array]] = {
     "Sum": lambda p, x: x.sum(axis=_axes(x, p, p.axes)).reshape(*_lead(x, p.source), *p.target),
     "Reshape": lambda p, x: x.reshape(*_lead(x, p.source), *p.target),
     "Permute": lambda p, x: _permute(x, p.order),
-    "Slice": lambda p, x: x[(..., *p.slices())],
+    "Slice": lambda p, x: x[_at(p.slices())],
 }
 
 ADJOINT: dict[str, Callable[..., Array]] = {
@@ -180,9 +187,7 @@ ADJOINT: dict[str, Callable[..., Array]] = {
     "Matmul": _matmul_adjoint,
     "Pool": _pool_adjoint,
     "Select": _select_adjoint,
-    "Sum": lambda p, s: np.broadcast_to(
-        s.reshape(*_lead(s, p.target), *p.kept), (*_lead(s, p.target), *p.source)
-    ),
+    "Sum": lambda p, s: np.broadcast_to(s.reshape(*_lead(s, p.target), *p.kept), (*_lead(s, p.target), *p.source)),
     "Reshape": lambda p, s: s.reshape(*_lead(s, p.target), *p.source),
     "Permute": lambda p, s: _permute(s, np.argsort(p.order).tolist()),
     "Slice": _slice_adjoint,

@@ -66,7 +66,8 @@ class Window:
     @property
     def covers(self) -> bool:
         """Whether there is one window and it is the whole input: a global pooling."""
-        return self.kernel == self.source and math.prod(self.target) == 1 and not any(self.before)
+        plain = not any(self.before) and all(d == 1 or k == 1 for d, k in zip(self.dilations, self.kernel, strict=True))
+        return plain and self.kernel == self.source and math.prod(self.target) == 1
 
     @property
     def trivial(self) -> bool:

@@ -39,7 +39,7 @@ class Sign(Flag):
 
 def stabilize(z: Array, epsilon: float) -> Array:
     """z + ε·sgn(z) with sgn(0) = +1, so that nothing is ever divided by zero."""
-    return z + np.where(z >= 0, epsilon, -epsilon).astype(z.dtype)
+    return np.asarray(z + np.where(z >= 0, epsilon, -epsilon).astype(z.dtype))
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -62,6 +62,10 @@ class Map:
     run: Callable[..., Array]
     sign: Callable[..., Sign]
     keeps: str
+
+
+def _where(condition: Array, a: Array, b: Array) -> Array:
+    return np.asarray(np.where(condition != 0, a, b))
 
 
 def _greater(a: Array, b: Array) -> Array:
@@ -89,7 +93,7 @@ MAPS: dict[str, Map] = {
     "max": Map(np.maximum, _max_sign, "all"),
     "min": Map(np.minimum, _min_sign, "all"),
     "greater": Map(_greater, _positive_only, "none"),
-    "where": Map(lambda c, a, b: np.where(c != 0, a, b), lambda c, a, b: a & b, "none"),
+    "where": Map(_where, lambda c, a, b: a & b, "none"),
     "square": Map(np.square, _positive_only, "first"),
     "sqrt": Map(np.sqrt, _positive_only, "first"),
     "exp": Map(np.exp, _positive_only, "none"),

@@ -16,7 +16,6 @@ def dead_code(program: Program) -> Program:
     kept = sorted(needed)
     number = {old: new for new, old in enumerate(kept)}
     instructions = tuple(
-        replace(step, inputs=tuple(number[i] for i in step.inputs))
-        for step in (program.instructions[n] for n in kept)
+        replace(step, inputs=tuple(number[i] for i in step.inputs)) for step in (program.instructions[n] for n in kept)
     )
     return replace(program, instructions=instructions, outputs={k: number[v] for k, v in program.outputs.items()})

@@ -51,7 +51,7 @@ class Instruction:
 
     kind "read": `what` is a Source. "map": `op` names an elementwise map, `parameter` its number (ε of stabilize).
     "linear": `what` a LinearMap, inputs (x[, weight][, bias]); "adjoint": inputs (s[, weight]).
-    `shape` is per sample; the array an engine holds is [N, *shape], [T, N, *shape] if `targets`, and *shape if `constant`.
+    `shape` is per sample; an engine holds an array [N, *shape], [T, N, *shape] if `targets`, and *shape if `constant`.
     `origin` is the layer and rule it comes from ("layer1.0.conv2/gamma").
     """
 

@@ -162,7 +162,7 @@ class Trace:
         return found if "reuse" in self.rewrites else None
 
     def know_summand(self, a: Value, z: Value, b: Value) -> None:
-        """z = a + b, and whoever wants a where only z > 0 counts may have relu(z) - b: a stays inside a fused kernel."""
+        """z = a + b: where only z > 0 counts, a may be had as relu(z) - b, so that its kernel stays fused."""
         if z.index in self._rectified:
             self._summands[a.index] = self._rectified[z.index], b
 
@@ -290,9 +290,7 @@ class Trace:
             return a if a.nonnegative else self.zeros(shape) if a.nonpositive else None
         if op == "min" and b.is_zero:
             return self.zeros(shape) if a.nonnegative else a if a.nonpositive else None
-        if op == "greater" and (
-            (a.is_zero and b.nonnegative) or (b.is_zero and a.nonpositive) or (a is b)
-        ):
+        if op == "greater" and ((a.is_zero and b.nonnegative) or (b.is_zero and a.nonpositive) or (a is b)):
             return self.zeros(shape)
         if op == "neg" and a.is_zero:
             return a
@@ -425,9 +423,7 @@ class Trace:
 
     def program(self, outputs: dict[str, Value], targets: int | None, notes: dict[str, Any] | None = None) -> Program:
         """What has been traced, as a program."""
-        return Program(
-            tuple(self._instructions), {name: v.index for name, v in outputs.items()}, targets, notes or {}
-        )
+        return Program(tuple(self._instructions), {name: v.index for name, v in outputs.items()}, targets, notes or {})
 
     def _emit(self, instruction: Instruction, sign: Sign, gates: frozenset[int] = frozenset()) -> Value:
         key = (instruction.kind, instruction.op, instruction.inputs, instruction.what, instruction.parameter,

@@ -48,7 +48,9 @@ def make(name: str, *args: float, **options: Any) -> Rule:
     unknown = [key for key in options if key not in fields]
     if unknown or len(args) > len(fields):
         known = ", ".join(fields) or "none"
-        raise UsageError(f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}', f"its options: {known}")
+        raise UsageError(
+            f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}', f"its options: {known}"
+        )
     made: Rule = cls(*args, **options)
     return made
 

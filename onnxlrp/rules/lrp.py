@@ -202,7 +202,8 @@ def _box(x: Value, bound: Any) -> Value:
         return x.trace.constant(np.broadcast_to(array, x.shape) if array.ndim else array)
     except ValueError:
         raise UsageError(
-            f"a bound of shape {array.shape} does not fit an input of shape {x.shape}", "give one number, or one a channel"
+            f"a bound of shape {array.shape} does not fit an input of shape {x.shape}",
+            "give one number, or one a channel",
         ) from None
 
 
@@ -245,4 +246,3 @@ class Pass:
                 "use norm for sums and pooling, gradient elsewhere",
             )
         return (relevance,)
-
