@@ -100,5 +100,5 @@ MAPS: dict[str, Map] = {
     "tanh": Map(np.tanh, lambda a: a, "first"),
     "sigmoid": Map(_sigmoid, _positive_only, "none"),
     "erf": Map(lambda x: _erf(x).astype(x.dtype), lambda a: a, "first"),
-    "stabilize": Map(stabilize, lambda a: a, "none"),
+    "stabilize": Map(stabilize, lambda a: a & Sign.NONNEGATIVE, "none"),  # 0 becomes +ε
 }

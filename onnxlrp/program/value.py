@@ -97,7 +97,7 @@ class Trace:
         self._rectified: dict[int, Value] = {}  # z -> a where a = max(z, 0)
         self._clipped: dict[int, Value] = {}  # z -> a where a > 0 exactly where z > 0
         self._summands: dict[int, tuple[Value, Value]] = {}  # a -> (relu(a + b), b)
-        self._copies: dict[int, list[tuple[LinearMap, int]]] = {}  # y -> [(L, x)] where y = L x and L routes
+        self._copies: dict[int, list[tuple[_Route, int]]] = {}  # y -> [(L, x)] where y = L x and L routes
 
     # -- leaves
 
@@ -143,7 +143,7 @@ class Trace:
         operands = tuple(v.index for v in (x, weight, bias) if v is not None)
         self._known["linear", linear, operands, bias is not None] = result
         if linear.routes:
-            self._copies.setdefault(result.index, []).append((linear, x.index))
+            self._copies.setdefault(result.index, []).append((_route(linear, weight), x.index))
 
     def know_map(self, op: str, operands: tuple[Value, ...], result: Value) -> None:
         """`result` is this elementwise map of the operands, computed by the model."""
@@ -210,8 +210,9 @@ class Trace:
         sign = signs[0] if len(signs) == 1 else signs[0].times(signs[1])
         gates: frozenset[int] = frozenset()
         if linear.routes:
+            route = _route(linear, weight)
             gates = frozenset(
-                y for y, pairs in self._copies.items() if any(known == linear and i in x.gates for known, i in pairs)
+                y for y, pairs in self._copies.items() if any(known == route and i in x.gates for known, i in pairs)
             )
         return self._apply("linear", linear, operands, bias, sign, gates)
 
@@ -226,7 +227,8 @@ class Trace:
         sign = s.sign if weight is None or _has_selector(linear) else s.sign.times(weight.sign)
         gates: frozenset[int] = frozenset()
         if linear.routes:
-            gates = frozenset(x for y in s.gates for known, x in self._copies.get(y, ()) if known == linear)
+            route = _route(linear, weight)
+            gates = frozenset(x for y in s.gates for known, x in self._copies.get(y, ()) if known == route)
         operands = (s,) if weight is None else (s, weight)
         return self._apply("adjoint", linear, operands, None, sign, gates)
 
@@ -286,9 +288,9 @@ class Trace:
                 known = self._masked(r, mask)
                 if known is not None and "gated" in self.rewrites:
                     return known
-        if op == "max" and b.is_zero:
+        if op == "max" and b.is_zero and a.shape == shape:
             return a if a.nonnegative else self.zeros(shape) if a.nonpositive else None
-        if op == "min" and b.is_zero:
+        if op == "min" and b.is_zero and a.shape == shape:
             return self.zeros(shape) if a.nonnegative else a if a.nonpositive else None
         if op == "greater" and ((a.is_zero and b.nonnegative) or (b.is_zero and a.nonpositive) or (a is b)):
             return self.zeros(shape)
@@ -445,6 +447,13 @@ class Trace:
         self._instructions.append(instruction)
         self._values.append(value)
         return value
+
+
+_Route = tuple[LinearMap, int | None]  # a map that routes, and its selector
+
+
+def _route(linear: LinearMap, selector: Value | None) -> _Route:
+    return linear, None if selector is None else selector.index
 
 
 def _has_selector(linear: LinearMap) -> bool:
