@@ -23,7 +23,7 @@ _CODES = """exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    loud = any(word.startswith("-v") and word.strip("-v") == "" and len(word) > 2 for word in words)
+    loud = sum(2 * (w == "-vv") + (w in ("-v", "--verbose")) for w in words) > 1
     console = Console()
     try:
         code = _run(words, console)
@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _traceback(loud)
         said = str(error).splitlines()[:1]
         what = f"a bug in onnxlrp {__version__}: {type(error).__name__}: {said[0] if said else ''}"
-        console.error(UsageError(what, "please report it with what this prints with -vv" if not loud else "please report it"))
+        console.error(
+            UsageError(what, "please report it with what this prints with -vv" if not loud else "please report it")
+        )
         return BUG
     finally:
         console.clear()

@@ -43,9 +43,9 @@ def load(
 ) -> Model:
     """A model from a path, bytes or a ModelProto, which are never changed.
 
-    `engine` is "auto", "reference", "ort" or an Engine; `providers` are onnxruntime's; `size` fixes open axes of the input;
-    `prep` states preprocessing as `onnxlrp explain` takes it (prep, mean, std, scale, color, layout, size, labels);
-    `strict` refuses to assume any. Raises InputError, UnsupportedError, UsageError.
+    `engine` is "auto", "reference", "ort" or an Engine; `providers` are onnxruntime's; `size` fixes open axes of the
+    input; `prep` states preprocessing as the command line does (prep, mean, std, scale, color, layout, size, labels),
+    and `strict` refuses to assume any. Raises InputError, UnsupportedError, UsageError.
     """
     from .graph.load import load as read
 
@@ -169,12 +169,12 @@ class Model:
                 raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
             return method.with_rules(entries) if entries else method
         known = options_of(method) if method in _presets() else ()
-        shape = self.graph.inputs[0].shape
-        given = {name: _bound(value, shape) if name in ("low", "high") else value for name, value in options.items()}
+        given = dict(options)
         if "low" in known and not {"low", "high"} <= given.keys():
             stated = self._bounds(pictures)
             if stated is not None:
                 given = {"low": stated[0], "high": stated[1], **given}
+        given |= {name: self._laid(given[name]) for name in ("low", "high") if given.get(name) is not None}
         composite = preset(method, **given)
         return composite.with_rules(entries) if entries else composite
 
@@ -207,11 +207,11 @@ class Model:
         """
         from .engines.ort import explainer
 
-        wanted = self._wanted(target, None, 0) if target != "input" else _Wanted("index", None, None)
-        if target != "input" and wanted.mode != "top":
+        if target != "input" and targets.parse(target).kind != "top":
             raise UsageError(
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
+        wanted = self._wanted(target, None, 0) if target != "input" else _Wanted("index", None, None)
         composite = self.composite(method, rules=rules, pictures=False, **options)
         program = self._compile(composite, wanted.mode, wanted.count, (), False)
         outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
@@ -238,6 +238,19 @@ class Model:
         except Exception:
             return None
         return prep.bounds() if pictures or not prep.assumed else None
+
+    def _laid(self, bound: Any) -> Any:
+        """A bound of the input, a number or an array or one number a channel, as the first layers' operand has it."""
+        array, shape = np.asarray(bound, np.float64), self.graph.inputs[0].shape
+        if array.size and np.ptp(array) == 0:
+            return float(array.flat[0])
+        if array.ndim == 1 and len(shape) == 3 and shape[0] == len(array) != shape[2]:
+            array = array[:, None, None]
+        first = facts.first_layers(self.graph, self.graph.inputs[0].name)
+        operand = next((self.graph.shapes.get(y.inputs[0]) for y in self.graph.layers if y.name in first), shape)
+        if len(shape) == 3 and operand == (shape[2], *shape[:2]) != shape:  # NHWC, transposed for the convolution
+            return np.moveaxis(array.reshape((1,) * (3 - array.ndim) + array.shape), 2, 0)
+        return np.broadcast_to(array, shape).reshape(-1) if operand == (int(np.prod(shape)),) else array
 
     def _wanted(self, target: Any, several: Sequence[int | str] | None, samples: int) -> _Wanted:
         if several is not None:
@@ -267,9 +280,9 @@ class Model:
 
     def _run(self, run: Run, program: Program, x: Array, ids: Array | None, batch_size: int | None) -> dict[str, Array]:
         name, fixed = self.graph.inputs[0].name, self.graph.batch
-        step = fixed or batch_size or len(x)
-        if step < 1:
+        if batch_size is not None and batch_size < 1:
             raise UsageError(f"batch_size={batch_size}", "give 1 or more")
+        step = fixed or batch_size or len(x)
         pieces: list[dict[str, Array]] = []
         for start in range(0, len(x), step):
             count = min(step, len(x) - start)
@@ -332,16 +345,6 @@ def _presets() -> Mapping[str, Any]:
     from .composites import PRESETS
 
     return PRESETS
-
-
-def _bound(value: Any, shape: tuple[int, ...]) -> Any:
-    """A number; or an array, of which a vector of one number a channel is laid along the channels' axis."""
-    if np.ndim(value) == 0:
-        return value
-    array = np.asarray(value, np.float64)
-    if array.ndim == 1 and len(shape) == 3 and len(array) == shape[0] and len(array) != shape[2]:
-        return array.reshape(-1, 1, 1)
-    return array
 
 
 def _identity(value: Any) -> Any:

@@ -133,8 +133,20 @@ class Preprocessing:
         }
 
     def flags(self) -> str:
-        """The flags that state what is assumed."""
-        return " ".join(_flag(key, getattr(self, key)) for key in self.assumed)
+        """The flags that state what is assumed, a preset for all of it where one is that."""
+        left, words = list(self.assumed), []
+        formula = {"scale", "mean", "std"}
+        for name, preset in PRESETS.items():
+            same = (self.scale, self.mean, self.std, self.color) == (
+                preset["scale"],
+                wide(preset["mean"], self.channels),
+                wide(preset["std"], self.channels),
+                preset.get("color", self.color),
+            )
+            if formula <= set(left) and same:
+                words = [f"--prep {name}"]
+                left = [key for key in left if key not in formula | {"color"} & set(preset)]
+        return " ".join([*words, *(_flag(key, getattr(self, key)) for key in left)])
 
     def to_metadata(self) -> str:
         """The text to store under `onnxlrp.prep` in a model's `metadata_props`: it is found again there."""

@@ -34,7 +34,7 @@ class Console:
     def line(self, key: str, text: str, width: int = KEY) -> None:
         """A line of the summary."""
         if not (self.quiet or self.as_json):
-            self._write(sys.stdout, _styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text))
+            self._write(sys.stdout, (_styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text)).rstrip())
 
     def table(self, rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> None:
         """Rows in columns, the first as a head; `right` are the columns of numbers."""
@@ -43,7 +43,9 @@ class Console:
         cells = [[printable(cell) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         for n, row in enumerate(cells):
-            aligned = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+            aligned = [
+                c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            ]
             text = "  ".join(aligned).rstrip()
             self._write(sys.stdout, _styled(sys.stdout, text, "1") if n == 0 else text)
 
@@ -99,6 +101,7 @@ class Console:
     def _write(self, stream: TextIO, text: str) -> None:
         self.clear()
         stream.write(text + "\n")
+        stream.flush()
 
 
 def _terminal(stream: TextIO) -> bool:

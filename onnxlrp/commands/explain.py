@@ -11,23 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import heatmap, images
-from ..errors import CheckFailed, InputError, NothingToDo, UsageError
-from ..explanation import FORMATS, SPACES, Explanation, file_pattern
+from .. import heatmap
+from ..errors import CheckFailed, InputError, UsageError
+from ..explanation import SPACES, Explanation
 from ..model import Model
 from ..samples import Samples
 from ..targets import parse as parse_target
-from . import console, request, summary
-
-_STAMP = b"Software\0onnxlrp"
-
-
-@dataclass(frozen=True)
-class Source:
-    """A file to explain, and the stem that no other file of the run has."""
-
-    path: Path
-    stem: str
+from . import names, request, summary
+from .console import KEY, Console
 
 
 @dataclass
@@ -35,27 +26,28 @@ class Job:
     """A run: what is asked for, and what has come of it."""
 
     model: Model
-    sources: list[Source]
+    sources: list[names.Source]
     methods: dict[str, dict[str, Any]]
     entries: request.Entries
     target: dict[str, Any]
     pattern: str
     formats: list[str]
     args: argparse.Namespace
-    console: console.Console
+    console: Console
     many: bool = False  # one line is said of each sample, instead of a paragraph
     written: set[Path] = field(default_factory=set)
     samples: int = 0
     rejected: list[str] = field(default_factory=list)
     unclosed: list[str] = field(default_factory=list)
+    drained: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.many = len(self.sources) > 1
         self.inputs = {source.path.resolve() for source in self.sources}
-        self.width = max(console.KEY, *(len(source.stem) + 2 for source in self.sources))
+        self.width = max(KEY, *(len(source.stem) + 2 for source in self.sources))
 
 
-def run(args: argparse.Namespace, console: console.Console) -> int:
+def run(args: argparse.Namespace, console: Console) -> int:
     """Explain every input by every method; the exit code."""
     methods, entries = request.methods(args), request.entries(args)
     heatmap.colormap(args.cmap)
@@ -64,13 +56,13 @@ def run(args: argparse.Namespace, console: console.Console) -> int:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     if args.batch_size < 1:
         raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
-    formats, pattern = _naming(args, len(methods))
+    formats, pattern = names.naming(args, len(methods))
     wanted = args.target or ["top1"]
     target = {"target": wanted[0]} if len(wanted) == 1 else {"targets": wanted}
     for word in wanted:
         parse_target(word)
-    sources = _sources(args.inputs, console)
-    _tells_apart(pattern, len(sources), len(methods))
+    sources = names.sources(args.inputs, console)
+    names.tells_apart(pattern, len(sources), len(methods))
     start = time.perf_counter()
     model = request.open_model(args)
     for method, options in methods.items():
@@ -84,19 +76,18 @@ def run(args: argparse.Namespace, console: console.Console) -> int:
 
 def _explain(job: Job) -> None:
     start = time.perf_counter()
-    said = False
+    said: set[bool] = set()
     for batch in _batches(job):
         samples = [samples for _, samples in batch]
-        if not said:
-            _opening(job, samples[0])
-            said = True
-        pictures = all(s.pictures for s in samples)
+        pictures = samples[0].pictures
+        asked = [_asked(job, method, pictures) for method in job.methods]
+        if pictures not in said:
+            for ask in asked:
+                job.model.prepare(pictures=pictures, **ask)
+            _opening(job, pictures)
+            said.add(pictures)
         results = []
-        for method, options in job.methods.items():
-            gradient = job.model.composite(method, pictures=pictures, **options).seed == "one"
-            ask: dict[str, Any] = {"method": method, "rules": job.entries, **job.target, **options}
-            ask["ledger"] = job.args.ledger or not gradient
-            job.model.prepare(pictures=pictures, **ask)
+        for ask in asked:
             began = time.perf_counter()
             whole = job.model.explain(samples, **ask, batch_size=job.args.batch_size)
             results.append((whole, (time.perf_counter() - began) / len(whole)))
@@ -109,9 +100,23 @@ def _explain(job: Job) -> None:
         job.console.line("wrote", f"{len(job.written)} files  {time.perf_counter() - start:.2f} s")
 
 
-def _batches(job: Job) -> Iterator[list[tuple[Source, Samples]]]:
-    """The inputs, at most `--batch-size` samples at a time, so that memory does not grow with their number."""
-    batch: list[tuple[Source, Samples]] = []
+def _asked(job: Job, method: str, pictures: bool) -> dict[str, Any]:
+    """What `Model.explain` is asked for; the ledger of what conserves anything always, for the summary."""
+    options = job.methods[method]
+    conserves = job.model.composite(method, pictures=pictures, **options).seed != "one"
+    return {
+        "method": method,
+        "rules": job.entries,
+        "ledger": job.args.ledger or conserves,
+        **job.target,
+        **options,
+    }
+
+
+def _batches(job: Job) -> Iterator[list[tuple[names.Source, Samples]]]:
+    """The inputs, at most `--batch-size` samples at a time, so that memory does not grow with their number; pictures
+    and arrays apart. Where one is rejected and that is the end, those before it still come."""
+    batch: list[tuple[names.Source, Samples]] = []
     size, room = job.args.batch_size, job.args.batch_size
     for done, source in enumerate(job.sources):
         job.console.progress(done, len(job.sources), source.path.name)
@@ -120,11 +125,17 @@ def _batches(job: Job) -> Iterator[list[tuple[Source, Samples]]]:
             job.many = job.many or len(samples) > 1
         except InputError as error:
             if job.args.on_error == "fail":
-                raise
+                if batch:
+                    yield batch
+                more = "; or go on without it: --on-error skip" if len(job.sources) > 1 else ""
+                raise InputError(error.message, error.fix + more) from None
             job.console.error(InputError(error.message, f"{error.fix}; skipped"))
             job.console.json({"input": str(source.path), "error": error.message, "fix": error.fix})
             job.rejected.append(str(source.path))
             continue
+        if batch and samples.pictures != batch[0][1].pictures:
+            yield batch
+            batch, room = [], size
         start = 0
         while start < len(samples):
             part = samples[start : start + room]
@@ -139,14 +150,14 @@ def _batches(job: Job) -> Iterator[list[tuple[Source, Samples]]]:
     job.console.clear()
 
 
-def _read(model: Model, source: Source) -> Samples:
+def _read(model: Model, source: names.Source) -> Samples:
     samples = model.read(source.path)
-    names = [source.stem] if len(samples) == 1 else [f"{source.stem}.{i}" for i in range(len(samples))]
-    return replace(samples, names=names)
+    stems = [source.stem] if len(samples) == 1 else [f"{source.stem}.{i}" for i in range(len(samples))]
+    return replace(samples, names=stems)
 
 
-def _opening(job: Job, first: Samples) -> None:
-    prep = job.model.preprocessing if first.pictures else None
+def _opening(job: Job, pictures: bool) -> None:
+    prep = job.model.preprocessing if pictures else None
     job.console.line("prep", summary.preprocessing(prep))
     if job.many:
         job.console.line("method", ", ".join(job.methods))
@@ -159,7 +170,7 @@ def _opening(job: Job, first: Samples) -> None:
         job.console.note(text, "--size HxW states it")
 
 
-def _one(job: Job, source: Source, results: list[tuple[Explanation, float]]) -> None:
+def _one(job: Job, source: names.Source, results: list[tuple[Explanation, float]]) -> None:
     """Write and report one sample."""
     console = job.console
     job.samples += 1
@@ -167,25 +178,25 @@ def _one(job: Job, source: Source, results: list[tuple[Explanation, float]]) -> 
         began = time.perf_counter()
         paths = _write(job, one)
         seconds += time.perf_counter() - began
+        if summary.drained(one) and one.method not in job.drained:
+            job.drained[one.method] = str(source.path)
         job.unclosed += [f"{source.path}: {row}" for row in summary.open_rows(one)]
-        names = ", ".join(map(str, paths))
-        sums = [summary.sum_of(one, t) for t in range(len(np.atleast_2d(one.target)))]
-        name, top = summary.top(one)
-        if job.many:
-            stem = one.names[0] if one.names else ""
-            best = top if console.verbose else " ".join(top.split(" · ")[0].split("  [")[0].split())
-            method = [one.method] if len(results) > 1 else []
-            console.line(stem, "   ".join([best, *method, *sums, names]), job.width)
-        else:
-            if nth == 0:
-                console.line(name, top)
-            for text in sums:
+        targets = range(len(np.atleast_2d(one.target)))
+        if not job.many and nth == 0:
+            console.line(*summary.top(one))
+        for t in targets:
+            text = summary.sum_of(one, t)
+            if job.many:
+                best = summary.top(one, 3 if console.verbose else 1)[1].split("  [")[0]
+                method = [one.method] if len(results) > 1 else []
+                at_last = [str(p) for p in paths if t == targets[-1]]
+                console.line(one.names[0] if one.names else "", "   ".join([best, *method, text, *at_last]), job.width)
+            else:
                 console.line("method", f"{one.method}   {text}")
-        if job.args.ledger:
-            for t in range(len(sums)):
+            if job.args.ledger:
                 console.table(summary.table(one, t), right=range(3, 9))
         if not job.many:
-            console.line("wrote", f"{names}  {seconds:.2f} s")
+            console.line("wrote", f"{', '.join(map(str, paths))}  {seconds:.2f} s")
         record = summary.record(one, str(source.path), job.args.ledger)
         console.json({**record, "files": [str(p) for p in paths], "seconds": round(seconds, 4)})
 
@@ -200,13 +211,20 @@ def _write(job: Job, one: Explanation) -> list[Path]:
             if path.resolve() in job.inputs:
                 raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
             if path in job.written:
-                raise UsageError(f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o")
+                raise UsageError(
+                    f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o"
+                )
             job.written.add(path)
         paths += kept.save(pattern, kind, **look)
     return paths
 
 
 def _verdict(job: Job) -> int:
+    for method, where in job.drained.items():
+        job.console.note(
+            f"{where}: biases absorb nearly all of the logit under {method}; the heatmap shows the little that is left",
+            "--ledger shows where; -m deep_taylor credits no biases",
+        )
     if job.unclosed:
         text = f"the ledger does not close: {job.unclosed[0]}" + f" (and {len(job.unclosed) - 1} more)" * (
             len(job.unclosed) > 1
@@ -219,59 +237,3 @@ def _verdict(job: Job) -> int:
         job.console.note(f"{len(job.rejected)} of {len(job.sources)} inputs were skipped")
         return InputError.code
     return 0
-
-
-def _sources(given: list[str], console: console.Console) -> list[Source]:
-    """The files, those of folders in their place; of folders without the heatmaps that a run before this one left."""
-    paths: list[Path] = []
-    for word in given:
-        path = Path(word)
-        if not path.is_dir():
-            paths.append(path)
-            continue
-        listed = images.listing(path)
-        fresh = [p for p in listed if not _ours(p)]
-        if len(fresh) < len(listed):
-            console.note(f"{path}: {len(listed) - len(fresh)} heatmaps written by onnxlrp are left out")
-        if not fresh:
-            raise NothingToDo(f"{path}: holds nothing but heatmaps", "give the folder of the pictures")
-        paths += fresh
-    return [Source(p, stem) for p, stem in zip(paths, request.unique([p.stem for p in paths]), strict=True)]
-
-
-def _ours(path: Path) -> bool:
-    if path.suffix.lower() != ".png":
-        return False
-    try:
-        with path.open("rb") as file:
-            return _STAMP in file.read(4096)
-    except OSError:
-        return False
-
-
-def _naming(args: argparse.Namespace, methods: int) -> tuple[list[str], str]:
-    """The formats, and the pattern of the files' names."""
-    default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
-    pattern = args.output or default
-    if pattern.endswith(("/", "\\")) or Path(pattern).is_dir():
-        pattern = str(Path(pattern) / default)
-    suffix = Path(pattern).suffix.lower().lstrip(".")
-    words = args.format.split(",") if args.format else [suffix if suffix in FORMATS else "png"]
-    formats = list(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
-    for word in formats or [""]:
-        if word not in FORMATS:
-            raise UsageError(f'no format "{word}"', f"give a list of {', '.join(FORMATS)}")
-    folder = Path(pattern).parent
-    if "{" not in str(folder) and not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", f"mkdir -p '{folder}'")
-    for word in formats:
-        file_pattern(pattern, word)
-    return formats, pattern
-
-
-def _tells_apart(pattern: str, inputs: int, methods: int) -> None:
-    """Refuse a pattern that gives several files one name."""
-    if inputs > 1 and not any(f"{{{name}}}" in pattern for name in ("stem", "index")):
-        raise UsageError(f"-o {pattern}: one name for {inputs} inputs", "put {stem} into it: -o '{stem}.{target}.png'")
-    if methods > 1 and "{method}" not in pattern:
-        raise UsageError(f"-o {pattern}: one name for {methods} methods", "put {method} into it")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
 from typing import Any
 
 from .. import rules
@@ -109,17 +108,3 @@ def _size(text: str | None) -> tuple[int, ...] | None:
     """One length for every axis that is left open, or one for each; what is wrong with it, preprocessing says."""
     words = (text or "").lower().replace("x", " ").replace(",", " ").split()
     return tuple(map(int, words)) if words and all(w.isdecimal() and 0 < int(w) < 1 << 20 for w in words) else None
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """The names, with -2, -3 where they repeat."""
-    taken: set[str] = set()
-    made = []
-    for name in names:
-        wish, n = name, 1
-        while wish in taken:
-            n += 1
-            wish = f"{name}-{n}"
-        taken.add(wish)
-        made.append(wish)
-    return made

@@ -12,6 +12,7 @@ from ..explanation import Explanation
 from ..preprocessing import Preprocessing
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
+MOSTLY = 0.95
 CLOSES = 1e-4  # what the residual of a layer must stay below, as a share of its Σ|R|
 _COLUMN = 56
 
@@ -59,6 +60,13 @@ def _where(one: Explanation, target: int, logit: float) -> str:
         if abs(share) >= MATTERS:
             words.append(f"{100 * abs(share):.1f} % {taken if share > 0 else given}")
     return ", ".join(words) or "all of it"
+
+
+def drained(one: Explanation) -> bool:
+    """Whether biases took nearly all of the logit, so that the heatmap shows next to nothing of it."""
+    logits = np.atleast_2d(np.asarray(one.logit, dtype=np.float64))[:, 0]
+    taken = [absorbed(one, t)["bias"] / logit for t, logit in enumerate(logits) if logit]
+    return bool(one.ledger) and any(share > MOSTLY for share in taken)
 
 
 _WORDS = (
@@ -113,11 +121,12 @@ def record(one: Explanation, source: str, ledgered: bool) -> Mapping[str, Any]:
     conserved = bool(one.ledger) and all(row.conserves for row in rows_of(one))
     for t, target in enumerate(sample["targets"]):
         target["absorbed"] = absorbed(one, t) if conserved else None
+    shape, axis = data["relevance_shape"], one.target.ndim - 1
     return {
         "input": source,
         **sample,
         "method": one.method,
-        "relevance_shape": data["relevance_shape"][1:] if one.target.ndim == 1 else data["relevance_shape"],
+        "relevance_shape": [*shape[:axis], *shape[axis + 1 :]],
         "ledger": data["ledger"] if ledgered else None,
         "provenance": data["provenance"],
         "assumed": data.get("ASSUMED", []),

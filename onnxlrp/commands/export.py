@@ -1,0 +1,56 @@
+"""`onnxlrp export`: model and method as one ONNX file that any runtime can run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from . import request
+from .console import Console
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Write the explainer; the exit code."""
+    (method, options), entries = request.method(args), request.entries(args)
+    path = Path(args.output)
+    if path.exists() and Path(args.model).exists() and path.samefile(args.model):
+        raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path}.onnx'")
+    model = request.open_model(args)
+    if entries:
+        request.check_matches(model, model.composite(method, rules=entries, **options), entries)
+    model.export(path, method, args.target, rules=entries, **options)
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    tensors = {"input": [_tensor(v) for v in graph.input], "output": [_tensor(v) for v in graph.output]}
+    size, before = path.stat().st_size, Path(args.model).stat().st_size
+    console.line("method", f"{method}, target {args.target}")
+    for key, values in tensors.items():
+        for value in values:
+            console.line(key, f"{value['name']}  {value['dtype']} [{', '.join(map(str, value['shape']))}]")
+    console.line("wrote", f"{path}  {size / 1e6:.2f} MB  (the model has {before / 1e6:.2f} MB)")
+    console.json(
+        {
+            "file": str(path),
+            "bytes": size,
+            "method": method,
+            "options": options,
+            "target": args.target,
+            "inputs": tensors["input"],
+            "outputs": tensors["output"],
+        },
+        indent=1,
+    )
+    return 0
+
+
+def _tensor(value: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    kind = value.type.tensor_type
+    shape = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+    return {"name": value.name, "dtype": str(helper.tensor_dtype_to_np_dtype(kind.elem_type)), "shape": shape}
