@@ -12,7 +12,9 @@ from .graph.graph import Graph, Layer
 from .layers import Node, build, registry
 from .program.passes import dead_code
 from .program.program import Program, Seed
-from .program.value import REWRITES, Trace, Value, positive, total
+from .program.rewrites import REWRITES
+from .program.trace import Trace
+from .program.value import Value, positive, total
 from .rules import Rule
 from .rules.lrp import Pass
 

@@ -64,9 +64,10 @@ def _where(one: Explanation, target: int, logit: float) -> str:
 
 def drained(one: Explanation) -> bool:
     """Whether biases took nearly all of the logit, so that the heatmap shows next to nothing of it."""
+    if not one.ledger:
+        return False
     logits = np.atleast_2d(np.asarray(one.logit, dtype=np.float64))[:, 0]
-    taken = [absorbed(one, t)["bias"] / logit for t, logit in enumerate(logits) if logit]
-    return bool(one.ledger) and any(share > MOSTLY for share in taken)
+    return any(absorbed(one, t)["bias"] / logit > MOSTLY for t, logit in enumerate(logits) if logit)
 
 
 _WORDS = (

@@ -16,7 +16,8 @@ from ..errors import UnsupportedError
 from ..graph.graph import Array, Graph, Layer
 from ..program.affine import Affine, Diagonal
 from ..program.op import KINDS, Op
-from ..program.value import Trace, Value
+from ..program.trace import Trace
+from ..program.value import Value
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def matmul(node: Node) -> Op:
     x, y, weight = node.operand(0), node.result, node.operand(1)
     if len(weight.shape) != 2:
         raise unsupported(node.layer)
-    return _dense(node, Matmul(x.shape, y.shape), x, weight, None)
+    return _dense(node, Matmul(x.shape, y.shape), x, weight, node.operand(2) if node.has(2) else None)
 
 
 def _dense(node: Node, linear: Matmul, x: Value, weight: Value, bias: Value | None) -> Op:

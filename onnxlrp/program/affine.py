@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .linear import Conv, LinearMap, Shape, Sum
-from .value import Trace, Value
+from .trace import Trace
+from .value import Value
 
 
 @dataclass(frozen=True)

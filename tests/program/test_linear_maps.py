@@ -6,16 +6,17 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conformance import Sketch, each_engine, tolerance
+from conformance import Sketch, each_engine, prepared, tolerance
 from geometries import LINEAR_MAPS, convs, pools, selects, weight_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxlrp.engines import emit
+from onnxlrp.engines import Forward, emit
 from onnxlrp.program import interpret
 from onnxlrp.program.linear import Conv, LinearMap, Matmul, Pool, Select, Window
+from onnxlrp.program.program import Activation, Instruction, Program
 
 EXAMPLES = 25
 each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)
@@ -101,15 +102,15 @@ def test_bias_is_added_to_every_place(name, linear, seed, batch):
 # -- against the operators of ONNX itself
 
 
-def operator(op, linear, inputs, **attributes):
-    """A node over the geometry of a map, as a model in float32."""
+def operator(op, linear, inputs, kind=TensorProto.FLOAT, **attributes):
+    """A node over the geometry of a map, as a model."""
     window = linear.window
     node = helper.make_node(
         op, ["x", *inputs], ["y"], kernel_shape=list(window.kernel), strides=list(window.strides),
         dilations=list(window.dilations), pads=[*window.before, *window.explicit], **attributes,
     )  # fmt: skip
     values = [
-        helper.make_tensor_value_info(t, TensorProto.FLOAT, ["N", *shape])
+        helper.make_tensor_value_info(t, kind, ["N", *shape])
         for t, shape in (("x", linear.source), ("y", linear.target))
     ]
     weights = [onnx.numpy_helper.from_array(array.astype(np.float32), t) for t, array in inputs.items()]
@@ -170,6 +171,20 @@ def test_select_is_the_jacobian_of_max_pool(linear, seed):
     x = np.random.default_rng(seed).permutation(int(np.prod(linear.source))).reshape(linear.source).astype(np.float64)
     f = by_onnxruntime(operator("MaxPool", linear, {}, ceil_mode=ceil_mode(linear.window)))
     is_matrix(linear, matrix(f, linear, x, 0.25), selector=x)
+
+
+@settings(max_examples=EXAMPLES)
+@given(linear=st.one_of(selects(), pools()))
+def test_the_reference_pools_as_onnxruntime_does(linear):
+    """The oracle of all engines has a forward pass too, and cannot leave these operators to onnx."""
+    op, options = "MaxPool", {"ceil_mode": ceil_mode(linear.window)}
+    if isinstance(linear, Pool):
+        op, options["count_include_pad"] = "AveragePool", int(linear.count_padding)
+    x = np.random.default_rng(0).normal(size=(2, *linear.source)).astype(np.float32)
+    forward = Forward(lambda dtype, _: operator(op, linear, {}, TensorProto.DOUBLE, **options), ("x",))
+    read = Instruction("read", "activation", (), Activation("y"), linear.target, False, False)
+    y = prepared("reference", forward, Program((read,), {"y": 0}))({"x": x})["y"]
+    np.testing.assert_allclose(y, by_onnxruntime(operator(op, linear, {}, **options))(x), atol=1e-6)
 
 
 def ceil_mode(window):

@@ -1,0 +1,136 @@
+"""Rewrites: the cheap form of what a rule asks for, from the facts that values carry.
+
+Each is one of REWRITES and can be switched off, which must not change a result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .linear import Conv, Matmul
+from .value import Value
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "factor"})
+
+
+def simplify(trace: Trace, op: str, values: tuple[Value, ...]) -> Value | None:
+    """zero parts: what adds or multiplies nothing is not computed."""
+    a = values[0]
+    b = values[1] if len(values) > 1 else a
+    shape = np.broadcast_shapes(*(v.shape for v in values))
+    if op in ("add", "sub") and b.is_zero and a.shape == shape:
+        return a
+    if op == "add" and a.is_zero and b.shape == shape:
+        return b
+    if op == "sub" and a.is_zero and b.shape == shape:
+        return -b
+    if (op in ("mul", "div") and a.is_zero) or (op == "mul" and b.is_zero):
+        return trace.zeros(shape)
+    if op == "mul":
+        for r, ones in ((a, b), (b, a)):
+            if trace.uniform(ones) == 1 and len(r.shape) == len(shape):
+                return trace.spread(r, shape)
+        for r, mask in ((a, b), (b, a)):
+            known = _masked(trace, r, mask)
+            if known is not None and "gated" in trace.rewrites:
+                return known
+    if op == "max" and b.is_zero and a.shape == shape:
+        return a if a.nonnegative else trace.zeros(shape) if a.nonpositive else None
+    if op == "min" and b.is_zero and a.shape == shape:
+        return trace.zeros(shape) if a.nonnegative else a if a.nonpositive else None
+    if op == "greater" and ((a.is_zero and b.nonnegative) or (b.is_zero and a.nonpositive) or (a is b)):
+        return trace.zeros(shape)
+    if op == "neg" and a.is_zero:
+        return a
+    return None
+
+
+def _masked(trace: Trace, r: Value, mask: Value) -> Value | None:
+    """r·[a > 0] is r, and r·[z < 0] is nothing, where r is zero wherever a is."""
+    step = trace.steps[mask.index]
+    if step.op != "greater":
+        return None
+    left, right = (trace.values[i] for i in step.inputs)
+    if right.is_zero and left.index in r.gates and left.nonnegative:
+        return r
+    a = trace.clipped.get(right.index)
+    if left.is_zero and a is not None and a.index in r.gates:
+        return trace.zeros(r.shape)
+    return None
+
+
+def without_summands(trace: Trace, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """a·s = (y - b)·s where y = relu(a + b) and s is zero wherever y is."""
+    for own, other in ((0, 1), (1, 0)):
+        y, b = trace.summands.get(values[own].index, (None, None))
+        if y is not None and b is not None and y.index in values[other].gates:
+            return (y - b, values[other])
+    return values
+
+
+def common_factor(trace: Trace, left: Value, right: Value) -> Value | None:
+    """x·p + x·q = x·(p + q): one pass less, and the sum joins the convolution that computes q."""
+    a, b = trace.steps[left.index], trace.steps[right.index]
+    if not a.op == b.op == "mul" or left.shape != right.shape:
+        return None
+    for n, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        if a.inputs[n] == b.inputs[m] and trace.values[a.inputs[n]].shape == left.shape:
+            p, q = trace.values[a.inputs[1 - n]], trace.values[b.inputs[1 - m]]
+            return trace.values[a.inputs[n]] * (p + q)
+    return None
+
+
+def compared(trace: Trace, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """z > 0 is a > 0 for a = relu(z): the pre-activation is not asked for."""
+    left, right = values
+    return (trace.clipped.get(left.index, left) if right.is_zero else left, right)
+
+
+def under_gate(trace: Trace, value: Value, gates: frozenset[int]) -> Value:
+    """In R / D, with R zero wherever a = relu(z) is, z in the elementwise part of D may be read as a."""
+    if value.index in trace.rectified:
+        a = trace.rectified[value.index]
+        return a if a.index in gates else value
+    step = trace.steps[value.index]
+    if step.kind != "map" or value.constant or step.op == "where":
+        return value
+    old = tuple(trace.values[i] for i in step.inputs)
+    new = tuple(under_gate(trace, v, gates) for v in old)
+    if all(a is b for a, b in zip(old, new, strict=True)):
+        return value
+    return trace.map(step.op, *new, parameter=step.parameter)
+
+
+def stabilized(trace: Trace, z: Value, epsilon: float) -> Value:
+    """z + ε where the sign of z is known; then ε joins the bias of the linear map that computes z."""
+    if z.nonnegative and "fold" in trace.rewrites:
+        return _raised(trace, z, epsilon) or z + epsilon
+    if z.nonpositive and "fold" in trace.rewrites:
+        # At z = 0 every term of a sum of nonpositive terms is 0, so that the sign of ε there is free.
+        return z - epsilon
+    return trace.append_map("stabilize", (z,), epsilon)
+
+
+def _raised(trace: Trace, z: Value, epsilon: float) -> Value | None:
+    step = trace.steps[z.index]
+    if step.constant:
+        return None
+    operands = tuple(trace.values[i] for i in step.inputs)
+    if step.op == "add" and all(v.nonnegative for v in operands):
+        for n, v in enumerate(operands):
+            raised = _raised(trace, v, epsilon)
+            if raised is not None:
+                return raised + operands[1 - n]
+    if step.op == "max" and operands[1].is_zero and (raised := _raised(trace, operands[0], epsilon)) is not None:
+        return trace.map("max", raised, epsilon)
+    if step.kind == "linear" and isinstance(step.what, Conv | Matmul):
+        linear = step.what
+        width = (linear.target[0],) if isinstance(linear, Conv) else linear.target[-1:]
+        bias = operands[2] + epsilon if step.biased else trace.constant(np.full(width, epsilon))
+        return trace.linear(linear, operands[0], operands[1], bias)
+    return None

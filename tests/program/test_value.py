@@ -1,0 +1,222 @@
+"""Tracing: the facts of a value are true, and no rewrite changes a result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_nets
+from conformance import identity, prepared
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from onnxlrp.composites import PRESETS, preset
+from onnxlrp.program.interpret import LINEAR
+from onnxlrp.program.linear import Conv, Permute, Reshape, Select, Slice, Sum, Window
+from onnxlrp.program.rewrites import REWRITES
+from onnxlrp.program.trace import Trace
+from onnxlrp.program.value import negative, positive, stabilize
+
+EXAMPLES = 60
+SHAPE, POOLED, WIDE = (2, 4, 4), (2, 2, 2), (4, 4, 4)
+MAXPOOL = Select(SHAPE, POOLED, Window((2, 2), (2, 2), (1, 1), (0, 0), (0, 0), (4, 4), (2, 2)))
+CONV = Conv(SHAPE, SHAPE, Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1), (4, 4), (4, 4)))
+FLAT, TURN = Reshape(SHAPE, (32,)), Permute(SHAPE, SHAPE, (0, 2, 1))
+UPPER, LOWER = (Slice(WIDE, SHAPE, (start, 0, 0), (1, 1, 1)) for start in (0, 2))
+CROP = Slice(SHAPE, POOLED, (0, 1, 1), (1, 1, 1))
+TOTAL = Sum(SHAPE, (2, 1, 1), (1, 2))
+
+
+def activations(rng, n=3):
+    """A forward pass over small whole numbers, with zeros everywhere."""
+    x, other, weight = (rng.integers(-2, 3, size=s).astype(float) for s in ((n, *SHAPE), (n, *SHAPE), (2, 2, 3, 3)))
+    bias = rng.integers(-2, 3, size=2).astype(float)
+    z = LINEAR["Conv"](CONV, x, weight) + bias[:, None, None]
+    a, c = np.maximum(z, 0), np.clip(other, 0, 1)
+    tensors = {
+        "x": x, "other": other, "z": z, "a": a, "c": c,
+        "pool a": LINEAR["Select"](MAXPOOL, a, a), "pool c": LINEAR["Select"](MAXPOOL, c, c),
+        "flat": a.reshape(n, -1), "turned": a.transpose(0, 1, 3, 2), "both": np.concatenate([a, c], axis=1),
+        "sum": x + other, "y": np.maximum(x + other, 0),
+    }  # fmt: skip
+    return tensors, weight, bias
+
+
+NONNEGATIVE = ("a", "c", "pool a", "pool c", "flat", "turned", "both", "y")
+
+
+class Traced:
+    """One trace that has been told all that the forward pass computes."""
+
+    def __init__(self, tensors, weight, bias, rewrites):
+        self.trace = trace = Trace(rewrites)
+        self.read = {name: trace.activation(name, t.shape[1:], name in NONNEGATIVE) for name, t in tensors.items()}
+        r = self.read
+        self.weight, self.bias = trace.weight("weight", weight), trace.weight("bias", bias)
+        trace.know(CONV, r["x"], self.weight, self.bias, r["z"])
+        trace.know_rectified(r["z"], r["a"], exact=True)
+        trace.know_rectified(r["other"], r["c"], exact=False)
+        trace.know(MAXPOOL, r["a"], r["a"], None, r["pool a"])
+        trace.know(MAXPOOL, r["c"], r["c"], None, r["pool c"])
+        trace.know(FLAT, r["a"], None, None, r["flat"])
+        trace.know(TURN, r["a"], None, None, r["turned"])
+        trace.know(UPPER, r["both"], None, None, r["a"])
+        trace.know(LOWER, r["both"], None, None, r["c"])
+        trace.know_map("add", (r["x"], r["other"]), r["sum"])
+        trace.know_rectified(r["sum"], r["y"], exact=True)
+        if hasattr(trace, "know_summand"):
+            trace.know_summand(r["x"], r["sum"], r["other"])
+        self.values = list(r.values())
+        self.weights = [
+            self.weight,
+            positive(self.weight),
+            negative(self.weight),
+            trace.constant(np.ones((2, 2, 3, 3))),
+        ]
+        self.values += [trace.constant(v) for v in (0.0, 1.0, -0.5)] + [trace.zeros(SHAPE)]
+
+
+def broadcastable(a, b):
+    """Per sample, without an axis moving: shapes of one rank, or a number."""
+    if () in (a.shape, b.shape):
+        return True
+    return len(a.shape) == len(b.shape) and all(n == m or 1 in (n, m) for n, m in zip(a.shape, b.shape, strict=True))
+
+
+# Each step maps a list of values to a new one, or to None where shapes do not fit. `pick` chooses a value.
+
+
+def _binary(f):
+    def step(t, pick):
+        a, b = pick(t.values), pick(t.values)
+        return f(a, b) if broadcastable(a, b) else None
+
+    return step
+
+
+def _quotient(t, pick):
+    """R / stabilize(D): of a D that is known to be <= 0, zeros may go either way, so that −D is taken."""
+    r, d = pick(t.values), pick(t.values)
+    if not broadcastable(r, d):
+        return None
+    return r / stabilize(-d if t.downward(d) else d, 0.5)
+
+
+def _on(shape, f):
+    def step(t, pick):
+        fitting = [v for v in t.values if v.shape == shape]
+        return f(t, pick(fitting), pick) if fitting else None
+
+    return step
+
+
+def _selector(t, pick):
+    return t.read[pick(("a", "c"))]
+
+
+def _biased(t, x, pick):
+    return t.trace.linear(CONV, x, pick(t.weights), pick((None, t.bias, positive(t.bias))))
+
+
+STEPS = {
+    "add": _binary(lambda a, b: a + b),
+    "sub": _binary(lambda a, b: a - b),
+    "mul": _binary(lambda a, b: a * b),
+    "max": _binary(lambda a, b: a.trace.map("max", a, b)),
+    "min": _binary(lambda a, b: a.trace.map("min", a, b)),
+    "where above": _binary(lambda a, b: a * (b > 0)),
+    "where below": _binary(lambda a, b: a * (b < 0)),
+    "quotient": _quotient,
+    "neg": lambda t, pick: -pick(t.values),
+    "positive": lambda t, pick: positive(pick(t.values)),
+    "negative": lambda t, pick: negative(pick(t.values)),
+    "square": lambda t, pick: t.trace.map("square", pick(t.values)),
+    "tanh": lambda t, pick: t.trace.map("tanh", pick(t.values)),
+    "select": _on(SHAPE, lambda t, x, pick: t.trace.linear(MAXPOOL, x, _selector(t, pick))),
+    "unselect": _on(POOLED, lambda t, x, pick: t.trace.adjoint(MAXPOOL, x, _selector(t, pick))),
+    "flatten": _on(SHAPE, lambda t, x, pick: t.trace.linear(FLAT, x)),
+    "unflatten": _on((32,), lambda t, x, pick: t.trace.adjoint(FLAT, x)),
+    "turn": _on(SHAPE, lambda t, x, pick: t.trace.linear(TURN, x)),
+    "turn back": _on(SHAPE, lambda t, x, pick: t.trace.adjoint(TURN, x)),
+    "slice": _on(WIDE, lambda t, x, pick: t.trace.linear(pick((UPPER, LOWER)), x)),
+    "pad": _on(SHAPE, lambda t, x, pick: t.trace.adjoint(pick((UPPER, LOWER)), x)),
+    "crop": _on(SHAPE, lambda t, x, pick: t.trace.linear(CROP, x)),
+    "uncrop": _on(POOLED, lambda t, x, pick: t.trace.adjoint(CROP, x)),
+    "total": _on(SHAPE, lambda t, x, pick: t.trace.linear(TOTAL, x)),
+    "spread": _on((2, 1, 1), lambda t, x, pick: t.trace.spread(t.trace.adjoint(TOTAL, x), SHAPE)),
+    "conv": _on(SHAPE, _biased),
+    "conv back": _on(SHAPE, lambda t, x, pick: t.trace.adjoint(CONV, x, pick(t.weights))),
+}
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data(), seed=st.integers(0, 1000))
+def test_facts_are_true_and_rewrites_change_nothing(data, seed):
+    """In a random expression each value has its sign, is zero where its gates are, and is what the plain trace has."""
+    tensors, weight, bias = activations(np.random.default_rng(seed))
+    full, plain = (Traced(tensors, weight, bias, rewrites) for rewrites in (REWRITES, ()))
+    for _ in range(data.draw(st.integers(1, 12))):
+        step, choices = STEPS[data.draw(st.sampled_from(tuple(STEPS)))], []
+
+        def draw(among, choices=choices):
+            choices.append(data.draw(st.integers(0, len(among) - 1)))
+            return among[choices[-1]]
+
+        downward = []
+        full.downward = lambda d, seen=downward: seen.append(d.nonpositive and not d.is_zero) or seen[-1]
+        if (value := step(full, draw)) is None:
+            continue
+        # The plain trace makes the same choices; its shapes may be larger, as nothing is left to broadcasting.
+        again = iter(choices)
+        plain.downward = lambda d, seen=downward: seen[0]
+        full.values.append(value)
+        plain.values.append(step(_aligned(plain, full), lambda among, again=again: among[next(again)]))
+    check(full, plain, tensors)
+
+
+def _aligned(plain, full):
+    """The plain trace's values under the shapes of the full one's, so that choices by shape agree."""
+    assert [v.shape for v in plain.values] == [v.shape for v in full.values[: len(plain.values)]]
+    return plain
+
+
+def check(full, plain, tensors):
+    results = evaluated(full, tensors)
+    tensor_of = {value.index: name for name, value in full.read.items()}
+    for value, result in zip(full.values, results, strict=True):
+        shaped = result if value.constant else result.reshape(len(result), *value.shape)
+        if value.nonnegative:
+            assert (result >= 0).all()
+        if value.nonpositive:
+            assert (result <= 0).all()
+        for gate in value.gates:
+            closed = tensors[tensor_of[gate]] == 0
+            assert not shaped[np.broadcast_to(closed, shaped.shape)].any()
+    for mine, theirs in zip(results, evaluated(plain, tensors), strict=True):
+        # What does not depend on the sample may be a constant in one of them.
+        np.testing.assert_allclose(*np.broadcast_arrays(mine, theirs), rtol=1e-9, atol=1e-9)
+
+
+def evaluated(traced, tensors):
+    program = traced.trace.program({str(n): v for n, v in enumerate(traced.values)}, None)
+    run = prepared("reference", identity({name: t.shape[1:] for name, t in tensors.items()}), program)
+    outputs = run({f"{name}/in": t for name, t in tensors.items()})
+    return [outputs[str(n)] for n in range(len(traced.values))]
+
+
+# -- whole programs
+
+OPTIONS = {"epsilon_gamma_box": {"low": -3.0, "high": 3.0}, "deep_taylor_bounded": {"low": -3.0, "high": 3.0}}
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_each_rewrite_can_be_left_out(method):
+    """On a net with residual, BatchNormalization first, max and average pooling, concat, clip: the same relevance."""
+    choices = (REWRITES, *(REWRITES - {rewrite} for rewrite in sorted(REWRITES)))
+    for net, some in (("everything", choices), ("preactivation", choices[:1]), ("norm_first", choices[:1])):
+        graph = small_nets.graph(net)
+        inputs, composite = small_nets.batch(graph), preset(method, **OPTIONS.get(method, {}))
+        none = small_nets.explained(graph, composite, inputs, rewrites=())["relevance"]
+        assert none.any()
+        for rewrites in some:
+            outputs = small_nets.explained(graph, composite, inputs, rewrites=rewrites)
+            small_nets.agree(outputs["relevance"], none)
