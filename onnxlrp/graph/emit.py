@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,11 @@ def to_node(layer: Layer, dtype: np.dtype[Any] | None = None) -> onnx.NodeProto:
 def _nodes(
     layer: Layer, constants: Mapping[str, Array], dtype: np.dtype[Any], first_input: str, batch: int | None
 ) -> list[onnx.NodeProto]:
+    if layer.op == "MatMul" and len(layer.inputs) == 3:
+        x, weight, bias = layer.inputs
+        product = f"{layer.outputs[0]}/product"
+        behind = helper.make_node("Add", [product, bias], layer.outputs, name=f"{layer.name}/bias")
+        return [to_node(replace(layer, inputs=(x, weight), outputs=(product,)), dtype), behind]
     target = constants.get(layer.inputs[1]) if layer.op == "Expand" else None
     if target is None or target[0] != -1:
         return [to_node(layer, dtype)]

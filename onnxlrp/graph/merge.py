@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 import numpy as np
@@ -28,8 +28,9 @@ def merge_affine(draft: Draft) -> None:
     uses = draft.uses()
     merged: list[Layer] = []
     position: dict[str, int] = {}
+    channels_last: set[str] = set()
     for layer in draft.layers:
-        source, affine = _affine(draft, layer)
+        source, affine = _affine(draft, layer, channels_last)
         at = position.get(source)
         if affine is not None and at is not None and uses[source] == 1:
             fused = _APPLY[merged[at].op](draft, merged[at], affine, uses)
@@ -39,20 +40,26 @@ def merge_affine(draft: Draft) -> None:
             merged.append(layer)
         if _is_affine(draft, merged[at]):
             position[merged[at].outputs[0]] = at
+            if merged[at].op == "MatMul":
+                channels_last.add(merged[at].outputs[0])
     draft.layers = merged
 
 
-def _affine(draft: Draft, layer: Layer) -> tuple[str, Affine | None]:
-    """(the activation, scale and shift) of a layer that is affine per channel."""
+def _affine(draft: Draft, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
+    """(the activation, scale and shift) of a layer that is affine per channel.
+
+    Channels are on axis 1, and on the last one where a MatMul of more than two axes (tokens) gives the activation.
+    """
     if layer.op == "BatchNormalization":
-        parameters = _batch_norm(draft, layer)
+        parameters = None if layer.inputs[0] in channels_last else _batch_norm(draft, layer)
         return layer.inputs[0], parameters
     if layer.op not in ("Mul", "Add", "Sub", "Div") or len(layer.inputs) != 2:
         return "", None
     left, right = layer.inputs
     constant_left = left in draft.constants
     source, operand = (right, left) if constant_left else (left, right)
-    vector = _per_channel(draft, operand, draft.shapes.get(source, ()))
+    shape = draft.shapes.get(source, ())
+    vector = _per_channel(draft, operand, shape, len(shape) - 1 if source in channels_last else 1)
     if vector is None or draft.shapes.get(source) != draft.shapes.get(layer.outputs[0]):
         return source, None
     one, zero = np.ones_like(vector), np.zeros_like(vector)
@@ -65,15 +72,16 @@ def _affine(draft: Draft, layer: Layer) -> tuple[str, Affine | None]:
     return source, (None if constant_left or not vector.all() else (1 / vector, zero))
 
 
-def _per_channel(draft: Draft, name: str, shape: tuple[int, ...]) -> Vector | None:
-    """A constant that has one number per channel (axis 1), or one in all."""
+def _per_channel(draft: Draft, name: str, shape: tuple[int, ...], channels: int) -> Vector | None:
+    """A constant that has one number per channel (axis `channels`), or one in all."""
     value = draft.constant(name)
     if value is None or len(shape) < 2 or value.ndim > len(shape) or not is_floating(value):
         return None
     full = (1,) * (len(shape) - value.ndim) + value.shape
-    if full[1] not in (1, shape[1]) or any(length != 1 for axis, length in enumerate(full) if axis != 1):
+    width = shape[channels]
+    if full[channels] not in (1, width) or any(length != 1 for axis, length in enumerate(full) if axis != channels):
         return None
-    return np.array(np.broadcast_to(value.astype(np.float64).reshape(-1), (shape[1],)))
+    return np.array(np.broadcast_to(value.astype(np.float64).reshape(-1), (width,)))
 
 
 def _batch_norm(draft: Draft, layer: Layer) -> Affine | None:
@@ -96,6 +104,8 @@ def _is_affine(draft: Draft, layer: Layer) -> bool:
     if layer.op == "Gemm" and (layer.attributes["alpha"] != 1 or layer.attributes["beta"] != 1):
         return False
     constants = [draft.constant(name) for name in layer.inputs[1:] if name]
+    if layer.op == "MatMul" and (constants[0] is None or constants[0].ndim != 2):
+        return False
     return all(c is not None and is_floating(c) for c in constants) and all(
         c is not None and c.ndim == 1 for c in constants[1:]
     )
@@ -118,6 +128,11 @@ def _conv_transpose(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> L
 def _gemm(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     transposed = layer.attributes["transB"]
     return _linear(draft, layer, affine, uses, lambda w, scale: w * (scale[:, None] if transposed else scale))
+
+
+def _matmul(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+    # A bias as third input, as a Gemm has it: ONNX has no such MatMul, and `emit` writes an Add behind it.
+    return _linear(draft, layer, affine, uses, lambda w, scale: w * scale)
 
 
 def _linear(draft: Draft, layer: Layer, affine: Affine, uses: Uses, scaled: Callable[[Array, Vector], Array]) -> Layer:
@@ -150,5 +165,6 @@ _APPLY: dict[str, Callable[[Draft, Layer, Affine, Uses], Layer]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
+    "MatMul": _matmul,
     "BatchNormalization": _batch_norm_again,
 }

@@ -45,4 +45,6 @@ def _vector(node: Node, bias: Value, width: int) -> Value:
     if bias.shape == (width,):
         return bias
     array = node.trace.array(bias)
+    if array.size not in (1, width):  # one for each sample
+        raise unsupported(node.layer)
     return node.trace.constant(np.broadcast_to(array.reshape(-1), (width,)).copy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import UnsupportedError
 from ..program.linear import LinearMap, Permute, Reshape, Slice
 from ..program.op import Op
 from ..program.value import Value
@@ -18,8 +19,18 @@ def _route(node: Node, linear: LinearMap | None) -> Op:
     return Op("routing", (x,), y, lambda r: (trace.adjoint(linear, trace.spread(r, y.shape)),), name=node.layer.label)
 
 
-@layer("Identity", "Dropout", "Cast", kind="routing")
+@layer("Identity", "Cast", kind="routing")
 def identity(node: Node) -> Op:
+    return _route(node, None)
+
+
+@layer("Dropout", kind="routing")
+def dropout(node: Node) -> Op:
+    if node.array(2, False).any():
+        raise UnsupportedError(
+            f"Dropout {node.layer.label!r} is in training mode: every run gives another result",
+            "export the model for inference (model.eval() in PyTorch)",
+        )
     return _route(node, None)
 
 

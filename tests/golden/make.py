@@ -21,6 +21,7 @@ from pathlib import Path
 
 import nets
 import numpy as np
+import onnx
 import torch
 
 HERE = Path(__file__).parent
@@ -29,12 +30,13 @@ HERE = Path(__file__).parent
 NETS = {
     "vgg": ((3, 16, 16), "dynamo", 0, True),
     "resnet": ((3, 16, 16), "legacy", 0, True),
-    "mobilenet": ((3, 16, 16), "legacy", 0, True),
-    "squeezenet": ((3, 18, 18), "dynamo", 0, True),
+    "mobilenet": ((3, 16, 16), "legacy", 2, True),
+    "squeezenet": ((3, 18, 18), "dynamo", 2, True),
     "pooling": ((2, 17, 17), "legacy", 0, True),
     "signal": ((2, 64), "legacy", 0, True),
     "dense": ((40,), "legacy", 0, True),
-    "densenet": ((2, 16, 16), "legacy", 0, False),
+    "mixer": ((2, 16, 16), "legacy", 0, True),
+    "densenet": ((2, 16, 16), "dynamo", 1, False),
 }
 GRADIENTS = ("gradient", "guided_backprop", "deconvnet")  # start from 1, the others from the logit
 LOW, HIGH = -3.0, 3.0  # of the inputs, for the box rule
@@ -90,14 +92,13 @@ def choose(name, net, x, logits, fold):
     """
     order = logits.argsort(1, descending=True)
     order[-1] = order[-1].flip(0)
-    for rank in range(order.shape[1]):
-        target = order[:, rank]
+    chosen, done = order[:, 0], torch.zeros(len(x), dtype=torch.bool)
+    for target in order.T:
         results = everything(net, x, target, fold)
         seeds = logits.gather(1, target[:, None])[:, 0]
         shares = torch.stack([r.flatten(1).sum(1) / seeds for c, (r, _) in results.items() if c not in GRADIENTS])
         good = ((shares > 0.1) & (shares < 2)).all(0)
-        chosen = target if rank == 0 else torch.where(done, chosen, target)  # noqa: F821
-        done = good if rank == 0 else done | good  # noqa: F821
+        chosen, done = torch.where(done, chosen, target), done | good
         if done.all():
             return chosen, everything(net, x, chosen, fold)
     raise SystemExit(f"{name}: no target of some sample keeps 0.1 < ΣR/logit < 2; take another seed")
@@ -163,12 +164,23 @@ def export(net, x, path, exporter):
                 net, (x[:1],), path, dynamo=True, opset_version=18, external_data=False, input_names=["input"],
                 output_names=["logits"],
             )  # fmt: skip
+            _without_stack_traces(path)
         else:
             torch.onnx.export(
                 net, (x[:1],), path, dynamo=False, opset_version=17, do_constant_folding=False,
                 training=torch.onnx.TrainingMode.PRESERVE, input_names=["input"], output_names=["logits"],
                 dynamic_axes={"input": {0: "N"}, "logits": {0: "N"}},
             )  # fmt: skip
+
+
+def _without_stack_traces(path):
+    """What the exporter notes at each node, less where our sources lie."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key.endswith(("name_scopes", "class_hierarchy"))]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    onnx.save(model, path)
 
 
 def rounded(array):
@@ -178,7 +190,7 @@ def rounded(array):
 
 
 def _import_zennit():
-    """zennit imports torchvision, for canonizers that nothing here uses; without it, import zennit over empty modules."""
+    """zennit imports torchvision, for what nothing here uses; without it, import zennit over empty modules."""
     stubs = {
         "torchvision": (),
         "torchvision.models": (),

@@ -80,6 +80,35 @@ class Fire(nn.Module):
         return torch.cat([self.relu1(self.expand1(x)), self.relu3(self.expand3(x))], 1)
 
 
+class Mixed(nn.Module):
+    """An MLP-Mixer layer without its norms: over the tokens, then over the channels; linear layers of many rows."""
+
+    def __init__(self, tokens, width):
+        super().__init__()
+        self.over_tokens = nn.Sequential(nn.Linear(tokens, 12), nn.ReLU(), nn.Linear(12, tokens))
+        self.plus1 = Plus()
+        self.over_channels = nn.Sequential(nn.Linear(width, 16), nn.ReLU(), nn.Linear(16, width))
+        self.plus2 = Plus()
+
+    def forward(self, x):
+        x = self.plus1(x, self.over_tokens(x.transpose(1, 2)).transpose(1, 2))
+        return self.plus2(x, self.over_channels(x))
+
+
+class Tokens(nn.Module):
+    """[N, C, H, W] to [N, H·W, C]."""
+
+    def forward(self, x):
+        return x.flatten(2).transpose(1, 2)
+
+
+class Channels(nn.Module):
+    """[N, L, C] to [N, C, L]."""
+
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
 class Grown(nn.Module):
     """A DenseNet layer whose batch norm stands before its convolution, and can be folded into nothing."""
 
@@ -116,7 +145,7 @@ def resnet():
 def mobilenet():
     stem = (nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
     head = (nn.Conv2d(12, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU6())
-    blocks = (Inverted(8, 8, 1), Inverted(8, 12, 2), Inverted(12, 12, 1))
+    blocks = (Inverted(8, 8, 1), Inverted(8, 12, 2))
     return _sequence(
         features=nn.Sequential(*stem, *blocks, *head),
         pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), dropout=nn.Dropout(), classifier=nn.Linear(24, 10),
@@ -154,11 +183,20 @@ def signal():
 
 
 def dense():
-    """Inputs of both signs in every layer; a batch norm behind a linear layer."""
+    """Inputs of both signs in every layer, a batch norm behind a linear layer, a slope that float32 holds exactly."""
     return nn.Sequential(
         *(nn.Linear(40, 32), nn.Tanh(), nn.Linear(32, 24, bias=False), nn.BatchNorm1d(24), nn.Tanh()),
-        *(nn.Linear(24, 16), nn.LeakyReLU(0.1), nn.Linear(16, 8)),
+        *(nn.Linear(24, 16), nn.LeakyReLU(0.125), nn.Linear(16, 8)),
     )
+
+
+def mixer():
+    """Linear layers on tokens: a MatMul and an Add in the file, whose bias belongs to the MatMul."""
+
+    return _sequence(
+        embed=nn.Conv2d(2, 10, 4, 4), relu=nn.ReLU(), tokens=Tokens(), mix1=Mixed(16, 10), mix2=Mixed(16, 10),
+        relu2=nn.ReLU(), channels=Channels(), mean=nn.AdaptiveAvgPool1d(1), flatten=nn.Flatten(), fc=nn.Linear(10, 8),
+    )  # fmt: skip
 
 
 def densenet():
@@ -172,6 +210,7 @@ def densenet():
 
 def initialise(net, x, bias=0.1):
     """He weights, random biases and batch norms; the statistics are those of batches like `x`."""
+    gain = 3 if any(isinstance(module, nn.ReLU6) for module in net.modules()) else 1  # some should reach the 6
     for module in net.modules():
         if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -179,8 +218,8 @@ def initialise(net, x, bias=0.1):
                 nn.init.normal_(module.bias, std=bias)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # a plain average over the batches
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, mean=SHIFT, std=0.1)
+            nn.init.uniform_(module.weight, 0.5 * gain, 1.5 * gain)
+            nn.init.normal_(module.bias, std=0.1)
     net.train()
     with torch.no_grad():
         for _ in range(4):

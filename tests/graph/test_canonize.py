@@ -30,6 +30,10 @@ MERGED = {
         [*DENSE, node("MatMul", ["f", "w"], ["h"]), node("Add", ["d", "h"], ["a"]), batch_norm("a", "y")],
         {"w": values(4, 5), "d": values(5)} | norm(5), ["GlobalAveragePool", "Flatten", "Gemm"],
     ),
+    "matmul of rows and arithmetic": (
+        [node("MatMul", ["x", "w"], ["h"]), node("Add", ["d", "h"], ["a"]), node("Mul", ["a", "k"], ["y"])],
+        {"w": values(8, 5), "d": values(5), "k": values(1, 1, 1, 5)}, ["MatMul"],
+    ),
     "conv and arithmetic": (
         [conv("x", "c", "w"), node("Mul", ["k", "c"], ["a"]), node("Add", ["a", "d"], ["b"]),
          node("Sub", ["two", "b"], ["e"]), node("Sub", ["e", "d"], ["h"]), node("Div", ["h", "two"], ["y"])],
@@ -56,6 +60,10 @@ MERGED = {
                        ["Conv", "Relu", "BatchNormalization"]),
     "conv read twice": ([conv("x", "c", "w"), batch_norm("c", "n"), node("Add", ["n", "c"], ["y"])], W | norm(6),
                         ["Conv", "BatchNormalization", "Add"]),
+    "matmul of rows, add per channel of axis 1": (
+        [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "d"], ["a"]), batch_norm("a", "y")],
+        {"w": values(8, 5), "d": values(4, 1, 1)} | norm(4), ["MatMul", "Add", "BatchNormalization"],
+    ),
     "add per pixel": ([conv("x", "c", "w"), node("Add", ["c", "k"], ["y"])], W | {"k": values(6, 6, 6)},
                       ["Conv", "Add"]),
     "max pool of padding": (
