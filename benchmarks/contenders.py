@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ BOX = 3.0  # inputs lie in [-BOX, BOX]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[Array, Array], Any]
+
+# torch's idle threads rest too, as onnxruntime's do (session_options); libgomp reads this when torch is imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def images(batch: int, seed: int = 0, shape: tuple[int, ...] = (3, 224, 224)) -> Array:
@@ -157,7 +161,7 @@ def zennit(case: Case, double: bool = False) -> Iterator[Run]:
     model = networks.export(case.network, case.cache)[0].to(kind).requires_grad_(False)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_var += module.eps
+            module.get_buffer("running_var").add_(module.eps)
             module.eps = 0.0
     made = {
         "epsilon_plus_flat": EpsilonPlusFlat,

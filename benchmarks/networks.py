@@ -147,6 +147,8 @@ def build(name: str) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+            with torch.no_grad():  # filters of mean 0: else the biases, which cancel it, absorb all relevance
+                module.weight -= module.weight.mean((1, 2, 3), keepdim=True)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=(2 / module.in_features) ** 0.5)
         elif isinstance(module, nn.BatchNorm2d):

@@ -66,7 +66,8 @@ def compile(
         if arriving is None:
             continue
         for tensor, share in walk.step(layer, arriving):
-            relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
+            with trace.at(f"{layer.label}/sum"):
+                relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
     if source not in relevance:
         raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
     outputs["relevance"] = trace.spread(relevance[source], graph.shapes[source])

@@ -39,6 +39,7 @@ class Emitter:
         self._stored: dict[tuple[Any, ...], str] = {}
         self._shared: dict[tuple[Any, ...], list[str]] = {}
         self._arrays: dict[int, Array] = {}
+        self._annotated: set[str] = set()
         self.origin = self.seed = ""
 
     # -- nodes
@@ -91,7 +92,17 @@ class Emitter:
         for n, step in enumerate(self.program.instructions):
             self.origin = step.origin
             self.names[n] = self._step(n, step)
+            self._annotate(n, step)
         return {name: self.names[n] for name, n in self.program.outputs.items()}
+
+    def _annotate(self, n: int, step: Instruction) -> None:
+        """Say the shape. A batch that got lost in a Reshape would keep onnxruntime from its blocked kernels."""
+        name = self.names[n]
+        if step.constant or step.targets or name in self._annotated or isinstance(step.what, Activation):
+            return
+        self._annotated.add(name)
+        info = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *step.shape])
+        self.graph.value_info.append(info)
 
     def _step(self, n: int, step: Instruction) -> str:
         if isinstance(step.what, Activation):
@@ -194,15 +205,12 @@ def _plain(op: str) -> Callable[[Emitter, Instruction, list[str]], str]:
 
 
 def _greater(e: Emitter, step: Instruction, names: list[str]) -> str:
+    # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0, in two fast passes; comparisons are slow ones.
+    for own, other, steep in ((0, 1, HUGE), (1, 0, -HUGE)):
+        if _is_scalar(e, step.inputs[other]) == 0:
+            steeper = e.node("Mul", names[own], e.store(np.float32(steep)))
+            return e.node("Clip", steeper, e.store(np.float32(0)), e.store(np.float32(1)))
     return e.node("Cast", e.node("Greater", *names), to=TensorProto.FLOAT)
-
-
-def _div(e: Emitter, step: Instruction, names: list[str]) -> str:
-    import os
-
-    if os.environ.get("RECIP"):
-        return e.node("Mul", names[0], e.node("Reciprocal", names[1]))
-    return e.node("Div", *names)
 
 
 def _where(e: Emitter, step: Instruction, names: list[str]) -> str:
@@ -221,7 +229,7 @@ MAPS: dict[str, Callable[[Emitter, Instruction, list[str]], str]] = {
     "add": _plain("Add"),
     "sub": _plain("Sub"),
     "mul": _plain("Mul"),
-    "div": _div,
+    "div": _plain("Div"),
     "neg": _plain("Neg"),
     "max": _bounded("Max", low=True),
     "min": _bounded("Min", low=False),

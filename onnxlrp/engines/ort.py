@@ -43,14 +43,16 @@ class Ort:
         with _named():
             session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
         wanted = [i.name for i in session.get_inputs()]
-        tensors = list(dict.fromkeys(made.outputs.values()))
+        outputs, seed = dict(made.outputs), made.seed
+        tensors = list(dict.fromkeys(outputs.values()))
+        del made  # the session has its own copy of the model
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            given = {**inputs, made.seed: inputs.get("target", inputs.get("relevance"))}
+            given = {**inputs, seed: inputs.get("target", inputs.get("relevance"))}
             with _named():
                 results = session.run(tensors, {name: np.ascontiguousarray(given[name]) for name in wanted})
             by_tensor = dict(zip(tensors, results, strict=True))
-            return {name: by_tensor[tensor] for name, tensor in made.outputs.items()}
+            return {name: by_tensor[tensor] for name, tensor in outputs.items()}
 
         return run
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..program.interpret import LINEAR, run_linear, run_map
-from ..program.linear import Select, Window
+from ..program.linear import Pool, Select, Shape, Window
 from ..program.program import Activation, Array, Constant, Program
 from . import Forward, Run, seed_mask
 
@@ -25,7 +25,7 @@ class Reference:
 
         seed = program.seed
         wanted = tuple(dict.fromkeys((*program.reads, *([] if seed is None else [seed.tensor]))))
-        evaluator = ReferenceEvaluator(forward.model(np.float64, wanted), new_ops=[_max_pool()])
+        evaluator = ReferenceEvaluator(forward.model(np.float64, wanted), new_ops=_poolings())
         names = evaluator.output_names
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -53,33 +53,38 @@ def _double(array: Array) -> Array:
     return np.asarray(array, np.float64) if np.issubdtype(np.asarray(array).dtype, np.floating) else np.asarray(array)
 
 
-def _max_pool() -> Any:
-    """MaxPool for onnx's evaluator, whose own (1.23) takes the pads of a pooling of stride 1 in the wrong order."""
+def _poolings() -> list[Any]:
+    """Poolings for onnx's evaluator, whose own are slow, and (1.23) take the pads of stride 1 in the wrong order."""
     from onnx.reference.op_run import OpRun
 
-    class MaxPool(OpRun):  # type: ignore[misc]
+    class MaxPool(OpRun):
         op_domain = ""
 
-        def _run(
-            self, x: Array, *, kernel_shape: Sequence[int], strides: Any, dilations: Any, pads: Any, ceil_mode: int,
-            **_: Any,
-        ) -> tuple[Array]:  # fmt: skip
-            d, source = len(kernel_shape), x.shape[2:]
-            strides, dilations = strides or (1,) * d, dilations or (1,) * d
-            pads = pads or (0,) * (2 * d)
-            target = []
-            for n, k, s, dilation, b, a in zip(
-                source, kernel_shape, strides, dilations, pads[:d], pads[d:], strict=True
-            ):
-                steps = (n + b + a - dilation * (k - 1) - 1) / s
-                count = (math.ceil if ceil_mode else math.floor)(steps) + 1
-                # A window that ceil_mode adds must not start in the padding at the end.
-                target.append(count - 1 if ceil_mode and (count - 1) * s >= n + b else count)
-            window = Window(
-                tuple(kernel_shape), tuple(strides), tuple(dilations), tuple(pads[:d]), tuple(pads[d:]), source,
-                tuple(target),
-            )  # fmt: skip
-            select = Select(x.shape[1:], (x.shape[1], *target), window)
+        def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+            window = _window(x.shape[2:], attributes)
+            select = Select(x.shape[1:], (x.shape[1], *window.target), window)
             return (LINEAR["Select"](select, x, x),)
 
-    return MaxPool
+    class AveragePool(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+            window = _window(x.shape[2:], attributes)
+            pool = Pool(x.shape[1:], (x.shape[1], *window.target), window, bool(attributes["count_include_pad"]))
+            return (LINEAR["Pool"](pool, x),)
+
+    return [MaxPool, AveragePool]
+
+
+def _window(source: Shape, attributes: Mapping[str, Any]) -> Window:
+    kernel, ceil = tuple(attributes["kernel_shape"]), attributes["ceil_mode"]
+    d = len(kernel)
+    strides, dilations = (tuple(attributes[name] or (1,) * d) for name in ("strides", "dilations"))
+    pads = tuple(attributes["pads"] or (0,) * (2 * d))
+    target = []
+    for n, k, s, dilation, b, a in zip(source, kernel, strides, dilations, pads[:d], pads[d:], strict=True):
+        room = n + b + a - dilation * (k - 1) - 1
+        count = (math.ceil if ceil else math.floor)(room / s) + 1
+        # A window that ceil_mode adds must not start in the padding at the end.
+        target.append(count - 1 if ceil and (count - 1) * s >= n + b else count)
+    return Window(kernel, strides, dilations, pads[:d], pads[d:], source, tuple(target))

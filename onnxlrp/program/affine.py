@@ -53,6 +53,8 @@ class Affine:
             return Affine(self.linear).T(s) * self.gain
         if isinstance(self.linear, Diagonal):
             s = s if self.weight is None else s * self.weight
+            if self.linear.source != self.linear.target:
+                s = trace.spread(s, self.linear.target)  # copies that broadcasting left implicit are summed too
             return _narrowed(s, self.linear.source)
         if self._uniform is not None:
             channels = Sum(self.linear.target, (1, *self.linear.target[1:]), (0,))

@@ -107,21 +107,35 @@ def under_gate(trace: Trace, value: Value, gates: frozenset[int]) -> Value:
 
 
 def stabilized(trace: Trace, z: Value, epsilon: float) -> Value:
-    """z + ε where the sign of z is known; then ε joins the bias of the linear map that computes z."""
+    """z ± ε where the sign of z is known; then ε joins the bias of the linear map that computes z."""
     if z.nonnegative and "fold" in trace.rewrites:
         return _raised(trace, z, epsilon) or z + epsilon
     if z.nonpositive and "fold" in trace.rewrites:
         # At z = 0 every term of a sum of nonpositive terms is 0, so that the sign of ε there is free.
-        return z - epsilon
+        return _lowered(trace, z, epsilon) or z - epsilon
     return trace.append_map("stabilize", (z,), epsilon)
 
 
+def _lowered(trace: Trace, z: Value, epsilon: float) -> Value | None:
+    """min(v - w, 0) - ε = min(v - (w + ε), -ε)."""
+    step = trace.steps[z.index]
+    if step.op != "min" or step.constant or not trace.values[step.inputs[1]].is_zero:
+        return None
+    inner = trace.steps[step.inputs[0]]
+    if inner.op != "sub":
+        return None
+    left, right = (trace.values[i] for i in inner.inputs)
+    raised = _raised(trace, right, epsilon)
+    return None if raised is None else trace.map("min", left - raised, -epsilon)
+
+
 def _raised(trace: Trace, z: Value, epsilon: float) -> Value | None:
+    """z + ε without a pass of its own, or None."""
     step = trace.steps[z.index]
     if step.constant:
         return None
     operands = tuple(trace.values[i] for i in step.inputs)
-    if step.op == "add" and all(v.nonnegative for v in operands):
+    if step.op == "add":
         for n, v in enumerate(operands):
             raised = _raised(trace, v, epsilon)
             if raised is not None:

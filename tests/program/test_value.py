@@ -63,8 +63,7 @@ class Traced:
         trace.know(LOWER, r["both"], None, None, r["c"])
         trace.know_map("add", (r["x"], r["other"]), r["sum"])
         trace.know_rectified(r["sum"], r["y"], exact=True)
-        if hasattr(trace, "know_summand"):
-            trace.know_summand(r["x"], r["sum"], r["other"])
+        trace.know_summand(r["x"], r["sum"], r["other"])
         self.values = list(r.values())
         self.weights = [
             self.weight,
