@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from . import ledger, targets
+from .batches import in_batches
 from .compile import compile, rules_of
-from .composites import Composite, Match, Matched, options_of, preset
+from .composites import PRESETS, Composite, Match, Matched, options_of, preset
 from .engines import Engine, Forward, Run, engine
-from .errors import InputError, UnsupportedError, UsageError
+from .errors import UnsupportedError, UsageError
+from .explainer import save
 from .explanation import Explanation
-from .files import replace as write
 from .graph import facts
 from .graph.emit import emit
 from .graph.graph import Array, Graph, Layer
@@ -131,7 +132,8 @@ class Model:
         wanted = self._wanted(target, targets, len(samples))
         composite = self.composite(method, rules=rules, pictures=samples.pictures, **options)
         program, run = self._program(composite, wanted.mode, wanted.count, tuple(record), ledger)
-        outputs = self._run(run, program, samples.values, wanted.ids, batch_size)
+        name, fixed = self.graph.inputs[0].name, self.graph.batch
+        outputs = in_batches(run, program, name, samples.values, wanted.ids, batch_size, fixed)
         return self._explanation(samples, wanted, composite, program, outputs, dict(options))
 
     def read(self, x: Any) -> Samples:
@@ -168,7 +170,7 @@ class Model:
             if options:
                 raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
             return method.with_rules(entries) if entries else method
-        known = options_of(method) if method in _presets() else ()
+        known = options_of(method) if method in PRESETS else ()
         given = dict(options)
         if "low" in known and not {"low", "high"} <= given.keys():
             stated = self._bounds(pictures)
@@ -205,8 +207,6 @@ class Model:
         `target` "input" adds an input "target" (int64 class ids, [N]); "top1" or "topK" explains the model's own
         best classes. Standard operators only, any batch size. Raises UsageError, UnsupportedError.
         """
-        from .engines.ort import explainer
-
         if target != "input" and targets.parse(target).kind != "top":
             raise UsageError(
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
@@ -214,13 +214,8 @@ class Model:
         wanted = self._wanted(target, None, 0) if target != "input" else _Wanted("index", None, None)
         composite = self.composite(method, rules=rules, pictures=False, **options)
         program = self._compile(composite, wanted.mode, wanted.count, (), False)
-        outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
-        model = explainer(self._forward, _with_outputs(program, outputs)).model
         provenance = self._provenance(composite, options) | {"target": target}
-        for key, value in {**_user_metadata(self.graph.metadata), **_flat(provenance)}.items():
-            entry = model.metadata_props.add()
-            entry.key, entry.value = key, value
-        return write(Path(path), model.SerializeToString())
+        return save(self._forward, program, path, self.graph.metadata, provenance)
 
     # -- the steps
 
@@ -233,9 +228,7 @@ class Model:
         """The box of the pixels; an assumed preprocessing counts only where it made the input."""
         try:
             prep = self.preprocessing
-        except (UsageError, InputError):
-            raise
-        except Exception:
+        except UnsupportedError:  # the input is no picture
             return None
         return prep.bounds() if pictures or not prep.assumed else None
 
@@ -277,20 +270,6 @@ class Model:
         self, composite: Composite, mode: str, count: int | None, record: tuple[str, ...], with_ledger: bool
     ) -> Program:
         return compile(self.graph, composite, mode=mode, targets=count, record=record, ledger=with_ledger)
-
-    def _run(self, run: Run, program: Program, x: Array, ids: Array | None, batch_size: int | None) -> dict[str, Array]:
-        name, fixed = self.graph.inputs[0].name, self.graph.batch
-        if batch_size is not None and batch_size < 1:
-            raise UsageError(f"batch_size={batch_size}", "give 1 or more")
-        step = fixed or batch_size or len(x)
-        pieces: list[dict[str, Array]] = []
-        for start in range(0, len(x), step):
-            count = min(step, len(x) - start)
-            # A model of one fixed batch size gets its last samples again to fill the batch.
-            rows = np.minimum(np.arange(start, start + (fixed or count)), len(x) - 1)
-            feeds = {name: x[rows]} | ({} if ids is None else {"target": ids[..., rows]})
-            pieces.append({key: _cut(program, key, value, count) for key, value in run(feeds).items()})
-        return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
 
     def _explanation(
         self,
@@ -341,12 +320,6 @@ class _Wanted:
     ids: Array | None
 
 
-def _presets() -> Mapping[str, Any]:
-    from .composites import PRESETS
-
-    return PRESETS
-
-
 def _identity(value: Any) -> Any:
     """A hashable stand-in for a composite: its rules by their fields, arrays by their numbers."""
     if isinstance(value, Composite):
@@ -356,36 +329,3 @@ def _identity(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return (type(value), tuple(_identity(getattr(value, name)) for name in value.__dataclass_fields__))
     return value
-
-
-def _batch_axis(program: Program, key: str) -> int | None:
-    step = program.instructions[program.outputs[key]]
-    return None if step.constant else int(step.targets)
-
-
-def _cut(program: Program, key: str, value: Array, count: int) -> Array:
-    axis = _batch_axis(program, key)
-    return value if axis is None else value[(slice(None),) * axis + (slice(0, count),)]
-
-
-def _joined(program: Program, key: str, pieces: list[Array]) -> Array:
-    axis = _batch_axis(program, key)
-    return pieces[0] if axis is None or len(pieces) == 1 else np.concatenate(pieces, axis)
-
-
-def _with_outputs(program: Program, outputs: Mapping[str, int]) -> Program:
-    from dataclasses import replace
-
-    from .program.passes import dead_code
-
-    return dead_code(replace(program, outputs=outputs))
-
-
-def _user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if not key.startswith("onnxlrp.") or key == "onnxlrp.prep"}
-
-
-def _flat(provenance: Mapping[str, Any]) -> dict[str, str]:
-    import json
-
-    return {"onnxlrp.explainer": json.dumps(provenance, default=lambda a: np.asarray(a).tolist())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -56,18 +57,42 @@ def operators() -> str:
     )
 
 
+def measured(results: Path) -> str:
+    """What benchmarks/cpu.py wrote, a line for each network, preset and batch size; costs in forward passes."""
+    found = json.loads(results.read_text(encoding="utf-8"))
+    meta = found["meta"]
+    rows = []
+    for record in found["records"]:
+        times, memory = record["time"], record.get("memory", {})
+        rows.append(
+            [
+                record["network"],
+                str(record["batch"]),
+                f"`{record['preset']}`",
+                f"{times['forward']['ms']:.0f} ms",
+                *(f"{times[who]['forwards']:.1f}" if who in times else "-" for who in ("ours", "zennit", "torch")),
+                *(f"{memory[who]['peak MB']:.0f} MB" if who in memory else "-" for who in ("ours", "zennit")),
+            ]
+        )
+    head = ("network", "batch", "method", "forward", "onnxlrp", "zennit", "torch", "onnxlrp peak", "zennit peak")
+    versions = ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
+    return f"{meta['date'][:10]}, {meta['cores']} cores of {meta['cpu']}; {versions}.\n\n{_table(head, rows)}"
+
+
 TABLES: dict[str, Callable[[], str]] = {"methods": methods, "rules": all_rules, "operators": operators}
+RESULTS = {"cpu": Path("benchmarks/results/cpu.json")}
 
 
-def fill(text: str) -> str:
-    """The text with each `<!-- table: name -->` … `<!-- end -->` holding its table."""
+def fill(text: str, root: Path) -> str:
+    """The text with each `<!-- table: name -->` … `<!-- end -->` holding its table; results are read below `root`."""
 
     def put(found: re.Match[str]) -> str:
-        return f"{found[1]}\n{TABLES[found[2]]()}\n{found[3]}"
+        name = found[2]
+        return f"{found[1]}\n{measured(root / RESULTS[name]) if name in RESULTS else TABLES[name]()}\n{found[3]}"
 
     return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", put, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
     readme = Path(sys.argv[1])
-    files.replace(readme, fill(readme.read_text(encoding="utf-8")).encode())
+    files.replace(readme, fill(readme.read_text(encoding="utf-8"), readme.parent).encode())

@@ -1,0 +1,185 @@
+"""Who may import whom (DESIGN.md, section 5): any arrow that is not in this table fails.
+
+To allow a new one, write it here and say why in the commit; a room that is not listed may not exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import onnxlrp
+
+ROOT = Path(onnxlrp.__file__).parent
+HEAVY = ("onnx", "onnxruntime", "PIL", "cupy")
+
+# Everybody may import these, the standard library, and their own room.
+ANYBODY = {"errors", "__init__"}
+
+# Room → rooms and outside packages. The longest name that fits a module is its room.
+ALLOWED = {
+    # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
+    "program": {"numpy"},
+    "rules": {"program", "numpy"},
+    "graph": {"numpy", "onnx", "onnxruntime", "google"},
+    "layers": {"rules", "program", "graph", "numpy"},
+    "composites": {"rules", "program", "numpy"},
+    "compile": {"composites", "layers", "rules", "program", "graph"},
+    # Engines: each its own runtime and no other.
+    "engines": {"program", "numpy"},
+    "engines.reference": {"engines", "program", "numpy", "onnx"},
+    "engines.emit": {"engines", "program", "numpy", "onnx"},
+    "engines.ort": {"engines", "engines.emit", "program", "numpy", "onnx", "onnxruntime"},
+    "engines.cuda": {"engines", "engines.cuda.build", "program", "numpy", "onnx", "onnxruntime", "cupy", "_emulator"},
+    "engines.cuda.build": set(),  # setup.py runs it by its path
+    # Leaves: pictures, names, numbers, files.
+    "errors": set(),
+    "files": set(),
+    "ledger": {"numpy"},
+    "labels": {"files"},
+    "targets": {"labels", "numpy"},
+    "images": {"files", "numpy", "PIL"},
+    "heatmap": {"numpy", "PIL", "matplotlib"},
+    "pieces": {"files", "labels", "numpy"},
+    "preprocessing": {"files", "images", "labels", "pieces", "numpy", "PIL"},
+    "samples": {"images", "preprocessing", "numpy", "PIL"},
+    "explanation": {"files", "heatmap", "labels", "ledger", "preprocessing", "numpy", "PIL", "matplotlib"},
+    # Between the engines and the model.
+    "batches": {"engines", "program", "numpy"},
+    "explainer": {"engines", "engines.ort", "files", "program", "numpy"},
+    # The tables of the README, from the registries.
+    "tables": {"composites", "files", "layers", "program", "rules"},
+}
+BELOW_MODEL = {room for room in ALLOWED if "." not in room} | {"numpy"}
+ALLOWED |= {
+    "model": BELOW_MODEL - {"tables"} | {"PIL"},
+    "methods": {"model", *BELOW_MODEL, "PIL"} - {"rules", "layers", "engines"},
+    "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime"},
+    "commands": {"model", "methods", "checks", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
+    # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
+    "commands.inspect": {"commands", "commands.console", "engines.cuda", "model", *BELOW_MODEL},
+    "commands.doctor": {"commands", "commands.console", "commands.probes"},
+    "commands.probes": {
+        "engines",
+        "engines.cuda",
+        "engines.cuda.build",
+        "program",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "cupy",
+    },
+    # What runs before a command is chosen, and for --help.
+    "commands.console": set(),
+    "commands.parsers": set(),
+    "cli": {"commands", "commands.console", "commands.parsers"},
+    "__main__": {"cli"},
+    "pytest_plugin": {"checks", "model", "methods"},
+    "__init__": {"model", "composites", "explanation", "rules"},
+}
+# The rooms of engines are found by name: `engine("ort")` imports no more than it needs.
+ALLOWED["engines"] |= {"engines.reference", "engines.ort", "engines.cuda"}
+ALLOWED["commands"] |= {"commands.console", "commands.parsers"}
+
+
+def modules():
+    return sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
+
+
+def room_of(name):
+    """The longest room that a dotted module name is in; None for a module without one."""
+    parts = name.split(".")
+    fits = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((room for room in fits if room in ALLOWED), None)
+
+
+def imported(path):
+    """Dotted names that a module imports: within the package without "onnxlrp.", outside ones by their top name."""
+    package = ["onnxlrp", *path.parts[:-1]]
+    for node in ast.walk(ast.parse((ROOT / path.with_suffix(".py")).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (within(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1] if node.level else [])
+            module = ".".join(filter(None, (base, node.module)))
+            # `from . import heatmap` names a module, `from .heatmap import overlay` something in it.
+            yield from (within(f"{module}.{alias.name}", module) for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
+            name = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
+            if name and not name.startswith("."):
+                yield within(name)
+
+
+def within(name, module=""):
+    top, _, rest = name.partition(".")
+    if top != "onnxlrp":
+        return "" if top in sys.stdlib_module_names else top
+    path = ROOT.joinpath(*rest.split("."))
+    if path.with_suffix(".py").is_file() or path.is_dir() or not module:
+        return rest or "__init__"
+    return module.partition(".")[2] or "__init__"
+
+
+def permitted(source, target):
+    """Whether a module of room `source` may import `target`, a module of ours or an outside package."""
+    room = room_of(target) or target
+    return room in ALLOWED[source] | ANYBODY or room == source
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: ".".join(path.parts))
+def test_imports_follow_the_arrows(path):
+    name = ".".join(path.parts).removesuffix(".__init__")
+    room = room_of(name)
+    assert room is not None, f"{name} is in no room: give it a line in ALLOWED"
+    for target in filter(None, imported(path)):
+        assert permitted(room, target), f"{name} ({room}) may not import {target}"
+
+
+def test_the_table_has_no_circles():
+    """Between top rooms; an engine's own room and the table of engines know each other."""
+    arrows = {room: {t for t in targets if t in ALLOWED and "." not in t} for room, targets in ALLOWED.items()}
+    done, path = set(), []
+
+    def visit(room):
+        assert room not in path, f"{' → '.join(path[path.index(room) :])} → {room}"
+        if room not in done:
+            path.append(room)
+            for target in arrows[room]:
+                visit(target)
+            path.pop()
+            done.add(room)
+
+    for room in arrows:
+        visit(room)
+
+
+def loaded(*command):
+    """Outside packages that a Python process imports."""
+    run = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    assert "usage" in run.stdout or "--help" not in command
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in run.stderr.splitlines() if "|" in line}
+
+
+def test_import_is_light():
+    assert loaded("-c", "import onnxlrp") >= {"onnxlrp"}
+    assert not loaded("-c", "import onnxlrp") & {*HEAVY, "numpy"}
+
+
+@pytest.mark.skipif(not (ROOT / "cli.py").exists(), reason="there is no command line yet")
+def test_help_is_light():
+    assert not loaded("-m", "onnxlrp", "--help") & set(HEAVY)
+
+
+def test_rules_and_engines_do_not_load_what_they_must_not_know():
+    """The same at run time: what a module drags in counts too."""
+    for module, forbidden in (
+        ("rules.lrp", {"onnx", "onnxruntime", "PIL"}),
+        ("composites", {"onnx", "onnxruntime", "PIL"}),
+        ("engines.reference", {"onnxruntime", "PIL"}),
+        ("heatmap", {"onnx", "onnxruntime"}),
+    ):
+        assert not loaded("-c", f"import onnxlrp.{module}") & forbidden, module
