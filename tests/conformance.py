@@ -1,11 +1,12 @@
 """Engine conformance: programs written by hand over a forward model that computes nothing.
 
-A new engine takes part by being listed in `onnxlrp.engines.ENGINES`; where its runtime is missing its tests are skipped.
+A new engine takes part by being listed in `onnxlrp.engines.ENGINES`; where its runtime is missing, tests are skipped.
 Tests ask `run` for what a program gives, and compare it with numpy or with the reference engine.
 """
 
 from __future__ import annotations
 
+import kernels_under_test
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -30,6 +31,8 @@ def prepared(name, forward, program):
     try:
         found = engine(name)
     except UsageError as error:
+        if name == "cuda" and kernels_under_test.which != "emulator":
+            raise  # a GPU was asked for
         pytest.skip(f"{name}: {error.message}")
     return found.prepare(forward, program)
 
@@ -39,7 +42,7 @@ def identity(shapes):
 
     def model(dtype, tensors):
         kind = TensorProto.DOUBLE if dtype is np.float64 else TensorProto.FLOAT
-        wanted = list(dict.fromkeys(tensors))
+        wanted = list(dict.fromkeys([*tensors, *shapes]))
         inputs = [helper.make_tensor_value_info(f"{t}/in", kind, ["N", *shape]) for t, shape in shapes.items()]
         outputs = [helper.make_tensor_value_info(t, kind, ["N", *shapes[t]]) for t in wanted]
         nodes = [helper.make_node("Identity", [f"{t}/in"], [t], name=t) for t in wanted]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import kernels_under_test
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -14,7 +15,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 _NOTES = pytest.StashKey[list[str]]()
 
 
+def pytest_addoption(parser):
+    words = ("emulator", "nvrtc", "fatbin")
+    parser.addoption("--kernels", choices=words, default="emulator", help="where tests/cuda runs kernels")
+
+
 def pytest_configure(config):
+    kernels_under_test.which = config.getoption("--kernels")
     config.stash[_NOTES] = []
 
 

@@ -1,0 +1,55 @@
+"""The kernels that tests launch: emulated, or with `pytest --kernels nvrtc` or `fatbin` those on this machine's GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnxlrp.engines.cuda import loaders
+from onnxlrp.errors import OnnxLrpError
+
+which = "emulator"  # conftest.py sets it
+
+
+def kernels(check=False):
+    """Kernels that take numpy arrays; `check` looks at every access to memory, where they are emulated."""
+    return loaders.load("emulator", check=check) if which == "emulator" else Copied(_asked(loaders.load))
+
+
+def device(memory=None):
+    """Where the engine runs them; `memory` is what it may take, in bytes."""
+    from onnxlrp.engines.cuda.device import Emulated, Gpu
+
+    if which == "emulator":
+        return Emulated(memory)
+    made = _asked(Gpu)
+    if memory is not None:
+        made.free = lambda: memory
+    return made
+
+
+def _asked(make):
+    """What was asked for by name must be there: tests that cannot run it fail, they are not skipped."""
+    try:
+        return make(which)
+    except OnnxLrpError as error:
+        raise RuntimeError(f"--kernels {which}: {error}") from error
+
+
+class Copied:
+    """Kernels on a GPU for arrays on the host: a launch copies all of them there and back."""
+
+    def __init__(self, made):
+        self.made, self.seed = made, 0
+
+    def launch(self, name, grid, block, arguments, shared=0, stream=None):
+        import cupy
+
+        there = {id(a): cupy.asarray(a) for a in arguments if isinstance(a, np.ndarray)}
+        self.made.launch(name, grid, block, [there.get(id(a), a) for a in arguments], shared, stream)
+        cupy.cuda.runtime.deviceSynchronize()
+        for a in arguments:
+            if isinstance(a, np.ndarray) and a.flags.writeable:
+                a[...] = there[id(a)].get()
+
+    def generated(self, code):
+        return Copied(self.made.generated(code))
