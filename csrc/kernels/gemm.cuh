@@ -1,0 +1,312 @@
+// Convolution as a matrix product on tensor cores, NCHW, one group:
+// y[C_out, pixels] = W [C_out, taps x C_in] gathered x.
+//
+// One forward form. The adjoint is the same product: of stride 1 with the flipped, transposed filter; of stride s with
+// s x s phases, one for each residue of the output's coordinates, each with the taps that reach it. Phases are
+// records of a table, so that one launch runs them all. onnxlrp/engines/cuda/tensor.py makes the table and the weights.
+//
+// A block makes BM channels x BN pixels; a warp WM x WN of them; a step of the sum is 16 channels at one tap (taps are
+// innermost, so that pixels that taps share are still in the cache). Shared memory has STAGES steps in flight.
+// Weights come in the order of the fragments: [C_out / 16][step][half of the step][lane][4], zeros where they end.
+// A lane's columns of a warp's 32 are four neighbours: one 16-byte read serves four products, and results are written
+// 32 bytes at a time.
+//
+// EXACT is 3xTF32: x = big + small, and the product of the two smalls is left out. Tensor cores cut off what they add,
+// so that each step's products are added to the sum by the float unit, which rounds. Otherwise TF32 alone.
+//
+// Grid: x tiles of pixels, of channels, phases (the innermost); y shares of the sum. With more than one share each
+// writes its own part of a workspace, [shares, y], and gemm_reduce adds them in order.
+
+// W neighbours at once (4: 16 bytes, so aligned).
+template <int W>
+__device__ __forceinline__ void read_wide(float (&v)[W], const float* from) {
+  static_assert(W == 1 || W == 4, "one float or four");
+  if (W == 4) {
+    const float4 all = *reinterpret_cast<const float4*>(from);
+    v[3 % W] = all.w, v[2 % W] = all.z, v[1 % W] = all.y, v[0] = all.x;
+  } else {
+    v[0] = *from;
+  }
+}
+
+template <int W>
+__device__ __forceinline__ void write_wide(float* to, const float (&v)[W]) {
+  static_assert(W == 1 || W == 4, "one float or four");
+  if (W == 4) {
+    *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1 % W], v[2 % W], v[3 % W]);
+  } else {
+    *to = v[0];
+  }
+}
+
+#define GEMM_STEP 16
+#define GEMM_RECORD 18
+
+// One phase of the table, in this order (2 numbers are height, width): outputs are pixels offset + i * step for
+// i < size, and tap k of output i reads the source at i * stride + start + k * dilation.
+//   [0..1] source  [2..3] size  [4..5] stride  [6..7] start  [8..9] dilation  [10..11] taps  [12..13] step
+//   [14..15] offset  [16] where its weights begin, in steps  [17] the steps of its sum
+
+template <int W>
+__device__ __forceinline__ void gemm_add_bias(float (&v)[W], float bias) {
+#pragma unroll
+  for (int e = 0; e < W; ++e) v[e] += bias;
+}
+
+// What is done with a finished sum: v[W] are channel m, at W places of y from i on.
+struct GemmStore {
+  const float* bias;
+  float* y;
+  template <int W>
+  __device__ __forceinline__ void operator()(float (&v)[W], int m, long long i) const {
+    if (bias != nullptr) gemm_add_bias(v, bias[m]);
+    write_wide<W>(y + i, v);
+  }
+};
+
+__device__ __forceinline__ void gemm_split(float x, unsigned* big, unsigned* small) {
+  *big = __float_as_uint(x) & 0xffffe000u;
+  *small = __float_as_uint(x - __uint_as_float(*big)) + 0x1000u;  // rounded: what is below is ignored
+}
+
+// What every instance is given: x [batch, channels, source], weights, the table g of phases, the shape of the result
+// [batch, rows, height, width]. quads: 1 if four neighbouring pixels are four neighbours of x, 2 if they are of y; both
+// so aligned.
+#define GEMM_PARAMETERS                                                                                       \
+  const float *__restrict__ x, const float *__restrict__ w, const int *__restrict__ g, int phases, int channels, \
+      int rows, int height, int width, int batch, int quads
+#define GEMM_ARGUMENTS x, w, g, phases, channels, rows, height, width, batch, quads
+
+template <int BM, int BN, int WM, int WN, int STAGES, bool EXACT, typename Finish>
+__device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
+  constexpr int THREADS = BM / WM * (BN / WN) * 32, PITCH = BN + 8;  // no two lanes of a read meet in a bank
+  constexpr int LEFT = BM * GEMM_STEP, STAGE = LEFT + GEMM_STEP * PITCH;
+  static_assert(WM % 16 == 0 && WN % 32 == 0 && THREADS % BN == 0 && STAGES >= 2, "a tile that the kernel can walk");
+  static_assert(BM * GEMM_STEP % (4 * THREADS) == 0 && BN * GEMM_STEP % (4 * THREADS) == 0, "whole copies a thread");
+  float* shared = dynamic_shared<float>();
+  const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
+
+  const int tiles = (rows + BM - 1) / BM;
+  const int of = blockIdx.x % phases, tile = blockIdx.x / phases;
+  // In shared memory, read anew for every step: registers are what the sums need.
+  __shared__ int phase[GEMM_RECORD];
+  if (thread < GEMM_RECORD) phase[thread] = g[of * GEMM_RECORD + thread];
+  __syncthreads();
+  const int size = phase[2] * phase[3], pixels = batch * size, steps = phase[17];
+  const int m0 = tile % tiles * BM, n0 = tile / tiles * BN;
+  if (n0 >= pixels) return;
+
+  const int share = (steps + (int)gridDim.y - 1) / (int)gridDim.y;
+  const int begin = min((int)blockIdx.y * share, steps), end = min(begin + share, steps);
+
+  // Where this thread's copies come from: one column (or four, if quads) of several rows of the step.
+  const int place = phase[0] * phase[1];
+  const int columns = quads & 1 ? BN / 4 : BN, row = thread / columns, column = thread % columns * (quads & 1 ? 4 : 1);
+  int h0 = -(1 << 29), w0 = 0;
+  const float* source = x;
+  if (n0 + column < pixels) {
+    const int n = n0 + column, at = n % size;
+    h0 = at / phase[3] * phase[4] + phase[6];
+    w0 = at % phase[3] * phase[5] + phase[7];
+    source = x + ((long long)(n / size) * channels + row) * place;
+  }
+  int chunk = 0, tap_h = 0, tap_w = 0;  // of the next step to be copied
+  if (steps > 0) {
+    const int taps = phase[10] * phase[11];
+    chunk = begin / taps;
+    tap_h = begin % taps / phase[11];
+    tap_w = begin % taps % phase[11];
+  }
+  const float* left = w + ((long long)(m0 / 16) * steps + phase[16] + begin) * 256;
+
+  // Nothing is read where nothing is there, wherever the address then points.
+  auto copy = [&](int stage) {
+    float* a = shared + stage * STAGE;
+    float* b = a + LEFT;
+#pragma unroll
+    for (int i = 0; i < BM * GEMM_STEP / (4 * THREADS); ++i) {
+      const int part = thread + i * THREADS, block = part / 64;
+      const bool there = m0 + block * 16 < rows;
+      copy_async<16>(a + part * 4, left + (long long)block * steps * 256 + part % 64 * 4, there ? 16 : 0);
+    }
+    left += 256;
+    const int h = h0 + tap_h * phase[8], v = w0 + tap_w * phase[9];
+    const bool inside = (unsigned)h < (unsigned)phase[0] && (unsigned)v < (unsigned)phase[1];
+    const int live = inside ? channels - chunk * GEMM_STEP - row : 0;
+    const float* from = source + (chunk * GEMM_STEP * place + h * phase[1] + v);
+    if (quads & 1) {
+      constexpr int ROWS = THREADS * 4 / BN;
+#pragma unroll
+      for (int i = 0; i < GEMM_STEP / ROWS; ++i) {
+        const bool there = i * ROWS < live;
+        copy_async<16>(b + (row + i * ROWS) * PITCH + column, from + i * ROWS * place, there ? 16 : 0);
+      }
+    } else {
+      constexpr int ROWS = THREADS / BN;
+#pragma unroll
+      for (int i = 0; i < GEMM_STEP / ROWS; ++i) {
+        const bool there = i * ROWS < live;
+        copy_async<4>(b + (row + i * ROWS) * PITCH + column, from + i * ROWS * place, there ? 4 : 0);
+      }
+    }
+    if (++tap_w == phase[11]) {
+      tap_w = 0;
+      if (++tap_h == phase[10]) {
+        tap_h = 0;
+        ++chunk;
+      }
+    }
+  };
+
+  constexpr int MI = WM / 16, NI = WN / 32;
+  const int warp_m = warp % (BM / WM) * MI, warp_n = warp / (BM / WM) * WN, group = lane / 4, t = lane % 4;
+  float sum[MI][NI * 4][4];
+#pragma unroll
+  for (int i = 0; i < MI; ++i) {
+#pragma unroll
+    for (int j = 0; j < NI * 4; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
+    }
+  }
+
+#pragma unroll
+  for (int s = 0; s < STAGES - 1; ++s) {
+    if (begin + s < end) copy(s);
+    copies_commit();
+  }
+  int stage = 0, next = STAGES - 1;
+  for (int step = begin; step < end; ++step) {
+    copies_arrived<STAGES - 2>();
+    __syncthreads();
+    if (step + STAGES - 1 < end) copy(next);
+    copies_commit();
+    const float* a = shared + stage * STAGE + warp_m * 256 + lane * 4;
+    const float* b = shared + stage * STAGE + LEFT + t * PITCH + warp_n + group * 4;
+#pragma unroll(EXACT ? 1 : 2)
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int n = 0; n < NI; ++n) {
+        float top[4], bottom[4];
+        read_wide<4>(top, b + half * 8 * PITCH + n * 32);
+        read_wide<4>(bottom, b + (half * 8 + 4) * PITCH + n * 32);
+        unsigned big[4][2], small[4][2];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          if (EXACT) {
+            gemm_split(top[j], &big[j][0], &small[j][0]);
+            gemm_split(bottom[j], &big[j][1], &small[j][1]);
+          } else {
+            big[j][0] = tf32(top[j]);
+            big[j][1] = tf32(bottom[j]);
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < MI; ++i) {
+          float from[4];
+          read_wide<4>(from, a + (i * 2 + half) * 128);
+          unsigned whole[4], rest[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            if (EXACT) {
+              gemm_split(from[e], &whole[e], &rest[e]);
+            } else {
+              whole[e] = __float_as_uint(from[e]);  // rounded when it was laid out
+            }
+          }
+          if (EXACT) {
+            float part[4][4];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+#pragma unroll
+              for (int e = 0; e < 4; ++e) part[j][e] = 0.0f;
+            }
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], rest, big[j]);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], whole, small[j]);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], whole, big[j]);
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+#pragma unroll
+              for (int e = 0; e < 4; ++e) sum[i][n * 4 + j][e] += part[j][e];
+            }
+          } else {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) mma_16x8x8(sum[i][n * 4 + j], whole, big[j]);
+          }
+        }
+      }
+    }
+    stage = stage + 1 == STAGES ? 0 : stage + 1;
+    next = next + 1 == STAGES ? 0 : next + 1;
+  }
+  copies_arrived<0>();
+
+  const int size_w = phase[3], step_h = phase[12], step_w = phase[13], whole = height * width;
+#pragma unroll
+  for (int n = 0; n < NI; ++n) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const int first = n0 + warp_n + n * 32 + t * 8 + h * 4;
+      long long at[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        const int pixel = first + j, rest = pixel % size;
+        const int y = rest / size_w * step_h + phase[14], z = rest % size_w * step_w + phase[15];
+        at[j] = pixel < pixels ? (long long)(pixel / size) * rows * whole + y * width + z : -1;
+        if (quads & 2) break;
+      }
+#pragma unroll
+      for (int i = 0; i < MI; ++i) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          const int m = m0 + (warp_m + i) * 16 + r * 8 + group;
+          if (m >= rows) continue;
+          if (quads & 2) {
+            float v[4];
+#pragma unroll
+            for (int j = 0; j < 4; ++j) v[j] = sum[i][n * 4 + j][h + 2 * r];
+            if (at[0] >= 0) finish(v, m, at[0] + (long long)m * whole);
+          } else {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+              float v[1] = {sum[i][n * 4 + j][h + 2 * r]};
+              if (at[j] >= 0) finish(v, m, at[j] + (long long)m * whole);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// The sums over shares of parts[shares, count], in order; a channel is `place` long.
+#define GEMM_PARTS const float *__restrict__ parts, int shares, int rows, int place, long long count
+#define GEMM_PARTS_ARGUMENTS parts, shares, rows, place, count
+
+template <int W, typename Finish>
+__device__ __forceinline__ void gemm_add_wide(GEMM_PARTS, Finish finish) {
+  const long long stride = (long long)gridDim.x * blockDim.x * W;
+  for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * W; i < count; i += stride) {
+    float v[W];
+    read_wide<W>(v, parts + i);
+    for (int s = 1; s < shares; ++s) {
+      float other[W];
+      read_wide<W>(other, parts + s * count + i);
+#pragma unroll
+      for (int e = 0; e < W; ++e) v[e] += other[e];
+    }
+    finish(v, (int)(i / place % rows), i);
+  }
+}
+
+template <typename Finish>
+__device__ __forceinline__ void gemm_add_shares(GEMM_PARTS, Finish finish) {
+  if (place % 4 == 0) {
+    gemm_add_wide<4>(GEMM_PARTS_ARGUMENTS, finish);
+  } else {
+    gemm_add_wide<1>(GEMM_PARTS_ARGUMENTS, finish);
+  }
+}

@@ -1,0 +1,181 @@
+"""The CUDA engine: forward by onnxruntime, the program by our kernels, replayed as a CUDA graph.
+
+The same code runs on a GPU (CuPy arrays) and on the emulated kernels (numpy arrays): a device has what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ...program.program import Activation, Array, Program, Seed
+from .. import Forward, Run
+from .device import Device
+from .draft import Draft, Drafts
+from .elementwise import module
+from .launch import Argument, Fed, Held, Launch, Scratch, Table
+from .loaders import Kernels
+from .tiles import Precision
+
+
+class Cuda:
+    """Our kernels on `device`, a GPU or the emulator.
+
+    Convolutions are plain gathers, or with a precision products on tensor cores: "exact" (3xTF32) or "fast" (TF32).
+    """
+
+    def __init__(self, device: Device, precision: Precision | None = None) -> None:
+        self.name, self.device, self.precision = device.name, device, precision
+
+    def prepare(self, forward: Forward, program: Program) -> Run:
+        """A program over a forward model; what depends on the batch size is planned when it is first met."""
+        return _Run(self.device, forward, program, self.precision)
+
+
+@dataclass(eq=False)
+class Planned:
+    """A draft with its arrays in place; `graph` is what a device has captured of it."""
+
+    batch: int
+    arrays: dict[int, Any]
+    fed: dict[str, Any]
+    launches: list[tuple[Kernels, Launch, tuple[Any, ...]]]
+    graph: Any = None
+    runs: int = 0
+
+
+class _Run:
+    def __init__(self, device: Device, forward: Forward, program: Program, precision: Precision | None = None) -> None:
+        self.device, self.forward, self.program = device, forward, program
+        self.drafts = Drafts(program, precision)
+        self.constants = self.drafts.constants
+        seed = program.seed
+        top = [seed.tensor] if seed is not None and seed.mode == "top" else []
+        self.reads = tuple(dict.fromkeys((*program.reads, *top)))
+        self.session = device.session(forward.model(np.float32, self.reads), self.reads)
+        self.held: dict[int, Any] = {}  # the constants that a kernel reads
+        self.tables: dict[Table, Any] = {}
+        self.plans: dict[int, Planned] = {}
+
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        batch = len(inputs[self.forward.inputs[0]])
+        step = self._fitting(batch)
+        if step == batch:
+            return self._batch(inputs, batch)
+        pieces = [self._batch(self._cut(inputs, i, i + step), min(step, batch - i)) for i in range(0, batch, step)]
+        return {name: self._joined(name, [piece[name] for piece in pieces]) for name in pieces[0]}
+
+    def _batch(self, inputs: Mapping[str, Array], batch: int) -> dict[str, Array]:
+        if batch not in self.plans:
+            self.plans[batch] = self._planned(self.draft(batch))
+        planned = self.plans[batch]
+        self.session.run({name: inputs[name] for name in self.forward.inputs}, planned.fed)
+        for name in ("target", "relevance"):
+            if name in planned.fed:
+                self.device.write(planned.fed[name], np.asarray(inputs[name]))
+        self.device.replay(planned, lambda: self._launch(planned))
+        return {name: self._result(planned, n) for name, n in self.program.outputs.items()}
+
+    def _launch(self, planned: Planned) -> None:
+        for kernels, launch, arguments in planned.launches:
+            kernels.launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared, self.device.stream)
+
+    def _result(self, planned: Planned, n: int) -> Array:
+        step = self.program.instructions[n]
+        if step.constant:
+            return np.broadcast_to(self.constants[n], step.shape)
+        return self.device.download(planned.arrays[n]).reshape(self.drafts.shape(n, planned.batch))
+
+    # -- batches larger than memory
+
+    def _fitting(self, batch: int) -> int:
+        """The largest batch of at most this size that fits the device's memory, halving."""
+        free = self.device.free()
+        if free is None or batch in self.plans:
+            return batch
+        size, need = batch, self.draft(batch).bytes
+        while need > free and size > 1:
+            size = -(-size // 2)
+            need = self.draft(size).bytes
+        if need > free:
+            raise UnsupportedError(
+                f"one sample needs {need / 2**30:.1f} GiB of device memory, {free / 2**30:.1f} GiB are free",
+                "free some, or use --engine ort",
+            )
+        return size
+
+    def _cut(self, inputs: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
+        lead = (slice(None),) if self.program.targets is not None else ()
+        seeds = ("target", "relevance")
+        return {
+            name: array[(*lead, slice(start, stop))] if name in seeds else array[start:stop]
+            for name, array in inputs.items()
+        }
+
+    def _joined(self, name: str, pieces: list[Array]) -> Array:
+        step = self.program.instructions[self.program.outputs[name]]
+        return pieces[0] if step.constant else np.concatenate(pieces, axis=int(step.targets))
+
+    # -- planning
+
+    def draft(self, batch: int) -> Draft:
+        """What runs for a batch of this size, and the memory that it takes; nothing is allocated."""
+        return self.drafts.draft(batch)
+
+    def _planned(self, draft: Draft) -> Planned:
+        for a in (a for _, one in draft.launches for a in one.arguments):
+            if isinstance(a, Held) and a.index in self.constants and a.index not in self.held:
+                self.held[a.index] = self.device.upload(self.constants[a.index])
+        arrays: dict[int, Any] = dict(self.held)
+        fed = {name: self._array(name, count) for name, count in self.drafts.given(draft.batch).items()}
+        for n, step in enumerate(self.program.instructions):
+            if isinstance(step.what, Activation):
+                arrays[n] = fed[step.what.tensor]
+            elif isinstance(step.what, Seed) and step.what.mode == "relevance":
+                arrays[n] = fed["relevance"]
+            elif isinstance(step.what, Seed) and step.what.mode == "top":
+                fed["scores"] = fed[step.what.tensor]
+        block = self.device.empty(draft.size)
+        for life in draft.lives:
+            if isinstance(life.name, int):
+                start = draft.offsets[life.name]
+                arrays[life.name] = block[start : start + life.size].view(np.float32)
+        for n, root in self.drafts.roots().items():
+            arrays[n] = arrays[root]
+        made = [one for _, one in draft.launches]
+        generated = self.device.kernels.generated(module(made)) if any(one.source for one in made) else None
+        bound = []
+        for k, one in draft.launches:
+            arguments = tuple(self._argument(a, k, arrays, fed, block, draft.offsets) for a in one.arguments)
+            bound.append((generated if one.source and generated else self.device.kernels, one, arguments))
+        return Planned(draft.batch, arrays, fed, bound)
+
+    def _array(self, name: str, count: int) -> Any:
+        ids = name == "target"
+        return self.device.empty(count * (8 if ids else 4)).view(np.int64 if ids else np.float32)
+
+    def _argument(
+        self,
+        a: Argument,
+        k: int,
+        arrays: Mapping[int, Any],
+        fed: Mapping[str, Any],
+        block: Any,
+        offsets: Mapping[object, int],
+    ) -> Any:
+        if isinstance(a, Held):
+            return arrays[a.index]
+        if isinstance(a, Fed):
+            return fed[a.name]
+        if isinstance(a, Table):
+            if a not in self.tables:  # weights in another order serve every batch size
+                self.tables[a] = self.device.upload(a.array)
+            return self.tables[a]
+        if isinstance(a, Scratch):
+            start = offsets[k, a.number]
+            return block[start : start + a.count * np.dtype(a.dtype).itemsize].view(a.dtype)
+        return a

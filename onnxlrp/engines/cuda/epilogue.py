@@ -1,0 +1,106 @@
+"""The text of a product's kernel that runs an elementwise chain on its sums before it stores them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...program.program import Array, Program
+from .elementwise import Step, literal
+from .fusion import Cycle, Fused, operands
+from .launch import Argument, Held
+from .tiles import Precision, Tile
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What a kernel does with a sum: the text between its braces, its parameters, their arguments."""
+
+    body: str
+    parameters: tuple[tuple[str, str], ...]  # types and names
+    arguments: tuple[Argument, ...]
+
+    def tile(self, tile: Tile, precision: Precision) -> tuple[str, str]:
+        """Name and source of a tile's kernel that ends so."""
+        numbers = (
+            f"{tile.rows}, {tile.pixels}, {tile.warp}, 32, {tile.stages}, {'true' if precision == 'exact' else 'false'}"
+        )
+        run = f"gemm_tile<{numbers}>(GEMM_ARGUMENTS, finish);"
+        return self._kernel(tile.name(precision), f"{tile.threads}, {tile.resident}", "GEMM_PARAMETERS", run)
+
+    def reduction(self) -> tuple[str, str]:
+        """Name and source of the kernel that adds up shares and ends so."""
+        return self._kernel("gemm_reduce", "256", "GEMM_PARTS", "gemm_add_shares(GEMM_PARTS_ARGUMENTS, finish);")
+
+    def depthwise(self, name: str, kernel: int, stride: int) -> tuple[str, str]:
+        """Name and source of a depthwise kernel that ends so; kernel 0 is any."""
+        run = f"depthwise<{kernel}, {stride}>(DEPTHWISE_ARGUMENTS, finish);"
+        return self._kernel(name, "256, 3", "DEPTHWISE_PARAMETERS", run, '#include "depthwise.cuh"\n')
+
+    def _kernel(self, base: str, bounds: str, parameters: str, run: str, files: str = "") -> tuple[str, str]:
+        fields = "".join(f"  {kind} {name};\n" for kind, name in self.parameters)
+        struct = (
+            f"struct NAME_finish {{\n{fields}  template <int W>\n"
+            f"  __device__ __forceinline__ void operator()(float (&v0)[W], int m, long long i) const {{\n"
+            f"{self.body}  }}\n}};\n"
+        )
+        signature = ", ".join([parameters, *(f"{kind} {name}" for kind, name in self.parameters)])
+        text = (
+            f'#include "gemm.cuh"\n{files}{struct}'
+            f'extern "C" __global__ void __launch_bounds__({bounds}) NAME({signature}) {{\n'
+            f"  const NAME_finish finish{{{', '.join(name for _, name in self.parameters)}}};\n  {run}\n}}\n"
+        )
+        name = f"{base}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        return name, text.replace("NAME", name)
+
+
+def epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, Array]) -> Epilogue:
+    """The chain's text; the first parameter is the bias, whose argument the planner adds."""
+    instructions = program.instructions
+    given = operands(program, item, constants)
+    assert given is not None
+    number = {n: k for k, n in enumerate([item.conv, *given, *item.chain.steps])}
+    parameters: list[tuple[str, str]] = [("const float*", "bias")]
+    arguments: list[Argument] = []
+    lines = ["if (bias != nullptr) gemm_add_bias(v0, bias[m]);"]
+    scalar = set()
+    for i, kind in given.items():
+        k = number[i]
+        if isinstance(kind, float):
+            lines.append(f"const float v{k} = {literal(kind)};")
+            scalar.add(k)
+            continue
+        parameters.append(("const float*", f"a{k}"))
+        arguments.append(Held(i))
+        if kind == "channel":
+            lines.append(f"const float v{k} = a{k}[m];")
+            scalar.add(k)
+            continue
+        place = "i"
+        if isinstance(kind, Cycle):
+            parameters.append(("long long", f"p{k}"))
+            arguments.append(np.int64(kind.size * (batch if kind.batched else 1)))
+            place = f"i % p{k}"
+        lines.append(f"float v{k}[W];\nread_wide<W>(v{k}, a{k} + {place});")
+    steps = [
+        Step(instructions[m].op, tuple(number[i] for i in instructions[m].inputs), instructions[m].parameter)
+        for m in item.chain.steps
+    ]
+    first = number[item.chain.steps[0]]
+    lines.append("float " + ", ".join(f"v{first + k}[W]" for k in range(len(steps))) + ";")
+    lines.append("#pragma unroll\nfor (int e = 0; e < W; ++e) {")
+    for k, step in enumerate(steps, first):
+        inputs = [f"v{i}" if i in scalar else f"v{i}[e]" for i in step.inputs]
+        if step.op == "stabilize":
+            inputs.append(literal(step.parameter))
+        lines.append(f"  v{k}[e] = map_{step.op}({', '.join(inputs)});")
+    lines.append("}")
+    for k, n in enumerate(item.results):
+        parameters.append(("float*", f"y{k}"))
+        arguments.append(Held(n))
+        lines.append(f"write_wide<W>(y{k} + i, v{number[n]});")
+    body = "".join(f"    {line}\n" for text in lines for line in text.split("\n"))
+    return Epilogue(body, tuple(parameters), tuple(arguments))

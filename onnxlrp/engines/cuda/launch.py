@@ -1,0 +1,56 @@
+"""A launch: one kernel with its grid and its arguments, planned before any array exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...program.program import Array
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The array of an instruction, by its number: an operand, or the result."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What the caller or the forward pass gives the seed: "target" (int64 ids) or "scores" (the logits)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Workspace of `count` elements that lives during one instruction; its number tells it from the others."""
+
+    number: int
+    count: int
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numbers that are known when a program is prepared, uploaded once: geometry (int32), divisors, whole weights."""
+
+    array: Array
+
+
+Argument = Held | Fed | Scratch | Table | np.int32 | np.int64 | None  # None is a null pointer
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """Run `kernel`; `source` is its text where it is generated, "" where it is one of csrc/kernels."""
+
+    kernel: str
+    grid: Size
+    block: Size
+    arguments: tuple[Argument, ...]
+    shared: int = 0
+    source: str = ""

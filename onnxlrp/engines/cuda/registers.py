@@ -1,0 +1,125 @@
+"""Registers, spills and shared memory of every kernel, as ptxas reports them; no GPU is asked for.
+
+`python -m onnxlrp.engines.cuda.registers [FILE.json]` prints the table and writes it to the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import build
+from .elementwise import INCLUDE, Step, elementwise_source
+from .epilogue import Epilogue
+from .launch import Launch
+from .tiles import PRECISIONS, TILES
+
+ARCHITECTURES = tuple(code.removeprefix("sm_") for _, code in build.TARGETS if code.startswith("sm_"))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one kernel takes: registers a thread; bytes of spills (stores and loads) a thread; shared bytes a block."""
+
+    registers: int
+    spills: int
+    shared: int
+
+
+def usage(text: str, architecture: str) -> dict[str, Usage]:
+    """Compile CUDA source for one architecture ("90a") and read what ptxas says of each kernel."""
+    compiler = build.nvcc()
+    if compiler is None:
+        raise FileNotFoundError("nvcc is not on the PATH: install the CUDA toolkit")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernels.cu")
+        source.write_text(text, "utf-8")
+        target = f"arch=compute_{architecture},code=sm_{architecture}"
+        command = [compiler, "-cubin", *build.FLAGS, "-gencode", target, "-Xptxas", "-v", str(source), "-o"]
+        done = subprocess.run([*command, str(Path(folder, "out"))], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return parsed(done.stderr)
+
+
+def parsed(report: str) -> dict[str, Usage]:
+    """The kernels in the output of `ptxas -v`."""
+    found = {}
+    for part in report.split("Compiling entry function '")[1:]:
+        name = part.partition("'")[0]
+        registers, spills = re.search(r"Used (\d+) registers", part), re.findall(r"(\d+) bytes spill", part)
+        shared = re.search(r"(\d+) bytes smem", part)
+        assert registers is not None, part
+        found[name] = Usage(int(registers[1]), sum(map(int, spills)), int(shared[1]) if shared else 0)
+    return found
+
+
+def examples() -> list[Launch]:
+    """Generated kernels of the kinds that programs have: s = R / stabilize(z), with what can be around it."""
+    share = [Step("stabilize", (1,), 1e-6), Step("div", (0, 3)), Step("mul", (2, 4))]
+    full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
+    return [
+        _example("map_example_full", elementwise_source("map_example_full", share, [full] * 3, [5])),
+        _example("map_example_wide", elementwise_source("map_example_wide", share, [full] * 3, [5], wide=True)),
+        _example("map_example_broadcast",
+                 elementwise_source("map_example_broadcast", share, [full, channels, samples], [4, 5])),
+        *products(),
+    ]  # fmt: skip
+
+
+def products() -> list[Launch]:
+    """Convolutions that go on with their sums, in every tile: s = (a * c) / sum, of two operands and a residual."""
+    body = """    if (bias != nullptr) gemm_add_bias(v0, bias[m]);
+    float v1[W], v2[W], v3[W];
+    read_wide<W>(v1, a1 + i);
+    read_wide<W>(v2, a2 + i);
+    read_wide<W>(v3, a3 + i);
+#pragma unroll
+    for (int e = 0; e < W; ++e) v0[e] = map_add(map_div(map_mul(v1[e], v2[e]), v0[e]), v3[e]);
+    write_wide<W>(y0 + i, v0);
+"""
+    names = ["bias", "a1", "a2", "a3"]
+    end = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())
+    made = [end.tile(tile, precision) for precision in PRECISIONS for tile in TILES]
+    return [_example(name, source) for name, source in [*made, end.reduction(), end.depthwise("depthwise_3x3", 3, 1)]]
+
+
+def _example(name: str, source: str) -> Launch:
+    return Launch(name, (1, 1, 1), (1, 1, 1), (), source=source)
+
+
+def everything() -> str:
+    """The source of all kernels: csrc/kernels, and generated ones for example."""
+    return "\n".join([build.source(), *(INCLUDE.sub("", launch.source) for launch in examples())])
+
+
+def table(found: Mapping[str, Mapping[str, Usage]]) -> str:
+    """Lines of text from {architecture: {kernel: Usage}}."""
+    names = list(dict.fromkeys(name for kernels in found.values() for name in kernels))
+    width = max(map(len, names))
+    lines = [f"{'kernel':{width}}" + "".join(f"{f'sm_{a} regs':>13} spill smem" for a in found)]
+    for name in sorted(names):
+        cells = [kernels[name] for kernels in found.values()]
+        lines.append(f"{name:{width}}" + "".join(f"{c.registers:13} {c.spills:5} {c.shared:4}" for c in cells))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table; write it as JSON to the file that is named."""
+    text = everything()
+    found = {architecture: usage(text, architecture) for architecture in ARCHITECTURES}
+    print(table(found))
+    for path in sys.argv[1:]:
+        rows = {f"sm_{a}": {name: asdict(u) for name, u in sorted(kernels.items())} for a, kernels in found.items()}
+        Path(path).write_text(json.dumps({"flags": build.FLAGS, "kernels": rows}, indent=1) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Every kernel compiled for every architecture: no GPU is needed to know that it compiles, and what it takes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from onnxlrp.engines.cuda import build, registers
+
+needs_nvcc = pytest.mark.skipif(build.nvcc() is None, reason="nvcc is not installed")
+
+
+@pytest.fixture(scope="module")
+def found():
+    text = registers.everything()
+    return {architecture: registers.usage(text, architecture) for architecture in registers.ARCHITECTURES}
+
+
+def listed():
+    return set(re.findall(r"X\((\w+)\)", re.sub(r"//.*", "", build.source()).partition("#define KERNELS(X)")[2]))
+
+
+@needs_nvcc
+def test_every_kernel_compiles(found, notes):
+    notes.append(registers.table(found))
+    assert registers.ARCHITECTURES == ("80", "90a", "100")
+    for kernels in found.values():
+        assert set(kernels) == listed() | {launch.kernel for launch in registers.examples()}
+
+
+@needs_nvcc
+def test_no_kernel_spills(found):
+    spills = {(name, a): u.spills for a, kernels in found.items() for name, u in kernels.items() if u.spills}
+    assert spills == {}
+
+
+def test_reports_of_ptxas_are_read():
+    report = """ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'one' for 'sm_80'
+ptxas info    : Function properties for one
+    16 bytes stack frame, 12 bytes spill stores, 8 bytes spill loads
+ptxas info    : Used 98 registers, used 1 barriers, 8704 bytes smem, 412 bytes cmem[0]
+ptxas info    : Compiling entry function 'two' for 'sm_80'
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 8 registers, used 0 barriers, 412 bytes cmem[0]
+"""
+    assert registers.parsed(report) == {"one": registers.Usage(98, 20, 8704), "two": registers.Usage(8, 0, 0)}
+
+
+@pytest.mark.parametrize("architecture", registers.ARCHITECTURES)
+def test_every_kernel_compiles_with_nvrtc(architecture):
+    """As CuPy compiles it, which needs neither a GPU nor headers."""
+    nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
+    # CuPy's RawModule knows no sm_90a, but the compiler does.
+    options = ("-std=c++17", "-ftz=true", f"--gpu-architecture=sm_{architecture}")
+    try:
+        program = nvrtc.createProgram(registers.everything(), "kernels.cu", (), ())
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"NVRTC cannot be loaded: {error}")
+    try:
+        nvrtc.compileProgram(program, options)
+    except nvrtc.NVRTCError:
+        pytest.fail(nvrtc.getProgramLog(program))
+    assert nvrtc.getCUBIN(program)

@@ -1,0 +1,468 @@
+"""Convolutions on tensor cores, depthwise and first layers: every instance, emulated, against the plain meaning."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_kernels import EMULATORS, Case, _bound, applied, convs, each_direction, leads, meant, ran, seeds, weight_shape
+
+import onnxlrp
+from onnxlrp.engines.cuda import build, loaders
+from onnxlrp.engines.cuda.device import Emulated
+from onnxlrp.engines.cuda.draft import Drafts
+from onnxlrp.engines.cuda.elementwise import module
+from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.cuda.fusion import Fused, join_chains
+from onnxlrp.engines.cuda.kernels import folded, plan
+from onnxlrp.engines.cuda.phases import nearest_tf32
+from onnxlrp.engines.cuda.tensor import Tensor
+from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, choose
+from onnxlrp.program.linear import Conv, Reshape, Window
+from onnxlrp.program.passes import Chain, fuse
+from onnxlrp.program.program import Program
+
+EXAMPLES = 25
+FAR = {"exact": 1e-5, "fast": 2e-3}  # relative L2 of one layer against float64
+each_precision = pytest.mark.parametrize("precision", PRECISIONS)
+each_tile = pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.pixels}")
+choices = st.builds(Choice, st.sampled_from(TILES), st.sampled_from((1, 2, 3, 5)))
+
+
+def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, group=1):
+    """A convolution that is the same along every axis."""
+    axes = len(source)
+    target = tuple((n + 2 * before - dilation * (kernel - 1) - 1) // stride + 1 for n in source)
+    numbers = ((kernel,) * axes, (stride,) * axes, (dilation,) * axes, (before,) * axes, (before,) * axes)
+    return Conv((inner, *source), (outer, *target), Window(*numbers, source, target), group)
+
+
+def planned(choice=None, precision="exact"):
+    """A tier that always divides products so."""
+    return Tensor(precision, (lambda *shape: choice) if choice else choose).conv
+
+
+def launches(linear, direction="linear", batch=1):
+    case = Case(np.random.default_rng(0), batch)
+    n = applied(case, linear, direction)
+    return plan(case.program, n, batch, folded(case.program), planned())
+
+
+@each_direction
+@settings(max_examples=2 * EXAMPLES)
+@given(
+    linear=convs(),
+    seed=seeds,
+    targets=leads,
+    batch=st.sampled_from((1, 3)),
+    choice=choices,
+    precision=st.sampled_from(PRECISIONS),
+)
+def test_any_geometry(direction, linear, seed, targets, batch, choice, precision):
+    """Small whole numbers are TF32 numbers, and their sums are exact."""
+    case = Case(np.random.default_rng(seed), batch, targets)
+    applied(case, linear, direction)
+    case.check(tier=planned(choice, precision), seed=seed)
+
+
+@each_direction
+@settings(max_examples=EXAMPLES)
+@given(
+    inner=st.integers(5, 40),
+    outer=st.integers(5, 140),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    before=st.integers(0, 2),
+    source=st.lists(st.integers(5, 9), min_size=1, max_size=2).map(tuple),
+    choice=choices,
+    seed=seeds,
+)
+def test_many_channels(direction, inner, outer, kernel, stride, before, source, choice, seed):
+    case = Case(np.random.default_rng(seed), 2)
+    applied(case, conv(inner, outer, kernel, stride, before, source), direction)
+    case.check(tier=planned(choice), check=False, seed=seed)
+
+
+@each_direction
+@settings(max_examples=EXAMPLES)
+@given(
+    inner=st.integers(1, 9),
+    times=st.integers(1, 2),
+    kernel=st.sampled_from((1, 2, 3, 5)),
+    stride=st.integers(1, 3),
+    dilation=st.integers(1, 2),
+    before=st.integers(0, 2),
+    source=st.tuples(st.integers(9, 13), st.integers(9, 13)),
+    seed=seeds,
+)
+def test_depthwise(direction, inner, times, kernel, stride, dilation, before, source, seed):
+    case = Case(np.random.default_rng(seed), 2)
+    applied(case, conv(inner, inner * times, kernel, stride, before, source, dilation, inner), direction)
+    case.check(tier=planned(), seed=seed)
+
+
+@each_direction
+@settings(max_examples=EXAMPLES)
+@given(
+    inner=st.integers(1, 4),
+    outer=st.integers(1, 20),
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 4),
+    before=st.integers(0, 3),
+    source=st.tuples(st.integers(7, 24), st.integers(7, 24)),
+    seed=seeds,
+)
+def test_first_layers(direction, inner, outer, kernel, stride, before, source, seed):
+    case = Case(np.random.default_rng(seed), 2)
+    applied(case, conv(inner, outer, kernel, stride, before, source), direction)
+    case.check(tier=planned(), seed=seed)
+
+
+GEOMETRIES = {
+    "3x3": conv(20, 40, 3, 1, 1, (9, 7)),
+    "3x3 aligned": conv(20, 40, 3, 1, 1, (8, 8)),
+    "3x3 by 2": conv(20, 40, 3, 2, 1, (9, 8)),
+    "1x1": conv(36, 70, 1, 1, 0, (7, 7)),
+    "1x1 aligned": conv(36, 70, 1, 1, 0, (6, 10)),
+    "1x1 by 2": conv(20, 40, 1, 2, 0, (7, 6)),
+    "1x1 in three axes": conv(20, 40, 1, 1, 0, (3, 4, 5)),
+    "5x5 dilated": conv(7, 18, 5, 1, 4, (8, 9), 2),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@each_tile
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_every_instance_stays_in_its_arrays(geometry, tile, precision):
+    """Every access is looked at; odd sums are shared."""
+    for direction, shares in itertools.product(("linear", "adjoint"), (1, 3)):
+        case = Case(np.random.default_rng(0), 3)
+        applied(case, GEOMETRIES[geometry], direction)
+        case.check(tier=planned(Choice(tile, shares), precision))
+
+
+@settings(max_examples=EXAMPLES)
+@given(linear=convs(), seed=seeds, targets=leads, choice=choices)
+def test_a_bias_is_added_once(linear, seed, targets, choice):
+    case = Case(np.random.default_rng(seed), 2, targets)
+    x, weight, bias = (
+        case.given(linear.source),
+        case.constant(whole(case, weight_shape(linear))),
+        case.constant(whole(case, linear.target[:1])),
+    )
+    case.linear(linear, x, weight, bias, biased=True)
+    case.check(tier=planned(choice))
+
+
+def test_a_bias_of_every_pixel():
+    linear = conv(8, 20, 3, 1, 1)
+    case = Case(np.random.default_rng(0), 2)
+    x, weight = case.read(linear.source), case.constant(whole(case, weight_shape(linear)))
+    case.linear(linear, x, weight, case.read(linear.target), biased=True)
+    case.check(tier=planned(Choice(TILES[2], 2)))
+
+
+def whole(case, shape):
+    return case.rng.integers(-4, 5, size=shape).astype(np.float64)
+
+
+# -- precision
+
+
+def normal(linear, direction, seed=0, positive=False):
+    """The case with real numbers, of one sign as in a z+ pass or of both."""
+    case = Case(np.random.default_rng(seed), 2)
+    n = applied(case, linear, direction)
+    numbers = [case.rng.standard_normal(shape) for shape in (case.arrays[0].shape, case.steps[1].shape)]
+    x, w = (np.abs(a).astype(np.float32) if positive else a.astype(np.float32) for a in numbers)
+    case.arrays[0] = x
+    case.steps[1].what.array[...] = w
+    return case, n
+
+
+@each_precision
+@pytest.mark.parametrize("positive", [False, True])
+@each_direction
+@pytest.mark.parametrize("linear", [conv(200, 64, 3, 1, 1), conv(64, 100, 1), conv(40, 40, 3, 2, 1)])
+def test_precision(linear, direction, positive, precision):
+    case, n = normal(linear, direction, positive=positive)
+    expected = meant(case.program, case.arrays)[n]
+    for choice in (Choice(TILES[2], 1), Choice(TILES[4], 4)):
+        actual = ran(case.program, 2, case.arrays, check=False, tier=planned(choice, precision))[n]
+        assert np.linalg.norm(actual - expected) <= FAR[precision] / 3 * np.linalg.norm(expected)
+        assert abs(actual.sum(dtype=float) - expected.sum()) <= FAR[precision] * np.abs(expected).sum()
+
+
+@each_direction
+@pytest.mark.parametrize("linear", [conv(30, 30, 3, 1, 1, group=30), conv(3, 20, 7, 2, 3, (20, 20))])
+def test_direct_kernels_are_float32(linear, direction):
+    case, n = normal(linear, direction)
+    expected = meant(case.program, case.arrays)[n]
+    actual = ran(case.program, 2, case.arrays, tier=planned())[n]
+    assert np.linalg.norm(actual - expected) <= 1e-6 * np.linalg.norm(expected)
+
+
+@each_precision
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_so(special, precision):
+    linear = conv(8, 20, 3, 1, 1)
+    case, n = normal(linear, "linear")
+    case.arrays[0][0, 3, 4, 4] = special
+    actual = ran(case.program, 2, case.arrays, tier=planned(precision=precision))[n]
+    assert not np.isfinite(actual[0, :, 3:6, 3:6]).any()
+    assert np.isfinite(actual[1]).all()
+    assert np.isfinite(actual[0, :, :3]).all()
+
+
+@each_precision
+@pytest.mark.parametrize("shares", [1, 3])
+@each_tile
+def test_runs_are_equal_to_the_bit(tile, shares, precision):
+    case, n = normal(conv(50, 30, 3, 2, 1), "adjoint")
+    tier = planned(Choice(tile, shares), precision)
+    first, second = (ran(case.program, 2, case.arrays, check=False, seed=s, tier=tier)[n] for s in (0, 1))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_tf32_is_rounded_to_nearest():
+    x = np.float32([1, 1 + 2**-11, 1 + 2**-11 - 2**-23, -1 - 2**-11, 3.4028235e38, np.inf, np.nan, 0.0, -0.0, 1e-42])
+    up = np.float32(1 + 2**-10)
+    expected = np.float32([1, up, 1, -up, np.inf, np.inf, np.nan, 0.0, -0.0, 0.0])
+    np.testing.assert_array_equal(nearest_tf32(x), expected)
+
+
+# -- planning
+
+
+def test_tiles_are_what_the_kernels_are():
+    text = (build.CSRC / "kernels" / "gemm_instances.cuh").read_text("utf-8")
+    rows = re.findall(r"^GEMM\(gemm_(\w+)_(\d+)x(\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\w+)\)", text, re.M)
+    found = set()
+    for precision, *numbers, exact in rows:
+        bm, bn, m, n, wm, wn, stages, resident = map(int, numbers)
+        assert (bm, bn) == (m, n)
+        assert (exact == "true") == (precision == "exact")
+        found.add((precision, m, n, m // wm * (n // wn) * 32, stages, resident))
+    # Fewer registers are asked for than a multiprocessor has, for as many blocks as the choice counts on.
+    planned_for = {(p, t.rows, t.pixels, t.threads, t.stages, t.resident) for p in PRECISIONS for t in TILES}
+    assert found == planned_for
+    for tile in TILES:
+        assert tile.shared * tile.resident <= 160 << 10
+
+
+def resnet50():
+    """(channels in and out, kernel, stride, size of the source) of its convolutions."""
+    yield 3, 64, 7, 2, 224
+    inner = 64
+    for width, size, count in ((64, 56, 3), (128, 28, 4), (256, 14, 6), (512, 7, 3)):
+        for k in range(count):
+            stride = 2 if k == 0 and size < 56 else 1
+            yield inner, width, 1, 1, size * stride
+            yield width, width, 3, stride, size * stride
+            yield width, 4 * width, 1, 1, size
+            if k == 0:
+                yield inner, 4 * width, 1, stride, size * stride
+            inner = 4 * width
+
+
+def vgg16():
+    inner = 3
+    for width, size, count in ((64, 224, 2), (128, 112, 2), (256, 56, 3), (512, 28, 3), (512, 14, 3)):
+        for _ in range(count):
+            yield inner, width, 3, 1, size
+            inner = width
+
+
+NETWORKS = {"resnet50": set(resnet50()), "vgg16": set(vgg16())}
+
+
+@each_direction
+@pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_known_networks_have_no_plain_convolution(network, batch, direction):
+    for inner, outer, kernel, stride, size in NETWORKS[network]:
+        linear = conv(inner, outer, kernel, stride, kernel // 2, (size, size))
+        names = [one.kernel for one in launches(linear, direction, batch)]
+        assert all(name.startswith(("gemm_", "image_")) for name in names), names
+
+
+@each_direction
+def test_depthwise_and_pointwise_of_mobilenet_are_not_plain(direction):
+    for channels, stride, size in ((32, 1, 112), (96, 2, 112), (144, 1, 56), (960, 1, 7)):
+        (one,) = launches(conv(channels, channels, 3, stride, 1, (size, size), group=channels), direction)
+        assert one.kernel.startswith("depthwise_")
+        assert one.kernel.endswith("_any") is False
+        assert launches(conv(channels, 24, 1, 1, 0, (size, size)), direction)[0].kernel.startswith("gemm_")
+
+
+def test_what_the_tier_leaves_alone():
+    for linear in (conv(8, 8, 3, 1, 1, (4, 4, 4)), conv(8, 8, 3, 1, 1, group=2)):
+        assert launches(linear)[0].kernel == "conv_forward"
+
+
+def test_small_grids_share_their_sums():
+    few = choose(512, 49, 288, 1)
+    blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
+    assert few.shares > 1
+    assert blocks >= 90
+    assert choose(256, 64 * 56 * 56, 36, 1).shares == 1
+    assert choose(24, 16 * 56 * 56, 9, 1).tile.rows == 32
+    assert {one.shares for one in (choose(64, 49, steps, 1) for steps in (1, 2, 3))} == {1}
+    assert few.shares in SHARES
+
+
+def test_weights_are_laid_out_once():
+    tier = Tensor()
+    case = Case(np.random.default_rng(0), 1)
+    n = applied(case, conv(8, 20, 3), "linear")
+    tables = [plan(case.program, n, batch, {}, tier.conv)[0].arguments[1] for batch in (1, 2)]
+    assert tables[0] is tables[1]
+
+
+# -- chains that products go on with
+
+
+class Ending:
+    """A convolution and maps behind it, over operands of every kind, as the engine drafts them."""
+
+    def __init__(self, seed, precision, choice):
+        rng = random.Random(seed)
+        case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 2)), rng.choice((None, None, 2)))
+        if depthwise := rng.random() < 0.3:
+            linear = conv(5, 5, rng.randint(2, 3), 1, 1, rng.choice(((6, 6), (7, 7))), rng.randint(1, 2), 5)
+        else:
+            linear = conv(rng.randint(5, 20), rng.randint(5, 40), rng.randint(1, 3), rng.randint(1, 2), 1, (6, 6))
+        self.count = 1 if depthwise else choice.shares
+        direction = rng.choice(("linear", "adjoint"))
+        product = applied(case, linear, direction)
+        whole = case.steps[product].shape
+        leaves = [product, case.read(whole), case.constant(0.5), case.constant(self._numbers(whole[0], 1, 1))]
+        leaves.append(case.constant(self._numbers(*whole)))
+        value = case.map("add", product, leaves[1])
+        for _ in range(rng.randint(0, 5)):
+            op = rng.choice(("add", "sub", "mul", "max", "square", "stabilize", "greater"))
+            others = [] if op in ("square", "stabilize") else [rng.choice(leaves)]
+            value = case.map(op, value, *others, parameter=0.25)
+        self.last = case.map("sub", value, case.map("mul", product, leaves[3]))
+        self.drafts = Drafts(case.program, precision)
+        self.drafts.tensor.choose = lambda *shape: choice
+        self.draft = self.drafts.draft(case.batch)
+
+    def _numbers(self, *shape):
+        return self.case.rng.integers(-4, 5, size=shape).astype(np.float64) + 0.5 * np.arange(shape[0])[:, None, None]
+
+    def run(self, kernels, seed=0):
+        """The result, from the kernels of the draft."""
+        held = {
+            n: np.ascontiguousarray(a, np.float32) for n, a in {**self.drafts.constants, **self.case.arrays}.items()
+        }
+        for life in self.draft.lives:
+            if isinstance(life.name, int):
+                held[life.name] = np.full(self.drafts.shape(life.name, self.case.batch), np.nan, np.float32)
+        scratches = {}
+        for _, one in self.draft.launches:
+            arguments = [_bound(a, held, scratches, {}) for a in one.arguments]
+            made = kernels if one.source else EMULATORS[True]
+            made.launch(one.kernel, one.grid, one.block, arguments, one.shared)
+        return held[self.last]
+
+
+@pytest.mark.parametrize("shares", [1, 2])
+def test_products_go_on_with_their_sums(shares):
+    cases = [Ending(seed, "exact", Choice(TILES[seed % len(TILES)], shares)) for seed in range(24)]
+    launches = [one for case in cases for _, one in case.draft.launches]
+    kernels = loaders.load("emulator", check=True).generated(module(launches))
+    for case in cases:
+        assert any(isinstance(item, Fused) for item in case.drafts.order)
+        assert len(case.draft.launches) == case.count
+        expected = meant(case.case.program, {**case.case.arrays, "batch": case.case.batch})[case.last]
+        np.testing.assert_allclose(case.run(kernels), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_product_that_others_read_is_stored():
+    case = Case(np.random.default_rng(0), 1)
+    product = applied(case, conv(8, 8, 3, 1, 1), "linear")
+    y = case.map("mul", product, case.read((8, 9, 8)))
+    case.linear(Reshape((8, 9, 8), (8, 72)), product)
+    program = Program(tuple(case.steps), {"y": y, "z": len(case.steps) - 1})
+    assert not any(isinstance(item, Fused) for item in Drafts(program, "exact").order)
+    assert any(isinstance(item, Fused) for item in Drafts(Program(program.instructions[:-1], {"y": y}), "exact").order)
+    assert not any(isinstance(item, Fused) for item in Drafts(Program(program.instructions[:-1], {"y": y})).order)
+
+
+def test_a_chain_of_two_products_goes_to_the_later_one():
+    case = Case(np.random.default_rng(0), 1)
+    linear = conv(8, 8, 3, 1, 1)
+    first, second = applied(case, linear, "adjoint"), applied(case, linear, "linear")
+    y = case.map("div", first, second)
+    order = Drafts(Program(tuple(case.steps), {"y": y}), "exact").order
+    assert [item.steps for item in order if isinstance(item, Fused)] == [(second, y)]
+
+
+def test_a_chain_that_one_other_reads_is_part_of_it():
+    case = Case(np.random.default_rng(0), 1)
+    x, other = case.read((8, 9, 8)), case.read((8, 9, 8))
+    early = case.map("add", x, case.constant(1.0))
+    product = applied(case, conv(8, 8, 3, 1, 1), "linear")
+    y = case.map("mul", case.map("div", product, early), other)
+    program = Program(tuple(case.steps), {"y": y})
+    chains = [item for item in fuse(program) if isinstance(item, Chain)]
+    (one,) = [item for item in join_chains(program, fuse(program)) if isinstance(item, Chain)]
+    assert [chain.steps for chain in chains] == [(early,), (y - 1, y)]
+    assert (one.steps, one.results) == ((early, y - 1, y), (y,))
+    seen = Program(program.instructions, {"y": y, "early": early})
+    assert join_chains(seen, fuse(seen)) == fuse(seen)
+    shared = Program((*program.instructions, *applied_to(early, case)), {"y": y, "z": len(program.instructions)})
+    assert join_chains(shared, fuse(shared)) == fuse(shared)
+
+
+def applied_to(n, case):
+    """Another reader of the instruction."""
+    case.linear(Reshape(case.steps[n].shape, (576,)), n)
+    return (case.steps.pop(),)
+
+
+# -- whole models
+
+
+MODELS = Path(__file__).parents[2] / "models"
+CASES = [
+    ("exact", "digits", {"method": "epsilon_plus_flat"}),
+    ("exact", "digits", {"method": "epsilon_alpha2_beta1", "target": "top3"}),
+    ("exact", "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3, "record": ["conv2"]}),
+    ("exact", "shapes", {"method": "guided_backprop", "targets": [1, 4]}),
+    ("exact", "shapes", {"method": "epsilon_plus_flat", "record": ["blocks.2"]}),
+    ("fast", "shapes", {"method": "epsilon_plus"}),
+]
+
+
+@pytest.mark.parametrize(("precision", "name", "options"), CASES, ids=[f"{n}-{o['method']}" for _, n, o in CASES])
+def test_models_as_the_reference_has_them(precision, name, options):
+    model = onnxlrp.load(MODELS / f"{name}.onnx", engine=Cuda(Emulated(), precision))
+    exact = onnxlrp.load(MODELS / f"{name}.onnx", engine="reference")
+    x = np.random.default_rng(0).random((3, *model.graph.inputs[0].shape)).astype(np.float32)
+    found, wanted = model.explain(x, **options), exact.explain(x, **options)
+    pairs = [(found.relevance, wanted.relevance), *((found.layers[k], wanted.layers[k]) for k in wanted.layers)]
+    for ours, theirs in pairs:
+        assert np.linalg.norm(ours - theirs) <= {"exact": 1e-4, "fast": 5e-3}[precision] * np.linalg.norm(theirs)
+    np.testing.assert_array_equal(found.relevance, model.explain(x, **options).relevance)
+
+
+def test_the_ledger_closes():
+    model = onnxlrp.load(MODELS / "shapes.onnx", engine=Cuda(Emulated(), "exact"))
+    x = np.random.default_rng(0).random((2, *model.graph.inputs[0].shape)).astype(np.float32)
+    assert max(row.error for row in model.explain(x, ledger=True).ledger) < 1e-4
+
+
+def test_batches_that_memory_splits_are_the_same():
+    model = onnxlrp.load(MODELS / "digits.onnx", engine=Cuda(Emulated(), "exact"))
+    x = np.random.default_rng(0).random((3, *model.graph.inputs[0].shape)).astype(np.float32)
+    small = onnxlrp.load(MODELS / "digits.onnx", engine=Cuda(Emulated(memory=200_000), "exact"))
+    a, b = model.explain(x).relevance, small.explain(x).relevance
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(a).max())
