@@ -147,8 +147,8 @@ def torch_forward(case: Case) -> Iterator[Run]:
 
 
 @contextmanager
-def zennit(case: Case, double: bool = False) -> Iterator[Run]:
-    """zennit's attribution; BatchNorm's eps moves into the variance, as zennit's merge would not fold it."""
+def attributor(case: Case, kind: Any, device: str = "cpu") -> Iterator[Callable[[Any, Any], Any]]:
+    """zennit's attribution on torch tensors; BatchNorm's eps moves into the variance: its merge would not fold it."""
     import networks
     import torch
 
@@ -157,8 +157,7 @@ def zennit(case: Case, double: bool = False) -> Iterator[Run]:
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.composites import EpsilonAlpha2Beta1Flat, EpsilonGammaBox, EpsilonPlusFlat
 
-    kind = torch.float64 if double else torch.float32
-    model = networks.export(case.network, case.cache)[0].to(kind).requires_grad_(False)
+    model = networks.export(case.network, case.cache)[0].to(device, kind).requires_grad_(False)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.get_buffer("running_var").add_(module.eps)
@@ -169,15 +168,22 @@ def zennit(case: Case, double: bool = False) -> Iterator[Run]:
         "epsilon_alpha2_beta1_flat": EpsilonAlpha2Beta1Flat,
     }[case.preset]
     composite = made(canonizers=[SequentialMergeBatchNorm()], **case.options)
-    with Gradient(model=model, composite=composite) as attributor:
+    with Gradient(model=model, composite=composite) as attribute:
 
-        def run(x: Array, ids: Array) -> Any:
-            def seed(logits: Any) -> Any:
-                return logits * torch.nn.functional.one_hot(torch.from_numpy(ids), logits.shape[1])
-
-            return attributor(torch.from_numpy(x).to(kind), seed)[1].detach().numpy()
+        def run(x: Any, ids: Any) -> Any:
+            return attribute(x, lambda y: y * torch.nn.functional.one_hot(ids, y.shape[1]))[1].detach()
 
         yield run
+
+
+@contextmanager
+def zennit(case: Case, double: bool = False) -> Iterator[Run]:
+    """zennit's attribution on the CPU."""
+    import torch
+
+    kind = torch.float64 if double else torch.float32
+    with attributor(case, kind) as run:
+        yield lambda x, ids: run(torch.from_numpy(x).to(kind), torch.from_numpy(ids)).numpy()
 
 
 CONTENDERS: dict[str, Callable[[Case], Any]] = {
