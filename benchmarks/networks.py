@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from contenders import images
+from inputs import images
 from torch import nn
 
 CLASSES, SEED = 1000, 0
