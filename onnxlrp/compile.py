@@ -157,7 +157,7 @@ class _Walk:
         return [(self.tensors[x.index], share) for x, share in zip(op.operands, shares, strict=True)]
 
     def _enter(
-        self, layer: Layer, rule: Rule, arriving: Value, shares: tuple[Value, ...], booked: list[tuple[str, str, Value]]
+        self, layer: Layer, rule: Rule, arriving: Value, shares: tuple[Value, ...], booked: list[tuple[str, Value]]
     ) -> None:
         trace = self.trace
         arriving = trace.spread(arriving, self.graph.shapes[layer.outputs[0]])
@@ -170,7 +170,7 @@ class _Walk:
         ]
         entries["in"] = total(inputs)
         for column in ("bias", "epsilon", "gate"):
-            amounts = [value for _, entry, value in booked if entry == column]
+            amounts = [value for entry, value in booked if entry == column]
             if amounts:
                 entries[column] = total(amounts)
         self.plan.append(

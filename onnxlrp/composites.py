@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import UnsupportedError, UsageError, did_you_mean
 from .program.op import KINDS
-from .rules import Rule, make
+from .rules import Rule
 from .rules.gradient import DeconvNet, Gradient, Guided, Route
 from .rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
 
@@ -227,6 +227,3 @@ def options_of(name: str) -> tuple[str, ...]:
     """The names of a preset's options."""
     code = PRESETS[name].__code__
     return code.co_varnames[: code.co_argcount]
-
-
-__all__ = ["PRESETS", "Composite", "Match", "Matched", "make", "matches", "options_of", "preset"]

@@ -30,7 +30,7 @@ class Trace:
         self.rewrites = frozenset(rewriting)
         self.ledger = ledger
         self.origin = ""
-        self.booked: list[tuple[str, str, Value]] = []
+        self.booked: list[tuple[str, Value]] = []
         self.steps: list[Instruction] = []
         self.values: list[Value] = []
         self._arrays: dict[int, Array] = {}
@@ -238,7 +238,7 @@ class Trace:
     def book(self, entry: str, relevance: Callable[[], Value]) -> None:
         """Enter relevance that goes nowhere into the ledger, if one is kept ("bias", "epsilon", "gate")."""
         if self.ledger:
-            self.booked.append((self.origin, entry, self.total(relevance())))
+            self.booked.append((entry, self.total(relevance())))
 
     def total(self, value: Value) -> Value:
         """The sum over a sample, shape ()."""
