@@ -153,21 +153,22 @@ class _Walk:
         with trace.at(f"{layer.label}/{_name(rule)}"):
             shares = rule(op, arriving)
             if trace.ledger:
-                self._enter(layer, rule, arriving, shares, trace.booked[booked:])
+                self._enter(layer, rule, arriving, shares, op.operands, trace.booked[booked:])
         return [(self.tensors[x.index], share) for x, share in zip(op.operands, shares, strict=True)]
 
     def _enter(
-        self, layer: Layer, rule: Rule, arriving: Value, shares: tuple[Value, ...], booked: list[tuple[str, Value]]
+        self,
+        layer: Layer,
+        rule: Rule,
+        arriving: Value,
+        shares: tuple[Value, ...],
+        operands: tuple[Value, ...],
+        booked: list[tuple[str, Value]],
     ) -> None:
         trace = self.trace
         arriving = trace.spread(arriving, self.graph.shapes[layer.outputs[0]])
         entries = {"out": trace.total(arriving), "scale": trace.total(trace.map("max", arriving, -arriving))}
-        inputs = [
-            trace.total(trace.spread(share, self.graph.shapes[tensor]))
-            for share, tensor in zip(
-                shares, [t for t in layer.inputs if t and t not in self.graph.constants], strict=True
-            )
-        ]
+        inputs = [trace.total(trace.spread(share, x.shape)) for share, x in zip(shares, operands, strict=True)]
         entries["in"] = total(inputs)
         for column in ("bias", "epsilon", "gate"):
             amounts = [value for entry, value in booked if entry == column]

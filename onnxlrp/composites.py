@@ -12,6 +12,7 @@ from .program.op import KINDS
 from .rules import Rule
 from .rules.gradient import DeconvNet, Gradient, Guided, Route
 from .rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
+from .rules.product import Signal, Uniform
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
         ("avgpool", Norm(stabilizer)),
         ("batchnorm", Pass()),
         ("scale", Pass()),
+        ("normalization", Pass()),
+        ("gate", Signal()),
+        ("product", Uniform()),
     ]
 
 

@@ -29,3 +29,6 @@ __device__ __forceinline__ float map_sigmoid(float a) {
 __device__ __forceinline__ float map_stabilize(float z, float epsilon) {
   return z + (z >= 0.0f ? epsilon : -epsilon);
 }
+
+// NaN for a negative base and an exponent that is no integer; the sign of an odd power is the base's.
+__device__ __forceinline__ float map_power(float a, float exponent) { return powf(a, exponent); }

@@ -241,6 +241,7 @@ MAPS: dict[str, Callable[[Emitter, Instruction, list[str]], str]] = {
     "tanh": _plain("Tanh"),
     "sigmoid": _plain("Sigmoid"),
     "erf": _plain("Erf"),
+    "power": lambda e, step, names: e.node("Pow", names[0], e.store(np.float32(step.parameter))),
     "stabilize": _stabilize,
 }
 

@@ -26,6 +26,11 @@ _ROUTES = ops(
 _HEADS = ops("Softmax LogSoftmax Sigmoid Hardmax ArgMax TopK Cast Identity ai.onnx.ml::ZipMap")
 # May stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 _BEHIND_HEADS = ops("Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear")
+_DECISIONS = frozenset({"bool", "int32", "int64"})
+# Factors of a product that are no signal: bounded functions, and what may stand between one and the product.
+_BOUNDED = ops("Sigmoid HardSigmoid Tanh Softmax Clip Erf Softsign")
+_BETWEEN = ops("Reshape Flatten Squeeze Unsqueeze Transpose Expand Identity Resize Slice Cast")
+_BETWEEN_A_CONSTANT = ops("Add Sub Mul Div")
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "ConvInteger": 1, "MatMulInteger": 1,
              "QLinearConv": 3, "QLinearMatMul": 3, "com.microsoft::QGemm": 3}  # fmt: skip
 
@@ -97,17 +102,64 @@ def head(graph: Graph, output: str) -> str:
 
 
 def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]:
-    """The names of the layers on a path from the inputs to the target tensor."""
+    """The names of the layers on a path from the inputs to the target tensor.
+
+    A path leads through numbers: what a comparison decides or an index picks has no relevance.
+    """
     reached = set(inputs)
     for layer in graph.layers:
         if reached.intersection(layer.inputs):
-            reached.update(layer.outputs)
+            reached.update(name for name in layer.outputs if graph.dtypes.get(name) not in _DECISIONS)
     needed, names = {target}, set()
     for layer in reversed(graph.layers):
         if needed.intersection(layer.outputs) and reached.intersection(layer.outputs):
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)
+
+
+def gate(graph: Graph, layer: Layer) -> int | None:
+    """Which factor of a product is the gate: 0, 1 or None.
+
+    x·f(x) is a gate of itself (SiLU); else the factor that is a bounded function's value (squeeze-and-excitation), or
+    the one that is broadcast over the other.
+    """
+    elementwise = [_formula(graph, name) for name in layer.inputs]
+    for own in (0, 1):
+        if layer.inputs[1 - own] in elementwise[own]:
+            return own
+    bounded = [_is_bounded(graph, name) for name in layer.inputs]
+    if bounded[0] != bounded[1]:
+        return bounded.index(True)
+    sizes = [int(np.prod(graph.shapes[name])) for name in layer.inputs]
+    return None if sizes[0] == sizes[1] else int(sizes[1] < sizes[0])
+
+
+def _formula(graph: Graph, tensor: str) -> set[str]:
+    """The tensors of which this one is an elementwise function, of no other."""
+    chain: set[str] = set()
+    while (layer := graph.producer(tensor)) is not None:
+        live = [name for name in layer.inputs if name and name not in graph.constants]
+        if len(live) != 1 or graph.shapes.get(live[0]) != graph.shapes.get(tensor):
+            break
+        if layer.op not in _BOUNDED | _KEEPS_SIGN | _NONNEGATIVE | _BETWEEN_A_CONSTANT or layer.op == "Softmax":
+            break
+        tensor = live[0]
+        chain.add(tensor)
+    return chain
+
+
+def _is_bounded(graph: Graph, tensor: str) -> bool:
+    while (layer := graph.producer(tensor)) is not None:
+        if layer.op == "Clip":
+            return _scalar(graph, layer, 1, None) is not None and _scalar(graph, layer, 2, None) is not None
+        if layer.op in _BOUNDED:
+            return True
+        live = [name for name in layer.inputs if name not in graph.constants]
+        if layer.op not in _BETWEEN and not (layer.op in _BETWEEN_A_CONSTANT and len(live) == 1):
+            return False
+        tensor = live[0]
+    return False
 
 
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:

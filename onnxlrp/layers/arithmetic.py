@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..graph import facts
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
 from ..program.value import Value
@@ -52,19 +53,32 @@ def mul(node: Node) -> Op:
     if len(live) == 2:
         a, b, y = node.operand(0), node.operand(1), node.result
         node.trace.know_map("mul", (a, b), y)
-        shapes = Diagonal(a.shape, y.shape), Diagonal(b.shape, y.shape)
-        return Op(
-            "product", (a, b), y, lambda r: (Affine(shapes[0]).T(r * b), Affine(shapes[1]).T(r * a)),
-            name=node.layer.label,
-        )  # fmt: skip
+        gate = facts.gate(node.graph, node.layer)
+        if gate == 0:
+            a, b = b, a
+        narrow = [Affine(Diagonal(x.shape, y.shape)).T for x in (a, b)]
+        kind = "product" if gate is None else "gate"
+        return Op(kind, (a, b), y, lambda r: (narrow[0](r * b), narrow[1](r * a)), name=node.layer.label)
     return _scaled(node, node.operand(live[0]), node.operand(1 - live[0]))
 
 
 @layer("Div", kind="scale")
 def div(node: Node) -> Op:
-    if node.activations != (0,):
-        raise unsupported(node.layer)
+    if 1 in node.activations:
+        return _quotient(node)
     return _scaled(node, node.operand(0), node.trace.constant(1.0) / node.operand(1))
+
+
+def _quotient(node: Node) -> Op:
+    """What divides is a gate: the numerator is the signal, as in a normalisation."""
+    y, b = node.result, node.operand(1)
+    whole = Affine(Diagonal(b.shape, y.shape)).T
+    if node.is_constant(0):
+        return Op("activation", (b,), y, lambda r: (whole(-(r * y) / b),), name=node.layer.label)
+    a = node.operand(0)
+    node.trace.know_map("div", (a, b), y)
+    part = Affine(Diagonal(a.shape, y.shape)).T
+    return Op("gate", (a, b), y, lambda r: (part(r / b), whole(-(r * y) / b)), name=node.layer.label)
 
 
 @layer("Neg", kind="scale")

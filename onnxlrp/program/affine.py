@@ -18,6 +18,46 @@ class Diagonal(LinearMap):
 
 
 @dataclass(frozen=True)
+class Step:
+    """One map of a `Composed`, or its adjoint; its weight is `weight`, or the layer's own."""
+
+    linear: LinearMap
+    adjoint: bool = False
+    weight: Value | None = None
+    own: bool = False
+
+    def ends(self) -> tuple[Shape, Shape]:
+        """The shapes of operand and result."""
+        ends = (self.linear.source, self.linear.target)
+        return ends[::-1] if self.adjoint else ends
+
+    def run(self, x: Value, own: Value | None, transposed: bool) -> Value:
+        """The map applied to x, or its transpose."""
+        weight = own if self.own else self.weight
+        if isinstance(self.linear, Diagonal):
+            affine = Affine(self.linear, weight)
+            return affine.T(x) if self.adjoint != transposed else affine(x)
+        run = x.trace.adjoint if self.adjoint != transposed else x.trace.linear
+        return run(self.linear, x, weight)
+
+
+@dataclass(frozen=True)
+class Composed(LinearMap):
+    """Maps one after the other: what is no row of the engines' tables (ConvTranspose, Resize, Gather, Tile)."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def routes(self) -> bool:
+        return all(step.linear.routes for step in self.steps)
+
+
+def composed(*steps: Step) -> Composed:
+    """The steps as one map, shapes from their ends."""
+    return Composed(steps[0].ends()[0], steps[-1].ends()[1], steps)
+
+
+@dataclass(frozen=True)
 class Affine:
     """W x + b. A map without a weight (pooling, identity) has `gain`, a number that multiplies it.
 
@@ -40,6 +80,10 @@ class Affine:
         if isinstance(self.linear, Diagonal):
             y = x if self.weight is None else x * self.weight
             return y if self.bias is None else y + self.bias
+        if isinstance(self.linear, Composed):
+            for step in self.linear.steps:
+                x = step.run(x, self.weight, transposed=False)
+            return x if self.bias is None else x + self.bias
         if self._uniform is not None and x.constant and self.bias is None:
             # Equal weights: one output channel of ones, on the sum over input channels.
             summed = self._channels(x)
@@ -56,6 +100,10 @@ class Affine:
             if self.linear.source != self.linear.target:
                 s = trace.spread(s, self.linear.target)  # copies that broadcasting left implicit are summed too
             return _narrowed(s, self.linear.source)
+        if isinstance(self.linear, Composed):
+            for step in reversed(self.linear.steps):
+                s = step.run(s, self.weight, transposed=True)
+            return s
         if self._uniform is not None:
             channels = Sum(self.linear.target, (1, *self.linear.target[1:]), (0,))
             summed = trace.linear(channels, trace.spread(s, self.linear.target))
@@ -90,6 +138,11 @@ class Affine:
         """How many products a result is the sum of."""
         if isinstance(self.linear, Conv):
             return self.linear.source[0] // self.linear.group * int(np.prod(self.linear.window.kernel))
+        if isinstance(self.linear, Composed):
+            # Of an adjoint convolution, at most: its own kernel, over the channels that share a group.
+            convs = [step.linear for step in self.linear.steps if isinstance(step.linear, Conv)]
+            if convs:
+                return convs[0].target[0] // convs[0].group * int(np.prod(convs[0].window.kernel))
         return int(np.prod(self.linear.source[-1:]))
 
     # A convolution whose weights are all equal (the flat rule) needs one channel only.

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from .linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Window
-from .maps import MAPS, stabilize
+from .maps import MAPS, PARAMETRIC
 from .program import Array, Instruction
 
 
 def run_map(instruction: Instruction, operands: Sequence[Array]) -> Array:
     """An elementwise instruction."""
-    if instruction.op == "stabilize":
-        return stabilize(operands[0], instruction.parameter)
+    if instruction.op in PARAMETRIC:
+        return MAPS[instruction.op].run(*operands, instruction.parameter)
     return MAPS[instruction.op].run(*operands)
 
 

@@ -42,6 +42,11 @@ def stabilize(z: Array, epsilon: float) -> Array:
     return np.asarray(z + np.where(z >= 0, epsilon, -epsilon).astype(z.dtype))
 
 
+def power(x: Array, exponent: float) -> Array:
+    """x**exponent; NaN for a negative x where the exponent is no integer."""
+    return np.asarray(np.power(x, np.asarray(exponent, x.dtype)))
+
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -84,6 +89,8 @@ def _min_sign(a: Sign, b: Sign) -> Sign:
     return (a & b) & Sign.NONNEGATIVE | (a | b) & Sign.NONPOSITIVE
 
 
+PARAMETRIC = frozenset({"power", "stabilize"})  # these take the instruction's parameter as their last argument
+
 MAPS: dict[str, Map] = {
     "add": Map(np.add, lambda a, b: a & b, "all"),
     "sub": Map(np.subtract, lambda a, b: a & b.flipped(), "all"),
@@ -100,5 +107,6 @@ MAPS: dict[str, Map] = {
     "tanh": Map(np.tanh, lambda a: a, "first"),
     "sigmoid": Map(_sigmoid, _positive_only, "none"),
     "erf": Map(lambda x: _erf(x).astype(x.dtype), lambda a: a, "first"),
+    "power": Map(power, lambda a: a & Sign.NONNEGATIVE, "none"),
     "stabilize": Map(stabilize, lambda a: a & Sign.NONNEGATIVE, "none"),  # 0 becomes +ε
 }

@@ -13,11 +13,13 @@ KINDS = {
     "dense": "Gemm and MatMul with a constant",
     "batchnorm": "BatchNormalization that is not folded",
     "scale": "a constant factor or shift",
+    "normalization": "LayerNormalization, InstanceNormalization, GroupNormalization, LRN",
     "activation": "an elementwise nonlinearity",
-    "avgpool": "average pooling, global or not; means and sums over axes",
+    "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
     "maxpool": "max pooling, global or not",
     "sum": "an addition of activations: residual branches",
-    "product": "a multiplication of activations: gates",
+    "gate": "a signal times its gate (squeeze-and-excitation, SiLU), or divided by an activation",
+    "product": "a multiplication of activations of which neither is a gate",
     "routing": "copies: reshape, transpose, concat, slice, pad",
 }
 
@@ -27,7 +29,8 @@ class Op:
     """One layer, traced.
 
     `operands` carry relevance, `result` is the layer's output; `gradient(r)` is the vector-Jacobian product, one value
-    for each operand. `parts` writes a linear layer as the sum of affine maps of its operands: result = Σ layer(x).
+    for each operand. `parts` writes a linear layer as the sum of affine maps of its operands: result = Σ layer(x). The
+    signal of a gate is its first operand.
     """
 
     kind: str

@@ -92,6 +92,11 @@ def square(x: Value) -> Value:
     return x.trace.map("square", x)
 
 
+def power(x: Value, exponent: float) -> Value:
+    """x**exponent, for x > 0 or a whole exponent."""
+    return x.trace.map("power", x, parameter=exponent)
+
+
 def one(x: Value) -> Value:
     """Ones in the shape of x."""
     return x.trace.constant(np.broadcast_to(np.ones(()), x.shape))

@@ -53,7 +53,7 @@ def close(name, actual, expected, rounding=1e-37):
 
 
 def test_every_map_is_in_these_tests():
-    assert set(MAPS) == {*DEFINITIONS, "stabilize"}
+    assert set(MAPS) == {*DEFINITIONS, "power", "stabilize"}
 
 
 @each_engine
@@ -84,6 +84,16 @@ def test_stabilize_of_denormals_stays_near_zero(name, epsilon):
     """Below the normal numbers a runtime may lose the sign; it must not make more than ε of them."""
     z = np.array([1e-45, -1e-45, 1e-42, -1e-42, 1e-39, -1e-39])
     assert (np.abs(stabilized(name, z, epsilon)) <= epsilon * (1 + 1e-6)).all()
+
+
+@each_engine
+@pytest.mark.parametrize("exponent", [2.0, 3.0, -1.0, 0.5, -0.75, 0.0])
+def test_power_is_its_definition(name, exponent):
+    """Negative numbers have whole powers alone."""
+    numbers = [v for v in VALUES if abs(v) > 1e-4 and (v > 0 or exponent == int(exponent))]
+    sketch = Sketch()
+    y = sketch.map("power", sketch.activation("x", (len(numbers),)), parameter=exponent)
+    close(name, sketch.run(name, {"y": y}, x=np.array(numbers)[None])["y"][0], [v**exponent for v in numbers])
 
 
 def stabilized(name, z, epsilon):
@@ -141,7 +151,8 @@ def test_what_a_map_says_of_signs_and_zeros_is_true(op, data):
     # A fact may say less than what holds of these numbers.
     known = [data.draw(st.sampled_from([s for s in Sign if s in sign_of(x)] + [Sign.ANY])) for x in operands]
     row = MAPS[op]
-    y = row.run(*operands, 1e-6) if op == "stabilize" else row.run(*operands)
+    parameter = {"stabilize": [1e-6], "power": [3.0]}.get(op, [])
+    y = row.run(*operands, *parameter)
     assert row.sign(*known) in sign_of(y)
     zero = [x == 0 for x in operands]
     kept = {"none": False, "first": zero[0], "any": np.any(zero, axis=0), "all": np.all(zero, axis=0)}[row.keeps]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...program.linear import Shape
+from ...program.maps import PARAMETRIC
 from ...program.program import Array, Constant, Instruction, Program
 from ...program.value import distinct
 from .build import CSRC
@@ -32,6 +33,11 @@ class Step:
     op: str
     inputs: tuple[int, ...]
     parameter: float = 0.0
+
+    def call(self, operands: Sequence[str]) -> str:
+        """Its function of csrc/kernels/elementwise.cuh, applied."""
+        given = [*operands, literal(self.parameter)] if self.op in PARAMETRIC else operands
+        return f"map_{self.op}({', '.join(given)})"
 
 
 Pattern = tuple[bool, ...]  # along which of the loop's axes an operand varies
@@ -58,10 +64,7 @@ def elementwise_source(
         read = literal(operand) if isinstance(operand, float) else f"a{n}[{_place(operand, index)}]"
         body.append(f"const float v{n} = {read};")
     for n, step in enumerate(steps, len(operands)):
-        given = [f"v{i}" for i in step.inputs]
-        if step.op == "stabilize":
-            given.append(literal(step.parameter))
-        body.append(f"const float v{n} = map_{step.op}({', '.join(given)});")
+        body.append(f"const float v{n} = {step.call([f'v{i}' for i in step.inputs])};")
     body += [f"y{n}[i] = v{output};" for n, output in enumerate(outputs)]
     signature = ", ".join([*parameters, "long long count"])
     return (

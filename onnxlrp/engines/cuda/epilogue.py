@@ -94,9 +94,7 @@ def epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, 
     lines.append("#pragma unroll\nfor (int e = 0; e < W; ++e) {")
     for k, step in enumerate(steps, first):
         inputs = [f"v{i}" if i in scalar else f"v{i}[e]" for i in step.inputs]
-        if step.op == "stabilize":
-            inputs.append(literal(step.parameter))
-        lines.append(f"  v{k}[e] = map_{step.op}({', '.join(inputs)});")
+        lines.append(f"  v{k}[e] = {step.call(inputs)};")
     lines.append("}")
     for k, n in enumerate(item.results):
         parameters.append(("float*", f"y{k}"))

@@ -1,0 +1,135 @@
+"""Products of activations: who is the gate, and who gets the relevance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import small_nets
+from conformance import each_engine, prepared
+from onnx.reference import ReferenceEvaluator
+
+from onnxlrp.composites import Composite, preset
+from onnxlrp.graph import facts
+from onnxlrp.rules import make
+from onnxlrp.rules.lrp import Pass
+from onnxlrp.rules.product import Signal, Uniform
+
+PRODUCTS = {}
+
+
+def gated_by(gate):
+    """A net whose product is gated by this factor (0, 1, or None for no gate)."""
+
+    def add(build):
+        PRODUCTS[build.__name__] = (build, gate)
+        return build
+
+    return add
+
+
+@gated_by(1)
+def squeeze_and_excitation(n):
+    return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
+
+
+@gated_by(0)
+def hard_sigmoid_in_pieces(n):
+    """MobileNetV3 as Keras writes it."""
+    shifted = n.op("Add", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1)), np.array(3.0))
+    return n.op("Mul", n.op("Mul", n.clip(shifted, 6.0), np.array(1 / 6)), "x")
+
+
+@gated_by(1)
+def silu(n):
+    return n.op("Mul", "x", n.op("Sigmoid", "x"))
+
+
+@gated_by(0)
+def silu_of_one_factor(n):
+    """The signal is bounded too: the formula of the gate tells them apart."""
+    x = n.op("Tanh", "x")
+    return n.op("Mul", n.op("Sigmoid", n.op("Mul", x, np.array(1.7))), x)
+
+
+@gated_by(1)
+def a_weight_for_each_channel(n):
+    return n.op("Mul", "x", n.op("GlobalMaxPool", n.relu("x")))
+
+
+@gated_by(None)
+def two_features(n):
+    return n.op("Mul", n.conv("x", 3, 3), n.relu("x"))
+
+
+@gated_by(None)
+def a_square(n):
+    return n.op("Mul", "x", "x")
+
+
+def graph_of(build):
+    n = small_nets.Net(3, 4, 4)
+    return small_nets.load(n.model(n.op("Neg", build(n))))
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_the_gate_is_found(name):
+    build, gate = PRODUCTS[name]
+    graph = graph_of(build)
+    last = [layer for layer in graph.layers if layer.op == "Mul" and not set(layer.inputs) & set(graph.constants)][-1]
+    assert facts.gate(graph, last) == gate
+
+
+def explained(graph, composite, x, relevance, engine="reference"):
+    program = small_nets.compile(graph, composite, mode="relevance", explained="x")
+    return prepared(engine, small_nets.forward(graph), program)(
+        {"x": x.astype(np.float32), "relevance": relevance.astype(np.float32)}
+    )["relevance"]
+
+
+@each_engine
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_the_signal_has_it_all(name, product):
+    build, gate = PRODUCTS[product]
+    graph = graph_of(build)
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, *graph.outputs[0].shape))
+    products = (("gate", Signal()), ("product", Uniform()))
+    means = (("convolution", make("norm")), ("avgpool", make("norm")), ("maxpool", make("route")))
+    got = explained(graph, Composite((*products, *means, ("*", Pass()))), x, r, name)
+    if gate is not None or product == "a_square":
+        np.testing.assert_allclose(got, r, rtol=1e-5)  # the input is the signal, or both factors
+
+
+def test_half_of_a_product_goes_to_each_factor():
+    graph = graph_of(two_features)
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3, 4, 4))
+    entries = (("product", Uniform()), ("*", Pass()))
+    all_of_it = Composite((("convolution", make("flat")), *entries))
+    through_the_convolution = explained(graph, all_of_it, x, r) - r / 2
+    np.testing.assert_allclose(through_the_convolution.sum(axis=(1, 2, 3)), r.sum(axis=(1, 2, 3)) / 2, rtol=1e-5)
+
+
+def test_a_quotient_is_a_gated_numerator():
+    """x / (|x| summed): the normaliser gets nothing."""
+    n = small_nets.Net(3, 4, 4)
+    norm = n.op("ReduceSum", n.relu("x"), np.array([1, 2, 3]))
+    graph = small_nets.load(n.model(n.op("Neg", n.op("Div", "x", norm))))
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3, 4, 4))
+    got = explained(graph, preset("epsilon_plus"), x, r)
+    np.testing.assert_allclose(got, r)
+
+
+def test_a_comparison_has_no_relevance():
+    """What decides between two branches is on no path; both branches are."""
+    n = small_nets.Net(3, 4, 4)
+    hot = n.op("Greater", "x", np.array(0.0))
+    graph = small_nets.load(n.model(n.op("Neg", n.op("Mul", "x", n.op("Cast", hot, to=1)))))
+    relevant = facts.relevant(graph, ("x",), graph.outputs[0].name)
+    assert "Greater" not in {layer.op for layer in graph.layers if layer.name in relevant}
+    session = ReferenceEvaluator(small_nets.forward(graph).model(np.float64, ()))
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
+    np.testing.assert_allclose(session.run(None, {"x": x})[0], -np.maximum(x, 0))
+    r = np.ones_like(x)
+    np.testing.assert_allclose(explained(graph, preset("gradient"), x, r), -(x > 0).astype(float))
