@@ -149,6 +149,8 @@ class Emitter:
             x = self.node("Unsqueeze", self._whole(step.inputs[0], inner), self.ints(0))
             return self.node("Squeeze", table[linear.name](self, linear, x, *rest), self.ints(0))
         x = self.names[step.inputs[0]] if not first.constant else self._whole(step.inputs[0], inner)
+        if isinstance(linear, Matmul) and (rank := self._matrices(step.inputs[1])):
+            return matrices(self, linear.transposed == (step.kind == "linear"), x, rank, *rest)
         if not first.targets or linear.name == "Select":
             if linear.name == "Select":
                 return select(self, step, x, rest[0], first.targets)
@@ -159,6 +161,12 @@ class Emitter:
             self.folded[step.inputs[0]] = self.node("Reshape", x, self.ints(-1, *inner))
         self.folded[n] = table[linear.name](self, linear, self.folded[step.inputs[0]], *rest)
         return self.node("Reshape", self.folded[n], self.ints(self.program.targets or 1, -1, *outer))
+
+    def _matrices(self, n: int) -> int:
+        """The rank of a weight that is more than one matrix: one for each sample, or for each place; else 0."""
+        step = self.program.instructions[n]
+        rank = len(step.shape) + (not step.constant)
+        return rank if rank > 2 else 0
 
     def _stored_shape(self, n: int) -> tuple[int, ...]:
         step = self.program.instructions[n]
@@ -344,6 +352,14 @@ def _matmul_adjoint(e: Emitter, m: Matmul, s: str, weight: str) -> str:
     if len(m.source) == 1:
         return e.node("Gemm", s, weight, transB=int(not m.transposed))
     return e.node("MatMul", s, weight if m.transposed else e.node("Transpose", weight, perm=[1, 0]))
+
+
+def matrices(e: Emitter, transposed: bool, x: str, rank: int, weight: str, bias: str = "") -> str:
+    """x times a matrix of its own for each sample or place; several targets share it by broadcasting."""
+    if transposed:
+        weight = e.node("Transpose", weight, perm=[*range(rank - 2), rank - 1, rank - 2])
+    y = e.node("MatMul", x, weight)
+    return e.node("Add", y, bias) if bias else y
 
 
 def _pool(e: Emitter, p: Pool, x: str) -> str:

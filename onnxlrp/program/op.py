@@ -17,6 +17,8 @@ KINDS = {
     "activation": "an elementwise nonlinearity",
     "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
     "maxpool": "max pooling, global or not",
+    "bilinear": "a matrix product of activations: attention",
+    "softmax": "a softmax inside the network: attention weights",
     "sum": "an addition of activations: residual branches",
     "gate": "a signal times its gate (squeeze-and-excitation, SiLU), or divided by an activation",
     "product": "a multiplication of activations of which neither is a gate",
@@ -30,7 +32,7 @@ class Op:
 
     `operands` carry relevance, `result` is the layer's output; `gradient(r)` is the vector-Jacobian product, one value
     for each operand. `parts` writes a linear layer as the sum of affine maps of its operands: result = Σ layer(x). The
-    signal of a gate is its first operand.
+    signal of a gate is its first operand. `along` sums over what a softmax normalises, and keeps the axis.
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Op:
     gradient: Callable[[Value], tuple[Value, ...]]
     parts: tuple[tuple[Affine, Value], ...] = ()
     name: str = ""
+    along: Callable[[Value], Value] | None = None
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
         """∂result/∂operand transposed, applied to r."""

@@ -1,0 +1,36 @@
+"""Products of two activations as matrices, and the softmax between them."""
+
+from __future__ import annotations
+
+from ..program.affine import Affine, Step, composed
+from ..program.linear import Matmul, Permute, Shape
+from ..program.op import Op, linear_op
+from . import Node, unsupported
+
+
+def bilinear(node: Node) -> Op:
+    """y = a b. As a sum of affine maps each factor is one's operand and the other's weight: 2 y = (· b) a + (a ·) b."""
+    a, b, y = node.operand(0), node.operand(1), node.result
+    if len(a.shape) < 2 or len(a.shape) != len(b.shape) or a.shape[:-2] != b.shape[:-2]:
+        raise unsupported(node.layer)
+    left = Matmul(a.shape, y.shape)
+    # a b = (bᵀ aᵀ)ᵀ
+    flipped, out = swapped(b.shape), swapped(y.shape)
+    right = composed(
+        Step(Permute(b.shape, flipped, _swap(b.shape))),
+        Step(Matmul(flipped, out, transposed=True), own=True),
+        Step(Permute(out, y.shape, _swap(y.shape))),
+    )
+    node.trace.know(left, a, b, None, y)
+    node.trace.know(right, b, a, None, y)
+    return linear_op("bilinear", ((Affine(left, b), a), (Affine(right, a), b)), y, node.layer.label)
+
+
+def swapped(shape: Shape) -> Shape:
+    """The shape of the transposed matrices."""
+    return (*shape[:-2], shape[-1], shape[-2])
+
+
+def _swap(shape: Shape) -> Shape:
+    rank = len(shape)
+    return (*range(rank - 2), rank - 1, rank - 2)
