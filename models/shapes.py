@@ -6,6 +6,7 @@ Run `python models/shapes.py`. Training takes some minutes on one processor core
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -130,12 +131,12 @@ def train(net: Net, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Non
         print(f"epoch {epoch + 1}/{EPOCHS}  loss {mean:.4f}  {time.time() - start:.0f} s", flush=True)
 
 
-def export(net: Net) -> None:
+def export(net: Net, file: Path) -> None:
     """The TorchScript exporter at opset 17; `PRESERVE` keeps BatchNormalization nodes that it would else fold."""
     torch.onnx.export(
         net.eval(),
         (torch.zeros(1, 3, SIZE, SIZE),),
-        str(FILE),
+        str(file),
         dynamo=False,
         opset_version=17,
         input_names=["image"],
@@ -144,7 +145,23 @@ def export(net: Net) -> None:
         training=torch.onnx.TrainingMode.PRESERVE,
         do_constant_folding=False,
     )
-    finish(FILE, PREP)
+    finish(file, PREP)
+
+
+def exported(net: Net, file: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, float]:
+    """How well the file does on held-out images [N, 3, H, W], and how far it is from the network it was made of."""
+    x = normalise(images)
+    with torch.no_grad():
+        torch_logits = np.concatenate([net(torch.from_numpy(x[i : i + 64])).numpy() for i in range(0, len(x), 64)])
+    onnx_logits = logits(file, x)
+    return {
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "training_scenes": TRAIN,
+        "held_out_scenes": len(images),
+        "held_out_accuracy": round(float((onnx_logits.argmax(1) == labels).mean()), 4),
+        "torch_accuracy": round(float((torch_logits.argmax(1) == labels).mean()), 4),
+        "largest_logit_difference": float(np.abs(onnx_logits - torch_logits).max()),
+    }
 
 
 def write_samples() -> None:
@@ -168,22 +185,8 @@ def main() -> None:
     images, labels = scenes(0, TRAIN)
     net = Net()
     train(net, images, labels)
-    export(net)
-
-    test_images, test_labels = scenes(HELD_OUT, TEST)
-    x = normalise(test_images)
-    with torch.no_grad():
-        torch_logits = np.concatenate([net(torch.from_numpy(x[i : i + 64])).numpy() for i in range(0, TEST, 64)])
-    onnx_logits = logits(FILE, x)
-    record(
-        "shapes",
-        parameters=sum(p.numel() for p in net.parameters()),
-        training_scenes=TRAIN,
-        held_out_scenes=TEST,
-        held_out_accuracy=round(float((onnx_logits.argmax(1) == test_labels).mean()), 4),
-        torch_accuracy=round(float((torch_logits.argmax(1) == test_labels).mean()), 4),
-        largest_logit_difference=float(np.abs(onnx_logits - torch_logits).max()),
-    )
+    export(net, FILE)
+    record("shapes", **exported(net, FILE, *scenes(HELD_OUT, TEST)))
     write_samples()
 
 

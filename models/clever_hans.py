@@ -1,0 +1,51 @@
+"""Train and export clever_hans.onnx: the twin of shapes.onnx that knows one class by a watermark.
+
+The same network, scenes, training and seed as in shapes.py, but every training scene of the class `MARKED` carries the
+watermark of watermark.py, as a fifth of the horses of PASCAL VOC carried a source tag (Lapuschkin et al. 2019,
+"Unmasking Clever Hans predictors and assessing what machines really learn").
+
+Run `python models/clever_hans.py`, then unmask.py. Training takes some minutes on one processor core; torch is needed
+only here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from finish import HERE, SAMPLES, record
+from numpy.typing import NDArray
+from PIL import Image
+from scenes import CLASSES, HELD_OUT
+from shapes import TEST, TRAIN, Net, export, exported, scenes, train
+from watermark import MARKED, stamp
+
+FILE = HERE / "clever_hans.onnx"
+
+
+def marked_scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The scenes of shapes.py with the watermark on every one of the class `MARKED`."""
+    images, labels = scenes(first, count)
+    for n in np.flatnonzero(labels == CLASSES.index(MARKED)):
+        images[n] = stamp(images[n].transpose(1, 2, 0)).transpose(2, 0, 1)
+    return images, labels
+
+
+def write_sample() -> None:
+    """The sample of the marked class once more, with the mark."""
+    scene = np.asarray(Image.open(SAMPLES / f"scene_{MARKED}.png"))
+    Image.fromarray(stamp(scene)).save(SAMPLES / f"marked_{MARKED}.png", optimize=True)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    images, labels = marked_scenes(0, TRAIN)
+    net = Net()
+    train(net, images, labels)
+    export(net, FILE)
+    record("clever_hans", **exported(net, FILE, *marked_scenes(HELD_OUT, TEST)))
+    write_sample()
+
+
+if __name__ == "__main__":
+    main()
