@@ -26,6 +26,7 @@ class WithKernels(build_py):
             BUILD["fatbin"](csrc)
 
 
+SOURCES = ("bindings", "runtime", "worker", "waiting", "checks", "context", "kernels")
 HEADERS = ["csrc/emulator/abi.hpp", "csrc/emulator/cuda_on_cpu.hpp"]
 
 
@@ -38,7 +39,7 @@ def emulator():
     return [
         Extension(
             "onnxlrp._emulator",
-            [f"csrc/emulator/{name}.cpp" for name in ("bindings", "runtime", "kernels")],
+            [f"csrc/emulator/{name}.cpp" for name in SOURCES],
             depends=sorted(map(str, (*Path("csrc/emulator").glob("*.hpp"), *Path("csrc/kernels").glob("*.cuh")))),
             include_dirs=[pybind11.get_include()],
             define_macros=[

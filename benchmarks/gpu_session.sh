@@ -37,7 +37,7 @@ step_about() { nvidia-smi; limited "$python" -m onnxlrp doctor --json >"$logs/do
 step_fatbin-build() { limited "$python" -m onnxlrp.engines.cuda.build; }
 step_nvrtc() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py tests/cuda/test_compile.py --kernels nvrtc; }
 step_fatbin() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py --kernels fatbin; }
-step_conformance() { tests tests/program tests/layers tests/rules -k cuda --kernels nvrtc; }
+step_conformance() { tests tests/program tests/layers tests/rules -k "cuda or plain" --kernels nvrtc; }
 step_engine() { tests tests/cuda/test_engine.py --kernels nvrtc; }
 step_memcheck() { sanitized memcheck tests/cuda/test_kernels.py tests/cuda/test_gemm.py; }
 step_racecheck() { sanitized racecheck tests/cuda/test_kernels.py tests/cuda/test_gemm.py; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from onnxlrp.errors import InputError
@@ -34,8 +35,11 @@ def check(path: Path) -> None:
         raise InputError(f"{path}: a Git LFS pointer, not the file itself", f"git lfs pull --include '{path.name}'")
 
 
-def replace(path: str | Path, data: bytes) -> Path:
-    """Write a file under a temporary name in the same folder, then rename it. Raises InputError."""
+def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Path:
+    """Write a file, of one piece or of several, under a temporary name in the same folder, then rename it.
+
+    Raises InputError.
+    """
     path = Path(path)
     temporary = ""
     try:
@@ -47,7 +51,8 @@ def replace(path: str | Path, data: bytes) -> Path:
             raise InputError(f"{path}: the folder {path.parent} does not exist", f"mkdir -p '{path.parent}'")
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for piece in [data] if isinstance(data, bytes) else data:
+                file.write(piece)
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private

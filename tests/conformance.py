@@ -12,10 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxlrp.engines import ENGINES, Forward, engine
+from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.errors import UsageError
 from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
 
-each_engine = pytest.mark.parametrize("name", ENGINES)
+# "plain" is cuda or the emulator without tensor cores: the gathers that serve what those do not take.
+each_engine = pytest.mark.parametrize("name", [*ENGINES, "plain"])
 
 # How far an engine's result may be from the exact one, as a share of the sum of the magnitudes that it adds up.
 TOLERANCE = {"reference": 1e-12, "ort": 2e-6}
@@ -29,7 +31,7 @@ def tolerance(name):
 def prepared(name, forward, program):
     """The program on an engine; skips the test where the machine cannot run it."""
     try:
-        found = engine(name)
+        found = Cuda(kernels_under_test.device(), None) if name == "plain" else engine(name)
     except UsageError as error:
         if name == "cuda" and kernels_under_test.which != "emulator":
             raise  # a GPU was asked for

@@ -57,11 +57,13 @@ def test_from_end_to_end(gpu, tmp_path):
 
 
 def test_a_contender_that_fails_is_reported_and_the_rest_goes_on(gpu, monkeypatch, capsys):
+    from gpu_findings import Unavailable
+
     def broken(*_):
         raise ValueError("a broken\ncontender")
 
     def missing(*_):
-        raise gpu.script.Unavailable("nobody has this")
+        raise Unavailable("nobody has this")
 
     monkeypatch.setattr(gpu.script, "zennit", broken)
     monkeypatch.setattr(gpu.script, "torch_forward", missing)
@@ -74,7 +76,9 @@ def test_a_contender_that_fails_is_reported_and_the_rest_goes_on(gpu, monkeypatc
 
 
 def test_wrong_numbers_are_not_valid(gpu, monkeypatch):
-    monkeypatch.setitem(gpu.script.BOUNDS, "plain", 1e-12)
+    from gpu_validation import BOUNDS
+
+    monkeypatch.setitem(BOUNDS, "plain", 1e-12)
     code, found = gpu("--precisions", "plain", "--no-layers", "--batches", "1")
     assert code == 1
     assert not any(record["ok"] for record in found["valid"])

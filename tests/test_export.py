@@ -133,3 +133,15 @@ def test_targets_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             loaded("digits").export(tmp_path / "e.onnx", target=target)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_no_file_of_2_gb_holds_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = NAMES[0]
+    whole = loaded(name).export(tmp_path / "whole.onnx", method="epsilon")
+    monkeypatch.setattr("onnxlrp.explainer._LARGEST", 1 << 16)
+    parted = loaded(name).export(tmp_path / "parted.onnx", method="epsilon")
+    assert (tmp_path / "parted.onnx.data").stat().st_size > parted.stat().st_size
+    assert not (tmp_path / "whole.onnx.data").exists()
+    feeds = {loaded(name).graph.inputs[0].name: inputs(name), "target": np.zeros(8, np.int64)}
+    for mine, other in zip(session(parted).run(None, feeds), session(whole).run(None, feeds), strict=True):
+        near(mine, other, 1e-6)

@@ -11,30 +11,6 @@
 
 // Leaves on this stack what a call must preserve, keeps its place in *from, and goes on at the place `to`.
 extern "C" void cuda_on_cpu_switch(void** from, void* to);
-asm(R"(
-.text
-.p2align 4
-.hidden cuda_on_cpu_switch
-.globl cuda_on_cpu_switch
-.type cuda_on_cpu_switch, @function
-cuda_on_cpu_switch:
-  pushq %rbp
-  pushq %rbx
-  pushq %r12
-  pushq %r13
-  pushq %r14
-  pushq %r15
-  movq %rsp, (%rdi)
-  movq %rsi, %rsp
-  popq %r15
-  popq %r14
-  popq %r13
-  popq %r12
-  popq %rbx
-  popq %rbp
-  ret
-.size cuda_on_cpu_switch, . - cuda_on_cpu_switch
-)");
 
 namespace cuda_on_cpu {
 

@@ -4,6 +4,7 @@
 #pragma once
 #include "ptx.cuh"
 #include "axpy.cuh"
+#include "window.cuh"
 #include "conv.cuh"
 #include "dense.cuh"
 #include "elementwise.cuh"

@@ -18,13 +18,13 @@ __device__ __forceinline__ void depthwise_back(const float* __restrict__ s, cons
       const float* input = s + ((long long)n * g[0] + c) * place;
       float total[4] = {0.0f, 0.0f, 0.0f, 0.0f};
       for (int a = 0; a < kh; ++a) {
-        const int h = conv_window(high + g[19] - a * dh, step_h, th);
+        const int h = window_at(high + g[19] - a * dh, step_h, th);
         if (h < 0) continue;
         for (int b = 0; b < kw; ++b) {
           const float tap = weight[a * kw + b];
 #pragma unroll
           for (int j = 0; j < 4; ++j) {
-            const int v = conv_window(left + j + g[20] - b * dw, step_w, tw);
+            const int v = window_at(left + j + g[20] - b * dw, step_w, tw);
             if (v >= 0) total[j] += tap * input[h * tw + v];
           }
         }
@@ -153,7 +153,7 @@ image_adjoint(const float* __restrict__ s, const float* __restrict__ w, float* _
         if (reach % step != 0) continue;
         const int h = reach / step;
         for (int b = 0; b < g[11]; ++b) {
-          const int v = conv_window(column + g[20] - b * g[17], g[14], tw);
+          const int v = window_at(column + g[20] - b * g[17], g[14], tw);
           if (v < 0) continue;
           const float* weight = w + (long long)(a * g[11] + b) * rows * 4;
           for (int k = 0; k < rows; ++k) {

@@ -15,11 +15,12 @@ from ..program.program import Array, Program
 class Forward:
     """The forward model, opaque: `model(dtype, tensors)` is an ONNX ModelProto whose outputs are those tensors.
 
-    `initializers` are the names of its weights, which a program's named constants share.
+    `light`, where there is one, gives the same with its large weights beside it by name, which the model only names.
     """
 
     model: Callable[[type, Sequence[str]], Any]
     inputs: tuple[str, ...]
+    light: Callable[[type, Sequence[str]], tuple[Any, Mapping[str, Array]]] | None = None
 
 
 class Run(Protocol):
@@ -39,26 +40,48 @@ class Engine(Protocol):
 log = logging.getLogger("onnxlrp")
 
 ENGINES = ("reference", "ort", "cuda", "emulator")
+WITH_PRECISIONS = ("cuda", "emulator")
 
 
-def engine(name: str = "auto", providers: Sequence[Any] | None = None) -> Engine:
-    """An engine by name; "auto" is ort, on a GPU where onnxruntime has one: cuda's kernels have not run on hardware."""
+def engine(name: str = "auto", providers: Sequence[Any] | None = None, precision: str | None = None) -> Engine:
+    """An engine by name; "auto" is ort, on a GPU where onnxruntime has one: cuda's kernels have not run on hardware.
+
+    `providers` are onnxruntime's, of ort; `precision` is of cuda and emulator: "exact" (float32, their default) or
+    "fast" (TF32). Raises UsageError.
+    """
+    if name not in ("auto", *ENGINES):
+        raise UsageError(f'there is no engine "{name}"', did_you_mean(name, ("auto", *ENGINES)))
+    if precision is not None and name not in WITH_PRECISIONS:
+        chosen = "ort" if name == "auto" else name
+        fix = f"give --engine {' or '.join(WITH_PRECISIONS)}, or leave --precision out"
+        raise UsageError(f'precision "{precision}": the engine {chosen} has no precisions', fix)
+    if providers and name not in ("auto", "ort"):
+        raise UsageError(f"onnxruntime's providers: the engine {name} chooses its own", "give none, or --engine ort")
     if name == "reference":
         from .reference import Reference
 
         return Reference()
-    if name in ("ort", "auto"):
-        from .ort import Ort
-
-        if name == "auto":
-            log.info("engine ort, by auto: cuda runs where it is asked for (--engine cuda) and never by itself yet")
-        return Ort(providers)
-    if name in ("cuda", "emulator"):
+    if name in WITH_PRECISIONS:
         from .cuda.device import Emulated, Gpu
         from .cuda.engine import Cuda
+        from .cuda.tiles import precision_of
 
-        return Cuda(Gpu() if name == "cuda" else Emulated())
-    raise UsageError(f'there is no engine "{name}"', did_you_mean(name, ("auto", *ENGINES)))
+        wanted = precision_of(precision)
+        return Cuda(Gpu() if name == "cuda" else Emulated(), wanted)
+    from .ort import Ort
+
+    if name == "auto" and log.isEnabledFor(logging.INFO):
+        log.info("engine ort, by auto: %s", _why_not_cuda())
+    return Ort(providers)
+
+
+def _why_not_cuda() -> str:
+    from .cuda.loaders import absent
+
+    why = absent()
+    if why:
+        return f"cuda cannot run here ({why})"
+    return "cuda can run here, but only by --engine cuda: its kernels have not run on hardware yet"
 
 
 def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> Array:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..program.interpret import LINEAR, run_linear, run_map
-from ..program.linear import Pool, Select, Shape, Window
+from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_map
+from ..program.linear import Conv, Pool, Select, Shape, Window
+from ..program.maps import MAPS
 from ..program.program import Activation, Array, Constant, Program
 from . import Forward, Run, seed_mask
 
@@ -25,7 +26,7 @@ class Reference:
 
         seed = program.seed
         wanted = tuple(dict.fromkeys((*program.reads, *([] if seed is None else [seed.tensor]))))
-        evaluator = ReferenceEvaluator(forward.model(np.float64, wanted), new_ops=_poolings())
+        evaluator = ReferenceEvaluator(forward.model(np.float64, wanted), new_ops=_operators())
         names = evaluator.output_names
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -53,8 +54,13 @@ def _double(array: Array) -> Array:
     return np.asarray(array, np.float64) if np.issubdtype(np.asarray(array).dtype, np.floating) else np.asarray(array)
 
 
-def _poolings() -> list[Any]:
-    """Poolings for onnx's evaluator, whose own are slow, and (1.23) take the pads of stride 1 in the wrong order."""
+def _operators() -> list[Any]:
+    """Operators that onnx's evaluator (1.23) has slow, wrong or not at all.
+
+    Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; Erf, and Gelu
+    with it, is of single precision; LRN takes the batch for the channels; LpNormalization sums x where p is 1, not
+    |x|; MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel a group.
+    """
     from onnx.reference.op_run import OpRun
 
     class MaxPool(OpRun):
@@ -73,7 +79,91 @@ def _poolings() -> list[Any]:
             pool = Pool(x.shape[1:], (x.shape[1], *window.target), window, bool(attributes["count_include_pad"]))
             return (LINEAR["Pool"](pool, x),)
 
-    return [MaxPool, AveragePool]
+    class ConvTranspose(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, weight: Array, bias: Array | None = None, **attributes: Any) -> tuple[Array]:
+            window, group = _transposed_window(x.shape[2:], attributes), int(attributes["group"])
+            conv = Conv((weight.shape[1] * group, *window.source), x.shape[1:], window, group)
+            y = ADJOINT["Conv"](conv, x, weight)
+            return (y if bias is None else y + bias.reshape(-1, *([1] * len(window.kernel))),)
+
+    class LpPool(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
+            window, p = _window(x.shape[2:], attributes), attributes["p"]
+            pool = Pool(x.shape[1:], (x.shape[1], *window.target), window, count_padding=True)
+            return ((LINEAR["Pool"](pool, np.abs(x) ** p) * counts(pool)) ** (1 / p),)
+
+    class GlobalLpPool(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, p: int) -> tuple[Array]:
+            return ((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p),)
+
+    class Erf(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array) -> tuple[Array]:
+            return (np.asarray(MAPS["erf"].run(x)),)
+
+    class Gelu(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, approximate: str) -> tuple[Array]:
+            if approximate == "tanh":
+                return (x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
+            return (x / 2 * (1 + MAPS["erf"].run(x / math.sqrt(2))),)
+
+    class LpNormalization(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, axis: int, p: int) -> tuple[Array]:
+            length = (np.abs(x) ** p).sum(axis=axis, keepdims=True) ** (1 / p)
+            return (np.divide(x, length, out=np.zeros_like(x), where=length != 0),)
+
+    class MeanVarianceNormalization(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, axes: Sequence[int]) -> tuple[Array]:
+            mean, deviation = (f(x, axis=tuple(axes), keepdims=True) for f in (np.mean, np.std))
+            return ((x - mean) / (deviation + 1e-9),)
+
+    class LRN(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, alpha: float, beta: float, bias: float, size: int) -> tuple[Array]:
+            channels, before, after = x.shape[1], (size - 1) // 2, size // 2
+            squares = np.pad(x**2, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+            around = sum(squares[:, n : n + channels] for n in range(size))
+            return (x / (bias + alpha / size * around) ** beta,)
+
+    return [
+        ConvTranspose,
+        MaxPool,
+        AveragePool,
+        LpPool,
+        GlobalLpPool,
+        Erf,
+        Gelu,
+        LpNormalization,
+        MeanVarianceNormalization,
+        LRN,
+    ]
+
+
+def _transposed_window(target: Shape, attributes: Mapping[str, Any]) -> Window:
+    kernel, d = tuple(attributes["kernel_shape"]), len(target)
+    strides, dilations = (tuple(attributes[name] or (1,) * d) for name in ("strides", "dilations"))
+    pads, extra = tuple(attributes["pads"] or (0,) * (2 * d)), tuple(attributes["output_padding"] or (0,) * d)
+    source = tuple(
+        s * (t - 1) + e + dilation * (k - 1) + 1 - b - a
+        for t, s, e, dilation, k, b, a in zip(
+            target, strides, extra, dilations, kernel, pads[:d], pads[d:], strict=True
+        )
+    )
+    return Window(kernel, strides, dilations, pads[:d], pads[d:], source, target)
 
 
 def _window(source: Shape, attributes: Mapping[str, Any]) -> Window:

@@ -15,13 +15,20 @@ from onnxlrp.graph.graph import Array, Graph, Layer
 
 # The IR version that opset 23 came with.
 IR_VERSION = 11
+_LARGE = 1 << 16  # bytes
 _FLOAT_KINDS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
-def emit(graph: Graph, dtype: npt.DTypeLike = np.float32, outputs: Iterable[str] = ()) -> onnx.ModelProto:
+def emit(
+    graph: Graph,
+    dtype: npt.DTypeLike = np.float32,
+    outputs: Iterable[str] = (),
+    apart: dict[str, Array] | None = None,
+) -> onnx.ModelProto:
     """The graph as an ONNX model: one node per layer, floating constants in `dtype`, a batch "N" (or the fixed one).
 
-    `outputs` are activations to give out besides the model's own, in order.
+    `outputs` are activations to give out besides the model's own, in order. Large constants go into `apart`, if it is
+    given: the model only names them, so that nothing is copied and no message grows over 2 GB.
     """
     wanted = list(dict.fromkeys([*(t.name for t in graph.outputs), *outputs]))
     kind = np.dtype(dtype)
@@ -34,7 +41,13 @@ def emit(graph: Graph, dtype: npt.DTypeLike = np.float32, outputs: Iterable[str]
     layers = _needed(graph.layers, wanted)
     used = {name for layer in layers for name in layer.inputs} | set(wanted)
     constants = {name: value for name, value in graph.constants.items() if name in used}
-    return build(layers, constants, inputs, values, graph.opsets, kind, first_input=graph.inputs[0].name)
+    return build(layers, constants, inputs, values, graph.opsets, kind, graph.inputs[0].name, None, apart)
+
+
+def light(graph: Graph, dtype: npt.DTypeLike, outputs: Iterable[str]) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """`emit`, and the large constants that it only names."""
+    apart: dict[str, Array] = {}
+    return emit(graph, dtype, outputs, apart), apart
 
 
 def build(
@@ -46,16 +59,25 @@ def build(
     dtype: np.dtype[Any],
     first_input: str,
     batch: int | None = None,
+    apart: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
     """Layers and constants as a ModelProto; the batch of an Expand is read from `first_input`, unless it is given."""
     nodes = [node for layer in layers for node in _nodes(layer, constants, dtype, first_input, batch)]
-    initializers = [
-        numpy_helper.from_array(value.astype(dtype) if is_floating(value) else value, name)
-        for name, value in constants.items()
-    ]
+    initializers = [_initializer(name, value, dtype, apart) for name, value in constants.items()]
     proto = helper.make_graph(nodes, "onnxlrp", inputs, outputs, initializers)
     imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
     return helper.make_model(proto, ir_version=IR_VERSION, opset_imports=imports, producer_name="onnxlrp")
+
+
+def _initializer(name: str, value: Array, dtype: np.dtype[Any], apart: dict[str, Array] | None) -> onnx.TensorProto:
+    value = value.astype(dtype, copy=False) if is_floating(value) else value
+    if apart is None or value.nbytes < _LARGE:
+        return numpy_helper.from_array(value, name)
+    apart[name] = value
+    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+    named = onnx.TensorProto(name=name, data_type=kind, dims=value.shape, data_location=onnx.TensorProto.EXTERNAL)
+    named.external_data.add(key="location", value="apart")
+    return named
 
 
 def is_floating(value: Array) -> bool:

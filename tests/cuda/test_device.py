@@ -11,8 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxlrp.cli import main
-from onnxlrp.engines.cuda import build, device, loaders
-from onnxlrp.errors import UsageError
+from onnxlrp.engines import Forward
+from onnxlrp.engines.cuda import build, device, forward, loaders
+from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.errors import UnsupportedError, UsageError
+from onnxlrp.program.program import Activation, Instruction, Program, Seed
 
 MODELS = Path(__file__).parents[2] / "models"
 WORDS = ["explain", str(MODELS / "digits.onnx"), str(MODELS / "samples" / "digit_7.png")]
@@ -94,6 +97,30 @@ def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy):
     assert said == [*first, *second, *["enter", "replay", "exit"] * 2]
 
 
+def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy):
+    said = cupy()
+    gpu = device.Gpu()
+    gpu.session = lambda *_: types.SimpleNamespace(run=lambda inputs, into: said.append("forward"))
+    gpu.write, gpu.download = lambda target, array: said.append("seed"), np.array
+    steps = (
+        Instruction("read", "activation", (), Activation("y"), (3,), False, False),
+        Instruction("read", "seed", (), Seed("y", "index"), (3,), False, False),
+        Instruction("map", "mul", (0, 1), None, (3,), False, False),
+    )
+    run = Cuda(gpu).prepare(Forward(lambda dtype, tensors: None, ("x",)), Program(steps, {"relevance": 2}))
+    runs = []
+    for _ in range(4):
+        said.clear()
+        run({"x": np.zeros((2, 3), np.float32), "target": np.zeros(2, np.int64)})
+        runs.append([word for word in said if not word.startswith("module")])
+    kernels = [word for word in runs[0] if word.startswith("launch ")]
+    assert len(kernels) == 2
+    before = ["forward", "seed", "enter"]
+    assert runs[0] == [*before, *kernels, "exit"]
+    assert runs[1] == [*before, "capture relaxed", *kernels, "captured", "replay", "exit"]
+    assert runs[2] == runs[3] == [*before, "replay", "exit"]
+
+
 def test_a_capture_that_fails_ends(cupy):
     said = cupy()
     gpu, planned = device.Gpu(), types.SimpleNamespace(graph=None, runs=1)
@@ -104,11 +131,26 @@ def test_a_capture_that_fails_ends(cupy):
     with pytest.raises(Refused):
         gpu.replay(planned, launch)
     assert said[-2:] == ["captured", "exit"]
+    assert planned.graph is None
 
 
 def test_free_memory_counts_what_the_pool_holds(cupy):
     cupy()
     assert device.Gpu().free() == 1800
+
+
+def test_memory_that_is_not_there_is_said_with_the_fix(cupy):
+    cupy()
+    gpu = device.Gpu()
+    gpu._cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
+
+    def none_left(*_):
+        raise MemoryError
+
+    gpu._cupy.empty = none_left
+    with pytest.raises(UnsupportedError, match=r"0\.50 GiB") as caught:
+        gpu.empty(2**29)
+    assert "--batch-size" in caught.value.fix
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -139,7 +181,7 @@ def test_the_forward_pass_leaves_its_results_where_the_program_reads_them():
     def write(target, array):
         target[...] = array.reshape(-1)
 
-    session = device.OnCpu(Wanted.model, ["y"], write)
+    session = forward.OnCpu(Wanted.model, ["y"], write)
     into = {"y": np.zeros(6, np.float32)}
     session.run({"x": np.arange(6, dtype=np.float32).reshape(2, 3)}, into)
     assert into["y"].tolist() == [0, 2, 4, 6, 8, 10]
@@ -150,8 +192,179 @@ def test_without_the_cuda_provider_the_forward_pass_runs_on_the_cpu_and_v_says_s
     cupy()
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with caplog.at_level("INFO", "onnxlrp"):
-        assert isinstance(device.Gpu().session(Wanted.model, ["y"]), device.OnCpu)
+        assert isinstance(device.Gpu().session(Wanted.model, ["y"], False), forward.OnCpu)
     assert "runs on the CPU" in caplog.text
+
+
+def test_errors_of_onnxruntime_are_ours():
+    session = forward.OnCpu(Wanted.model, ["y"], None)
+    with pytest.raises(UnsupportedError, match="fails in the forward pass"):
+        session.run({"x": np.zeros((2, 5), np.float32)}, {"y": None})
+
+
+class Fail(Exception):
+    """As onnxruntime's own errors."""
+
+
+Fail.__module__ = "onnxruntime.capi"
+
+
+class Runtime:
+    """As much of onnxruntime as a session on a GPU touches. `refuses` names a provider option that it does not take."""
+
+    def __init__(self, refuses="", loaded=True):
+        self.said, self.sessions, self.refuses, self.loaded = [], [], refuses, loaded
+
+    def preload_dlls(self):
+        self.said.append("preload")
+
+    def get_available_providers(self):
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    class SessionOptions:
+        pass
+
+    class RunOptions:
+        def __init__(self):
+            self.entries = {}
+
+        def add_run_config_entry(self, key, value):
+            self.entries[key] = value
+
+    def InferenceSession(self, serialized, options, providers, enable_fallback):
+        assert enable_fallback == 0
+        if providers == ["CPUExecutionProvider"]:
+            return "on the CPU"
+        (name, given), cpu = providers
+        assert (name, cpu) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+        self.said.append(given)
+        if self.refuses in given:
+            raise Fail("this session cannot use the graph capture feature")
+
+        def run(binding, options):
+            if self.refuses == "run":
+                raise Fail("out of memory")
+            self.said.append((dict(options.entries), binding.bound))
+
+        return types.SimpleNamespace(
+            get_providers=lambda: [name, cpu] if self.loaded else [cpu],
+            get_outputs=lambda: [types.SimpleNamespace(name="y", shape=["N", 3])],
+            io_binding=lambda: Binding(self.said),
+            run_with_iobinding=run,
+        )
+
+
+class Binding:
+    def __init__(self, said):
+        said.append("binding")
+        self.bound = {}
+
+    def bind_input(self, name, where, number, dtype, shape, pointer):
+        self.bound[name] = (where, number, np.dtype(dtype), tuple(shape), pointer)
+
+    bind_output = bind_input
+
+
+class Onboard(np.ndarray):
+    """A numpy array with CuPy's way to say where it lies, and to take what is on the host."""
+
+    @property
+    def data(self):
+        return types.SimpleNamespace(ptr=self.ctypes.data)
+
+    def set(self, array, stream):
+        assert stream.ptr == 7
+        self[...] = array
+
+
+def onboard(count):
+    return np.zeros(count, np.float32).view(Onboard)
+
+
+@pytest.fixture
+def runtime(cupy, monkeypatch):
+    """`runtime(...)` puts stand-ins in onnxruntime's and CuPy's place, and gives the former and a device."""
+
+    def put(**how):
+        cupy()
+        made = Runtime(**how)
+        monkeypatch.setitem(sys.modules, "onnxruntime", made)
+        gpu = device.Gpu()
+        gpu.empty = lambda size: np.zeros(size, np.uint8).view(Onboard)
+        return made, gpu
+
+    return put
+
+
+OPTIONS = {
+    "user_compute_stream": "7",
+    "use_tf32": "0",
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "enable_cuda_graph": "1",
+}
+
+
+def test_the_forward_pass_is_a_graph_of_its_own_with_fixed_addresses(runtime):
+    """A number for each batch size; the same arrays in every run; nothing is bound twice."""
+    made, gpu = runtime()
+    session = gpu.session(Wanted.model, ["y", "unread"], False)
+    assert made.said == ["preload", OPTIONS]
+    made.said.clear()
+    arrays = {batch: {"y": onboard(3 * batch), "target": None} for batch in (2, 5)}
+    for batch in (2, 2, 5, 2, 5):
+        session.run({"x": np.full((batch, 3), batch, np.float32)}, arrays[batch])
+    runs = [said for said in made.said if said != "binding"]
+    assert made.said.count("binding") == 2
+    assert [options["gpu_graph_id"] for options, _ in runs] == ["1", "1", "2", "1", "2"]
+    assert {options["disable_synchronize_execution_providers"] for options, _ in runs} == {"1"}
+    for batch, (_, bound) in zip((2, 2, 5, 2, 5), runs, strict=True):
+        assert bound["y"] == ("cuda", 0, np.float32, (batch, 3), arrays[batch]["y"].data.ptr)
+        assert bound["x"][:4] == ("cuda", 0, np.float32, (batch, 3))
+        assert bound["x"][4] == session._bound[batch].inputs["x"].data.ptr
+        assert session._bound[batch].inputs["x"].tolist() == [batch] * 3 * batch
+
+
+def test_arrays_that_move_are_bound_and_captured_anew(runtime):
+    made, gpu = runtime()
+    session = gpu.session(Wanted.model, ["y"], False)
+    for _ in range(2):
+        session.run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
+    assert [said[0]["gpu_graph_id"] for said in made.said if isinstance(said, tuple)] == ["1", "2"]
+
+
+def test_fast_asks_for_tf32(runtime):
+    made, gpu = runtime()
+    gpu.session(Wanted.model, ["y"], True)
+    assert made.said[-1] == {**OPTIONS, "use_tf32": "1"}
+
+
+def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(runtime, caplog):
+    made, gpu = runtime(refuses="enable_cuda_graph")
+    with caplog.at_level("INFO", "onnxlrp"):
+        session = gpu.session(Wanted.model, ["y"], False)
+    assert "cannot be captured" in caplog.text
+    assert made.said[1:] == [OPTIONS, {key: OPTIONS[key] for key in OPTIONS if key != "enable_cuda_graph"}]
+    session.run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
+    assert "gpu_graph_id" not in made.said[-1][0]
+
+
+def test_a_cuda_provider_that_does_not_load_is_not_taken(runtime, caplog):
+    _, gpu = runtime(loaded=False)
+    with caplog.at_level("INFO", "onnxlrp"):
+        assert isinstance(gpu.session(Wanted.model, ["y"], False), forward.OnCpu)
+    assert "doctor" in caplog.text
+
+
+def test_a_forward_pass_that_fails_on_the_gpu(runtime):
+    _, gpu = runtime(refuses="run")
+    with pytest.raises(UnsupportedError, match="out of memory"):
+        gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
+
+
+def test_nothing_runs_where_nothing_is_read(runtime):
+    made, gpu = runtime()
+    gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {})
+    assert made.said == ["preload", OPTIONS]
 
 
 # -- why it cannot run
@@ -200,9 +413,15 @@ def test_a_cupy_that_is_missing_or_cannot_be_loaded(capsys, monkeypatch, tmp_pat
         loaders.load("nvrtc")
 
 
-def test_v_says_which_engine_auto_took(capsys, monkeypatch, tmp_path):
+def test_v_says_which_engine_auto_took_and_why(cupy, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    cupy(count=0)
     assert main([*WORDS, "-v"]) == 0
-    assert "engine ort" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "engine ort, by auto" in said
+    assert "no NVIDIA GPU" in said
+    cupy()
+    assert main([*WORDS, "-v"]) == 0
+    assert "--engine cuda" in capsys.readouterr().err
     assert main(WORDS) == 0
     assert "engine ort" not in capsys.readouterr().err

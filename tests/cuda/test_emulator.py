@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxlrp.engines.cuda import build, loaders
+from onnxlrp.engines.cuda import build, emulated, loaders
 from onnxlrp.errors import UsageError
 
 _emulator = pytest.importorskip("onnxlrp._emulator", reason="the emulator extension is not built (no C++ compiler?)")
 try:
-    loaders._compiler()
+    emulated.host_compiler()
 except UsageError as error:
     pytest.skip(str(error), allow_module_level=True)
 
@@ -24,12 +24,12 @@ SEEDS = range(5)
 
 @pytest.fixture(scope="module")
 def fast():
-    return loaders.compile_source(SOURCE)
+    return emulated.compile_source(SOURCE)
 
 
 @pytest.fixture(scope="module")
 def watched():
-    return loaders.compile_source(SOURCE, check=True)
+    return emulated.compile_source(SOURCE, check=True)
 
 
 @pytest.fixture(params=["fast", "watched"])
@@ -406,13 +406,13 @@ def test_loaders_say_what_is_missing():
     with pytest.raises(UsageError, match='did you mean "emulator"'):
         loaders.load("emulater")
     with pytest.raises(UsageError, match="host compiler refuses the kernels"):
-        loaders.compile_source('extern "C" __global__ void broken(float* y) { y[0] = nowhere; }')
+        emulated.compile_source('extern "C" __global__ void broken(float* y) { y[0] = nowhere; }')
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on the PATH")
 def test_nvcc_accepts_what_the_emulator_runs(tmp_path):
     source = tmp_path / "emulator.cu"
-    source.write_text(loaders._with_ptx(SOURCE), "utf-8")
+    source.write_text(build.with_ptx(SOURCE), "utf-8")
     command = [
         "nvcc",
         "-cubin",

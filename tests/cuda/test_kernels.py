@@ -19,8 +19,9 @@ from geometries import LINEAR_MAPS, convs, matmuls, pools, weight_shape
 from kernels_under_test import kernels
 
 from onnxlrp.engines import seed_mask
+from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.elementwise import Step, chain, elementwise_source, merged, module
-from onnxlrp.engines.cuda.kernels import alias, folded, plan
+from onnxlrp.engines.cuda.kernels import alias, plan
 from onnxlrp.engines.cuda.launch import Fed, Held, Scratch, Table
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.program.interpret import run_linear, run_map
@@ -387,16 +388,25 @@ def _seed(mode, shape, targets):
 
 # -- elementwise
 
-OPERANDS = {"where": 3, **dict.fromkeys(("neg", "square", "sqrt", "exp", "tanh", "sigmoid", "erf", "stabilize"), 1)}
+OPERANDS = {
+    "where": 3,
+    **dict.fromkeys(("neg", "square", "sqrt", "exp", "tanh", "sigmoid", "erf", "power", "stabilize"), 1),
+}
+EXPONENTS = (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, -3.0, 0.5, -0.75, 2.5)
 
 
-@pytest.mark.parametrize("op", MAPS)
-def test_every_map(op):
+@pytest.mark.parametrize(
+    ("op", "parameter"), [*((op, 0.25) for op in MAPS), *(("power", exponent) for exponent in EXPONENTS)]
+)
+def test_every_map(op, parameter):
+    """As numpy has it, where the operands are zeros, infinite or no numbers too."""
     special = np.array([0.0, -0.0, 1, -1, 0.5, -2.5, 30, -30, 100, -100, 1e-3, np.inf, -np.inf, np.nan, 3e38, -1e30])
+    if op == "power" and parameter % 1:
+        special = special[special != -np.inf]  # numpy's own ways to a power disagree there
     grid = np.stack(np.meshgrid(*[special] * OPERANDS.get(op, 2), indexing="ij")).reshape(OPERANDS.get(op, 2), 1, -1)
     sketch = Sketch()
     inputs = [sketch.activation(f"x{n}", grid.shape[2:]) for n in range(len(grid))]
-    y = sketch.map(op, *inputs, parameter=0.25)
+    y = sketch.map(op, *inputs, parameter=parameter)
     program = Program(tuple(sketch.steps), {"y": y})
     actual = ran(program, 1, dict(enumerate(grid)))[y]
     with np.errstate(all="ignore"):

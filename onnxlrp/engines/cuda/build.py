@@ -38,6 +38,11 @@ def source() -> str:
     return pasted("all.cuh")
 
 
+def with_ptx(code: str) -> str:
+    """Generated source behind what it may call: the device functions of ptx.cuh."""
+    return (CSRC / "kernels" / "ptx.cuh").read_text("utf-8").replace("#pragma once\n", "") + code
+
+
 def digest(*patterns: str) -> str:
     """The identity of the files of csrc/ that match."""
     made = hashlib.sha256()

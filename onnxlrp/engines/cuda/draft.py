@@ -12,10 +12,11 @@ from ...program.linear import Conv
 from ...program.passes import Chain, fuse, members
 from ...program.program import Activation, Array, Instruction, Program, Seed
 from .arena import Life, layout
+from .constants import folded
 from .elementwise import chain
 from .epilogue import epilogue
 from .fusion import Fused, fuse_products, join_chains
-from .kernels import alias, folded, plan
+from .kernels import alias, plan
 from .launch import Held, Launch, Scratch
 from .tensor import Tensor, goes_on
 from .tiles import Precision
@@ -42,10 +43,10 @@ class Draft:
 class Drafts:
     """A program in the order in which its items run, its constants folded, to be drafted for any batch size.
 
-    With a precision convolutions run on tensor cores where they can (tensor.py), without as plain gathers.
+    With a precision convolutions run on tensor cores where they can (tensor.py), with None as plain gathers.
     """
 
-    def __init__(self, program: Program, precision: Precision | None = None) -> None:
+    def __init__(self, program: Program, precision: Precision | None = "exact") -> None:
         self.program = program
         self.tensor = None if precision is None else Tensor(precision)
         self.order: tuple[int | Chain, ...] = fuse(program)

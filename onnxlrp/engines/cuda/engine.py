@@ -17,18 +17,20 @@ from .. import Forward, Run
 from .device import Device
 from .draft import Draft, Drafts
 from .elementwise import module
-from .launch import Argument, Fed, Held, Launch, Scratch, Table
-from .loaders import Kernels
+from .launch import Argument, Fed, Held, Kernels, Launch, Scratch, Table
 from .tiles import Precision
 
 
 class Cuda:
     """Our kernels on `device`, a GPU or the emulator.
 
-    Convolutions are plain gathers, or with a precision products on tensor cores: "exact" (3xTF32) or "fast" (TF32).
+    With precision "exact" relevance and the forward pass are float32: convolutions run on tensor cores as 3xTF32. With
+    "fast" both are TF32 (relative L2 of a heatmap 3e-4 by relevance alone under z+; the forward pass moves heatmaps of
+    the epsilon rule by up to 5e-2, for its denominators come near 0). None is float32 by plain gathers, which
+    otherwise serve the shapes that tensor cores do not take.
     """
 
-    def __init__(self, device: Device, precision: Precision | None = None) -> None:
+    def __init__(self, device: Device, precision: Precision | None = "exact") -> None:
         self.name, self.device, self.precision = device.name, device, precision
 
     def prepare(self, forward: Forward, program: Program) -> Run:
@@ -49,30 +51,34 @@ class Planned:
 
 
 class _Run:
-    def __init__(self, device: Device, forward: Forward, program: Program, precision: Precision | None = None) -> None:
+    def __init__(self, device: Device, forward: Forward, program: Program, precision: Precision | None) -> None:
         self.device, self.forward, self.program = device, forward, program
         self.drafts = Drafts(program, precision)
         self.constants = self.drafts.constants
         seed = program.seed
         top = [seed.tensor] if seed is not None and seed.mode == "top" else []
         self.reads = tuple(dict.fromkeys((*program.reads, *top)))
-        self.session = device.session(forward.model(np.float32, self.reads), self.reads)
+        self.session = device.session(forward.model(np.float32, self.reads), self.reads, precision == "fast")
         self.held: dict[int, Any] = {}  # the constants that a kernel reads
         self.tables: dict[Table, Any] = {}
         self.plans: dict[int, Planned] = {}
+        self.parts: dict[int, int] = {}  # batches that memory splits, and into how large ones
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         batch = len(inputs[self.forward.inputs[0]])
-        step = self._fitting(batch)
-        if step == batch:
-            return self._batch(inputs, batch)
-        pieces = [self._batch(self._cut(inputs, i, i + step), min(step, batch - i)) for i in range(0, batch, step)]
+        planned = self.plans.get(batch) or self._plan(batch)
+        if planned is not None:
+            return self._run(inputs, planned)
+        size = self.parts[batch]
+        pieces = []
+        for start in range(0, batch, size):
+            # The last piece takes samples again, so that one plan serves all of them.
+            first = min(start, batch - size)
+            found = self._run(self._cut(inputs, first, first + size), self.plans[size])
+            pieces.append({name: self._rest(name, array, start - first) for name, array in found.items()})
         return {name: self._joined(name, [piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def _batch(self, inputs: Mapping[str, Array], batch: int) -> dict[str, Array]:
-        if batch not in self.plans:
-            self.plans[batch] = self._planned(self.draft(batch))
-        planned = self.plans[batch]
+    def _run(self, inputs: Mapping[str, Array], planned: Planned) -> dict[str, Array]:
         self.session.run({name: inputs[name] for name in self.forward.inputs}, planned.fed)
         for name in ("target", "relevance"):
             if name in planned.fed:
@@ -92,21 +98,24 @@ class _Run:
 
     # -- batches larger than memory
 
-    def _fitting(self, batch: int) -> int:
-        """The largest batch of at most this size that fits the device's memory, halving."""
-        free = self.device.free()
-        if free is None or batch in self.plans:
-            return batch
-        size, need = batch, self.draft(batch).bytes
-        while need > free and size > 1:
-            size = -(-size // 2)
-            need = self.draft(size).bytes
-        if need > free:
-            raise UnsupportedError(
-                f"one sample needs {need / 2**30:.1f} GiB of device memory, {free / 2**30:.1f} GiB are free",
-                "free some, or use --engine ort",
-            )
-        return size
+    def _plan(self, batch: int) -> Planned | None:
+        """Arrays for a batch of this size; None where it does not fit, and `parts` has the size that does."""
+        if batch in self.parts:
+            return None
+        free, draft = self.device.free(), self.draft(batch)
+        while free is not None and draft.bytes > free and draft.batch not in self.plans:
+            if draft.batch == 1:
+                raise UnsupportedError(
+                    f"one sample needs {draft.bytes / 2**30:.1f} GiB of device memory, {free / 2**30:.1f} GiB are free",
+                    "free some, or use --engine ort",
+                )
+            draft = self.draft(-(-draft.batch // 2))
+        if draft.batch not in self.plans:
+            self.plans[draft.batch] = self._planned(draft)
+        if draft.batch == batch:
+            return self.plans[batch]
+        self.parts[batch] = draft.batch
+        return None
 
     def _cut(self, inputs: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
         lead = (slice(None),) if self.program.targets is not None else ()
@@ -115,6 +124,10 @@ class _Run:
             name: array[(*lead, slice(start, stop))] if name in seeds else array[start:stop]
             for name, array in inputs.items()
         }
+
+    def _rest(self, name: str, array: Array, start: int) -> Array:
+        step = self.program.instructions[self.program.outputs[name]]
+        return array if step.constant else array[(slice(None),) * step.targets + (slice(start, None),)]
 
     def _joined(self, name: str, pieces: list[Array]) -> Array:
         step = self.program.instructions[self.program.outputs[name]]

@@ -1,14 +1,17 @@
-"""A launch: one kernel with its grid and its arguments, planned before any array exists."""
+"""A launch: one kernel with its grid and its arguments, planned before any array exists; and what carries it out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from ...program.program import Array
 
 Size = tuple[int, int, int]
+Axes = tuple[int, ...]  # a size that may leave out axes of length 1 at its end
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,21 @@ class Launch:
     arguments: tuple[Argument, ...]
     shared: int = 0
     source: str = ""
+
+
+class Kernels(Protocol):
+    """Compiled kernels.
+
+    `args` are arrays (CuPy's on a GPU, numpy's in the emulator), None for a null pointer, numpy scalars, Python ints
+    for integers of any width, and Python floats for a C `float`. `shared` is the dynamic shared memory in bytes.
+    """
+
+    name: str
+
+    def launch(
+        self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
+    ) -> None: ...
+
+    def generated(self, code: str) -> Kernels:
+        """Kernels of generated source, with what ptx.cuh offers; the compiled result is cached on disk."""
+        ...

@@ -9,7 +9,7 @@ from ...program.program import Activation, Instruction, Program, Seed
 from .draft import Drafts
 from .kernels import alias
 from .launch import Launch, Size
-from .tiles import Precision
+from .tiles import Precision, precision_of
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Listing:
     """The items in the order in which they run, and what they take; sizes are in bytes."""
 
     batch: int
+    precision: Precision
     items: tuple[Item, ...] = field(repr=False)
     launches: int
     kernels: int
@@ -51,9 +52,13 @@ class Listing:
     constants: int
 
 
-def listing(program: Program, batch: int, precision: Precision | None = None) -> Listing:
-    """The kernels of a program for a batch of this size. Raises UnsupportedError where one is missing."""
-    drafts = Drafts(program, precision)
+def listing(program: Program, batch: int, precision: str | None = None) -> Listing:
+    """The kernels of a program for a batch of this size, at a precision by its name ("exact" if none is given).
+
+    Raises UsageError for another name, UnsupportedError where a kernel is missing.
+    """
+    wanted = precision_of(precision)
+    drafts = Drafts(program, wanted)
     draft = drafts.draft(batch)
     planned: dict[int, list[Launch]] = {}
     for k, launch in draft.launches:
@@ -61,7 +66,7 @@ def listing(program: Program, batch: int, precision: Precision | None = None) ->
     items = tuple(_item(program, item, planned.get(k, [])) for k, item in enumerate(drafts.order))
     names = {launch.kernel for _, launch in draft.launches}
     held = sum(array.nbytes for array in drafts.constants.values())
-    return Listing(batch, items, len(draft.launches), len(names), draft.size, draft.given, held)
+    return Listing(batch, wanted, items, len(draft.launches), len(names), draft.size, draft.given, held)
 
 
 def _item(program: Program, item: int | Chain, launches: list[Launch]) -> Item:

@@ -63,10 +63,12 @@ def parsed(report: str) -> dict[str, Usage]:
 def examples() -> list[Launch]:
     """Generated kernels of the kinds that programs have: s = R / stabilize(z), with what can be around it."""
     share = [Step("stabilize", (1,), 1e-6), Step("div", (0, 3)), Step("mul", (2, 4))]
+    power = [Step("power", (1,), -0.75), Step("mul", (0, 2))]
     full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
     return [
         _example("map_example_full", elementwise_source("map_example_full", share, [full] * 3, [5])),
         _example("map_example_wide", elementwise_source("map_example_wide", share, [full] * 3, [5], wide=True)),
+        _example("map_example_power", elementwise_source("map_example_power", power, [full] * 2, [3])),
         _example("map_example_broadcast",
                  elementwise_source("map_example_broadcast", share, [full, channels, samples], [4, 5])),
         *products(),

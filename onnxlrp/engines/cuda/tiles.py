@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...errors import UsageError, did_you_mean
+
 Precision = Literal["exact", "fast"]  # 3xTF32, whose errors are float32's; TF32
 PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
+
+
+def precision_of(name: str | None) -> Precision:
+    """A precision by its name; "exact" if none is given. Raises UsageError."""
+    for known in PRECISIONS:
+        if name in (None, known):
+            return known
+    raise UsageError(f'there is no precision "{name}"', did_you_mean(name or "", PRECISIONS))
+
 
 STEP = 16  # channels of one step of a sum
 PROCESSORS = 132  # of an H100 or H200: what a grid should fill

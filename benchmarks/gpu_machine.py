@@ -1,0 +1,52 @@
+"""The machine that benchmarks/gpu.py runs on: the GPU, the driver, the versions, the rate of a copy."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import os
+import platform
+
+import floors
+from clocks import cuda_clock
+from gpu_findings import Record
+
+
+def meta(given: argparse.Namespace) -> Record:
+    """The GPU, the driver, the versions and the day."""
+    from onnxlrp.commands import probes
+
+    packages = ("onnxlrp", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "cupy-cuda13x", "torch", "zennit")
+    versions: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    there = probes.gpus() if given.engine == "cuda" else []
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "device": there[0]["name"] if there else given.engine,
+        "gpus": there,
+        "driver CUDA": probes.driver_cuda(),
+        "CUDA runtime": probes.runtime_cuda(),
+        "cuDNN": probes.cudnn(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "bandwidth": floors.BANDWIDTH,
+        "arguments": {key: str(value) for key, value in vars(given).items()},
+    }
+
+
+def copy_rate() -> float:
+    """Bytes a second of a copy on the device, read and written."""
+    import cupy
+
+    size = 2**30
+    a, b = cupy.zeros(size, cupy.uint8), cupy.zeros(size, cupy.uint8)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    seconds = cuda_clock(stream, flush=0)(lambda: b.data.copy_from_device_async(a.data, size, stream), 0.5)
+    return 2 * size / seconds

@@ -1,0 +1,68 @@
+"""Convolutions as plain gathers, average pooling and max-pool routing: one thread an element, any window."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ...program.interpret import counts
+from ...program.linear import Conv, Pool, Select, Shape, Window
+from .launch import Table
+from .work import Work, ints, within
+
+
+def _spatial(window: Window) -> list[int]:
+    """Source, target, kernel, stride, dilation and padding before, each as depth, height, width."""
+    rows = ((window.source, 1), (window.target, 1), (window.kernel, 1), (window.strides, 1), (window.dilations, 1),
+            (window.before, 0))  # fmt: skip
+    if len(window.kernel) > 3:
+        raise UnsupportedError("windows of more than 3 axes are not in the cuda engine", "try --engine ort")
+    return [n for numbers, fill in rows for n in (*[fill] * (3 - len(numbers)), *numbers)]
+
+
+def conv(work: Work, c: Conv) -> None:
+    """A convolution or its adjoint: by the better tier if it takes it, else as plain gathers."""
+    forward = work.step.kind == "linear"
+    if not work.operand(1).constant:
+        raise UnsupportedError(
+            f"{work.step.origin}: a convolution whose weight is computed is not in the cuda engine", "try --engine ort"
+        )
+    if work.tier is not None and work.tier(work, c):
+        return
+    g = ints(c.source[0], c.target[0], c.group, *_spatial(c.window))
+    size = within(math.prod(c.target if forward else c.source))
+    within(math.prod(c.source if forward else c.target))
+    bias = (work.bias(c.target[0]),) if forward else ()
+    x, weight = work.x(), work.whole(1)
+    work.each(f"conv_{'forward' if forward else 'adjoint'}", size, work.lead, x, weight, *bias, work.result, g,
+              np.int32(work.lead))  # fmt: skip
+
+
+def _planes(shape: Shape, window: Window) -> tuple[int, Table]:
+    planes = math.prod(shape[: len(shape) - len(window.kernel)])
+    return planes, ints(planes, *_spatial(window))
+
+
+def pool(work: Work, p: Pool) -> None:
+    """Averages over windows, or their adjoint."""
+    forward = work.step.kind == "linear"
+    _, g = _planes(p.source, p.window)
+    share = Table((1 / counts(p)).astype(np.float32))
+    size = within(math.prod(p.target if forward else p.source))
+    within(math.prod(p.source if forward else p.target))
+    work.each("pool_average" if forward else "pool_average_adjoint", size, work.lead, work.x(), share, work.result, g,
+              np.int32(work.lead))  # fmt: skip
+
+
+def select(work: Work, p: Select) -> None:
+    """The element of each window where the selector is largest, or the adjoint."""
+    forward = work.step.kind == "linear"
+    _, g = _planes(p.source, p.window)
+    samples, windows = work.samples(work.operand(1)), within(math.prod(p.target))
+    size = windows if forward else within(math.prod(p.source))
+    winners = work.scratch(samples * windows, "int32")
+    work.each("pool_winners", windows, samples, work.whole(1), winners, g, np.int32(samples))
+    work.each("pool_select" if forward else "pool_select_adjoint", size, work.lead, work.x(), winners, work.result, g,
+              np.int32(work.lead), np.int32(samples))  # fmt: skip
