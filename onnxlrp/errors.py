@@ -12,6 +12,7 @@ class OnnxLrpError(Exception):
     code = 70
 
     def __init__(self, message: str, fix: str) -> None:
+        message, fix = printable(message), printable(fix)
         super().__init__(message)
         self.message = message
         self.fix = fix
@@ -48,6 +49,16 @@ class NothingToDo(OnnxLrpError):
     """The request is well formed and empty."""
 
     code = 5
+
+
+def printable(text: str) -> str:
+    """Text with what a terminal would obey or hide escaped: control, format and bidi characters, surrogates.
+
+    Line ends stay, for messages that have several; names from files have none (`graph.read.printable`).
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".npy"}
 )
+
+_STRIP = 256  # rows at a time
 
 _CONVERT = "convert it to PNG or JPEG; read are " + ", ".join(FORMATS)
 
@@ -57,20 +61,40 @@ def read_image(path: str | Path) -> Image:
 
 def rgb(image: Image, name: str = "the picture") -> Image:
     """An RGB picture of one in any mode, by the rules of `read_image`; the orientation is left as it is."""
-    from PIL import Image
-
     if image.mode == "F":
         raise InputError(
             f"{name}: a picture of floating-point values has no stated range", "save it with 8 bits, or give an .npy"
         )
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64) / 257.0
-        return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+        return _by_strips(image, _of_16_bits)
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        return _by_strips(image, _over_white)
     return image.convert("RGB")
+
+
+def _by_strips(image: Image, made: Callable[[Image], Image]) -> Image:
+    """The RGB picture that `made` gives strip by strip: whole, its steps would take many times the picture's memory."""
+    from PIL import Image
+
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, _STRIP):
+        whole.paste(made(image.crop((0, top, image.width, min(top + _STRIP, image.height)))), (0, top))
+    return whole
+
+
+def _of_16_bits(image: Image) -> Image:
+    from PIL import Image
+
+    values = np.asarray(image).astype(np.float64) / 257.0
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def _over_white(image: Image) -> Image:
+    from PIL import Image
+
+    rgba = image.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, rgba).convert("RGB")
 
 
 def read_array(path: str | Path) -> npt.NDArray[Any]:
@@ -138,8 +162,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _upright(image: Image, ops: Any) -> Image:
-    try:
-        turned: Image = ops.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return image
-    return turned
+    # In place: a copy of a picture that stands upright would take its memory twice.
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+        ops.exif_transpose(image, in_place=True)
+    return image

@@ -13,7 +13,7 @@ from onnxlrp.graph.draft import Draft, value_types
 from onnxlrp.graph.emit import build, is_floating
 from onnxlrp.graph.graph import Layer
 from onnxlrp.graph.layout import Layout, refuse
-from onnxlrp.graph.read import printable
+from onnxlrp.graph.names import printable
 from onnxlrp.graph.sizes import PRIME
 from onnxlrp.graph.skeleton import LARGE
 
@@ -90,6 +90,9 @@ def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
 def check(draft: Draft) -> None:
     """The batch is axis 0 of every activation and of nothing else, and no layer mixes samples."""
     for layer in draft.layers:
+        if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
+            fix = "Export the model for inference (model.eval() in PyTorch)."
+            raise refuse(layer, "is in training mode: a sample's result depends on the others", fix)
         for name in layer.outputs:
             if not name:
                 continue

@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 from onnx import defs
 
+from onnxlrp.errors import InputError
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.emit import is_floating
 from onnxlrp.graph.graph import Layer
 from onnxlrp.graph.merge import merge_affine
+from onnxlrp.graph.names import printable
 from onnxlrp.graph.recombine import recombine
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv"})
@@ -31,6 +33,7 @@ def canonize(draft: Draft) -> None:
     merge_affine(draft)
     recombine(draft)
     draft.prune()
+    number_conditions(draft)
 
 
 def _explicit(draft: Draft, layer: Layer) -> Layer:
@@ -67,12 +70,20 @@ def _window(draft: Draft, layer: Layer, attributes: dict[str, Any]) -> dict[str,
     auto_pad = attributes.pop("auto_pad", "NOTSET")
     output_shape = attributes.pop("output_shape", None)
     strides = attributes["strides"]
+    if {len(strides), len(attributes["dilations"]), len(attributes["kernel_shape"])} != {rank}:
+        raise InputError(
+            f'The {layer.op} node "{printable(layer.label)}" has a window of other dimensions than its operand.',
+            "Export the model again.",
+        )
     reach = [(k - 1) * d + 1 for k, d in zip(attributes["kernel_shape"], attributes["dilations"], strict=True)]
     if layer.op == "ConvTranspose":
         extra = attributes["output_padding"] = tuple(attributes.get("output_padding") or zeros)
         if output_shape is not None or auto_pad.startswith("SAME"):
             sizes = zip(source, out, strides, reach, extra, strict=True)
-            attributes["pads"] = _split([s * (i - 1) + e + r - o for i, o, s, r, e in sizes], auto_pad != "SAME_UPPER")
+            total = [s * (i - 1) + e + r - o for i, o, s, r, e in sizes]
+            # What the windows do not reach is added at the end.
+            attributes["output_padding"] = tuple(e - min(t, 0) for e, t in zip(extra, total, strict=True))
+            attributes["pads"] = _split([max(t, 0) for t in total], auto_pad != "SAME_UPPER")
     elif auto_pad.startswith("SAME"):
         total = [max((o - 1) * s + r - i, 0) for i, o, s, r in zip(source, out, strides, reach, strict=True)]
         attributes["pads"] = _split(total, auto_pad == "SAME_LOWER")
@@ -111,6 +122,19 @@ def _dense(draft: Draft, layer: Layer) -> Layer:
         if bias is not draft.constants[inputs[2]] or bias.shape != (width,):
             inputs[2] = draft.add_constant(np.array(np.broadcast_to(bias.reshape(-1), (width,))), inputs[2])
     return replace(layer, inputs=tuple(inputs), attributes=attributes)
+
+
+def number_conditions(draft: Draft) -> None:
+    """The condition of a Where as a number too, 1 where it holds: what relevance reads. Nobody in the model does."""
+    layers: list[Layer] = []
+    for layer in draft.layers:
+        name = layer.inputs[0] if layer.op == "Where" else ""
+        number = f"{name}/chosen"
+        if name and name not in draft.constants and number not in draft.shapes:
+            draft.shapes[number], draft.dtypes[number] = draft.shapes[name], "float32"
+            layers.append(Layer("Cast", number, layer.path, (name,), (number,), {"to": onnx.TensorProto.FLOAT}))
+        layers.append(layer)
+    draft.layers = layers
 
 
 def merge_pads(draft: Draft) -> None:

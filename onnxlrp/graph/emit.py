@@ -28,9 +28,13 @@ def emit(
     """The graph as an ONNX model: one node per layer, floating constants in `dtype`, a batch "N" (or the fixed one).
 
     `outputs` are activations to give out besides the model's own, in order. Large constants go into `apart`, if it is
-    given: the model only names them, so that nothing is copied and no message grows over 2 GB.
+    given: the model only names them, so that nothing is copied and no message grows over 2 GB. Activations of 8 bits
+    are given out as floats.
     """
-    wanted = list(dict.fromkeys([*(t.name for t in graph.outputs), *outputs]))
+    asked = tuple(outputs)
+    narrow = {t for t in asked if graph.dtypes.get(t) in ("uint8", "int8") and graph.producer(t) is not None}
+    graph = _widened(graph, narrow) if narrow else graph
+    wanted = list(dict.fromkeys([*(t.name for t in graph.outputs), *asked]))
     kind = np.dtype(dtype)
     batch: int | str = "N" if graph.batch is None else graph.batch
     inputs = [helper.make_tensor_value_info(t.name, _kind(t.dtype, kind), [batch, *t.shape]) for t in graph.inputs]
@@ -126,6 +130,20 @@ def _nodes(
         helper.make_node("Concat", [length, rest], [shape], name=shape, axis=0),
         helper.make_node("Expand", [layer.inputs[0], shape], layer.outputs, name=layer.name),
     ]
+
+
+def _widened(graph: Graph, tensors: Iterable[str]) -> Graph:
+    """The graph where these activations are floats; its layers read them in their own type, by another name."""
+    own = {tensor: f"{tensor}/narrow" for tensor in tensors}
+    layers: list[Layer] = []
+    for layer in graph.layers:
+        inputs, outputs = ([own.get(t, t) for t in names] for names in (layer.inputs, layer.outputs))
+        layers.append(replace(layer, inputs=tuple(inputs), outputs=tuple(outputs)))
+        for tensor in own.keys() & set(layer.outputs):
+            to = {"to": TensorProto.FLOAT}
+            layers.append(Layer("Cast", f"{tensor}/widened", "", (own[tensor],), (tensor,), to))
+    dtypes = {**graph.dtypes, **dict.fromkeys(own, "float32")}
+    return replace(graph, layers=tuple(layers), dtypes=dtypes)
 
 
 def _needed(layers: Iterable[Layer], outputs: Iterable[str]) -> list[Layer]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from onnxlrp.graph.graph import Graph, Layer, ops
 
 _NONNEGATIVE = ops(
-    """Relu Sigmoid HardSigmoid Softmax Softplus Abs Exp Sqrt ReduceL1 ReduceL2 ReduceSumSquare
-    ThresholdedRelu"""
+    """Relu Sigmoid HardSigmoid Softmax Softplus Abs Exp Sqrt Cosh Acos Acosh ReduceL1 ReduceL2 ReduceSumSquare
+    LpPool GlobalLpPool"""
 )
 # Nonnegative where every activation and constant that they read is.
 _KEEPS_SIGN = ops(
-    """Add Sum Mean Mul Div Min MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool LRN
+    """Add Sum Mean Mul Div Min MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN LpNormalization
     ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd Concat Where Identity Dropout Cast Sign Ceil
-    Floor Round LeakyRelu PRelu Elu Celu Selu HardSwish Swish Mish Gelu Erf Tanh Atan CumSum"""
+    Floor Round LeakyRelu PRelu Elu Celu Selu HardSwish Swish Mish Gelu Erf Tanh Atan Asin Sinh Asinh Atanh Softsign
+    Reciprocal ThresholdedRelu CumSum"""
 )
 # Nonnegative where their first operand is; the others are indices and sizes.
 _ROUTES = ops(
@@ -24,6 +26,8 @@ _ROUTES = ops(
     DepthToSpace SpaceToDepth Trilu TopK"""
 )
 _HEADS = ops("Softmax LogSoftmax Sigmoid Hardmax ArgMax TopK Cast Identity ai.onnx.ml::ZipMap")
+_SCORING = ops("Softmax LogSoftmax Sigmoid")
+_DECIDE = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 # May stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 _BEHIND_HEADS = ops("Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear")
 _DECISIONS = frozenset({"bool", "int32", "int64"})
@@ -31,7 +35,7 @@ _DECISIONS = frozenset({"bool", "int32", "int64"})
 _BOUNDED = ops("Sigmoid HardSigmoid Tanh Softmax Clip Erf Softsign")
 _BETWEEN = ops("Reshape Flatten Squeeze Unsqueeze Transpose Expand Identity Resize Slice Cast")
 _BETWEEN_A_CONSTANT = ops("Add Sub Mul Div")
-_WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "ConvInteger": 1, "MatMulInteger": 1,
+_WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1, "ConvInteger": 1, "MatMulInteger": 1,
              "QLinearConv": 3, "QLinearMatMul": 3, "com.microsoft::QGemm": 3}  # fmt: skip
 
 
@@ -54,6 +58,8 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
     if op == "Clip":
         low = _scalar(graph, layer, 1, -np.inf)
         return low is not None and (low >= 0 or (holds(inputs[0]) and (_scalar(graph, layer, 2, np.inf) or 0) >= 0))
+    if op == "ThresholdedRelu" and layer.attributes.get("alpha", 1.0) >= 0:
+        return True
     if op == "Max":
         return any(holds(name) for name in inputs)
     if op == "Mul" and inputs[0] == inputs[1]:
@@ -65,13 +71,15 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
         value = _scalar(graph, layer, 2, 0.0)
         return holds(inputs[0]) and (layer.attributes.get("mode") != "constant" or (value is not None and value >= 0))
     if op == "Resize":
-        return holds(inputs[0]) and layer.attributes.get("mode") != "cubic"
+        outside = layer.attributes.get("extrapolation_value", 0.0)
+        return holds(inputs[0]) and layer.attributes.get("mode") != "cubic" and outside >= 0
     if op == "Where":
         return all(holds(name) for name in inputs[1:])
     if op == "DequantizeLinear":
         zero = graph.constants.get(inputs[2]) if len(inputs) > 2 else np.zeros(1)
         dtype = graph.dtypes.get(inputs[0], "")
-        return dtype.startswith("uint") and zero is not None and not zero.any() and holds(inputs[1])
+        lowest = np.iinfo(dtype).min if dtype in ("uint8", "int8", "uint16", "int16") else None
+        return zero is not None and bool((zero == lowest).all()) and holds(inputs[1])
     if op in _ROUTES:
         return holds(inputs[0])
     if op in _KEEPS_SIGN:
@@ -88,17 +96,42 @@ def _scalar(graph: Graph, layer: Layer, position: int, default: float | None) ->
     return None if value is None or value.size != 1 else float(value.reshape(()))
 
 
+@dataclass(frozen=True)
+class Head:
+    """How a model ends: `logits` is what stands before its last functions, `scores` the last tensor that still has a
+    number for each class (a decision such as ArgMax has none), `kind` "Softmax", "LogSoftmax", "Sigmoid" or "" for what
+    turns logits into scores."""
+
+    logits: str
+    scores: str
+    kind: str = ""
+
+
 def head(graph: Graph, output: str) -> str:
     """The logit tensor of an output: what stands before Softmax, Sigmoid, ArgMax and their like."""
-    logit = tensor = output
+    return head_of(graph, output).logits
+
+
+def head_of(graph: Graph, output: str) -> Head:
+    """What stands at the end of an output, walked back from it."""
+    found = Head(output, output)
+    tensor = output
     while (layer := graph.producer(tensor)) is not None:
         if layer.op in _HEADS:
-            logit = tensor = layer.inputs[0]
+            tensor = layer.inputs[0]
+            if tensor not in graph.shapes:
+                break
+            if layer.op in _DECIDE:
+                found = Head(tensor, tensor)
+            else:
+                found = Head(tensor, found.scores, found.kind or layer.op * (layer.op in _SCORING))
         elif layer.op in _BEHIND_HEADS:
             tensor = layer.inputs[0]
+            if layer.op == "QuantizeLinear" and graph.dtypes.get(found.scores) in ("uint8", "int8"):
+                found = Head(tensor, tensor)  # the model gives integers: the scores are what they stand for
         else:
             break
-    return logit if logit in graph.shapes else output
+    return found
 
 
 def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]:
@@ -121,18 +154,29 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
 def gate(graph: Graph, layer: Layer) -> int | None:
     """Which factor of a product is the gate: 0, 1 or None.
 
-    x·f(x) is a gate of itself (SiLU); else the factor that is a bounded function's value (squeeze-and-excitation), or
-    the one that is broadcast over the other.
+    x·f(x) is a gate of itself (SiLU); else the factor that divides (x·D^-β), or is a bounded function's value
+    (squeeze-and-excitation), or is broadcast over the other.
     """
     elementwise = [_formula(graph, name) for name in layer.inputs]
     for own in (0, 1):
         if layer.inputs[1 - own] in elementwise[own]:
             return own
-    bounded = [_is_bounded(graph, name) for name in layer.inputs]
-    if bounded[0] != bounded[1]:
-        return bounded.index(True)
+    for known in (_divides, _is_bounded):
+        found = [known(graph, name) for name in layer.inputs]
+        if found[0] != found[1]:
+            return found.index(True)
     sizes = [int(np.prod(graph.shapes[name])) for name in layer.inputs]
     return None if sizes[0] == sizes[1] else int(sizes[1] < sizes[0])
+
+
+def _divides(graph: Graph, tensor: str) -> bool:
+    """Whether a factor is the inverse of something: 1/D or D^-β."""
+    layer = graph.producer(tensor)
+    if layer is None or layer.op not in ("Reciprocal", "Pow", "Div"):
+        return False
+    if layer.op == "Div":
+        return layer.inputs[0] in graph.constants
+    return layer.op == "Reciprocal" or (_scalar(graph, layer, 1, None) or 0) < 0
 
 
 def _formula(graph: Graph, tensor: str) -> set[str]:
@@ -180,5 +224,5 @@ def is_weighted(graph: Graph, layer: Layer) -> bool:
     position = _WEIGHTED.get(layer.op)
     if position is None:
         return False
-    operands = (layer.inputs[0], layer.inputs[position]) if layer.op == "MatMul" else (layer.inputs[position],)
+    operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[position],)
     return any(name in graph.constants and graph.constants[name].ndim > 1 for name in operands)

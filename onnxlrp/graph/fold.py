@@ -9,20 +9,24 @@ import onnx
 from onnx import helper
 
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph import memory
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.emit import to_node
 from onnxlrp.graph.graph import Array, Layer, ops
-from onnxlrp.graph.read import printable
+from onnxlrp.graph.names import printable
 
 _NOT_PURE = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
 _FLOATS = ops("float16 float32 float64 bfloat16")
 
 
-def fold(draft: Draft) -> None:
-    """Compute layers that read constants alone, and Shape of what has a known shape."""
+def fold(draft: Draft, most: int = 1 << 62) -> None:
+    """Compute layers that read constants alone, and Shape of what has a known shape.
+
+    Raises `InputError` before a result that takes more than `most` bytes.
+    """
     kept: list[Layer] = []
     for layer in draft.layers:
-        values = _values(draft, layer)
+        values = _values(draft, layer, most)
         if values is None:
             kept.append(layer)
             continue
@@ -84,7 +88,7 @@ def _is_noop(draft: Draft, layer: Layer, uses: dict[str, int]) -> bool:
     return False
 
 
-def _values(draft: Draft, layer: Layer) -> list[Array] | None:
+def _values(draft: Draft, layer: Layer, most: int) -> list[Array] | None:
     if layer.op == "Shape":
         shape = draft.shapes.get(layer.inputs[0])
         if layer.inputs[0] in draft.constants:
@@ -95,16 +99,17 @@ def _values(draft: Draft, layer: Layer) -> list[Array] | None:
         return None
     if not all(name in draft.constants for name in layer.inputs if name):
         return None
-    return _evaluate(draft, layer)
+    return _evaluate(draft, layer, most)
 
 
-def _evaluate(draft: Draft, layer: Layer) -> list[Array]:
+def _evaluate(draft: Draft, layer: Layer, most: int) -> list[Array]:
     """One layer on its constants."""
     values = [draft.constants[name] for name in layer.inputs if name]
     if layer.op in ("Identity", "Dropout"):
         return values[:1]
     if layer.op == "Transpose":
         return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
+    _foresee(draft, layer, most)
     from onnx.reference import ReferenceEvaluator
 
     names = dict.fromkeys(name for name in layer.inputs if name)
@@ -125,3 +130,15 @@ def _evaluate(draft: Draft, layer: Layer) -> list[Array]:
             "Export the model with constant folding (torch.onnx.export does it by default).",
         ) from None
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
+
+
+def _foresee(draft: Draft, layer: Layer, most: int) -> None:
+    """Refuse a result that would not fit into memory, and one whose size nobody knows before it is computed."""
+    operands = {name: draft.constants[name] for name in layer.inputs if name}
+    length = memory.result(to_node(layer), operands, draft.opsets)
+    if length is None:
+        raise UnsupportedError(
+            f'The constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell.',
+            "Export the model with constant folding (torch.onnx.export does it by default).",
+        )
+    memory.check(memory.Estimate(0, length, 0, layer.label), most, "The model")

@@ -11,14 +11,14 @@ import numpy as np
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.graph import Array, Layer, ops
+from onnxlrp.graph.names import printable
 from onnxlrp.graph.place import Place, Shape, place_after_reshape
-from onnxlrp.graph.read import printable
 
 _FRONT = Place()
 _ELEMENTWISE = ops(
-    """Add Sub Mul Div Pow Max Min Sum Mean Where PRelu Mod And Or Xor Equal Greater GreaterOrEqual Less
-    LessOrEqual Relu LeakyRelu Elu Selu Celu Clip HardSwish HardSigmoid Sigmoid Tanh Gelu Erf Mish
-    Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Not Identity
+    """Add Sub Mul Div Pow Max Min Sum Mean Where PRelu Mod And Or Xor Not Equal Greater GreaterOrEqual Less
+    LessOrEqual IsNaN IsInf Relu LeakyRelu Elu Selu Celu Clip HardSwish HardSigmoid Sigmoid Tanh Gelu Erf Mish
+    Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Identity
     Dropout QuantizeLinear DequantizeLinear"""
 )
 
@@ -108,6 +108,10 @@ def _elementwise(layout: Layout, layer: Layer) -> Stored:
     return place, [layer]
 
 
+def _open_ended(layout: Layout, layer: Layer) -> Stored:
+    raise refuse(layer, "gives as many elements as it finds at run time", "Export the model with static shapes.")
+
+
 def _transpose(layout: Layout, layer: Layer) -> Stored:
     source = layer.inputs[0]
     place, rank = layout.places[source], len(layout.shape(layer, source))
@@ -150,6 +154,7 @@ def _matmul(layout: Layout, layer: Layer) -> Stored:
         return place, [layer]
     position = 1 if left in layout.places else 0
     place = layout.places[layer.inputs[1 - position]]
+    rank = max(rank, len(layout.shape(layer, layer.inputs[1 - position])))
     value = layout.draft.constants[layer.inputs[position]]
     if value.ndim > 2:
         # The batch axes of the constant broadcast; its last two are the matrix.
@@ -227,6 +232,44 @@ def _along_axes(layout: Layout, layer: Layer) -> Stored:
     return after, [layout.with_constant(layer, position, stored)]
 
 
+def _along_constant_axis(layout: Layout, layer: Layer) -> Stored:
+    """CumSum: the axis is a constant operand."""
+    place = layout.places[layer.inputs[0]]
+    axis = layout.draft.constant(layer.inputs[1])
+    rank = len(layout.shape(layer, layer.inputs[0]))
+    if axis is None or int(axis.reshape(())) % rank == place.axis:
+        raise refuse(layer, "works along the batch axis")
+    (stored,) = place.stored_axes(int(axis.reshape(())) % rank)
+    return place, [layout.with_constant(layer, 1, np.array(stored, np.int64))]
+
+
+def _for_each_axis(layout: Layout, layer: Layer) -> Stored:
+    """Pad and Tile: amounts for each axis, none for the batch."""
+    place, rank = layout.places[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
+    amounts = layout.draft.constant(layer.inputs[1])
+    axes = layout.draft.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(rank)
+    if amounts is None or axes is None:
+        raise refuse(layer, "repeats or pads by amounts that are computed at run time")
+    nothing, ends = (1, 1) if layer.op == "Tile" else (0, 2)
+    full = np.full((ends, rank), nothing)
+    full[:, axes % rank] = amounts.reshape(ends, -1)
+    if (full[:, place.axis] != nothing).any():
+        raise refuse(layer, "repeats or pads the batch")
+    stored = np.full((ends, rank + len(place.factors)), nothing)
+    for axis in set(range(rank)) - {place.axis}:
+        stored[:, place.stored_axes(axis)[0]] = full[:, axis]
+    layer = replace(layer, inputs=tuple(layer.inputs[:3]))
+    return place, [layout.with_constant(layer, 1, stored.reshape(-1).astype(np.int64))]
+
+
+def _triangle(layout: Layout, layer: Layer) -> Stored:
+    """Trilu works on the last two axes."""
+    place, rank = layout.places[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
+    if place.axis >= rank - 2:
+        raise refuse(layer, "works along the batch axis")
+    return place, [layer]
+
+
 def _concat(layout: Layout, layer: Layer) -> Stored:
     """A constant that is concatenated with activations (a class token) is expanded over the batch."""
     place, layers = _along_axis(layout, layer) if not _constants(layout, layer) else (layout.common(layer), [layer])
@@ -259,16 +302,38 @@ def _constants(layout: Layout, layer: Layer) -> bool:
 
 
 def _resize(layout: Layout, layer: Layer) -> Stored:
-    """`sizes` without the batch."""
-    sizes = layout.draft.constant(layer.inputs[3]) if len(layer.inputs) > 3 else None
-    if sizes is not None and "axes" not in layer.attributes:
-        axes = tuple(range(1, len(sizes)))
-        layer = layout.with_constant(layer, 3, sizes[1:], attributes={**layer.attributes, "axes": axes})
-    return _in_front(layout, layer)
+    """`sizes`, `scales` and `roi` without the batch; whole lengths as sizes, which every runtime reads alike."""
+    source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
+    attributes, rank = dict(layer.attributes), len(source)
+    roi, scales, sizes = (None if len(layer.inputs) <= i else layout.draft.constant(layer.inputs[i]) for i in (1, 2, 3))
+    if source[0] != target[0] or (roi is scales is sizes is None):
+        raise refuse(layer, "resizes the batch, or by sizes that are computed at run time")
+    axes = [a % rank for a in attributes.get("axes", range(rank))]
+    kept = [i for i, a in enumerate(axes) if a]
+    stretched = attributes.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if len(kept) < len(axes) and not stretched:
+        raise refuse(layer, "keeps an aspect ratio over the batch")
+    crops = attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    if roi is not None and roi.size and crops:
+        layer = layout.with_constant(layer, 1, roi.reshape(2, -1)[:, kept].reshape(-1))
+    elif len(layer.inputs) > 1 and layer.inputs[1]:
+        layer = replace(layer, inputs=(layer.inputs[0], "", *layer.inputs[2:]))
+    chosen = tuple(axes[i] for i in kept)
+    attributes["axes"] = chosen
+    if scales is not None and scales.size:
+        whole = all(abs(float(scales[i]) * source[axes[i]] - target[axes[i]]) < 1e-4 for i in kept)
+        if not whole or crops:
+            return _in_front(layout, layout.with_constant(layer, 2, scales[kept], attributes=attributes))
+        layer = replace(layer, inputs=layer.inputs[:2])
+        sizes, kept = np.array([target[a] for a in chosen], np.int64), list(range(len(chosen)))
+    assert sizes is not None
+    layer = replace(layer, inputs=(*layer.inputs, "", "")[:4])
+    return _in_front(layout, layout.with_constant(layer, 3, sizes[kept], attributes=attributes))
 
 
 _RULES: dict[str, Rule] = {
     "Transpose": _transpose,
+    **dict.fromkeys(("Compress", "NonZero", "Unique"), _open_ended),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
     "Expand": _expand,
     "MatMul": _matmul,
@@ -279,6 +344,9 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ["Slice", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"], _along_axes
     ),
+    "CumSum": _along_constant_axis,
+    **dict.fromkeys(["Pad", "Tile"], _for_each_axis),
+    "Trilu": _triangle,
     "Concat": _concat,
     "Resize": _resize,
 }

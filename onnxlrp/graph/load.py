@@ -2,43 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import onnx
 
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph import memory
 from onnxlrp.graph.batch import check, free, infer
 from onnxlrp.graph.canonize import canonize
+from onnxlrp.graph.decompose import decompose
 from onnxlrp.graph.draft import Draft, parse
 from onnxlrp.graph.fold import fold
 from onnxlrp.graph.graph import Graph, Tensor
+from onnxlrp.graph.lower import lower
+from onnxlrp.graph.names import printable
 from onnxlrp.graph.paths import module_paths
 from onnxlrp.graph.read import Read, Source, read
-from onnxlrp.graph.simplify import onnxruntime, simplify
+from onnxlrp.graph.rows import batch_norm_of_rows
+from onnxlrp.graph.simplify import basic, onnxruntime, simplify
 from onnxlrp.graph.sizes import PRIME, Sizes, fix_sizes
 from onnxlrp.graph.skeleton import skeleton
 
 
-def load(source: Source, size: tuple[int, ...] | None = None) -> Graph:
+def load(
+    source: Source,
+    size: tuple[int, ...] | None = None,
+    max_memory: int | str | None = None,
+    allow_linked_data: bool = False,
+    stated: Callable[[Mapping[str, str]], tuple[int, int] | None] = lambda metadata: None,
+) -> Graph:
     """Read a model (a path, bytes or a ModelProto, never changed) into the layer IR.
 
-    `size` fixes the axes that the inputs leave open, height and width usually. Raises `InputError` for a file that is
+    `size` fixes the axes that the inputs leave open, height and width usually; `stated` says height and
+    width by the model's metadata where it does not. A model that needs more memory than
+    `max_memory` (bytes or "8G"; default: what is free) is refused before anything is computed; so is one whose data
+    files are hard links or links out of its folder, unless `allow_linked_data`. Raises `InputError` for a file that is
     no ONNX model, `UnsupportedError` for a model that has no batch on axis 0 or cannot be converted.
     """
     onnxruntime()
-    file = read(source)
+    most = memory.limit(max_memory)
+    file = read(source, allow_linked_data)
+    memory.check(memory.stored(file.model), most, file.name)
     paths = module_paths(file.model)
     model, weights = skeleton(file)
-    sizes = fix_sizes(model, weights, size)
+    metadata = {entry.key: entry.value for entry in file.model.metadata_props}
+    sizes = fix_sizes(model, weights, size, lambda: stated(metadata))
     order = {name: position for position, node in enumerate(model.graph.node) for name in node.output}
-    draft = parse(simplify(model, file.name), weights, paths, order, sizes)
-    fold(draft)
+    memory.check(memory.estimate(memory.inferred(model), weights, sizes.batch), most, file.name)
+    model = simplify(model, file.name)
+    memory.check(memory.estimate(model, weights, sizes.batch), most, file.name)
+    if memory.estimate(model, {}, sizes.batch).folded:  # tables, of shape arithmetic
+        model = basic(model, file.name, folded=most)
+    draft = parse(model, weights, paths, order, sizes)
+    fold(draft, most)
+    decompose(draft)
     draft.prune()
-    if any(name and name not in draft.shapes for layer in draft.layers for name in layer.outputs):
-        infer(draft)
+    _infer_all(draft, most)
+    batch_norm_of_rows(draft)
+    lower(draft)
+    draft.prune()
     draft = _free_or_fixed(draft)
     canonize(draft)
     return _graph(draft, file, sizes)
+
+
+def _infer_all(draft: Draft, most: int) -> None:
+    """Shapes that the simplified model leaves open; one that becomes known may make others constant."""
+    while any(name and name not in draft.shapes for layer in draft.layers for name in layer.outputs):
+        count = len(draft.layers)
+        infer(draft)
+        fold(draft, most)
+        if len(draft.layers) == count:
+            return
 
 
 def _free_or_fixed(draft: Draft) -> Draft:
@@ -57,6 +93,11 @@ def _free_or_fixed(draft: Draft) -> Draft:
 
 def _graph(draft: Draft, file: Read, sizes: Sizes) -> Graph:
     shapes = {name: shape[1:] for name, shape in draft.shapes.items() if name not in draft.constants}
+    for name in draft.outputs:
+        if name not in shapes:
+            raise UnsupportedError(
+                f'The output "{printable(name)}" is a constant: no input changes it.', "Export the model without it."
+            )
     metadata = {entry.key: entry.value for entry in file.model.metadata_props}
     metadata |= _provenance(file.model)
     if sizes.note:

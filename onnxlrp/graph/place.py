@@ -60,6 +60,8 @@ class Place:
 
 def place_after_reshape(place: Place, source: Shape, target: Shape, batch: int) -> Place | None:
     """The batch keeps its stride through a Reshape; where it can be read as several axes, as the plainest."""
+    if 0 in source or 0 in target:
+        return None
     stride = place.post * math.prod(source[place.axis + 1 :])
     found: list[tuple[int, int, Place]] = []
     for axis, length in enumerate(target):

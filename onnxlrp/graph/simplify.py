@@ -11,7 +11,8 @@ import onnx
 from onnx import inliner, version_converter
 
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
-from onnxlrp.graph.read import printable
+from onnxlrp.graph.groups import split_groups
+from onnxlrp.graph.names import printable
 
 OPSET = 23
 
@@ -34,6 +35,13 @@ _DISABLED = (
     "CommonSubexpressionElimination",
     "ConstantSharing",
 )
+# Bytes of a constant that is shape arithmetic and no table.
+ARITHMETIC = 1 << 15
+# What onnxruntime's optimiser writes for one machine alone, at level ALL.
+_MACHINES = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
+# What it writes into ai.onnx whatever the opset is; the converter does not know them there.
+_FUSED = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
+_HIDDEN = "onnxlrp.hidden"
 # Up to opset 12 these flatten their operand.
 _FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
@@ -51,12 +59,21 @@ def onnxruntime() -> ModuleType:
 
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Convert up to opset 23 and fold; where a converted operator is refused, up to an older opset."""
+    machine = next((node for node in model.graph.node if node.domain in _MACHINES), None)
+    if machine is not None:
+        raise UnsupportedError(
+            f'{name} was optimised for one machine: its node "{printable(machine.name)}" is a '
+            f"{machine.domain}::{printable(machine.op_type)}.",
+            "Explain the model that it was made from, or save it with "
+            "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED",
+        )
     if model.functions:
         model = inliner.inline_local_functions(model)
     for entry in model.opset_import:
         if entry.domain == "ai.onnx":
             entry.domain = ""
     opset = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    model = split_groups(model, opset)
     refusals: list[OnnxLrpError] = []
     for target in sorted({max(opset, target) for target in (OPSET, 20, 18)}, reverse=True):
         try:
@@ -78,22 +95,56 @@ def upgrade(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:
         if opset < 13 and any(node.op_type in _FLATTENING for node in model.graph.node):
             # Of a Softmax along the last axis the converter keeps a Softmax, if it knows the rank.
             model = onnx.shape_inference.infer_shapes(model)
-        converted = version_converter.convert_version(model, target)
+        converted = _shown(version_converter.convert_version(_convertible(model, opset), target))
     except Exception as error:
         raise UnsupportedError(
             f"The model's opset {opset} cannot be converted to {target}: {_first_line(error)}",
             "Export the model again with a newer opset (17 or later).",
         ) from None
     if opset < 11:
-        _resize_from_origin(model, converted)
+        _resize_from_origin(converted)
     return converted
 
 
-def _resize_from_origin(old: onnx.ModelProto, new: onnx.ModelProto) -> None:
+def _convertible(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """What the converter has no way for is put into a domain that it leaves alone, or trimmed."""
+
+    def hides(node: onnx.NodeProto) -> bool:
+        return node.op_type in _FUSED and not node.domain and not (node.op_type == "LayerNormalization" and opset >= 17)
+
+    def trims(node: onnx.NodeProto) -> bool:
+        # Statistics that nobody reads, of exports in training mode (BiT's weights): onnxruntime ignores them too.
+        norm = node.op_type == "BatchNormalization" and not node.domain and opset < 14
+        return norm and len(node.output) > 1 and not read.intersection(node.output[1:])
+
+    read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
+    if not any(hides(node) or trims(node) for node in model.graph.node):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if hides(node):
+            node.domain = _HIDDEN
+        elif trims(node):
+            del node.output[1:]
+    copy.opset_import.append(onnx.helper.make_opsetid(_HIDDEN, 1))
+    return copy
+
+
+def _shown(model: onnx.ModelProto) -> onnx.ModelProto:
+    for node in model.graph.node:
+        if node.domain == _HIDDEN:
+            node.domain = ""
+    kept = [entry for entry in model.opset_import if entry.domain != _HIDDEN]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    return model
+
+
+def _resize_from_origin(model: onnx.ModelProto) -> None:
     """Upsample and Resize sampled from the origin before opset 11; the converter leaves the newer default."""
-    resized = {node.output[0] for node in old.graph.node if node.op_type in ("Upsample", "Resize")}
-    for node in new.graph.node:
-        if node.op_type == "Resize" and node.output[0] in resized:
+    for node in model.graph.node:
+        if node.op_type == "Resize":
             kept = [a for a in node.attribute if a.name not in ("coordinate_transformation_mode", "nearest_mode")]
             del node.attribute[:]
             node.attribute.extend(kept)
@@ -101,14 +152,19 @@ def _resize_from_origin(old: onnx.ModelProto, new: onnx.ModelProto) -> None:
             node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
 
 
-def basic(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """onnxruntime's offline optimisation at level BASIC: constants and shape arithmetic fold, no-ops go."""
+def basic(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onnx.ModelProto:
+    """onnxruntime's offline optimisation at level BASIC: constants and shape arithmetic fold, no-ops go.
+
+    A constant of more than `folded` bytes is left to be computed.
+    """
     ort = onnxruntime()
     with tempfile.TemporaryDirectory(prefix="onnxlrp-") as folder:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(folder) / "basic.onnx")
         options.log_severity_level = 4
+        # Unknown to older versions, which fold everything: what is foreseeable is refused before.
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(folded))
         options.intra_op_num_threads = 1
         try:
             ort.InferenceSession(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx
 
 from onnxlrp.errors import InputError, UnsupportedError
 from onnxlrp.graph.graph import Array
-from onnxlrp.graph.read import printable
+from onnxlrp.graph.names import printable
 from onnxlrp.graph.skeleton import true_inputs
 
 # Stands for the batch while folding: a prime that no layer has as a width.
 PRIME = 1009
 DEFAULT_SIZE = 224
+# (height, width) where somebody states them; asked only for an input that leaves both open.
+Asked = Callable[[], tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,10 @@ class Sizes:
     note: str = ""
 
 
-def fix_sizes(model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None) -> Sizes:
-    """Replace symbolic axes of the inputs in place."""
+def fix_sizes(
+    model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None, stated: Asked = lambda: None
+) -> Sizes:
+    """Replace symbolic axes of the inputs in place; an open height and width by `size`, else as `stated`, else 224."""
     inputs = true_inputs(model, weights)
     declared = {b for value in inputs if (b := _first(value)) is not None}
     if len(declared) > 1:
@@ -43,7 +48,7 @@ def fix_sizes(model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int
         for dim in dims[1:]:
             if dim.dim_param in symbols and dim.dim_param:
                 dim.dim_value = batch
-        _fix_spatial(model, weights, value, given, assumed)
+        _fix_spatial(model, weights, value, given, assumed, stated)
     for output in model.graph.output:
         # Declared shapes of the outputs would contradict the fixed ones.
         if output.type.WhichOneof("value") == "tensor_type":
@@ -68,6 +73,7 @@ def _fix_spatial(
     value: onnx.ValueInfoProto,
     given: list[int],
     assumed: list[str],
+    stated: Asked,
 ) -> None:
     dims = value.type.tensor_type.shape.dim
     open_axes = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
@@ -92,6 +98,7 @@ def _fix_spatial(
             f'The input "{name}" leaves sizes open ({printable(symbols)}).',
             f"Say which: load(model, size=({', '.join(['16'] * len(open_axes))},))",
         )
+    given = given or list(stated() or ())
     for axis, length in zip(open_axes, given or [DEFAULT_SIZE] * len(open_axes), strict=True):
         dims[axis].dim_value = length
     if not given:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.errors import InputError, UnsupportedError
+from onnxlrp.graph import external
 from onnxlrp.graph.graph import Array
-from onnxlrp.graph.read import Read, is_external, printable
+from onnxlrp.graph.names import printable
+from onnxlrp.graph.read import Read
+from onnxlrp.graph.safety import is_external
 
 # Larger constants become inputs of the skeleton: no shape arithmetic reads them.
 LARGE = 4096
@@ -48,13 +50,17 @@ def skeleton(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
 
 
 def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
-    """A stored tensor as an array; half precision is widened, so that arithmetic on it is exact enough."""
+    """A stored tensor as an array, mapped where it lies in a file of its own.
+
+    Half precision is widened, so that arithmetic on it is exact enough.
+    """
     try:
-        directory = str(read.directory or Path()) if is_external(tensor) else ""
-        value: Array = numpy_helper.to_array(tensor, directory)
-    except (ValueError, TypeError, KeyError, OSError, onnx.checker.ValidationError) as error:
+        outside = is_external(tensor)
+        value = external.read(tensor, read.home, read.name) if outside else numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        said = printable((str(error).splitlines() or [type(error).__name__])[0], 120)
         raise InputError(
-            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({str(error).splitlines()[0][:120]}).',
+            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({said}).',
             "Export or download the model again.",
         ) from None
     if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
@@ -76,10 +82,21 @@ def _constant(node: onnx.NodeProto, read: Read, weights: dict[str, Array]) -> Ar
         if attribute.type in (onnx.AttributeProto.INT, onnx.AttributeProto.INTS):
             return np.asarray(value, np.int64)
     if node.op_type == "ConstantOfShape" and node.input[0] in weights:
-        shape = tuple(int(d) for d in weights[node.input[0]])
-        fill = to_array(node.attribute[0].t, read) if node.attribute else np.zeros(1, np.float32)
-        return np.full(shape, fill.reshape(()), fill.dtype)
+        return _filled(node, read, weights[node.input[0]])
     return None
+
+
+def _filled(node: onnx.NodeProto, read: Read, shape: Array) -> Array:
+    """One value seen through a whole shape: it takes no memory, until someone writes the array out."""
+    fill = to_array(node.attribute[0].t, read) if node.attribute else np.zeros(1, np.float32)
+    try:
+        return np.broadcast_to(fill.reshape(()), tuple(int(d) for d in shape))
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f'{read.name}: the constant "{printable(node.output[0])}" has an impossible shape '
+            f"({printable(str(shape), 60)}).",
+            "Export or download the model again.",
+        ) from None
 
 
 def _bypass(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
@@ -90,13 +107,12 @@ def _bypass(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
 
 
 def _add(graph: onnx.GraphProto, name: str, value: Array) -> None:
-    if value.dtype == np.float64:
-        value = value.astype(np.float32)
     if value.size <= LARGE or value.dtype.kind in "OSU":
-        graph.initializer.append(numpy_helper.from_array(value, name))
+        narrow = value.astype(np.float32) if value.dtype == np.float64 else value
+        graph.initializer.append(numpy_helper.from_array(narrow, name))
     else:
-        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        graph.input.append(helper.make_tensor_value_info(name, kind, value.shape))
+        dtype = np.dtype(np.float32) if value.dtype == np.float64 else value.dtype
+        graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), value.shape))
 
 
 def _one_floating_type(model: onnx.ModelProto) -> None:

@@ -33,6 +33,10 @@ NONNEGATIVE = {
     "times a negative constant": (
         [node("Relu", ["x"], ["r"]), node("Mul", ["r", "k"], ["y"])], {"k": np.full((), -1, "f")}, {"r"}),
     "gelu of a relu": ([node("Relu", ["x"], ["r"]), node("Gelu", ["r"], ["y"])], {}, {"r", "y"}),
+    "a p-norm": ([node("LpPool", ["x"], ["y"], kernel_shape=[2, 2], p=3)], {}, {"y"}),
+    "a threshold below zero is unknown": (
+        [node("ThresholdedRelu", ["x"], ["t"], alpha=-0.5), node("ThresholdedRelu", ["x"], ["s"], alpha=0.5),
+         node("Sub", ["s", "t"], ["y"])], {}, {"s"}),
     "a convolution is unknown": ([node("Relu", ["x"], ["r"]), conv("r", "y", "w")], W, {"r"}),
     "padding with -1": (
         [node("Relu", ["x"], ["r"]), node("Pad", ["r", "p", "v"], ["y"])],

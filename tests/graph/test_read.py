@@ -105,6 +105,10 @@ def test_external_data_stays_in_the_folder(tmp_path, location):
 
 def test_control_characters_are_escaped():
     assert printable("a\x1b[31mb\n") == "a\\x1b[31mb\\n"
+    hidden = "\x9b\u202e\u2066\u200b\u00ad\u2028\ufeff\ue000\ud800"
+    assert printable(hidden).isascii()
+    assert printable("Schäfer 猫 Σ") == "Schäfer 猫 Σ"
+    assert str(InputError(f"a{hidden}", f"b{hidden}")).isascii()
     unknown = model([node("Made\x1bUp", ["x"], ["y"], name="n\n")])
     with pytest.raises(UnsupportedError) as caught:
         load(unknown)

@@ -1,0 +1,257 @@
+"""Operators that onnxruntime's optimiser fuses (com.microsoft) become the standard ones that they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.draft import Draft
+from onnxlrp.graph.graph import Array, Layer
+from onnxlrp.graph.names import printable
+
+_FIX = "Explain the model that it was optimised from."
+# The opset that an operator came with.
+_SINCE = {"Gelu": 20, "RMSNormalization": 23}
+
+
+def decompose(draft: Draft) -> None:
+    """Replace fused layers in place by standard ones of the same result; `UnsupportedError` for a variant unknown here.
+
+    The layer with the weights, or the last one, keeps the name and the path.
+    """
+    layers: list[Layer] = []
+    names = {layer.name for layer in draft.layers}
+    for layer in draft.layers:
+        rule = _RULES.get(layer.op)
+        if rule is None:
+            layers.append(layer)
+            continue
+        parts = Parts(draft, layer, names)
+        rule(parts)
+        layers.extend(parts.layers)
+    draft.layers = layers
+    alien = {layer.op.rpartition("::")[0] for layer in layers}
+    draft.opsets = {domain: version for domain, version in draft.opsets.items() if domain in alien or not domain}
+
+
+@dataclass
+class Parts:
+    """The layers that stand for a fused one, in the making."""
+
+    draft: Draft
+    fused: Layer
+    names: set[str]
+    layers: list[Layer] = field(default_factory=list)
+
+    def input(self, position: int) -> str:
+        """The tensor of an input, "" where it is absent."""
+        return self.fused.inputs[position] if position < len(self.fused.inputs) else ""
+
+    def output(self, position: int = 0) -> str:
+        return self.fused.outputs[position] if position < len(self.fused.outputs) else ""
+
+    def rank(self, name: str) -> int:
+        value = self.draft.constant(name)
+        if value is None and name not in self.draft.shapes:
+            raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
+        return len(self.draft.shapes[name]) if value is None else value.ndim
+
+    def attribute(self, name: str, default: Any) -> Any:
+        return self.fused.attributes.get(name, default)
+
+    def constant(self, value: Any, what: str) -> str:
+        array = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
+        return self.draft.add_constant(array, f"{self.fused.name}/{what}")
+
+    def add(self, op: str, *inputs: str, to: tuple[str, ...] = (), main: bool = False, **attributes: Any) -> str:
+        """Append a layer; it writes `to`, or a tensor of its own, whose name is returned."""
+        if self.draft.opsets.get("", 23) < _SINCE.get(op, 0):
+            raise self.refuse(f"no standard form before opset {_SINCE[op]}")
+        name = self.fused.name if main else self._named(op)
+        given = list(inputs)
+        while given and not given[-1]:
+            given.pop()
+        outputs = to or (f"{self.fused.outputs[0]}/{name}",)
+        path = self.fused.path if main else ""
+        self.layers.append(Layer(op, name, path, tuple(given), outputs, attributes))
+        return outputs[0]
+
+    def finish(self) -> None:
+        """The last layer writes what the fused one wrote."""
+        self.layers[-1] = replace(self.layers[-1], outputs=(self.output(),))
+
+    def refuse(self, what: str) -> UnsupportedError:
+        return UnsupportedError(f'The {self.fused.op} node "{printable(self.fused.name)}" has {what}.', _FIX)
+
+    def only(self, *known: int) -> None:
+        """Refuse inputs but those at `known` positions: they would be dropped silently."""
+        for position, name in enumerate(self.fused.inputs):
+            if name and position not in known:
+                raise self.refuse(f'an input {position} ("{printable(name)}") that is not known')
+
+    def _named(self, op: str) -> str:
+        name, count = f"{self.fused.name}/{op}", 1
+        while name in self.names:
+            count += 1
+            name = f"{self.fused.name}/{op}{count}"
+        self.names.add(name)
+        return name
+
+
+def _activation(parts: Parts, x: str, parameters: dict[str, float]) -> None:
+    """The activation that a FusedConv or FusedGemm applies last."""
+    function = parts.attribute("activation", "")
+    if function == "Clip":
+        low, high = (parts.constant(float(parameters[key]), key) for key in ("min", "max"))
+        parts.add("Clip", x, low, high)
+    elif function:
+        attributes: dict[str, Any] = dict(parameters)
+        parts.add(function, x, **attributes)
+    parts.finish()
+
+
+# What FusedConv calls the numbers in `activation_params`.
+_PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max"), "Elu": ("alpha",)}
+
+
+def _fused_conv(parts: Parts) -> None:
+    """activation(Conv(x, w, b) + z)."""
+    own = {k: v for k, v in parts.fused.attributes.items() if not k.startswith("activation")}
+    y = parts.add("Conv", parts.input(0), parts.input(1), parts.input(2), main=True, **own)
+    if parts.input(3):
+        y = parts.add("Add", y, parts.input(3))
+    names = _PARAMETERS.get(parts.attribute("activation", ""), ())
+    _activation(parts, y, dict(zip(names, parts.attribute("activation_params", ()), strict=True)))
+
+
+def _fused_gemm(parts: Parts) -> None:
+    """activation(alpha·A·B + beta·C)."""
+    attributes = parts.fused.attributes
+    own = {k: v for k, v in attributes.items() if not k.startswith("activation")}
+    y = parts.add("Gemm", *parts.fused.inputs, main=True, **own)
+    given = {k.removeprefix("activation_"): v for k, v in attributes.items() if k.startswith("activation_")}
+    _activation(parts, y, given)
+
+
+def _fused_matmul(parts: Parts) -> None:
+    """alpha·Aᵀ·Bᵀ, each transposed where an attribute says so."""
+    operands = [_transposed(parts, position, side) for position, side in enumerate("AB")]
+    alpha = float(parts.attribute("alpha", 1.0))
+    weight = parts.draft.constant(operands[1])
+    if alpha != 1 and weight is not None:
+        operands[1] = parts.constant(weight * alpha, "weight")
+    y = parts.add("MatMul", *operands, main=True)
+    if alpha != 1 and weight is None:
+        parts.add("Mul", y, parts.constant(alpha, "alpha"))
+    parts.finish()
+
+
+def _transposed(parts: Parts, position: int, side: str) -> str:
+    name = parts.input(position)
+    rank = parts.rank(name)
+    axes = list(range(rank))
+    if parts.attribute(f"transBatch{side}", 0):
+        axes = [*axes[1:-1], 0, axes[-1]]
+    if parts.attribute(f"trans{side}", 0) and rank > 1:
+        axes[-2:] = axes[:-3:-1]
+    if axes == list(range(rank)):
+        return name
+    value = parts.draft.constant(name)
+    if value is not None:
+        return parts.constant(np.ascontiguousarray(value.transpose(axes)), f"{side}/transposed")
+    return parts.add("Transpose", name, perm=tuple(axes))
+
+
+def _gelu(approximate: str) -> Callable[[Parts], None]:
+    def rule(parts: Parts) -> None:
+        """gelu(x + bias)."""
+        x = parts.input(0)
+        if parts.input(1):
+            x = parts.add("Add", x, parts.input(1))
+        parts.add("Gelu", x, main=True, approximate=approximate)
+        parts.finish()
+
+    return rule
+
+
+def _quick_gelu(parts: Parts) -> None:
+    """x·sigmoid(alpha·x) (Hendrycks & Gimpel 2016); with alpha 1 it is SiLU."""
+    x, alpha = parts.input(0), float(parts.attribute("alpha", 1.702))
+    inner = x if alpha == 1 else parts.add("Mul", x, parts.constant(alpha, "alpha"))
+    parts.add("Mul", x, parts.add("Sigmoid", inner), main=True)
+    parts.finish()
+
+
+def _skip_normalization(function: str, bias: int) -> Callable[[Parts], None]:
+    def rule(parts: Parts) -> None:
+        """normalize(input + skip + bias), and the sum itself."""
+        total = parts.input(0)
+        if parts.input(bias):
+            total = parts.add("Add", total, parts.input(bias))
+        total = parts.add("Add", total, parts.input(1), to=tuple(filter(None, [parts.output(3)])))
+        operands = [parts.input(position) for position in range(2, bias)]
+        outputs = [parts.output(position) for position in range(3 if function == "LayerNormalization" else 1)]
+        while not outputs[-1]:
+            outputs.pop()
+        epsilon = parts.attribute("epsilon", 1e-12)
+        parts.add(function, total, *operands, to=tuple(outputs), main=True, axis=-1, epsilon=epsilon)
+
+    return rule
+
+
+def _simplified_layer_normalization(parts: Parts) -> None:
+    """x / sqrt(mean x² + epsilon)·scale, which opset 23 calls RMSNormalization (Zhang & Sennrich 2019)."""
+    attributes = {k: v for k, v in parts.fused.attributes.items() if k in ("axis", "epsilon")}
+    parts.add("RMSNormalization", *parts.fused.inputs[:2], main=True, **attributes)
+    parts.finish()
+
+
+def _matmul_nbits(parts: Parts) -> None:
+    """A·Wᵀ + bias, W stored in blocks of `block_size` integers along K, each with its scale and zero point."""
+    parts.only(0, 1, 2, 3, 5)
+    width, rows, bits = (int(parts.attribute(key, 0)) for key in ("K", "N", "bits"))
+    block = int(parts.attribute("block_size", 0))
+    packed, scales, zeros = (parts.draft.constant(parts.input(i)) for i in (1, 2, 3))
+    if packed is None or scales is None or bits not in (2, 4, 8) or (parts.input(3) and zeros is None):
+        raise parts.refuse("weights that are computed at run time, or of other than 2, 4 or 8 bits")
+    integers = _unpacked(packed.reshape(rows, -1), bits).astype(np.float32)
+    blocks = -(-width // block)
+    if zeros is None:
+        offset: Array = np.full((rows, blocks), 1 << (bits - 1), np.float32)
+    elif zeros.dtype == np.uint8:
+        offset = _unpacked(zeros.reshape(rows, -1), bits)[:, :blocks].astype(np.float32)
+    else:
+        offset = zeros.reshape(rows, blocks).astype(np.float32)
+    values = integers.reshape(rows, blocks, block) - offset[..., None]
+    weight = (values * scales.reshape(rows, blocks, 1)).reshape(rows, -1)[:, :width]
+    y = parts.add("MatMul", parts.input(0), parts.constant(np.ascontiguousarray(weight.T), "weight"), main=True)
+    if parts.input(5):
+        parts.add("Add", y, parts.input(5))
+    parts.finish()
+
+
+def _unpacked(packed: Array, bits: int) -> Array:
+    """Unsigned integers of `bits`, several in a byte, the lowest bits first."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    values = (packed.astype(np.uint8)[..., None] >> shifts) & ((1 << bits) - 1)
+    return values.reshape(*packed.shape[:-1], -1)
+
+
+_RULES: dict[str, Callable[[Parts], None]] = {
+    "com.microsoft::FusedConv": _fused_conv,
+    "com.microsoft::FusedGemm": _fused_gemm,
+    "com.microsoft::FusedMatMul": _fused_matmul,
+    "com.microsoft::TransposeMatMul": _fused_matmul,
+    "com.microsoft::Gelu": _gelu("none"),
+    "com.microsoft::BiasGelu": _gelu("none"),
+    "com.microsoft::FastGelu": _gelu("tanh"),
+    "com.microsoft::QuickGelu": _quick_gelu,
+    "com.microsoft::SkipLayerNormalization": _skip_normalization("LayerNormalization", bias=4),
+    "com.microsoft::SkipSimplifiedLayerNormalization": _skip_normalization("RMSNormalization", bias=3),
+    "com.microsoft::MatMulNBits": _matmul_nbits,
+    "SimplifiedLayerNormalization": _simplified_layer_normalization,
+}

@@ -1,0 +1,86 @@
+"""Bad files through the real command: the right exit code, two printable lines, little memory, no hang."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import corpus
+import pytest
+
+HERE = Path(__file__).parent
+DIGITS = HERE.parents[1] / "models" / "digits.onnx"
+MOST_MEGABYTES = 1024
+# Hangs end here; how long a file takes is printed and not asserted.
+HANG = 180
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and links of POSIX are among the files")
+
+
+def words(case, out):
+    if case.picture:
+        return ["explain", str(DIGITS), str(case.path), "-o", str(out / "map.npz"), *case.flags]
+    return ["inspect", str(case.path), *case.flags]
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    return dict(zip(corpus.names(), corpus.build(tmp_path_factory.mktemp("hostile")), strict=True))
+
+
+@pytest.fixture(scope="module")
+def results(cases, tmp_path_factory, notes):
+    """What the child says of each case; where it died, the case it died of has no exit code."""
+    out = tmp_path_factory.mktemp("maps")
+    asked = json.dumps([(name, words(case, out)) for name, case in cases.items()])
+    child = subprocess.run(
+        [sys.executable, HERE / "child.py"], input=asked, capture_output=True, text=True, timeout=HANG, check=False
+    )
+    found = {}
+    for line in child.stdout.splitlines():
+        row = json.loads(line)
+        found.setdefault(row["name"], {}).update(row)
+    done = [row for row in found.values() if "code" in row]
+    for what in ("seconds", "megabytes"):
+        worst = max(done, key=lambda row: row[what])
+        notes.append(f"hostile files: {len(done)} read; most {what}: {worst[what]} ({worst['name']})")
+    return found
+
+
+@pytest.mark.parametrize("name", corpus.names())
+def test_a_bad_file_is_refused(name, cases, results):
+    row = results.get(name, {})
+    assert "code" in row, "the process ended here" if row else "the process ended before"
+    assert row["code"] in cases[name].codes, row["err"]
+    assert row["megabytes"] < MOST_MEGABYTES
+    said = row["out"] + row["err"]
+    assert all(c.isprintable() or c == "\n" for c in said)
+    assert "Traceback" not in said
+    if row["code"]:
+        error, fix = row["err"].splitlines()[-2:]
+        assert error.startswith("error ")
+        assert fix.startswith("fix ")
+
+
+def test_the_corpus_is_large(cases):
+    assert sum(case.codes == (corpus.REJECTED,) for case in cases.values()) >= 100
+
+
+@pytest.mark.parametrize("name", ["constant of shape bomb", "data in a pipe", "if in if 1000 deep", "bomb.png"])
+def test_a_process_of_its_own(name, cases, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "onnxlrp", *words(cases[name], tmp_path)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["error", "fix"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sound_files_with_evil_names_are_shown_escaped(cases, results):
+    row = results["evil names that are sound"]
+    assert row["code"] == 0
+    assert "\\x1b[31m" in row["out"]
+    assert "\\u202e" in row["out"]
