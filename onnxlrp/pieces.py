@@ -1,12 +1,10 @@
-"""The pieces of a preprocessing as flags, a sidecar or a model's metadata state them: read, checked, never trusted."""
+"""The pieces of a preprocessing: what they are called, and which values they may have; never trusted."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,109 +12,68 @@ from typing import Any
 import numpy as np
 
 from onnxlrp import labels
-from onnxlrp.errors import InputError, OnnxLrpError, UsageError, did_you_mean
-from onnxlrp.files import reason
+from onnxlrp.errors import OnnxLrpError, UsageError, did_you_mean
 
-METADATA_KEY = "onnxlrp.prep"
 COLORS = ("RGB", "BGR", "grey")
 LAYOUTS = ("NCHW", "NHWC", "NHW")
-RESIZES = ("shorter-crop", "stretch")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box")
+RESIZES = ("shorter-crop", "stretch", "letterbox")
+OFFSETS = ("round", "floor")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": {"color": "RGB", "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     "0-1": {"scale": 1 / 255, "mean": (0.0,), "std": (1.0,)},
     "-1-1": {"scale": 1 / 255, "mean": (0.5,), "std": (0.5,)},
     "0-255": {"scale": 1.0, "mean": (0.0,), "std": (1.0,)},
+    "clip": {
+        "color": "RGB",
+        "scale": 1 / 255,
+        "mean": (0.48145466, 0.4578275, 0.40821073),
+        "std": (0.26862954, 0.26130258, 0.27577711),
+    },
     "caffe-bgr": {"color": "BGR", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
 }
 
 _LARGEST_SIDE = 8192
-_LONGEST_TEXT = 4 << 20
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One place that states pieces: what it is called, and what its mistakes raise."""
+    """One place that states pieces: what it is called, what its mistakes raise, and whether it was written for onnxlrp,
+    so that what does not fit the model is a mistake; of `foreign` ones it is left out and said."""
 
     name: str
     error: type[OnnxLrpError]
+    foreign: bool = False
 
     def wrong(self, key: str, problem: str, fix: str) -> OnnxLrpError:
-        where = f"--{key}" if self.error is UsageError else f"{self.name}: {key}"
+        where = f"--{key.replace('_', '-')}" if self.error is UsageError else f"{self.name}: {key}"
         return self.error(f"{where}: {problem}", fix)
 
 
-Stated = dict[str, tuple[Any, Rung]]
+Pieces = dict[str, Any]
+FORMULA = ("scale", "mean", "std")
 
 
-def read(flags: Mapping[str, Any], model_path: str | Path | None, metadata: Mapping[str, str]) -> Stated:
-    """Every piece that is stated and the first rung that states it: flags, the file beside the model, its metadata."""
-    stated: Stated = {}
-    for rung, pieces in _rungs(flags, model_path, metadata):
-        for key, value in pieces.items():
-            stated.setdefault(key, (value, rung))
-    return stated
+@dataclass(frozen=True)
+class Conflict:
+    """Two sources that state different values of one piece; the first is used."""
+
+    piece: str
+    used: str
+    source: str
+    other: str
+    other_source: str
+
+    def __str__(self) -> str:
+        return f"{self.piece}: {self.used} by {self.source} is used, {self.other} by {self.other_source} is not"
 
 
-def _rungs(
-    flags: Mapping[str, Any], model_path: str | Path | None, metadata: Mapping[str, str]
-) -> Iterator[tuple[Rung, dict[str, Any]]]:
-    by_hand = Rung("flags", UsageError)
-    given = {key: value for key, value in flags.items() if value is not None}
-    prep = given.pop("prep", None)
-    named = str(prep).endswith(".toml")
-    if prep is not None and not named:
-        if str(prep) not in PRESETS:
-            raise UsageError(
-                f"--prep {prep}: no such preset", did_you_mean(str(prep), PRESETS) + " Or give a .toml file"
-            )
-        given["preset"] = prep
-    if given:
-        yield by_hand, _pieces(given, by_hand)
-    if named:
-        yield _sidecar(Path(str(prep)))
-    if model_path is not None:
-        beside = Path(model_path).with_name(Path(model_path).stem + ".prep.toml")
-        if beside.exists():
-            yield _sidecar(beside)
-    if METADATA_KEY in metadata:
-        yield _stored(metadata[METADATA_KEY])
+def checked(raw: Mapping[str, Any], rung: Rung) -> Pieces:
+    """What one rung states, checked as far as it can be without the graph; a preset gives what is not beside it.
 
-
-def _stored(text: str) -> tuple[Rung, dict[str, Any]]:
-    rung = Rung("model metadata", InputError)
-    fix = f"store a JSON object under {METADATA_KEY}, or override it by a model.prep.toml beside the model"
-    try:
-        value = json.loads(text) if len(text) <= _LONGEST_TEXT else None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"model metadata: {METADATA_KEY} is not valid JSON ({reason(error)})", fix) from None
-    if not isinstance(value, dict):
-        raise InputError(f"model metadata: {METADATA_KEY} is no JSON object of at most 4 MiB", fix)
-    return rung, _pieces(value, rung)
-
-
-def _sidecar(path: Path) -> tuple[Rung, dict[str, Any]]:
-    rung = Rung(path.name, InputError)
-    fix = "write it as TOML, such as: mean = [0.485, 0.456, 0.406]"
-    try:
-        if path.stat().st_size > _LONGEST_TEXT:
-            raise InputError(f"{path}: larger than 4 MiB", fix)
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file", "check the path after --prep") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as TOML ({reason(error)})", fix) from None
-    if isinstance(value.get("labels"), str):
-        name = Path(value["labels"])
-        if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{path}: labels: {name} is not beside it", "name a file in the same folder")
-        value["labels"] = labels.read(path.parent / name)
-    return rung, _pieces(value, rung)
-
-
-def _pieces(raw: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
-    """What one rung states, checked as far as it can be without the graph; a preset gives what is not beside it."""
-    pieces: dict[str, Any] = {}
+    `resize_to` comes back as `crop`, a tuple of pixels. Raises the rung's error.
+    """
+    pieces: Pieces = {}
     for key, value in raw.items():
         if key not in _PARSERS:
             hint = did_you_mean(str(key), _PARSERS)
@@ -130,8 +87,22 @@ def _pieces(raw: Mapping[str, Any], rung: Rung) -> dict[str, Any]:
     if "resize_to" in pieces:
         if "crop" in pieces:
             raise rung.wrong("resize_to", "crop says the same in another way", "state one of crop and resize_to")
-        pieces["crop"] = pieces.pop("resize_to")  # an int: pixels of the shorter side, until the size is known
+        pieces["crop"] = pieces.pop("resize_to")
     return pieces
+
+
+def sifted(raw: Mapping[str, Any], rung: Rung) -> tuple[Pieces, list[str]]:
+    """The same of a rung that was not written for onnxlrp: what cannot be understood is left out, and why is said."""
+    pieces: Pieces = {}
+    notes: list[str] = []
+    for key, value in raw.items():
+        try:
+            pieces |= checked({key: value}, rung)
+        except OnnxLrpError as error:
+            notes.append(f"{error.message}: not used")
+    if any(key in raw and key not in pieces for key in FORMULA):
+        pieces = {key: value for key, value in pieces.items() if key not in FORMULA}  # half of a formula misleads
+    return pieces, notes
 
 
 def _parse_numbers(key: str, value: Any, rung: Rung) -> tuple[float, ...]:
@@ -197,6 +168,17 @@ def _parse_size(key: str, value: Any, rung: Rung) -> tuple[int, int]:
     return (sides[0], sides[-1])
 
 
+def _parse_resize_to(key: str, value: Any, rung: Rung) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = value.lower().replace("x", " ").replace(",", " ").split()
+    elif not isinstance(value, (list, tuple)):
+        value = [value]
+    sides = tuple(_parse_side(key, v, rung) for v in value)
+    if len(sides) not in (1, 2):
+        raise rung.wrong(key, f"{len(sides)} numbers", "give the shorter side's pixels, or height and width")
+    return sides
+
+
 def _parse_labels(key: str, value: Any, rung: Rung) -> tuple[str, ...]:
     if rung.error is UsageError and isinstance(value, (str, Path)):
         return labels.read(value)
@@ -224,7 +206,8 @@ _PARSERS: Mapping[str, Any] = {
     "std": _parse_numbers,
     "resize": _one_of(RESIZES),
     "crop": _parse_crop,
-    "resize_to": _parse_side,
+    "resize_to": _parse_resize_to,
+    "offset": _one_of(OFFSETS),
     "interpolation": _one_of(INTERPOLATIONS),
     "labels": _parse_labels,
 }
@@ -238,3 +221,12 @@ def shown(numbers: Sequence[float]) -> str:
     if len(set(numbers)) == 1:
         return f"{numbers[0]:.6g}"
     return ",".join(f"{n:.6g}" for n in numbers)
+
+
+def told(key: str, value: Any) -> str:
+    """A piece's value as a person reads it."""
+    if key in ("size", "crop") and isinstance(value, tuple):
+        return "x".join(map(str, value)) + " pixels" * (key == "crop")
+    if isinstance(value, tuple):
+        return shown(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

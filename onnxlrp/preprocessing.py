@@ -1,29 +1,26 @@
-"""How a picture becomes the model's input, found where it is stated and otherwise assumed and said to be."""
+"""How a picture becomes the model's input, and how a heatmap of that finds back to the picture."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp import images, labels, pieces
-from onnxlrp.errors import InputError, UnsupportedError
-from onnxlrp.pieces import PRESETS, Stated, shown, wide
+from onnxlrp import framing, images
+from onnxlrp.errors import InputError
+from onnxlrp.framing import PAD, Box, Frame
+from onnxlrp.pieces import PRESETS, Conflict, shown, wide
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = npt.NDArray[Any]
-Box = tuple[float, float, float, float]
 
 _LARGEST_RESIZED = 1 << 25  # pixels
-_DTYPES = {"float": "float32", "double": "float64"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +28,11 @@ class Preprocessing:
     """y = (x * scale - mean) / std, x a picture's values 0..255 cut to `size`, y in the model's `layout` and `dtype`.
 
     `size` is (height, width); `mean` and `std` have one value for each channel, in the order of `color`.
-    `resize` is `stretch`, or `shorter-crop`: the picture is scaled until `size` is the share `crop` of its shorter
-    side, and the centre is cut out. `source` says who stated it, `assumed` which pieces nobody stated.
+    `resize` is `shorter-crop`: the shorter side is scaled to `resize_to` pixels, or until `size` is the share `crop` of
+    it, and the centre is cut out, half a pixel of its offset rounded as `offset` says (`round` to even, `floor`);
+    `stretch`: to `size`, or to the (height, width) `resize_to` out of which the centre is cut; or `letterbox`: the
+    whole picture with grey bars. `source` says who stated it, `assumed` which pieces nobody stated, `conflicts` where
+    sources contradict each other, `notes` what they state that is not done here.
     """
 
     size: tuple[int, int]
@@ -45,10 +45,14 @@ class Preprocessing:
     crop: float = 1.0
     interpolation: str = "bilinear"
     dtype: str = "float32"
+    resize_to: tuple[int, ...] = ()
+    offset: str = "round"
     labels: tuple[str, ...] | None = None
     labels_assumed: bool = False
     source: str = "flags"
     assumed: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -69,28 +73,17 @@ class Preprocessing:
         return self._cut(image).convert("RGB")
 
     def box(self, original: tuple[int, int]) -> Box:
-        """The part of a picture of (height, width) that the model sees: left, top, right, bottom in its pixels."""
-        height, width = original
-        (tall, broad), (top, left) = self._plan(original)
-        h, w = self.size
-        return (
-            left * width / broad,
-            top * height / tall,
-            min((left + w) * width / broad, float(width)),
-            min((top + h) * height / tall, float(height)),
-        )
+        """The part of a picture of (height, width) that the model sees: left, top, right, bottom in its pixels; with
+        the bars of a letterbox it is larger than the picture."""
+        return self._frame(original).box
 
     def map_to_original(self, heat: npt.ArrayLike, original: tuple[int, int]) -> Array:
         """A heatmap [H, W] on the picture's own (height, width): every value spread evenly over the pixels that it was
-        read from, so that the sum stays; zero outside of what the model sees."""
-        left, top, right, bottom = self.box(original)
+        read from, so that the sum stays; zero outside of what the model sees. What fell on bars is left out."""
         values = np.asarray(heat, dtype=np.float64)
         if values.shape != self.size:
             raise InputError(f"a heatmap of shape {values.shape}, the model sees {self.size}", "sum its channels first")
-        rows = _shares(top, bottom, self.size[0], original[0])
-        columns = _shares(left, right, self.size[1], original[1])
-        mapped: Array = rows @ values @ columns.T
-        return mapped
+        return self._frame(original).spread(values)
 
     def bounds(self) -> tuple[Array, Array]:
         """The lowest and highest input (x = 0 and 255) per channel, float64, broadcasting over one sample's input."""
@@ -105,7 +98,11 @@ class Preprocessing:
         """One line, such as `resize 28x28 → grey → /255`; sizes are height x width."""
         h, w = self.size
         steps = [f"resize {h}x{w}"]
-        if self.resize == "shorter-crop":
+        if self.resize == "letterbox":
+            steps = [f"letterbox {h}x{w}"]
+        elif self.resize_to and self.resize_to != self.size:
+            steps = [f"resize {'x'.join(map(str, self.resize_to))}", f"crop {h}x{w}"]
+        elif self.resize == "shorter-crop":
             steps = [f"resize {round(h / self.crop)}" if h == w else f"resize to cover {h}x{w}", f"crop {h}x{w}"]
         steps.append(self.color)
         if math.isclose(self.scale, 1 / 255, rel_tol=1e-4):
@@ -128,7 +125,8 @@ class Preprocessing:
             "mean": list(self.mean),
             "std": list(self.std),
             "resize": self.resize,
-            "crop": self.crop,
+            **({"resize_to": list(self.resize_to)} if self.resize_to else {"crop": self.crop}),
+            "offset": self.offset,
             "interpolation": self.interpolation,
         }
 
@@ -161,185 +159,26 @@ class Preprocessing:
         picture = images.rgb(_picture(image))
         if self.color == "grey":
             picture = picture.convert("L")
-        original = (picture.height, picture.width)
-        (tall, broad), (top, left) = self._plan(original)
-        h, w = self.size
+        frame = self._frame((picture.height, picture.width))
+        (tall, broad), (h, w) = frame.resized, self.size
         method = pillow.Resampling[self.interpolation.upper()]
         if tall * broad > _LARGEST_RESIZED:  # a very thin picture: its box alone, equal up to rounding
-            return picture.resize((w, h), method, box=self.box(original))
-        return picture.resize((broad, tall), method).crop((left, top, left + w, top + h))
+            left, top, right, bottom = frame.box
+            part = (left, top, min(right, picture.width), min(bottom, picture.height))
+            return picture.resize((w, h), method, box=part)
+        large = picture.resize((broad, tall), method)
+        if tall < h or broad < w:
+            canvas = pillow.new(large.mode, (w, h), (PAD,) * len(large.getbands()))
+            canvas.paste(large, (-frame.left, -frame.top))
+            return canvas
+        return large.crop((frame.left, frame.top, frame.left + w, frame.top + h))
 
-    def _plan(self, original: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The (height, width) that a picture is resized to, and the (top, left) of what is cut out of that."""
+    def _frame(self, original: tuple[int, int]) -> Frame:
+        if self.resize == "letterbox":
+            return framing.letterbox(original, self.size)
         if self.resize == "stretch":
-            return self.size, (0, 0)
-        # torchvision's Resize and CenterCrop: the longer side is truncated, the offset rounded.
-        (height, width), (h, w) = original, self.size
-        factor = max(h / height, w / width) / self.crop
-        tall, broad = max(h, int(height * factor + 1e-6)), max(w, int(width * factor + 1e-6))
-        return (tall, broad), (round((tall - h) / 2), round((broad - w) / 2))
-
-
-def find(
-    flags: Mapping[str, Any],
-    model_path: str | Path | None,
-    metadata: Mapping[str, str],
-    input_shape: Sequence[int],
-    input_dtype: str = "float32",
-    n_outputs: int | None = None,
-    strict: bool = False,
-) -> Preprocessing:
-    """The preprocessing of a model with one input of the per-sample shape: flags, `model.prep.toml` beside the model,
-    `onnxlrp.prep` in its metadata, then the graph; each piece from the first that states it, the rest assumed.
-
-    Flags are `prep` (a preset or a `.toml`), `mean`, `std`, `scale`, `color`, `layout`, `size`, `resize`, `crop`,
-    `interpolation`, `labels`; None is not given. Raises UsageError (flags), InputError (files, metadata),
-    UnsupportedError (an input that is no picture; with `strict` an assumption, naming the flags to paste).
-    """
-    model = Path(model_path).name if model_path is not None else "the model"
-    stated = pieces.read(flags, model_path, metadata)
-    prep = _settle(stated, model, tuple(input_shape), _dtype(input_dtype, model))
-    names, guessed = _labels(stated, n_outputs)
-    source = " + ".join(dict.fromkeys(rung.name for key, (_, rung) in stated.items() if key != "labels")) or "assumed"
-    prep = replace(prep, labels=names, labels_assumed=guessed, source=source)
-    if strict and prep.assumed:
-        raise UnsupportedError(
-            f"{model}: nobody states the preprocessing ({', '.join(prep.assumed)}), and --strict assumes nothing",
-            f"if it is right, add {prep.flags()}",
-        )
-    return prep
-
-
-def find_labels(
-    flags: Mapping[str, Any], model_path: str | Path | None, metadata: Mapping[str, str], n_outputs: int | None
-) -> tuple[tuple[str, ...] | None, bool]:
-    """The class names alone, for a model whose input is no picture, and whether they are assumed. Raises as `find`."""
-    return _labels(pieces.read(flags, model_path, metadata), n_outputs)
-
-
-def _settle(stated: Stated, model: str, shape: tuple[int, ...], dtype: str) -> Preprocessing:
-    """The stated pieces checked against the graph, and the rest filled in."""
-    assumed: list[str] = []
-    value = {key: v for key, (v, _) in stated.items()}
-    layout, unsure = _layout(stated, model, shape)
-    if unsure:
-        assumed.append("layout")
-    size = _size(stated, shape, layout)
-    if size is None:
-        size = (224, 224)
-        assumed.append("size")
-    channels = 1 if layout == "NHW" else shape[layout.index("C") - 1]
-    formula = any(key in stated for key in ("scale", "mean", "std"))
-    color = value.get("color", "RGB" if channels == 3 else "grey")
-    if (color == "grey") != (channels == 1):
-        raise stated["color"][1].wrong(
-            "color",
-            f"{color}, but {model} has {channels} channel{'s' * (channels > 1)}",
-            ("state RGB or BGR" if channels == 3 else "state grey, with a preset such as 0-1"),
-        )
-    if "color" not in stated and channels == 3 and not formula:
-        assumed.append("color")
-    guess: Mapping[str, Any] = PRESETS["0-1"]
-    if np.dtype(dtype).kind in "iu":
-        guess = {"scale": 1.0, "mean": (128.0,) if dtype == "int8" else (0.0,), "std": (1.0,)}
-        if dtype != "uint8" and not formula:
-            assumed += ["scale", "mean", "std"]
-    elif formula:
-        if "scale" not in stated:
-            small = max(map(abs, (*value.get("mean", (0,)), *value.get("std", (0,))))) <= 1
-            guess = {**guess, "scale": 1 / 255 if small else 1.0}
-            assumed.append("scale")
-    else:
-        guess = PRESETS["imagenet"] if channels == 3 else guess
-        guess = {**guess, "mean": guess["mean"][::-1], "std": guess["std"][::-1]} if color == "BGR" else guess
-        assumed += ["scale", "mean", "std"]
-    numbers = {}
-    for key in ("mean", "std"):
-        numbers[key] = value.get(key, guess[key])
-        if len(numbers[key]) not in (1, channels):
-            raise stated[key][1].wrong(
-                key, f"{len(numbers[key])} values, but {model} has {channels} channel", "give one value"
-            )
-    crop = value.get("crop", 0.875 if min(size) >= 160 else 1.0)
-    if isinstance(crop, int):
-        if crop < min(size):
-            raise stated["crop"][1].wrong("resize_to", f"{crop} is below the input's {min(size)}", "give a larger one")
-        crop = min(size) / crop
-    prep = Preprocessing(
-        size=size,
-        color=color,
-        layout=layout,
-        scale=value.get("scale", guess["scale"]),
-        mean=wide(numbers["mean"], channels),
-        std=wide(numbers["std"], channels),
-        resize=value.get("resize", "shorter-crop"),
-        crop=crop,
-        interpolation=value.get("interpolation", "bilinear"),
-        dtype=dtype,
-        assumed=tuple(assumed),
-    )
-    if np.dtype(dtype).kind in "iu" and float(np.ptp(np.concatenate([b.ravel() for b in prep.bounds()]))) < 100:
-        rung = next(rung for key, (_, rung) in stated.items() if key in ("scale", "mean", "std"))
-        raise rung.wrong("scale", f"{prep.describe()} leaves few levels of a {dtype} input", "leave the formula out")
-    return prep
-
-
-def _dtype(name: str, model: str) -> str:
-    """numpy's name of the graph's; UnsupportedError where the input is not of numbers."""
-    name = _DTYPES.get(name.lower(), name.lower())
-    try:
-        if np.dtype(name).kind in "iuf":
-            return name
-    except TypeError:
-        pass
-    raise UnsupportedError(f"{model}: an input of {name} is no picture", "give the input as an .npy array")
-
-
-def _layout(stated: Stated, model: str, shape: tuple[int, ...]) -> tuple[str, bool]:
-    """The layout that fits the per-sample shape, and whether two fit."""
-    fits = []
-    if len(shape) == 2:
-        fits = ["NHW"]
-    elif len(shape) == 3:
-        fits = [name for name, axis in (("NCHW", 0), ("NHWC", 2)) if shape[axis] in (1, 3)]
-    if not fits:
-        raise UnsupportedError(
-            f"{model}: an input of shape {shape} per sample is no picture of 1 or 3 channels",
-            "give the input as an .npy array in the model's own layout",
-        )
-    if "layout" not in stated:
-        return fits[0], len(fits) > 1
-    layout, rung = stated["layout"]
-    if layout not in fits:
-        raise rung.wrong("layout", f"{layout} does not fit {model}, an input of {shape} per sample", f"give {fits[0]}")
-    return layout, False
-
-
-def _size(stated: Stated, shape: tuple[int, ...], layout: str) -> tuple[int, int] | None:
-    """Height and width of the graph, free ones (below 1) as stated; None where nobody says them."""
-    first = 1 if layout == "NCHW" else 0
-    fixed = shape[first : first + 2]
-    if "size" not in stated:
-        return (fixed[0], fixed[1]) if min(fixed) > 0 else None
-    size, rung = stated["size"]
-    if any(f > 0 and f != s for f, s in zip(fixed, size, strict=True)):
-        asked = "x".join(str(f) if f > 0 else "*" for f in fixed)
-        raise rung.wrong("size", f"{size[0]}x{size[1]}, but the model takes {asked}", f"give {asked}, or leave it out")
-    return (size[0], size[1])
-
-
-def _labels(stated: Stated, n_outputs: int | None) -> tuple[tuple[str, ...] | None, bool]:
-    if "labels" not in stated:
-        names = labels.imagenet(n_outputs)
-        return names, names is not None
-    names, rung = stated["labels"]
-    if n_outputs is not None and len(names) != n_outputs:
-        raise rung.wrong(
-            "labels",
-            f"{len(names)} class names for {n_outputs} outputs",
-            "give one name for each output, in their order",
-        )
-    return names, False
+            return framing.stretch(original, self.size, self.resize_to, self.offset)
+        return framing.shorter_crop(original, self.size, self.crop, self.resize_to, self.offset)
 
 
 def _picture(image: Image | Array) -> Image:
@@ -357,15 +196,6 @@ def _picture(image: Image | Array) -> Image:
             "give uint8 values of shape (height, width, 3), or an array in the model's own layout",
         )
     return pillow.fromarray(image)
-
-
-def _shares(start: float, stop: float, cells: int, pixels: int) -> Array:
-    """[pixels, cells]: the share of each cell between start and stop that falls on each pixel; columns sum to 1."""
-    edges = np.linspace(start, stop, cells + 1)
-    edge = np.arange(pixels + 1)[:, np.newaxis]
-    overlap = np.minimum(edge[1:], edges[1:]) - np.maximum(edge[:-1], edges[:-1])
-    shares: Array = np.maximum(overlap, 0.0) / ((stop - start) / cells)
-    return shares
 
 
 def _cast(y: Array, dtype: str) -> Array:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from onnxlrp import images, labels, pieces
 from onnxlrp.errors import InputError, NothingToDo, OnnxLrpError, UnsupportedError, UsageError
-from onnxlrp.preprocessing import Preprocessing, find, find_labels
+from onnxlrp.ladder import find, find_labels
+from onnxlrp.preprocessing import Preprocessing
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -93,7 +94,15 @@ def test_view_is_what_apply_saw():
     np.testing.assert_array_equal(np.asarray(prep.view(picture)), prep.apply(picture)[0])
 
 
-@pytest.mark.parametrize("prep", [Preprocessing((28, 28), crop=0.875), Preprocessing((28, 20), resize="stretch")])
+FRAMES = [
+    Preprocessing((28, 28), crop=0.875),
+    Preprocessing((28, 20), resize="stretch"),
+    Preprocessing((23, 23), resize_to=(26,), offset="floor"),
+    Preprocessing((24, 24), resize="stretch", resize_to=(27, 29)),
+]
+
+
+@pytest.mark.parametrize("prep", FRAMES)
 @pytest.mark.parametrize("shape", [(60, 90), (15, 11), (28, 28)])
 def test_map_to_original_keeps_the_sum_and_stays_inside_the_box(prep, shape):
     heat = np.random.default_rng(1).normal(size=prep.size)
@@ -105,6 +114,23 @@ def test_map_to_original_keeps_the_sum_and_stays_inside_the_box(prep, shape):
     assert not mapped[:, : int(left)].any()
     assert not mapped[int(np.ceil(bottom - 1e-9)) :].any()
     assert not mapped[:, int(np.ceil(right - 1e-9)) :].any()
+
+
+@pytest.mark.parametrize("shape", [(60, 90), (91, 40), (15, 11), (28, 20)])
+def test_a_letterbox_shows_the_whole_picture(shape):
+    """Every pixel of the picture is seen, the bars are grey, and what falls on them is not mapped back."""
+    prep = Preprocessing((28, 20), resize="letterbox", scale=1.0)
+    left, top, right, bottom = prep.box(shape)
+    assert min(-left, -top) >= -1e-9
+    assert right >= shape[1] - 1e-9
+    assert bottom >= shape[0] - 1e-9
+    white = prep.apply(np.full((*shape, 3), 255, np.uint8))[0, 0]
+    assert set(np.unique(white)) <= {114.0, 255.0}
+    seen = prep.map_to_original(white == 255, shape)
+    assert seen.sum() == pytest.approx((white == 255).sum(), rel=1e-9)
+    assert (seen > 0).all()
+    assert np.abs(prep.map_to_original(white == 114, shape)).max() == pytest.approx(0, abs=1e-9)
+    assert prep.describe() == "letterbox 28x20 → RGB"
 
 
 def test_map_to_original_finds_the_place():
