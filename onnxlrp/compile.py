@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from .composites import Composite, Matched
 from .errors import UnsupportedError, UsageError, did_you_mean
 from .graph import facts
 from .graph.graph import Graph, Layer
-from .layers import Node, build, registry
+from .layers import Node, build, unknown, unsupported
+from .program.op import Op
 from .program.passes import dead_code
 from .program.program import Program, Seed
 from .program.rewrites import REWRITES
@@ -40,13 +43,17 @@ def compile(
     mode: str = "index",
     targets: int | None = None,
     record: Sequence[str] = (),
+    activations: Sequence[str] = (),
+    conditions: Mapping[str, Sequence[int]] | None = None,
     ledger: bool = False,
     rewrites: Iterable[str] = REWRITES,
 ) -> Program:
     """The program that computes the relevance of input `explained` for a target of `output`.
 
     Its outputs: "relevance", in the input's shape; "logits" and "scores", tensors of the forward pass; "record/PATH"
-    for each of `record`, the relevance of that module's result; with `ledger`, what notes["ledger"] lists.
+    for each of `record`, the relevance of that module's result; "activation/PATH" for each of `activations`, the result
+    itself; with `ledger`, what notes["ledger"] lists. `conditions` let relevance through these channels of a module's
+    result alone (Achtibat et al. 2023).
     """
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
@@ -54,12 +61,17 @@ def compile(
     walk = _Walk(graph, composite, source, Trace(rewrites, ledger))
     trace = walk.trace
     walk.check(logits)
+    walk.leading.update(name for layer in walk.backward(logits) for name in layer.outputs)
     recorded = {path: walk.result_of(path, logits) for path in record}
+    masks = {walk.result_of(path, logits): channels for path, channels in (conditions or {}).items()}
     with trace.at("seed"):
-        relevance = {logits: _seed(walk.value(logits), Seed(logits, mode, targets), composite.seed)}
+        seed = _seed(walk.value(logits), Seed(logits, mode, targets), composite.seed)
+        relevance = {logits: seed}
     outputs: dict[str, Value] = {}
     for layer in walk.backward(logits):
         arriving = relevance.pop(layer.outputs[0], None)
+        if arriving is not None and layer.outputs[0] in masks:
+            arriving = arriving * walk.mask(layer.outputs[0], masks[layer.outputs[0]])
         for path, tensor in recorded.items():
             if tensor == layer.outputs[0] and arriving is not None:
                 outputs[f"record/{path}"] = trace.spread(arriving, graph.shapes[tensor])
@@ -72,9 +84,29 @@ def compile(
         raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
     outputs["relevance"] = trace.spread(relevance[source], graph.shapes[source])
     outputs["logits"], outputs["scores"] = walk.value(logits), walk.value(scores)
+    outputs |= {f"activation/{path}": walk.value(walk.result_of(path, logits)) for path in activations}
     outputs.update(walk.columns)
-    plan = tuple(walk.plan)
-    return dead_code(trace.program(outputs, targets, {"ledger": plan, "source": source, "scores": scores}))
+    outputs = {name: _of_each_sample(value, seed) for name, value in outputs.items()}
+    notes = {"ledger": tuple(walk.plan), "source": source, "scores": scores, "unsupported": tuple(walk.decided)}
+    return dead_code(trace.program(outputs, targets, notes))
+
+
+def forward(graph: Graph, output: str = "") -> Program:
+    """The program that propagates nothing: its outputs are "logits" and "scores", whatever operators the graph has."""
+    scores, trace = output or graph.outputs[0].name, Trace()
+    logits = facts.head(graph, scores)
+    values = {name: trace.activation(name, graph.shapes[name]) for name in dict.fromkeys((logits, scores))}
+    return trace.program({"logits": values[logits], "scores": values[scores]}, None, {"ledger": (), "scores": scores})
+
+
+def _of_each_sample(value: Value, seed: Value) -> Value:
+    """A result with the seed's batch and targets: relevance that is zero whatever the input is has none of its own."""
+    if not value.constant:
+        return value
+    trace = value.trace
+    amount = trace.total(seed)
+    zero = trace.append_map("greater", (amount, amount))
+    return trace.spread(trace.reshape(zero, (1,) * len(value.shape)), value.shape)
 
 
 def _seed(logits: Value, seed: Seed, kind: str) -> Value:
@@ -97,6 +129,9 @@ class _Walk:
         self.first = facts.first_layers(graph, source)
         self.plan: list[Entry] = []
         self.columns: dict[str, Value] = {}
+        self.leading = {source}  # the tensors on a path from the explained input
+        self.refused: dict[str, UnsupportedError] = {}
+        self.decided: list[tuple[str, str, str]] = []  # layer, operator and rule where --on-unsupported chose it
 
     def value(self, tensor: str) -> Value:
         if tensor not in self.values:
@@ -111,23 +146,53 @@ class _Walk:
         return [layer for layer in reversed(self.graph.layers) if layer.name in relevant]
 
     def check(self, target: str) -> None:
-        """Every operator on the way has a rule; all that have none are named at once."""
-        missing = {layer.op: layer for layer in self.backward(target) if not self._answered(layer)}
+        """Every layer on the way has a rule; all that have none are named at once."""
+        trial = _Walk(self.graph, self.composite, self.source, Trace())
+        missing: dict[str, UnsupportedError] = {}
+        for layer in self.backward(target):
+            try:
+                trial.answer(layer)
+            except UnsupportedError as error:
+                missing[layer.name] = error
         if missing:
-            nodes = ", ".join(f"{op} (node {layer.label!r})" for op, layer in sorted(missing.items()))
-            raise UnsupportedError(
-                f"no rule for {nodes}",
-                "inspect lists every layer; decide yourself with "
-                f"--rule '{next(iter(missing.values())).name}=pass' where relevance may pass unchanged",
-            )
+            first, *others = reversed(missing)
+            layers = {layer.name: f"{layer.op} {layer.label!r}" for layer in self.graph.layers if layer.name in others}
+            more = f"; nor for {', '.join(layers.values())}" if others else ""
+            raise UnsupportedError(missing[first].message + more, missing[first].fix)
 
-    def _answered(self, layer: Layer) -> bool:
-        if layer.op in registry():
-            return True
+    def op(self, layer: Layer) -> Op:
+        """What rules see of a layer; one that nobody has taught us, or in this form, is of kind "unknown"."""
+        for tensor in (*layer.inputs, *layer.outputs):
+            if tensor and tensor not in self.graph.constants:
+                self.value(tensor)
+        node = Node(self.graph, layer, self.trace, self.values)
+        with self.trace.at(layer.label):
+            try:
+                return build(node)
+            except UnsupportedError as error:
+                self.refused[layer.name] = error
+                return unknown(node)
+
+    def answer(self, layer: Layer) -> tuple[Op, Rule]:
+        """A layer and the rule that it gets. Raises UnsupportedError, naming node, path and what decides it."""
+        op = self.op(layer)
+        seen = self.matched(layer, op.kind)
         try:
-            return isinstance(self.composite.rule_for(self.matched(layer, "unknown")), Pass)
+            rule = self.composite.rule_for(seen)
         except UnsupportedError:
-            return False
+            if op.kind != "unknown":
+                raise
+            raise self.refused.get(layer.name) or unsupported(layer) from None
+        if self.composite.falls_back(seen):
+            if isinstance(rule, Pass) and not (len(op.operands) == 1 and op.operands[0].shape == op.result.shape):
+                raise UnsupportedError(
+                    f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r}), and pass, by "
+                    f"--on-unsupported, wants one operand of the result's shape",
+                    "explain an output before it (--output NAME)" * (op.kind == "unknown")
+                    or f"--rule '{layer.name}=gradient', or --on-unsupported gradient",
+                )
+            self.decided.append((layer.label, layer.op, _name(rule)))
+        return op, rule
 
     def result_of(self, path: str, target: str) -> str:
         """The tensor that the module at `path` returns: the output of its last layer."""
@@ -137,18 +202,24 @@ class _Walk:
         paths = {layer.label for layer in self.backward(target)}
         raise UsageError(f'no layer has the path "{path}"', did_you_mean(path, paths))
 
+    def mask(self, tensor: str, channels: Sequence[int]) -> Value:
+        """1 at these channels of a tensor, else 0; channels are the first axis of a map, the last of tokens."""
+        shape = self.graph.shapes[tensor]
+        axis = 1 if len(shape) == 2 else 0
+        wrong = [c for c in channels if not 0 <= c < shape[axis]]
+        if wrong or not channels:
+            raise UsageError(f"channel {wrong[0] if wrong else '?'} of {shape[axis]}", f"name 0 to {shape[axis] - 1}")
+        hot = np.zeros(shape[axis])
+        hot[list(channels)] = 1
+        return self.trace.constant(hot.reshape([-1 if i == axis else 1 for i in range(len(shape))]))
+
     def matched(self, layer: Layer, kind: str) -> Matched:
         return Matched(layer.op, layer.path, layer.name, kind, layer.name in self.first)
 
     def step(self, layer: Layer, arriving: Value) -> list[tuple[str, Value]]:
         """One layer: its rule applied, the shares of the operands that lead to the explained input."""
-        for tensor in (*layer.inputs, *layer.outputs):
-            if tensor and tensor not in self.graph.constants:
-                self.value(tensor)
         trace = self.trace
-        with trace.at(layer.label):
-            op = build(Node(self.graph, layer, trace, self.values))
-        rule = self.composite.rule_for(self.matched(layer, op.kind))
+        op, rule = self.answer(layer)
         booked = len(trace.booked)
         with trace.at(f"{layer.label}/{_name(rule)}"):
             shares = rule(op, arriving)
@@ -170,6 +241,12 @@ class _Walk:
         entries = {"out": trace.total(arriving), "scale": trace.total(trace.map("max", arriving, -arriving))}
         inputs = [trace.total(trace.spread(share, x.shape)) for share, x in zip(shares, operands, strict=True)]
         entries["in"] = total(inputs)
+        lost = [
+            got for got, x in zip(inputs, operands, strict=True)
+            if self.tensors[x.index] not in self.leading and not got.is_zero
+        ]  # fmt: skip
+        if lost:
+            entries["others"] = total(lost)
         for column in ("bias", "epsilon", "gate"):
             amounts = [value for entry, value in booked if entry == column]
             if amounts:
@@ -189,22 +266,14 @@ def _name(rule: Rule) -> str:
 
 def rules_of(
     graph: Graph, composite: Composite, explained: str = "", output: str = ""
-) -> list[tuple[Layer, str, Rule | None]]:
-    """For `inspect`: each layer on the way, its kind and the rule it gets; None for an operator nobody taught us."""
-    source = explained or graph.inputs[0].name
-    walk = _Walk(graph, composite, source, Trace())
-    rows: list[tuple[Layer, str, Rule | None]] = []
+) -> list[tuple[Layer, Matched, Rule | None]]:
+    """For `inspect`: each layer on the way, what a match sees of it, and the rule it gets, None without one."""
+    walk = _Walk(graph, composite, explained or graph.inputs[0].name, Trace())
+    rows: list[tuple[Layer, Matched, Rule | None]] = []
     for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
-        row = registry().get(layer.op)
-        if row is None:
-            rows.append((layer, "", None))
-            continue
-        for tensor in (*layer.inputs, *layer.outputs):
-            if tensor and tensor not in graph.constants:
-                walk.value(tensor)
         try:
-            kind = build(Node(graph, layer, walk.trace, walk.values)).kind
-            rows.append((layer, kind, composite.rule_for(walk.matched(layer, kind))))
+            op, rule = walk.answer(layer)
+            rows.append((layer, walk.matched(layer, op.kind), rule))
         except UnsupportedError:
-            rows.append((layer, row.kind, None))
+            rows.append((layer, walk.matched(layer, walk.op(layer).kind), None))
     return rows

@@ -10,6 +10,7 @@ from typing import Any
 from .errors import UnsupportedError, UsageError, did_you_mean
 from .program.op import KINDS
 from .rules import Rule
+from .rules.attention import Softmax
 from .rules.gradient import DeconvNet, Gradient, Guided, Route
 from .rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
 from .rules.product import Signal, Uniform
@@ -56,28 +57,53 @@ def matches(match: Match, layer: Matched) -> bool:
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered list of (match, rule); `seed` "logit" starts from the target's logit, "one" from 1 (gradients)."""
+    """An ordered list of (match, rule); `seed` "logit" starts from the target's logit, "one" from 1 (gradients).
+
+    `on_unsupported` is what layers without an entry get: "gradient", "pass", or an "error" that names them.
+    """
 
     entries: Sequence[tuple[Match, Rule]]
     name: str = "custom"
     seed: str = "logit"
+    on_unsupported: str = "error"
 
     def rule_for(self, layer: Matched) -> Rule:
         """The rule of a layer; layers that move values without mixing them need no entry."""
-        for match, rule in (*self.entries, *ALWAYS):
-            if matches(match, layer):
-                return rule
+        rule = self._entry(layer)
+        if rule is not None:
+            return rule
+        if self.on_unsupported == "pass":
+            return Pass()
+        if self.on_unsupported == "gradient" and layer.kind != "unknown":
+            return Gradient()
         raise UnsupportedError(
-            f'composite "{self.name}" has no rule for {layer.kind} {layer.path or layer.name!r} ({layer.op})',
-            f"decide: --rule '{layer.name}=pass' or --rule '{layer.op}=gradient'; in Python an entry "
-            f'("{layer.kind}", rule)',
+            f'composite "{self.name}" has no rule for {layer.kind} {layer.path or layer.name!r} '
+            f"({layer.op}, node {layer.name!r})",
+            f"decide: --rule '{layer.name}=pass' or --rule '{layer.op}=gradient', or --on-unsupported gradient for all "
+            f'such layers; in Python an entry ("{layer.kind}", rule)',
         )
+
+    def falls_back(self, layer: Matched) -> bool:
+        """Whether a layer has no entry, so that `on_unsupported` decides."""
+        return self._entry(layer) is None
+
+    def _entry(self, layer: Matched) -> Rule | None:
+        # Of an operator that nobody has taught us nothing is known: no rule but `pass` can be meant.
+        fits = (r for m, r in (*self.entries, *ALWAYS) if matches(m, layer))
+        return next((r for r in fits if layer.kind != "unknown" or isinstance(r, Pass)), None)
 
     def with_rules(self, entries: Iterable[tuple[Match, Rule]]) -> Composite:
         """The same composite with entries that come first."""
         return replace(self, entries=(*entries, *self.entries))
 
+    def with_fallback(self, on_unsupported: str) -> Composite:
+        """The same composite with another answer for layers without an entry. Raises UsageError."""
+        if on_unsupported not in FALLBACKS:
+            raise UsageError(f'on_unsupported="{on_unsupported}"', f"give {', '.join(FALLBACKS)}")
+        return replace(self, on_unsupported=on_unsupported)
 
+
+FALLBACKS = ("error", "gradient", "pass")
 ALWAYS: tuple[tuple[Match, Rule], ...] = (("routing", Route()), ("maxpool", Route()))
 Preset = Callable[..., Composite]
 PRESETS: dict[str, Preset] = {}
@@ -96,9 +122,11 @@ def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
         ("avgpool", Norm(stabilizer)),
         ("batchnorm", Pass()),
         ("scale", Pass()),
-        ("normalization", Pass()),
+        ("normalization", Norm(stabilizer)),
         ("gate", Signal()),
         ("product", Uniform()),
+        ("bilinear", Norm(stabilizer)),
+        ("softmax", Softmax()),
     ]
 
 

@@ -50,7 +50,9 @@ class Explanation:
     several targets of every sample `relevance` is [T, N, …], `target` and `logit` [T, N]. `logit` is what was
     propagated: the score before a final Softmax or Sigmoid, taken from `output` where it is not given.
     `layers` holds the recorded relevance of inner layers by path, `ledger` the balance of every layer when asked for.
+    `head` is what made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for nothing, None if unknown.
     `names` are file stems, `images` the pictures as the model saw them, `originals` as they were.
+    `notes` are what the method says besides, by name: an array of the target's shape has one for each.
     """
 
     relevance: Array
@@ -65,6 +67,8 @@ class Explanation:
     logit: Array | None = None
     names: Sequence[str] | None = None
     originals: Sequence[Image | None] | None = None
+    head: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("relevance", "output", "target"):
@@ -111,6 +115,11 @@ class Explanation:
             logit=None if self.logit is None else cut(self.logit),
             names=pick(self.names),
             originals=pick(self.originals),
+            head=self.head,
+            notes={
+                name: cut(value) if np.shape(value)[: self.target.ndim] == self.target.shape else value
+                for name, value in self.notes.items()
+            },
         )
 
     def __repr__(self) -> str:
@@ -122,6 +131,11 @@ class Explanation:
         return str(self.provenance.get("method", ""))
 
     @property
+    def is_value(self) -> bool:
+        """Whether the model gives one number that is no score of a class: regression."""
+        return self.head == "" and self.output.size == len(self)
+
+    @property
     def total(self) -> Array:
         """ΣR of each sample, in float64: [N], or [T, N]. Compare with `logit`."""
         total: Array = self.relevance.sum(axis=tuple(range(self.target.ndim, self.relevance.ndim)), dtype=np.float64)
@@ -129,9 +143,15 @@ class Explanation:
 
     @property
     def probabilities(self) -> Array:
-        """The scores [N, K] as shown: as they are where they are probabilities already, else their softmax."""
+        """The scores [N, K] as shown: probabilities as they are (of a Sigmoid, one for each class), log-probabilities
+        as probabilities, one value alone as it is, and all else as its softmax."""
         scores = self.output.reshape(len(self), -1).astype(np.float64)
-        if scores.shape[1] < 2 or ((scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3)):
+        if self.head == "LogSoftmax":
+            logs: Array = np.exp(scores)
+            return logs
+        if self.head in ("Softmax", "Sigmoid") or scores.shape[1] < 2:
+            return scores
+        if self.head is None and (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
             return scores
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: Array = powers / powers.sum(axis=1, keepdims=True)
@@ -161,7 +181,7 @@ class Explanation:
         several = self.target.ndim == 2
         values = self.relevance[target, sample] if several else self.relevance[sample]
         image = self.images[sample] if self.images else None
-        title = " · ".join(filter(None, (self._label(sample, target), self._shown(sample, target), self.method)))
+        title = " · ".join(filter(None, (self.title(sample, target), self.method)))
         prep = self.preprocessing
         if values.ndim == 1 or (values.ndim == 2 and image is None and prep is None and min(values.shape) < 8):
             return heatmap.strip(values, cmap, clip, title, self._caption(sample, target))
@@ -170,6 +190,10 @@ class Explanation:
         if original is not None and prep is not None:
             image, values = original, prep.map_to_original(values, (original.height, original.width))
         return heatmap.render(values, image, cmap, clip, overlay, title, self._caption(sample, target))
+
+    def title(self, sample: int = 0, target: int = 0) -> str:
+        """`zebra · 0.94`: the class that is explained, and how sure the model is of it."""
+        return " · ".join(filter(None, (self._label(sample, target), self._shown(sample, target))))
 
     def save(
         self,
@@ -228,12 +252,16 @@ class Explanation:
                         }
                         for t in range(self._targets)
                     ],
-                    "top": [{"id": i, "label": label, "probability": p} for i, label, p in best[n]],
+                    "top": [
+                        {"id": i, "label": label, "value" if self.is_value else "probability": p}
+                        for i, label, p in best[n]
+                    ],
                 }
                 for n in range(len(self))
             ],
             "relevance_shape": list(self.relevance.shape),
             "ledger": None if self.ledger is None else [row.to_dict() for row in self.ledger],
+            "notes": {name: np.asarray(value).tolist() for name, value in self.notes.items()},
             "provenance": self._origin(),
         }
         if self._assumed:
@@ -264,11 +292,12 @@ class Explanation:
         return labels.name(self.labels, self._id(sample, target))
 
     def _shown(self, sample: int, target: int) -> str:
-        return f"{self.probabilities[sample, self._id(sample, target)]:.2f}"
+        score = self.probabilities[sample, self._id(sample, target)]
+        return f"{score:.4g}" if self.is_value else f"{score:.2f}"
 
     def _caption(self, sample: int, target: int) -> str:
         logit, total = (np.atleast_2d(np.asarray(a))[target, sample] for a in (self.logit, self.total))
-        words = [f"ΣR {total:.4g} of logit {logit:.4g}"]
+        words = [f"ΣR {total:.4g} of {'value' if self.is_value else 'logit'} {logit:.4g}"]
         if self._assumed:
             words.append("preprocessing ASSUMED: " + ", ".join(self._assumed))
         if self.preprocessing and self.preprocessing.labels_assumed:
@@ -280,6 +309,7 @@ class Explanation:
         prep = self.preprocessing
         if prep is not None:
             stated = {"source": prep.source, "assumed": list(prep.assumed), "labels_assumed": prep.labels_assumed}
+            stated |= {"conflicts": [str(c) for c in prep.conflicts]} if prep.conflicts else {}
             origin.setdefault("preprocessing", {**prep.to_dict(), **stated})
         cleaned: dict[str, Any] = _plain(origin)
         return cleaned

@@ -123,21 +123,39 @@ def render(
 
     v is the `clip` percentile of |R|; small inputs are enlarged pixel by pixel. Raises as `limit` and `colormap` do.
     """
+    values = sum_channels(relevance, layout)
+    v = limit(values, clip)
+    panels = [] if image is None else [_sized(_on_grid(image, values))]
+    panels.append(_sized(panel(values, image if overlay else None, cmap, clip)))
+    return _figure(panels, _scale(values, cmap, v), title, caption)
+
+
+def panel(
+    relevance: npt.ArrayLike,
+    image: Image | None = None,
+    cmap: str = "RdBu_r",
+    clip: float = 99.5,
+    layout: str | None = None,
+) -> Image:
+    """The heatmap alone, a pixel for each value, over the grey picture if there is one; raises as `render`."""
     from PIL import Image as pillow
 
     values = sum_channels(relevance, layout)
     v = limit(values, clip)
     colors = colorize(values, cmap, v=v)
-    panels = []
     if image is not None:
-        picture = image.convert("RGB")
-        if picture.size != values.shape[::-1]:
-            picture = picture.resize(values.shape[::-1], pillow.Resampling.BILINEAR)
-        panels.append(_sized(picture))
-        if overlay:
-            colors = _blend(colors, np.asarray(picture.convert("L")), np.abs(values), v)
-    panels.append(_sized(pillow.fromarray(colors)))
-    return _figure(panels, _scale(values, cmap, v), title, caption)
+        grey = np.asarray(_on_grid(image, values).convert("L"))
+        colors = _blend(colors, grey, np.abs(values), v)
+    return pillow.fromarray(colors)
+
+
+def _on_grid(image: Image, values: Array) -> Image:
+    """The picture with a pixel for each value."""
+    from PIL import Image as pillow
+
+    picture = image.convert("RGB")
+    same = picture.size == values.shape[::-1]
+    return picture if same else picture.resize(values.shape[::-1], pillow.Resampling.BILINEAR)
 
 
 def strip(
@@ -233,7 +251,7 @@ def _figure(
     from PIL import Image as pillow
     from PIL import ImageDraw
 
-    big, small = _font(19), _font(14)
+    big, small = font(19), font(14)
     margin, gap, bar = 20, 14, 14
     table, ticks = scale
     across = max(p.width for p in panels) if stacked else sum(p.width for p in panels) + gap * (len(panels) - 1)
@@ -246,7 +264,7 @@ def _figure(
     figure = pillow.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(figure)
     if title:
-        draw.text((margin, margin - 4), _fit(title, big, width - 2 * margin), font=big, fill=_INK)
+        draw.text((margin, margin - 4), fitted(title, big, width - 2 * margin), font=big, fill=_INK)
     x, y = margin, top
     for panel in panels:
         figure.paste(panel, (x, y))
@@ -256,7 +274,7 @@ def _figure(
     draw.rectangle([left - 1, top - 1, left + bar, top + down], outline=(200, 200, 200))
     _ticks(draw, ticks, (left + bar + 8, top, down), small)
     if caption:
-        draw.text((margin, top + down + 12), _fit(caption, small, width - 2 * margin), font=small, fill=_FAINT)
+        draw.text((margin, top + down + 12), fitted(caption, small, width - 2 * margin), font=small, fill=_FAINT)
     return figure
 
 
@@ -285,13 +303,14 @@ def _trace(signal: Array, width: int) -> Image:
 
 
 @cache
-def _font(size: int) -> FreeTypeFont | ImageFont:
+def font(size: int) -> FreeTypeFont | ImageFont:
+    """Pillow's own font."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)
 
 
-def _fit(text: str, font: FreeTypeFont | ImageFont, width: int) -> str:
+def fitted(text: str, font: FreeTypeFont | ImageFont, width: int) -> str:
     """Text in the letters that Pillow's own font has, cut to a width in pixels."""
     for letter, plain in {"ΣR": "sum R", "−": "-", "→": ">", "ß": "ss", "ε": "eps", "γ": "gamma", "α": "alpha"}.items():
         text = text.replace(letter, plain)

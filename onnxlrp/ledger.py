@@ -19,7 +19,8 @@ class Row:
     """One layer: arrays of one number a sample, [N] or [T, N].
 
     `arrived` is the relevance of the layer's result, `passed` what its operands got; `bias` and `epsilon` are what the
-    bias and the stabiliser absorbed, `gate` what was dropped at gates and padding, each from its own formula.
+    bias and the stabiliser absorbed, `gate` what was dropped at gates and padding, each from its own formula. Of what
+    was passed, `others` went to operands that do not lead to the explained input; None where none did.
     `scale` is Σ|R| of the result. A rule that does not conserve (the gradient) has no balance.
     """
 
@@ -33,6 +34,7 @@ class Row:
     epsilon: Array
     gate: Array
     scale: Array
+    others: Array | None = None
 
     @property
     def residual(self) -> Array:
@@ -49,11 +51,14 @@ class Row:
     def of(self, samples: Array) -> Row:
         """The same row for some of the samples, an array of indices."""
         columns = ("arrived", "passed", *SINKS, "scale")
-        return replace(self, **{name: getattr(self, name)[..., samples] for name in columns})
+        kept = {name: getattr(self, name)[..., samples] for name in columns}
+        return replace(self, **kept, others=None if self.others is None else self.others[..., samples])
 
     def to_dict(self) -> dict[str, Any]:
         """JSON's types."""
         numbers = {name: getattr(self, name).tolist() for name in ("arrived", "passed", *SINKS, "scale")}
+        if self.others is not None:
+            numbers["others"] = self.others.tolist()
         named = {"layer": self.layer, "op": self.op, "rule": self.rule, "conserves": self.conserves}
         return {**named, **numbers, "residual": self.residual.tolist(), "error": self.error}
 
@@ -75,11 +80,14 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
                 columns["in"],
                 **amounts,
                 scale=columns["scale"],
+                others=columns.get("others"),
             )
         )
     return tuple(made)
 
 
 def sums(ledger: Sequence[Row]) -> dict[str, Array]:
-    """What all layers together absorbed, by sink."""
-    return {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
+    """What all layers together absorbed, by sink, and what went to other inputs than the explained one, if any did."""
+    gone = {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
+    others = [row.others for row in ledger if row.others is not None]
+    return gone | ({"others": np.asarray(sum(others))} if others else {})

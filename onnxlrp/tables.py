@@ -6,13 +6,17 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from . import files, rules
+from . import files, method, rules
+from . import methods as _methods  # noqa: F401 (registers)
 from .composites import PRESETS, options_of
 from .layers import registry
 from .program.op import KINDS
+
+PROPAGATION = "1 + 1 propagation"  # what every composite costs
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -27,11 +31,16 @@ def summary(thing: object) -> str:
 
 
 def methods() -> str:
-    """Every preset, its sentence, its options."""
-    return _table(
-        ("method", "what it does", "options"),
-        ([f"`{name}`", summary(make), " ".join(f"`{o}`" for o in options_of(name))] for name, make in PRESETS.items()),
-    )
+    """Every method, its sentence and paper, what it costs in passes for each sample, its options; composites first."""
+    rows = [[f"`{name}`", summary(make), PROPAGATION, _listed(options_of(name))] for name, make in PRESETS.items()]
+    for name, entry in method.registry().items():
+        text = f"{summary(entry.make).rstrip('.:')} ({entry.paper})."
+        rows.append([f"`{name}`", text, entry.passes, _listed(method.options_of(name))])
+    return _table(("method", "what it does", "passes", "options"), rows)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
 
 
 def all_rules() -> str:
@@ -79,8 +88,36 @@ def measured(results: Path) -> str:
     return f"{meta['date'][:10]}, {meta['cores']} cores of {meta['cpu']}; {versions}.\n\n{_table(head, rows)}"
 
 
+def coverage(results: Path) -> str:
+    """What tests/zoo/zoo.py found: a line for each family of models, a column for each exporter."""
+    found = json.loads(results.read_text(encoding="utf-8"))
+    records = found["records"]
+    exporters = list(dict.fromkeys(name for record in records.values() for name in record["cells"]))
+    rows = []
+    for family, record in records.items():
+        cells = [_cell(record["cells"].get(name)) for name in exporters]
+        rows.append(
+            [family.replace("_", " "), *cells, f"{max(record['zennit'].values()):.0e}" if record.get("zennit") else "–"]
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in found["meta"]["versions"].items())
+    return f"{found['meta']['date']}; {versions}.\n\n{_table(('', *exporters, 'zennit'), rows)}"
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    """✓, the operator that a model is refused for, or – where the exporter does not write the family."""
+    if cell is None or cell["status"] == "none":
+        return "–"
+    if cell["status"] == "ok":
+        return "✓"
+    named = re.search(r"operator ([\w:]+)|The ([\w:]+) node", cell["why"])
+    return f"`{named[1] or named[2]}`" if named else cell["status"]
+
+
 TABLES: dict[str, Callable[[], str]] = {"methods": methods, "rules": all_rules, "operators": operators}
-RESULTS = {"cpu": Path("benchmarks/results/cpu.json")}
+RESULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
+    "cpu": ("benchmarks/results/cpu.json", measured),
+    "coverage": ("benchmarks/results/coverage.json", coverage),
+}
 
 
 def fill(text: str, root: Path) -> str:
@@ -88,7 +125,10 @@ def fill(text: str, root: Path) -> str:
 
     def put(found: re.Match[str]) -> str:
         name = found[2]
-        return f"{found[1]}\n{measured(root / RESULTS[name]) if name in RESULTS else TABLES[name]()}\n{found[3]}"
+        if name in RESULTS:
+            path, table = RESULTS[name]
+            return f"{found[1]}\n{table(root / path)}\n{found[3]}"
+        return f"{found[1]}\n{TABLES[name]()}\n{found[3]}"
 
     return re.sub(r"(<!-- table: (\w+) -->)\n.*?(<!-- end -->)", put, text, flags=re.DOTALL)
 

@@ -100,6 +100,31 @@ def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_sam
     return np.array(ids, dtype=np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a run is asked for: class `ids` [N] or [T, N] (`mode` "index"), or with "top" the `count` best (None: one);
+    `count` is the length of the target axis, None without one."""
+
+    mode: str
+    count: int | None = None
+    ids: Ids | None = None
+
+
+def wanted(
+    target: Any, several: Sequence[int | str] | None, labels: Sequence[str] | None, n_classes: int, n_samples: int
+) -> Wanted:
+    """The `target` of each sample, or `several` of every sample. Raises UsageError."""
+    if several is not None:
+        ids = [resolve(parse(t), labels, n_classes) for t in several]
+        if not ids or None in ids:
+            raise UsageError(f"targets={list(several)!r}", "list class ids or labels; top3 is target='top3'")
+        return Wanted("index", len(ids), np.repeat(np.asarray(ids, np.int64)[:, None], n_samples, axis=1))
+    found = for_samples(target, labels, n_classes, n_samples)
+    if isinstance(found, Target):
+        return Wanted("top", None if found.k == 1 else found.k)
+    return Wanted("index", None, found)
+
+
 def from_scores(target: Target, scores: npt.ArrayLike) -> Ids:
     """The `k` best class ids of scores [N, K], best first: shape [N] for `top1`, [k, N] above; the first wins a tie."""
     order = np.argsort(-np.asarray(scores, dtype=np.float64), axis=1, kind="stable")[:, : target.k].T

@@ -28,7 +28,7 @@ ALLOWED = {
     "graph": {"numpy", "onnx", "onnxruntime", "google"},
     "layers": {"rules", "program", "graph", "numpy"},
     "composites": {"rules", "program", "numpy"},
-    "compile": {"composites", "layers", "rules", "program", "graph"},
+    "compile": {"composites", "layers", "rules", "program", "graph", "numpy"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},
@@ -44,24 +44,36 @@ ALLOWED = {
     "targets": {"labels", "numpy"},
     "images": {"files", "numpy", "PIL"},
     "heatmap": {"numpy", "PIL", "matplotlib"},
-    "pieces": {"files", "labels", "numpy"},
-    "preprocessing": {"files", "images", "labels", "pieces", "numpy", "PIL"},
+    "pieces": {"labels", "numpy"},
+    "framing": {"numpy"},
+    "preprocessing": {"framing", "images", "pieces", "numpy", "PIL"},
+    "sources": {"files", "labels", "pieces"},
+    "ladder": {"labels", "pieces", "preprocessing", "sources", "numpy"},
     "samples": {"images", "preprocessing", "numpy", "PIL"},
     "explanation": {"files", "heatmap", "labels", "ledger", "preprocessing", "numpy", "PIL", "matplotlib"},
+    "grid": {"explanation", "heatmap", "numpy", "PIL"},
     # Between the engines and the model.
+    "bounds": {"graph", "numpy"},
+    "choice": {"graph"},
+    "method": {"composites", "numpy"},  # the list of methods; `explain` finds them by name
+    "programs": {"compile", "composites", "engines", "graph", "program", "numpy"},
+    "given": {"graph", "images", "numpy"},
     "batches": {"engines", "program", "numpy"},
     "explainer": {"engines", "engines.ort", "files", "program", "numpy"},
     # The tables of the README, from the registries.
-    "tables": {"composites", "files", "layers", "program", "rules"},
+    "tables": {"composites", "files", "layers", "method", "methods", "program", "rules"},
 }
 BELOW_MODEL = {room for room in ALLOWED if "." not in room} | {"numpy"}
 ALLOWED |= {
-    "model": BELOW_MODEL - {"tables"} | {"PIL"},
-    "methods": {"model", *BELOW_MODEL, "PIL"} - {"rules", "layers", "engines"},
+    "model": BELOW_MODEL - {"tables"} | {"methods", "PIL"},
+    # Methods are handed a model and know none.
+    "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines", "tables", "programs"},
     "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime"},
     "commands": {"model", "methods", "checks", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
     # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
     "commands.inspect": {"commands", "commands.console", "engines.cuda", "model", *BELOW_MODEL},
+    "commands.keep": {"files", "graph", "preprocessing", "sources", "onnx"},
+    "commands.ranking": {"files", "images", "model", "pieces", "preprocessing", "targets", "numpy"},
     "commands.doctor": {"commands", "commands.console", "commands.probes"},
     "commands.probes": {
         "engines",
@@ -84,6 +96,8 @@ ALLOWED |= {
 # The rooms of engines are found by name: `engine("ort")` imports no more than it needs.
 ALLOWED["engines"] |= {"engines.reference", "engines.ort", "engines.cuda"}
 ALLOWED["commands"] |= {"commands.console", "commands.parsers"}
+# Methods stand above the model, which finds them by name as it does engines.
+ALLOWED["commands.inspect"] |= {"commands.keep", "commands.ranking"}
 
 
 def modules():

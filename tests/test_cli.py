@@ -80,6 +80,16 @@ def spawn(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, **more)
 
 
+@pytest.fixture
+def untaught(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An operator of which the table of operators knows nothing."""
+    from onnxlrp.layers import LAYERS, registry
+
+    registry()
+    monkeypatch.delitem(LAYERS, "Tanh")
+    return "Tanh"
+
+
 def one_layer(op: str, path: str = "odd.onnx", shape: tuple[int, ...] = (3, 8, 8), **attributes: Any) -> str:
     """A model of one operator without weights."""
     dims = ["N", *shape]
@@ -353,7 +363,9 @@ def test_preprocessing_by_flags(run: Any) -> None:
         "--layout", "NCHW", "--size", "28x28", "--resize", "shorter-crop", "--crop", "1", "--interpolation", "box",
         "--labels", "names.txt", "-t", "digit 7", "--strict",
     )  # fmt: skip
-    assert not err
+    (note,) = err.splitlines()
+    assert "model metadata states mean 0, std 1, resize stretch" in note
+    assert "flags states mean 0.5, std 0.25, resize shorter-crop" in note
     assert "−0.5 ÷0.25" in out
     assert "[flags" in out
     assert written() == ["digit_7.7.png", "names.txt"]
@@ -400,14 +412,16 @@ def test_inspect(run: Any) -> None:
     assert next(row for row in data["layers"] if row["op"] == "Conv")["rule"] == "flat"
 
 
-def test_inspect_marks_operators_without_a_rule(run: Any) -> None:
-    one_layer("Erf")
+def test_inspect_marks_operators_without_a_rule(run: Any, untaught: str) -> None:
+    one_layer(untaught)
     out, _ = run(0, "inspect", "odd.onnx")
     assert "-- NO RULE --" in out
-    assert "--rule 'Erf=pass'" in out
+    assert f"--rule '{untaught}=pass'" in out
     assert json.loads(run(0, "inspect", "odd.onnx", "--json")[0])["without_rule"] == ["odd_node"]
-    out, _ = run(0, "inspect", "odd.onnx", "--rule", "Erf=pass")
+    out, _ = run(0, "inspect", "odd.onnx", "--rule", f"{untaught}=pass")
     assert "-- NO RULE --" not in out
+    out, _ = run(0, "inspect", "odd.onnx", "--on-unsupported", "pass")
+    assert "pass  [--on-unsupported]" in out
 
 
 def test_inspect_a_model_that_takes_no_picture(run: Any) -> None:
@@ -582,14 +596,15 @@ def test_3_skip_goes_on_and_fail_keeps_what_was_before(run: Any) -> None:
     assert out.splitlines()[-1].startswith("wrote   4 files")
 
 
-def test_4_an_operator_without_a_rule(run: Any, refused: Any) -> None:
-    one_layer("Erf")
-    np.save("x.npy", np.ones((3, 8, 8), np.float32))
+def test_4_an_operator_without_a_rule(run: Any, refused: Any, untaught: str) -> None:
+    one_layer(untaught, shape=(3, 1, 1))
+    np.save("x.npy", np.ones((3, 1, 1), np.float32))
     what, fix = refused(4, "explain", "odd.onnx", "x.npy")
-    assert "Erf" in what
+    assert untaught in what
     assert "odd_node" in what
-    assert "--rule" in fix
-    run(0, "explain", "odd.onnx", "x.npy", "--rule", "Erf=pass", "-t", "0")
+    assert "--rule 'odd_node=pass'" in fix
+    assert "--on-unsupported" in fix
+    run(0, "explain", "odd.onnx", "x.npy", "--rule", f"{untaught}=pass", "-t", "0")
 
 
 def test_4_onnxruntime_names_the_node(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from onnxlrp import files
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.explanation import Explanation
-from onnxlrp.preprocessing import find
+from onnxlrp.ladder import find
 
 
 class Row:

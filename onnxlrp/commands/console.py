@@ -6,19 +6,19 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from .. import errors
 from ..errors import OnnxLrpError
 
 KEY = 8  # width of the first word of a line
 
 
 def printable(text: object) -> str:
-    """Text of files and models fit for a terminal: control characters escaped, one line."""
-    words = str(text).replace("\n", " ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in words)
+    """Text of files and models fit for a terminal: control and format characters escaped, one line."""
+    return errors.printable(str(text).replace("\n", " "))
 
 
 class Console:
@@ -105,6 +105,36 @@ class Console:
         self._drawn = now
         sys.stderr.write(self._bar)
         sys.stderr.flush()
+
+    @contextmanager
+    def passes(self, name: str) -> Iterator[Callable[[int, int], bool]]:
+        """Progress for a method of many passes, with the time that is left; the first Ctrl-C ends them early."""
+        import signal
+
+        began = time.monotonic()
+        stopped: list[bool] = []
+
+        def stop(*_: object) -> None:
+            stopped.append(True)
+            signal.signal(signal.SIGINT, before)  # the second one ends the command
+
+        def told(done: int, total: int) -> bool:
+            left = (time.monotonic() - began) * (total - done) / max(done, 1)
+            self.progress(done, total, f"{name}, {left:.0f} s left; Ctrl-C keeps what is done")
+            if stopped:
+                self.note(f"{name}: stopped after {done} of {total} passes", "the result is of these alone")
+            return not stopped
+
+        try:
+            before = signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not in the main thread: nobody's Ctrl-C comes here
+            yield told
+            return
+        try:
+            yield told
+        finally:
+            signal.signal(signal.SIGINT, before)
+            self.clear()
 
     def clear(self) -> None:
         """Take the bar away."""

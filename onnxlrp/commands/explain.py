@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,14 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from .. import heatmap
+from .. import files, grid, heatmap
+from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
 from ..explanation import SPACES, Explanation
+from ..graph import facts
 from ..model import Model
 from ..samples import Samples
 from ..targets import parse as parse_target
-from . import names, request, summary
+from . import names, request, rows, summary
 from .console import KEY, Console
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples of one source that run together; `row` is the first's among all samples of the run, where it counts."""
+
+    source: names.Source
+    samples: Samples
+    row: int
 
 
 @dataclass
@@ -34,12 +46,15 @@ class Job:
     formats: list[str]
     args: argparse.Namespace
     console: Console
+    conditions: dict[str, list[int]] = field(default_factory=dict)
     many: bool = False  # one line is said of each sample, instead of a paragraph
     written: set[Path] = field(default_factory=set)
     samples: int = 0
     rejected: list[str] = field(default_factory=list)
     unclosed: list[str] = field(default_factory=list)
     drained: dict[str, str] = field(default_factory=dict)
+    negative: dict[str, str] = field(default_factory=dict)
+    decided: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.many = len(self.sources) > 1
@@ -62,14 +77,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for word in wanted:
         parse_target(word)
     sources = names.sources(args.inputs, console)
-    names.tells_apart(pattern, len(sources), len(methods))
+    if args.grid and formats != ["png"]:
+        raise UsageError("--grid draws a PNG", "leave --format out")
+    names.tells_apart(pattern, len(sources), 1 if args.grid else len(methods))
     start = time.perf_counter()
     model = request.open_model(args)
     for method, options in methods.items():
-        if entries:
+        if entries and method in PRESETS:
             request.check_matches(model, model.composite(method, rules=entries, **options), entries)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
-    job = Job(model, sources, methods, entries, target, pattern, formats, args, console)
+    conditions = request.conditions(args)
+    request.refuse_unread(methods, entries=entries, conditions=conditions)
+    job = Job(model, sources, methods, entries, target, pattern, formats, args, console, conditions)
     _explain(job)
     return _verdict(job)
 
@@ -78,24 +97,28 @@ def _explain(job: Job) -> None:
     start = time.perf_counter()
     said: set[bool] = set()
     for batch in _batches(job):
-        samples = [samples for _, samples in batch]
+        samples = [piece.samples for piece in batch]
+        given = rows.of(job.model.given, [(piece.row, len(piece.samples)) for piece in batch])
         pictures = samples[0].pictures
         asked = [_asked(job, method, pictures) for method in job.methods]
         if pictures not in said:
             for ask in asked:
                 job.model.prepare(pictures=pictures, **ask)
-            _opening(job, pictures)
+            _opening(job, pictures, first=not said)
             said.add(pictures)
         results = []
         for ask in asked:
             began = time.perf_counter()
-            whole = job.model.explain(samples, **ask, batch_size=job.args.batch_size)
+            with job.console.passes(ask["method"]) as progress:
+                how = {"given": given, "batch_size": job.args.batch_size, "progress": progress}
+                whole = job.model.explain(samples, **ask, **how)
+            _say_decided(job, whole)
             results.append((whole, (time.perf_counter() - began) / len(whole)))
         at = 0
-        for source, one in batch:
-            for n in range(at, at + len(one)):
-                _one(job, source, [(whole[n], seconds) for whole, seconds in results])
-            at += len(one)
+        for piece in batch:
+            for n in range(at, at + len(piece.samples)):
+                _one(job, piece.source, [(whole[n], seconds) for whole, seconds in results])
+            at += len(piece.samples)
     if job.many and job.written:
         job.console.line("wrote", f"{len(job.written)} files  {time.perf_counter() - start:.2f} s")
 
@@ -103,21 +126,19 @@ def _explain(job: Job) -> None:
 def _asked(job: Job, method: str, pictures: bool) -> dict[str, Any]:
     """What `Model.explain` is asked for; the ledger of what conserves anything always, for the summary."""
     options = job.methods[method]
+    asked = {"method": method, **job.target, **options}
+    if method not in PRESETS:
+        return asked
     conserves = job.model.composite(method, pictures=pictures, **options).seed != "one"
-    return {
-        "method": method,
-        "rules": job.entries,
-        "ledger": job.args.ledger or conserves,
-        **job.target,
-        **options,
-    }
+    return {**asked, "rules": job.entries, "conditions": job.conditions, "ledger": job.args.ledger or conserves}
 
 
-def _batches(job: Job) -> Iterator[list[tuple[names.Source, Samples]]]:
+def _batches(job: Job) -> Iterator[list[Piece]]:
     """The inputs, at most `--batch-size` samples at a time, so that memory does not grow with their number; pictures
     and arrays apart. Where one is rejected and that is the end, those before it still come."""
-    batch: list[tuple[names.Source, Samples]] = []
+    batch: list[Piece] = []
     size, room = job.args.batch_size, job.args.batch_size
+    first = rows.starts(job.model, job.sources)
     for done, source in enumerate(job.sources):
         job.console.progress(done, len(job.sources), source.path.name)
         try:
@@ -133,13 +154,13 @@ def _batches(job: Job) -> Iterator[list[tuple[names.Source, Samples]]]:
             job.console.json({"input": str(source.path), "error": error.message, "fix": error.fix})
             job.rejected.append(str(source.path))
             continue
-        if batch and samples.pictures != batch[0][1].pictures:
+        if batch and samples.pictures != batch[0].samples.pictures:
             yield batch
             batch, room = [], size
         start = 0
         while start < len(samples):
             part = samples[start : start + room]
-            batch.append((source, part))
+            batch.append(Piece(source, part, first[done] + start))
             start += len(part)
             room -= len(part)
             if not room:
@@ -156,7 +177,26 @@ def _read(model: Model, source: names.Source) -> Samples:
     return replace(samples, names=stems)
 
 
-def _opening(job: Job, pictures: bool) -> None:
+def _say_decided(job: Job, whole: Explanation) -> None:
+    """Once for each method: the layers that --on-unsupported decided."""
+    layers = whole.provenance.get("on_unsupported", ())
+    if not layers or whole.method in job.decided:
+        return
+    job.decided.add(whole.method)
+    said = ", ".join(f"{layer['op']} {layer['layer']!r}" for layer in layers)
+    job.console.note(
+        f"{whole.method} has no rule for {said}: {layers[0]['rule']}, by --on-unsupported",
+        f"to be sure of one: --rule '{layers[0]['op']}=...'; onnxlrp rules lists them",
+    )
+
+
+def _opening(job: Job, pictures: bool, first: bool) -> None:
+    model = job.model
+    for note in model.notes if first else ():
+        job.console.note(*note)
+    said = summary.head(facts.head_of(model.graph, model.graph.outputs[0].name).kind, model.classes)
+    if said and first:
+        job.console.line("head", said)
     prep = job.model.preprocessing if pictures else None
     job.console.line("prep", summary.preprocessing(prep))
     if job.many:
@@ -166,6 +206,8 @@ def _opening(job: Job, pictures: bool) -> None:
             f"preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
             f"if it is right, say so: {prep.flags()}",
         )
+    for text in summary.doubts(prep):
+        job.console.note(text)
     for text in filter(None, [job.model.graph.metadata.get("onnxlrp.note")]):
         job.console.note(text, "--size HxW states it")
 
@@ -176,14 +218,18 @@ def _one(job: Job, source: names.Source, results: list[tuple[Explanation, float]
     job.samples += 1
     for nth, (one, seconds) in enumerate(results):
         began = time.perf_counter()
-        paths = _write(job, one)
+        paths = [] if job.args.grid else _write(job, one)
         seconds += time.perf_counter() - began
         if summary.drained(one) and one.method not in job.drained:
             job.drained[one.method] = str(source.path)
+        if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
+            job.negative.setdefault(one.method, str(source.path))
         job.unclosed += [f"{source.path}: {row}" for row in summary.open_rows(one)]
         targets = range(len(np.atleast_2d(one.target)))
         if not job.many and nth == 0:
             console.line(*summary.top(one))
+        if job.args.grid:
+            paths = _grid(job, [one for one, _ in results]) if nth == len(results) - 1 else []
         for t in targets:
             text = summary.sum_of(one, t)
             if job.many:
@@ -195,10 +241,32 @@ def _one(job: Job, source: names.Source, results: list[tuple[Explanation, float]
                 console.line("method", f"{one.method}   {text}")
             if job.args.ledger:
                 console.table(summary.table(one, t), right=range(3, 9))
-        if not job.many:
+        if not job.many and paths:
             console.line("wrote", f"{', '.join(map(str, paths))}  {seconds:.2f} s")
         record = summary.record(one, str(source.path), job.args.ledger)
         console.json({**record, "files": [str(p) for p in paths], "seconds": round(seconds, 4)})
+
+
+def _grid(job: Job, ones: list[Explanation]) -> list[Path]:
+    """One sheet of all methods for each target of a sample."""
+    pattern = job.pattern.replace("{index}", str(job.samples - 1))
+    paths = []
+    for t in range(len(np.atleast_2d(ones[0].target))):
+        path = _fresh(job, grid.path(pattern, ones[0], t))
+        data = io.BytesIO()
+        grid.draw(ones, t, job.args.cmap, job.args.clip).save(data, "PNG")
+        paths.append(files.replace(path, data.getvalue()))
+    return paths
+
+
+def _fresh(job: Job, path: Path) -> Path:
+    """A name that no input has, and no other file of this run."""
+    if path.resolve() in job.inputs:
+        raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
+    if path in job.written:
+        raise UsageError(f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o")
+    job.written.add(path)
+    return path
 
 
 def _write(job: Job, one: Explanation) -> list[Path]:
@@ -208,18 +276,17 @@ def _write(job: Job, one: Explanation) -> list[Path]:
     paths: list[Path] = []
     for kind in job.formats:
         for path in kept.paths(pattern, kind):
-            if path.resolve() in job.inputs:
-                raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
-            if path in job.written:
-                raise UsageError(
-                    f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o"
-                )
-            job.written.add(path)
+            _fresh(job, path)
         paths += kept.save(pattern, kind, **look)
     return paths
 
 
 def _verdict(job: Job) -> int:
+    for method, where in job.negative.items():
+        job.console.note(
+            f"{where}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
+            "-m epsilon_plus_flat explains negative outputs too",
+        )
     for method, where in job.drained.items():
         job.console.note(
             f"{where}: biases absorb nearly all of the logit under {method}; the heatmap shows the little that is left",

@@ -14,7 +14,7 @@ from .console import Console
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the explainer; the exit code."""
     (method, options), entries = request.method(args), request.entries(args)
-    path = Path(args.output)
+    path = Path(args.out)
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     if path.suffix.lower() != ".onnx":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
 from ..labels import short
 from ..model import Model
-from . import request, summary
+from . import keep, ranking, request, summary
 from .console import Console
 
 _FIRST = 6  # class names shown
@@ -22,18 +23,26 @@ WITH_KERNELS = ("cuda", "emulator")
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Describe a model; the exit code."""
+    if args.coverage:
+        return _coverage(args, console)
+    if args.model is None:
+        raise UsageError("inspect: no model given", "give an .onnx file, or --coverage FOLDER")
     (method, options), entries = request.method(args), request.entries(args)
     if args.engine not in (None, *WITH_KERNELS):
         raise UsageError(
             f'the engine "{args.engine}" has no kernels to list', f"give --engine {' or '.join(WITH_KERNELS)}, or none"
         )
+    if args.precision and not args.engine:
+        raise UsageError(f"--precision {args.precision} is of kernels", f"give --engine {WITH_KERNELS[0]} too")
     if args.batch < 1:
         raise UsageError(f"--batch {args.batch}", "give 1 or more")
+    true = _truth(args)
     model = request.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
     # Rules are shown as they are for pictures; where nobody knows the bounds, zbox shows none.
     composite = model.composite(method, rules=entries, **options)
     request.check_matches(model, composite, entries)
     graph = model.graph
+    whole = model.whole or graph
     layers = [
         {
             "layer": layer.label,
@@ -42,6 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "kind": seen.kind if seen.kind != "unknown" else None,
             "shape": list(graph.shapes[layer.outputs[0]]),
             "rule": None if rule is None else described(rule),
+            "decided": composite.falls_back(seen) and rule is not None,
         }
         for layer, seen, rule in model.layers(composite)
     ]
@@ -52,8 +62,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "producer": graph.metadata.get("onnxlrp.producer"),
         "opset": graph.metadata.get("onnxlrp.opset"),
         "batch": graph.batch,
-        "inputs": [_tensor(t) for t in graph.inputs],
-        "outputs": [_tensor(t) for t in graph.outputs],
+        "inputs": [_tensor(t) for t in whole.inputs],
+        "outputs": [_tensor(t) for t in whole.outputs],
+        "explained": {"output": model.choice.output if model.choice else None, "input": graph.inputs[0].name},
         "classes": model.classes,
         "labels": list(model.labels) if model.labels else None,
         "preprocessing": prep,
@@ -66,13 +77,47 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.engine:
         from ..engines.cuda.listing import listing
 
-        found = listing(compile(graph, composite, mode="top"), graph.batch or args.batch)
+        found = listing(compile(graph, composite, mode="top"), graph.batch or args.batch, args.precision)
         report["kernels"] = {"engine": args.engine, **dataclasses.asdict(found)}
+    if args.probe:
+        report["probe"] = [dataclasses.asdict(row) for row in ranking.rank(model, ranking.pictures(args.probe), true)]
+    report["wrote"] = [str(path) for path in _kept(args, model)]
     console.json(report, indent=1)
     _print(model, report, console)
+    if args.probe:
+        _print_probe(report["probe"], console)
+    for path in report["wrote"]:
+        console.line("wrote", path)
     if found:
         _print_kernels(found, args.engine, console)
     return 0
+
+
+def _coverage(args: argparse.Namespace, console: Console) -> int:
+    from . import coverage
+
+    if args.model:
+        raise UsageError(f"--coverage {args.coverage} beside {args.model}", "give a model or a folder of them")
+    return coverage.run(args, console)
+
+
+def _truth(args: argparse.Namespace) -> dict[Path, str] | None:
+    """With --probe, the true classes where --labels names a file of them, which then holds no names of classes."""
+    if not (args.probe and args.labels):
+        return None
+    true = ranking.truth(Path(args.labels), ranking.pictures(args.probe))
+    args.labels = None if true else args.labels
+    return true
+
+
+def _kept(args: argparse.Namespace, model: Model) -> list[Path]:
+    """The files that --write-prep and --embed ask for."""
+    path, made = Path(args.model), []
+    if args.write_prep:
+        made.append(keep.write_sidecar(model.preprocessing, path))
+    if args.embed:
+        made.append(keep.embed(model.preprocessing, path, Path(args.embed)))
+    return made
 
 
 def described(rule: Any) -> str:
@@ -101,6 +146,9 @@ def preprocessing(model: Model) -> dict[str, Any]:
         "source": prep.source,
         "assumed": list(prep.assumed),
         "labels_assumed": prep.labels_assumed,
+        "conflicts": [dataclasses.asdict(conflict) for conflict in prep.conflicts],
+        "notes": list(prep.notes),
+        "doubts": summary.doubts(prep),
         "summary": summary.preprocessing(prep),
     }
 
@@ -113,7 +161,9 @@ def shown(tensor: Tensor, batch: int | None) -> str:
 def _print_kernels(found: Any, engine: str, console: Console) -> None:
     """What `listing` found: a row for each kernel, and for what needs none."""
     console.line("", "")
-    console.line("kernels", f"{engine}, batch {found.batch}, for the model's own best class")
+    console.line(
+        "kernels", f"{engine}, batch {found.batch}, precision {found.precision}, for the model's own best class"
+    )
     rows = [("%", "layer/rule", "instructions", "kernel", "blocks x threads")]
     for item in found.items:
         first, last = item.instructions[0], item.instructions[-1]
@@ -130,6 +180,19 @@ def _print_kernels(found: Any, engine: str, console: Console) -> None:
     console.line("memory", ", ".join(f"{name} {size / 2**20:.2f} MiB" for size, name in sizes))
 
 
+def _print_probe(rows: list[dict[str, Any]], console: Console) -> None:
+    """The ranking of presets, the best first."""
+    console.line("", "")
+    right = ["right"] if rows[0]["accuracy"] is not None else []
+    table = [("best class stands out", "probability", *right, "preprocessing")]
+    for row in rows:
+        share = [f"{100 * row['accuracy']:.0f} %"] if right else []
+        flags = row["flags"] + "  [as it is]" * row["current"]
+        table.append((f"{row['contrast']:.2f} sd", f"{row['probability']:.3f}", *share, flags))
+    console.table(table)
+    console.line("hint", "nothing is changed by this; a sure model may be wrong, and few pictures say little")
+
+
 def _shortened(text: str, width: int = 40) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
@@ -142,11 +205,14 @@ def _print(model: Model, report: dict[str, Any], console: Console) -> None:
     graph, prep = model.graph, report["preprocessing"]
     made = ", ".join(filter(None, (report["producer"], report["opset"] and f"opset {report['opset']}")))
     console.line("model", f"{graph.source}  {made}".rstrip())
-    for tensor in graph.inputs:
-        console.line("input", shown(tensor, graph.batch))
-    for tensor in graph.outputs:
-        console.line("output", shown(tensor, graph.batch))
+    whole, explained = model.whole or graph, report["explained"]
+    for key, tensors in (("input", whole.inputs), ("output", whole.outputs)):
+        for tensor in tensors:
+            mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
+            console.line(key, shown(tensor, graph.batch) + mark)
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
+    for text in prep.get("doubts", ()):
+        console.line("", text)
     names = report["labels"]
     if names:
         more = f", … ({len(names)})" if len(names) > _FIRST else ""
@@ -160,16 +226,21 @@ def _print(model: Model, report: dict[str, Any], console: Console) -> None:
     console.line("method", report["method"])
     console.line("", "")
     head = ("layer", "op", "result", "rule")
-    rows = [
-        (r["layer"], r["op"], "x".join(map(str, r["shape"])), r["rule"] or "-- NO RULE --") for r in report["layers"]
-    ]
+    rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]
     console.table([head, *rows])
     missing = [row for row in report["layers"] if row["rule"] is None]
     console.line("", "")
     if missing:
         ops = ", ".join(sorted({row["op"] for row in missing}))
         console.line(
-            "no rule", f"{len(missing)} of {len(rows)} layers ({ops}): decide by --rule '{missing[0]['op']}=pass'"
+            "no rule",
+            f"{len(missing)} of {len(rows)} layers ({ops}): --rule '{missing[0]['op']}=pass', or --on-unsupported",
         )
     else:
         console.line("no rule", f"0 of {len(rows)} layers")
+
+
+def _ruled(row: dict[str, Any]) -> str:
+    if row["rule"] is None:
+        return "-- NO RULE --"
+    return f"{row['rule']}  [--on-unsupported]" if row["decided"] else str(row["rule"])

@@ -54,7 +54,7 @@ def _ours(path: Path) -> bool:
 def naming(args: argparse.Namespace, methods: int) -> tuple[list[str], str]:
     """The formats, and the pattern of the files' names."""
     default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
-    pattern = args.output or default
+    pattern = args.out or default
     if pattern.endswith(("/", "\\")) or Path(pattern).is_dir():
         pattern = str(Path(pattern) / default)
     suffix = Path(pattern).suffix.lower().lstrip(".")

@@ -16,18 +16,30 @@ METHOD_OPTIONS = {
     "low": "lowest value of the model's input, for zbox: a number, or one a channel (default: by the preprocessing)",
     "high": "highest value of the model's input, for zbox",
     "stabilizer": "what keeps denominators off zero (default: 1e-6)",
+    "samples": "passes that a sampling method takes",
+    "steps": "points of a path, or of an optimisation",
+    "seed": "of everything random (default: 0)",
+    "baseline": "what a missing pixel looks like: black, white, grey, mean, blur, noise or zero",
+    "sigma": "noise, as a share of the input's range",
+    "norm": "of sensitivity: squared, l2 or linf",
+    "layer": "path of the maps that grad_cam and layer_cam read",
+    "base": "the composite of contrastive relevance",
+    "against": "class id that contrastive relevance stands against (default: all others)",
+    "times_input": "smooth_grad: multiply by the input (true or false)",
 }
 PREPROCESSING = {
-    "prep": ("PRESET|FILE", "imagenet, 0-1, -1-1, 0-255, caffe-bgr, or a .toml file of the pieces below"),
+    "prep": ("PRESET|FILE", "imagenet, clip, 0-1, -1-1, 0-255, caffe-bgr, or a .toml file of the pieces below"),
     "mean": ("M,M,M", "subtracted after scaling"),
     "std": ("S,S,S", "divided by"),
     "scale": ("X", "pixel values 0..255 are multiplied by this, such as 1/255"),
     "color": ("NAME", "RGB, BGR or grey"),
     "layout": ("NAME", "NCHW, NHWC or NHW"),
     "size": ("HxW", "height and width of the input where the model leaves them open"),
-    "resize": ("NAME", "shorter-crop or stretch"),
+    "resize": ("NAME", "shorter-crop, stretch or letterbox"),
     "crop": ("SHARE", "share of the shorter side that the model sees, such as 0.875"),
-    "interpolation": ("NAME", "bilinear, bicubic, nearest, lanczos or box"),
+    "resize_to": ("PIXELS", "what the shorter side (or HxW, by stretch) is resized to before the crop, such as 256"),
+    "offset": ("NAME", "where a crop starts by half a pixel: round (to even) or floor"),
+    "interpolation": ("NAME", "bilinear, bicubic, nearest, lanczos, box or hamming"),
     "labels": ("FILE", "class names: one a line, or JSON"),
 }
 
@@ -83,12 +95,27 @@ def explain(parser: Parser) -> None:
         metavar="CLASS",
         help="class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
     )
-    _method(group, "a comma-separated list gives a file each")
+    _choice(group)
+    group.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
+    )
+    _method(group, "a comma-separated list, or all, gives a file each")
+    group.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="LAYER:CHANNELS",
+        help="'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
+    )
     _options(parser)
     group = parser.add_argument_group("what is written")
     group.add_argument(
         "-o",
-        "--output",
+        "--out",
         metavar="PATTERN",
         help="file name of {stem} {target} {label} {method} {index}, or a folder "
         "(default: {stem}.{target}.png, with several methods {stem}.{target}.{method}.png)",
@@ -99,6 +126,7 @@ def explain(parser: Parser) -> None:
         "--clip", type=float, default=99.5, metavar="PERCENT", help="percentile of |R| that colours span"
     )
     group.add_argument("--space", default="input", metavar="NAME", help="input: as the model sees it; or original")
+    group.add_argument("--grid", action="store_true", help="one labelled picture of all methods, not one for each")
     group.add_argument("--ledger", action="store_true", help="print where relevance stayed, layer by layer")
     group = parser.add_argument_group("how it runs")
     group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
@@ -110,26 +138,45 @@ def explain(parser: Parser) -> None:
     )
     _engine(group)
     _preprocessing(parser)
+    _safety(parser)
     _common(parser, "one JSON object a line on stdout, for each input and method")
 
 
 def inspect(parser: Parser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
+    parser.add_argument(
+        "--coverage",
+        metavar="DIR",
+        help="a table of the models below a folder and what has no rule in each; exits with 1 if anything has none",
+    )
     group = parser.add_argument_group("the rules shown")
+    _choice(group)
     _method(group)
     _options(parser)
     group = parser.add_argument_group("the kernels shown")
     group.add_argument(
         "--engine", metavar="NAME", help="cuda or emulator: also list the kernels that run the method; needs no GPU"
     )
+    _precision(group)
     group.add_argument("--batch", type=int, default=1, metavar="N", help="for this many inputs (default: %(default)s)")
+    group = parser.add_argument_group("preprocessing, found and kept")
+    group.add_argument("--write-prep", action="store_true", help="write what is found into MODEL.prep.toml")
+    group.add_argument("--embed", metavar="OUT", help="write a copy of the model that carries it in its metadata")
+    group.add_argument(
+        "--probe",
+        nargs="+",
+        metavar="IMAGES",
+        help="pictures or folders: rank presets by the model's confidence in them, as a hint; with --labels FILE of "
+        "lines PICTURE CLASS also by its right answers",
+    )
     _preprocessing(parser)
+    _safety(parser)
     _common(parser, "all of it as JSON on stdout")
 
 
 def export(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the explainer's file, .onnx")
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx")
     group = parser.add_argument_group("what it explains")
     group.add_argument(
         "-t",
@@ -138,10 +185,69 @@ def export(parser: Parser) -> None:
         metavar="WHICH",
         help="input: class ids are an input of the file; top1 or topK: its own best classes (default: %(default)s)",
     )
+    _choice(group)
     _method(group)
     _options(parser)
     _preprocessing(parser)
+    _safety(parser)
     _common(parser, "inputs, outputs and size as JSON on stdout")
+
+
+def check(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp check model.onnx images/ --masks masks/\n"
+        "  onnxlrp check -c onnxlrp.toml -o report.xml -o report.sarif --format github\n"
+        "  onnxlrp check model.onnx images/ --baseline baseline/ --update-baseline\n"
+        "  onnxlrp check model.onnx images/ --calibrate >> onnxlrp.toml"
+    )
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file (default: that of the settings)")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, folders or globs of them")
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings, such as onnxlrp.toml; flags go before them")
+    parser.add_argument("--list", action="store_true", help="list the checks, their severities and thresholds")
+    group = parser.add_argument_group("what is compared with")
+    group.add_argument("--masks", metavar="DIR", help="a mask NAME.png for each sample, where relevance belongs")
+    group.add_argument(
+        "--expected",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="stored outputs: an .npz file, or a test_data_set_0 folder; repeatable",
+    )
+    group.add_argument("--baseline", metavar="DIR", help="what this model said before")
+    group.add_argument("--update-baseline", action="store_true", help="store what it says now in --baseline DIR")
+    group.add_argument("--calibrate", action="store_true", help="measure the noise floor and propose thresholds")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="CHECK.THRESHOLD=VALUE",
+        help="such as drift.cosine=0.9 or drift.severity=warning (error, warning, note, off); repeatable",
+    )
+    group = parser.add_argument_group("what is explained")
+    _choice(group)
+    group.add_argument("-m", "--method", metavar="NAME", help="default: that of the settings, else epsilon_plus_flat")
+    group.add_argument("-t", "--target", metavar="CLASS", help="class id, label or top1 (default: top1)")
+    group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
+    group.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (default: 8)")
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "--format",
+        default="table",
+        metavar="NAME",
+        help="on stdout: table, json, junit, sarif, github or markdown (default: %(default)s)",
+    )
+    group.add_argument(
+        "-o",
+        "--out",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable",
+    )
+    _preprocessing(parser)
+    _safety(parser)
+    _common(parser, "the findings as JSON on stdout, as --format json")
 
 
 def doctor(parser: Parser) -> None:
@@ -156,10 +262,20 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "explain": ("write heatmaps of pictures or arrays", explain, "explain"),
     "inspect": ("show inputs, outputs, layers and the rule that each gets", inspect, "inspect"),
     "export": ("save model and method as one ONNX file of standard operators", export, "export"),
+    "check": ("run the checks of a model that CI needs, against masks, stored outputs and a baseline", check, "check"),
     "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),
 }
+
+
+def _choice(group: Any) -> None:
+    group.add_argument(
+        "--output", metavar="NAME", help="the model's output to explain (default: the first with a score a class)"
+    )
+    group.add_argument(
+        "--input", metavar="NAME", help="the model's input to explain it at (default: the first that is like a picture)"
+    )
 
 
 def _method(group: Any, more: str = "") -> None:
@@ -178,28 +294,58 @@ def _method(group: Any, more: str = "") -> None:
         help="'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)': path, regular expression for it, operator or kind; "
         "repeatable, the first that matches counts, before the method's own",
     )
+    group.add_argument(
+        "--on-unsupported",
+        choices=("error", "gradient", "pass"),
+        default="error",
+        help="for layers that the method has no rule for: stop, take the gradient, or pass relevance unchanged; those "
+        "that it decides are named (default: %(default)s)",
+    )
 
 
 def _options(parser: Parser) -> None:
     group = parser.add_argument_group("options of methods")
     for name, text in METHOD_OPTIONS.items():
-        group.add_argument(f"--{name}", metavar="X", help=text)
+        group.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
 
 
 def _engine(group: Any) -> None:
     group.add_argument(
         "--engine", default="auto", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: %(default)s)"
     )
+    _precision(group)
     group.add_argument("--providers", metavar="LIST", help="onnxruntime's execution providers, such as cuda,cpu")
+
+
+def _precision(group: Any) -> None:
+    group.add_argument(
+        "--precision", metavar="NAME", help="of cuda and emulator: exact (float32) or fast (TF32) (default: exact)"
+    )
 
 
 def _preprocessing(parser: Parser) -> None:
     group = parser.add_argument_group(
-        "preprocessing", "else MODEL.prep.toml beside the model, its metadata, or an assumption that is said to be one"
+        "preprocessing",
+        "else MODEL.prep.toml, the metadata, the files of Hugging Face or timm beside the model, the graph; or an "
+        "assumption that is said to be one",
     )
     for name, (metavar, text) in PREPROCESSING.items():
-        group.add_argument(f"--{name}", metavar=metavar, help=text)
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
     group.add_argument("--strict", action="store_true", help="assume nothing about preprocessing: exit with 4 instead")
+
+
+def _safety(parser: Parser) -> None:
+    group = parser.add_argument_group("what a model may be")
+    group.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="refuse a model that needs more, by its shapes, such as 8G (default: what this machine has free)",
+    )
+    group.add_argument(
+        "--allow-linked-data",
+        action="store_true",
+        help="weights in other files may be hard links, or links out of the model's folder",
+    )
 
 
 def _common(parser: Parser, json: str) -> None:

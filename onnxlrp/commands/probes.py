@@ -144,11 +144,11 @@ def emulator() -> str:
     """Whether the emulator is built, and of these sources."""
 
     def probe() -> str:
-        from ..engines.cuda import build, loaders
+        from ..engines.cuda import build, emulated
         from ..errors import OnnxLrpError
 
         try:
-            made = loaders.extension()
+            made = emulated.extension()
         except OnnxLrpError as error:
             return error.message
         own = made.kernels_digest == build.kernels_digest()
@@ -161,9 +161,9 @@ def host_compiler() -> str | None:
     """The C++ compiler, which the emulator needs for generated kernels."""
 
     def probe() -> str:
-        from ..engines.cuda import loaders
+        from ..engines.cuda import emulated
 
-        return loaders._compiler()
+        return emulated.host_compiler()
 
     return guarded(probe)
 

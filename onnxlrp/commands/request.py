@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from .. import rules
 from ..composites import PRESETS, Composite, matches, options_of, preset
 from ..errors import UsageError, did_you_mean
+from ..method import make, registry
+from ..method import names as method_names
+from ..method import options_of as method_options
 from ..model import Model, load
 from ..rules import Rule
 from .parsers import METHOD_OPTIONS, PREPROCESSING
@@ -19,20 +24,71 @@ Entries = list[tuple[str, Rule]]
 def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Each method that is asked for, with those of the given options that it has. Raises UsageError."""
     names = list(dict.fromkeys(filter(None, (word.strip() for word in args.method.split(",")))))
+    if names == ["all"]:
+        names = [name for name in method_names() if _stands_alone(name)]
     if not names:
         raise UsageError("--method names no method", "onnxlrp methods lists them")
     for name in names:
-        if name not in PRESETS:
-            raise UsageError(f'there is no method "{name}"', did_you_mean(name, PRESETS))
-    given = {key: _number(key, getattr(args, key)) for key in METHOD_OPTIONS if getattr(args, key) is not None}
+        if name not in method_names():
+            raise UsageError(f'there is no method "{name}"', did_you_mean(name, method_names()))
+    given = {key: getattr(args, key) for key in METHOD_OPTIONS if getattr(args, key) is not None}
     for key in given:
-        if not any(key in options_of(name) for name in names):
-            having = ", ".join(name for name in PRESETS if key in options_of(name))
-            raise UsageError(f"method {' and '.join(names)} has no option --{key}", f"methods that have it: {having}")
-    chosen = {name: {key: value for key, value in given.items() if key in options_of(name)} for name in names}
-    for name, options in chosen.items():
-        preset(name, **options)
+        if not any(key in known_options(name) for name in names):
+            having = ", ".join(name for name in method_names() if key in known_options(name))
+            raise UsageError(
+                f"method {' and '.join(names)} has no option {_flag(key)}", f"methods that have it: {having}"
+            )
+    chosen: dict[str, dict[str, Any]] = {}
+    for name in names:
+        own = {key: text for key, text in given.items() if key in known_options(name)}
+        if name in PRESETS:
+            chosen[name] = {key: text if key == "patterns" else _number(key, text) for key, text in own.items()}
+            preset(name, **chosen[name])
+        else:
+            kinds = {f.name: f.type for f in fields(registry()[name].make)}
+            chosen[name] = {key: _value(key, text, str(kinds[key])) for key, text in own.items()}
+            make(name, **chosen[name])
+    if args.on_unsupported != "error":
+        chosen = {name: {**options, "on_unsupported": args.on_unsupported} for name, options in chosen.items()}
     return chosen
+
+
+def _stands_alone(name: str) -> bool:
+    """Whether a method can be made without options."""
+    try:
+        if name in PRESETS:
+            preset(name)
+        else:
+            make(name)
+    except (UsageError, TypeError):
+        return False
+    return True
+
+
+def known_options(name: str) -> tuple[str, ...]:
+    """The names of the options of a composite or method."""
+    return options_of(name) if name in PRESETS else method_options(name)
+
+
+def refuse_unread(methods: Mapping[str, Any], **given: Any) -> None:
+    """Rules and conditions are of composites: refuse them where no method reads them."""
+    if any(given.values()) and not any(name in PRESETS for name in methods):
+        word = "--rule" if given["entries"] else "--condition"
+        raise UsageError(
+            f"{word}: {', '.join(methods)} gives layers no rules", "take a composite: -m epsilon_plus_flat"
+        )
+
+
+def conditions(args: argparse.Namespace) -> dict[str, list[int]]:
+    """The channels of each module that --condition lets relevance through. Raises UsageError."""
+    found: dict[str, list[int]] = {}
+    for text in args.condition:
+        path, _, numbers = text.rpartition(":")
+        words = [word.strip() for word in numbers.split(",")]
+        if not path or not all(word.isdecimal() for word in words):
+            raise UsageError(f'--condition "{text}" is not LAYER:CHANNELS', "write it as in --condition 'layer3:12,45'")
+        found.setdefault(path, []).extend(map(int, words))
+    return found
 
 
 def method(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -56,21 +112,45 @@ def entries(args: argparse.Namespace) -> Entries:
 
 
 def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
-    """The model, with the preprocessing that the flags state; `engine` takes the place of the flag's.
+    """The model, with the output, inputs and preprocessing that the flags state; `engine` goes before the flag's.
 
     Raises InputError, UnsupportedError, UsageError.
     """
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
     chosen: str = getattr(args, "engine", "auto") if engine is None else engine
     names = getattr(args, "providers", None)
-    return load(
+    model = load(
         args.model,
         chosen,
         providers(names),
         size=_size(args.size),
         prep=flags,
         strict=args.strict,
+        max_memory=args.max_memory,
+        allow_linked_data=args.allow_linked_data,
+        precision=getattr(args, "precision", None) if engine is None else None,
     )
+    return model.choose(args.output, args.input, _given(getattr(args, "given", [])))
+
+
+def _given(words: list[str]) -> dict[str, Any]:
+    """Values by the names of inputs: numbers, or paths of .npy files."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, _, value = word.rpartition("=")
+        if not (name and value):
+            raise UsageError(f'--given "{word}" is not NAME=VALUE', "write --given mask=mask.npy or --given scale=0.5")
+        if name in found:
+            raise UsageError(f"--given {name} is given twice", "give it once")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            if not value.lower().endswith(".npy"):
+                raise UsageError(
+                    f'--given {name}: "{value}" is no number and no .npy file', f"--given {name}=0 or {name}.npy"
+                ) from None
+            found[name] = value
+    return found
 
 
 def check_matches(model: Model, composite: Composite, given: Entries) -> None:
@@ -113,6 +193,30 @@ def _number(key: str, text: str) -> Any:
     if len(numbers) > 1 and key not in ("low", "high"):
         raise UsageError(f'--{key} "{text}" is several numbers', f"write --{key} {numbers[0]:g}")
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _value(key: str, text: str, kind: str) -> Any:
+    """An option's text as the type of its field: "int", "float", "bool", "str", each with "| None"."""
+    kinds = [word.strip() for word in kind.split("|")]
+    if "bool" in kinds:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise UsageError(f'{_flag(key)} "{text}" is neither true nor false', f"write {_flag(key)} true")
+        return text.lower() in ("true", "yes", "1")
+    for name, read in (("int", int), ("float", float)):
+        if name in kinds:
+            try:
+                return read(text)
+            except ValueError:
+                if "str" in kinds or (name == "int" and "float" in kinds):
+                    continue
+                raise UsageError(
+                    f'{_flag(key)} "{text}" is no {"whole " if name == "int" else ""}number', f"write {_flag(key)} 8"
+                ) from None
+    return text
 
 
 def _size(text: str | None) -> tuple[int, ...] | None:

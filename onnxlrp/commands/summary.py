@@ -26,9 +26,33 @@ def preprocessing(prep: Preprocessing | None) -> str:
     return f"{prep.describe():<{_COLUMN - 2}}  [{said}]"
 
 
+def doubts(prep: Preprocessing | None) -> list[str]:
+    """What sources of a preprocessing contradict each other in, and what they state that is not done here."""
+    if prep is None:
+        return []
+    pairs = dict.fromkeys((conflict.source, conflict.other_source) for conflict in prep.conflicts)
+    lines = []
+    for pair in pairs:
+        found = [c for c in prep.conflicts if (c.source, c.other_source) == pair]
+        used, other = (", ".join(f"{c.piece} {getattr(c, which)}" for c in found) for which in ("used", "other"))
+        lines.append(f"conflict: {pair[1]} states {other}; {pair[0]} states {used}, which is used")
+    return [*lines, *prep.notes]
+
+
+def head(kind: str, classes: int) -> str:
+    """What is explained of a model that has no logit for each of several rivals, and what a sign means there."""
+    if kind == "Sigmoid" and classes == 1:
+        return "one logit before Sigmoid: positive relevance speaks for the class (score above 0.5), negative against"
+    if kind == "Sigmoid":
+        return "Sigmoid: every class has a logit of its own, and relevance speaks for or against that class alone"
+    return "one value: positive relevance raises it, negative lowers it" if classes == 1 and not kind else ""
+
+
 def top(one: Explanation, count: int = 3) -> tuple[str, str]:
-    """The best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`."""
+    """The best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`; the value where it is no score."""
     best = one.top(count)[0]
+    if one.is_value:
+        return "value", number(best[0][2])
     assumed = one.preprocessing is not None and one.preprocessing.labels_assumed
     return f"top-{len(best)}", " · ".join(f"{label} {share:.2f}" for _, label, share in best) + (
         "  [class names assumed]" if assumed else ""
@@ -41,9 +65,22 @@ def sum_of(one: Explanation, target: int = 0) -> str:
     class_id = int(np.atleast_2d(one.target)[target, 0])
     best = one.top(1)[0][0][0]
     whose = "" if class_id == best else f"{labels.name(one.labels, class_id)}: "
+    what = "value" if one.is_value else "logit"
     if not one.ledger:
-        return f"{whose}logit {number(logit)}"
-    return f"{whose}ΣR {number(total)} of logit {number(logit)}  ({_where(one, target, logit)})"
+        return "   ".join(filter(None, (f"{whose}{what} {number(logit)}", notes(one, target))))
+    return f"{whose}ΣR {number(total)} of {what} {number(logit)}  ({_where(one, target, logit)})"
+
+
+def notes(one: Explanation, target: int = 0) -> str:
+    """`steps 32, completeness error -0.01`: what a method says of one sample besides."""
+    words = []
+    for name, value in one.notes.items():
+        found = np.asarray(value)
+        if found.shape == one.target.shape:
+            found = np.atleast_2d(found)[target, :1]
+        text = number(float(found.reshape(()))) if found.dtype.kind == "f" and found.size == 1 else str(found)
+        words.append(f"{name} {text.strip('[]')}")
+    return ", ".join(words)
 
 
 def _where(one: Explanation, target: int, logit: float) -> str:
@@ -52,13 +89,19 @@ def _where(one: Explanation, target: int, logit: float) -> str:
     if free:
         return f"{free} of {len(rows)} layers have a rule that does not conserve relevance"
     gone = absorbed(one, target)
+    if not_positive(one, target):
+        return "not positive, and this method explains max(f, 0) alone"
     if not logit:
         return "nothing to distribute"
     words = []
+    # Without other inputs it is constants that the model reads as activations: a class token.
+    elsewhere = "other inputs" if one.provenance.get("given") else "the model's constants"
     for sink, taken, given in _WORDS:
-        share = gone[sink] / logit
+        share = gone.get(sink, 0.0) / logit
         if abs(share) >= MATTERS:
-            words.append(f"{100 * abs(share):.1f} % {taken if share > 0 else given}")
+            words.append(f"{100 * abs(share):.1f} % {taken if share > 0 else given}".replace("OTHERS", elsewhere))
+    if one.provenance.get("conditions"):
+        words.append("the rest runs through other channels than --condition names")
     return ", ".join(words) or "all of it"
 
 
@@ -74,7 +117,14 @@ _WORDS = (
     ("bias", "absorbed by biases", "added by biases"),
     ("epsilon", "absorbed by epsilon", "added by epsilon"),
     ("gate", "dropped at gates and padding", "added at gates and padding"),
+    ("others", "to OTHERS", "against it by OTHERS"),
 )
+
+
+def not_positive(one: Explanation, target: int = 0) -> bool:
+    """Whether a method that explains the positive part of the output (deep Taylor) has nothing to explain."""
+    logit = float(np.atleast_2d(np.asarray(one.logit))[target, 0])
+    return one.provenance.get("seed") == "positive logit" and logit <= 0
 
 
 def rows_of(one: Explanation) -> Sequence[ledger.Row]:
@@ -128,6 +178,7 @@ def record(one: Explanation, source: str, ledgered: bool) -> Mapping[str, Any]:
         **sample,
         "method": one.method,
         "relevance_shape": [*shape[:axis], *shape[axis + 1 :]],
+        "notes": data["notes"],
         "ledger": data["ledger"] if ledgered else None,
         "provenance": data["provenance"],
         "assumed": data.get("ASSUMED", []),

@@ -1,0 +1,151 @@
+"""`onnxlrp check`: the checks of a model, its baseline, and thresholds by measurement."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..checks import baseline, calibrate, formats, suite
+from ..checks.case import Case
+from ..checks.registry import registry, thresholds
+from ..checks.settings import Settings, of, read
+from ..errors import CheckFailed, UsageError
+from .console import Console
+from .parsers import PREPROCESSING
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Check, or store a baseline, or propose thresholds; the exit code."""
+    if args.list:
+        return _list(console)
+    wanted = [_file(word) for word in args.out]
+    shown = formats.named("json" if args.json else args.format)
+    settings = asked(args)
+    model, inputs = _words(args, settings)
+    if args.update_baseline or args.calibrate:
+        case = suite.case(model, inputs, settings)
+        return _stored(case, console) if args.update_baseline else _calibrated(case, console)
+    findings = suite.run(model, inputs, settings, console.progress)
+    console.clear()
+    for name, path in wanted:
+        files.replace(path, formats.FORMATS[name](findings).encode())
+    _print(shown(findings), console, quiet=console.quiet and not args.json and args.format == "table")
+    for _, path in wanted:
+        console.detail(f"wrote {path}")
+    return CheckFailed.code if findings.fails else 0
+
+
+def asked(args: argparse.Namespace) -> Settings:
+    """The settings of the file, with what the flags say in their place. Raises UsageError, InputError."""
+    settings = read(args.config) if args.config else Settings()
+    flags: dict[str, Any] = {
+        "masks": args.masks and _here(args.masks),
+        "expected": tuple(_here(word) for word in args.expected),
+        "baseline": args.baseline and _here(args.baseline),
+        "max_memory": args.max_memory,
+        **{name: getattr(args, name) for name in ("method", "target", "engine", "batch_size", "output", "input")},
+    }
+    flags |= {name: True for name in ("strict", "allow_linked_data") if getattr(args, name)}
+    prep = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
+    if prep:
+        flags["prep"] = {**settings.prep, **prep}
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    # What a flag says is read as the same key of a file would be.
+    stated = of({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
+    checks: dict[str, Any] = {
+        "thresholds": {**settings.thresholds, **_merged(settings.thresholds, stated.thresholds)},
+        "severities": {**settings.severities, **stated.severities},
+    }
+    return replace(settings, **{name: getattr(stated, name) for name in given}, **checks)
+
+
+def _merged(old: Any, new: Any) -> dict[str, dict[str, Any]]:
+    return {id: {**old.get(id, {}), **table} for id, table in new.items()}
+
+
+def _here(word: str) -> str:
+    """A path of a flag: relative to where the command runs, wherever the settings lie."""
+    return str(Path(word).absolute())
+
+
+def _words(args: argparse.Namespace, settings: Settings) -> tuple[str | None, list[str] | None]:
+    """The model and the samples of the command line, None for those of the settings."""
+    words = [word for word in (args.model, *args.inputs) if word is not None]
+    model = None
+    if words and (settings.model is None or words[0].lower().endswith(".onnx")):
+        model = words.pop(0)
+    return model, words or None
+
+
+def _set(words: list[str]) -> dict[str, dict[str, Any]]:
+    """`drift.cosine=0.9` and `drift.severity=warning` as tables of checks."""
+    found: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        id, _, threshold = name.partition(".")
+        if not (id and threshold and value):
+            raise UsageError(f'--set "{word}" is not CHECK.THRESHOLD=VALUE', "write it as in --set drift.cosine=0.9")
+        found.setdefault(id, {})[threshold] = _number(value)
+    return found
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _file(word: str) -> tuple[str, Path]:
+    """The format and the path of `report.xml` or `junit=report.out`."""
+    name, equals, path = word.partition("=")
+    if equals and name in formats.FORMATS:
+        return name, Path(path)
+    return formats.of_file(word), Path(word)
+
+
+def _stored(case: Case, console: Console) -> int:
+    if case.settings.baseline is None:
+        raise UsageError("--update-baseline: no folder", 'add --baseline DIR, or baseline = "DIR" to the settings')
+    made = baseline.of(case)
+    path = baseline.write(made, case.settings.path(case.settings.baseline))
+    console.line("wrote", f"{path}  {len(made.names)} samples, {path.stat().st_size / 1e3:.1f} kB")
+    console.json({"file": str(path), "samples": len(made.names), "hashes": dict(made.hashes)}, indent=1)
+    return 0
+
+
+def _calibrated(case: Case, console: Console) -> int:
+    found = calibrate.proposals(case)
+    console.json({"proposals": [asdict(proposal) for proposal in found]}, indent=1)
+    if not console.as_json:
+        _print(calibrate.to_toml(found), console)
+    console.note(
+        f"measured on {len(case.samples)} samples: what is there now becomes what is allowed",
+        "look at the heatmaps first: onnxlrp explain",
+    )
+    return 0
+
+
+def _list(console: Console) -> int:
+    rows = [("check", "severity", "thresholds", "what it says")]
+    listed = []
+    for id, entry in registry().items():
+        known = thresholds(id)
+        said = " ".join(f"{name}={'none' if value is None else value}" for name, value in known.items())
+        rows.append((id, entry.severity, said, entry.summary))
+        listed.append({"check": id, "severity": entry.severity, "thresholds": known, "summary": entry.summary})
+    console.table(rows)
+    console.json({"checks": listed}, indent=1)
+    return 0
+
+
+def _print(text: str, console: Console, quiet: bool = False) -> None:
+    if not quiet:
+        console.clear()
+        sys.stdout.write(text)

@@ -1,0 +1,110 @@
+"""`onnxlrp inspect --coverage DIR`: which of many models can be explained, and what each has no rule for."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..compile import compile
+from ..errors import CheckFailed, InputError, NothingToDo, OnnxLrpError
+from ..model import Model
+from . import request
+from .console import Console, printable
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file: `without_rule` has the operators that no rule serves, `refused` why the file cannot be explained."""
+
+    file: str
+    opset: str = ""
+    producer: str = ""
+    layers: int = 0
+    without_rule: tuple[str, ...] = ()
+    refused: str = ""
+
+    @property
+    def covered(self) -> bool:
+        """Whether the method explains this model."""
+        return not (self.without_rule or self.refused)
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Print the table, a Markdown one; 0 where every model can be explained, else 1."""
+    folder = Path(args.coverage)
+    method, options = request.method(args)
+    entries = request.entries(args)
+    files = models(folder)
+    rows = []
+    for done, path in enumerate(files):
+        console.progress(done, len(files), path.name)
+        args.model = str(path)
+        rows.append(_row(args, str(path.relative_to(folder)), method, options, entries))
+    console.clear()
+    covered = sum(row.covered for row in rows)
+    report = {"folder": str(folder), "method": method, "models": [{**asdict(r), "covered": r.covered} for r in rows]}
+    console.json({**report, "covered": covered}, indent=1)
+    for line in _table(rows):
+        console.line("", line, width=0)
+    console.line("", "")
+    console.line("covered", f"{covered} of {len(rows)} models by {method}")
+    return 0 if covered == len(rows) else CheckFailed.code
+
+
+def models(folder: Path) -> list[Path]:
+    """The .onnx files below a folder, sorted by their paths. Raises InputError, NothingToDo."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder", "give a folder of .onnx files; one file is inspected by its name")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".onnx" and path.is_file())
+    if not found:
+        raise NothingToDo(f"{folder}: holds no .onnx file", "give the folder of the models")
+    return found
+
+
+def _row(args: argparse.Namespace, name: str, method: str, options: dict[str, Any], entries: request.Entries) -> Row:
+    """What is known of one file; whatever is wrong with it is its row."""
+    model: Model | None = None
+    missing: Sequence[str] = ()
+    refused = ""
+    try:
+        model = request.open_model(args, engine="auto")
+        composite = model.composite(method, rules=entries, **options)
+        missing = [layer.op for layer, _, rule in model.layers(composite) if rule is None]
+        if not missing:
+            model.refuse_maps()
+            compile(model.graph, composite, mode="top")
+    except OnnxLrpError as error:
+        refused = error.message
+    except Exception as error:
+        # One odd file must not hide the rows of the others.
+        refused = f"a bug in onnxlrp: {type(error).__name__}: {error}"
+    if model is None:
+        return Row(name, refused=refused)
+    said = model.graph.metadata
+    return Row(
+        name,
+        said.get("onnxlrp.opset", ""),
+        said.get("onnxlrp.producer", ""),
+        len(model.graph.layers),
+        tuple(f"{op} ({n})" if n > 1 else op for op, n in sorted(Counter(missing).items())),
+        refused,
+    )
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    head = ("file", "opset", "producer", "layers", "without a rule", "refused")
+    cells = [
+        [_cell(c) for c in (r.file, r.opset, r.producer, r.layers or "", ", ".join(r.without_rule), r.refused)]
+        for r in rows
+    ]
+    widths = [max(len(head[i]), *(len(row[i]) for row in cells)) for i in range(len(head) - 1)] + [len(head[-1])]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in (head, *cells)]
+    return [lines[0], "| " + " | ".join("-" * w for w in widths) + " |", *lines[1:]]
+
+
+def _cell(value: object) -> str:
+    return printable(value).replace("|", "\\|")

@@ -1,0 +1,74 @@
+"""Class activation maps: the last maps of a network, weighted by the gradient, and laid over the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..composites import preset
+from ..errors import UsageError
+from ..graph.graph import Graph, ops
+from ..method import Array, Attribution, method
+from .problem import Problem
+
+_ROUTES = ops("Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout")
+
+
+@method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
+@dataclass(frozen=True)
+class GradCAM:
+    """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the map; `layer` is the path of A, else the last map's."""
+
+    layer: str = ""
+
+    def __call__(self, problem: Problem) -> Attribution:
+        layer, maps, slopes = _maps(problem, self.layer)
+        weights = slopes.mean(axis=(2, 3), keepdims=True)
+        return Attribution(_laid(problem, np.maximum((weights * maps).sum(axis=1), 0)), {"layer": layer})
+
+
+@method("layer_cam", paper="Jiang et al. 2021", passes="1 + 1 gradient")
+@dataclass(frozen=True)
+class LayerCAM:
+    """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): every place has a weight of its own, so that early layers serve too."""
+
+    layer: str = ""
+
+    def __call__(self, problem: Problem) -> Attribution:
+        layer, maps, slopes = _maps(problem, self.layer)
+        heat = (np.maximum(slopes, 0) * maps).sum(axis=1)
+        return Attribution(_laid(problem, np.maximum(heat, 0)), {"layer": layer})
+
+
+def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
+    """(the layer's path, its result A [N, K, h, w], ∂f/∂A)."""
+    if len(problem.grid) != 2:
+        raise UsageError("class activation maps want a picture as input", "use gradient for arrays")
+    layer = layer or last_map(problem.model.graph)
+    if not layer:
+        raise UsageError("the model has no layer of maps before its output", "name one with layer=, or use gradient")
+    outputs = problem.propagate(
+        preset("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
+    )
+    maps, slopes = (outputs[f"{kind}/{layer}"].astype(np.float64) for kind in ("activation", "record"))
+    if maps.ndim != 4:
+        raise UsageError(f'layer "{layer}" gives {list(maps.shape[1:])} for a sample, no maps', "name a convolution")
+    return layer, maps, slopes
+
+
+def last_map(graph: Graph) -> str:
+    """The last layer that computes maps of more than one place: what a global pooling or a classifier reads."""
+    for layer in reversed(graph.layers):
+        shape = graph.shapes[layer.outputs[0]]
+        if len(shape) == 3 and shape[1] * shape[2] > 1 and layer.op not in _ROUTES:
+            return layer.label
+    return ""
+
+
+def _laid(problem: Problem, heat: Array) -> Array:
+    """Maps [N, h, w] over the picture, between their points linearly."""
+    height, width = problem.grid
+    wide = [Image.fromarray(h.astype(np.float32), "F").resize((width, height), Image.Resampling.BILINEAR) for h in heat]
+    return problem.on_channels(np.stack([np.asarray(w, np.float64) for w in wide]))

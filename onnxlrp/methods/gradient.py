@@ -1,0 +1,201 @@
+"""Methods that read the gradient: at the input, along a path to it, or around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError, did_you_mean
+from ..method import Array, Attribution, method
+from .problem import Problem
+
+NORMS = ("squared", "l2", "linf", "signed")
+
+
+@method("sensitivity", paper="Morch et al. 1995; Baehrens et al. 2010; Simonyan et al. 2014", passes="1 + 1 gradient")
+@dataclass(frozen=True)
+class Sensitivity:
+    """R = (∂f/∂x)², whose sum is ‖∇f‖²: what the score is sensitive to, not what makes it up.
+
+    `norm` "l2" and "linf" join the channels of a pixel, sqrt(Σ(∂f/∂x)²) and max|∂f/∂x|.
+    """
+
+    norm: str = "squared"
+
+    def __post_init__(self) -> None:
+        if self.norm not in NORMS[:3]:
+            raise UsageError(f'sensitivity has no norm "{self.norm}"', did_you_mean(self.norm, NORMS[:3]))
+
+    def __call__(self, problem: Problem) -> Attribution:
+        slope = problem.gradient(problem.x, np.arange(len(problem.x))).astype(np.float64)
+        axis = None if problem.channel_axis is None else 1 + problem.channel_axis
+        if self.norm == "squared":
+            return Attribution(slope**2)
+        if axis is None:
+            return Attribution(np.abs(slope))
+        joined = np.sqrt((slope**2).sum(axis=axis)) if self.norm == "l2" else np.abs(slope).max(axis=axis)
+        return Attribution(problem.on_channels(joined))
+
+
+@method("gradient_x_input", paper="Shrikumar et al. 2016", passes="1 + 1 gradient")
+@dataclass(frozen=True)
+class GradientTimesInput:
+    """R = x ⊙ ∇f: LRP-0 on a network of ReLUs without biases."""
+
+    def __call__(self, problem: Problem) -> Attribution:
+        slope = problem.gradient(problem.x, np.arange(len(problem.x)))
+        return Attribution(problem.x.astype(np.float64) * slope)
+
+
+@method("integrated_gradients", paper="Sundararajan et al. 2017", passes="steps, each with a gradient")
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """R = (x - x₀) ⊙ ∫₀¹ ∇f(x₀ + t (x - x₀)) dt, by the midpoint rule; ΣR = f(x) - f(x₀), the error is printed.
+
+    `baseline` is x₀: black, white, grey or mean pixels, blur, noise, or zero of the model's input.
+    """
+
+    baseline: str = "black"
+    steps: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one("steps", self.steps)
+
+    def __call__(self, problem: Problem) -> Attribution:
+        x = problem.x.astype(np.float64)
+        start = problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        shares = (np.arange(self.steps) + 0.5) / self.steps
+
+        def point(at: Array, n: Array) -> Array:
+            t = shares[n].reshape(-1, *[1] * (x.ndim - 1))
+            return start[at] + t * (x[at] - start[at])
+
+        mean, done = _mean(problem, self.steps, point)
+        relevance = (x - start) * mean
+        everybody = np.arange(len(x))
+        reached = problem.scores(problem.x, everybody) - problem.scores(start.astype(problem.x.dtype), everybody)
+        total = relevance.reshape(len(x), -1).sum(axis=1)
+        return Attribution(relevance, {"steps": done, "difference": reached, "completeness error": total - reached})
+
+
+@method("expected_gradients", paper="Erion et al. 2021", passes="samples, each with a gradient")
+@dataclass(frozen=True)
+class ExpectedGradients:
+    """R = E[(x - x₀) ⊙ ∇f(x₀ + t (x - x₀))] over baselines x₀ and t in [0, 1]: no single x₀ decides.
+
+    The baselines are black, white, grey and mean pixels, blur and noise of the picture, in turn.
+    """
+
+    samples: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one("samples", self.samples)
+
+    def __call__(self, problem: Problem) -> Attribution:
+        x, rng = problem.x.astype(np.float64), np.random.default_rng(self.seed)
+        names = ("black", "white", "grey", "mean", "blur", "noise")
+        starts = np.stack([problem.baseline(name, rng) for name in names])
+        # Strata of t, in a random order, so that each baseline sees all of the path.
+        shares = rng.permutation((np.arange(self.samples) + rng.random(self.samples)) / self.samples)
+
+        def ends(at: Array, n: Array) -> tuple[Array, Array]:
+            start = starts[n % len(names), at]
+            t = shares[n].reshape(-1, *[1] * (x.ndim - 1))
+            return start, start + t * (x[at] - start)
+
+        mean, done = _mean(
+            problem, self.samples, lambda at, n: ends(at, n)[1], lambda at, n, slope: (x[at] - ends(at, n)[0]) * slope
+        )
+        return Attribution(mean, {"samples": done})
+
+
+@method("smooth_grad", paper="Smilkov et al. 2017", passes="samples, each with a gradient")
+@dataclass(frozen=True)
+class SmoothGrad:
+    """R = E[∇f(x + ε)], ε normal with the deviation `sigma` of the input's range; `times_input` multiplies by x."""
+
+    samples: int = 32
+    sigma: float = 0.15
+    times_input: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one("samples", self.samples)
+
+    def __call__(self, problem: Problem) -> Attribution:
+        mean, done = _mean(problem, self.samples, _noisy(problem, self.samples, self.sigma, self.seed))
+        return Attribution(problem.x * mean if self.times_input else mean, {"samples": done})
+
+
+@method("var_grad", paper="Adebayo et al. 2018", passes="samples, each with a gradient")
+@dataclass(frozen=True)
+class VarGrad:
+    """R = Var[∇f(x + ε)], ε as of smooth_grad: where the gradient does not keep still."""
+
+    samples: int = 32
+    sigma: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least_one("samples", self.samples)
+
+    def __call__(self, problem: Problem) -> Attribution:
+        noisy = _noisy(problem, self.samples, self.sigma, self.seed)
+        both = np.zeros((2, *problem.x.shape))
+
+        def moments(at: Array, n: Array, slope: Array) -> Array:
+            np.add.at(both[0], at, slope)
+            np.add.at(both[1], at, slope**2)
+            return slope
+
+        _, done = _mean(problem, self.samples, noisy, moments)
+        return Attribution(np.maximum(both[1] / done - (both[0] / done) ** 2, 0), {"samples": done})
+
+
+def _at_least_one(name: str, number: int) -> None:
+    if number < 1:
+        raise UsageError(f"{name}={number}", "give 1 or more")
+
+
+def _noisy(problem: Problem, samples: int, sigma: float, seed: int) -> Callable[[Array, Array], Array]:
+    """The n-th sample around x[at], the same whatever the batches are."""
+    low, high = problem.bounds()
+    deviation = sigma * (np.max(high) - np.min(low))
+
+    def point(at: Array, n: Array) -> Array:
+        noise = [np.random.default_rng((seed, int(i), int(k))).normal(size=problem.x.shape[1:]) for i, k in
+                 zip(at, n, strict=True)]  # fmt: skip
+        moved: Array = problem.x[at] + deviation * np.stack(noise)
+        return moved
+
+    return point
+
+
+def _mean(
+    problem: Problem,
+    count: int,
+    point: Callable[[Array, Array], Array],
+    weigh: Callable[[Array, Array, Array], Array] | None = None,
+) -> tuple[Array, int]:
+    """(the mean of the gradients at `count` points of each problem, how many there are of each).
+
+    Row by row, all problems' n-th points before their next, so that what is done when the user stops is a mean too.
+    """
+    total, done = np.zeros(problem.x.shape), 0
+    for rows in _rounds(problem, count):
+        at, n = rows % len(problem.x), rows // len(problem.x)
+        slope = problem.gradient(point(at, n).astype(problem.x.dtype), at).astype(np.float64)
+        np.add.at(total, at, slope if weigh is None else weigh(at, n, slope))
+        done = int(n[-1]) + 1
+    return total / done, done
+
+
+def _rounds(problem: Problem, count: int) -> Iterator[Array]:
+    """Rows of the batches; each ends with a whole round of all problems."""
+    several = problem.rows(len(problem.x)) * len(problem.x)
+    for piece in problem.track(count * len(problem.x), several):
+        yield np.arange(piece.start, piece.stop)

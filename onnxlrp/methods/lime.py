@@ -1,0 +1,94 @@
+"""LIME: a linear model of the score as a function of which segments are seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError
+from ..method import Array, Attribution, method
+from .masks import at_least, background, check_score, masked_scores, rounds
+from .problem import Problem
+from .segments import averages, segments
+
+
+@method("lime", paper="Ribeiro et al. 2016", passes="samples")
+@dataclass(frozen=True)
+class LIME:
+    """R = the coefficient w_j of segment j, spread evenly over it, of the ridge regression of f on what is seen:
+
+    min over w, b of Σ_k π(z_k) (f(x under z_k) - b - w·z_k)² + α‖w‖², π(z) = sqrt(exp(-d²/σ²)), d the cosine distance
+    of z from seeing all. z in {0, 1} for each segment, at random; the first z sees all. `width` is σ, `alpha` is α.
+    `segments`: auto, slic, quickshift, grid, values, or an integer array; `features` is about how many a picture gets.
+    `baseline` is what a hidden segment becomes: segments (its own mean, the lime package's choice), or black, white,
+    grey, mean, blur, noise, zero; auto is segments where they have several values, else zero. `score` is the class's
+    probability or its logit.
+    """
+
+    samples: int = 1000
+    segments: str | Array = "auto"
+    features: int = 64
+    baseline: str = "auto"
+    width: float = 0.25
+    alpha: float = 1.0
+    score: str = "probability"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("samples", self.samples, 2)
+        at_least("features", self.features)
+        at_least("alpha", self.alpha, 0, whole=False)
+        check_score(self.score)
+        if self.width <= 0:
+            raise UsageError(f"width={self.width}", "give the width of the kernel, more than 0")
+
+    def __call__(self, problem: Problem) -> Attribution:
+        parts = segments(problem, self.segments, self.features)
+        name, hidden = self.baseline, None
+        if name == "auto":
+            name = "segments" if parts[0].count < np.prod(problem.grid) else "zero"
+        if name == "segments":
+            hidden = averages(problem, parts)
+        else:
+            name, hidden = background(problem, name, "grey", self.seed)
+        seen = [coalitions(self.samples, part.count, self.seed) for part in parts]
+        found = np.zeros((0, len(parts)))
+        for piece in rounds(problem, self.samples):
+            masks = np.stack([part.masks(z[piece]) for part, z in zip(parts, seen, strict=True)], axis=1)
+            found = np.concatenate([found, masked_scores(problem, masks, hidden, self.score)])
+        done = len(found)
+        fits = [fit(z[:done], y, self.width, self.alpha) for z, y in zip(seen, found.T, strict=True)]
+        heat = np.stack([part.spread(weights) for part, (weights, _) in zip(parts, fits, strict=True)])
+        notes = {
+            "samples": f"{done} of {self.samples}",
+            "segments": ", ".join(str(part.count) for part in parts) + f" ({parts[0].kind})",
+            "baseline": name,
+            "R² of the fit": np.array([r2 for _, r2 in fits]),
+        }
+        return Attribution(problem.on_channels(heat), notes)
+
+
+def coalitions(samples: int, count: int, seed: int) -> Array:
+    """Which of `count` segments each sample sees, bool [samples, count]; the first sees all."""
+    made = np.random.default_rng(seed).integers(0, 2, (samples, count)).astype(bool)
+    made[0] = True
+    return made
+
+
+def fit(seen: Array, scores: Array, width: float = 0.25, alpha: float = 1.0) -> tuple[Array, float]:
+    """(the coefficient of each segment, the weighted R²) of scores [n] under coalitions `seen` [n, count].
+
+    The cosine of the angle between z and all ones is sqrt(|z| / count); that of z = 0 counts as 0.
+    """
+    z = seen.astype(np.float64)
+    distance = 1 - np.sqrt(z.mean(axis=1))
+    kernel = np.sqrt(np.exp(-((distance / width) ** 2)))
+    share = kernel / kernel.sum()
+    z, y = z - share @ z, scores - share @ scores  # the intercept is not penalised
+    moments = (z.T * kernel) @ z
+    moments[np.diag_indices_from(moments)] += alpha
+    weights = np.linalg.lstsq(moments, (z.T * kernel) @ y, rcond=None)[0]
+    left, whole = kernel @ (y - z @ weights) ** 2, kernel @ y**2
+    constant = whole <= 1e-20 * (kernel @ scores**2)
+    return weights, 1.0 if constant else float(1 - left / whole)

@@ -1,0 +1,145 @@
+"""Meaningful perturbation: the smallest mask that takes the class away, or the smallest that keeps it, by gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError, did_you_mean
+from ..method import Array, Attribution, method
+from .masks import SCORES, at_least, check_score, is_picture, scores, stretched, upsampling
+from .problem import Problem, probabilities
+
+GAMES = ("deletion", "preservation")
+
+
+@method("meaningful_perturbation", paper="Fong & Vedaldi 2017", passes="steps, each with 2 forwards and a gradient")
+@dataclass(frozen=True)
+class MeaningfulPerturbation:
+    """R = 1 - m of the mask m that deletes the class, or R = m of the one that preserves it.
+
+    deletion: min over m of λ₁ mean(1 - m) + λ₂ Σ_axes mean|Δm|^β + E[f(shift(x) ⊙ m + shift(x₀) ⊙ (1 - m))];
+    preservation: λ₁ mean(m), and f with a minus. m in [0, 1] on `cells` a side, enlarged linearly; λ₁ is `l1`, λ₂ is
+    `tv`, β is `beta`; the picture shifts by up to `jitter` pixels in every step, so that m learns no artefact.
+    `reference` is x₀: blur, black, white, grey, mean, noise or zero. Adam takes `steps` of `rate`. `score` is the
+    class's probability, as in the paper, or its logit.
+    """
+
+    game: str = "deletion"
+    reference: str = "blur"
+    steps: int = 150
+    cells: int = 28
+    l1: float = 0.3
+    tv: float = 3.0
+    beta: float = 3.0
+    jitter: int = 4
+    rate: float = 0.1
+    score: str = "probability"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.game not in GAMES:
+            raise UsageError(f'there is no game "{self.game}"', did_you_mean(self.game, GAMES))
+        at_least("steps", self.steps)
+        at_least("cells", self.cells)
+        at_least("jitter", self.jitter, 0)
+        at_least("beta", self.beta, whole=False)
+        check_score(self.score)
+
+    def __call__(self, problem: Problem) -> Attribution:
+        if not is_picture(problem) or problem.x.dtype.kind != "f":
+            raise UsageError(
+                f"meaningful_perturbation wants a picture of real numbers, not {problem.x.dtype} "
+                f"{list(problem.x.shape[1:])}",
+                "use occlusion, lime or kernel_shap",
+            )
+        rng, n = np.random.default_rng(self.seed), len(problem.x)
+        reference = problem.baseline(self.reference, rng)
+        sides = [min(self.cells, length) for length in problem.grid]
+        up = [upsampling(*lengths) for lengths in zip(problem.grid, sides, strict=True)]
+        shifts = rng.integers(-self.jitter, self.jitter + 1, (self.steps, 2))
+        game, mask, adam = (1 if self.game == "deletion" else -1), np.full((n, *sides), 0.5), _Adam(self.rate)
+        done = 0
+        for piece in problem.track(self.steps * n, n):
+            done = piece.stop // n
+            slope = game * self._slope(problem, reference, stretched(mask, up), shifts[done - 1])
+            down = stretched(slope, [matrix.T for matrix in up])
+            down += self.tv * _variation_slope(mask, self.beta) - game * self.l1 / mask[0].size
+            mask = np.clip(mask - adam.step(down), 0, 1)
+        fine = stretched(mask, up)
+        relevance = 1 - fine if game == 1 else fine
+        left = problem.masked(fine, np.arange(n), reference)
+        notes = {
+            "game": self.game,
+            "steps": f"{done} of {self.steps}",
+            "reference": self.reference,
+            f"{self.score} of x": scores(problem, problem.x, self.score)[0],
+            f"{self.score} of the reference": scores(problem, reference, self.score)[0],
+            f"{self.score} under the mask": scores(problem, left, self.score)[0],
+            "area": relevance.mean(axis=(1, 2)),
+        }
+        return Attribution(problem.on_channels(relevance), notes)
+
+    def _slope(self, problem: Problem, reference: Array, mask: Array, shift: Array) -> Array:
+        """∂f/∂m [N, h, w] at the shifted picture: ∂f/∂y times (picture - reference), over all channels."""
+        x, hidden = (_shifted(problem, array, shift) for array in (problem.x, reference))
+        wide = mask if problem.channel_axis is None else np.expand_dims(mask, 1 + problem.channel_axis)
+        y = (x * wide + hidden * (1 - wide)).astype(problem.x.dtype)
+        slope = (x - hidden) * gradient(problem, y, self.score)
+        return slope if problem.channel_axis is None else np.asarray(slope.sum(axis=1 + problem.channel_axis))
+
+
+def gradient(problem: Problem, x: Array, score: str) -> Array:
+    """∂f/∂x [N, …] of each class's logit or probability: of the latter, the logits are seeded with ∂p/∂z."""
+    everybody = np.arange(len(x))
+    if score == SCORES[1]:
+        return problem.gradient(x, everybody).astype(np.float64)
+    from ..composites import preset
+
+    p = probabilities(problem.logits(x).astype(np.float64), problem.separate)
+    own = p[everybody, problem.ids][:, None]
+    hot = np.eye(p.shape[1])[problem.ids]
+    seed = own * (1 - own) * hot if problem.separate else own * (hot - p)
+    slope: Array = problem.propagate(preset("gradient"), x, everybody, seed=seed)["relevance"]
+    return slope.astype(np.float64)
+
+
+def _shifted(problem: Problem, x: Array, shift: Array) -> Array:
+    """Pictures moved by some pixels, the edge repeated."""
+    x = x.astype(np.float64)
+    axes = [axis for axis in range(1, x.ndim) if axis - 1 != problem.channel_axis]
+    for axis, step in zip(axes, shift, strict=True):
+        x = np.take(x, np.clip(np.arange(x.shape[axis]) - step, 0, x.shape[axis] - 1), axis=axis)
+    return x
+
+
+def _variation_slope(mask: Array, beta: float) -> Array:
+    """The gradient of Σ_axes mean|m(i + 1) - m(i)|^β for each mask [N, h, w]."""
+    total = np.zeros(mask.shape)
+    for axis in (1, 2):
+        step = np.diff(mask, axis=axis)
+        if step.size == 0:
+            continue
+        slope = beta * np.abs(step) ** (beta - 1) * np.sign(step) / step[0].size
+        pads = [(0, 0)] * 3
+        pads[axis] = (1, 1)
+        total -= np.diff(np.pad(slope, pads), axis=axis)
+    return total
+
+
+@dataclass
+class _Adam:
+    """Steps along a gradient, each value at its own scale (Kingma & Ba 2015)."""
+
+    rate: float
+    mean: Array | float = 0.0
+    square: Array | float = 0.0
+    count: int = 0
+
+    def step(self, slope: Array) -> Array:
+        self.count += 1
+        self.mean = 0.9 * self.mean + 0.1 * slope
+        self.square = 0.999 * self.square + 0.001 * slope**2
+        mean, square = self.mean / (1 - 0.9**self.count), self.square / (1 - 0.999**self.count)
+        return np.asarray(self.rate * mean / (np.sqrt(square) + 1e-12))

@@ -1,0 +1,241 @@
+"""A problem: samples, a class of each, and all that a method may ask of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..errors import UsageError, did_you_mean
+from ..graph.facts import head_of
+from ..method import Array, Method
+from ..preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from ..composites import Composite
+    from ..graph.graph import Graph
+    from ..samples import Samples
+
+BASELINES = ("black", "white", "grey", "mean", "blur", "noise", "zero")
+Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
+
+
+def quiet(done: int, total: int) -> bool:
+    """No progress is shown."""
+    return True
+
+
+class Asked(Protocol):
+    """What a method may ask of a `Model`, which is handed to it: methods do not know where models come from."""
+
+    @property
+    def graph(self) -> Graph: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    def outputs(
+        self,
+        x: Array,
+        composite: Composite | None = None,
+        *,
+        ids: Array | None = None,
+        seed: Array | None = None,
+        record: Sequence[str] = (),
+        activations: Sequence[str] = (),
+        batch_size: int | None = None,
+    ) -> dict[str, Array]: ...
+
+    def composite(self, method: str, *, pictures: bool = True) -> Composite: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """x [N, …] in the model's own input, the class `ids` [N] to explain, and the model that is asked.
+
+    `preprocessing` is how pictures became x, None where x is no picture. Every array of samples that is handed over
+    has x's shape after its first axis; `at` says for each row which of the N problems it belongs to.
+    """
+
+    model: Asked
+    x: Array
+    ids: Array
+    preprocessing: Preprocessing | None = None
+    batch_size: int | None = None
+    progress: Progress = quiet
+    on_unsupported: str = "error"
+
+    # -- what the model says
+
+    def logits(self, x: Array) -> Array:
+        """The model's logits [n, K]."""
+        outputs = self.model.outputs(x, batch_size=self.batch_size)
+        return outputs["logits"].reshape(len(x), -1)
+
+    def scores(self, x: Array, at: Array, probability: bool = False) -> Array:
+        """The explained class's logit of each row [n], or its probability: see `probabilities`."""
+        logits = self.logits(x).astype(np.float64)
+        if probability:
+            logits = probabilities(logits, self.separate)
+        values: Array = logits[np.arange(len(x)), self.ids[at]]
+        return values
+
+    @property
+    def separate(self) -> bool:
+        """Whether each class has a probability of its own: the model ends in a Sigmoid, or has one logit."""
+        graph = self.model.graph
+        return self.model.classes == 1 or head_of(graph, graph.outputs[0].name).kind == "Sigmoid"
+
+    def gradient(self, x: Array, at: Array) -> Array:
+        """∂logit/∂x of each row, [n, …]."""
+        from ..composites import preset
+
+        slope: Array = self.propagate(preset("gradient"), x, at)["relevance"]
+        return slope
+
+    def propagate(
+        self,
+        composite: Composite,
+        x: Array,
+        at: Array,
+        *,
+        seed: Array | None = None,
+        record: Sequence[str] = (),
+        activations: Sequence[str] = (),
+    ) -> dict[str, Array]:
+        """Relevance of each row by a composite: "relevance", "logits", "record/PATH", "activation/PATH".
+
+        `seed` [n, K] is the relevance of the logits that is propagated, instead of the explained class's.
+        """
+        if self.on_unsupported != "error":
+            composite = composite.with_fallback(self.on_unsupported)
+        ids = None if seed is not None else self.ids[at]
+        return self.model.outputs(
+            x, composite, ids=ids, seed=seed, record=record, activations=activations, batch_size=self.batch_size
+        )
+
+    def composite(self, name: str) -> Composite:
+        """A preset, bounded by the preprocessing where it needs bounds."""
+        return self.model.composite(name, pictures=self.preprocessing is not None)
+
+    # -- the input as a picture
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """What masks are made for: (height, width) of a picture, else the shape of a sample."""
+        shape = self.x.shape[1:]
+        return shape if self.channel_axis is None else tuple(n for i, n in enumerate(shape) if i != self.channel_axis)
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The axis of a sample that masks do not have; None for a sample without channels."""
+        if self.x.ndim != 4:
+            return None
+        if self.preprocessing is not None:
+            return {"NCHW": 0, "NHWC": 2}.get(self.preprocessing.layout)
+        return 2 if self.x.shape[3] in (1, 3, 4) and self.x.shape[1] not in (1, 3, 4) else 0
+
+    def masked(self, masks: Array, at: Array, baseline: Array) -> Array:
+        """x where a mask [n, *grid] is 1, the baseline [N, …] where it is 0, and between them in between."""
+        weights = masks if self.channel_axis is None else np.expand_dims(masks, 1 + self.channel_axis)
+        # A single sample is broadcast: copies of it would cost as much as the mixing.
+        x, hidden = (array if len(array) == 1 else array[at] for array in (self.x, baseline))
+        if masks.dtype == bool:
+            return np.where(weights, x, cast(hidden, x.dtype))
+        kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
+        weights = weights.astype(kind, copy=False)
+        return cast(x * weights + hidden.astype(kind) * (1 - weights), x.dtype)
+
+    def on_channels(self, heat: Array) -> Array:
+        """A heatmap [N, *grid] as relevance in x's shape, the same share for each channel."""
+        if self.channel_axis is None:
+            return heat
+        channels = self.x.shape[1 + self.channel_axis]
+        share = np.expand_dims(heat / channels, 1 + self.channel_axis)
+        return np.asarray(np.repeat(share, channels, axis=1 + self.channel_axis))
+
+    def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
+        """The absence of a feature, in x's shape: black, white, grey or mean pixels, blur, noise, or zero of the input.
+
+        Pixels are the preprocessing's; without one the extremes of x itself are black and white. Raises UsageError.
+        """
+        if name not in BASELINES:
+            raise UsageError(f'there is no baseline "{name}"', did_you_mean(name, BASELINES))
+        x: Array = self.x.astype(np.float64)
+        if name == "zero":
+            return np.zeros_like(x)
+        if name == "mean":
+            axes = tuple(i for i in range(1, x.ndim) if i - 1 != self.channel_axis)
+            return np.broadcast_to(x.mean(axis=axes, keepdims=True), x.shape).copy()
+        if name == "blur":
+            return self._blurred(x)
+        low, high = (np.broadcast_to(bound, x.shape) for bound in self.bounds())
+        if name == "noise":
+            share = (rng or np.random.default_rng(0)).random(x.shape)
+        else:
+            share = np.asarray({"black": 0.0, "white": 1.0, "grey": 0.5}[name])
+        return np.asarray(low + share * (high - low))
+
+    def bounds(self) -> tuple[Array, Array]:
+        """The lowest and highest value of the input, broadcasting over x."""
+        if self.preprocessing is not None:
+            return self.preprocessing.bounds()
+        return np.asarray(self.x.min(), np.float64), np.asarray(self.x.max(), np.float64)
+
+    def _blurred(self, x: Array) -> Array:
+        """A picture without detail: a box of an eighth of each side, three times (nearly a Gaussian)."""
+        axes = [i for i in range(1, x.ndim) if i - 1 != self.channel_axis]
+        for axis in axes * 3:
+            x = _box(x, axis, max(1, x.shape[axis] // 8))
+        return x
+
+    # -- work that takes long
+
+    def track(self, total: int, step: int = 1) -> Iterator[slice]:
+        """Pieces of `total` passes, at most `step` at a time; ends early where the user asks for it."""
+        for start in range(0, total, step):
+            yield slice(start, min(start + step, total))
+            if not self.progress(min(start + step, total), total):
+                return
+
+    def rows(self, per_sample: int) -> int:
+        """How many passes fit a batch, of `per_sample` rows for each."""
+        return max(1, (self.batch_size or 32) // max(1, per_sample))
+
+
+def solve(
+    model: Asked, chosen: Method, samples: Samples, ids: Array, preprocessing: Preprocessing | None, **how: Any
+) -> tuple[Array, dict[str, Any]]:
+    """(relevance of each sample for class ids [N], or for each row of [T, N] with a leading axis; notes).
+
+    `how` are the problem's batch_size, progress and on_unsupported.
+    """
+    found = [chosen(Problem(model, samples.values, row, preprocessing, **how)) for row in np.atleast_2d(ids)]
+    if ids.ndim == 1:
+        return found[0].relevance, dict(found[0].notes)
+    notes = {key: np.stack([np.asarray(one.notes[key]) for one in found]) for key in found[0].notes}
+    return np.stack([one.relevance for one in found]), notes
+
+
+def probabilities(logits: Array, separate: bool) -> Array:
+    """Softmax of the logits [n, K]; the sigmoid of each where classes are `separate`."""
+    if separate:
+        return np.asarray(0.5 + 0.5 * np.tanh(logits / 2))
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def cast(x: Array, kind: np.dtype[Any]) -> Array:
+    """Numbers in the input's type: the nearest whole ones where it has no others."""
+    return np.asarray((x if kind.kind == "f" else np.rint(x)).astype(kind, copy=False))
+
+
+def _box(x: Array, axis: int, radius: int) -> Array:
+    """The mean of 2·radius + 1 neighbours, the edge repeated."""
+    pads = [(radius + 1, radius) if i == axis else (0, 0) for i in range(x.ndim)]
+    sums = np.cumsum(np.pad(x, pads, mode="edge"), axis=axis)
+    width, n = 2 * radius + 1, x.shape[axis]
+    upper, lower = (np.take(sums, range(start, start + n), axis=axis) for start in (width, 0))
+    return np.asarray((upper - lower) / width)

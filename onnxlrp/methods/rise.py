@@ -1,0 +1,102 @@
+"""RISE: the mean of random masks, weighted by the score of what they leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError
+from ..method import Array, Attribution, method
+from .masks import at_least, background, check_score, is_picture, masked_scores, rounds, stretched, upsampling
+from .problem import Problem
+
+
+@method("rise", paper="Petsiuk et al. 2018", passes="samples")
+@dataclass(frozen=True)
+class RISE:
+    """R_i = 1/(n p₁) Σ_k f(x ⊙ m_k) m_k(i): an estimate of the score that is expected while i is seen.
+
+    A mask m is a grid of `cells` a side, each 1 with probability `p1` and else 0, enlarged by linear interpolation to
+    cells + 1 steps and cut out at a random shift. `cells` 0 is 7 for a picture, and every value by itself in other
+    arrays. `samples` is n (the paper takes 4000 to 8000). All values are positive; `centred` subtracts the mean of the
+    scores, which puts 0 where seeing i makes no difference. `baseline` (auto: zero of the model's input, as in the
+    paper) is what a hidden pixel becomes, `score` the class's probability or its logit.
+    """
+
+    samples: int = 1000
+    cells: int = 0
+    p1: float = 0.5
+    baseline: str = "auto"
+    centred: bool = False
+    score: str = "probability"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("samples", self.samples)
+        at_least("cells", self.cells, 0)
+        check_score(self.score)
+        if not 0 < self.p1 < 1:
+            raise UsageError(f"p1={self.p1}", "give the share of cells that are seen, between 0 and 1")
+
+    def __call__(self, problem: Problem) -> Attribution:
+        name, hidden = background(problem, self.baseline, "zero", self.seed)
+        masks = _Masks.draw(problem, self)
+        total, found = np.zeros((len(problem.x), *problem.grid)), np.zeros((0, len(problem.x)))
+        for piece in rounds(problem, self.samples):
+            made = masks[piece]
+            new = masked_scores(problem, made[:, None], hidden, self.score)
+            flat = made.reshape(len(made), -1).astype(np.float64)
+            total += (new.T @ flat).reshape(total.shape)
+            found = np.concatenate([found, new])
+        heat, mean = total / (len(found) * self.p1), found.mean(axis=0)
+        if self.centred:
+            heat = heat - mean.reshape(-1, *[1] * len(problem.grid))
+        notes = {
+            "samples": f"{len(found)} of {self.samples}",
+            "cells": "x".join(map(str, masks.cells.shape[1:])),
+            "baseline": name,
+            f"mean {self.score} of the masked": mean,
+        }
+        return Attribution(problem.on_channels(heat), notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """All masks, small: `cells` [n, c₁, …] of zeros and ones, `shifts` [n, axes], `matrices` that enlarge an axis."""
+
+    cells: Array
+    shifts: Array
+    matrices: tuple[Array, ...]
+    grid: tuple[int, ...]
+
+    @classmethod
+    def draw(cls, problem: Problem, rise: RISE) -> _Masks:
+        wanted = rise.cells or (7 if is_picture(problem) else max(problem.grid))
+        counts = [min(wanted, length) for length in problem.grid]
+        if problem.x.dtype.kind != "f" and not is_picture(problem) and counts != list(problem.grid):
+            raise UsageError(
+                f"the input is {problem.x.dtype}, and half a mask leaves half a number",
+                "leave cells=0, so that values are hidden one by one; or use occlusion, lime or kernel_shap",
+            )
+        steps = [-(-length // count) for length, count in zip(problem.grid, counts, strict=True)]
+        rng = np.random.default_rng(rise.seed)
+        cells = rng.random((rise.samples, *counts)) < rise.p1
+        shifts = rng.integers(0, steps, (rise.samples, len(steps)))
+        # Cells of one value need no interpolation: they are the mask.
+        matrices = tuple(
+            (upsampling((n + 1) * step, n) if step > 1 else np.eye(n)).astype(np.float32)
+            for n, step in zip(counts, steps, strict=True)
+        )
+        return cls(cells, shifts, matrices, problem.grid)
+
+    def __getitem__(self, piece: slice) -> Array:
+        """The masks [r, *grid]; bool where cells are values."""
+        cells = self.cells[piece]
+        if cells.shape[1:] == self.grid:
+            return cells
+        cut = [
+            matrix[shift[:, None] + np.arange(length)]
+            for matrix, shift, length in zip(self.matrices, self.shifts[piece].T, self.grid, strict=True)
+        ]
+        return stretched(cells.astype(np.float32), cut)

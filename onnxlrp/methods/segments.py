@@ -1,0 +1,126 @@
+"""The parts of an input that are hidden together: superpixels, squares, or single values."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError, UsageError, did_you_mean
+from ..method import Array
+from .masks import is_picture
+from .problem import Problem
+
+KINDS = ("auto", "slic", "quickshift", "grid", "values")
+INSTALL = 'pip install "onnxlrp[superpixels]"'
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """`labels` [*grid] from 0 to count - 1, and how they were made."""
+
+    labels: Array
+    kind: str
+
+    @property
+    def count(self) -> int:
+        return int(self.labels.max()) + 1
+
+    def masks(self, seen: Array) -> Array:
+        """Bool masks [r, *grid] that show the segments which are `seen`, bool [r, count]."""
+        return np.asarray(np.take(seen, self.labels, axis=1))
+
+    def spread(self, values: Array) -> Array:
+        """A heatmap [*grid] in which each segment sums to its value."""
+        return np.asarray((values / np.bincount(self.labels.ravel(), minlength=self.count))[self.labels])
+
+
+def segments(problem: Problem, how: str | Array, features: int) -> list[Segments]:
+    """The segments of each of the N samples; `how` is one of KINDS, or an integer array [*grid] or [N, *grid].
+
+    "auto" is slic superpixels for a picture, a grid where scikit-image is missing; values by themselves for a vector;
+    a grid for other arrays. `features` is about how many a grid or slic gives; quickshift finds its own number.
+    Raises UsageError, InputError.
+    """
+    n = len(problem.x)
+    if not isinstance(how, str):
+        return [Segments(labels, "given") for labels in _given(np.asarray(how), problem)]
+    if how not in KINDS:
+        raise UsageError(f'there are no segments "{how}"', did_you_mean(how, KINDS))
+    picture = is_picture(problem)
+    if how in ("slic", "quickshift"):
+        if not picture:
+            raise UsageError(f"{how} wants a picture as input", "use segments=grid or segments=values")
+        if not installed():
+            raise UsageError(f"{how} superpixels need scikit-image", f"{INSTALL}, or use segments=grid")
+    kind = how
+    if how == "auto":
+        kind = ("slic" if installed() else "grid") if picture else "values" if len(problem.grid) == 1 else "grid"
+    by_value = kind == "values"
+    squared = squares(problem.grid, int(np.prod(problem.grid)) if by_value else features)
+    cut = Segments(squared, "values" if by_value else "grid")
+    if kind in ("slic", "quickshift"):
+        made = [Segments(_superpixels(x, kind, features), kind) for x in _pixels(problem)]
+        # Noise has no superpixels: all of it is one.
+        return [cut if how == "auto" and part.count == 1 else part for part in made]
+    return [replace(cut, kind=f"grid, for lack of superpixels: {INSTALL}") if how == "auto" and picture else cut] * n
+
+
+def installed() -> bool:
+    """Whether superpixels can be made."""
+    return importlib.util.find_spec("skimage") is not None
+
+
+def squares(grid: tuple[int, ...], features: int) -> Array:
+    """A grid of equal sides cut into at most `features` cubes, of the smallest side that does it."""
+    side = next(s for s in range(1, max(grid) + 1) if np.prod([-(-length // s) for length in grid]) <= max(1, features))
+    counts = [-(-length // side) for length in grid]
+    places = np.meshgrid(*(np.arange(length) // side for length in grid), indexing="ij")
+    return np.asarray(np.ravel_multi_index(tuple(places), counts))
+
+
+def averages(problem: Problem, made: list[Segments]) -> Array:
+    """Each sample with the mean of its segment in every value, for each channel: lime's own baseline."""
+    axis = problem.channel_axis
+    x = problem.x.astype(np.float64)
+    wide = x[:, None] if axis is None else np.moveaxis(x, 1 + axis, 1)
+    smooth = np.empty(wide.shape)
+    for out, channels, part in zip(smooth, wide, made, strict=True):
+        flat = part.labels.ravel()
+        sizes = np.bincount(flat)
+        for channel, values in zip(out, channels, strict=True):
+            channel[...] = (np.bincount(flat, values.ravel()) / sizes)[part.labels]
+    return smooth[:, 0] if axis is None else np.moveaxis(smooth, 1, 1 + axis)
+
+
+def _given(labels: Array, problem: Problem) -> Array:
+    """The user's segments, [N, *grid], numbered from 0 without gaps."""
+    shape = (len(problem.x), *problem.grid)
+    if labels.dtype.kind not in "biu" or labels.shape not in (shape, shape[1:]):
+        raise InputError(
+            f"segments are {labels.dtype} {list(labels.shape)}",
+            f"give whole numbers of shape {list(shape[1:])}, or {list(shape)} for one map a sample",
+        )
+    return np.stack([np.unique(m, return_inverse=True)[1].reshape(m.shape) for m in np.broadcast_to(labels, shape)])
+
+
+def _pixels(problem: Problem) -> Array:
+    """The pictures [N, h, w, channels] between 0 and 1, in the order red, green, blue."""
+    low, high = (np.asarray(bound) for bound in problem.bounds())
+    x = (problem.x.astype(np.float64) - low) / np.maximum(high - low, 1e-12)
+    x = x[..., None] if problem.channel_axis is None else np.moveaxis(x, 1 + problem.channel_axis, -1)
+    swapped = problem.preprocessing is not None and problem.preprocessing.color == "BGR"
+    return np.asarray(np.clip(x[..., ::-1] if swapped else x, 0, 1))
+
+
+def _superpixels(pixels: Array, kind: str, features: int) -> Array:
+    """Superpixels of a picture [h, w, channels], with the settings of the lime package for quickshift."""
+    from skimage import segmentation
+
+    lab = pixels.shape[-1] == 3
+    if kind == "slic":
+        made = segmentation.slic(pixels, n_segments=features, start_label=0, channel_axis=-1, convert2lab=lab)
+    else:
+        made = segmentation.quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2, convert2lab=lab, rng=42)
+    return np.asarray(np.unique(made, return_inverse=True)[1].reshape(made.shape))

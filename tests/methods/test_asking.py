@@ -1,0 +1,121 @@
+"""Methods through `Model.explain` and the command line: options, notes, several targets, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from problems import convolutional
+
+from onnxlrp.cli import main
+from onnxlrp.commands.parsers import METHOD_OPTIONS
+from onnxlrp.composites import PRESETS, options_of
+from onnxlrp.errors import UsageError
+from onnxlrp.method import make, names, registry
+from onnxlrp.method import options_of as method_options
+
+MODELS = Path(__file__).parents[2] / "models"
+X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
+
+
+def test_every_method_has_its_options_on_the_command_line():
+    known = {option for name in PRESETS for option in options_of(name)}
+    known |= {option for name in registry() for option in method_options(name)}
+    assert known == set(METHOD_OPTIONS)
+
+
+def test_no_two_methods_share_a_name():
+    assert len(names()) == len(set(names()))
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "layer_cam"])
+def test_explain_gives_what_the_method_gives(name):
+    model = convolutional()
+    one = model.explain(X, target=2, method=name)
+    other = model.explain(X, target=2, method=make(name))
+    np.testing.assert_array_equal(one.relevance, other.relevance)
+    assert one.method == name
+    assert one.provenance["options"] == vars(make(name))
+    assert one.notes
+
+
+def test_several_targets_are_explanations_of_each():
+    model = convolutional()
+    both = model.explain(X, targets=[1, 3], method="integrated_gradients", steps=4)
+    assert both.relevance.shape == (2, *X.shape)
+    for t, target in enumerate((1, 3)):
+        alone = model.explain(X, target=target, method="integrated_gradients", steps=4)
+        np.testing.assert_allclose(both.relevance[t], alone.relevance)
+        np.testing.assert_allclose(both.notes["difference"][t], alone.notes["difference"])
+    assert both[1].notes["difference"].shape == (2, 1)
+
+
+def test_top_targets_are_the_model_s_own():
+    model = convolutional()
+    found = model.explain(X, method="gradient_x_input")
+    np.testing.assert_array_equal(found.target, model.outputs(X)["logits"].argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    "given", [{"record": ("conv0",)}, {"ledger": True}, {"conditions": {"conv0": [1]}}, {"rules": (("Conv", None),)}]
+)
+def test_what_only_composites_have_is_refused(given):
+    with pytest.raises(UsageError, match="no layers"):
+        convolutional().explain(X, method="sensitivity", **given)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest():
+    with pytest.raises(UsageError) as caught:
+        convolutional().explain(X, method="smooth_gard")
+    assert "smooth_grad" in caught.value.fix
+
+
+def test_conditions_part_the_relevance_of_a_layer():
+    """The channels' shares add up to the whole (Achtibat et al. 2023)."""
+    model = convolutional()
+    layer = model.graph.layers[0].label
+    whole = model.explain(X, target=1, method="epsilon_plus").relevance
+    parts = [
+        model.explain(X, target=1, method="epsilon_plus", conditions={layer: channels}).relevance
+        for channels in ([0, 2], [1, 3, 4])
+    ]
+    np.testing.assert_allclose(parts[0] + parts[1], whole, rtol=1e-6, atol=1e-9)
+    with pytest.raises(UsageError, match="channel 9"):
+        model.explain(X, method="epsilon_plus", conditions={layer: [9]})
+
+
+def run(capsys, *words):
+    code = main([str(word) for word in words])
+    return code, capsys.readouterr()
+
+
+def test_the_command_takes_methods_and_their_options(tmp_path, capsys):
+    words = [MODELS / "shapes.onnx", MODELS / "samples" / "marked_star.png", "-o", tmp_path]
+    code, said = run(capsys, "explain", *words, "-m", "integrated_gradients,grad_cam", "--steps", 4)
+    assert code == 0
+    assert "steps 4" in said.out
+    assert len(list(tmp_path.iterdir())) == 2
+    code, said = run(capsys, "explain", *words, "-m", "integrated_gradients", "--steps", "4.5")
+    assert code != 0
+    assert "--steps" in said.err
+    code, said = run(capsys, "explain", *words, "-m", "sensitivity", "--rule", "Conv=epsilon")
+    assert code != 0
+    assert "--rule" in said.err
+    code, said = run(capsys, "explain", *words, "--condition", "blocks.4.relu2:1,2")
+    assert code == 0
+    assert "--condition" in said.out
+    code, said = run(capsys, "explain", *words, "--condition", "blocks.4.relu2")
+    assert code != 0
+    assert "LAYER:CHANNELS" in said.err
+
+
+def test_the_list_of_methods_has_them_all(capsys):
+    code, said = run(capsys, "methods")
+    assert code == 0
+    assert all(name in said.out for name in names())
+
+
+def test_a_method_is_no_composite():
+    with pytest.raises(UsageError, match="no composite"):
+        convolutional().composite("rise")
