@@ -91,12 +91,15 @@ def compile(
     return dead_code(trace.program(outputs, targets, notes))
 
 
-def forward(graph: Graph, output: str = "") -> Program:
-    """The program that propagates nothing: its outputs are "logits" and "scores", whatever operators the graph has."""
-    scores, trace = output or graph.outputs[0].name, Trace()
+def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> Program:
+    """The program that propagates nothing: its outputs are "logits", "scores" and "activation/PATH" for each of
+    `activations`, whatever operators the graph has."""
+    scores = output or graph.outputs[0].name
     logits = facts.head(graph, scores)
-    values = {name: trace.activation(name, graph.shapes[name]) for name in dict.fromkeys((logits, scores))}
-    return trace.program({"logits": values[logits], "scores": values[scores]}, None, {"ledger": (), "scores": scores})
+    walk = _Walk(graph, Composite(()), graph.inputs[0].name, Trace())
+    outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
+    outputs |= {f"activation/{path}": walk.value(walk.result_of(path, logits)) for path in activations}
+    return walk.trace.program(outputs, None, {"ledger": (), "scores": scores})
 
 
 def _of_each_sample(value: Value, seed: Value) -> Value:

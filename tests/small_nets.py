@@ -20,7 +20,7 @@ class Net:
 
     def __init__(self, *shape, seed=0):
         self.rng = np.random.default_rng(seed)
-        self.shape, self.nodes, self.weights = shape, [], []
+        self.shape, self.nodes, self.weights, self.opset = shape, [], [], 20
 
     def op(self, op, *inputs, **attributes):
         """A node; arrays among the inputs become initialisers."""
@@ -28,6 +28,13 @@ class Net:
         name = f"{op.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, names, [name], name=name, **attributes))
         return name
+
+    def ops(self, op, *inputs, results, **attributes):
+        """A node with several results."""
+        first = self.op(op, *inputs, **attributes)
+        names = [first, *(f"{first}/{i}" for i in range(1, results))]
+        self.nodes[-1].output.extend(names[1:])
+        return names
 
     def weight(self, array):
         name = f"w{len(self.weights)}"
@@ -62,7 +69,7 @@ class Net:
         values = [helper.make_tensor_value_info(i, TensorProto.FLOAT, ["N", *self.shape]) for i in inputs]
         out = helper.make_tensor_value_info(y, TensorProto.FLOAT, None)
         graph = helper.make_graph(self.nodes, "small", values, [out], self.weights)
-        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", self.opset)])
         return onnx.shape_inference.infer_shapes(model)
 
 

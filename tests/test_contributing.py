@@ -64,8 +64,8 @@ def test_there_are_four_recipes():
 
 
 def test_operator(recipe):
-    model = network("Softsign")
-    with pytest.raises(onnxlrp.OnnxLrpError, match="Softsign"):
+    model = network("Shrink")
+    with pytest.raises(onnxlrp.OnnxLrpError, match="Shrink"):
         onnxlrp.load(model).explain(X)
     recipe("operator")
     loaded = onnxlrp.load(model, engine="reference")

@@ -41,6 +41,9 @@ class Ort:
         made = explainer(forward if self.options is None else replace(forward, light=None), program)
         options = self.options or onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        if self.options is None:
+            # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         here = onnxruntime.get_available_providers()
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
         held = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in made.weights.items()}

@@ -69,7 +69,8 @@ def _operators() -> list[Any]:
         def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
             window = _window(x.shape[2:], attributes)
             select = Select(x.shape[1:], (x.shape[1], *window.target), window)
-            return (LINEAR["Select"](select, x, x),)
+            wide = x.astype(np.float64)  # padding is -inf, which integers do not have
+            return (LINEAR["Select"](select, wide, wide).astype(x.dtype),)
 
     class AveragePool(OpRun):
         op_domain = ""

@@ -112,7 +112,25 @@ def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
 
 def registry() -> dict[str, Row]:
     """All operators by name."""
-    from . import activation, arithmetic, conv, dense, normalization, pool, shape  # noqa: F401 (registers)
+    from . import (  # noqa: F401 (registers)
+        activation,
+        arithmetic,
+        conv,
+        dense,
+        einsum,
+        extremum,
+        functions,
+        gather,
+        lrn,
+        normalization,
+        pool,
+        quantized,
+        reduce,
+        resize,
+        shape,
+        smooth,
+        where,
+    )
 
     return LAYERS
 
@@ -120,10 +138,12 @@ def registry() -> dict[str, Row]:
 def build(node: Node) -> Op:
     """The op of a layer. One that nobody has taught us has operands, and no rule but the user's own fits it."""
     row = registry().get(node.layer.op)
-    return _unknown(node) if row is None else row.build(node)
+    return unknown(node) if row is None else row.build(node)
 
 
-def _unknown(node: Node) -> Op:
+def unknown(node: Node) -> Op:
+    """An operator, or a form of one, that only the user's own `pass` can answer for."""
+
     def refuse(_: Value) -> tuple[Value, ...]:
         raise unsupported(node.layer)
 
@@ -134,5 +154,6 @@ def unsupported(layer: Layer) -> UnsupportedError:
     """The error for an operator without a rule."""
     return UnsupportedError(
         f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r})",
-        f"decide yourself: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree",
+        f"decide: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree, --on-unsupported "
+        "pass does so for all such layers; --on-unsupported gradient serves only operators whose gradient is known",
     )

@@ -1,16 +1,18 @@
-"""Elementwise nonlinearities: what the gradient needs of each, and what a ReLU tells the trace."""
+"""Activation functions in pieces, sigmoids and softmax: their slopes, and what a ReLU tells the trace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..program.linear import Sum
 from ..program.op import Op
-from ..program.value import Value
-from . import Node, layer
+from ..program.value import Value, negative, positive
+from . import Node, layer, unsupported
+from .arithmetic import per_sample
 
 
-def _activation(node: Node, slope: Callable[[Value, Value], Value]) -> Op:
-    """slope(x, y) is dy/dx; tests of sign use y where they can, so that x need not be kept."""
+def activation(node: Node, slope: Callable[[Value, Value], Value | float]) -> Op:
+    """slope(x, y) is dy/dx; it is written with y where that is possible, so that x need not be kept."""
     x, y = node.operand(0), node.result
     return Op("activation", (x,), y, lambda r: (r * slope(x, y),), name=node.layer.label)
 
@@ -18,7 +20,7 @@ def _activation(node: Node, slope: Callable[[Value, Value], Value]) -> Op:
 @layer("Relu", kind="activation")
 def relu(node: Node) -> Op:
     node.trace.know_rectified(node.operand(0), node.result, exact=True)
-    return _activation(node, lambda x, y: y > 0)
+    return activation(node, lambda x, y: y > 0)
 
 
 @layer("Clip", kind="activation")
@@ -27,43 +29,102 @@ def clip(node: Node) -> Op:
     high = float(node.array(2, float("inf")).reshape(()))
     if low == 0 and high > 0:
         node.trace.know_rectified(node.operand(0), node.result, exact=high == float("inf"))
-    return _activation(node, lambda x, y: (y > low) * (y < high) if high != float("inf") else y > low)
+    return activation(node, lambda x, y: (y > low) * (y < high) if high != float("inf") else y > low)
 
 
 @layer("LeakyRelu", kind="activation")
 def leaky_relu(node: Node) -> Op:
     alpha = float(node.attribute("alpha", 0.01))
-    if alpha > 0:
-        return _activation(node, lambda x, y: (y > 0) * (1 - alpha) + alpha)
-    return _activation(node, lambda x, y: (x > 0) * (1 - alpha) + alpha)
+    return activation(node, lambda x, y: _above(x, y, alpha >= 0) * (1 - alpha) + alpha)
+
+
+@layer("PRelu", kind="activation")
+def prelu(node: Node) -> Op:
+    node.array(1)
+    alpha = per_sample(node, node.operand(1))
+    return activation(node, lambda x, y: _above(x, y, alpha.nonnegative) * (1.0 - alpha) + alpha)
+
+
+def _above(x: Value, y: Value, rises: bool) -> Value:
+    """x > 0, read from y where y rises with x."""
+    return y > 0 if rises else x > 0
 
 
 @layer("Elu", kind="activation")
 def elu(node: Node) -> Op:
+    return _exponential(node, float(node.attribute("alpha", 1.0)), 1.0)
+
+
+@layer("Selu", kind="activation")
+def selu(node: Node) -> Op:
+    return _exponential(node, float(node.attribute("alpha", 1.67326319)), float(node.attribute("gamma", 1.05070102)))
+
+
+def _exponential(node: Node, alpha: float, gamma: float) -> Op:
+    """y = γx for x > 0, else γα(eˣ - 1), where dy/dx = y + γα."""
+    low = alpha * gamma
+    if alpha >= 0 and gamma > 0:
+        return activation(node, lambda x, y: negative(y) + (y > 0) * (gamma - low) + low)
+    return activation(node, lambda x, y: (x > 0) * gamma + (1 - (x > 0)) * (y + low))
+
+
+@layer("Celu", kind="activation")
+def celu(node: Node) -> Op:
+    # y = α(e^(x/α) - 1) for x < 0, where dy/dx = y/α + 1.
     alpha = float(node.attribute("alpha", 1.0))
-    # For x < 0: d/dx α(eˣ − 1) = α eˣ = y + α.
-    return _activation(node, lambda x, y: (x > 0) + (1 - (x > 0)) * (y + alpha))
+    return activation(node, lambda x, y: negative(y) * (1 / alpha) + 1)
+
+
+@layer("ThresholdedRelu", kind="activation")
+def thresholded_relu(node: Node) -> Op:
+    alpha = float(node.attribute("alpha", 1.0))
+    return activation(node, lambda x, y: y > 0 if alpha >= 0 else x > alpha)
+
+
+@layer("HardSigmoid", kind="activation")
+def hard_sigmoid(node: Node) -> Op:
+    alpha = float(node.attribute("alpha", 0.2))
+    return activation(node, lambda x, y: (y > 0) * (y < 1) * alpha)
+
+
+@layer("HardSwish", kind="activation")
+def hard_swish(node: Node) -> Op:
+    def slope(x: Value, y: Value) -> Value:
+        gate = node.trace.map("min", positive(x * (1 / 6) + 0.5), 1.0)
+        return gate + x * (gate > 0) * (gate < 1) * (1 / 6)
+
+    return activation(node, slope)
 
 
 @layer("Sigmoid", kind="activation")
 def sigmoid(node: Node) -> Op:
-    return _activation(node, lambda x, y: y * (1 - y))
+    node.trace.know_map("sigmoid", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: y * (1 - y))
 
 
 @layer("Tanh", kind="activation")
 def tanh(node: Node) -> Op:
-    return _activation(node, lambda x, y: 1 - y * y)
+    node.trace.know_map("tanh", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: 1 - y * y)
 
 
-@layer("Softmax", kind="activation")
+@layer("Softmax", kind="softmax")
 def softmax(node: Node) -> Op:
-    x, y, trace = node.operand(0), node.result, node.trace
-    axis = int(node.attribute("axis", -1)) % (len(x.shape) + 1) - 1
+    x, y, along = node.operand(0), node.result, _along(node)
+    return Op("softmax", (x,), y, lambda r: (y * (r - along(r * y)),), name=node.layer.label, along=along)
 
-    def vjp(r: Value) -> tuple[Value, ...]:
-        from ..program.linear import Sum
 
-        kept = tuple(1 if i == axis else n for i, n in enumerate(x.shape))
-        return (y * (r - trace.linear(Sum(x.shape, kept, (axis,)), r * y)),)
+@layer("LogSoftmax", kind="activation")
+def log_softmax(node: Node) -> Op:
+    x, y, along = node.operand(0), node.result, _along(node)
+    return Op("activation", (x,), y, lambda r: (r - node.trace.map("exp", y) * along(r),), name=node.layer.label)
 
-    return Op("activation", (x,), y, vjp, name=node.layer.label)
+
+def _along(node: Node) -> Callable[[Value], Value]:
+    """The sum over the axis that is normalised, which is kept."""
+    shape = node.result.shape
+    axis = int(node.attribute("axis", -1)) % (len(shape) + 1) - 1
+    if axis < 0:
+        raise unsupported(node.layer)
+    kept = tuple(1 if i == axis else n for i, n in enumerate(shape))
+    return lambda r: node.trace.linear(Sum(shape, kept, (axis,)), r)

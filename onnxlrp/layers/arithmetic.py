@@ -5,23 +5,42 @@ from __future__ import annotations
 from ..graph import facts
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
-from ..program.value import Value
+from ..program.value import Value, total
 from . import Node, layer, unsupported
 
 
 @layer("Add", "Sum", kind="sum")
 def add(node: Node) -> Op:
+    return _sum(node, 1.0)
+
+
+@layer("Mean", kind="sum")
+def mean(node: Node) -> Op:
+    return _sum(node, 1.0 / len(node.layer.inputs))
+
+
+def _sum(node: Node, gain: float) -> Op:
+    """gain · Σ x; the constants among the terms are the bias of the first activation."""
+    trace, y = node.trace, node.result
     live = node.activations
-    if len(live) == len(node.layer.inputs):
-        operands = [node.operand(i) for i in live]
-        if len(operands) == 2:
-            node.trace.know_map("add", (operands[0], operands[1]), node.result)
-            _fusable(node, *operands)
-        parts = tuple((node.identity(x), x) for x in operands)
-        return linear_op("sum", parts, node.result, node.layer.label)
-    if len(live) != 1 or len(node.layer.inputs) != 2:
-        raise unsupported(node.layer)
-    return _shifted(node, node.operand(live[0]), node.operand(1 - live[0]), None)
+    operands = [node.operand(i) for i in live]
+    constants = [per_sample(node, node.operand(i)) for i in range(len(node.layer.inputs)) if i not in live]
+    shift = total(constants) if constants else None
+    if shift is not None and gain != 1:
+        shift = shift * gain
+    if len(operands) == 1:
+        return _affine(node, operands[0], trace.constant(gain), shift)
+    parts = [(Affine(Diagonal(x.shape, y.shape), gain=trace.constant(gain)), x) for x in operands]
+    if shift is not None:
+        x = operands[0]
+        parts[0] = (Affine(Diagonal(x.shape, y.shape), trace.constant(gain), shift), x)
+    if len(parts) == 2 and shift is None and gain == 1:
+        trace.know_map("add", (operands[0], operands[1]), y)
+        _fusable(node, *operands)
+    else:
+        *most, last = (layer(x) for layer, x in parts)
+        trace.know_map("add", (total(most), last), y)
+    return linear_op("sum", tuple(parts), y, node.layer.label)
 
 
 def _fusable(node: Node, a: Value, b: Value) -> None:
@@ -43,8 +62,8 @@ def sub(node: Node) -> Op:
         return linear_op("sum", ((node.identity(a), a), (minus, b)), node.result, node.layer.label)
     x = node.operand(live[0])
     if live[0] == 0:
-        return _shifted(node, x, -node.operand(1), None)
-    return _shifted(node, x, node.operand(0), trace.constant(-1.0))
+        return _affine(node, x, trace.constant(1.0), per_sample(node, -node.operand(1)))
+    return _affine(node, x, trace.constant(-1.0), per_sample(node, node.operand(0)))
 
 
 @layer("Mul", kind="scale")
@@ -86,7 +105,7 @@ def neg(node: Node) -> Op:
     return _scaled(node, node.operand(0), node.trace.constant(-1.0))
 
 
-def _per_sample(node: Node, constant: Value) -> Value:
+def per_sample(node: Node, constant: Value) -> Value:
     """A constant without the batch axis that exporters write as 1."""
     rank = len(node.result.shape)
     if len(constant.shape) <= rank:
@@ -97,15 +116,12 @@ def _per_sample(node: Node, constant: Value) -> Value:
 
 
 def _scaled(node: Node, x: Value, factor: Value) -> Op:
-    factor = _per_sample(node, factor)
-    linear = Diagonal(x.shape, node.result.shape)
-    node.trace.know(linear, x, factor, None, node.result)
-    return linear_op("scale", ((Affine(linear, factor), x),), node.result, node.layer.label)
+    return _affine(node, x, per_sample(node, factor), None)
 
 
-def _shifted(node: Node, x: Value, shift: Value, gain: Value | None) -> Op:
-    shift = _per_sample(node, shift)
-    gain = node.trace.constant(1.0) if gain is None else gain
+def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
+    """x · factor + shift. Where the constants are larger than x its copies are summed, as in an addition."""
     linear = Diagonal(x.shape, node.result.shape)
-    node.trace.know(linear, x, gain, shift, node.result)
-    return linear_op("scale", ((Affine(linear, gain, shift), x),), node.result, node.layer.label)
+    node.trace.know(linear, x, factor, shift, node.result)
+    kind = "scale" if x.shape == node.result.shape else "sum"
+    return linear_op(kind, ((Affine(linear, factor, shift), x),), node.result, node.layer.label)

@@ -1,8 +1,8 @@
-"""Convolution."""
+"""Convolution and its transpose."""
 
 from __future__ import annotations
 
-from ..program.affine import Affine
+from ..program.affine import Affine, Step, composed
 from ..program.linear import Conv, Window
 from ..program.op import Op, linear_op
 from . import Node, layer
@@ -33,4 +33,20 @@ def conv(node: Node) -> Op:
         x.shape, y.shape, window(node, x.shape[1:], y.shape[1:], weight.shape[2:]), int(node.attribute("group", 1))
     )
     node.trace.know(linear, x, weight, bias, y)
+    return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)
+
+
+@layer("ConvTranspose", kind="convolution")
+def conv_transpose(node: Node) -> Op:
+    """y = Cᵀx + b, C the convolution from y to x: its channels are those of x, and its padding cuts y."""
+    x, y, weight, trace = node.operand(0), node.result, node.operand(1), node.trace
+    if not node.is_constant(1):
+        node.array(1)
+    w = window(node, y.shape[1:], x.shape[1:], weight.shape[2:])
+    linear = composed(Step(Conv(y.shape, x.shape, w, int(node.attribute("group", 1))), adjoint=True, own=True))
+    bias = None
+    if node.has(2):
+        node.array(2)
+        bias = trace.reshape(node.operand(2), (y.shape[0], *([1] * (len(y.shape) - 1))))
+    trace.know(linear, x, weight, bias, y)
     return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)

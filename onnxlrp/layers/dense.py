@@ -9,6 +9,8 @@ from ..program.linear import Matmul
 from ..program.op import Op, linear_op
 from ..program.value import Value
 from . import Node, layer, unsupported
+from .attention import bilinear
+from .einsum import product
 
 
 @layer("Gemm", kind="dense")
@@ -27,11 +29,12 @@ def gemm(node: Node) -> Op:
 
 @layer("MatMul", kind="dense")
 def matmul(node: Node) -> Op:
-    if len(node.activations) != 1 or node.is_constant(0):
-        raise unsupported(node.layer)
-    x, y, weight = node.operand(0), node.result, node.operand(1)
-    if len(weight.shape) != 2:
-        raise unsupported(node.layer)
+    if len(node.activations) == 2:
+        return bilinear(node)
+    own = node.activations[0]
+    x, y, weight = node.operand(own), node.result, node.operand(1 - own)
+    if own == 1 or len(weight.shape) != 2:
+        return product(node, own)
     return _dense(node, Matmul(x.shape, y.shape), x, weight, node.operand(2) if node.has(2) else None)
 
 

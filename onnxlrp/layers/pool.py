@@ -1,15 +1,17 @@
-"""Average and max pooling, means and sums over axes."""
+"""Average, max and p-norm pooling."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..program.affine import Affine
-from ..program.linear import LinearMap, Pool, Select, Sum, Window
+from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.interpret import counts
+from ..program.linear import LinearMap, Pool, Select, Window
 from ..program.op import Op, linear_op
 from ..program.value import Value
-from . import Node, layer, unsupported
+from . import Node, layer
 from .conv import window
+from .reduce import inverse_power, slope_of_norm
 
 
 def _average(node: Node, linear: LinearMap) -> Op:
@@ -37,31 +39,6 @@ def _whole(x: Value) -> Window:
     return Window(space, flat, flat, none, none, space, flat)
 
 
-@layer("ReduceMean", "ReduceSum", kind="avgpool")
-def reduce(node: Node) -> Op:
-    x, y, trace = node.operand(0), node.result, node.trace
-    linear = Sum(x.shape, y.shape, _axes(node, x))
-    count = np.prod([x.shape[i] for i in linear.axes]) if node.layer.op == "ReduceMean" else 1
-    affine = Affine(linear, gain=trace.constant(1.0 / float(count)))
-    if count == 1:
-        trace.know(linear, x, None, None, y)
-    else:
-        trace.know_map("mul", (trace.linear(linear, x), trace.constant(1.0 / float(count))), y)
-    return linear_op("avgpool", ((affine, x),), y, node.layer.label)
-
-
-def _axes(node: Node, x: Value) -> tuple[int, ...]:
-    given = node.attribute("axes")
-    axes = tuple(int(a) for a in (given if given is not None else node.array(1, []).reshape(-1)))
-    rank = len(x.shape) + 1
-    if not axes and node.attribute("noop_with_empty_axes", 0):
-        raise unsupported(node.layer)
-    found = sorted(a % rank for a in axes) if axes else range(rank)
-    if 0 in found:
-        raise unsupported(node.layer)
-    return tuple(a - 1 for a in found)
-
-
 def _select(node: Node, w: Window) -> Op:
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Select(x.shape, y.shape, w)
@@ -72,11 +49,37 @@ def _select(node: Node, w: Window) -> Op:
 @layer("MaxPool", kind="maxpool")
 def max_pool(node: Node) -> Op:
     x, y = node.operand(0), node.result
-    if node.attribute("storage_order", 0):
-        raise unsupported(node.layer)
     return _select(node, window(node, x.shape[1:], y.shape[1:], node.ints("kernel_shape")))
 
 
 @layer("GlobalMaxPool", kind="maxpool")
 def global_max_pool(node: Node) -> Op:
     return _select(node, _whole(node.operand(0)))
+
+
+@layer("LpPool", kind="avgpool")
+def lp_pool(node: Node) -> Op:
+    x, y = node.operand(0), node.result
+    return _norm(node, window(node, x.shape[1:], y.shape[1:], node.ints("kernel_shape")))
+
+
+@layer("GlobalLpPool", kind="avgpool")
+def global_lp_pool(node: Node) -> Op:
+    return _norm(node, _whole(node.operand(0)))
+
+
+def _norm(node: Node, w: Window) -> Op:
+    """y = (Σ |x|^p)^(1/p) = Σ w x with w = sgn(x) |x|^(p-1) y^(1-p), which is the slope too, taken as constant."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    p = int(node.attribute("p", 2))
+    pool = Pool(x.shape, y.shape, w, count_padding=True)
+    taps = counts(pool)
+    number = trace.constant(float(taps.flat[0]) if np.all(taps == taps.flat[0]) else taps)
+    weight = slope_of_norm(x, p)
+    linear = composed(
+        Step(Diagonal(x.shape, x.shape), own=True),
+        Step(pool),
+        Step(Diagonal(y.shape, y.shape), weight=inverse_power(y, p) * number),
+    )
+    trace.know(linear, x, weight, None, y)
+    return linear_op("avgpool", ((Affine(linear, weight), x),), y, node.layer.label)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .linear import Conv, LinearMap, Shape, Sum
+from .linear import Conv, LinearMap, Matmul, Shape, Sum
 from .trace import Trace
 from .value import Value
 
@@ -31,6 +31,14 @@ class Step:
         ends = (self.linear.source, self.linear.target)
         return ends[::-1] if self.adjoint else ends
 
+    @property
+    def routes(self) -> bool:
+        """Whether every output is a copy of one input, or zero."""
+        if isinstance(self.linear, Matmul) and self.weight is not None and not self.adjoint:
+            matrix = self.weight.trace.leaf(self.weight)
+            return matrix is not None and bool(np.isin(matrix, (0, 1)).all() and (matrix.sum(axis=-2) <= 1).all())
+        return self.linear.routes or (self.adjoint and isinstance(self.linear, Sum))
+
     def run(self, x: Value, own: Value | None, transposed: bool) -> Value:
         """The map applied to x, or its transpose."""
         weight = own if self.own else self.weight
@@ -49,7 +57,7 @@ class Composed(LinearMap):
 
     @property
     def routes(self) -> bool:
-        return all(step.linear.routes for step in self.steps)
+        return all(step.routes for step in self.steps)
 
 
 def composed(*steps: Step) -> Composed:
@@ -81,9 +89,11 @@ class Affine:
             y = x if self.weight is None else x * self.weight
             return y if self.bias is None else y + self.bias
         if isinstance(self.linear, Composed):
+            y = x
             for step in self.linear.steps:
-                x = step.run(x, self.weight, transposed=False)
-            return x if self.bias is None else x + self.bias
+                y = step.run(y, self.weight, transposed=False)
+            y = trace.gated(y, trace.carried(self.linear, x))
+            return y if self.bias is None else y + self.bias
         if self._uniform is not None and x.constant and self.bias is None:
             # Equal weights: one output channel of ones, on the sum over input channels.
             summed = self._channels(x)
@@ -101,9 +111,10 @@ class Affine:
                 s = trace.spread(s, self.linear.target)  # copies that broadcasting left implicit are summed too
             return _narrowed(s, self.linear.source)
         if isinstance(self.linear, Composed):
+            r = s
             for step in reversed(self.linear.steps):
-                s = step.run(s, self.weight, transposed=True)
-            return s
+                r = step.run(r, self.weight, transposed=True)
+            return trace.gated(r, trace.carried_back(self.linear, s))
         if self._uniform is not None:
             channels = Sum(self.linear.target, (1, *self.linear.target[1:]), (0,))
             summed = trace.linear(channels, trace.spread(s, self.linear.target))

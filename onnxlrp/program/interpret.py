@@ -144,8 +144,8 @@ def _select(p: Select, x: Array, selector: Array) -> Array:
 
 
 def _select_adjoint(p: Select, s: Array, selector: Array) -> Array:
-    winner = winners(p.window, selector)
-    out = _empty_padded(s.shape[: s.ndim - len(p.window.target)], p.window, s.dtype)
+    winner, d = winners(p.window, selector), len(p.window.target)
+    out = _empty_padded(np.broadcast_shapes(s.shape[: s.ndim - d], winner.shape[: winner.ndim - d]), p.window, s.dtype)
     for n, (_, where) in enumerate(p.window.taps()):
         out[_at(where)] += (winner == n) * s
     return _unpadded(out, p.window)

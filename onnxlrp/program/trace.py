@@ -152,13 +152,7 @@ class Trace:
             return known
         signs = [v.sign for v in (x, weight) if v is not None] if not _has_selector(linear) else [x.sign]
         sign = signs[0] if len(signs) == 1 else signs[0].times(signs[1])
-        gates: frozenset[int] = frozenset()
-        if linear.routes:
-            route = _route(linear, weight)
-            gates = frozenset(
-                y for y, pairs in self._copies.items() if any(known == route and i in x.gates for known, i in pairs)
-            )
-        return self._apply("linear", linear, operands, bias, sign, gates)
+        return self._apply("linear", linear, operands, bias, sign, self.carried(linear, x, weight))
 
     def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value:
         """The transpose of a linear map, applied to s."""
@@ -169,12 +163,30 @@ class Trace:
         if isinstance(linear, Pool) and linear.window.covers:
             return s * (1.0 / float(np.prod(linear.window.kernel)))
         sign = s.sign if weight is None or _has_selector(linear) else s.sign.times(weight.sign)
-        gates: frozenset[int] = frozenset()
-        if linear.routes:
-            route = _route(linear, weight)
-            gates = frozenset(x for y in s.gates for known, x in self._copies.get(y, ()) if known == route)
         operands = (s,) if weight is None else (s, weight)
-        return self._apply("adjoint", linear, operands, None, sign, gates)
+        return self._apply("adjoint", linear, operands, None, sign, self.carried_back(linear, s, weight))
+
+    def carried(self, linear: LinearMap, x: Value, weight: Value | None = None) -> frozenset[int]:
+        """The gates of linear(x) that come from those of x, where the map routes."""
+        route = _route(linear, weight)
+        if not linear.routes or not x.gates:
+            return frozenset()
+        known = self._copies.items()
+        return frozenset(y for y, pairs in known if any(other == route and i in x.gates for other, i in pairs))
+
+    def carried_back(self, linear: LinearMap, s: Value, weight: Value | None = None) -> frozenset[int]:
+        """The gates of the adjoint's result that come from those of s, where the map routes."""
+        route = _route(linear, weight)
+        if not linear.routes:
+            return frozenset()
+        return frozenset(x for y in s.gates for known, x in self._copies.get(y, ()) if known == route)
+
+    def gated(self, value: Value, gates: frozenset[int]) -> Value:
+        """The value, of which more is known: it is zero wherever one of these tensors is."""
+        if gates <= value.gates:
+            return value
+        value = self.values[value.index] = replace(value, gates=value.gates | gates)
+        return value
 
     def reshape(self, value: Value, shape: Shape) -> Value:
         """The same elements in another shape."""

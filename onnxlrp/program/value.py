@@ -52,6 +52,9 @@ class Value:
     def __truediv__(self, other: Value | float) -> Value:
         return self.trace.map("div", self, other)
 
+    def __rtruediv__(self, other: float) -> Value:
+        return self.trace.map("div", other, self)
+
     def __neg__(self) -> Value:
         return self.trace.map("neg", self)
 

@@ -237,12 +237,15 @@ class Flat:
 @rule("pass")
 @dataclass(frozen=True)
 class Pass:
-    """Relevance unchanged, for ops of one operand that keep its shape: activations, constant scales and shifts."""
+    """Relevance unchanged, for ops of one operand that keep its shape: activations, constant scales and shifts.
+
+    A normalisation names its operand twice: for x, and for the mean that it takes off x.
+    """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
-        if len(op.operands) != 1 or op.operands[0].shape != op.result.shape:
+        if len({x.index for x in op.operands}) != 1 or op.operands[0].shape != op.result.shape:
             raise UsageError(
                 f'rule "pass" wants one operand of the result\'s shape, and {op.name or op.kind} has another',
                 "use norm for sums and pooling, gradient elsewhere",
             )
-        return (relevance,)
+        return (relevance, *(relevance.trace.zeros(x.shape) for x in op.operands[1:]))

@@ -12,14 +12,15 @@ import onnx
 import pytest
 import small_nets
 from conformance import prepared
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from onnx.backend.test.case import node as node_cases
+from operator_models import MODELS
 
 from onnxlrp.composites import preset
 from onnxlrp.errors import OnnxLrpError
 from onnxlrp.layers import registry
 
-STEP = 1e-4
+STEP = 1e-5
 
 # -- finite differences
 
@@ -79,141 +80,6 @@ def checked(graph, explained, inputs, rng):
 
 # -- our own models, one for each form of each operator
 
-MODELS = {}
-
-
-def model(*shape, inputs=("x",)):
-    def add(build):
-        MODELS[build.__name__] = (shape, inputs, build)
-        return build
-
-    return add
-
-
-def simple(op, *shape, name="", **attributes):
-    """A model of one operator on x."""
-    MODELS[name or op.lower()] = (shape, ("x",), lambda n: n.op(op, "x", **attributes))
-
-
-for _op in [
-    "Relu",
-    "Sigmoid",
-    "Tanh",
-    "Elu",
-    "LeakyRelu",
-    "Softmax",
-    "Neg",
-    "Identity",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "Flatten",
-    "Dropout",
-]:
-    simple(_op, 3, 4, 2)
-simple("LeakyRelu", 5, name="leaky_relu_that_falls", alpha=-0.5)
-simple("Elu", 5, name="elu_half", alpha=0.5)
-simple("Softmax", 3, 4, name="softmax_of_channels", axis=1)
-simple("Cast", 4, to=TensorProto.FLOAT)
-simple("Transpose", 2, 3, 4, perm=[0, 3, 1, 2])
-simple("MaxPool", 2, 5, 5, kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1])
-simple("MaxPool", 2, 6, name="max_pool_with_ceil", kernel_shape=[3], strides=[2], ceil_mode=1)
-simple("AveragePool", 2, 5, 5, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-simple("AveragePool", 2, 5, 5, name="average_pool_same", kernel_shape=[2, 2], auto_pad="SAME_UPPER")
-simple(
-    "AveragePool", 2, 4, 5, name="average_pool_counting", kernel_shape=[3, 2], pads=[1, 0, 2, 1], count_include_pad=1
-)
-simple("AveragePool", 2, 6, name="average_pool_with_ceil", kernel_shape=[3], strides=[2], ceil_mode=1)
-
-
-def numbers(*values):
-    return np.array(values, np.int64)
-
-
-def given(op, *arrays, **attributes):
-    """An operator on x and constants."""
-    return lambda n: n.op(op, "x", *(n.rng.normal(size=a) if isinstance(a, tuple) else a for a in arrays), **attributes)
-
-
-for _name, _shape, _build in [
-    ("clip", (9,), given("Clip", np.array(-0.5), np.array(0.8))),
-    ("clip_below", (9,), given("Clip", np.array(0.0))),
-    ("relu6", (9,), given("Clip", np.array(0.0), np.array(0.7))),
-    ("add_constant", (3, 2, 2), given("Add", (3, 1, 1))),
-    ("sub_constant", (3, 2, 2), given("Sub", (2,))),
-    ("mul_constant", (3, 2, 2), given("Mul", (3, 2, 2))),
-    ("div_constant", (3, 2, 2), given("Div", (1, 1, 2))),
-    ("gemm", (4,), given("Gemm", (4, 3), (3,))),
-    ("gemm_transposed", (4,), given("Gemm", (3, 4), (1,), transB=1, alpha=0.5, beta=3.0)),
-    ("matmul", (2, 3, 4), given("MatMul", (4, 5))),
-    ("reshape", (2, 3, 4), given("Reshape", numbers(0, 4, -1))),
-    ("squeeze", (2, 1, 4), given("Squeeze", numbers(2))),
-    ("unsqueeze", (2, 4), given("Unsqueeze", numbers(1, 4))),
-    ("reducemean", (2, 3, 4), given("ReduceMean", numbers(2, 3))),
-    ("reducemean_dropped", (2, 3, 4), given("ReduceMean", numbers(-1), keepdims=0)),
-    ("reducesum", (2, 3, 4), given("ReduceSum", numbers(1), keepdims=0)),
-    ("slice", (2, 6), given("Slice", numbers(5, 0), numbers(-9, 2), numbers(2, 1), numbers(-2, 1))),
-    ("pad", (2, 3), given("Pad", numbers(0, 1, 2, 0, 0, 1), np.array(0.5))),
-    ("batchnormalization", (3, 2), lambda n: n.norm("x", 3)),
-    ("conv", (2, 5, 5), lambda n: n.conv("x", 2, 3, strides=[2, 1], pads=[1, 0, 2, 1])),
-    ("conv_grouped", (4, 5), lambda n: n.conv("x", 4, 6, kernel=(3,), group=2, dilations=[2], pads=[2, 2])),
-    ("conv_same", (2, 5, 5), given("Conv", (3, 2, 2, 2), auto_pad="SAME_LOWER", strides=[2, 2], kernel_shape=[2, 2])),
-]:
-    MODELS[_name] = (_shape, ("x",), _build)
-
-
-def joined(op, **attributes):
-    return lambda n: n.op(op, "x", "z", **attributes)
-
-
-for _op in ("Add", "Sub", "Mul", "Sum"):
-    MODELS[_op.lower()] = ((3, 2), ("x", "z"), joined(_op))
-MODELS["concat"] = ((3, 2), ("x", "z"), joined("Concat", axis=2))
-
-
-@model(3, 2, 2)
-def sum_of_three(n):
-    return n.op("Sum", "x", n.op("Relu", "x"), n.op("Tanh", "x"))
-
-
-@model(3, 2, 2)
-def twice_the_same(n):
-    return n.op("Mul", "x", "x")
-
-
-@model(3, 2, 2)
-def gate(n):
-    """Squeeze and excitation: a small factor is broadcast over the map."""
-    return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
-
-
-@model(3, 2, 2)
-def broadcast_sum_under_a_mean(n):
-    """The gradient that arrives at the sum is constant over the map, and the small operand gets all of it."""
-    return n.op("GlobalAveragePool", n.op("Add", "x", n.op("GlobalMaxPool", "x")))
-
-
-@model(3, 2, 2)
-def broadcast_difference_under_a_mean(n):
-    return n.op("ReduceMean", n.op("Sub", "x", n.op("GlobalAveragePool", "x")), numbers(3), keepdims=0)
-
-
-@model(3, 2, 2)
-def broadcast_product_under_a_sum(n):
-    return n.op("ReduceSum", n.op("Mul", n.op("GlobalAveragePool", "x"), "x"), numbers(2, 3))
-
-
-@model(2, 3, 3)
-def softmax_under_a_mean(n):
-    return n.op("GlobalAveragePool", n.op("Softmax", "x", axis=1))
-
-
-@model(2, 4, 4)
-def poolings_under_a_mean(n):
-    a = n.op("MaxPool", n.op("AveragePool", "x", kernel_shape=[2, 2]), kernel_shape=[2, 2])
-    return n.op(
-        "GlobalAveragePool", n.op("Pad", n.op("Transpose", a, perm=[0, 1, 3, 2]), numbers(0, 0, 1, 0, 0, 0, 0, 1))
-    )
-
 
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_is_the_slope(name):
@@ -237,13 +103,13 @@ def test_every_operator_has_a_model():
     assert set(registry()) <= modelled | LATER
 
 
-LATER: set[str] = set()  # operators with finite differences of their own
+LATER = {"QuantizeLinear", "DequantizeLinear"}  # operators with finite differences of their own: test_quantized.py
 
 # -- the node cases of onnx
 
 MODULES = {m.name.replace("_", ""): m.name for m in pkgutil.iter_modules(node_cases.__path__)}
-TWO_OPERANDS = ("Add", "Sub", "Mul", "Sum", "Concat")
-FLOOR = 150
+TWO_OPERANDS = ("Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "Concat")
+FLOOR = 360
 OUTCOMES: dict[str, str] = {}
 
 
@@ -280,7 +146,7 @@ def closed(case, free):
     return model, {v.name: arrays[v.name] for v in kept}
 
 
-@pytest.mark.parametrize("op", sorted(registry()))
+@pytest.mark.parametrize("op", sorted(registry().keys() - LATER))
 def test_node_cases_of_onnx(op):
     for case in cases(op):
         operands = len(case.data_sets[0][0])
@@ -298,6 +164,8 @@ def test_node_cases_of_onnx(op):
                 OUTCOMES[name] = "refused: empty or infinite"
                 continue
             inputs = {key: value.astype(float) for key, value in inputs.items()}
+            # Away from whole numbers, where steps jump.
+            away = {key: value + 1e-2 * (value == np.round(value)) for key, value in inputs.items()}
             relevance = np.zeros((len(next(iter(inputs.values()))), *graph.outputs[0].shape))
             # Where the batch was not axis 0 of the output it is now.
             actual = values[0](inputs, relevance)[0].reshape(expected.shape)
@@ -305,7 +173,7 @@ def test_node_cases_of_onnx(op):
             rng, kinks = np.random.default_rng(0), 0
             for explained in inputs:
                 try:
-                    kinks += checked(graph, explained, inputs, rng)[1]
+                    kinks += checked(graph, explained, away, rng)[1]
                 except AssertionError as error:
                     raise AssertionError(name) from error
             OUTCOMES[name] = "passed, kinks" if kinks else "passed"

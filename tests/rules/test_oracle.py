@@ -175,6 +175,44 @@ def conv_3d(n, x):
     return n.conv(x, 2, 2, kernel=(2, 2, 3), pads=[0, 0, 1, 1, 1, 1])
 
 
+@layer(2, 3, 3)
+def transposed_conv(n, x):
+    return n.op("ConvTranspose", x, n.rng.normal(size=(2, 3, 3, 3)), 0.3 * n.rng.normal(size=3))
+
+
+@layer(2, 3, 2)
+def transposed_conv_with_stride(n, x):
+    """Some of its results have fewer taps than others, one row has none."""
+    bias = 0.3 * n.rng.normal(size=2)
+    return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 3, 2)), bias, strides=[2, 3], pads=[1, 0, 0, 1],
+                output_padding=[0, 1])  # fmt: skip
+
+
+@layer(4, 2, 3)
+def transposed_conv_depthwise(n, x):
+    return n.op("ConvTranspose", x, n.rng.normal(size=(4, 1, 2, 2)), group=4, dilations=[2, 1], strides=[1, 2])
+
+
+@layer(2, 4)
+def transposed_conv_1d(n, x):
+    return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 4)), strides=[2], pads=[1, 1])
+
+
+@layer(2, 2, 3, 2)
+def transposed_conv_3d(n, x):
+    return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 2, 2, 2)), strides=[2, 1, 2])
+
+
+@layer(4, 3)
+def matmul_from_the_left(n, x):
+    return n.op("MatMul", n.rng.normal(size=(5, 4)), x)
+
+
+@layer(2, 3, 4)
+def einsum_of_heads(n, x):
+    return n.op("Einsum", x, n.rng.normal(size=(2, 4, 3)), equation="bhtd,hde->bhte")
+
+
 @layer(6)
 def gemm(n, x):
     return n.dense(x, 6, 4)

@@ -1,0 +1,106 @@
+"""Functions of calculus, elementwise: powers, exponentials, what inverts them, and steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..program.op import Op
+from ..program.value import Value, power, square
+from . import Node, layer, unsupported
+from .activation import activation
+from .arithmetic import per_sample
+
+
+def sign(x: Value) -> Value:
+    """-1, 0 or 1."""
+    return (x > 0) - (x < 0)
+
+
+@layer("Exp", kind="activation")
+def exp(node: Node) -> Op:
+    node.trace.know_map("exp", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: y)
+
+
+@layer("Log", kind="activation")
+def log(node: Node) -> Op:
+    return activation(node, lambda x, y: 1.0 / x)
+
+
+@layer("Sqrt", kind="activation")
+def sqrt(node: Node) -> Op:
+    node.trace.know_map("sqrt", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: 0.5 / y)
+
+
+@layer("Abs", kind="activation")
+def absolute(node: Node) -> Op:
+    return activation(node, lambda x, y: sign(x))
+
+
+@layer("Reciprocal", kind="activation")
+def reciprocal(node: Node) -> Op:
+    node.trace.know_map("div", (node.trace.constant(1.0), node.operand(0)), node.result)
+    return activation(node, lambda x, y: -square(y))
+
+
+@layer("Erf", kind="activation")
+def erf(node: Node) -> Op:
+    node.trace.know_map("erf", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: node.trace.map("exp", -square(x)) * (2 / math.sqrt(math.pi)))
+
+
+@layer("Pow", kind="activation")
+def pow_(node: Node) -> Op:
+    x, y = node.operand(node.activations[0]), node.result
+    if len(node.activations) == 2:
+        raise UnsupportedError(
+            f"Pow {node.layer.label!r} has an activation as its exponent",
+            f"decide yourself: --rule '{node.layer.name}=signal' gives the base all of the relevance",
+        )
+    if x.shape != y.shape:
+        raise unsupported(node.layer)
+    if node.is_constant(0):
+        # d/dx aˣ = aˣ ln a.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logarithm = np.log(node.array(0).astype(np.float64))
+        factor = per_sample(node, node.trace.constant(logarithm))
+        return Op("activation", (x,), y, lambda r: (r * y * factor,), name=node.layer.label)
+    exponents = node.array(1)
+    if exponents.size != 1:
+        raise unsupported(node.layer)
+    return _power(node, float(exponents.reshape(())))
+
+
+def _power(node: Node, exponent: float) -> Op:
+    if exponent == 2:
+        node.trace.know_map("square", (node.operand(0),), node.result)
+        return activation(node, lambda x, y: x * 2.0)
+    if exponent == 0.5:
+        return activation(node, lambda x, y: 0.5 / y)
+    if exponent == -1:
+        return activation(node, lambda x, y: -square(y))
+    if exponent in (0, 1):
+        return activation(node, lambda x, y: exponent)
+    return activation(node, lambda x, y: power(x, exponent - 1) * exponent)
+
+
+def _simple(operator: str, slope: Callable[[Value, Value], Value | float]) -> None:
+    layer(operator, kind="activation")(lambda node: activation(node, slope))
+
+
+_simple("Tan", lambda x, y: square(y) + 1)
+_simple("Atan", lambda x, y: 1.0 / (square(x) + 1))
+_simple("Asin", lambda x, y: power(1 - square(x), -0.5))
+_simple("Acos", lambda x, y: -power(1 - square(x), -0.5))
+_simple("Sinh", lambda x, y: power(square(y) + 1, 0.5))
+_simple("Cosh", lambda x, y: (x.trace.map("exp", x) - x.trace.map("exp", -x)) * 0.5)
+_simple("Asinh", lambda x, y: power(square(x) + 1, -0.5))
+_simple("Acosh", lambda x, y: power(square(x) - 1, -0.5))
+_simple("Atanh", lambda x, y: 1.0 / (1 - square(x)))
+for _steps in ("Sign", "Floor", "Ceil", "Round"):
+    _simple(_steps, lambda x, y: 0.0)  # flat wherever it has a slope

@@ -1,0 +1,91 @@
+"""Operators that take elements by constant indices: slices, paddings, gathers, tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph.graph import Array
+from ..program.op import Op
+from ..program.value import Value
+from . import Node, layer, unsupported
+from .selection import NOTHING, copied, path, route
+
+Picks = list[Array | None]
+
+
+def _selected(node: Node, x: Value, picks: Picks, filled: bool = False) -> Op:
+    way = path(node, x)
+    way.select(picks)
+    way.reshape(node.result.shape)
+    holes = any(pick is not None and (pick == NOTHING).any() for pick in picks)
+    return route(node, way.linear(), copied(picks, x.shape) if holes else None, filled)
+
+
+def _axes(node: Node, i: int, rank: int, count: int) -> list[int]:
+    """Axes given as input i, all of the first `count` without; counted with the batch."""
+    return [int(a) % rank for a in node.array(i, range(count)).reshape(-1)]
+
+
+@layer("Slice", kind="routing")
+def slice_(node: Node) -> Op:
+    x = node.operand(0)
+    starts, ends = (node.array(i).reshape(-1).tolist() for i in (1, 2))
+    axes = _axes(node, 3, len(x.shape) + 1, len(starts))
+    steps = node.array(4, [1] * len(starts)).reshape(-1).tolist()
+    picks: Picks = [None] * len(x.shape)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        if axis == 0:
+            if (start, step) != (0, 1):
+                raise unsupported(node.layer)
+            continue
+        picks[axis - 1] = np.arange(x.shape[axis - 1])[slice(start, end, step)]
+    return _selected(node, x, picks)
+
+
+@layer("Pad", kind="routing")
+def pad(node: Node) -> Op:
+    x, mode = node.operand(0), str(node.attribute("mode", "constant"))
+    rank = len(x.shape) + 1
+    axes, amounts = _axes(node, 3, rank, rank), node.array(1).reshape(-1)
+    picks: Picks = [None] * len(x.shape)
+    for i, axis in enumerate(axes):
+        before, after = int(amounts[i]), int(amounts[i + len(axes)])
+        if axis == 0:
+            if before or after:
+                raise unsupported(node.layer)
+            continue
+        if before or after:
+            picks[axis - 1] = _padded(x.shape[axis - 1], before, after, mode)
+    fill = mode == "constant" and bool(node.array(2, 0.0).any())
+    return _selected(node, x, picks, filled=fill)
+
+
+def _padded(length: int, before: int, after: int, mode: str) -> Array:
+    """The index of each element of a padded axis; a negative amount cuts, before the rest is padded."""
+    kept = np.arange(length)[max(0, -before) : length - max(0, -after)]
+    amounts = (max(0, before), max(0, after))
+    if mode == "constant":
+        return np.pad(kept, amounts, constant_values=NOTHING)
+    return np.asarray(np.pad(kept, amounts, mode=mode))  # type: ignore[call-overload]
+
+
+@layer("Tile", kind="routing")
+def tile(node: Node) -> Op:
+    x, repeats = node.operand(0), node.array(1).reshape(-1).tolist()
+    if repeats[0] != 1:
+        raise unsupported(node.layer)
+    picks: Picks = [None if k == 1 else np.tile(np.arange(n), k) for n, k in zip(x.shape, repeats[1:], strict=True)]
+    return _selected(node, x, picks)
+
+
+@layer("Gather", kind="routing")
+def gather(node: Node) -> Op:
+    if node.activations != (0,):
+        raise unsupported(node.layer)
+    x, indices = node.operand(0), node.array(1).reshape(-1)
+    axis = int(node.attribute("axis", 0)) % (len(x.shape) + 1)
+    if axis == 0:
+        raise unsupported(node.layer)
+    picks: Picks = [None] * len(x.shape)
+    picks[axis - 1] = indices % x.shape[axis - 1]
+    return _selected(node, x, picks)

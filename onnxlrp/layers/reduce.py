@@ -1,0 +1,127 @@
+"""Reductions over axes: means and sums, extrema, norms, the logarithm of a sum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Sum, Window
+from ..program.op import Op, linear_op
+from ..program.value import Value, power, stabilize
+from . import Node, layer, unsupported
+from .functions import sign
+
+
+@layer("ReduceMean", "ReduceSum", kind="avgpool")
+def reduce(node: Node) -> Op:
+    x, y, trace = node.operand(0), node.result, node.trace
+    linear = Sum(x.shape, y.shape, _axes(node, x))
+    count = np.prod([x.shape[i] for i in linear.axes]) if node.layer.op == "ReduceMean" else 1
+    affine = Affine(linear, gain=trace.constant(1.0 / float(count)))
+    if count == 1:
+        trace.know(linear, x, None, None, y)
+    else:
+        trace.know_map("mul", (trace.linear(linear, x), trace.constant(1.0 / float(count))), y)
+    return linear_op("avgpool", ((affine, x),), y, node.layer.label)
+
+
+def _axes(node: Node, x: Value) -> tuple[int, ...]:
+    given = node.attribute("axes")
+    axes = tuple(int(a) for a in (given if given is not None else node.array(1, []).reshape(-1)))
+    rank = len(x.shape) + 1
+    if not axes and node.attribute("noop_with_empty_axes", 0):
+        raise unsupported(node.layer)
+    found = sorted(a % rank for a in axes) if axes else range(rank)
+    if 0 in found:
+        raise unsupported(node.layer)
+    return tuple(a - 1 for a in found)
+
+
+# -- extrema
+
+
+@layer("ReduceMax", "ReduceMin", kind="maxpool")
+def extreme(node: Node) -> Op:
+    """The winner takes all, the first one on ties."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    moves = [Step(move) for move in _as_rows(x.shape, _axes(node, x))]
+    rows = Affine(composed(*moves))(x) if moves else x
+    count, width = rows.shape
+    select = Select((count, width), (count, 1), Window((width,), (1,), (1,), (0,), (0,), (width,), (1,)))
+    selector = rows if node.layer.op == "ReduceMax" else -rows
+    linear = composed(*moves, Step(select, weight=selector), Step(Reshape((count, 1), y.shape)))
+    trace.know(linear, x, None, None, y)
+    return Op("maxpool", (x,), y, lambda r: (Affine(linear).T(trace.spread(r, y.shape)),), name=node.layer.label)
+
+
+def _as_rows(shape: Shape, axes: tuple[int, ...]) -> tuple[LinearMap, ...]:
+    """The maps that bring an array to a matrix with the given axes in its rows."""
+    order = (*(i for i in range(len(shape)) if i not in axes), *axes)
+    turned = tuple(shape[i] for i in order)
+    width = math.prod(shape[i] for i in axes)
+    flat = (math.prod(shape) // width, width)
+    moves: tuple[LinearMap, ...] = () if order == tuple(range(len(shape))) else (Permute(shape, turned, order),)
+    return (*moves, Reshape(turned, flat)) if turned != flat else moves
+
+
+# -- norms: a sum with weights that are detached, so that relevance is shared as in any sum
+
+
+def slope_of_norm(x: Value, p: int) -> Value:
+    """sgn(x) |x|^(p-1), of which the weights of a p-norm are a multiple."""
+    if p == 1:
+        return sign(x)
+    return x if p == 2 else x * power(x.trace.map("max", x, -x), p - 2)
+
+
+def inverse_power(norm: Value, p: int) -> Value:
+    """norm^(1-p), kept finite where the norm is 0."""
+    if p == 1:
+        return norm.trace.constant(1.0)
+    above = stabilize(norm, 1e-30 ** (1 / (p - 1)))
+    return 1.0 / above if p == 2 else power(above, 1 - p)
+
+
+@layer("ReduceL1", "ReduceL2", "ReduceSumSquare", kind="avgpool")
+def norm(node: Node) -> Op:
+    """y = Σ w x, with w = sgn(x), x/y or x taken as constant."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    linear = Sum(x.shape, y.shape, _axes(node, x))
+    p = 1 if node.layer.op == "ReduceL1" else 2
+    weight = slope_of_norm(x, p)
+    if node.layer.op == "ReduceL2":
+        weight = weight * trace.adjoint(linear, inverse_power(y, p))
+    affine = Affine(composed(Step(Diagonal(x.shape, x.shape), own=True), Step(linear)), weight)
+    trace.know(affine.linear, x, weight, None, y)
+    if node.layer.op != "ReduceSumSquare":
+        return linear_op("avgpool", ((affine, x),), y, node.layer.label)
+    return Op("avgpool", (x,), y, lambda r: (affine.T(r * 2.0),), ((affine, x),), node.layer.label)
+
+
+# -- logarithms
+
+
+@layer("ReduceLogSumExp", kind="maxpool")
+def log_sum_exp(node: Node) -> Op:
+    """A soft maximum: each element takes the share exp(x - y)."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    linear = Sum(x.shape, y.shape, _axes(node, x))
+
+    def vjp(r: Value) -> tuple[Value, ...]:
+        return (trace.map("exp", x - trace.adjoint(linear, y)) * trace.adjoint(linear, r),)
+
+    return Op("maxpool", (x,), y, vjp, name=node.layer.label)
+
+
+@layer("ReduceLogSum", kind="avgpool")
+def log_sum(node: Node) -> Op:
+    """y = w Σ x, with w = y/Σx taken as constant."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    linear = Sum(x.shape, y.shape, _axes(node, x))
+    inverse = trace.map("exp", -y)
+    weight = y * inverse
+    affine = Affine(composed(Step(linear), Step(Diagonal(y.shape, y.shape), own=True)), weight)
+    trace.know(affine.linear, x, weight, None, y)
+    return Op("avgpool", (x,), y, lambda r: (trace.adjoint(linear, r * inverse),), ((affine, x),), node.layer.label)

@@ -1,0 +1,153 @@
+"""Selections: which element of each axis an output copies, as maps that engines have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..graph.graph import Array
+from ..program.affine import Affine, Step, composed
+from ..program.linear import LinearMap, Matmul, Permute, Reshape, Shape, Slice, Sum
+from ..program.op import Op
+from ..program.trace import Trace
+from ..program.value import Value
+from . import Node
+
+NOTHING = -1  # an index that takes nothing: the output there is no copy
+LARGEST = 1 << 25  # elements of a selection matrix
+
+
+@dataclass
+class Path:
+    """Steps one after the other, in the making; `shape` is what they have come to."""
+
+    trace: Trace
+    shape: Shape
+    steps: list[Step]
+
+    def add(self, linear: LinearMap, adjoint: bool = False, weight: Value | None = None) -> None:
+        step = Step(linear, adjoint, weight)
+        assert step.ends()[0] == self.shape
+        self.steps.append(step)
+        self.shape = step.ends()[1]
+
+    def reshape(self, shape: Shape) -> None:
+        if shape != self.shape:
+            self.add(Reshape(self.shape, shape))
+
+    def permute(self, order: Sequence[int]) -> None:
+        if tuple(order) != tuple(range(len(self.shape))):
+            self.add(Permute(self.shape, tuple(self.shape[a] for a in order), tuple(order)))
+
+    def multiply(self, axis: int, matrix: Array) -> None:
+        """Sum_i x_i M_ij over one axis."""
+        order = list(range(len(self.shape)))
+        order[axis], order[-1] = order[-1], order[axis]
+        self.permute(order)
+        self.add(Matmul(self.shape, (*self.shape[:-1], matrix.shape[1])), weight=self.trace.constant(matrix))
+        self.permute(order)
+
+    def copy(self, shape: Shape) -> None:
+        """Axes of length 1 become copies."""
+        axes = tuple(i for i, (a, b) in enumerate(zip(self.shape, shape, strict=True)) if a != b)
+        if axes:
+            self.add(Sum(shape, self.shape, axes), adjoint=True)
+
+    def select(self, picks: Sequence[Array | None]) -> None:
+        """For each axis the index that each output copies, NOTHING for none; None keeps the axis as it is."""
+        plans = [_plan(self.shape[i], pick) for i, pick in enumerate(picks)]
+        boxes = [plan.box for plan in plans]
+        if any(box != (0, 1, n) for box, n in zip(boxes, self.shape, strict=True)):
+            starts, strides, lengths = zip(*boxes, strict=True)
+            self.add(Slice(self.shape, lengths, starts, strides))
+        for axis, plan in enumerate(plans):
+            if plan.matrix is not None:
+                self.multiply(axis, plan.matrix)
+        if any(plan.repeats != (1, 1) for plan in plans):
+            before = list(zip(self.shape, (plan.repeats for plan in plans), strict=True))
+            # Copies of single elements need no axis of their own.
+            ones = [(1, n, 1) if n > 1 and k != (1, 1) else (n,) for n, k in before]
+            many = [(k[0], n, k[1]) if n > 1 and k != (1, 1) else (n * k[0] * k[1],) for n, k in before]
+            self.reshape(tuple(n for part in ones for n in part))
+            self.copy(tuple(n for part in many for n in part))
+            self.reshape(tuple(n * k[0] * k[1] for n, k in before))
+        if any(plan.pads != (0, 0) for plan in plans):
+            whole = tuple(n + sum(p.pads) for p, n in zip(plans, self.shape, strict=True))
+            starts = tuple(p.pads[0] for p in plans)
+            self.add(Slice(whole, self.shape, starts, (1,) * len(whole)), adjoint=True)
+
+    def linear(self) -> LinearMap | None:
+        """The whole path as one map; None where nothing happens."""
+        if len(self.steps) == 1 and not self.steps[0].adjoint and self.steps[0].weight is None:
+            return self.steps[0].linear
+        return composed(*self.steps) if self.steps else None
+
+
+def path(node: Node, x: Value) -> Path:
+    """A path that begins at an operand."""
+    return Path(node.trace, x.shape, [])
+
+
+def route(node: Node, linear: LinearMap | None, inside: Array | None = None, filled: bool = False) -> Op:
+    """An operator that copies: relevance goes back to where the copies came from.
+
+    `inside` is 1 where the result is a copy and 0 elsewhere, `filled` says that it is not 0 there: what arrives there
+    goes nowhere, and is booked.
+    """
+    x, y, trace = node.operand(node.activations[0]), node.result, node.trace
+    if linear is not None and not filled:
+        trace.know(linear, x, None, None, y)
+
+    def vjp(r: Value) -> tuple[Value, ...]:
+        if inside is not None and not inside.all():
+            trace.book("gate", lambda: r * trace.constant(1.0 - inside))
+        return (r if linear is None else Affine(linear).T(trace.spread(r, y.shape)),)
+
+    return Op("routing", (x,), y, vjp, name=node.layer.label)
+
+
+def copied(picks: Sequence[Array | None], shape: Shape) -> Array:
+    """1 where the result of a selection is a copy, else 0; `shape` is that of the operand."""
+    inside = np.ones(())
+    for n, pick in zip(shape, picks, strict=True):
+        along = np.ones(n) if pick is None else (pick != NOTHING).astype(float)
+        inside = inside[..., None] * along
+    return inside
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How one axis is selected: a box (start, step, length), a matrix, copies (outer, inner), pads with nothing."""
+
+    box: tuple[int, int, int]
+    matrix: Array | None = None
+    repeats: tuple[int, int] = (1, 1)
+    pads: tuple[int, int] = (0, 0)
+
+
+def _plan(n: int, pick: Array | None) -> _Plan:
+    if pick is None or np.array_equal(pick, np.arange(n)):
+        return _Plan((0, 1, n))
+    if not len(pick):
+        return _Plan((0, 1, 0))
+    taken = np.flatnonzero(pick != NOTHING)
+    first, last = (taken[0], taken[-1] + 1) if len(taken) else (0, 1)
+    pads, core = (int(first), int(len(pick) - last)), pick[first:last]
+    step = int(core[1] - core[0]) if len(core) > 1 else 1
+    if (core != NOTHING).all() and step and np.array_equal(core, core[0] + step * np.arange(len(core))):
+        return _Plan((int(core[0]), step, len(core)), pads=pads)
+    if len(core) % n == 0:
+        k = len(core) // n
+        for repeats, pattern in (((1, k), np.repeat(np.arange(n), k)), ((k, 1), np.tile(np.arange(n), k))):
+            if np.array_equal(core, pattern):
+                return _Plan((0, 1, n), repeats=repeats, pads=pads)
+    if n * len(core) > LARGEST:
+        raise UnsupportedError(
+            f"a selection of {len(core)} out of {n} elements in no regular order is too large",
+            "export the model with slices or reshapes instead of indices",
+        )
+    matrix = (core[None, :] == np.arange(n)[:, None]).astype(np.float64)
+    return _Plan((0, 1, n), matrix=matrix, pads=pads)

@@ -1,0 +1,58 @@
+"""Choices between two tensors: relevance goes to the one that was taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..program.affine import Affine, Diagonal
+from ..program.op import Op
+from ..program.value import Value
+from . import Node, layer, unsupported
+from .arithmetic import per_sample
+
+
+@layer("Where", kind="routing")
+def where(node: Node) -> Op:
+    chosen = _condition(node)
+    branches = [(i, chosen if i == 1 else 1 - chosen) for i in (1, 2)]
+    live = [(node.operand(i), mask) for i, mask in branches if not node.is_constant(i)]
+    lost = [mask for i, mask in branches if node.is_constant(i)]
+    return _masked(node, live, lost)
+
+
+def _condition(node: Node) -> Value:
+    """1 where the first branch is taken, else 0."""
+    if node.is_constant(0):
+        return per_sample(node, node.trace.constant(node.array(0).astype(np.float64)))
+    # A condition that is computed stands in the graph as a number too (graph/canonize.py).
+    name = f"{node.layer.inputs[0]}/chosen"
+    return node.trace.activation(name, node.graph.shapes[name], nonnegative=True)
+
+
+@layer("Trilu", kind="routing")
+def trilu(node: Node) -> Op:
+    x = node.operand(0)
+    if len(x.shape) < 2:
+        raise unsupported(node.layer)
+    k, ones = int(node.array(1, 0).reshape(())), np.ones(x.shape[-2:])
+    mask = node.trace.constant(np.triu(ones, k) if node.attribute("upper", 1) else np.tril(ones, k))
+    return _masked(node, [(x, mask)], [1 - mask])
+
+
+def _masked(node: Node, live: list[tuple[Value, Value]], lost: list[Value]) -> Op:
+    """y is each operand where its mask is 1, and a constant where a mask of `lost` is."""
+    y, trace = node.result, node.trace
+
+    def share(r: Value, x: Value, mask: Value) -> Value:
+        part = Affine(Diagonal(x.shape, y.shape)).T(r * mask)
+        # Where y is zero and x was taken, x is zero.
+        kept = y.index in r.gates and x.shape == y.shape
+        return trace.gated(part, frozenset({x.index})) if kept else part
+
+    def vjp(r: Value) -> tuple[Value, ...]:
+        whole = trace.spread(r, y.shape)
+        for mask in lost:
+            trace.book("gate", lambda mask=mask: whole * mask)  # type: ignore[misc]
+        return tuple(share(whole, x, mask) for x, mask in live)
+
+    return Op("routing", tuple(x for x, _ in live), y, vjp, name=node.layer.label)
