@@ -26,6 +26,24 @@ METHOD_OPTIONS = {
     "base": "the composite of contrastive relevance",
     "against": "class id that contrastive relevance stands against (default: all others)",
     "times_input": "smooth_grad: multiply by the input (true or false)",
+    "patterns": "of pattern_net and pattern_attribution: the file that `onnxlrp patterns` writes",
+    "window": "occlusion: side in pixels (0: an eighth of each side)",
+    "stride": "occlusion: step between windows (0: half a window)",
+    "cells": "rise, meaningful_perturbation: cells a side of a mask",
+    "p1": "rise: share of cells that are seen",
+    "centred": "rise: subtract the mean score (true or false)",
+    "segments": "lime, kernel_shap: auto, slic, quickshift, grid or values",
+    "features": "lime, kernel_shap: about how many segments",
+    "score": "of what is hidden: probability or logit",
+    "width": "lime: of the kernel",
+    "alpha": "lime: price of the ridge",
+    "game": "meaningful_perturbation: deletion or preservation",
+    "reference": "meaningful_perturbation: what hidden pixels look like, as --baseline",
+    "l1": "meaningful_perturbation: price of the mask's area",
+    "tv": "meaningful_perturbation: price of its roughness",
+    "beta": "meaningful_perturbation: power of the roughness",
+    "jitter": "meaningful_perturbation: pixels that it shakes the picture by",
+    "rate": "meaningful_perturbation: learning rate",
 }
 PREPROCESSING = {
     "prep": ("PRESET|FILE", "imagenet, clip, 0-1, -1-1, 0-255, caffe-bgr, or a .toml file of the pieces below"),
@@ -250,6 +268,61 @@ def check(parser: Parser) -> None:
     _common(parser, "the findings as JSON on stdout, as --format json")
 
 
+def compare(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp compare float.onnx int8.onnx images/ --min cosine=0.95 -o worst.png\n"
+        "  onnxlrp compare old.onnx new.onnx images/ --save results.json\n"
+        "  onnxlrp compare --from results.json --min top1=0.98 --min cosine=0.9 --max logits=0.1 -o report.xml"
+    )
+    parser.add_argument("model", metavar="A", nargs="?", help="an .onnx file: what the other is measured by")
+    parser.add_argument("other", metavar="B", nargs="?", help="an .onnx file of the same classes")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, or folders of them")
+    group = parser.add_argument_group("what is compared")
+    group.add_argument(
+        "--metric", metavar="LIST", help="of the maps: cosine,spearman,topk_iou,mass_shift (default: all four)"
+    )
+    group.add_argument(
+        "-t", "--target", default="top1", metavar="CLASS", help="class that both explain (default: A's best)"
+    )
+    group.add_argument(
+        "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
+    )
+    _choice(group)
+    _method(group)
+    _options(parser)
+    group = parser.add_argument_group("what is allowed")
+    for flag, text in (
+        ("--min", "at least: top1=0.98 (share of equal answers), cosine, spearman, topk_iou; repeatable"),
+        ("--max", "at most: logits=0.05 (of A's largest logit), mass_shift; repeatable"),
+    ):
+        group.add_argument(flag, action="append", default=[], metavar="NAME=X", help=text)
+    group.add_argument("--from", dest="judged", metavar="FILE", help="judge again what --save wrote; no model is read")
+    group = parser.add_argument_group("what is written")
+    group.add_argument("--save", metavar="FILE", help="what was measured, as JSON")
+    group.add_argument(
+        "-o",
+        "--out",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable",
+    )
+    group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
+    group.add_argument(
+        "--format",
+        default="table",
+        metavar="NAME",
+        help="on stdout: table, json, junit, sarif, github or markdown (default: %(default)s)",
+    )
+    group = parser.add_argument_group("how it runs")
+    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    _engine(group)
+    _preprocessing(parser)
+    _safety(parser)
+    _common(parser, "the findings as JSON on stdout, as --format json")
+
+
 def doctor(parser: Parser) -> None:
     _common(parser, "all of it as JSON on stdout")
 
@@ -263,6 +336,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "inspect": ("show inputs, outputs, layers and the rule that each gets", inspect, "inspect"),
     "export": ("save model and method as one ONNX file of standard operators", export, "export"),
     "check": ("run the checks of a model that CI needs, against masks, stored outputs and a baseline", check, "check"),
+    "compare": ("measure how far two models are from each other: answers, heatmaps, layers", compare, "compare"),
     "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),

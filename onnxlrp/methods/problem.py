@@ -77,16 +77,21 @@ class Problem:
     def scores(self, x: Array, at: Array, probability: bool = False) -> Array:
         """The explained class's logit of each row [n], or its probability: see `probabilities`."""
         logits = self.logits(x).astype(np.float64)
-        if probability:
+        if probability and not self.is_value:
             logits = probabilities(logits, self.separate)
         values: Array = logits[np.arange(len(x)), self.ids[at]]
         return values
 
     @property
+    def is_value(self) -> bool:
+        """Whether the output is one number that is no probability: a regression."""
+        return self.model.classes == 1 and not self.separate
+
+    @property
     def separate(self) -> bool:
-        """Whether each class has a probability of its own: the model ends in a Sigmoid, or has one logit."""
+        """Whether each class has a probability of its own: the model ends in a Sigmoid."""
         graph = self.model.graph
-        return self.model.classes == 1 or head_of(graph, graph.outputs[0].name).kind == "Sigmoid"
+        return head_of(graph, graph.outputs[0].name).kind == "Sigmoid"
 
     def gradient(self, x: Array, at: Array) -> Array:
         """∂logit/∂x of each row, [n, …]."""

@@ -58,7 +58,7 @@ def test_masks_see_a_share_of_every_pixel(p1):
 
 def test_it_is_the_mean_of_masks_weighted_by_scores():
     p = planted(samples=2)
-    found = explain("rise", p, samples=50, cells=3, p1=0.4)
+    found = explain("rise", p, samples=50, cells=3, p1=0.4, centred=False)
     masks = _Masks.draw(p, RISE(samples=50, cells=3, p1=0.4))[0:50].astype(np.float64)
     total = np.zeros((2, 16, 16))
     for mask in masks:
