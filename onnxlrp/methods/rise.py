@@ -19,9 +19,9 @@ class RISE:
 
     A mask m is a grid of `cells` a side, each 1 with probability `p1` and else 0, enlarged by linear interpolation to
     cells + 1 steps and cut out at a random shift. `cells` 0 is 7 for a picture, and every value by itself in other
-    arrays. `samples` is n (the paper takes 4000 to 8000). `centred` subtracts the mean of the scores, which
-    puts 0 where seeing i makes no difference; without it all values are positive, as in the paper. `baseline` (auto: zero of the model's input, as in the
-    paper) is what a hidden pixel becomes, `score` the class's probability or its logit.
+    arrays. `samples` is n (the paper takes 4000 to 8000). `centred` subtracts the mean of the scores, which puts 0
+    where seeing i makes no difference; without it all values are positive, as in the paper. `baseline` (auto: zero of
+    the model's input, as in the paper) is what a hidden pixel becomes, `score` the class's probability or its logit.
     """
 
     samples: int = 1000
