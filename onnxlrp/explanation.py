@@ -275,7 +275,7 @@ class Explanation:
 
     def _repr_png_(self) -> bytes:
         figures = [self.figure(n, t) for n in range(len(self)) for t in range(self._targets)][:_SHOWN]
-        return _encoded(figures[0] if len(figures) == 1 else heatmap.stack(figures), {})
+        return encoded(figures[0] if len(figures) == 1 else heatmap.stack(figures), {})
 
     @property
     def _targets(self) -> int:
@@ -328,11 +328,14 @@ class Explanation:
         words["onnxlrp.provenance"] = json.dumps({**self._origin(), **here}, allow_nan=False)
         if self._assumed:
             words["ASSUMED"] = ", ".join(self._assumed)
-        return _encoded(self.figure(sample, target, **look), words)
+        return encoded(self.figure(sample, target, **look), words)
 
     def _npz(self) -> bytes:
         arrays = {"relevance": self.relevance, "output": self.output, "target": self.target, "logit": self.logit}
         arrays |= {f"layers/{path}": values for path, values in self.layers.items()}
+        seen = [image for image in self.images or () if image is not None]
+        if len(seen) == len(self) and len({image.size for image in seen}) == 1:
+            arrays["images"] = np.stack([np.asarray(image.convert("RGB")) for image in seen])
         arrays["provenance"] = np.array(json.dumps(self._origin(), allow_nan=False))
         if self._assumed:
             arrays["ASSUMED"] = np.array(", ".join(self._assumed))
@@ -383,7 +386,8 @@ def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]
     return pattern, kind
 
 
-def _encoded(picture: Image, words: Mapping[str, str]) -> bytes:
+def encoded(picture: Image, words: Mapping[str, str]) -> bytes:
+    """A PNG file that carries these words."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()

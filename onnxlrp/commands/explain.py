@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ import numpy as np
 from .. import files, grid, heatmap
 from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
-from ..explanation import SPACES, Explanation
+from ..explanation import SPACES, Explanation, encoded
 from ..graph import facts
 from ..model import Model
 from ..samples import Samples
@@ -253,9 +253,11 @@ def _grid(job: Job, ones: list[Explanation]) -> list[Path]:
     paths = []
     for t in range(len(np.atleast_2d(ones[0].target))):
         path = _fresh(job, grid.path(pattern, ones[0], t))
-        data = io.BytesIO()
-        grid.draw(ones, t, job.args.cmap, job.args.clip).save(data, "PNG")
-        paths.append(files.replace(path, data.getvalue()))
+        sheet = grid.draw(ones, t, job.args.cmap, job.args.clip)
+        made = {one.method: one.to_dict()["provenance"] for one in ones}
+        paths.append(
+            files.replace(path, encoded(sheet, {"Software": "onnxlrp", "onnxlrp.provenance": json.dumps(made)}))
+        )
     return paths
 
 
