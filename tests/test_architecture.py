@@ -24,10 +24,10 @@ ANYBODY = {"errors", "__init__"}
 ALLOWED = {
     # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
     "program": {"numpy"},
-    "rules": {"program", "numpy"},
+    "rules": {"patterns", "program", "numpy"},
     "graph": {"numpy", "onnx", "onnxruntime", "google"},
     "layers": {"rules", "program", "graph", "numpy"},
-    "composites": {"rules", "program", "numpy"},
+    "composites": {"patterns", "rules", "program", "numpy"},
     "compile": {"composites", "layers", "rules", "program", "graph", "numpy"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
@@ -39,6 +39,7 @@ ALLOWED = {
     # Leaves: pictures, names, numbers, files.
     "errors": set(),
     "files": set(),
+    "patterns": {"files", "numpy"},
     "ledger": {"numpy"},
     "labels": {"files"},
     "targets": {"labels", "numpy"},
@@ -68,7 +69,7 @@ ALLOWED |= {
     "model": BELOW_MODEL - {"tables"} | {"methods", "PIL"},
     # Methods are handed a model and know none.
     "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines", "tables", "programs"},
-    "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime"},
+    "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime", "PIL"},
     "commands": {"model", "methods", "checks", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
     # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
     "commands.inspect": {"commands", "commands.console", "engines.cuda", "model", *BELOW_MODEL},
@@ -90,7 +91,8 @@ ALLOWED |= {
     "commands.parsers": set(),
     "cli": {"commands", "commands.console", "commands.parsers"},
     "__main__": {"cli"},
-    "pytest_plugin": {"checks", "model", "methods"},
+    # pytest loads it in every run: what it needs of checks comes when a test asks.
+    "pytest_plugin": {"checks", "pytest"},
     "__init__": {"model", "composites", "explanation", "rules"},
 }
 # The rooms of engines are found by name: `engine("ort")` imports no more than it needs.

@@ -323,6 +323,61 @@ def compare(parser: Parser) -> None:
     _common(parser, "the findings as JSON on stdout, as --format json")
 
 
+def patterns(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp patterns model.onnx images/ -o model.patterns.npz\n"
+        "  onnxlrp explain model.onnx cat.jpg -m pattern_attribution --patterns model.patterns.npz"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays or folders, such as it was trained on"
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file (default: MODEL.patterns.npz)")
+    parser.add_argument(
+        "--estimator",
+        default="positive",
+        metavar="NAME",
+        help="positive (covariance where a neuron is active), two_component (with the mean of all outputs, as the "
+        "paper writes it) or linear (default: %(default)s)",
+    )
+    group = parser.add_argument_group("what is estimated")
+    _choice(group)
+    group.add_argument(
+        "--given", action="append", default=[], metavar="NAME=VALUE", help="another input of the model; repeatable"
+    )
+    group = parser.add_argument_group("how it runs")
+    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    group.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="at an input that is rejected: stop, or go on and exit with 3 (default: %(default)s)",
+    )
+    _engine(group)
+    _preprocessing(parser)
+    _safety(parser)
+    _common(parser, "one JSON object on stdout")
+
+
+def report(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp explain model.onnx images/ --ledger --format json,npz -o 'run/{stem}.{target}.{method}'\n"
+        "  onnxlrp check model.onnx images/ -o run/check.json\n"
+        "  onnxlrp report run/ -o report.html"
+    )
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="a JSON file of explain, check or compare, or a folder of them; pictures come from the .npz (else the "
+        ".png) beside an explanation's JSON",
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the page, .html: one file, for offline use")
+    _common(parser, "the file and what it holds as JSON on stdout")
+
+
 def doctor(parser: Parser) -> None:
     _common(parser, "all of it as JSON on stdout")
 
@@ -337,6 +392,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "export": ("save model and method as one ONNX file of standard operators", export, "export"),
     "check": ("run the checks of a model that CI needs, against masks, stored outputs and a baseline", check, "check"),
     "compare": ("measure how far two models are from each other: answers, heatmaps, layers", compare, "compare"),
+    "patterns": ("estimate the patterns of pattern_net and pattern_attribution from images", patterns, "patterns"),
+    "report": ("write explanations and findings as one HTML page", report, "report"),
     "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),

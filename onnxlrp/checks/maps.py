@@ -1,0 +1,60 @@
+"""Heatmaps as numbers: relevance without its channels, pooled to a small grid, and how alike two are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..heatmap import sum_channels
+
+Array = npt.NDArray[Any]
+
+GRID = 56  # of the pooled maps: what the eye sees of a heatmap, in 6 kB
+
+
+def of(relevance: Array, layout: str | None = None) -> Array:
+    """Maps [N, H, W] in float64 of relevance [N, …], summed over channels; [N, 1, L] of what is no picture."""
+    if relevance.ndim not in (3, 4):
+        return relevance.reshape(len(relevance), 1, -1).astype(np.float64)
+    return np.stack([sum_channels(one, layout) for one in relevance])
+
+
+def pooled(maps: Array, grid: int = GRID) -> Array:
+    """The means of maps [N, H, W] over min(H, grid) x min(W, grid) cells of equal size; cells may share a pixel."""
+    height, width = (_cells(n, min(n, grid)) for n in maps.shape[1:])
+    if 1 in maps.shape[1:]:  # no picture: as many numbers, in a row
+        width = _cells(maps.shape[2], min(maps.shape[2], grid * grid))
+    means: Array = np.einsum("ah,nhw,bw->nab", height, maps, width, optimize=True)
+    return means
+
+
+def cosine(a: Array, b: Array) -> Array:
+    """⟨a, b⟩ / (|a| |b|) of maps [N, …]: [N]; 1 where both are empty, 0 where one is."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
+    # The scale is taken off first: squares of relevance far from 1 leave the range.
+    a, b = (x / np.maximum(np.abs(x).max(axis=1, keepdims=True), np.finfo(np.float64).tiny) for x in (a, b))
+    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    product = lengths[0] * lengths[1]
+    both = (lengths[0] == 0) & (lengths[1] == 0)
+    alike: Array = np.where(both, 1.0, (a * b).sum(axis=1) / np.where(product == 0, 1, product))
+    return np.clip(alike, -1, 1)
+
+
+def shares(maps: Array) -> Array:
+    """|R| of each map [N, H, W] as a share of its sum; zero where there is none."""
+    size = np.abs(maps)
+    total = size.sum(axis=(1, 2), keepdims=True)
+    parts: Array = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+    return parts
+
+
+def _cells(length: int, count: int) -> Array:
+    """The matrix [count, length] that means over equal cells of a line; a pixel counts by its part in a cell."""
+    edges = np.linspace(0, length, count + 1)
+    pixels = np.arange(length)
+    parts = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    weights: Array = np.clip(parts, 0, 1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights

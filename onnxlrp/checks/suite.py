@@ -1,0 +1,158 @@
+"""A run of all checks over one model and its samples."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..composites import PRESETS
+from ..errors import InputError, OnnxLrpError, UsageError, did_you_mean
+from ..method import registry as methods
+from ..model import Model
+from ..samples import Samples
+from . import collect
+from .case import Case, opened
+from .finding import Finding, Findings
+from .loading import unreadable
+from .registry import Missing, registry, skipped
+from .settings import OFF, Settings
+
+Progress = Callable[[int, int, str], None]  # (done, of, what comes next)
+
+
+def quiet(done: int, total: int, name: str) -> None:
+    """No progress is shown."""
+
+
+def run(
+    model: Model | str | Path | None = None,
+    samples: Any = None,
+    settings: Settings | None = None,
+    progress: Progress = quiet,
+) -> Findings:
+    """What every check finds of a model, in the order of the registry.
+
+    `model` is a loaded one, a path, or None for that of the settings; `samples` is what `Model.explain` takes, or None
+    for those of the settings. A check without its data gives a finding "skipped" with the reason; a file that is no
+    model gives a failed check "load". Raises UsageError and InputError for what is wrong with the request itself.
+    """
+    settings = settings or Settings()
+    try:
+        found = case(model, samples, settings)
+    except Unreadable as error:
+        failed = replace(unreadable(error, error.path.name), check="load", severity=_severity(settings, "load"))
+        rest = [_skipped(id, settings, "the model cannot be read") for id in registry() if id != "load"]
+        return Findings([failed, *rest], {"model": str(error.path), **_versions()})
+    return Findings(list(_findings(found, progress)), about(found))
+
+
+def case(model: Model | str | Path | None, samples: Any, settings: Settings) -> Case:
+    """The model, opened, and its samples, read. Raises Unreadable for a file that is no model, and UsageError."""
+    known = {*PRESETS, *methods()}
+    if settings.method not in known:
+        raise UsageError(f'there is no method "{settings.method}"', did_you_mean(settings.method, known))
+    if not isinstance(model, Model):
+        model = _opened(_path(model, settings), settings)
+    if samples is None:
+        read = collect.samples(model, settings.samples, settings.folder) if settings.samples else None
+    else:
+        words = samples if isinstance(samples, list | tuple) else [samples]
+        files = bool(words) and all(isinstance(word, str | Path) for word in words)
+        read = collect.samples(model, [str(word) for word in words]) if files else model.read(samples)
+    return Case(model, settings, None if read is None else _named(read))
+
+
+class Unreadable(InputError):
+    """A file is there and is no model that can be read: what the check "load" is for."""
+
+    def __init__(self, path: Path, error: OnnxLrpError) -> None:
+        super().__init__(error.message, error.fix)
+        self.path = path
+
+
+def _path(model: str | Path | None, settings: Settings) -> Path:
+    if model is None and settings.model is None:
+        raise UsageError("no model is given", 'onnxlrp check model.onnx, or model = "model.onnx" in the settings')
+    path = Path(model) if model is not None else settings.path(settings.model or "")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file", "check the path of the model")
+    return path
+
+
+def _opened(path: Path, settings: Settings) -> Model:
+    try:
+        return opened(path, settings)
+    except UsageError:
+        raise
+    except OnnxLrpError as error:
+        raise Unreadable(path, error) from None
+
+
+def _findings(case: Case, progress: Progress) -> Iterator[Finding]:
+    for done, id in enumerate(registry()):
+        progress(done, len(registry()), id)
+        severity = case.settings.severity(id)
+        if severity == OFF:
+            yield _skipped(id, case.settings, "switched off in the settings")
+            continue
+        check = case.settings.check(id)
+        try:
+            found = list(check(case))
+        except Missing as error:
+            found = [skipped(error.message, fix=error.fix)]
+        yield from (replace(finding, check=id, severity=severity) for finding in found)
+    progress(len(registry()), len(registry()), "")
+
+
+def about(case: Case) -> dict[str, Any]:
+    """What was checked, in JSON's types."""
+    graph, settings = case.model.graph, case.settings
+    thresholds = {id: dict(vars(settings.check(id))) for id in registry()}
+    return {
+        "model": str(case.model.path or graph.source),
+        "sha256": graph.sha256,
+        "samples": 0 if case.given is None else len(case.given),
+        "engine": case.model.engine.name,
+        **settings.asked,
+        "thresholds": thresholds,
+        "severities": {id: settings.severity(id) for id in registry()},
+        **_versions(),
+    }
+
+
+def _named(samples: Samples) -> Samples:
+    """Samples of which no two have one name."""
+    names = [str(name) for name in samples.names]
+    taken: set[str] = set()
+    for n, name in enumerate(names):
+        k = 1
+        while names[n] in taken:
+            k += 1
+            names[n] = f"{name}-{k}"
+        taken.add(names[n])
+    return replace(samples, names=names)
+
+
+def _skipped(id: str, settings: Settings, reason: str) -> Finding:
+    return replace(skipped(reason), check=id, severity=_severity(settings, id))
+
+
+def _severity(settings: Settings, id: str) -> str:
+    severity = settings.severity(id)
+    return "note" if severity == OFF else severity
+
+
+def _versions() -> dict[str, Any]:
+    from .. import __version__
+
+    found = {"onnxlrp": __version__, "python": platform.python_version()}
+    for name in ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"versions": found}
