@@ -152,6 +152,8 @@ def _fused_matmul(parts: Parts) -> None:
 
 def _transposed(parts: Parts, position: int, side: str) -> str:
     name = parts.input(position)
+    if not parts.attribute(f"transBatch{side}", 0) and not parts.attribute(f"trans{side}", 0):
+        return name
     rank = parts.rank(name)
     axes = list(range(rank))
     if parts.attribute(f"transBatch{side}", 0):
