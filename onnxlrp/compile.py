@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from .errors import UnsupportedError, UsageError, did_you_mean
 from .graph import facts
 from .graph.graph import Graph, Layer
 from .layers import Node, build, unknown, unsupported
+from .program.linear import Conv, Matmul
 from .program.op import Op
 from .program.passes import dead_code
-from .program.program import Program, Seed
+from .program.program import Array, Program, Seed
 from .program.rewrites import REWRITES
 from .program.trace import Trace
 from .program.value import Value, positive, total
@@ -58,6 +59,7 @@ def compile(
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
     logits = facts.head(graph, scores)
+    _check_model(graph, composite)
     walk = _Walk(graph, composite, source, Trace(rewrites, ledger))
     trace = walk.trace
     walk.check(logits)
@@ -92,14 +94,24 @@ def compile(
 
 
 def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> Program:
-    """The program that propagates nothing: its outputs are "logits", "scores" and "activation/PATH" for each of
-    `activations`, whatever operators the graph has."""
+    """The program that propagates nothing: its outputs are "logits", "scores" and "activation/NAME" for each of
+    `activations`, paths of modules or names of tensors, whatever operators the graph has."""
     scores = output or graph.outputs[0].name
     logits = facts.head(graph, scores)
     walk = _Walk(graph, Composite(()), graph.inputs[0].name, Trace())
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
-    outputs |= {f"activation/{path}": walk.value(walk.result_of(path, logits)) for path in activations}
+    for name in activations:
+        outputs[f"activation/{name}"] = walk.value(name if name in graph.shapes else walk.result_of(name, logits))
     return walk.trace.program(outputs, None, {"ledger": (), "scores": scores})
+
+
+def _check_model(graph: Graph, composite: Composite) -> None:
+    if composite.model and composite.model != graph.sha256:
+        raise UsageError(
+            f'what "{composite.name}" is given was estimated from another model: sha256 {composite.model[:12]}…, '
+            f"this one is {graph.sha256[:12]}…",
+            f"estimate it again: onnxlrp patterns {graph.source or 'MODEL.onnx'} IMAGES... -o MODEL.patterns.npz",
+        )
 
 
 def _of_each_sample(value: Value, seed: Value) -> Value:
@@ -119,6 +131,9 @@ def _seed(logits: Value, seed: Seed, kind: str) -> Value:
     if kind == "one":
         return chosen
     return chosen * (positive(logits) if kind == "positive logit" else logits)
+
+
+_NAMED = 12  # layers that one message lists
 
 
 class _Walk:
@@ -159,8 +174,9 @@ class _Walk:
                 missing[layer.name] = error
         if missing:
             first, *others = reversed(missing)
-            layers = {layer.name: f"{layer.op} {layer.label!r}" for layer in self.graph.layers if layer.name in others}
-            more = f"; nor for {', '.join(layers.values())}" if others else ""
+            left = [f"{layer.op} {layer.label!r}" for layer in self.graph.layers if layer.name in others]
+            more = f"; nor for {', '.join(left[:_NAMED])}" if left else ""
+            more += f" and {len(left) - _NAMED} more layers: inspect lists them" if len(left) > _NAMED else ""
             raise UnsupportedError(missing[first].message + more, missing[first].fix)
 
     def op(self, layer: Layer) -> Op:
@@ -171,7 +187,7 @@ class _Walk:
         node = Node(self.graph, layer, self.trace, self.values)
         with self.trace.at(layer.label):
             try:
-                return build(node)
+                return replace(build(node), node=layer.name)
             except UnsupportedError as error:
                 self.refused[layer.name] = error
                 return unknown(node)
@@ -265,6 +281,38 @@ class _Walk:
 
 def _name(rule: Rule) -> str:
     return str(getattr(rule, "name", type(rule).__name__))
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """A linear layer with one weight: result = linear(operand) + bias, by the names of tensors."""
+
+    node: str
+    label: str
+    operand: str
+    result: str
+    linear: Conv | Matmul
+    weight: Array
+
+
+def weighted(graph: Graph, explained: str = "", output: str = "") -> tuple[list[Weighted], list[Layer]]:
+    """For patterns: the Conv, Gemm and MatMul layers on the way, in order, and the linear layers of other forms."""
+    walk = _Walk(graph, Composite(()), explained or graph.inputs[0].name, Trace())
+    found: list[Weighted] = []
+    others: list[Layer] = []
+    for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
+        op = walk.op(layer)
+        if op.kind not in ("convolution", "dense"):
+            continue
+        if layer.op in ("Conv", "Gemm", "MatMul") and len(op.parts) == 1:
+            (affine, x), linear = op.parts[0], op.parts[0][0].linear
+            if isinstance(linear, Conv | Matmul) and affine.weight is not None and x.index in walk.tensors:
+                array = walk.trace.array(affine.weight)
+                operand = walk.tensors[x.index]
+                found.append(Weighted(layer.name, layer.label, operand, layer.outputs[0], linear, array))
+                continue
+        others.append(layer)
+    return found, others
 
 
 def rules_of(
