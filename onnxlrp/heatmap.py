@@ -211,6 +211,18 @@ def stack(figures: Sequence[Image]) -> Image:
     return sheet
 
 
+def beside(figures: Sequence[Image]) -> Image:
+    """Figures side by side."""
+    from PIL import Image as pillow
+
+    sheet = pillow.new("RGB", (sum(f.width for f in figures), max(f.height for f in figures)), _PAPER)
+    x = 0
+    for figure in figures:
+        sheet.paste(figure, (x, 0))
+        x += figure.width
+    return sheet
+
+
 def _one_sided(values: Array, cmap: str) -> bool:
     return cmap not in _DIVERGING and bool((values >= 0).all())
 

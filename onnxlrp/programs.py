@@ -42,7 +42,7 @@ class Programs:
         if key not in self.kept:
             what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
             if composite is None:
-                program = forward(graph)
+                program = forward(graph, activations=activations)
             else:
                 program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
             self.kept[key] = program, engine.prepare(forward_of(graph), program)
@@ -58,9 +58,12 @@ def forward_of(graph: Graph) -> Forward:
 def identity(value: Any) -> Any:
     """A hashable stand-in for a composite: its rules by their fields, arrays by their numbers."""
     if isinstance(value, Composite):
-        return (value.name, value.seed, value.on_unsupported, tuple((m, identity(r)) for m, r in value.entries))
+        rules = tuple((m, identity(r)) for m, r in value.entries)
+        return (value.name, value.seed, value.on_unsupported, value.model, rules)
     if isinstance(value, np.ndarray):
         return (value.shape, value.tobytes())
+    if hasattr(value, "digest"):
+        return (type(value), value.digest)
     if hasattr(value, "__dataclass_fields__"):
         return (type(value), tuple(identity(getattr(value, name)) for name in value.__dataclass_fields__))
     return value

@@ -378,6 +378,76 @@ def report(parser: Parser) -> None:
     _common(parser, "the file and what it holds as JSON on stdout")
 
 
+def evaluate(parser: Parser) -> None:
+    parser.epilog = (
+        "metrics:\n"
+        "  pixel_flipping, deletion, insertion: does the score follow the map?\n"
+        "  pointing_game, energy_in_mask: does it lie on the object? (--masks)\n"
+        "  max_sensitivity, shattering: does it stay where the picture hardly changes?\n"
+        "  randomisation: does it depend on the weights?   ledger, conservation: does it add up?\n\n"
+        "example:\n"
+        "  onnxlrp evaluate model.onnx images/ --methods epsilon_plus_flat,sensitivity \\\n"
+        "    --metric pixel_flipping,pointing_game --masks masks/ -o results.json"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    group = parser.add_argument_group("what is judged")
+    group.add_argument(
+        "-m",
+        "--methods",
+        "--method",
+        dest="method",
+        default="epsilon_plus_flat,sensitivity",
+        metavar="LIST",
+        help="comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--metric",
+        "--metrics",
+        dest="metric",
+        default="pixel_flipping,insertion,deletion",
+        metavar="LIST",
+        help="comma-separated, or all (default: %(default)s)",
+    )
+    group.add_argument(
+        "-t", "--target", default="top1", metavar="CLASS", help="class id, label or top1 (default: top1)"
+    )
+    group.add_argument(
+        "--masks", metavar="DIR", help="a mask NAME.png or NAME.npy of a sample: what is not black is it"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="METRIC.OPTION=VALUE",
+        help="such as pixel_flipping.baseline=blur; repeatable",
+    )
+    group.add_argument(
+        "--on-unsupported",
+        choices=("error", "gradient", "pass"),
+        default="error",
+        help="for layers that a method has no rule for (default: %(default)s)",
+    )
+    _choice(group)
+    _options(parser)
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="results as .json, kept as soon as they are there: the same command goes on where it was stopped; curves "
+        "as FILE.METRIC.png beside it",
+    )
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="inputs at a time (default: %(default)s)"
+    )
+    _engine(group)
+    _preprocessing(parser)
+    _safety(parser)
+    _common(parser, "the results as JSON on stdout")
+
+
 def doctor(parser: Parser) -> None:
     _common(parser, "all of it as JSON on stdout")
 
@@ -394,6 +464,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "compare": ("measure how far two models are from each other: answers, heatmaps, layers", compare, "compare"),
     "patterns": ("estimate the patterns of pattern_net and pattern_attribution from images", patterns, "patterns"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
+    "evaluate": ("judge methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
     "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),

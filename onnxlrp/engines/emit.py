@@ -6,6 +6,7 @@ the runtime folds them when it loads the graph, and the saved file stays small.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,12 +69,14 @@ class Emitter:
         return name
 
     def store(self, array: npt.ArrayLike) -> str:
-        """An initialiser; float arrays as float32, equal small ones once."""
+        """An initialiser; float arrays as float32, equal ones once."""
         array = np.asarray(array)
         if np.issubdtype(array.dtype, np.floating):
             array = array.astype(np.float32)
         array = np.ascontiguousarray(array).reshape(array.shape)
-        key = (array.shape, array.dtype.str, array.tobytes()) if array.size <= SMALL else (id(array),)
+        # Never by id: the array is ours alone, and the next one may get its place.
+        content = array.tobytes() if array.size <= SMALL else hashlib.sha256(array.data).digest()
+        key = (array.shape, array.dtype.str, content)
         if key not in self._stored:
             name = self.fresh("constant")
             self.graph.initializer.append(numpy_helper.from_array(array, name))

@@ -146,6 +146,8 @@ def _opened(serialized: bytes, providers: list[Any]) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     # Its own fallback would open the session without these options, on another stream than ours.
     return onnxruntime.InferenceSession(serialized, options, providers=providers, enable_fallback=0)
 

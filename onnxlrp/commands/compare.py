@@ -1,0 +1,131 @@
+"""`onnxlrp compare`: two models on the same pictures, what they answer, why, and where they part."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..checks import compare, formats, side_by_side, verdict
+from ..checks.finding import Findings
+from ..checks.similarity import METRICS
+from ..composites import PRESETS
+from ..errors import CheckFailed, UsageError, did_you_mean
+from ..model import DEFAULT, Model
+from ..targets import parse as parse_target
+from . import names, request
+from .console import Console
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Compute, or read what was computed; judge it; the exit code."""
+    limits = verdict.limits(args.min, args.max)
+    if args.floor is not None and not 0 <= args.floor < float("inf"):
+        raise UsageError(f"--floor {args.floor}", "give 0 or more, such as --floor 0.01")
+    shown = formats.named("json" if args.json else args.format)
+    pictures = [Path(word) for word in args.out if Path(word).suffix.lower() == ".png"]
+    reports = [(formats.of_file(word), Path(word)) for word in args.out if Path(word) not in pictures]
+    if args.judged is not None:
+        _refuse_models(args, pictures)
+        result: Mapping[str, Any] = _again(verdict.read(args.judged), args, limits)
+    else:
+        result = _computed(args, console, pictures, limits)
+    findings = verdict.judge(result, limits)
+    for format, path in reports:
+        files.replace(path, formats.FORMATS[format](findings).encode())
+        console.detail(f"wrote {path}")
+    _print(findings, shown(findings), args, console)
+    if not limits:
+        console.note("no limit is given: nothing can fail", "--min cosine=0.95 --max logits=0.05")
+    return CheckFailed.code if findings.fails else 0
+
+
+def _computed(
+    args: argparse.Namespace, console: Console, pictures: list[Path], limits: Mapping[str, float]
+) -> Mapping[str, Any]:
+    if args.model is None or args.other is None or not args.inputs:
+        raise UsageError("compare takes two models and pictures", "onnxlrp compare A.onnx B.onnx images/")
+    for word in (args.model, args.other):
+        if Path(word).is_dir() or Path(word).suffix.lower() != ".onnx":
+            raise UsageError(f'"{word}" is no .onnx file', "onnxlrp compare A.onnx B.onnx images/")
+    if args.batch_size < 1 or args.worst < 1:
+        raise UsageError(f"--batch-size {args.batch_size} --worst {args.worst}", "give 1 or more")
+    parse_target(args.target)
+    method, options = request.method(args)
+    entries = request.entries(args)
+    request.refuse_unread({method: options}, entries=entries, conditions=())
+    metrics = _metrics(args.metric, limits)
+    sources = names.sources(args.inputs, console)
+    a = request.open_model(args)
+    b = request.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
+    for model in (a, b):
+        if entries and method in PRESETS:
+            request.check_matches(model, model.composite(method, rules=entries, **options), entries)
+        for note in model.notes:
+            console.note(*note)
+        _say_assumed(model, sources, console)
+    how = compare.How(
+        method, options, entries, args.target, metrics, args.batch_size, args.floor, args.worst if pictures else 0
+    )
+    found = compare.compare(a, b, [(source.stem, source.path) for source in sources], how, console.progress)
+    console.clear()
+    if args.save:
+        verdict.save(found.result, args.save)
+        console.detail(f"wrote {args.save}")
+    for path in pictures:
+        side_by_side.save(found, path)
+        console.detail(f"wrote {path}")
+    return found.result
+
+
+def _say_assumed(model: Model, sources: list[names.Source], console: Console) -> None:
+    """What nobody states about how pictures become the inputs of one of the two."""
+    if all(source.path.suffix.lower() == ".npy" for source in sources):
+        return
+    prep = model.preprocessing
+    if prep.assumed:
+        console.note(
+            f"{model.path}: preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
+            f"if it is right, say so: {prep.flags()} (of both), or {Path(str(model.path)).stem}.prep.toml beside it",
+        )
+
+
+def _metrics(text: str | None, limits: Mapping[str, float]) -> list[str]:
+    """The metrics that are asked for, and those that are limited."""
+    words = list(METRICS) if text is None else [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in METRICS:
+            raise UsageError(f'--metric: there is no metric "{word}"', did_you_mean(word, METRICS))
+    if not words:
+        raise UsageError("--metric names no metric", f"give some of {','.join(METRICS)}")
+    return list(dict.fromkeys([*words, *(name for name in limits if name in METRICS)]))
+
+
+def _again(result: Mapping[str, Any], args: argparse.Namespace, limits: Mapping[str, float]) -> Mapping[str, Any]:
+    """A saved result with another floor, and those of its metrics that are asked for."""
+    metrics = result["metrics"] if args.metric is None else _metrics(args.metric, limits)
+    for name in metrics:
+        if name not in result["metrics"]:
+            raise UsageError(f"{name} is not in {args.judged}", f"it has {', '.join(result['metrics'])}")
+    return {**result, "metrics": metrics, "floor": result["floor"] if args.floor is None else args.floor}
+
+
+def _refuse_models(args: argparse.Namespace, pictures: list[Path]) -> None:
+    """What is judged again is not computed again."""
+    if args.model is not None:
+        raise UsageError(f"--from {args.judged}: models and pictures are not read", "give the one or the other")
+    if args.target != "top1" or args.method != DEFAULT or args.rule:
+        raise UsageError(f"--from {args.judged}: target, method and rules are those of the file", "leave them out")
+    if args.save or pictures:
+        flag = "--save" if args.save else f"-o {pictures[0]}"
+        raise UsageError(f"{flag}: the maps are not in {args.judged}", "give it with the computation, not with --from")
+
+
+def _print(findings: Findings, text: str, args: argparse.Namespace, console: Console) -> None:
+    if console.quiet and not args.json and args.format == "table":
+        return
+    console.clear()
+    sys.stdout.write(text)
