@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import patterns as pattern_files
 from .errors import UnsupportedError, UsageError, did_you_mean
 from .program.op import KINDS
 from .rules import Rule
 from .rules.attention import Softmax
 from .rules.gradient import DeconvNet, Gradient, Guided, Route
 from .rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
+from .rules.pattern import PatternAttribution, PatternNet
 from .rules.product import Signal, Uniform
 
 
@@ -59,13 +61,15 @@ def matches(match: Match, layer: Matched) -> bool:
 class Composite:
     """An ordered list of (match, rule); `seed` "logit" starts from the target's logit, "one" from 1 (gradients).
 
-    `on_unsupported` is what layers without an entry get: "gradient", "pass", or an "error" that names them.
+    `on_unsupported` is what layers without an entry get: "gradient", "pass", or an "error" that names them. `model` is
+    the sha256 of the one model that the rules are for, "" where they are for any.
     """
 
     entries: Sequence[tuple[Match, Rule]]
     name: str = "custom"
     seed: str = "logit"
     on_unsupported: str = "error"
+    model: str = ""
 
     def rule_for(self, layer: Matched) -> Rule:
         """The rule of a layer; layers that move values without mixing them need no entry."""
@@ -239,6 +243,30 @@ def guided_backprop() -> Composite:
 def deconvnet() -> Composite:
     """The gradient with max(R, 0) at every ReLU (Zeiler & Fergus 2014)."""
     return Composite((("Relu", DeconvNet()), ("*", Gradient())), "deconvnet", "one")
+
+
+@as_preset
+def pattern_net(patterns: Any = None) -> Composite:
+    """The gradient with the patterns A in place of the weights: the signal in the input (Kindermans et al. 2018).
+
+    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    """
+    found = pattern_files.of(patterns, "pattern_net")
+    return _by_patterns("pattern_net", PatternNet(found), found.sha256)
+
+
+@as_preset
+def pattern_attribution(patterns: Any = None) -> Composite:
+    """The gradient with A ⊙ W in place of the weights: what the signal gives the output (Kindermans et al. 2018).
+
+    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    """
+    found = pattern_files.of(patterns, "pattern_attribution")
+    return _by_patterns("pattern_attribution", PatternAttribution(found), found.sha256)
+
+
+def _by_patterns(name: str, linear: Rule, model: str) -> Composite:
+    return Composite((("convolution", linear), ("dense", linear), ("*", Gradient())), name, model=model)
 
 
 def preset(name: str, **options: Any) -> Composite:

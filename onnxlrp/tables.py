@@ -103,6 +103,30 @@ def coverage(results: Path) -> str:
     return f"{found['meta']['date']}; {versions}.\n\n{_table(('', *exporters, 'zennit'), rows)}"
 
 
+def localisation(results: Path) -> str:
+    """What benchmarks/localisation.py measured: energy over area in the boxes and masks of photographs."""
+    records = json.loads(results.read_text(encoding="utf-8"))["records"]
+    heads = [
+        f"{record['model']} ({len(record['counted'])} of {len(record['counted']) + len(record['missed'])})"
+        for record in records
+    ]
+    names = dict.fromkeys(name for record in records for name in record["methods"])
+    rows = [
+        [
+            "a Gaussian in the middle" if name == "centre" else f"`{name}`",
+            *(_share(record["methods"].get(name)) for record in records),
+        ]
+        for name in sorted(names, key=lambda name: name == "centre")
+    ]
+    return _table(("method", *heads), rows)
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    if not found or found["ratio"] is None:
+        return "–"
+    return f"{found['ratio']:.2f} ({100 * found['energy']:.0f} %)"
+
+
 def _cell(cell: Mapping[str, Any] | None) -> str:
     """✓, the operator that a model is refused for, or – where the exporter does not write the family."""
     if cell is None or cell["status"] == "none":
@@ -117,6 +141,7 @@ TABLES: dict[str, Callable[[], str]] = {"methods": methods, "rules": all_rules, 
 RESULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "cpu": ("benchmarks/results/cpu.json", measured),
     "coverage": ("benchmarks/results/coverage.json", coverage),
+    "localisation": ("benchmarks/results/localisation.json", localisation),
 }
 
 

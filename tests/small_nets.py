@@ -10,9 +10,13 @@ from conformance import prepared
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.compile import compile
+from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.engines import Forward
 from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+
+# The presets that need no file; those of patterns have tests of their own.
+METHODS = tuple(name for name in PRESETS if "patterns" not in options_of(name))
 
 
 class Net:

@@ -70,6 +70,7 @@ ALLOWED |= {
     # Methods are handed a model and know none.
     "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines", "tables", "programs"},
     "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime", "PIL"},
+    "checks.quantus": {"checks", "model", *BELOW_MODEL, "methods", "torch"},
     "commands": {"model", "methods", "checks", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
     # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
     "commands.inspect": {"commands", "commands.console", "engines.cuda", "model", *BELOW_MODEL},

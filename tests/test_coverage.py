@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from small_nets import Net
+from small_nets import METHODS, Net
 
 import onnxlrp
 from onnxlrp.cli import main
@@ -114,7 +114,7 @@ def test_kinds_that_a_composite_leaves_out_get_the_gradient() -> None:
 def test_presets_have_a_rule_for_all_that_is_known() -> None:
     """on_unsupported changes nothing where nothing is missing."""
     model = onnxlrp.load(net("Tanh", "Relu"))
-    for method in PRESETS:
+    for method in METHODS:
         options = {"low": -4.0, "high": 4.0} if "low" in PRESETS[method].__code__.co_varnames else {}
         plain = model.explain(X, 1, method, **options)
         for how in ("gradient", "pass"):

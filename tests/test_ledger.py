@@ -10,13 +10,14 @@ import small_nets
 from conformance import each_engine, prepared
 
 from onnxlrp import ledger
-from onnxlrp.composites import PRESETS, Composite, preset
+from onnxlrp.composites import Composite, preset
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Norm, Pass
 
 OPTIONS = {"epsilon_gamma_box": {"low": -4.0, "high": 4.0}, "deep_taylor_bounded": {"low": -4.0, "high": 4.0}}
 # Where every layer on the way conserves relevance, the whole does.
-PROPAGATION = tuple(m for m in PRESETS if m not in ("gradient", "guided_backprop", "deconvnet", "excitation_backprop"))
+UNCONSERVING = ("gradient", "guided_backprop", "deconvnet", "excitation_backprop")
+PROPAGATION = tuple(m for m in small_nets.METHODS if m not in UNCONSERVING)
 
 
 @cache
@@ -48,14 +49,14 @@ def closes(entries, outputs, tolerance):
 
 
 @pytest.mark.parametrize("net", small_nets.NETS)
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", small_nets.METHODS)
 def test_every_layer_balances(method, net):
     entries, outputs = of_method(method, net)
     assert {entry.node for entry in entries} == {layer.name for layer in small_nets.graph(net).layers}
     assert closes(entries, outputs, 1e-9) or method in ("gradient", "guided_backprop", "deconvnet")
 
 
-FLOAT32 = {(method, net) for method in PRESETS for net in ("everything", "pad")}
+FLOAT32 = {(method, net) for method in small_nets.METHODS for net in ("everything", "pad")}
 FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net in small_nets.NETS}
 
 

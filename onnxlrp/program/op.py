@@ -32,7 +32,8 @@ class Op:
 
     `operands` carry relevance, `result` is the layer's output; `gradient(r)` is the vector-Jacobian product, one value
     for each operand. `parts` writes a linear layer as the sum of affine maps of its operands: result = Σ layer(x). The
-    signal of a gate is its first operand. `along` sums over what a softmax normalises, and keeps the axis.
+    signal of a gate is its first operand. `along` sums over what a softmax normalises, and keeps the axis. `name` is
+    what a person calls the layer, `node` what is unique in the graph.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Op:
     parts: tuple[tuple[Affine, Value], ...] = ()
     name: str = ""
     along: Callable[[Value], Value] | None = None
+    node: str = ""
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
         """∂result/∂operand transposed, applied to r."""

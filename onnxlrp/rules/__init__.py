@@ -82,4 +82,4 @@ def registry() -> dict[str, type[Any]]:
 
 
 def _load() -> None:
-    from . import attention, gradient, lrp, product  # noqa: F401 (registers)
+    from . import attention, gradient, lrp, pattern, product  # noqa: F401 (registers)

@@ -9,7 +9,7 @@ from conformance import identity, prepared
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.composites import PRESETS, preset
+from onnxlrp.composites import preset
 from onnxlrp.program.interpret import LINEAR
 from onnxlrp.program.linear import Conv, Permute, Reshape, Select, Slice, Sum, Window
 from onnxlrp.program.rewrites import REWRITES
@@ -207,7 +207,7 @@ def evaluated(traced, tensors):
 OPTIONS = {"epsilon_gamma_box": {"low": -3.0, "high": 3.0}, "deep_taylor_bounded": {"low": -3.0, "high": 3.0}}
 
 
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", small_nets.METHODS)
 def test_each_rewrite_can_be_left_out(method):
     """On a net with residual, BatchNormalization first, max and average pooling, concat, clip: the same relevance."""
     choices = (REWRITES, *(REWRITES - {rewrite} for rewrite in sorted(REWRITES)))

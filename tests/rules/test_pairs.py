@@ -14,7 +14,7 @@ import pytest
 import small_nets
 from conformance import each_engine
 
-from onnxlrp.composites import PRESETS, Composite, preset
+from onnxlrp.composites import Composite, preset
 from onnxlrp.engines import ENGINES
 from onnxlrp.rules import make, registry
 from onnxlrp.rules.gradient import Gradient
@@ -64,7 +64,8 @@ def test_every_rule_is_in_these_tests():
     assert set(registry()) - used <= {"route"} | LATER
 
 
-LATER = {"signal", "softmax", "uniform"}  # rules for layers that these nets do not have
+# Rules for layers that these nets do not have, and those that need patterns.
+LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -87,7 +88,7 @@ def test_rewrites_change_nothing_whatever_rule_is_above(upper, net):
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "reference"])
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", small_nets.METHODS)
 def test_engines_agree_with_the_reference(method, name):
     for net in ("everything", "overlapping"):
         graph, composite = small_nets.graph(net), preset(method, **OPTIONS.get(method, {}))
@@ -98,7 +99,7 @@ def test_engines_agree_with_the_reference(method, name):
 
 
 @each_engine
-@pytest.mark.parametrize("method", PRESETS)
+@pytest.mark.parametrize("method", small_nets.METHODS)
 def test_three_targets_are_three_runs(method, name):
     graph, composite = small_nets.graph("everything"), preset(method, **OPTIONS.get(method, {}))
     inputs = small_nets.batch(graph, 3)

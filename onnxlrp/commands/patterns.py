@@ -1,0 +1,93 @@
+"""`onnxlrp patterns`: what pattern_net and pattern_attribution need, estimated from images, kept beside the model."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..compile import weighted
+from ..errors import InputError, UsageError
+from ..method import Array
+from ..methods.patterns import ESTIMATORS, estimate
+from ..model import Model
+from . import names, request
+from .console import Console
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Estimate the patterns and write them; the exit code."""
+    if args.estimator not in ESTIMATORS:
+        raise UsageError(f'no estimator "{args.estimator}"', f"give {', '.join(ESTIMATORS)}")
+    if args.batch_size < 1:
+        raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
+    path = _path(args)
+    sources = names.sources(args.inputs, console)
+    if path.resolve() in {source.path.resolve() for source in sources}:
+        raise UsageError(f"{path}: the patterns would replace an input", "choose another name with -o")
+    model = request.open_model(args)
+    model.refuse_maps()
+    _, others = weighted(model.graph)
+    if others:
+        said = ", ".join(f"{layer.op} {layer.label!r}" for layer in others)
+        console.note(
+            f"patterns are of Conv, Gemm and MatMul: none for {said}", f"there: --rule '{others[0].name}=gradient'"
+        )
+    began, rejected = time.perf_counter(), list[str]()
+    with console.passes("patterns") as told:
+        batches = _batches(model, sources, args, console, told, rejected)
+        patterns = estimate(model, batches, args.estimator)
+    patterns.save(path)
+    about, silent = patterns.about, sum(patterns.about["silent"].values())
+    if silent:
+        console.note(
+            f"{silent} neurons were never active and have no pattern: relevance ends there", "give more images"
+        )
+    flag = f"onnxlrp explain {args.model} IMAGE -m pattern_attribution --patterns {path}"
+    console.line("patterns", f"{len(patterns.arrays)} layers, {args.estimator}, of {about['samples']} samples", 10)
+    console.line("wrote", f"{path}  {path.stat().st_size / 1e6:.2f} MB  {time.perf_counter() - began:.2f} s", 10)
+    console.line("then", flag, 10)
+    layers = {node: list(array.shape) for node, array in patterns.arrays.items()}
+    console.json({"file": str(path), "sha256": patterns.sha256, **about, "rejected": rejected, "layers": layers}, 1)
+    return InputError.code if rejected else 0
+
+
+def _path(args: argparse.Namespace) -> Path:
+    """Where the patterns go; what is wrong with that is said before the work, not after it."""
+    path = Path(args.out) if args.out else Path(args.model).with_suffix(".patterns.npz")
+    if path.suffix.lower() != ".npz":
+        raise UsageError(f"{path}: patterns are an .npz file", f"-o '{path}.npz'")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path.parent}: no such folder", f"mkdir -p '{path.parent}'")
+    return path
+
+
+def _batches(
+    model: Model,
+    sources: Sequence[names.Source],
+    args: argparse.Namespace,
+    console: Console,
+    told: Callable[[int, int], bool],
+    rejected: list[str],
+) -> Iterator[Array]:
+    """The inputs as batches; they end early where the user asks for it, and then what is done counts."""
+    waiting: list[Array] = []
+    for done, source in enumerate(sources, 1):
+        try:
+            waiting.append(model.read(source.path).values)
+        except InputError as error:
+            if args.on_error == "fail":
+                more = "; or go on without it: --on-error skip" if len(sources) > 1 else ""
+                raise InputError(error.message, error.fix + more) from None
+            console.error(InputError(error.message, f"{error.fix}; skipped"))
+            rejected.append(str(source.path))
+        if waiting and (sum(map(len, waiting)) >= args.batch_size or done == len(sources)):
+            whole = np.concatenate(waiting)
+            waiting = []
+            for start in range(0, len(whole), args.batch_size):
+                yield whole[start : start + args.batch_size]
+            if not told(done, len(sources)):
+                return

@@ -1,0 +1,192 @@
+"""Estimates the patterns of linear layers from samples, batch by batch (Kindermans et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..compile import Weighted, weighted
+from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
+from ..graph.graph import Graph, ops
+from ..method import Array
+from ..patterns import Patterns
+from ..program.linear import Conv
+
+if TYPE_CHECKING:
+    from .problem import Asked
+
+ESTIMATORS = ("positive", "two_component", "linear")
+PIECE = 1 << 23  # numbers of a layer that are held in float64 at a time: 64 MB
+RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
+NOISE = 1e-10  # a covariance below this share of the terms that cancel in it is rounding
+
+
+def estimate(model: Asked, batches: Iterable[Array], estimator: str = "positive") -> Patterns:
+    """The patterns A of every Conv, Gemm and MatMul, from batches [N, …] of the model's input (convolutions: from all
+    their positions). With y = wᵀx + b, w one neuron's weights, and E₊ over where y > 0,
+
+        positive       c = E₊[xy] − E₊[x] E₊[y]   the covariance where y > 0; wᵀc is a variance
+        two_component  c = E₊[xy] − E₊[x] E[y]    the estimator S_{a+−} as Kindermans et al. 2018 write it
+        linear         c = E[xy] − E[x] E[y]      the estimator S_a
+
+    and a = c / wᵀc, so that wᵀa = 1. Large biases, such as those of folded normalisations, bring the wᵀc of
+    two_component near 0, and its patterns are long there. Layers that no rectifier follows (the last one, those
+    before a sum) have one component only: linear, whatever the estimator. A neuron without a covariance (never
+    active) has a = 0; `about["silent"]` counts them by layer.
+
+    Only forward passes are run. Memory: two float64 arrays of each weight's size (four times the weights), a batch's
+    activations of those layers, and 64 MB or a sample's largest layer if that is more.
+    Raises NothingToDo, UnsupportedError, UsageError, InputError.
+    """
+    if estimator not in ESTIMATORS:
+        raise UsageError(f'there is no estimator "{estimator}"', did_you_mean(estimator, ESTIMATORS))
+    layers, _ = weighted(model.graph)
+    if not layers:
+        raise UnsupportedError(
+            f"{model.graph.source or 'the model'} has no Conv, Gemm or MatMul with a constant weight",
+            "there is nothing that patterns are of; take another method",
+        )
+    moments = [Moments(layer, estimator == "linear" or not rectified(model.graph, layer.result)) for layer in layers]
+    tensors = tuple(dict.fromkeys(name for layer in layers for name in (layer.operand, layer.result)))
+    samples = 0
+    for x in batches:
+        found = model.outputs(x, activations=tensors)
+        for layer, sums in zip(layers, moments, strict=True):
+            sums.add(found[f"activation/{layer.operand}"], found[f"activation/{layer.result}"])
+        samples += len(x)
+    if not samples:
+        raise NothingToDo("no samples to estimate patterns from", "give a folder of images")
+    made = {layer.node: sums.pattern(estimator) for layer, sums in zip(layers, moments, strict=True)}
+    silent = {layer.label: made[layer.node][1] for layer in layers if made[layer.node][1]}
+    arrays = {node: array for node, (array, _) in made.items()}
+    wrong = [layer.label for layer in layers if not np.isfinite(arrays[layer.node]).all()]
+    if wrong or not any(array.any() for array in arrays.values()):
+        what = f"the activations of {wrong[0]!r} are not finite" if wrong else "no neuron ever varies"
+        raise InputError(f"no patterns from {samples} samples: {what}", "give more images, such as the model has seen")
+    return Patterns(arrays, model.graph.sha256, {"estimator": estimator, "samples": samples, "silent": silent})
+
+
+def rectified(graph: Graph, tensor: str) -> bool:
+    """Whether all that reads a tensor is a rectifier, behind a max pooling or not."""
+    readers = graph.consumers(tensor)
+    if tensor in {output.name for output in graph.outputs} or not readers:
+        return False
+    return all(r.op in RECTIFIERS or (r.op == "MaxPool" and rectified(graph, r.outputs[0])) for r in readers)
+
+
+class Moments:
+    """Sums of a layer's operand x, its result y and their products, over the positions where each neuron counts.
+
+    Neurons are [group, outputs of the group], x is [*taps of the kernel, group, inputs of the group].
+    """
+
+    def __init__(self, layer: Weighted, everywhere: bool = False) -> None:
+        self.layer, self.everywhere = layer, everywhere
+        self.geometry = geometry = _geometry(layer)
+        neurons = (geometry.group, geometry.outputs)
+        self.positions = 0
+        self.y = np.zeros(neurons)
+        self.count, self.counted_y = np.zeros(neurons), np.zeros(neurons)
+        # Where every position counts, the operand's mean is the same for each neuron.
+        means = (geometry.group, 1 if everywhere else geometry.outputs, geometry.inputs)
+        self.x = np.zeros((*geometry.taps, *means))
+        self.xy = np.zeros((*geometry.taps, *neurons, geometry.inputs))
+
+    def add(self, x: Array, y: Array) -> None:
+        """Count samples: operand [N, …] and result [N, …] of the layer."""
+        step = max(1, PIECE // (x[0].size + y[0].size))
+        with np.errstate(invalid="ignore", over="ignore"):  # `estimate` refuses what is not finite
+            for start in range(0, len(x), step):
+                self._add(x[start : start + step], y[start : start + step])
+
+    def _add(self, x: Array, y: Array) -> None:
+        g = self.geometry
+        result = _by_channel(y, g.group, g.outputs, g.last)
+        counts = np.ones((g.group, 1, result.shape[2])) if self.everywhere else (result > 0).astype(np.float64)
+        self.positions += result.shape[2]
+        self.y += result.sum(axis=2)
+        self.count += counts.sum(axis=2)
+        counted = result * counts
+        self.counted_y += counted.sum(axis=2)
+        for tap, piece in g.pieces(x):
+            operand = _by_channel(piece, g.group, g.inputs, g.last).transpose(0, 2, 1)
+            _add_product(self.x[tap], counts, operand)
+            _add_product(self.xy[tap], counted, operand)
+
+    def pattern(self, estimator: str) -> tuple[Array, int]:
+        """A in the shape of the weight (float32), and how many neurons have none."""
+        g, weight = self.geometry, self._weight()
+        n = np.maximum(self.count, 1)[..., None]
+        mean = (self.counted_y / n[..., 0] if estimator == "positive" else self.y / self.positions)[..., None]
+        products, expected = self.xy / n, self.x / n * mean
+        axes = (*range(len(g.taps)), -1)
+        covariance = products - expected
+        scale = (np.abs(weight) * (np.abs(products) + np.abs(expected))).sum(axis=axes, keepdims=True)
+        variance = (weight * covariance).sum(axis=axes, keepdims=True)
+        silent = np.abs(variance) <= NOISE * scale
+        a = np.where(silent, 0.0, covariance / np.where(silent, 1.0, variance))
+        return self._as_weight(a).astype(np.float32), int(silent.sum())
+
+    def _weight(self) -> Array:
+        """The weight as [*taps, group, outputs, inputs]."""
+        g, weight = self.geometry, np.asarray(self.layer.weight, np.float64)
+        if not isinstance(self.layer.linear, Conv):
+            return (weight if self.layer.linear.transposed else weight.T)[None]
+        split = weight.reshape(g.group, g.outputs, g.inputs, *g.taps)
+        return np.moveaxis(split, (0, 1, 2), (-3, -2, -1))
+
+    def _as_weight(self, a: Array) -> Array:
+        if not isinstance(self.layer.linear, Conv):
+            return np.ascontiguousarray(a[0] if self.layer.linear.transposed else a[0].T)
+        return np.moveaxis(a, (-3, -2, -1), (0, 1, 2)).reshape(self.layer.weight.shape)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Which elements of the operand meet which of the weight; `last` where channels are the last axis."""
+
+    group: int
+    outputs: int
+    inputs: int
+    taps: tuple[int, ...]
+    last: bool
+    linear: Any
+
+    def pieces(self, x: Array) -> Iterator[tuple[tuple[int, ...], Array]]:
+        """For each tap of the kernel, the elements of x that it meets at the positions of the result."""
+        if not self.taps:
+            yield (), x
+            return
+        window = self.linear.window
+        pads = [(0, 0), (0, 0), *((b, max(0, a)) for b, a in zip(window.before, window.after, strict=True))]
+        padded = np.pad(x, pads)
+        for tap, where in window.taps():
+            yield tap, padded[(..., *where)]
+
+
+def _geometry(layer: Weighted) -> Geometry:
+    linear = layer.linear
+    if isinstance(linear, Conv):
+        outputs, inputs = linear.target[0] // linear.group, linear.source[0] // linear.group
+        return Geometry(linear.group, outputs, inputs, linear.window.kernel, False, linear)
+    return Geometry(1, linear.target[-1], linear.source[-1], (), True, linear)
+
+
+def _by_channel(x: Array, group: int, channels: int, last: bool) -> Array:
+    """[group, channels of the group, positions of all samples], in float64."""
+    if last:
+        return x.reshape(1, -1, channels).transpose(0, 2, 1).astype(np.float64)
+    split = x.reshape(len(x), group, channels, math.prod(x.shape[2:]))
+    return np.ascontiguousarray(split.transpose(1, 2, 0, 3), np.float64).reshape(group, channels, -1)
+
+
+def _add_product(sums: Array, left: Array, right: Array) -> None:
+    """sums += left @ right, a few rows at a time, so that the product needs no memory of the weight's size."""
+    step = max(1, PIECE // (sums.shape[0] * sums.shape[2]))
+    for start in range(0, sums.shape[1], step):
+        rows = slice(start, start + step)
+        sums[:, rows] += left[:, rows] @ right
