@@ -121,6 +121,26 @@ def localisation(results: Path) -> str:
     return _table(("method", *heads), rows)
 
 
+def judging(results: Path) -> str:
+    """What benchmarks/judging.py measured: the mean of each metric with its 95 % interval, the best pointing first."""
+    cells = json.loads(results.read_text(encoding="utf-8"))["cells"]
+    metrics = list(dict.fromkeys(cell["metric"] for cell in cells))
+    found = {(cell["method"], cell["metric"]): cell for cell in cells}
+
+    def said(method: str, metric: str) -> str:
+        cell = found.get((method, metric))
+        return (
+            f"{cell['mean']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]" if cell and cell["mean"] is not None else "–"
+        )
+
+    def place(method: str) -> tuple[float, ...]:
+        return tuple(-((found.get((method, metric)) or {}).get("mean") or 0.0) for metric in metrics)
+
+    names = sorted(dict.fromkeys(cell["method"] for cell in cells), key=place)
+    rows = [[f"`{name}`", *(said(name, metric) for metric in metrics)] for name in names]
+    return _table(("method", *(metric.replace("_", " ") for metric in metrics)), rows)
+
+
 def _share(found: Mapping[str, Any] | None) -> str:
     if not found or found["ratio"] is None:
         return "–"
@@ -141,6 +161,7 @@ TABLES: dict[str, Callable[[], str]] = {"methods": methods, "rules": all_rules, 
 RESULTS: dict[str, tuple[str, Callable[[Path], str]]] = {
     "cpu": ("benchmarks/results/cpu.json", measured),
     "coverage": ("benchmarks/results/coverage.json", coverage),
+    "judging": ("benchmarks/results/judging.json", judging),
     "localisation": ("benchmarks/results/localisation.json", localisation),
 }
 

@@ -31,6 +31,17 @@ def notes(request):
     return request.config.stash[_NOTES]
 
 
+def pytest_sessionfinish(session):
+    # A worker of pytest-xdist hands its lines to the one who prints.
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["notes"] = session.config.stash[_NOTES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash[_NOTES] += getattr(node, "workeroutput", {}).get("notes", [])
+
+
 def pytest_terminal_summary(terminalreporter, config):
     for line in config.stash.get(_NOTES, []):
         terminalreporter.write_line(line)

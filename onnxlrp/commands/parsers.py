@@ -508,7 +508,8 @@ def _method(group: Any, more: str = "") -> None:
 def _options(parser: Parser) -> None:
     group = parser.add_argument_group("options of methods")
     for name, text in METHOD_OPTIONS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", metavar="X", help=text)
+        metavar = "FILE" if name == "patterns" else "X"
+        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
 
 
 def _engine(group: Any) -> None:

@@ -222,7 +222,11 @@ class Runtime:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     class SessionOptions:
-        pass
+        def __init__(self):
+            self.entries = {}
+
+        def add_session_config_entry(self, key, value):
+            self.entries[key] = value
 
     class RunOptions:
         def __init__(self):

@@ -1,0 +1,73 @@
+"""What an evaluation is asked: methods and metrics by name or as objects, with their options and the run's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..composites import Composite
+from ..errors import UsageError, did_you_mean
+from ..method import make, names, options_of
+from ..method import registry as methods_by_name
+from .metrics import registry
+from .metrics.registry import Metric
+from .metrics.trial import Attributor
+
+Methods = Sequence[str] | Mapping[str, Any]
+Metrics = Sequence[str | Metric] | Mapping[str, Mapping[str, Any]]
+Progress = Callable[[int, int, str], None]
+
+
+def attributors(
+    methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None
+) -> list[Attributor]:
+    """Raises UsageError for an unknown method or option."""
+    named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
+    if not named:
+        raise UsageError("no method to evaluate", "name some: --methods epsilon_plus_flat,sensitivity")
+    for name in options:
+        if name not in named:
+            raise UsageError(f'options for "{name}", which is not evaluated', "name it among the methods")
+    made = []
+    for name, way in named.items():
+        given = dict(options.get(name, {}))
+        if isinstance(way, str) and way in methods_by_name():
+            if "seed" in options_of(way):
+                given = {"seed": seed, **given}
+            make(way, **{k: v for k, v in given.items() if k != "on_unsupported"})
+        elif isinstance(way, str) and way not in names():
+            raise UsageError(f'there is no method "{way}"', did_you_mean(way, names()))
+        elif not isinstance(way, str | Composite) and not callable(way):
+            raise UsageError(f'method "{name}" is a {type(way).__name__}', "give a name, a Composite or a function")
+        made.append(Attributor(name, way, given, batch_size))
+    return made
+
+
+def judges(metrics: Metrics, seed: int) -> dict[str, Metric]:
+    """Metrics by name; those that draw get the run's seed, unless they have one by option. Raises UsageError."""
+    made: dict[str, Metric] = {}
+    for name, how in _each(metrics):
+        if not isinstance(how, Mapping):
+            made[name] = how
+            continue
+        drawn = {"seed": seed} if "seed" in registry.kinds(name) else {}
+        made[name] = registry.make(name, **{**drawn, **how})
+    if not made:
+        raise UsageError("no metric to evaluate by", "known: " + ", ".join(registry.registry()))
+    return made
+
+
+def _each(metrics: Metrics) -> Iterator[tuple[str, Any]]:
+    if isinstance(metrics, Mapping):
+        yield from metrics.items()
+        return
+    for one in metrics:
+        yield (one, {}) if isinstance(one, str) else (type(one).name, one)  # type: ignore[attr-defined]
+
+
+def plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options in JSON's types."""
+    simple = (str, int, float, bool, type(None))
+    return {k: v if isinstance(v, simple) else np.asarray(v, dtype=object).tolist() for k, v in options.items()}

@@ -1,0 +1,175 @@
+"""What an evaluation finds: a cell for each method and metric, with intervals; as a table and as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import files
+from ..errors import InputError, UsageError
+from .metrics.registry import Curve
+
+Array = npt.NDArray[Any]
+
+DRAWS = 2000
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve's mean over the samples, with the bounds of its interval at each x."""
+
+    x: Sequence[float]
+    mean: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    along: str
+    across: str
+    ticks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one method: `values` of each sample (None: no answer), and over those that have one their mean with
+    a 95 % bootstrap interval; `note` says why there is no answer, `refused` that the method gives none to this model.
+    """
+
+    key: str
+    method: str
+    options: Mapping[str, Any]
+    metric: str
+    settings: Mapping[str, Any]
+    better: str
+    values: Sequence[float | None] = ()
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    curves: Mapping[str, Line] = field(default_factory=dict)
+    note: str = ""
+    refused: bool = False
+
+    @property
+    def count(self) -> int:
+        """How many samples have an answer."""
+        return sum(value is not None for value in self.values)
+
+    def __str__(self) -> str:
+        if self.mean is None or self.low is None or self.high is None:
+            return "refused" if self.refused else "-"
+        low, high = (_short(bound) for bound in (self.low, self.high))
+        return f"{_short(self.mean)} [{low}, {high}]"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The cells of a run; `about` is what they have in common: model, samples, classes, engine."""
+
+    about: Mapping[str, Any]
+    cells: Sequence[Cell]
+
+    def cell(self, method: str, metric: str) -> Cell:
+        """The first cell of a method's and a metric's name. Raises UsageError."""
+        found = next((c for c in self.cells if (c.method, c.metric) == (method, metric)), None)
+        if found is None:
+            raise UsageError(f"{metric} of {method} was not evaluated", "name both when you evaluate")
+        return found
+
+    def rows(self) -> list[list[str]]:
+        """A table with a head: methods down, metrics across, an arrow to where better is."""
+        metrics = list(dict.fromkeys((c.metric, c.better) for c in self.cells))
+        rows = [["method", *(f"{name} {ARROWS[better]}" for name, better in metrics)]]
+        for method in dict.fromkeys(c.method for c in self.cells):
+            of = {c.metric: str(c) for c in reversed(self.cells) if c.method == method}
+            rows.append([method, *(of.get(name, "") for name, _ in metrics)])
+        return rows
+
+    def markdown(self) -> str:
+        """The table as Markdown."""
+        head, *rows = self.rows()
+        lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+        return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's types."""
+        return {**self.about, "cells": [asdict(cell) for cell in self.cells]}
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the JSON whole, or not at all. Raises InputError."""
+        return files.replace(path, self.to_json().encode())
+
+
+def read(path: str | Path) -> Evaluation:
+    """What `save` wrote. Raises InputError."""
+    path = Path(path)
+    files.check(path)
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        cells = [_cell(entry) for entry in stored.pop("cells")]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: no results of an evaluation ({files.reason(error)})", "choose another name with -o"
+        ) from None
+    return Evaluation(stored, cells)
+
+
+def key_of(*what: Any) -> str:
+    """A short digest of what makes a cell: the same for the same question."""
+    text = json.dumps(what, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def summary(values: Array, seed: int) -> tuple[Array, Array, Array]:
+    """(mean, low, high) of the columns of values [N, …], the 95 % percentile interval of the bootstrap over samples.
+
+    The same samples are drawn for every method (Efron 1979). Rows with NaN are left out; NaN where none is left.
+    An interval of values that are all equal has no width, which says little of other samples.
+    """
+    rows = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
+    n = len(rows)
+    if not n:
+        nothing = np.full(values.shape[1:], np.nan)
+        return nothing, nothing, nothing
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS) / n
+    means = np.tensordot(weights, rows, axes=1)
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return rows.mean(axis=0), low, high
+
+
+def judged(cell: Cell, values: Array, curves: Mapping[str, Curve], why: str, seed: int) -> Cell:
+    """The cell with what was measured."""
+    mean, low, high = (_number(bound) for bound in summary(values, seed))
+    without = int(np.isnan(values).sum())
+    lines = {n: _line(c, seed) for n, c in curves.items() if not np.isnan(c.y).any(axis=1).all()}
+    note = f"{without} of {len(values)} samples: {why}" if without else ""
+    found = [_number(value) for value in values]
+    return replace(cell, values=found, mean=mean, low=low, high=high, curves=lines, note=note)
+
+
+def _line(curve: Curve, seed: int) -> Line:
+    mean, low, high = (bound.tolist() for bound in summary(curve.y, seed))
+    return Line(curve.x.tolist(), mean, low, high, curve.along, curve.across, list(curve.ticks))
+
+
+def _cell(entry: dict[str, Any]) -> Cell:
+    lines = {name: Line(**line) for name, line in entry.pop("curves").items()}
+    return Cell(**entry, curves=lines)
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e3 else f"{value:.1e}"

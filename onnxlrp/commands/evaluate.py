@@ -1,0 +1,103 @@
+"""`onnxlrp evaluate`: methods judged by metrics, as a table, JSON and curves."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..checks import collect, curves
+from ..checks.evaluate import evaluate
+from ..checks.evaluation import Evaluation, read
+from ..checks.metrics.registry import kinds, make, registry
+from ..errors import UnsupportedError, UsageError, did_you_mean
+from . import request
+from .console import Console
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Judge every method by every metric; the exit code."""
+    seed, args.seed = _seed(args.seed), None
+    methods = request.methods(args)
+    metrics = _metrics(args)
+    if args.batch_size < 1:
+        raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
+    if args.out is not None and Path(args.out).suffix.lower() != ".json":
+        raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
+    model = request.open_model(args)
+    samples = collect.samples(model, args.inputs)
+    found = evaluate(
+        model,
+        samples,
+        list(methods),
+        metrics,
+        target=args.target,
+        masks=args.masks,
+        options=methods,
+        seed=seed,
+        out=args.out,
+        batch_size=args.batch_size,
+        progress=console.progress,
+    )
+    console.clear()
+    console.table(found.rows(), right=range(1, 1 + len(metrics)))
+    console.json(found.to_dict())
+    _notes(found, console)
+    if args.out is not None:
+        written = [Path(args.out), *curves.save(read(args.out), args.out)]
+        console.line("wrote", ", ".join(map(str, written)))
+    return UnsupportedError.code if any(cell.refused for cell in found.cells) else 0
+
+
+def _metrics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Each metric that is asked for with its options; of "all", those that ask for masks where there are some."""
+    words = list(dict.fromkeys(filter(None, (word.strip() for word in args.metric.split(",")))))
+    if words == ["all"]:
+        words = [name for name, entry in registry().items() if args.masks is not None or not entry.masks]
+    if not words:
+        raise UsageError("--metric names no metric", "known: " + ", ".join(registry()))
+    metrics: dict[str, dict[str, Any]] = {name: {} for name in words}
+    for name in words:
+        kinds(name)
+    for text in args.set:
+        key, _, value = text.partition("=")
+        name, _, option = key.partition(".")
+        if not (name and option and value):
+            raise UsageError(f'--set "{text}" is not METRIC.OPTION=VALUE', "write --set pixel_flipping.steps=64")
+        if name not in metrics:
+            raise UsageError(f'--set {name}: "{name}" is not evaluated', did_you_mean(name, metrics))
+        known = kinds(name)
+        if option not in known:
+            raise UsageError(f'metric "{name}" has no option "{option}"', did_you_mean(option, known))
+        metrics[name][option] = _value(text, value, known[option])
+    for name, options in metrics.items():
+        make(name, **options)
+    return metrics
+
+
+def _value(text: str, value: str, kind: str) -> Any:
+    try:
+        return {"int": int, "float": float}.get(kind, str)(value)
+    except ValueError:
+        raise UsageError(
+            f'--set {text}: "{value}" is no {"whole " if kind == "int" else ""}number', "give a number, such as 8"
+        ) from None
+
+
+def _seed(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not text.isdecimal():
+        raise UsageError(f'--seed "{text}" is no whole number from 0', "write --seed 1")
+    return int(text)
+
+
+def _notes(found: Evaluation, console: Console) -> None:
+    """Once for each reason why a cell has no number, or not of every sample."""
+    said: dict[str, list[str]] = {}
+    for cell in found.cells:
+        if cell.note:
+            said.setdefault(cell.note, []).append(f"{cell.metric} of {cell.method}")
+    for note, cells in said.items():
+        text, _, fix = note.partition("\n")
+        console.note(f"{text} ({', '.join(cells)})", fix)
