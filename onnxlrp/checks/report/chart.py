@@ -1,0 +1,73 @@
+"""ΣR by layer as a picture and the ledger as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .markup import Markup, number, tag
+from .read import COLUMNS, Row
+
+_ROW, _LABEL, _BARS, _VALUE = 18, 250, 620, 90
+_LETTERS = 34  # of a layer's name, its end, which tells more
+
+
+def bars(rows: Sequence[Row], name: str) -> Markup:
+    """A bar for each layer, from the output down: what relevance arrived at its result; to the right of the line it
+    is positive, to the left negative."""
+    sums = [_finite(row.numbers.get("arrived")) for row in rows]
+    most, least = max([*sums, 0.0]), min([*sums, 0.0])
+    span = (most - least) or 1.0
+    zero = _LABEL + _BARS * -least / span
+    height = _ROW * len(rows) + 6
+    parts: list[Markup] = []
+    for n, (row, total) in enumerate(zip(rows, sums, strict=True)):
+        y = 3 + n * _ROW
+        width = _BARS * abs(total) / span
+        x = zero - width if total < 0 else zero
+        text = row.layer if len(row.layer) <= _LETTERS else "…" + row.layer[1 - _LETTERS :]
+        said = f"{row.layer} ({row.op}, {row.rule}): {number(row.numbers.get('arrived'))}"
+        sign = "minus" if total < 0 else "plus"
+        parts.append(
+            tag(
+                "g",
+                tag("title", said),
+                tag("text", text, x=_LABEL - 8, y=y + 13, text_anchor="end"),
+                tag("rect", x=_at(x), y=y + 2, width=_at(max(width, 0.5)), height=_ROW - 5, class_=sign),
+                tag("text", number(row.numbers.get("arrived")), x=_LABEL + _BARS + 8, y=y + 13),
+            )
+        )
+    line = tag("line", x1=_at(zero), x2=_at(zero), y1=0, y2=height, class_="zero")
+    width = _LABEL + _BARS + _VALUE
+    return tag("svg", parts, line, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img",
+               aria_label=f"ΣR by layer, {name}; the table below has the numbers", class_="bars")  # fmt: skip
+
+
+def table(rows: Sequence[Row], name: str) -> Markup:
+    """The ledger: of every layer what arrived, what was passed on, and where the rest stayed."""
+    columns = [c for c in COLUMNS if any(c in row.numbers for row in rows)]
+    head = tag(
+        "tr",
+        [tag("th", c, scope="col", class_="n" if c in columns else None) for c in ("layer", "op", "rule", *columns)],
+    )
+    lines = []
+    for row in rows:
+        # A rule that does not conserve has no balance, only sums.
+        kept = columns if row.conserves else columns[:2]
+        cells = [tag("td", number(row.numbers.get(c)) if c in kept else "–", class_="n") for c in columns]
+        lines.append(tag("tr", tag("th", row.layer, scope="row"), tag("td", row.op), tag("td", row.rule), cells))
+    caption = tag("caption", f"Ledger of {name}: arrived = passed + bias + epsilon + gate + residual")
+    return scrolled(tag("table", caption, tag("thead", head), tag("tbody", lines)), f"Ledger of {name}")
+
+
+def scrolled(content: Markup, name: str) -> Markup:
+    """Content that scrolls by keyboard too."""
+    return tag("div", content, class_="scroll", tabindex=0, role="region", aria_label=name)
+
+
+def _at(place: float) -> str:
+    return f"{place:.1f}"
+
+
+def _finite(value: float | None) -> float:
+    return value if value is not None and math.isfinite(value) else 0.0

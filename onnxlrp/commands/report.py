@@ -1,0 +1,22 @@
+"""`onnxlrp report`: one HTML file of what explain, check and compare wrote."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..checks import report
+from .console import Console
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Write the report; the exit code."""
+    out = Path(args.out)
+    read = report.write(args.runs, out)
+    for path in read.foreign:
+        console.note(f"{path}: left out, it is not what explain, check or compare writes")
+    size = out.stat().st_size
+    what = f"{len(read.maps)} heatmaps, {sum(len(found.findings) for found in read.findings)} findings"
+    console.line("wrote", f"{out}  {what}, {size / 1e6:.2f} MB")
+    console.json({"file": str(out), "bytes": size, "heatmaps": len(read.maps), "checks": len(read.findings)}, indent=1)
+    return 0
