@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
 from onnxlrp import composites, layers, rules
+from onnxlrp import method as methods
 
 TEXT = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCKS = dict(re.findall(r"```python\n# (\w+)\n(.*?)```", TEXT, flags=re.DOTALL))
@@ -23,7 +24,7 @@ BLOCKS = dict(re.findall(r"```python\n# (\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 def recipe(monkeypatch):
     """Runs a recipe's code as a module; what it registers is gone after the test."""
     layers.registry(), rules.registry()
-    tables = (layers.LAYERS, composites.PRESETS, rules.RULES)
+    tables = (layers.LAYERS, composites.PRESETS, rules.RULES, methods.METHODS)
     before = [dict(table) for table in tables]
 
     def run(name):
@@ -59,8 +60,8 @@ def network(activation):
 X = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
 
 
-def test_there_are_four_recipes():
-    assert sorted(BLOCKS) == ["engine", "method", "operator", "rule"]
+def test_there_is_a_test_for_each_recipe():
+    assert sorted(BLOCKS) == ["attribution", "engine", "method", "operator", "rule"]
 
 
 def test_operator(recipe):
@@ -98,6 +99,14 @@ def test_method(recipe):
     e = onnxlrp.load(network("Relu")).explain(X, method="half_epsilon")
     assert e.relevance.shape == X.shape
     assert np.abs(e.relevance).max() > 0
+
+
+def test_attribution(recipe):
+    recipe("attribution")
+    loaded = onnxlrp.load(network("Relu"))
+    slope = loaded.explain(X, target=1, method="gradient").relevance
+    found = loaded.explain(X, target=1, method="gradient_norm", power=2).relevance
+    np.testing.assert_allclose(found, slope**2, rtol=1e-6)
 
 
 def test_engine(recipe):
