@@ -162,14 +162,14 @@ def _at_least_one(name: str, number: int) -> None:
 
 
 def _noisy(problem: Problem, samples: int, sigma: float, seed: int) -> Callable[[Array, Array], Array]:
-    """The n-th sample around x[at], the same whatever the batches are."""
-    low, high = problem.bounds()
-    deviation = sigma * (np.max(high) - np.min(low))
+    """The n-th sample around x[at], the same whatever the batches are and whoever else is in them."""
+    bounds = problem.bounds()
+    low, high = (np.broadcast_to(bound, problem.x.shape).reshape(len(problem.x), -1) for bound in bounds)
+    deviation = sigma * (high.max(axis=1) - low.min(axis=1))
 
     def point(at: Array, n: Array) -> Array:
-        noise = [np.random.default_rng((seed, int(i), int(k))).normal(size=problem.x.shape[1:]) for i, k in
-                 zip(at, n, strict=True)]  # fmt: skip
-        moved: Array = problem.x[at] + deviation * np.stack(noise)
+        noise = np.stack([np.random.default_rng((seed, int(k))).normal(size=problem.x.shape[1:]) for k in n])
+        moved: Array = problem.x[at] + deviation[at].reshape(-1, *[1] * (problem.x.ndim - 1)) * noise
         return moved
 
     return point

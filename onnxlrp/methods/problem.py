@@ -164,7 +164,7 @@ class Problem:
     def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
         """The absence of a feature, in x's shape: black, white, grey or mean pixels, blur, noise, or zero of the input.
 
-        Pixels are the preprocessing's; without one the extremes of x itself are black and white. Raises UsageError.
+        Pixels are the preprocessing's; without one the extremes of each sample are its black and white. Raises UsageError.
         """
         if name not in BASELINES:
             raise UsageError(f'there is no baseline "{name}"', did_you_mean(name, BASELINES))
@@ -178,16 +178,18 @@ class Problem:
             return self._blurred(x)
         low, high = (np.broadcast_to(bound, x.shape) for bound in self.bounds())
         if name == "noise":
-            share = (rng or np.random.default_rng(0)).random(x.shape)
+            share = (rng or np.random.default_rng(0)).random(x.shape[1:])  # the same for every sample
         else:
             share = np.asarray({"black": 0.0, "white": 1.0, "grey": 0.5}[name])
         return np.asarray(low + share * (high - low))
 
     def bounds(self) -> tuple[Array, Array]:
-        """The lowest and highest value of the input, broadcasting over x."""
+        """The lowest and highest value of the input, broadcasting over x: of pixels, or of each sample by itself."""
         if self.preprocessing is not None:
             return self.preprocessing.bounds()
-        return np.asarray(self.x.min(), np.float64), np.asarray(self.x.max(), np.float64)
+        axes = tuple(range(1, self.x.ndim))
+        low, high = (f(axis=axes, keepdims=True).astype(np.float64) for f in (self.x.min, self.x.max))
+        return low, high
 
     def _blurred(self, x: Array) -> Array:
         """A picture without detail: a box of an eighth of each side, three times (nearly a Gaussian)."""

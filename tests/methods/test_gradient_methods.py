@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from problems import convolutional, explain, problem
@@ -118,3 +120,13 @@ def test_bad_options_are_refused_with_the_fix(name, options):
 def test_an_unknown_baseline_is_refused():
     with pytest.raises(UsageError, match="baseline"):
         explain("integrated_gradients", baseline="blank")
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_a_sample_does_not_depend_on_the_others_of_its_batch(name):
+    p = problem(samples=3)
+    p.x[1] *= 5
+    together = explain(name, p).relevance
+    for i in range(3):
+        alone = replace(p, x=p.x[i : i + 1], ids=p.ids[i : i + 1])
+        np.testing.assert_allclose(explain(name, alone).relevance[0], together[i], rtol=1e-9, atol=1e-12)

@@ -64,7 +64,8 @@ class Shattering:
     def _correlated(self, trial: Trial, paths: list[str], keep: slice) -> Array:
         """The autocorrelation [n, 1 + paths, lags] of some samples."""
         x = trial.samples.values[keep]
-        low, high = trial.problem.bounds()
+        whole = trial.samples.values.shape
+        low, high = (np.broadcast_to(bound, whole)[keep] for bound in trial.problem.bounds())
         draws = [np.random.default_rng((self.seed, i)).choice((-1.0, 1.0), x.shape[1:]) for i in _numbers(keep)]
         step = self.length * (high - low) * np.stack(draws)
         series: list[list[Array]] = [[] for _ in range(1 + len(paths))]
