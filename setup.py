@@ -52,6 +52,7 @@ def emulator():
                 "-g0",
                 "-fvisibility=hidden",
                 "-ffp-contract=off",
+                "-fstack-clash-protection",
                 "-Wno-unknown-pragmas",
             ],
             libraries=["dl", "pthread"],

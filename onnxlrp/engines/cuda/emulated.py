@@ -74,6 +74,7 @@ def compile_source(code: str, *, check: bool = False) -> Any:
 
 
 _FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-unknown-pragmas"]
+_FLAGS += ["-fstack-clash-protection"]  # a large frame meets the guard page below its stack, and does not step over it
 _ALONE = ["-DCUDA_ON_CPU_ALONE=1"]  # the file's only thread_local variables are __shared__ ones, to be poisoned
 _INSTRUMENT = ["-fsanitize=thread"]  # calls our own functions before every access; no sanitizer is linked
 
