@@ -72,6 +72,8 @@ def test_every_layer_without_a_rule_is_named_with_node_and_path(untaught: None) 
             assert word in caught.value.message
         assert "--rule '/block/act/Tanh=pass'" in caught.value.fix
         assert "--on-unsupported" in caught.value.fix
+        assert "-m occlusion" in caught.value.fix
+    assert np.isfinite(model.explain(X, method="occlusion", window=1).relevance).all()
 
 
 def test_pass_by_flag_is_pass_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +95,9 @@ def test_pass_serves_no_operator_that_changes_the_shape(untaught: None) -> None:
     with pytest.raises(UnsupportedError, match="GlobalAveragePool") as caught:
         model.explain(X, on_unsupported="pass")
     assert "--output" in caught.value.fix
+    with pytest.raises(UsageError, match=r"(?i)globalaveragepool") as wrong:
+        model.explain(X, rules=[("GlobalAveragePool", Pass())])
+    assert "-m occlusion" in wrong.value.fix
 
 
 def test_kinds_that_a_composite_leaves_out_get_the_gradient() -> None:

@@ -16,6 +16,8 @@ __device__ __forceinline__ float map_where(float c, float a, float b) { return c
 __device__ __forceinline__ float map_square(float a) { return a * a; }
 __device__ __forceinline__ float map_sqrt(float a) { return sqrtf(a); }
 __device__ __forceinline__ float map_exp(float a) { return expf(a); }
+__device__ __forceinline__ float map_sin(float a) { return sinf(a); }
+__device__ __forceinline__ float map_cos(float a) { return cosf(a); }
 __device__ __forceinline__ float map_tanh(float a) { return tanhf(a); }
 __device__ __forceinline__ float map_erf(float a) { return erff(a); }
 

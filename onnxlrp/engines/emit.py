@@ -33,7 +33,6 @@ class Emitter:
         self.graph = model.graph
         self.names: dict[int, str] = {}
         self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
-        self.full: dict[int, str] = {}  # constants at their full shape
         self._taken = {name for node in self.graph.node for name in (*node.output, *node.input)}
         self._taken |= {value.name for value in self.graph.input}
         self._weights = {tensor.name for tensor in self.graph.initializer}
@@ -185,9 +184,7 @@ class Emitter:
         """A constant with the copies that broadcasting leaves out."""
         if self._stored_shape(n) == shape:
             return self.names[n]
-        if n not in self.full:
-            self.full[n] = self.node("Expand", self.names[n], self.ints(*shape))
-        return self.full[n]
+        return self.node("Expand", self.names[n], self.ints(*shape))
 
 
 # -- elementwise maps
@@ -249,6 +246,8 @@ MAPS: dict[str, Callable[[Emitter, Instruction, list[str]], str]] = {
     "square": lambda e, step, names: e.node("Mul", names[0], names[0]),
     "sqrt": _plain("Sqrt"),
     "exp": _plain("Exp"),
+    "sin": _plain("Sin"),
+    "cos": _plain("Cos"),
     "tanh": _plain("Tanh"),
     "sigmoid": _plain("Sigmoid"),
     "erf": _plain("Erf"),

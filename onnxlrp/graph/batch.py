@@ -105,7 +105,9 @@ def check(draft: Draft) -> None:
                 or (draft.batch == PRIME and any(d % PRIME == 0 for d in shape[1:]))
             ):
                 seen = ", ".join("N" if d == draft.batch else str(d) for d in shape)
-                raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch")
+                alone = shape[:1] == (1,) and draft.batch == PRIME
+                fix = "If it mixes samples on purpose, export it for one sample: without dynamic axes." if alone else ""
+                raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch", fix)
         if draft.batch != 1 and _mixes_samples(draft, layer):
             raise refuse(layer, "works along the batch axis")
 

@@ -32,7 +32,7 @@ _DECIDE = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 _BEHIND_HEADS = ops("Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear")
 _DECISIONS = frozenset({"bool", "int32", "int64"})
 # Factors of a product that are no signal: bounded functions, and what may stand between one and the product.
-_BOUNDED = ops("Sigmoid HardSigmoid Tanh Softmax Clip Erf Softsign")
+_BOUNDED = ops("Sigmoid HardSigmoid Tanh Sin Cos Softmax Clip Erf Softsign")
 _BETWEEN = ops("Reshape Flatten Squeeze Unsqueeze Transpose Expand Identity Resize Slice Cast")
 _BETWEEN_A_CONSTANT = ops("Add Sub Mul Div")
 _WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1, "ConvInteger": 1, "MatMulInteger": 1,

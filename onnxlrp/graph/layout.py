@@ -10,6 +10,7 @@ import numpy as np
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.draft import Draft
+from onnxlrp.graph.frames import SPATIAL, over_frames, pooled_whole
 from onnxlrp.graph.graph import Array, Layer, ops
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.place import Place, Shape, place_after_reshape
@@ -91,7 +92,47 @@ def _in_front(layout: Layout, layer: Layer) -> Stored:
     return _FRONT, [layer]
 
 
+def _spatial(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places.get(layer.inputs[0], _FRONT)
+    layers = None if place == _FRONT else over_frames(layout, layer)
+    return _in_front(layout, layer) if layers is None else (place, layers)
+
+
+def _global_pool(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places[layer.inputs[0]]
+    if place == _FRONT or place.axis:
+        return _in_front(layout, layer)
+    return place, [pooled_whole(layout, layer)]
+
+
 def _elementwise(layout: Layout, layer: Layer) -> Stored:
+    added, layer = _aligned(layout, layer)
+    place, layers = _same_rank(layout, layer)
+    return place, [*added, *layers]
+
+
+def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
+    """Broadcasting aligns operands at their last axes: one of a lower rank whose batch meets that of the others so
+    ([N, C] with [H, W, N, C]) gets the axes that it lacks."""
+    rank, added, inputs = len(layout.shape(layer, layer.outputs[0])), [], list(layer.inputs)
+    lacking = {name: rank - len(layout.shape(layer, name)) for name in layout.activations(layer)}
+    meeting = {replace(layout.places[name], axis=layout.places[name].axis + n) for name, n in lacking.items()}
+    if len(meeting) != 1 or not any(lacking.values()):
+        return [], layer
+    place = meeting.pop()
+    for position, name in enumerate(inputs):
+        if lacking.get(name):
+            shape, out = layout.shape(layer, name), f"{layer.outputs[0]}/operand{position}"
+            target = np.array([-1, *place.stored_shape((1,) * lacking[name] + shape)], np.int64)
+            operand = layout.draft.add_constant(target, f"{out}/shape")
+            added.append(Layer("Reshape", out, layer.path, (name, operand), (out,)))
+            layout.draft.shapes[out] = (1,) * lacking[name] + shape
+            layout.places[out] = place
+            inputs[position] = out
+    return added, replace(layer, inputs=tuple(inputs))
+
+
+def _same_rank(layout: Layout, layer: Layer) -> Stored:
     place = layout.common(layer) if layout.activations(layer) else _FRONT
     rank = len(layout.shape(layer, layer.outputs[0]))
     if any(len(layout.shape(layer, name)) != rank for name in layout.activations(layer)):
@@ -212,6 +253,33 @@ def _along_axis(layout: Layout, layer: Layer) -> Stored:
     lost = rank - len(layout.shape(layer, layer.outputs[0]))
     after = replace(place, axis=place.axis - (lost if axis < place.axis else 0))
     return after, [replace(layer, attributes={**layer.attributes, "axis": stored[0]})]
+
+
+def _gather_nd(layout: Layout, layer: Layer) -> Stored:
+    """At constant places of the axes before the batch (x[:, :, i, j], transposed): a Gather from these, flattened."""
+    data = layer.inputs[0]
+    place, indices = layout.places.get(data, _FRONT), layout.draft.constant(layer.inputs[1])
+    depth = 0 if indices is None else indices.shape[-1]
+    if place == _FRONT or indices is None or not 0 < depth <= place.axis or layer.attributes.get("batch_dims", 0):
+        return _in_front(layout, layer)
+    shape, out = layout.shape(layer, data), f"{layer.outputs[0]}/flat"
+    lead = shape[:depth]
+    places = np.ravel_multi_index(tuple(indices[..., i] % n for i, n in enumerate(lead)), lead)
+    flat = np.array([-1, int(np.prod(lead)), *place.stored_shape(shape)[depth:]], np.int64)
+    target = layout.draft.add_constant(flat, f"{out}/shape")
+    where = layout.draft.add_constant(places.astype(np.int64), f"{out}/places")
+    flattened = Layer("Reshape", f"{layer.name}/flat", layer.path, (data, target), (out,))
+    after = replace(place, axis=place.axis - depth + places.ndim)
+    return after, [flattened, replace(layer, op="Gather", inputs=(out, where), attributes={"axis": 1})]
+
+
+def _recurrent(layout: Layout, layer: Layer) -> Stored:
+    raise refuse(
+        layer,
+        "is recurrent, and there are no rules for recurrent layers",
+        "Explain the part of the model before it: onnx.utils.extract_model('MODEL.onnx', 'PART.onnx', "
+        f"[its inputs], ['{printable(layer.inputs[0])}'])",
+    )
 
 
 def _along_axes(layout: Layout, layer: Layer) -> Stored:
@@ -344,6 +412,10 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ["Slice", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"], _along_axes
     ),
+    **dict.fromkeys(SPATIAL, _spatial),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
+    "GatherND": _gather_nd,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     "CumSum": _along_constant_axis,
     **dict.fromkeys(["Pad", "Tile"], _for_each_axis),
     "Trilu": _triangle,

@@ -155,5 +155,6 @@ def unsupported(layer: Layer) -> UnsupportedError:
     return UnsupportedError(
         f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r})",
         f"decide: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree, --on-unsupported "
-        "pass does so for all such layers; --on-unsupported gradient serves only operators whose gradient is known",
+        "pass does so for all such layers; --on-unsupported gradient serves only operators whose gradient is known; "
+        "-m occlusion, and other methods that need the forward pass alone, ask for no rules",
     )

@@ -93,7 +93,9 @@ def _quotient(node: Node) -> Op:
     y, b = node.result, node.operand(1)
     whole = Affine(Diagonal(b.shape, y.shape)).T
     if node.is_constant(0):
-        return Op("activation", (b,), y, lambda r: (whole(-(r * y) / b),), name=node.layer.label)
+        # A constant over more values than divide it: each copy of 1/b hands its relevance back, which a gate does.
+        kind = "activation" if b.shape == y.shape else "gate"
+        return Op(kind, (b,), y, lambda r: (whole(-(r * y) / b),), name=node.layer.label)
     a = node.operand(0)
     node.trace.know_map("div", (a, b), y)
     part = Affine(Diagonal(a.shape, y.shape)).T

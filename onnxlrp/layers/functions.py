@@ -54,6 +54,18 @@ def erf(node: Node) -> Op:
     return activation(node, lambda x, y: node.trace.map("exp", -square(x)) * (2 / math.sqrt(math.pi)))
 
 
+@layer("Sin", kind="activation")
+def sin(node: Node) -> Op:
+    node.trace.know_map("sin", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: node.trace.map("cos", x))
+
+
+@layer("Cos", kind="activation")
+def cos(node: Node) -> Op:
+    node.trace.know_map("cos", (node.operand(0),), node.result)
+    return activation(node, lambda x, y: -node.trace.map("sin", x))
+
+
 @layer("Pow", kind="activation")
 def pow_(node: Node) -> Op:
     x, y = node.operand(node.activations[0]), node.result

@@ -104,6 +104,8 @@ MAPS: dict[str, Map] = {
     "square": Map(np.square, _positive_only, "first"),
     "sqrt": Map(np.sqrt, _positive_only, "first"),
     "exp": Map(np.exp, _positive_only, "none"),
+    "sin": Map(np.sin, lambda a: Sign.ZERO if a == Sign.ZERO else Sign.ANY, "first"),
+    "cos": Map(np.cos, lambda a: Sign.ANY, "none"),
     "tanh": Map(np.tanh, lambda a: a, "first"),
     "sigmoid": Map(_sigmoid, _positive_only, "none"),
     "erf": Map(lambda x: _erf(x).astype(x.dtype), lambda a: a, "first"),

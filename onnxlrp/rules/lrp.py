@@ -244,8 +244,10 @@ class Pass:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         if len({x.index for x in op.operands}) != 1 or op.operands[0].shape != op.result.shape:
+            fix = "use norm for sums and pooling, gradient elsewhere"
+            if op.kind == "unknown":
+                fix = "no other rule fits this operator: explain an output before it, or -m occlusion"
             raise UsageError(
-                f'rule "pass" wants one operand of the result\'s shape, and {op.name or op.kind} has another',
-                "use norm for sums and pooling, gradient elsewhere",
+                f'rule "pass" wants one operand of the result\'s shape, and {op.name or op.kind} has another', fix
             )
         return (relevance, *(relevance.trace.zeros(x.shape) for x in op.operands[1:]))

@@ -170,7 +170,7 @@ def test_a_method_that_cannot_explain_the_model_is_said_to_be_refused():
     refused, fine = found.cell("epsilon_plus", "deletion"), found.cell("occlusion", "deletion")
     assert refused.refused
     assert str(refused) == "refused"
-    assert "Sin" in refused.note
+    assert "Shrink" in refused.note
     assert fine.mean is not None
 
 

@@ -390,7 +390,7 @@ def _seed(mode, shape, targets):
 
 OPERANDS = {
     "where": 3,
-    **dict.fromkeys(("neg", "square", "sqrt", "exp", "tanh", "sigmoid", "erf", "power", "stabilize"), 1),
+    **dict.fromkeys(("neg", "square", "sqrt", "exp", "sin", "cos", "tanh", "sigmoid", "erf", "power", "stabilize"), 1),
 }
 EXPONENTS = (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, -3.0, 0.5, -0.75, 2.5)
 

@@ -91,7 +91,38 @@ def class_token(batch):
     }  # fmt: skip
 
 
-EITHER = [shuffle, flattened, attention, heads_in_the_batch, windows]
+def broadcast(batch):
+    """Dynamic ReLU: a map with its batch behind height and width meets coefficients that have it in front."""
+    lead = -1 if batch == 0 else batch
+    nodes = [
+        node("Transpose", ["x"], ["p"], perm=[2, 3, 0, 1]), node("ReduceMean", ["x"], ["c"], axes=[2, 3], keepdims=0),
+        node("Mul", ["p", "c"], ["m"]), node("Add", ["c", "m"], ["s"]),
+        node("Transpose", ["s"], ["t"], perm=[2, 3, 0, 1]), node("Reshape", ["t", "rows"], ["y"]),
+    ]  # fmt: skip
+    return nodes, {"rows": np.array([lead, 256], I64)}
+
+
+def picked(batch):
+    """x[:, :, i, j] as torch's dynamo exporter writes it: the axes that are indexed in front, then GatherND."""
+    rows, columns = np.array([[0], [3], [-1]], I64), np.array([[5, 2]], I64)
+    places = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
+    nodes = [
+        node("Transpose", ["x"], ["p"], perm=[2, 3, 0, 1]), node("GatherND", ["p", "places"], ["g"]),
+        node("Transpose", ["g"], ["y"], perm=[2, 3, 0, 1]),
+    ]  # fmt: skip
+    return nodes, {"places": places}
+
+
+def picked_rows(batch):
+    """One of the two axes before the batch."""
+    nodes = [
+        node("Transpose", ["x"], ["p"], perm=[2, 3, 0, 1]), node("GatherND", ["p", "places"], ["g"]),
+        node("Transpose", ["g"], ["y"], perm=[2, 3, 0, 1]),
+    ]  # fmt: skip
+    return nodes, {"places": np.array([[1], [0], [1]], I64)}
+
+
+EITHER = [broadcast, picked, picked_rows, shuffle, flattened, attention, heads_in_the_batch, windows]
 
 
 @pytest.mark.parametrize(
@@ -164,3 +195,23 @@ def test_the_batch_keeps_its_stride():
     assert place_after_reshape(Place(1), (4, 5, 6), (4, 10, 3), 5) == Place(1, 1, 2)
     assert place_after_reshape(Place(0, 1, 4), (20, 6), (5, 4, 6), 5) == Place()
     assert place_after_reshape(Place(1), (4, 5, 6), (3, 40), 5) is None
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_recurrent_layers_are_refused_by_name_and_with_the_tensor_before_them(op, gates):
+    nodes = [
+        node("Reshape", ["x", "rows"], ["t"]), node("Transpose", ["t"], ["steps"], perm=[1, 0, 2]),
+        node(op, ["steps", "w", "r"], ["all", "y"], hidden_size=2, name="cells"),
+    ]  # fmt: skip
+    constants = {"rows": np.array([0, 16, 16], I64), "w": values(1, 2 * gates, 16), "r": values(1, 2 * gates, 2)}
+    with pytest.raises(UnsupportedError, match=f'{op} node "cells" is recurrent') as caught:
+        load(model(nodes, constants))
+    assert "'steps'" in caught.value.fix
+
+
+def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample():
+    nodes = [node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=1, name="mixes")]
+    with pytest.raises(UnsupportedError, match='"mixes"') as caught:
+        load(model(nodes, shape=("N", 4, 8, 8)))
+    assert "without dynamic axes" in caught.value.fix
+    assert load(model(nodes, shape=(1, 4, 8, 8))).batch == 1

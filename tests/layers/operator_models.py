@@ -145,8 +145,8 @@ def poolings_under_a_mean(n):
 # -- activation functions and functions of calculus
 
 for _op in [
-    "Abs", "Asinh", "Atan", "Ceil", "Celu", "Cosh", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
-    "LogSoftmax", "Mish", "Reciprocal", "Round", "Selu", "Sign", "Sinh", "Softplus", "Softsign", "Tan",
+    "Abs", "Asinh", "Atan", "Ceil", "Celu", "Cos", "Cosh", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish",
+    "LogSoftmax", "Mish", "Reciprocal", "Round", "Selu", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Tan",
     "ThresholdedRelu",
 ]:  # fmt: skip
     simple(_op, 3, 4, 2)
@@ -191,6 +191,7 @@ for _name, _shape, _build in [
     ("power_of_root", (5,), lambda n: n.op("Pow", _exp(n), np.array(-0.75))),
     ("exponential_of_two", (3, 2), lambda n: n.op("Pow", np.array([[2.0], [0.5], [1.0]]), "x")),
     ("constant_by_x", (5,), lambda n: n.op("Div", np.array(2.0), "x")),
+    ("constants_by_one", (3, 1), lambda n: n.op("Div", n.rng.normal(size=(3, 4)), "x")),
 ]:
     MODELS[_name] = (_shape, ("x",), _build)
 

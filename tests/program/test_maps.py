@@ -27,11 +27,13 @@ DEFINITIONS = {
     "square": lambda a: a * a,
     "sqrt": math.sqrt,
     "exp": math.exp,
+    "sin": math.sin,
+    "cos": math.cos,
     "tanh": math.tanh,
     "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
     "erf": math.erf,
 }
-MATH = ("sqrt", "exp", "tanh", "erf")
+MATH = ("sqrt", "exp", "sin", "cos", "tanh", "erf")
 VALUES = (0.0, 1.0, -1.0, 0.5, -0.25, 3.0, -7.0, 1e-3, -1e-3, 2e-30, -2e-30, 1.5e-38, -1.5e-38, 12.0, -12.0, 40.0)
 EPSILONS = (1e-9, 1e-6, 1e-2, 0.25)
 SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
@@ -66,7 +68,7 @@ def test_map_is_its_definition(name, op):
     sketch = Sketch()
     columns = {f"operand{n}": np.array(column)[None] for n, column in enumerate(zip(*cases, strict=True))}
     y = sketch.map(op, *(sketch.activation(tensor, (len(cases),)) for tensor in columns))
-    rounding = 1e-7 if op in ("sigmoid", "tanh", "erf") else 1e-37  # kernels approximate these
+    rounding = 1e-7 if op in ("sigmoid", "sin", "cos", "tanh", "erf") else 1e-37  # kernels approximate these
     close(name, sketch.run(name, {"y": y}, **columns)["y"][0], expected, rounding)
 
 

@@ -131,3 +131,15 @@ def test_samples_do_not_know_of_each_other(method, name):
     for n in range(3):
         alone = small_nets.explained(graph, composite, {k: v[n : n + 1] for k, v in inputs.items()}, name)["relevance"]
         small_nets.agree(together[n : n + 1], alone, 1e-9 if name == "reference" else 1e-4)
+
+
+def test_one_bound_serves_maps_of_several_sizes():
+    """A network that looks at its input at several scales: each scale's first layer has the same box."""
+    n = small_nets.Net(1, 40, 40)
+    whole = n.relu(n.conv("x", 1, 4))
+    coarse = n.relu(n.conv(n.op("AveragePool", "x", kernel_shape=[5, 5]), 1, 4))
+    means = [n.op("Flatten", n.op("GlobalAveragePool", y)) for y in (whole, coarse)]
+    graph = small_nets.load(n.model(n.dense(n.op("Concat", *means, axis=1), 8, 4)))
+    x, box = small_nets.batch(graph), preset("epsilon_gamma_box", low=-4.0, high=4.0)
+    exact, ours = (small_nets.explained(graph, box, x, name)["relevance"] for name in ("reference", "ort"))
+    small_nets.agree(ours, exact, 1e-4)
