@@ -164,7 +164,7 @@ class Problem:
     def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
         """The absence of a feature, in x's shape: black, white, grey or mean pixels, blur, noise, or zero of the input.
 
-        Pixels are the preprocessing's; without one the extremes of each sample are its black and white. Raises UsageError.
+        Pixels are the preprocessing's; without one a sample's extremes are its black and white. Raises UsageError.
         """
         if name not in BASELINES:
             raise UsageError(f'there is no baseline "{name}"', did_you_mean(name, BASELINES))

@@ -36,7 +36,7 @@ def planted(samples=1, **options):
 
 
 def unruled():
-    """[N, 1, 16, 16] → [N, 2] with a Sin, which no rule passes: the sine of the mean of the planted square."""
+    """[N, 1, 16, 16] → [N, 2] with a Shrink, which no rule passes, of the mean of the planted square."""
 
     def build(n):
         weight = np.zeros((2, LENGTH, LENGTH))
