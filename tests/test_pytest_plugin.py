@@ -24,7 +24,8 @@ LOADED = asserting, registry.registry()
 # As pytest looks for it: in every distribution, also in two of one name.
 POINTS = [point for found in distributions() for point in found.entry_points.select(group="pytest11")]
 INSTALLED = any(point.value == "onnxlrp.pytest_plugin" for point in POINTS)
-PLUGIN = () if INSTALLED else ("-p", "onnxlrp.pytest_plugin")
+# The folders' tests may be called as ours are, which this process has imported.
+PLUGIN = ("--import-mode=importlib", *(() if INSTALLED else ("-p", "onnxlrp.pytest_plugin")))
 
 
 @pytest.fixture
