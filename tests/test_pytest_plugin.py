@@ -24,8 +24,7 @@ LOADED = asserting, registry.registry()
 # As pytest looks for it: in every distribution, also in two of one name.
 POINTS = [point for found in distributions() for point in found.entry_points.select(group="pytest11")]
 INSTALLED = any(point.value == "onnxlrp.pytest_plugin" for point in POINTS)
-# The folders' tests may be called as ours are, which this process has imported.
-PLUGIN = ("--import-mode=importlib", *(() if INSTALLED else ("-p", "onnxlrp.pytest_plugin")))
+PLUGIN = () if INSTALLED else ("-p", "onnxlrp.pytest_plugin")
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def test_models_are_loaded_once_beside_the_test(folder):
     outcome(folder, passed=2)
 
 
-def test_conservation(folder):
+def test_a_closed_ledger_passes_and_an_open_one_fails(folder):
     folder.makepyfile(
         """
         import dataclasses
@@ -152,17 +151,17 @@ TEST = """
 
 
 def test_a_missing_baseline_is_written_and_fails_once(folder):
-    folder.makepyfile(test_maps=TEST.format(method="epsilon_plus"))
-    stored = folder.path / "test_maps" / "test_map.npz"
+    folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
+    stored = folder.path / "test_some_maps" / "test_map.npz"
     outcome(folder, failed=1).stdout.fnmatch_lines(["*there was no baseline: wrote*test_map.npz*"])
     assert stored.stat().st_size < 8000
     outcome(folder, passed=1)
 
 
 def test_another_heatmap_fails_until_it_is_stored(folder):
-    folder.makepyfile(test_maps=TEST.format(method="epsilon_plus"))
+    folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
-    before = (folder.path / "test_maps" / "test_map.npz").read_bytes()
+    before = (folder.path / "test_some_maps" / "test_map.npz").read_bytes()
     model = onnx.load(folder.path / "net.onnx")
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -170,23 +169,23 @@ def test_another_heatmap_fails_until_it_is_stored(folder):
             tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array[::-1]), tensor.name))
     onnx.save(model, folder.path / "net.onnx")
     outcome(folder, failed=1).stdout.fnmatch_lines(["*below 0.99*by another model file*", "*--onnxlrp-update*"])
-    assert (folder.path / "test_maps" / "test_map.npz").read_bytes() == before
+    assert (folder.path / "test_some_maps" / "test_map.npz").read_bytes() == before
     outcome(folder, "--onnxlrp-update", passed=1)
     outcome(folder, passed=1)
 
 
 def test_another_method_is_no_drift(folder):
-    folder.makepyfile(test_maps=TEST.format(method="epsilon_plus"))
+    folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
-    folder.makepyfile(test_maps=TEST.format(method="gradient"))
+    folder.makepyfile(test_some_maps=TEST.format(method="gradient"))
     outcome(folder, failed=1).stdout.fnmatch_lines(["*made with*epsilon_plus*now it is*gradient*"])
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no archive", lambda b: b""])
 def test_a_damaged_baseline_says_what_to_type(folder, damage):
-    folder.makepyfile(test_maps=TEST.format(method="epsilon_plus"))
+    folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
-    stored = folder.path / "test_maps" / "test_map.npz"
+    stored = folder.path / "test_some_maps" / "test_map.npz"
     stored.write_bytes(damage(stored.read_bytes()))
     outcome(folder, failed=1).stdout.fnmatch_lines(["E*InputError*test_map.npz*"])
     outcome(folder, "--onnxlrp-update", passed=1)
@@ -194,11 +193,11 @@ def test_a_damaged_baseline_says_what_to_type(folder, damage):
 
 
 def test_every_call_and_every_parameter_has_a_file_of_its_own():
-    module = Path("there/test_maps.py")
+    module = Path("there/test_some_maps.py")
     names = ["test_map", "test_map[a/b]", "test_map[../x]", "test_map[" + "a" * 300, "test_map[" + "a" * 301]
     places = {regression.place(module, name, which) for name in names for which in ("", "2", "again")}
     assert len(places) == 15
-    assert {path.parent for path in places} == {Path("there/test_maps")}
+    assert {path.parent for path in places} == {Path("there/test_some_maps")}
 
 
 SETTINGS = """
