@@ -146,17 +146,7 @@ def explain(parser: Parser) -> None:
     group.add_argument("--space", default="input", metavar="NAME", help="input: as the model sees it; or original")
     group.add_argument("--grid", action="store_true", help="one labelled picture of all methods, not one for each")
     group.add_argument("--ledger", action="store_true", help="print where relevance stayed, layer by layer")
-    group = parser.add_argument_group("how it runs")
-    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
-    group.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="at an input that is rejected: stop, or go on and exit with 3 (default: %(default)s)",
-    )
-    _engine(group)
-    _preprocessing(parser)
-    _safety(parser)
+    _running(parser)
     _common(parser, "one JSON object a line on stdout, for each input and method")
 
 
@@ -346,17 +336,7 @@ def patterns(parser: Parser) -> None:
     group.add_argument(
         "--given", action="append", default=[], metavar="NAME=VALUE", help="another input of the model; repeatable"
     )
-    group = parser.add_argument_group("how it runs")
-    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
-    group.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="at an input that is rejected: stop, or go on and exit with 3 (default: %(default)s)",
-    )
-    _engine(group)
-    _preprocessing(parser)
-    _safety(parser)
+    _running(parser)
     _common(parser, "one JSON object on stdout")
 
 
@@ -510,6 +490,21 @@ def _options(parser: Parser) -> None:
     for name, text in METHOD_OPTIONS.items():
         metavar = "FILE" if name == "patterns" else "X"
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+
+
+def _running(parser: Parser) -> None:
+    """How a command runs that reads many inputs: in batches, past bad ones, on an engine, with their preprocessing."""
+    group = parser.add_argument_group("how it runs")
+    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    group.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="at an input that is rejected: stop, or go on and exit with 3 (default: %(default)s)",
+    )
+    _engine(group)
+    _preprocessing(parser)
+    _safety(parser)
 
 
 def _engine(group: Any) -> None:
