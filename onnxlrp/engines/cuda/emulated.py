@@ -61,16 +61,21 @@ def _library(check: bool) -> Any:
     made = extension()
     if not check and made.kernels_digest == build.kernels_digest():
         return made.builtin
-    return _compiled(build.source(), check)
+    return made.load(str(library(build.source(), check=check)))
 
 
 def compile_source(code: str, *, check: bool = False) -> Any:
-    """The kernels of some CUDA source, compiled for the CPU: of its KERNELS(X) list, or else all it spells out."""
+    """The kernels of generated source, compiled for the CPU."""
+    return extension().load(str(library(f'{with_ptx("")}\n#line 1 "generated"\n{code}', check=check)))
+
+
+def library(code: str, *, check: bool = False) -> Path:
+    """A file of kernels for the CPU, of whole source: those of its KERNELS(X) list, or else all it spells out."""
     names = re.findall(r'extern\s+"C"\s+__global__\s+(?:void|__launch_bounds__\([^)]*\)|\s)+(\w+)\s*\(', code)
     listed = "#define KERNELS(X) " + " ".join(f"X({name})" for name in names)
     if "#define KERNELS(X)" in code:
         listed = ""
-    return _compiled(f'{with_ptx("")}\n#line 1 "generated"\n{code}\n{listed}', check)
+    return _compiled(f"{code}\n{listed}", check)
 
 
 _FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-unknown-pragmas"]
@@ -79,8 +84,8 @@ _ALONE = ["-DCUDA_ON_CPU_ALONE=1"]  # the file's only thread_local variables are
 _INSTRUMENT = ["-fsanitize=thread"]  # calls our own functions before every access; no sanitizer is linked
 
 
-def _compiled(code: str, check: bool) -> Any:
-    emulator, compiler = extension(), host_compiler()
+def _compiled(code: str, check: bool) -> Path:
+    compiler = host_compiler()
     flags = [*_FLAGS, *_ALONE, *(_INSTRUMENT if check else [])]
     text = f'#include "cuda_on_cpu.hpp"\n{code}\nCUDA_ON_CPU_TABLE(KERNELS, cuda_on_cpu_table)\n'
     about = os.stat(compiler)
@@ -95,7 +100,7 @@ def _compiled(code: str, check: bool) -> Any:
             _tool([compiler, *flags, f"-I{build.CSRC / 'emulator'}", "-c", str(source), "-o", str(relocatable)])
             _tool([compiler, "-shared", str(relocatable), "-o", str(shared), "-lm"])
             os.replace(shared, made)  # another process may do the same
-    return emulator.load(str(made))
+    return made
 
 
 def _tool(command: list[str]) -> None:
