@@ -11,6 +11,7 @@ from ...errors import UnsupportedError
 from ...program.program import Array
 from .forward import OnCpu, Session, on_gpu
 from .launch import Kernels
+from .library import CuBlas, Numpy
 from .loaders import load
 
 
@@ -19,6 +20,7 @@ class Device(Protocol):
 
     name: str
     kernels: Kernels
+    library: Kernels
     stream: Any
 
     def free(self) -> int | None:
@@ -37,6 +39,7 @@ class Emulated:
     """The emulator: every array is numpy's, every launch runs to its end."""
 
     name = "emulator"
+    library: Kernels = Numpy()
     stream = None
 
     def __init__(self, memory: int | None = None) -> None:
@@ -78,6 +81,7 @@ class Gpu:
 
         self._cupy = cupy
         self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.library: Kernels = CuBlas(cupy, self.stream)
 
     def free(self) -> int | None:
         """Nine tenths of what the driver and CuPy's pool have left."""

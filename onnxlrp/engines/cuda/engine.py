@@ -18,6 +18,7 @@ from .device import Device
 from .draft import Draft, Drafts
 from .elementwise import module
 from .launch import Argument, Fed, Held, Kernels, Launch, Scratch, Table
+from .library import MATMUL
 from .tiles import Precision
 
 
@@ -164,7 +165,8 @@ class _Run:
         bound = []
         for k, one in draft.launches:
             arguments = tuple(self._argument(a, k, arrays, fed, block, draft.offsets) for a in one.arguments)
-            bound.append((generated if one.source and generated else self.device.kernels, one, arguments))
+            kernels = self.device.library if one.kernel == MATMUL else self.device.kernels
+            bound.append((generated if one.source and generated else kernels, one, arguments))
         return Planned(draft.batch, arrays, fed, bound)
 
     def _array(self, name: str, count: int) -> Any:
