@@ -33,8 +33,19 @@ ALLOWED = {
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},
     "engines.emit": {"engines", "program", "numpy", "onnx"},
-    "engines.ort": {"engines", "engines.emit", "program", "numpy", "onnx", "onnxruntime"},
-    "engines.cuda": {"engines", "engines.cuda.build", "program", "numpy", "onnx", "onnxruntime", "cupy", "_emulator"},
+    "engines.weights": {"program", "onnxruntime"},
+    "engines.ort": {"engines", "engines.emit", "engines.weights", "program", "numpy", "onnx", "onnxruntime"},
+    "engines.cuda": {
+        "engines",
+        "engines.cuda.build",
+        "engines.weights",
+        "program",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "cupy",
+        "_emulator",
+    },
     "engines.cuda.build": set(),  # setup.py runs it by its path
     # Leaves: pictures, names, numbers, files.
     "errors": set(),
