@@ -16,7 +16,7 @@ from ..methods.registry import names as method_names
 from ..methods.registry import options_of as method_options
 from ..model import Model, load
 from ..rules import Rule
-from .parsers import METHOD_OPTIONS, PREPROCESSING
+from .parsers.groups import METHOD_OPTIONS, PREPROCESSING
 
 Entries = list[tuple[str, Rule]]
 

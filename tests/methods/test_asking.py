@@ -9,7 +9,7 @@ import pytest
 from problems import convolutional
 
 from onnxlrp.cli import main
-from onnxlrp.commands.parsers import METHOD_OPTIONS
+from onnxlrp.commands.parsers.groups import METHOD_OPTIONS
 from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import make, names, registry
