@@ -15,6 +15,17 @@ def kernels(check=False):
     return loaders.load("emulator", check=check) if which == "emulator" else Copied(_asked(loaders.load))
 
 
+def library():
+    """The library's products, for the same arrays."""
+    from onnxlrp.engines.cuda.library import CuBlas, Numpy
+
+    if which == "emulator":
+        return Numpy()
+    import cupy
+
+    return Copied(CuBlas(cupy, cupy.cuda.Stream.null))
+
+
 def device(memory=None):
     """Where the engine runs them; `memory` is what it may take, in bytes."""
     from onnxlrp.engines.cuda.device import Emulated, Gpu

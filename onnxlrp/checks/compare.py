@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import labels
 from ..composites import Match
 from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation
+from ..explanation.targets import for_samples, from_scores
 from ..model import DEFAULT, Model
+from ..preprocessing import labels
+from ..preprocessing.samples import Samples
 from ..rules import Rule
-from ..samples import Samples
-from ..targets import for_samples, from_scores
 from . import maps
 from .parting import Meter, Parting
 from .similarity import METRICS

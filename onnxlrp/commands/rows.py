@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .. import images
 from ..errors import InputError, UsageError
-from ..given import Array
 from ..model import Model
+from ..model.given import Array
+from ..preprocessing import images
 from .names import Source
 
 

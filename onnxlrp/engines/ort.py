@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError
 from ..program.program import Activation, Array, Program
 from . import Forward, Run
+from .weights import hand_over
 
 # Of all that a build may bring: others (TensorRT, CoreML) are asked for by name.
 # TF32 in the forward pass alone would move heatmaps by 5 % (epsilon): it is not the default that it is elsewhere.
@@ -46,9 +47,7 @@ class Ort:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         here = onnxruntime.get_available_providers()
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
-        held = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in made.weights.items()}
-        if held:
-            options.add_external_initializers(list(held), list(held.values()))
+        held = hand_over(options, made.weights)
         with _named():
             session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
         wanted = [i.name for i in session.get_inputs()]

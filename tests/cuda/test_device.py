@@ -174,7 +174,40 @@ class Wanted:
 
     ends = tuple(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", ends[:1], ends[1:])
-    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    model = forward.Lent(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]))
+
+
+def test_large_weights_are_handed_over_and_not_copied_into_the_model():
+    w = np.arange(6, dtype=np.float32)
+    large = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[6], data_location=TensorProto.EXTERNAL)
+    large.external_data.add(key="location", value="apart")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 6]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", ends[:1], ends[1:], [large])
+    named = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    given = Forward(lambda *_: None, ("x",), lambda dtype, tensors: (named, {"w": w}))
+    into = {"y": np.zeros(6, np.float32)}
+    session = forward.OnCpu(forward.lent(given, ["y"]), ["y"], lambda target, array: np.copyto(target, array[0]))
+    session.run({"x": np.ones((1, 6), np.float32)}, into)
+    assert into["y"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_results_are_copied_together_and_waited_for_once(cupy):
+    said = cupy()
+
+    class There:
+        shape, dtype, nbytes = (3,), np.float32, 12
+
+        def get(self, stream, out, blocking):
+            said.append(f"copy {blocking}")
+            out[...] = 5
+
+    gpu = device.Gpu()
+    gpu._cupy.cuda.alloc_pinned_memory = bytearray
+    gpu.stream.synchronize = lambda: said.append("wait")
+    said.clear()
+    found = gpu.download([There(), There()])
+    assert said == ["copy False", "copy False", "wait"]
+    assert [a.tolist() for a in found] == [[5, 5, 5]] * 2
 
 
 def test_the_forward_pass_leaves_its_results_where_the_program_reads_them():

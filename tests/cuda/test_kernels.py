@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 sys.path.append(str(Path(__file__).parents[1] / "program"))
 from conformance import Sketch
 from geometries import LINEAR_MAPS, convs, matmuls, pools, weight_shape
-from kernels_under_test import kernels
+from kernels_under_test import kernels, library
 
 from onnxlrp.engines import seed_mask
 from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.elementwise import Step, chain, elementwise_source, merged, module
 from onnxlrp.engines.cuda.kernels import alias, plan
 from onnxlrp.engines.cuda.launch import Fed, Held, Scratch, Table
+from onnxlrp.engines.cuda.library import MATMUL
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.program.interpret import run_linear, run_map
 from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
@@ -34,6 +35,7 @@ try:
 except UsageError as error:
     pytest.skip(error.message, allow_module_level=True)
 
+LIBRARY = library()
 EXAMPLES = 20
 each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)
 seeds = st.integers(0, 2**32 - 1)
@@ -51,6 +53,8 @@ def launched(launch, arguments, check=False, seed=0):
         if launch.source not in GENERATED:
             GENERATED[launch.source] = kernels().generated(module([launch]))
         GENERATED[launch.source].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
+    elif launch.kernel == MATMUL:
+        LIBRARY.launch(launch.kernel, launch.grid, launch.block, arguments)
     else:
         EMULATORS[check].seed = seed
         EMULATORS[check].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)

@@ -8,13 +8,14 @@ import numpy as np
 
 from ...program.linear import Matmul
 from .elementwise import blocks
+from .library import Product, product
 from .work import GRID, Work
 
 SKINNY = 16  # rows up to which a dense map is bound by reading its weight
 
 
 def matmul(work: Work, m: Matmul) -> None:
-    """x W or s Wᵀ: few rows read the weight once, many go by tiles."""
+    """x W or s Wᵀ: few rows read the weight once; many go to the library, or without a tier by tiles."""
     forward = work.step.kind == "linear"
     transposed = m.transposed == forward
     source, target = (m.source, m.target) if forward else (m.target, m.source)
@@ -33,6 +34,14 @@ def matmul(work: Work, m: Matmul) -> None:
             own = math.prod(above)
         matrices, weights = work.lead * math.prod(above), work.samples(w) * own
         repeat = 1 if own > 1 else math.prod(above)
+    if work.tier is not None and rows * repeat > SKINNY:
+        # Matrices that meet one weight in a row are one matrix.
+        deep, own = rows * repeat, inner * outer
+        steps, around = (deep * inner, own, deep * outer), matrices // (repeat * weights)
+        strides = (weights * deep * inner, 0, weights * deep * outer)
+        p = Product(deep, inner, outer, (False, transposed), weights, steps, around, strides)
+        work.launches.append(product(x, weight, work.result, p, work.tier.precision))
+        return
     numbers = map(np.int32, (rows, inner, outer, matrices, repeat, weights))
     arguments = (x, weight, work.bias(outer) if forward else None, work.result, *numbers)
     deep = min(matrices, GRID)

@@ -9,8 +9,9 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ...program.program import Array
-from .forward import OnCpu, Session, on_gpu
+from .forward import Lent, OnCpu, Session, on_gpu
 from .launch import Kernels
+from .library import CuBlas, Numpy
 from .loaders import load
 
 
@@ -19,6 +20,7 @@ class Device(Protocol):
 
     name: str
     kernels: Kernels
+    library: Kernels
     stream: Any
 
     def free(self) -> int | None:
@@ -27,9 +29,9 @@ class Device(Protocol):
 
     def empty(self, size: int) -> Any: ...
     def upload(self, array: Array) -> Any: ...
-    def download(self, array: Any) -> Array: ...
+    def download(self, arrays: Sequence[Any]) -> Sequence[Array]: ...
     def write(self, target: Any, array: Array) -> None: ...
-    def session(self, model: Any, tensors: Sequence[str], tf32: bool) -> Session: ...
+    def session(self, model: Lent, tensors: Sequence[str], tf32: bool) -> Session: ...
     def replay(self, planned: Any, launch: Callable[[], None]) -> None: ...
 
 
@@ -37,6 +39,7 @@ class Emulated:
     """The emulator: every array is numpy's, every launch runs to its end."""
 
     name = "emulator"
+    library: Kernels = Numpy()
     stream = None
 
     def __init__(self, memory: int | None = None) -> None:
@@ -53,13 +56,13 @@ class Emulated:
     def upload(self, array: Array) -> Any:
         return np.ascontiguousarray(array)
 
-    def download(self, array: Any) -> Array:
-        return np.array(array)
+    def download(self, arrays: Sequence[Any]) -> Sequence[Array]:
+        return [*map(np.array, arrays)]
 
     def write(self, target: Any, array: Array) -> None:
         target[...] = array.reshape(-1)
 
-    def session(self, model: Any, tensors: Sequence[str], tf32: bool) -> Session:
+    def session(self, model: Lent, tensors: Sequence[str], tf32: bool) -> Session:
         """The CPU has no TF32: this forward pass is float32 at every precision."""
         return OnCpu(model, tensors, self.write)
 
@@ -78,6 +81,7 @@ class Gpu:
 
         self._cupy = cupy
         self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.library: Kernels = CuBlas(cupy, self.stream)
 
     def free(self) -> int | None:
         """Nine tenths of what the driver and CuPy's pool have left."""
@@ -97,13 +101,19 @@ class Gpu:
         self._cupy.cuda.runtime.deviceSynchronize()  # uploads happen on another stream, once, while planning
         return made
 
-    def download(self, array: Any) -> Array:
-        return np.asarray(self._cupy.asnumpy(array, stream=self.stream))
+    def download(self, arrays: Sequence[Any]) -> Sequence[Array]:
+        """Copies in pinned memory, which CuPy's pool takes back when they are gone: all enqueued, then one wait."""
+        pinned = self._cupy.cuda.alloc_pinned_memory
+        copies: list[Array] = [np.ndarray(a.shape, a.dtype, buffer=pinned(a.nbytes)) for a in arrays]
+        for array, copy in zip(arrays, copies, strict=True):
+            array.get(stream=self.stream, out=copy, blocking=False)
+        self.stream.synchronize()
+        return copies
 
     def write(self, target: Any, array: Array) -> None:
         target.set(np.ascontiguousarray(array, target.dtype).reshape(-1), stream=self.stream)
 
-    def session(self, model: Any, tensors: Sequence[str], tf32: bool) -> Session:
+    def session(self, model: Lent, tensors: Sequence[str], tf32: bool) -> Session:
         """onnxruntime on the GPU, bound to our arrays; without its CUDA provider, on the CPU, and copied."""
         return on_gpu(model, tensors, self, tf32)
 

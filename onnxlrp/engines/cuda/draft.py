@@ -97,7 +97,7 @@ class Drafts:
             return (chain(self.program, item.steps, item.results, batch, self.constants),)
         if alias(self.program, item) is not None:
             return ()
-        return plan(self.program, item, batch, self.constants, self.tensor.conv if self.tensor else None)
+        return plan(self.program, item, batch, self.constants, self.tensor)
 
     def _able(self, n: int) -> bool:
         """Whether a convolution can go on with its sums; a bias must be a vector that the kernel adds before."""

@@ -17,7 +17,9 @@ from .. import Forward, Run
 from .device import Device
 from .draft import Draft, Drafts
 from .elementwise import module
+from .forward import lent
 from .launch import Argument, Fed, Held, Kernels, Launch, Scratch, Table
+from .library import MATMUL
 from .tiles import Precision
 
 
@@ -58,7 +60,7 @@ class _Run:
         seed = program.seed
         top = [seed.tensor] if seed is not None and seed.mode == "top" else []
         self.reads = tuple(dict.fromkeys((*program.reads, *top)))
-        self.session = device.session(forward.model(np.float32, self.reads), self.reads, precision == "fast")
+        self.session = device.session(lent(forward, self.reads), self.reads, precision == "fast")
         self.held: dict[int, Any] = {}  # the constants that a kernel reads
         self.tables: dict[Table, Any] = {}
         self.plans: dict[int, Planned] = {}
@@ -84,17 +86,21 @@ class _Run:
             if name in planned.fed:
                 self.device.write(planned.fed[name], np.asarray(inputs[name]))
         self.device.replay(planned, lambda: self._launch(planned))
-        return {name: self._result(planned, n) for name, n in self.program.outputs.items()}
+        return self._results(planned)
 
     def _launch(self, planned: Planned) -> None:
         for kernels, launch, arguments in planned.launches:
             kernels.launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared, self.device.stream)
 
-    def _result(self, planned: Planned, n: int) -> Array:
-        step = self.program.instructions[n]
-        if step.constant:
-            return np.broadcast_to(self.constants[n], step.shape)
-        return self.device.download(planned.arrays[n]).reshape(self.drafts.shape(n, planned.batch))
+    def _results(self, planned: Planned) -> dict[str, Array]:
+        instructions, outputs = self.program.instructions, self.program.outputs
+        computed = [n for n in dict.fromkeys(outputs.values()) if not instructions[n].constant]
+        copies = self.device.download([planned.arrays[n] for n in computed])
+        found = {n: a.reshape(self.drafts.shape(n, planned.batch)) for n, a in zip(computed, copies, strict=True)}
+        known = {
+            n: np.broadcast_to(self.constants[n], instructions[n].shape) for n in outputs.values() if n not in found
+        }
+        return {name: found[n] if n in found else known[n] for name, n in outputs.items()}
 
     # -- batches larger than memory
 
@@ -164,7 +170,8 @@ class _Run:
         bound = []
         for k, one in draft.launches:
             arguments = tuple(self._argument(a, k, arrays, fed, block, draft.offsets) for a in one.arguments)
-            bound.append((generated if one.source and generated else self.device.kernels, one, arguments))
+            kernels = self.device.library if one.kernel == MATMUL else self.device.kernels
+            bound.append((generated if one.source and generated else kernels, one, arguments))
         return Planned(draft.batch, arrays, fed, bound)
 
     def _array(self, name: str, count: int) -> Any:

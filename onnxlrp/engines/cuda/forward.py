@@ -12,6 +12,8 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ...program.program import Array
+from .. import Forward
+from ..weights import hand_over
 
 log = logging.getLogger("onnxlrp")
 
@@ -33,7 +35,20 @@ class Memory(Protocol):
     def write(self, target: Any, array: Array) -> None: ...
 
 
-def on_gpu(model: Any, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> Session:
+@dataclass(frozen=True)
+class Lent:
+    """A forward model, and the large weights that it only names."""
+
+    model: Any
+    weights: Mapping[str, Array] = field(default_factory=dict)
+
+
+def lent(forward: Forward, tensors: Sequence[str]) -> Lent:
+    """The forward model in float32 that gives out these tensors, its weights handed over where they can be."""
+    return Lent(*forward.light(np.float32, tensors)) if forward.light else Lent(forward.model(np.float32, tensors))
+
+
+def on_gpu(model: Lent, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> Session:
     """onnxruntime's CUDA provider; where it is missing or cannot be loaded, the CPU's, and results are copied."""
     import onnxruntime
 
@@ -50,8 +65,8 @@ def on_gpu(model: Any, tensors: Sequence[str], memory: Memory, tf32: bool = Fals
 class OnCpu:
     """onnxruntime's CPU provider, in float32; results are copied to where the program reads them."""
 
-    def __init__(self, model: Any, tensors: Sequence[str], write: Callable[[Any, Array], None]) -> None:
-        self._session = _opened(model.SerializeToString(), ["CPUExecutionProvider"])
+    def __init__(self, model: Lent, tensors: Sequence[str], write: Callable[[Any, Array], None]) -> None:
+        self._session, self._held = _opened(model, ["CPUExecutionProvider"])
         self._tensors, self._write = list(tensors), write
 
     def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None:
@@ -83,7 +98,7 @@ class OnGpu:
     it cannot capture (a node that only the CPU has, control flow) is launched node by node.
     """
 
-    def __init__(self, model: Any, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> None:
+    def __init__(self, model: Lent, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> None:
         import onnxruntime
 
         if hasattr(onnxruntime, "preload_dlls"):
@@ -95,15 +110,15 @@ class OnGpu:
             "use_tf32": str(int(tf32)),
             "cudnn_conv_algo_search": "HEURISTIC",
         }
-        serialized = model.SerializeToString()
         self.captures = True
+        captured = {**options, "enable_cuda_graph": "1"}
         try:
-            self._session = _opened(serialized, [(CUDA, {**options, "enable_cuda_graph": "1"}), "CPUExecutionProvider"])
+            self._session, self._held = _opened(model, [(CUDA, captured), "CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own, of several types
             log.info("the forward pass cannot be captured, its nodes are launched one by one: %s", _short(error))
             self.captures = False
             with _named():
-                self._session = _opened(serialized, [(CUDA, options), "CPUExecutionProvider"])
+                self._session, self._held = _opened(model, [(CUDA, options), "CPUExecutionProvider"])
         self.loaded = CUDA in self._session.get_providers()
         self._shapes = {o.name: o.shape[1:] for o in self._session.get_outputs()}
         self._bound: dict[int, Bound] = {}
@@ -141,15 +156,18 @@ class OnGpu:
         return bound
 
 
-def _opened(serialized: bytes, providers: list[Any]) -> Any:
+def _opened(model: Lent, providers: list[Any]) -> tuple[Any, Any]:
+    """A session, and the weights that it reads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    held = hand_over(options, model.weights)
     # Its own fallback would open the session without these options, on another stream than ours.
-    return onnxruntime.InferenceSession(serialized, options, providers=providers, enable_fallback=0)
+    serialized = model.model.SerializeToString()
+    return onnxruntime.InferenceSession(serialized, options, providers=providers, enable_fallback=0), held
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...program.linear import Conv, LinearMap, Reshape
+from ...program.linear import LinearMap, Reshape
 from ...program.program import Activation, Array, Program, Seed
 from . import dense, moves, windows
 from .elementwise import block_of, blocks, chain
 from .launch import Fed, Held, Launch
-from .work import GRID, Work
+from .work import GRID, Tier, Work
 
 
 def plan(
@@ -24,11 +24,11 @@ def plan(
     n: int,
     batch: int,
     constants: Mapping[int, Array],
-    tier: Callable[[Work, Conv], bool] | None = None,
+    tier: Tier | None = None,
 ) -> tuple[Launch, ...]:
     """The launches of instruction n for `batch` samples, in order; none for what needs no kernel.
 
-    `tier` plans convolutions and says whether it did (see tensor.py); without it they are plain gathers.
+    `tier` plans convolutions and products better (see tensor.py, library.py); without it they are plain gathers.
     `constants` are those of `folded`. Reads of activations, constants and a given relevance need no kernel.
     """
     step = program.instructions[n]

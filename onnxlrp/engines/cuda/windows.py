@@ -10,6 +10,7 @@ from ...errors import UnsupportedError
 from ...program.interpret import counts
 from ...program.linear import Conv, Pool, Select, Shape, Window
 from .launch import Table
+from .library import Product, product
 from .work import Work, ints, within
 
 
@@ -23,21 +24,45 @@ def _spatial(window: Window) -> list[int]:
 
 
 def conv(work: Work, c: Conv) -> None:
-    """A convolution or its adjoint: by the better tier if it takes it, else as plain gathers."""
+    """A convolution or its adjoint: by the better tier if it takes it, else as plain gathers.
+
+    What is a product of matrices (a window of one place) goes to the library where there is a tier.
+    """
     forward = work.step.kind == "linear"
     if not work.operand(1).constant:
         raise UnsupportedError(
             f"{work.step.origin}: a convolution whose weight is computed is not in the cuda engine", "try --engine ort"
         )
-    if work.tier is not None and work.tier(work, c):
+    if work.tier is not None and work.tier.conv(work, c):
         return
     g = ints(c.source[0], c.target[0], c.group, *_spatial(c.window))
     size = within(math.prod(c.target if forward else c.source))
     within(math.prod(c.source if forward else c.target))
-    bias = (work.bias(c.target[0]),) if forward else ()
     x, weight = work.x(), work.whole(1)
+    if work.tier is not None and _is_pointwise(c):
+        work.launches.append(product(weight, x, work.result, _pointwise(work, c), work.tier.precision))
+        return
+    bias = (work.bias(c.target[0]),) if forward else ()
     work.each(f"conv_{'forward' if forward else 'adjoint'}", size, work.lead, x, weight, *bias, work.result, g,
               np.int32(work.lead))  # fmt: skip
+
+
+def _is_pointwise(c: Conv) -> bool:
+    w = c.window
+    return all(n == 1 for n in (*w.kernel, *w.strides)) and not any((*w.before, *w.after))
+
+
+def _pointwise(work: Work, c: Conv) -> Product:
+    """y[n, group] = W[group] x[n, group], or x[n, group] = W[group]ᵀ y[n, group]."""
+    forward, places = work.step.kind == "linear", math.prod(c.window.source)
+    outer, inner = c.target[0] // c.group, c.source[0] // c.group
+    rows, depth = (outer, inner) if forward else (inner, outer)
+    group = (outer * inner, depth * places, rows * places)
+    sample = (0, c.group * depth * places, c.group * rows * places)
+    few, many = (
+        ((c.group, group), (work.lead, sample)) if c.group < work.lead else ((work.lead, sample), (c.group, group))
+    )
+    return Product(rows, depth, places, (not forward, False), *many, *few)
 
 
 def _planes(shape: Shape, window: Window) -> tuple[int, Table]:

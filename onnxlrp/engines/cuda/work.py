@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -13,9 +14,18 @@ from ...program.linear import Conv, LinearMap, Shape
 from ...program.program import Array, Instruction, Program
 from .elementwise import MOST, block_of, blocks, stored
 from .launch import Argument, Held, Launch, Scratch, Table
+from .tiles import Precision
 
 AXES = 8  # of an array, once those that one stride walks through are one
 GRID = 65535  # the most blocks along y and z
+
+
+class Tier(Protocol):
+    """What plans better than plain gathers: convolutions that it takes (see tensor.py), products by the library."""
+
+    precision: Precision
+
+    def conv(self, work: Work, c: Conv) -> bool: ...
 
 
 @dataclass
@@ -26,7 +36,7 @@ class Work:
     n: int
     batch: int
     constants: Mapping[int, Array]
-    tier: Callable[[Work, Conv], bool] | None = None  # plans a convolution better than plain gathers, if it can
+    tier: Tier | None = None
     launches: list[Launch] = field(default_factory=list)
     bias_added: bool = False
     _scratches: int = 0
