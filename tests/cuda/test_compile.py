@@ -48,18 +48,37 @@ ptxas info    : Used 8 registers, used 0 barriers, 412 bytes cmem[0]
     assert registers.parsed(report) == {"one": registers.Usage(98, 20, 8704), "two": registers.Usage(8, 0, 0)}
 
 
-@pytest.mark.parametrize("architecture", registers.ARCHITECTURES)
-def test_every_kernel_compiles_with_nvrtc(architecture):
-    """As CuPy compiles it, which needs neither a GPU nor headers."""
+def test_a_kernel_alone_is_the_only_one():
+    """With NVRTC each is compiled when it is first launched."""
+    for name in listed():
+        text = re.sub(r"^#define (.*\\\n)*.*", "", build.alone(name), flags=re.M)
+        defined = re.findall(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(', text)
+        assert defined + re.findall(r"^[A-Z_]+\((\w+),.*\)$", text, re.M) == [name]
+
+
+def compiled(text, architecture):
+    """The machine code, as CuPy compiles it, which needs neither a GPU nor headers."""
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
     # CuPy's RawModule knows no sm_90a, but the compiler does.
-    options = ("-std=c++17", "-ftz=true", f"--gpu-architecture=sm_{architecture}")
+    options = ("-std=c++17", "-ftz=true", f"-arch=sm_{architecture}", "--device-as-default-execution-space")
     try:
-        program = nvrtc.createProgram(registers.everything(), "kernels.cu", (), ())
+        program = nvrtc.createProgram(text, "kernels.cu", (), ())
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"NVRTC cannot be loaded: {error}")
     try:
         nvrtc.compileProgram(program, options)
     except nvrtc.NVRTCError:
         pytest.fail(nvrtc.getProgramLog(program))
-    assert nvrtc.getCUBIN(program)
+    return nvrtc.getCUBIN(program)
+
+
+@pytest.mark.parametrize("architecture", registers.ARCHITECTURES)
+def test_every_kernel_compiles_with_nvrtc(architecture):
+    code = compiled(registers.everything(), architecture)
+    assert all(name.encode() + b"\0" in code for name in listed())
+
+
+@pytest.mark.parametrize("name", ["seed_top", "gemm_exact_64x64", "depthwise_any", "conv_adjoint"])
+def test_nvrtc_compiles_a_kernel_alone(name):
+    code = compiled(build.alone(name), "90")
+    assert {other for other in listed() if b".text." + other.encode() + b"\0" in code} == {name}

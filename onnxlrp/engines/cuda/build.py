@@ -38,6 +38,19 @@ def source() -> str:
     return pasted("all.cuh")
 
 
+_INSTANCE = re.compile(r"^[A-Z_]+\((\w+),.*\)$", re.M)
+_KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?(\s+)(\w+)\(')
+
+
+def alone(kernel: str) -> str:
+    """The same without the machine code of any other kernel: a program launches few, and NVRTC is slow."""
+    text = source()
+    others = set(re.findall(r"X\((\w+)\)", text.partition("#define KERNELS(X)")[2])) - {kernel}
+    text = _INSTANCE.sub(lambda m: "" if m[1] in others else m[0], text)
+    # A device function that nobody calls costs nothing.
+    return _KERNEL.sub(lambda m: f"static __device__ void{m[1]}{m[2]}(" if m[2] in others else m[0], text)
+
+
 def with_ptx(code: str) -> str:
     """Generated source behind what it may call: the device functions of ptx.cuh."""
     return (CSRC / "kernels" / "ptx.cuh").read_text("utf-8").replace("#pragma once\n", "") + code

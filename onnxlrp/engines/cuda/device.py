@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...program.program import Array
 from .forward import Lent, OnCpu, Session, on_gpu
-from .launch import Kernels
+from .launch import Kernels, Launcher
 from .library import CuBlas, Numpy
 from .loaders import load
 
@@ -20,7 +20,7 @@ class Device(Protocol):
 
     name: str
     kernels: Kernels
-    library: Kernels
+    library: Launcher
     stream: Any
 
     def free(self) -> int | None:
@@ -39,7 +39,7 @@ class Emulated:
     """The emulator: every array is numpy's, every launch runs to its end."""
 
     name = "emulator"
-    library: Kernels = Numpy()
+    library: Launcher = Numpy()
     stream = None
 
     def __init__(self, memory: int | None = None) -> None:
@@ -81,7 +81,7 @@ class Gpu:
 
         self._cupy = cupy
         self.stream = cupy.cuda.Stream(non_blocking=True)
-        self.library: Kernels = CuBlas(cupy, self.stream)
+        self.library: Launcher = CuBlas(cupy, self.stream)
 
     def free(self) -> int | None:
         """Nine tenths of what the driver and CuPy's pool have left."""

@@ -9,14 +9,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
 from . import build
 from .build import with_ptx
-from .launch import Axes, Kernels
+from .elementwise import module
+from .launch import Axes, Kernels, Launch, Launcher
 
 
 class Emulator:
@@ -42,6 +43,12 @@ class Emulator:
         """Compiled by the host compiler."""
         library = compile_source(code, check=self.check)
         return Emulator(check=self.check, seed=self.seed, library=library)
+
+    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """All generated ones in one file: the host compiler is slow to start."""
+        made = [one for one in launches if one.source]
+        generated = self.generated(module(made)) if made else self
+        return {one.kernel: generated if one.source else self for one in launches}
 
 
 def extension() -> Any:

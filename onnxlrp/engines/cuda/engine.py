@@ -16,9 +16,8 @@ from ...program.program import Activation, Array, Program, Seed
 from .. import Forward, Run
 from .device import Device
 from .draft import Draft, Drafts
-from .elementwise import module
 from .forward import lent
-from .launch import Argument, Fed, Held, Kernels, Launch, Scratch, Table
+from .launch import Argument, Fed, Held, Launch, Launcher, Scratch, Table
 from .library import MATMUL
 from .tiles import Precision
 
@@ -47,7 +46,7 @@ class Planned:
     batch: int
     arrays: dict[int, Any]
     fed: dict[str, Any]
-    launches: list[tuple[Kernels, Launch, tuple[Any, ...]]]
+    launches: list[tuple[Launcher, Launch, tuple[Any, ...]]]
     graph: Any = None
     runs: int = 0
 
@@ -165,13 +164,12 @@ class _Run:
                 arrays[life.name] = block[start : start + life.size].view(np.float32)
         for n, root in self.drafts.roots().items():
             arrays[n] = arrays[root]
-        made = [one for _, one in draft.launches]
-        generated = self.device.kernels.generated(module(made)) if any(one.source for one in made) else None
+        made = [one for _, one in draft.launches if one.kernel != MATMUL]
+        ready = {MATMUL: self.device.library, **self.device.kernels.compiled(made)}
         bound = []
         for k, one in draft.launches:
             arguments = tuple(self._argument(a, k, arrays, fed, block, draft.offsets) for a in one.arguments)
-            kernels = self.device.library if one.kernel == MATMUL else self.device.kernels
-            bound.append((generated if one.source and generated else kernels, one, arguments))
+            bound.append((ready[one.kernel], one, arguments))
         return Planned(draft.batch, arrays, fed, bound)
 
     def _array(self, name: str, count: int) -> Any:

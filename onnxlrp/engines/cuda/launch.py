@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,8 +59,8 @@ class Launch:
     source: str = ""
 
 
-class Kernels(Protocol):
-    """Compiled kernels.
+class Launcher(Protocol):
+    """What carries launches out.
 
     `args` are arrays (CuPy's on a GPU, numpy's in the emulator), None for a null pointer, numpy scalars, Python ints
     for integers of any width, and Python floats for a C `float`. `shared` is the dynamic shared memory in bytes.
@@ -72,6 +72,14 @@ class Kernels(Protocol):
         self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None: ...
 
+
+class Kernels(Launcher, Protocol):
+    """Compiled kernels."""
+
     def generated(self, code: str) -> Kernels:
         """Kernels of generated source, with what ptx.cuh offers; the compiled result is cached on disk."""
+        ...
+
+    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """Who runs each kernel of these launches, compiled now."""
         ...

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ...errors import UnsupportedError
-from .launch import Argument, Axes, Kernels, Launch
+from .launch import Argument, Axes, Launch
 from .tiles import Precision
 
 MATMUL = "library_matmul"
@@ -85,10 +85,6 @@ class Numpy:
         found = as_strided(flat, (p.count, high, wide), (p.steps[which] * size, wide * size, size))
         return found.swapaxes(1, 2) if turned else found
 
-    def generated(self, code: str) -> Kernels:
-        """There is nothing to compile."""
-        raise NotImplementedError
-
 
 # From cublas_api.h and library_types.h.
 _FLOAT, _DEFAULT, _FLOAT32, _TF32 = 0, -1, 68, 77
@@ -138,10 +134,6 @@ class CuBlas:
                 at[2], _FLOAT, p.outer, p.steps[2], p.count, _TF32 if tf32 else _FLOAT32, _DEFAULT,
             )  # fmt: skip
             _checked(code, "cublasGemmStridedBatchedEx")
-
-    def generated(self, code: str) -> Kernels:
-        """There is nothing to compile."""
-        raise NotImplementedError
 
     @cached_property
     def _opened(self) -> tuple[Any, Any, ctypes.c_float, ctypes.c_float, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import numpy as np
 from ...errors import UsageError, did_you_mean
 from . import build
 from .build import with_ptx
+from .elementwise import module
 from .emulated import Emulator
-from .launch import Axes, Kernels
+from .launch import Axes, Kernels, Launch, Launcher
 
 LOADERS = ("auto", "fatbin", "nvrtc", "emulator")
 
@@ -34,8 +37,9 @@ def load(which: str = "auto", *, check: bool = False, seed: int = 0) -> Kernels:
     if which == "fatbin" and path is None:
         raise UsageError("the kernels have not been compiled to a fatbin", "python -m onnxlrp.engines.cuda.build")
     if path is not None and which != "nvrtc":
-        return OnGpu("fatbin", cupy, cupy.RawModule(path=str(path)))
-    return OnGpu("nvrtc", cupy, _nvrtc(cupy, build.source()))
+        whole = cupy.RawModule(path=str(path))
+        return OnGpu("fatbin", cupy, lambda kernel: whole)
+    return OnGpu("nvrtc", cupy, lambda kernel: _nvrtc(cupy, build.alone(kernel)))
 
 
 # ---- On a GPU ----
@@ -44,9 +48,9 @@ _STATIC_LIMIT = 48 << 10  # dynamic shared memory beyond this must be asked for
 
 
 class OnGpu:
-    """A CuPy module; its kernels run on the current device."""
+    """Kernels of the CuPy modules that `module` gives for their names; they run on the current device."""
 
-    def __init__(self, name: str, cupy: Any, module: Any) -> None:
+    def __init__(self, name: str, cupy: Any, module: Callable[[str], Any]) -> None:
         self.name, self._cupy, self._module = name, cupy, module
         self._functions: dict[str, Any] = {}
         self._asked: dict[str, int] = {}
@@ -55,24 +59,42 @@ class OnGpu:
         self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None:
         """Enqueue on `stream`, or on the current one."""
-        function = self._functions.get(name)
-        if function is None:
-            function = self._functions[name] = self._function(name)
+        function = self._functions.get(name) or self._function(name)
         if shared > max(_STATIC_LIMIT, self._asked.get(name, 0)):
             function.max_dynamic_shared_size_bytes = self._asked[name] = shared
         function(grid, block, tuple(map(_argument, args)), shared_mem=shared, stream=stream)
 
     def _function(self, name: str) -> Any:
-        """A kernel; where this is the first one, CuPy compiles or loads the module now."""
+        """A kernel; CuPy compiles or loads its module now."""
         try:
-            return self._module.get_function(name)
+            found = self._functions[name] = self._module(name).get_function(name)
+            return found
         except Exception as error:  # of many types: NVRTC is not there, refuses, or there is no code for this GPU
             fix = 'pip install "cupy-cuda13x[ctk]"; or install nvcc and run: python -m onnxlrp.engines.cuda.build'
             raise UsageError(f"the kernel {name} cannot be loaded ({self.name}): {_first_line(error)}", fix) from error
 
-    def generated(self, code: str) -> Kernels:
+    def generated(self, code: str) -> OnGpu:
         """Compiled by NVRTC, whose results CuPy keeps on disk."""
-        return OnGpu("nvrtc", self._cupy, _nvrtc(self._cupy, with_ptx(code)))
+        whole = _nvrtc(self._cupy, with_ptx(code))
+        return OnGpu("nvrtc", self._cupy, lambda kernel: whole)
+
+    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """Each generated kernel in a module of its own, which other batch sizes and models find in CuPy's cache.
+
+        NVRTC compiles on as many threads as there are processors.
+        """
+        found = {one.kernel: one for one in launches}
+        made = {name: self.generated(module([one])) if one.source else self for name, one in found.items()}
+        device = self._cupy.cuda.Device()
+
+        def get(name: str) -> None:
+            with device:  # a thread begins on the first one
+                made[name]._function(name)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(get, made):
+                pass
+        return made
 
 
 def _argument(value: Any) -> Any:
