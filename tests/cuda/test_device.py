@@ -28,7 +28,7 @@ class Refused(Exception):
 
 class Stream:
     def __init__(self, said):
-        self.said, self.ptr = said, 7
+        self.said, self.ptr, self.device_id = said, 7, 1
 
     def __enter__(self):
         self.said.append("enter")
@@ -151,7 +151,7 @@ def test_memory_that_is_not_there_is_said_with_the_fix(cupy):
         raise MemoryError
 
     gpu._cupy.empty = none_left
-    with pytest.raises(UnsupportedError, match=r"0\.50 GiB") as caught:
+    with pytest.raises(UnsupportedError, match=r"512\.0 MiB") as caught:
         gpu.empty(2**29)
     assert "--batch-size" in caught.value.fix
 
@@ -337,6 +337,7 @@ def runtime(cupy, monkeypatch):
 
 
 OPTIONS = {
+    "device_id": "1",
     "user_compute_stream": "7",
     "use_tf32": "0",
     "cudnn_conv_algo_search": "HEURISTIC",
@@ -358,8 +359,8 @@ def test_the_forward_pass_is_a_graph_of_its_own_with_fixed_addresses(runtime):
     assert [options["gpu_graph_id"] for options, _ in runs] == ["1", "1", "2", "1", "2"]
     assert {options["disable_synchronize_execution_providers"] for options, _ in runs} == {"1"}
     for batch, (_, bound) in zip((2, 2, 5, 2, 5), runs, strict=True):
-        assert bound["y"] == ("cuda", 0, np.float32, (batch, 3), arrays[batch]["y"].data.ptr)
-        assert bound["x"][:4] == ("cuda", 0, np.float32, (batch, 3))
+        assert bound["y"] == ("cuda", 1, np.float32, (batch, 3), arrays[batch]["y"].data.ptr)
+        assert bound["x"][:4] == ("cuda", 1, np.float32, (batch, 3))
         assert bound["x"][4] == session._bound[batch].inputs["x"].data.ptr
         assert session._bound[batch].inputs["x"].tolist() == [batch] * 3 * batch
 

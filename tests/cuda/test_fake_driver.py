@@ -116,3 +116,18 @@ assert np.isnan(y.get(stream=a)).all()
 assert (y.get() == 7).all()
 """
     run(code)
+
+
+def test_threads_take_turns_on_the_device_that_was_current(run):
+    """Runs share arrays, and a thread begins on the first GPU."""
+    code = f"""{MODELS}
+import cupy
+from concurrent.futures import ThreadPoolExecutor
+cupy.cuda.Device(1).use()
+made = [explain("digits", n) for n in (1, 2)]
+wanted = [explain("digits", n, engine="emulator")() for n in (1, 2)]
+with ThreadPoolExecutor(4) as pool:
+    for n, found in [(n, pool.submit(made[n])) for n in (0, 1) * 6]:
+        np.testing.assert_array_equal(found.result(), wanted[n])
+"""
+    run(code, FAKE_GPU_COUNT="2")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +24,10 @@ class Device(Protocol):
     kernels: Kernels
     library: Launcher
     stream: Any
+
+    def alone(self) -> AbstractContextManager[object]:
+        """For the time of a run: runs share arrays and a stream, so that one thread has them at a time."""
+        ...
 
     def free(self) -> int | None:
         """Bytes of memory that a plan may take; None where nobody counts."""
@@ -44,6 +50,10 @@ class Emulated:
 
     def __init__(self, memory: int | None = None) -> None:
         self.kernels, self.memory = load("emulator"), memory
+        self._lock = threading.RLock()
+
+    def alone(self) -> AbstractContextManager[object]:
+        return self._lock
 
     def free(self) -> int | None:
         """What the tests of large batches say."""
@@ -79,9 +89,16 @@ class Gpu:
         self.kernels = load(loader)
         import cupy
 
-        self._cupy = cupy
+        self._cupy, self._lock = cupy, threading.RLock()
+        self._device = cupy.cuda.Device()  # the one that was current, to which the stream belongs
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.library: Launcher = CuBlas(cupy, self.stream)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """On this device: every thread has a current one of its own."""
+        with self._lock, self._device:
+            yield
 
     def free(self) -> int | None:
         """Nine tenths of what the driver and CuPy's pool have left."""
@@ -90,14 +107,21 @@ class Gpu:
 
     def empty(self, size: int) -> Any:
         """Uninitialised bytes. Raises UnsupportedError where so many are not free."""
-        try:
+        with self._room(size):
             return self._cupy.empty(max(size, 1), self._cupy.uint8)[:size]
+
+    @contextmanager
+    def _room(self, size: int) -> Iterator[None]:
+        try:
+            yield
         except self._cupy.cuda.memory.OutOfMemoryError as error:
-            what = f"{size / 2**30:.2f} GiB of device memory are not free"
-            raise UnsupportedError(what, "give a smaller --batch-size, or --engine ort") from error
+            what = f"{size / 2**20:.1f} MiB of device memory are not free"
+            fix = "give a smaller --batch-size, free the GPU (nvidia-smi says who has it), or --engine ort"
+            raise UnsupportedError(what, fix) from error
 
     def upload(self, array: Array) -> Any:
-        made = self._cupy.asarray(np.ascontiguousarray(array))
+        with self._room(array.nbytes):
+            made = self._cupy.asarray(np.ascontiguousarray(array))
         self._cupy.cuda.runtime.deviceSynchronize()  # uploads happen on another stream, once, while planning
         return made
 
@@ -125,7 +149,8 @@ class Gpu:
                 try:
                     launch()
                 except BaseException:
-                    self.stream.end_capture()  # of a part, which nobody may replay
+                    with suppress(Exception):  # what went wrong may have ended it
+                        self.stream.end_capture()  # of a part, which nobody may replay
                     raise
                 planned.graph = self.stream.end_capture()
             if planned.graph is None:

@@ -66,6 +66,10 @@ class _Run:
         self.parts: dict[int, int] = {}  # batches that memory splits, and into how large ones
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with self.device.alone():
+            return self._whole(inputs)
+
+    def _whole(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         batch = len(inputs[self.forward.inputs[0]])
         planned = self.plans.get(batch) or self._plan(batch)
         if planned is not None:
@@ -111,8 +115,8 @@ class _Run:
         while free is not None and draft.bytes > free and draft.batch not in self.plans:
             if draft.batch == 1:
                 raise UnsupportedError(
-                    f"one sample needs {draft.bytes / 2**30:.1f} GiB of device memory, {free / 2**30:.1f} GiB are free",
-                    "free some, or use --engine ort",
+                    f"one sample needs {draft.bytes / 2**20:.1f} MiB of device memory, {free / 2**20:.1f} MiB are free",
+                    "free some (nvidia-smi says who has it), or use --engine ort",
                 )
             draft = self.draft(-(-draft.batch // 2))
         if draft.batch not in self.plans:

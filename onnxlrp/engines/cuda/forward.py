@@ -106,6 +106,7 @@ class OnGpu:
         self._memory, self._tensors = memory, list(tensors)
         # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). EXHAUSTIVE may choose anew in every process.
         options = {
+            "device_id": str(memory.stream.device_id),
             "user_compute_stream": str(memory.stream.ptr),
             "use_tf32": str(int(tf32)),
             "cudnn_conv_algo_search": "HEURISTIC",
@@ -147,12 +148,13 @@ class OnGpu:
         if self.captures:
             self._graphs += 1
             bound.options.add_run_config_entry("gpu_graph_id", str(self._graphs))
+        where = "cuda", self._memory.stream.device_id
         for name, array in inputs.items():
             bound.inputs[name] = held = self._memory.empty(array.nbytes).view(array.dtype)
-            bound.binding.bind_input(name, "cuda", 0, array.dtype, list(array.shape), held.data.ptr)
+            bound.binding.bind_input(name, *where, array.dtype, list(array.shape), held.data.ptr)
         for name in wanted:
             shape = [batch, *self._shapes[name]]
-            bound.binding.bind_output(name, "cuda", 0, np.float32, shape, into[name].data.ptr)
+            bound.binding.bind_output(name, *where, np.float32, shape, into[name].data.ptr)
         return bound
 
 
