@@ -16,7 +16,7 @@ from ..composites import PRESETS
 from ..errors import CheckFailed, UsageError, did_you_mean
 from ..model import DEFAULT, Model
 from ..targets import parse as parse_target
-from . import names, request
+from . import names, request, rows
 from .console import Console
 
 
@@ -62,6 +62,7 @@ def _computed(
     a = request.open_model(args)
     b = request.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
     for model in (a, b):
+        rows.starts(model, sources)
         if entries and method in PRESETS:
             request.check_matches(model, model.composite(method, rules=entries, **options), entries)
         for note in model.notes:

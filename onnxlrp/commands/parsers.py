@@ -114,13 +114,7 @@ def explain(parser: Parser) -> None:
         help="class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
     )
     _choice(group)
-    group.add_argument(
-        "--given",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
-    )
+    _given(group)
     _method(group, "a comma-separated list, or all, gives a file each")
     group.add_argument(
         "--condition",
@@ -279,6 +273,7 @@ def compare(parser: Parser) -> None:
         "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
     )
     _choice(group)
+    _given(group)
     _method(group)
     _options(parser)
     group = parser.add_argument_group("what is allowed")
@@ -333,9 +328,7 @@ def patterns(parser: Parser) -> None:
     )
     group = parser.add_argument_group("what is estimated")
     _choice(group)
-    group.add_argument(
-        "--given", action="append", default=[], metavar="NAME=VALUE", help="another input of the model; repeatable"
-    )
+    _given(group)
     _running(parser)
     _common(parser, "one JSON object on stdout")
 
@@ -409,6 +402,7 @@ def evaluate(parser: Parser) -> None:
         help="for layers that a method has no rule for (default: %(default)s)",
     )
     _choice(group)
+    _given(group)
     _options(parser)
     group = parser.add_argument_group("what is written")
     group.add_argument(
@@ -457,6 +451,16 @@ def _choice(group: Any) -> None:
     )
     group.add_argument(
         "--input", metavar="NAME", help="the model's input to explain it at (default: the first that is like a picture)"
+    )
+
+
+def _given(group: Any) -> None:
+    group.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
     )
 
 

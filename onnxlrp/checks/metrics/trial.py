@@ -12,6 +12,7 @@ import numpy as np
 from ...composites import PRESETS, Composite
 from ...errors import CheckFailed
 from ...explanation import Explanation
+from ...given import rows
 from ...method import Array, Method
 from ...methods.problem import Problem
 from ...model import Model
@@ -100,9 +101,9 @@ class Trial:
         keep: slice = slice(None),
     ) -> Explanation:
         """The explanation by the same method of other inputs x in the samples' place, or of another model."""
-        kept = self.samples[keep]
+        kept, asked = self.samples[keep], model or self.model
         samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
-        return self.by(model or self.model, samples, self.ids[keep], record)
+        return self.by(asked.choose(given=rows(asked.given, keep)), samples, self.ids[keep], record)
 
 
 def finite(relevance: Array, name: str) -> Array:
