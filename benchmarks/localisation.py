@@ -30,7 +30,7 @@ from onnxlrp.composites import preset
 from onnxlrp.errors import InputError, OnnxLrpError
 from onnxlrp.model import Model
 from onnxlrp.preprocessing import Preprocessing
-from onnxlrp.samples import Samples
+from onnxlrp.preprocessing.samples import Samples
 
 HERE = Path(__file__).parent
 METHODS = (

@@ -32,8 +32,8 @@ from cpu import Record, installed
 from inputs import Array, images
 
 from onnxlrp.engines.ort import Ort
-from onnxlrp.method import make
 from onnxlrp.methods.problem import Problem
+from onnxlrp.methods.registry import make
 from onnxlrp.methods.segments import segments
 from onnxlrp.model import Model, load
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from onnxlrp import heatmap
+from onnxlrp.pictures import heatmap
 
 INK, FAINT, RULE, BAND, PAPER = (34, 34, 34), (110, 110, 110), (228, 228, 228), (243, 246, 250), (255, 255, 255)
 BLUE, RED, GREY = (33, 102, 172), (201, 62, 50), (150, 150, 150)

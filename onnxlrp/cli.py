@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands.console import Console
-from .commands.parsers import COMMANDS, Parser
+from .commands.parsers import COMMANDS
+from .commands.parsers.parser import Parser
 from .errors import OnnxLrpError, UsageError, did_you_mean
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141

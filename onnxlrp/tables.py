@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import files, method, rules
-from . import methods as _methods  # noqa: F401 (registers)
+from . import files, rules
 from .composites import PRESETS, options_of
 from .layers import registry
+from .methods import registry as method
 from .program.op import KINDS
 
 PROPAGATION = "1 + 1 propagation"  # what every composite costs

@@ -36,46 +36,29 @@ ALLOWED = {
     "engines.ort": {"engines", "engines.emit", "program", "numpy", "onnx", "onnxruntime"},
     "engines.cuda": {"engines", "engines.cuda.build", "program", "numpy", "onnx", "onnxruntime", "cupy", "_emulator"},
     "engines.cuda.build": set(),  # setup.py runs it by its path
-    # Leaves: pictures, names, numbers, files.
+    # What goes in and what comes out, whoever computes it.
     "errors": set(),
     "files": set(),
     "patterns": {"files", "numpy"},
-    "ledger": {"numpy"},
-    "labels": {"files"},
-    "targets": {"labels", "numpy"},
-    "images": {"files", "numpy", "PIL"},
-    "heatmap": {"numpy", "PIL", "matplotlib"},
-    "pieces": {"labels", "numpy"},
-    "framing": {"numpy"},
-    "preprocessing": {"framing", "images", "pieces", "numpy", "PIL"},
-    "sources": {"files", "labels", "pieces"},
-    "ladder": {"labels", "pieces", "preprocessing", "sources", "numpy"},
-    "samples": {"images", "preprocessing", "numpy", "PIL"},
-    "explanation": {"files", "heatmap", "labels", "ledger", "preprocessing", "numpy", "PIL", "matplotlib"},
-    "grid": {"explanation", "heatmap", "numpy", "PIL"},
-    # Between the engines and the model.
-    "bounds": {"graph", "numpy"},
-    "choice": {"graph"},
-    "method": {"composites", "numpy"},  # the list of methods; `explain` finds them by name
-    "programs": {"compile", "composites", "engines", "graph", "program", "numpy"},
-    "given": {"graph", "images", "numpy"},
-    "batches": {"engines", "program", "numpy"},
-    "explainer": {"engines", "engines.ort", "files", "program", "numpy"},
-    # The tables of the README, from the registries.
-    "tables": {"composites", "files", "layers", "method", "methods", "program", "rules"},
+    "preprocessing": {"files", "numpy", "PIL"},
+    "pictures": {"numpy", "PIL"},
+    "explanation": {"files", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
 }
 BELOW_MODEL = {room for room in ALLOWED if "." not in room} | {"numpy"}
 ALLOWED |= {
-    "model": BELOW_MODEL - {"tables"} | {"methods", "PIL"},
-    # Methods are handed a model and know none.
-    "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines", "tables", "programs"},
+    # Methods are handed a model and know none; the model finds them by name, as it does engines.
+    "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines"},
+    "model": {*BELOW_MODEL, "methods", "model.explainer"},
+    "model.explainer": {"engines", "engines.ort", "files", "program", "numpy"},
+    # The tables of the README, from the registries.
+    "tables": {"composites", "files", "layers", "methods", "program", "rules"},
     "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime", "PIL"},
     "checks.quantus": {"checks", "model", *BELOW_MODEL, "methods", "torch"},
-    "commands": {"model", "methods", "checks", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
+    "commands": {"model", "methods", "checks", "tables", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},
     # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
     "commands.inspect": {"commands", "commands.console", "engines.cuda", "model", *BELOW_MODEL},
-    "commands.keep": {"files", "graph", "preprocessing", "sources", "onnx"},
-    "commands.ranking": {"files", "images", "model", "pieces", "preprocessing", "targets", "numpy"},
+    "commands.keep": {"files", "graph", "preprocessing", "onnx"},
+    "commands.ranking": {"explanation", "files", "model", "preprocessing", "numpy"},
     "commands.doctor": {"commands", "commands.console", "commands.probes"},
     "commands.probes": {
         "engines",
@@ -99,7 +82,6 @@ ALLOWED |= {
 # The rooms of engines are found by name: `engine("ort")` imports no more than it needs.
 ALLOWED["engines"] |= {"engines.reference", "engines.ort", "engines.cuda"}
 ALLOWED["commands"] |= {"commands.console", "commands.parsers"}
-# Methods stand above the model, which finds them by name as it does engines.
 ALLOWED["commands.inspect"] |= {"commands.keep", "commands.ranking"}
 
 
@@ -197,6 +179,6 @@ def test_rules_and_engines_do_not_load_what_they_must_not_know():
         ("rules.lrp", {"onnx", "onnxruntime", "PIL"}),
         ("composites", {"onnx", "onnxruntime", "PIL"}),
         ("engines.reference", {"onnxruntime", "PIL"}),
-        ("heatmap", {"onnx", "onnxruntime"}),
+        ("pictures.heatmap", {"onnx", "onnxruntime", "PIL"}),
     ):
         assert not loaded("-c", f"import onnxlrp.{module}") & forbidden, module

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import onnxlrp
-from onnxlrp.method import make, registry
 from onnxlrp.methods.problem import Problem
+from onnxlrp.methods.registry import make, registry
 
 GOLDEN = Path(__file__).parent / "golden"
 # The reference engine computes in float64 as captum did: 1e-6 of the sample's max|R|. The goldens are rounded to

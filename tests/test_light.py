@@ -7,7 +7,7 @@ import pytest
 from light_nets import LIGHT, reinitialised
 
 import onnxlrp
-from onnxlrp import ledger
+from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
 
 # The others are large (alexnet, vgg19) or more of the same; tests/zoo/zoo.py --light runs all nine.

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from onnxlrp import tables
-from onnxlrp.commands.parsers import COMMANDS, Parser
+from onnxlrp.commands.parsers import COMMANDS
+from onnxlrp.commands.parsers.parser import Parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

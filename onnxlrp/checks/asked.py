@@ -9,8 +9,8 @@ import numpy as np
 
 from ..composites import Composite
 from ..errors import UsageError, did_you_mean
-from ..method import make, names, options_of
-from ..method import registry as methods_by_name
+from ..methods.registry import make, names, options_of
+from ..methods.registry import registry as methods_by_name
 from .metrics import registry
 from .metrics.registry import Metric
 from .metrics.trial import Attributor

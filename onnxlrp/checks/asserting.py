@@ -9,10 +9,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .. import images, ledger, model
+from .. import model
 from ..errors import InputError, UsageError
-from ..explanation import Explanation
+from ..explanation import Explanation, ledger
 from ..model import Model
+from ..preprocessing import images
 from . import baseline, maps, regression, settings, suite
 from .finding import Finding
 

@@ -15,9 +15,9 @@ from .. import rules
 from ..composites import PRESETS
 from ..errors import OnnxLrpError, UsageError
 from ..explanation import Explanation
+from ..explanation.targets import for_samples, from_scores
 from ..model import Model, load
-from ..samples import Samples
-from ..targets import for_samples, from_scores
+from ..preprocessing.samples import Samples
 from . import collect, maps
 from .registry import Missing
 from .settings import Settings

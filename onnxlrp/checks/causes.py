@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..errors import OnnxLrpError
 from ..model import Model
-from ..pieces import INTERPOLATIONS, PRESETS, RESIZES, wide
 from ..preprocessing import Preprocessing
+from ..preprocessing.pieces import INTERPOLATIONS, PRESETS, RESIZES, wide
 from .case import Case
 
 Array = npt.NDArray[Any]

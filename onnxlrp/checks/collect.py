@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import images
 from ..errors import InputError, NothingToDo
 from ..model import Model
-from ..samples import Samples
+from ..preprocessing import images
+from ..preprocessing.samples import Samples
 
 Array = npt.NDArray[Any]
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import labels
 from ..composites import Match
 from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation
-from ..given import rows as given_rows
-from ..given import said
+from ..explanation.targets import for_samples, from_scores
 from ..model import DEFAULT, Model
+from ..model.given import rows as given_rows
+from ..model.given import said
+from ..preprocessing import labels
+from ..preprocessing.samples import Samples
 from ..rules import Rule
-from ..samples import Samples
-from ..targets import for_samples, from_scores
 from . import maps
 from .parting import Meter, Parting
 from .similarity import METRICS

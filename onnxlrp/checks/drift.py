@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import labels
+from ..preprocessing import labels
 from . import baseline, maps
 from .baseline import FILE, UPDATE, Baseline
 from .case import Case

@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import __version__
 from ..errors import NothingToDo, UnsupportedError, UsageError
-from ..given import said
-from ..method import Array
+from ..explanation.targets import for_samples, from_scores
 from ..methods.problem import Problem
+from ..methods.registry import Array
 from ..model import Model
-from ..programs import identity
-from ..samples import Samples
-from ..targets import for_samples, from_scores
+from ..model.given import said
+from ..model.programs import identity
+from ..preprocessing.samples import Samples
 from . import collect
 from .asked import Methods, Metrics, Progress, attributors, judges, plain
 from .evaluation import Cell, Evaluation, judged, key_of, read

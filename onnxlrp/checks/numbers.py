@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .. import ledger
+from ..explanation import ledger
 from .case import Case
 from .finding import Finding
 from .registry import Missing, check, judged

@@ -112,7 +112,7 @@ def _rows(case: Case, stored: Expected) -> dict[int, int]:
 
 
 def _batched(array: Array, model: Model) -> Array:
-    from .. import images
+    from ..preprocessing import images
 
     tensor = model.graph.inputs[0]
     return images.batched(array, tensor.shape, tensor.dtype, f'the stored input "{tensor.name}"')

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import labels
+from ..preprocessing import labels
 from .case import Case
 from .finding import Finding
 from .maps import shares

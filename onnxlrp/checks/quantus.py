@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..method import Array
 from ..methods.problem import Problem
+from ..methods.registry import Array
 from ..model import Model
-from ..samples import Samples
+from ..preprocessing.samples import Samples
 from .metrics.trial import Attributor
 
 

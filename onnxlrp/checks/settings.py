@@ -172,7 +172,7 @@ def _prep(value: Any) -> dict[str, Any]:
 def _target(value: Any) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError
-    from ..targets import parse
+    from ..explanation.targets import parse
 
     if parse(value).k > 1:
         raise ValueError

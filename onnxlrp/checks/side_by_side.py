@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import files, heatmap
+from .. import files
 from ..errors import UsageError
+from ..pictures import heatmap
 from .compare import Comparison
 from .worst import Shown
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..composites import PRESETS
 from ..errors import InputError, OnnxLrpError, UsageError, did_you_mean
-from ..method import registry as methods
+from ..methods.registry import registry as methods
 from ..model import Model
-from ..samples import Samples
+from ..preprocessing.samples import Samples
 from . import collect
 from .case import Case, opened
 from .finding import Finding, Findings

@@ -15,7 +15,7 @@ from ..checks.registry import registry, thresholds
 from ..checks.settings import Settings, of, read
 from ..errors import CheckFailed, UsageError
 from .console import Console
-from .parsers import PREPROCESSING
+from .parsers.groups import PREPROCESSING
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

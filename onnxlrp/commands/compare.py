@@ -14,8 +14,8 @@ from ..checks.finding import Findings
 from ..checks.similarity import METRICS
 from ..composites import PRESETS
 from ..errors import CheckFailed, UsageError, did_you_mean
+from ..explanation.targets import parse as parse_target
 from ..model import DEFAULT, Model
-from ..targets import parse as parse_target
 from . import names, request, rows
 from .console import Console
 

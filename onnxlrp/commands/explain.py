@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import files, grid, heatmap
+from .. import files
 from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
-from ..explanation import SPACES, Explanation, encoded
+from ..explanation import Explanation, grid
+from ..explanation.explanation import SPACES, encoded
+from ..explanation.targets import parse as parse_target
 from ..graph import facts
 from ..model import Model
-from ..samples import Samples
-from ..targets import parse as parse_target
+from ..pictures import heatmap
+from ..preprocessing.samples import Samples
 from . import names, request, rows, summary
 from .console import KEY, Console
 

@@ -12,8 +12,8 @@ import numpy as np
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
-from ..labels import short
 from ..model import Model
+from ..preprocessing.labels import short
 from . import keep, ranking, request, summary
 from .console import Console
 

@@ -10,7 +10,7 @@ from typing import Any
 from .. import files
 from ..errors import InputError, UnsupportedError, UsageError
 from ..preprocessing import Preprocessing
-from ..sources.own import METADATA_KEY, sidecar_of
+from ..preprocessing.sources.own import METADATA_KEY, sidecar_of
 
 
 def write_sidecar(prep: Preprocessing, model: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from ..composites import PRESETS, options_of
-from ..method import options_of as method_options
-from ..method import registry
+from ..methods.registry import options_of as method_options
+from ..methods.registry import registry
 from ..model import DEFAULT
 from ..tables import PROPAGATION, summary
 from .console import Console

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import images
 from ..errors import NothingToDo, UsageError
-from ..explanation import FORMATS, file_pattern
+from ..explanation.explanation import FORMATS, file_pattern
+from ..preprocessing import images
 from .console import Console
 
 _STAMP = b"Software\0onnxlrp"

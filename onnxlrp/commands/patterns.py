@@ -11,8 +11,8 @@ import numpy as np
 
 from ..compile import weighted
 from ..errors import InputError, UsageError
-from ..method import Array
 from ..methods.patterns import ESTIMATORS, estimate
+from ..methods.registry import Array
 from ..model import Model
 from . import names, request
 from .console import Console

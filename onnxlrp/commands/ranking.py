@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import images, targets
 from ..errors import InputError, OnnxLrpError
+from ..explanation import targets
 from ..files import reason
 from ..model import Model
-from ..pieces import PRESETS, wide
-from ..preprocessing import Preprocessing
+from ..preprocessing import Preprocessing, images
+from ..preprocessing.pieces import PRESETS, wide
 
 _LONGEST_FILE = 64 << 20
 

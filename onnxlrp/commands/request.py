@@ -11,12 +11,12 @@ from typing import Any
 from .. import rules
 from ..composites import PRESETS, Composite, matches, options_of, preset
 from ..errors import UsageError, did_you_mean
-from ..method import make, registry
-from ..method import names as method_names
-from ..method import options_of as method_options
+from ..methods.registry import make, registry
+from ..methods.registry import names as method_names
+from ..methods.registry import options_of as method_options
 from ..model import Model, load
 from ..rules import Rule
-from .parsers import METHOD_OPTIONS, PREPROCESSING
+from .parsers.groups import METHOD_OPTIONS, PREPROCESSING
 
 Entries = list[tuple[str, Rule]]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .. import images
 from ..errors import InputError, UsageError
-from ..given import Array
-from ..given import rows as given_rows
 from ..model import Model
+from ..model.given import Array
+from ..model.given import rows as given_rows
+from ..preprocessing import images
 from .names import Source
 
 

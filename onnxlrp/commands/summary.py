@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .. import labels, ledger
-from ..explanation import Explanation
-from ..preprocessing import Preprocessing
+from ..explanation import Explanation, ledger
+from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
 MOSTLY = 0.95

@@ -10,8 +10,8 @@ from PIL import Image
 from ..composites import preset
 from ..errors import UsageError
 from ..graph.graph import Graph, ops
-from ..method import Array, Attribution, method
 from .problem import Problem
+from .registry import Array, Attribution, method
 
 _ROUTES = ops("Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..method import Attribution, method
 from .problem import Problem
+from .registry import Attribution, method
 
 
 @method("contrastive", paper="Gu et al. 2018", passes="1 + 1 propagation")

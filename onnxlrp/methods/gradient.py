@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..method import Array, Attribution, method
 from .problem import Problem
+from .registry import Array, Attribution, method
 
 NORMS = ("squared", "l2", "linf", "signed")
 

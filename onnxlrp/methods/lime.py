@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..method import Array, Attribution, method
 from .masks import at_least, background, check_score, masked_scores, rounds
 from .problem import Problem
+from .registry import Array, Attribution, method
 from .segments import averages, segments
 
 

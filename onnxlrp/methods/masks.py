@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..method import Array
 from .problem import Problem, cast
+from .registry import Array
 
 SCORES = ("probability", "logit")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..method import Array, Attribution, method
 from .masks import SCORES, at_least, check_score, is_picture, scores, stretched, upsampling
 from .problem import Problem, probabilities
+from .registry import Array, Attribution, method
 
 GAMES = ("deletion", "preservation")
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..method import Array, Attribution, method
 from .masks import at_least, background, check_score, is_picture, masked_scores, rounds, scores
 from .problem import Problem
+from .registry import Array, Attribution, method
 
 
 @method("occlusion", paper="Zeiler & Fergus 2014", passes="windows + 1: 226 for a picture, unless window is given")

@@ -12,9 +12,9 @@ import numpy as np
 from ..compile import Weighted, weighted
 from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
 from ..graph.graph import Graph, ops
-from ..method import Array
 from ..patterns import Patterns
 from ..program.linear import Conv
+from .registry import Array
 
 if TYPE_CHECKING:
     from .problem import Asked

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..errors import UsageError, did_you_mean
 from ..graph.facts import head_of
-from ..method import Array, Method
 from ..preprocessing import Preprocessing
+from .registry import Array, Method
 
 if TYPE_CHECKING:
     from ..composites import Composite
     from ..graph.graph import Graph
-    from ..samples import Samples
+    from ..preprocessing.samples import Samples
 
 BASELINES = ("black", "white", "grey", "mean", "blur", "noise", "zero")
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError
-from ..method import Array, Attribution, method
 from .masks import at_least, background, check_score, is_picture, masked_scores, rounds, stretched, upsampling
 from .problem import Problem
+from .registry import Array, Attribution, method
 
 
 @method("rise", paper="Petsiuk et al. 2018", passes="samples")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError, UsageError, did_you_mean
-from ..method import Array
 from .masks import is_picture
 from .problem import Problem
+from .registry import Array
 
 KINDS = ("auto", "slic", "quickshift", "grid", "values")
 INSTALL = 'pip install "onnxlrp[superpixels]"'

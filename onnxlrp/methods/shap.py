@@ -7,9 +7,9 @@ from math import comb
 
 import numpy as np
 
-from ..method import Array, Attribution, method
 from .masks import at_least, background, check_score, masked_scores, rounds, scores
 from .problem import Problem
+from .registry import Array, Attribution, method
 from .segments import segments
 
 

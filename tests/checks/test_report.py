@@ -24,7 +24,7 @@ from onnxlrp.checks.report.read import read
 from onnxlrp.cli import main
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.explanation import Explanation
-from onnxlrp.ledger import Row
+from onnxlrp.explanation.ledger import Row
 
 HOSTILE = (
     "</title><script>alert(1)</script>",

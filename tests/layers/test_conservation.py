@@ -10,8 +10,8 @@ import small_nets
 from conformance import prepared
 from operator_models import MODELS
 
-from onnxlrp import ledger
 from onnxlrp.composites import preset
+from onnxlrp.explanation import ledger
 
 TOLERANCE = 1e-4  # of Σ|R|: float32
 

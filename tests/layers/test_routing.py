@@ -9,9 +9,9 @@ from conformance import each_engine, prepared
 from onnx import TensorProto, helper, numpy_helper
 from routing_models import MODELS, each, numbers
 
-from onnxlrp import ledger
 from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
 
 NONE = np.array([], np.float32)

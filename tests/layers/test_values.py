@@ -8,9 +8,9 @@ import small_nets
 from conformance import prepared
 from operator_models import MODELS
 
-from onnxlrp import ledger
 from onnxlrp.composites import Composite, preset
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.layers import Node, build
 from onnxlrp.program.passes import dead_code

@@ -6,8 +6,8 @@ import numpy as np
 import small_nets
 
 from onnxlrp.engines.reference import Reference
-from onnxlrp.method import make
 from onnxlrp.methods.problem import Problem
+from onnxlrp.methods.registry import make
 from onnxlrp.model import Model
 
 

@@ -9,11 +9,11 @@ import pytest
 from problems import convolutional
 
 from onnxlrp.cli import main
-from onnxlrp.commands.parsers import METHOD_OPTIONS
+from onnxlrp.commands.parsers.groups import METHOD_OPTIONS
 from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.errors import UsageError
-from onnxlrp.method import make, names, registry
-from onnxlrp.method import options_of as method_options
+from onnxlrp.methods.registry import make, names, registry
+from onnxlrp.methods.registry import options_of as method_options
 
 MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))

@@ -10,7 +10,7 @@ from problems import convolutional, explain, problem
 
 from onnxlrp.composites import Composite
 from onnxlrp.errors import UsageError
-from onnxlrp.method import make
+from onnxlrp.methods.registry import make
 from onnxlrp.rules.lrp import Epsilon, Pass
 
 SAMPLED = ("integrated_gradients", "expected_gradients", "smooth_grad", "var_grad")

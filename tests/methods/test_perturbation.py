@@ -8,7 +8,7 @@ from planted import inside, planted, unruled
 from problems import explain, model, problem
 
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.method import make
+from onnxlrp.methods.registry import make
 
 FORWARD = {
     "occlusion": {"window": 4, "stride": 1},

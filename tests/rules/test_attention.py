@@ -7,8 +7,8 @@ import pytest
 import small_nets
 from conformance import each_engine, prepared
 
-from onnxlrp import ledger
 from onnxlrp.composites import Composite, preset
+from onnxlrp.explanation import ledger
 from onnxlrp.rules.attention import Softmax
 from onnxlrp.rules.lrp import Norm, Pass
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from ... import ledger
+from ...explanation import ledger
 from .registry import Measured, metric
 from .trial import Trial, flat
 

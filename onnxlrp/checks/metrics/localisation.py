@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UsageError
-from ...method import Array
+from ...methods.registry import Array
 from .registry import Measured, at_least, metric, one_of
 from .trial import Trial
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...method import Array
 from ...methods.problem import Problem
+from ...methods.registry import Array
 from .registry import Curve, Measured, at_least, metric, one_of
 from .trial import Trial, flat
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...method import Array
+from ...methods.registry import Array
 from ..randomised import randomised, weighted
 from .registry import Curve, Measured, at_least, metric, one_of
 from .trial import Trial, finite, flat

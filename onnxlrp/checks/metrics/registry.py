@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ...errors import UsageError, did_you_mean
-from ...method import Array
+from ...methods.registry import Array
 
 if TYPE_CHECKING:
     from .trial import Trial

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...method import Array
+from ...methods.registry import Array
 from ..randomised import weighted
 from .randomisation import spread
 from .registry import Curve, Measured, at_least, metric

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...method import Array
+from ...methods.registry import Array
 from .registry import Measured, at_least, metric
 from .trial import Trial, finite, flat
 

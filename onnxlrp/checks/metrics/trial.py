@@ -12,11 +12,11 @@ import numpy as np
 from ...composites import PRESETS, Composite
 from ...errors import CheckFailed
 from ...explanation import Explanation
-from ...given import rows
-from ...method import Array, Method
 from ...methods.problem import Problem
+from ...methods.registry import Array, Method
 from ...model import Model
-from ...samples import Samples
+from ...model.given import rows
+from ...preprocessing.samples import Samples
 
 Attribute = Callable[[Model, Array, Array], Array]  # (model, x [N, …], ids [N]) → relevance in x's shape
 

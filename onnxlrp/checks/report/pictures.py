@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ... import heatmap, images
+from ...pictures import heatmap
+from ...preprocessing import images
 from .markup import Markup
 
 if TYPE_CHECKING:

@@ -1,0 +1,130 @@
+"""What the commands take that ask one model."""
+
+from __future__ import annotations
+
+from . import groups
+from .parser import Parser
+
+
+def explain(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp explain model.onnx cat.jpg\n"
+        "  onnxlrp explain model.onnx photos/ -t top3 -m epsilon_plus_flat,epsilon_gamma_box -o 'maps/{stem}.{label}'\n"
+        "  onnxlrp explain model.onnx cat.jpg --rule 'features.0=zbox(-2.1,2.6)' --rule 'Gemm=epsilon(0.01)' --ledger"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, or folders of them")
+    group = parser.add_argument_group("what to explain")
+    group.add_argument(
+        "-t",
+        "--target",
+        action="append",
+        metavar="CLASS",
+        help="class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
+    )
+    groups.choice(group)
+    groups.given(group)
+    groups.method(group, "a comma-separated list, or all, gives a file each")
+    group.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="LAYER:CHANNELS",
+        help="'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
+    )
+    groups.options(parser)
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "-o",
+        "--out",
+        metavar="PATTERN",
+        help="file name of {stem} {target} {label} {method} {index}, or a folder "
+        "(default: {stem}.{target}.png, with several methods {stem}.{target}.{method}.png)",
+    )
+    group.add_argument("--format", metavar="LIST", help="png,npz,json: a file each (default: by the name, else png)")
+    group.add_argument("--cmap", default="RdBu_r", metavar="NAME", help="colour map (default: %(default)s)")
+    group.add_argument(
+        "--clip", type=float, default=99.5, metavar="PERCENT", help="percentile of |R| that colours span"
+    )
+    group.add_argument("--space", default="input", metavar="NAME", help="input: as the model sees it; or original")
+    group.add_argument("--grid", action="store_true", help="one labelled picture of all methods, not one for each")
+    group.add_argument("--ledger", action="store_true", help="print where relevance stayed, layer by layer")
+    groups.running(parser)
+    groups.common(parser, "one JSON object a line on stdout, for each input and method")
+
+
+def inspect(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
+    parser.add_argument(
+        "--coverage",
+        metavar="DIR",
+        help="a table of the models below a folder and what has no rule in each; exits with 1 if anything has none",
+    )
+    group = parser.add_argument_group("the rules shown")
+    groups.choice(group)
+    groups.method(group)
+    groups.options(parser)
+    group = parser.add_argument_group("the kernels shown")
+    group.add_argument(
+        "--engine", metavar="NAME", help="cuda or emulator: also list the kernels that run the method; needs no GPU"
+    )
+    groups.precision(group)
+    group.add_argument("--batch", type=int, default=1, metavar="N", help="for this many inputs (default: %(default)s)")
+    group = parser.add_argument_group("preprocessing, found and kept")
+    group.add_argument("--write-prep", action="store_true", help="write what is found into MODEL.prep.toml")
+    group.add_argument("--embed", metavar="OUT", help="write a copy of the model that carries it in its metadata")
+    group.add_argument(
+        "--probe",
+        nargs="+",
+        metavar="IMAGES",
+        help="pictures or folders: rank presets by the model's confidence in them, as a hint; with --labels FILE of "
+        "lines PICTURE CLASS also by its right answers",
+    )
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "all of it as JSON on stdout")
+
+
+def export(parser: Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx")
+    group = parser.add_argument_group("what it explains")
+    group.add_argument(
+        "-t",
+        "--target",
+        default="input",
+        metavar="WHICH",
+        help="input: class ids are an input of the file; top1 or topK: its own best classes (default: %(default)s)",
+    )
+    groups.choice(group)
+    groups.method(group)
+    groups.options(parser)
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "inputs, outputs and size as JSON on stdout")
+
+
+def patterns(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp patterns model.onnx images/ -o model.patterns.npz\n"
+        "  onnxlrp explain model.onnx cat.jpg -m pattern_attribution --patterns model.patterns.npz"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays or folders, such as it was trained on"
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file (default: MODEL.patterns.npz)")
+    parser.add_argument(
+        "--estimator",
+        default="positive",
+        metavar="NAME",
+        help="positive (covariance where a neuron is active), two_component (with the mean of all outputs, as the "
+        "paper writes it) or linear (default: %(default)s)",
+    )
+    group = parser.add_argument_group("what is estimated")
+    groups.choice(group)
+    groups.given(group)
+    groups.running(parser)
+    groups.common(parser, "one JSON object on stdout")

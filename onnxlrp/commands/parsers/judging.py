@@ -1,0 +1,198 @@
+"""What the commands take that judge a model or its explanations."""
+
+from __future__ import annotations
+
+from . import groups
+from .parser import Parser
+
+
+def check(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp check model.onnx images/ --masks masks/\n"
+        "  onnxlrp check -c onnxlrp.toml -o report.xml -o report.sarif --format github\n"
+        "  onnxlrp check model.onnx images/ --baseline baseline/ --update-baseline\n"
+        "  onnxlrp check model.onnx images/ --calibrate >> onnxlrp.toml"
+    )
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file (default: that of the settings)")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, folders or globs of them")
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings, such as onnxlrp.toml; flags go before them")
+    parser.add_argument("--list", action="store_true", help="list the checks, their severities and thresholds")
+    group = parser.add_argument_group("what is compared with")
+    group.add_argument("--masks", metavar="DIR", help="a mask NAME.png for each sample, where relevance belongs")
+    group.add_argument(
+        "--expected",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="stored outputs: an .npz file, or a test_data_set_0 folder; repeatable",
+    )
+    group.add_argument("--baseline", metavar="DIR", help="what this model said before")
+    group.add_argument("--update-baseline", action="store_true", help="store what it says now in --baseline DIR")
+    group.add_argument("--calibrate", action="store_true", help="measure the noise floor and propose thresholds")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="CHECK.THRESHOLD=VALUE",
+        help="such as drift.cosine=0.9 or drift.severity=warning (error, warning, note, off); repeatable",
+    )
+    group = parser.add_argument_group("what is explained")
+    groups.choice(group)
+    group.add_argument("-m", "--method", metavar="NAME", help="default: that of the settings, else epsilon_plus_flat")
+    group.add_argument("-t", "--target", metavar="CLASS", help="class id, label or top1 (default: top1)")
+    group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
+    group.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (default: 8)")
+    group = parser.add_argument_group("what is written")
+    groups.findings_format(group)
+    group.add_argument(
+        "-o",
+        "--out",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable",
+    )
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "the findings as JSON on stdout, as --format json")
+
+
+def compare(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp compare float.onnx int8.onnx images/ --min cosine=0.95 -o worst.png\n"
+        "  onnxlrp compare old.onnx new.onnx images/ --save results.json\n"
+        "  onnxlrp compare --from results.json --min top1=0.98 --min cosine=0.9 --max logits=0.1 -o report.xml"
+    )
+    parser.add_argument("model", metavar="A", nargs="?", help="an .onnx file: what the other is measured by")
+    parser.add_argument("other", metavar="B", nargs="?", help="an .onnx file of the same classes")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, or folders of them")
+    group = parser.add_argument_group("what is compared")
+    group.add_argument(
+        "--metric", metavar="LIST", help="of the maps: cosine,spearman,topk_iou,mass_shift (default: all four)"
+    )
+    group.add_argument(
+        "-t", "--target", default="top1", metavar="CLASS", help="class that both explain (default: A's best)"
+    )
+    group.add_argument(
+        "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
+    )
+    groups.choice(group)
+    groups.given(group)
+    groups.method(group)
+    groups.options(parser)
+    group = parser.add_argument_group("what is allowed")
+    for flag, text in (
+        ("--min", "at least: top1=0.98 (share of equal answers), cosine, spearman, topk_iou; repeatable"),
+        ("--max", "at most: logits=0.05 (of A's largest logit), mass_shift; repeatable"),
+    ):
+        group.add_argument(flag, action="append", default=[], metavar="NAME=X", help=text)
+    group.add_argument("--from", dest="judged", metavar="FILE", help="judge again what --save wrote; no model is read")
+    group = parser.add_argument_group("what is written")
+    group.add_argument("--save", metavar="FILE", help="what was measured, as JSON")
+    group.add_argument(
+        "-o",
+        "--out",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable",
+    )
+    group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
+    groups.findings_format(group)
+    group = parser.add_argument_group("how it runs")
+    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    groups.engine(group)
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "the findings as JSON on stdout, as --format json")
+
+
+def report(parser: Parser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp explain model.onnx images/ --ledger --format json,npz -o 'run/{stem}.{target}.{method}'\n"
+        "  onnxlrp check model.onnx images/ -o run/check.json\n"
+        "  onnxlrp report run/ -o report.html"
+    )
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="a JSON file of explain, check or compare, or a folder of them; pictures come from the .npz (else the "
+        ".png) beside an explanation's JSON",
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the page, .html: one file, for offline use")
+    groups.common(parser, "the file and what it holds as JSON on stdout")
+
+
+def evaluate(parser: Parser) -> None:
+    parser.epilog = (
+        "metrics:\n"
+        "  pixel_flipping, deletion, insertion: does the score follow the map?\n"
+        "  pointing_game, energy_in_mask: does it lie on the object? (--masks)\n"
+        "  max_sensitivity, shattering: does it stay where the picture hardly changes?\n"
+        "  randomisation: does it depend on the weights?   ledger, conservation: does it add up?\n\n"
+        "example:\n"
+        "  onnxlrp evaluate model.onnx images/ --methods epsilon_plus_flat,sensitivity \\\n"
+        "    --metric pixel_flipping,pointing_game --masks masks/ -o results.json"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    group = parser.add_argument_group("what is judged")
+    group.add_argument(
+        "-m",
+        "--methods",
+        "--method",
+        dest="method",
+        default="epsilon_plus_flat,sensitivity",
+        metavar="LIST",
+        help="comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--metric",
+        "--metrics",
+        dest="metric",
+        default="pixel_flipping,insertion,deletion",
+        metavar="LIST",
+        help="comma-separated, or all (default: %(default)s)",
+    )
+    group.add_argument(
+        "-t", "--target", default="top1", metavar="CLASS", help="class id, label or top1 (default: top1)"
+    )
+    group.add_argument(
+        "--masks", metavar="DIR", help="a mask NAME.png or NAME.npy of a sample: what is not black is it"
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="METRIC.OPTION=VALUE",
+        help="such as pixel_flipping.baseline=blur; repeatable",
+    )
+    group.add_argument(
+        "--on-unsupported",
+        choices=("error", "gradient", "pass"),
+        default="error",
+        help="for layers that a method has no rule for (default: %(default)s)",
+    )
+    groups.choice(group)
+    groups.given(group)
+    groups.options(parser)
+    group = parser.add_argument_group("what is written")
+    group.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="results as .json, kept as soon as they are there: the same command goes on where it was stopped; curves "
+        "as FILE.METRIC.png beside it",
+    )
+    group = parser.add_argument_group("how it runs")
+    group.add_argument(
+        "--batch-size", type=int, default=32, metavar="N", help="inputs at a time (default: %(default)s)"
+    )
+    groups.engine(group)
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "the results as JSON on stdout")

@@ -1,0 +1,44 @@
+"""argparse, as every command speaks it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ...errors import UsageError, did_you_mean
+
+_LEADING_MINUS = re.compile(r"-[\d.]")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are ours, and which takes a value that begins with a minus: `--low -2.1,-2.0`."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help lists what there is")
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The arguments, options and inputs in any order. Raises UsageError."""
+        args, left = self.parse_known_intermixed_args(self._joined(argv))
+        for word in left:
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            raise UsageError(f'no option "{word}"', self._near(word.partition("=")[0], known))
+        return args
+
+    def _near(self, word: str, known: Sequence[str]) -> str:
+        hint = did_you_mean(word, known)
+        return hint if hint.startswith("did") else f"{self.prog} --help lists what there is"
+
+    def _joined(self, argv: Sequence[str]) -> list[str]:
+        joined: list[str] = []
+        waits = False
+        for word in argv:
+            if waits and _LEADING_MINUS.match(word):
+                joined[-1] += f"={word}"
+                waits = False
+                continue
+            action = self._option_string_actions.get(word)
+            waits = action is not None and action.nargs is None and "--" not in joined
+            joined.append(word)
+        return joined

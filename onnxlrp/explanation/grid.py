@@ -1,0 +1,80 @@
+"""A sheet of one sample's heatmaps by several methods, labelled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UnsupportedError, UsageError
+from ..pictures import heatmap
+from .explanation import Explanation
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_TILE, _GAP, _LABEL, _MARGIN = 224, 12, 22, 20
+
+
+def draw(
+    explanations: Sequence[Explanation], target: int = 0, cmap: str = "RdBu_r", clip: float = 99.5, columns: int = 0
+) -> Image:
+    """The picture and the heatmap of each explanation of one sample, every tile under its method's name.
+
+    Each heatmap has a scale of its own: methods have units of their own. Raises UnsupportedError for an input that is
+    no picture, UsageError without explanations or for samples that differ.
+    """
+    from PIL import Image as pillow
+    from PIL import ImageDraw
+
+    if not explanations or any(len(one) != 1 for one in explanations):
+        raise UsageError("a grid wants explanations of one sample each", "slice them: explanation[0]")
+    first = explanations[0]
+    tiles = [(name, _tile(one, target, cmap, clip)) for one in explanations for name in [one.method]]
+    if first.images and first.images[0] is not None:
+        tiles.insert(0, ("", _fitted(first.images[0].convert("RGB"))))
+    columns = columns or min(len(tiles), max(3, math.ceil(math.sqrt(len(tiles) * 1.6))))
+    rows = -(-len(tiles) // columns)
+    label, small = heatmap.font(15), heatmap.font(13)
+    width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
+    height = 2 * _MARGIN + 30 + rows * (_TILE + _LABEL + _GAP)
+    sheet = pillow.new("RGB", (width, height), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_MARGIN, _MARGIN - 6), heatmap.fitted(first.title(0, target), label, width - 2 * _MARGIN), font=label,
+             fill=(34, 34, 34))  # fmt: skip
+    for n, (name, tile) in enumerate(tiles):
+        x = _MARGIN + n % columns * (_TILE + _GAP)
+        y = _MARGIN + 30 + n // columns * (_TILE + _LABEL + _GAP)
+        sheet.paste(tile, (x + (_TILE - tile.width) // 2, y + _LABEL + (_TILE - tile.height) // 2))
+        pen.text((x, y), heatmap.fitted(name, small, _TILE), font=small, fill=(34, 34, 34))
+    return sheet
+
+
+def path(pattern: str, one: Explanation, target: int) -> Path:
+    """The name of a sample's grid: the pattern with "grid" for the method."""
+    from dataclasses import replace
+
+    named = replace(one, provenance={**one.provenance, "method": "grid"})
+    return named.paths(pattern, "png")[target]
+
+
+def _tile(one: Explanation, target: int, cmap: str, clip: float) -> Image:
+    values = one.relevance[target, 0] if one.target.ndim == 2 else one.relevance[0]
+    if values.ndim not in (2, 3):
+        raise UnsupportedError(
+            f"relevance of shape {values.shape} is no picture", "write a file for each method: leave --grid out"
+        )
+    layout = one.preprocessing.layout if one.preprocessing else None
+    image = one.images[0] if one.images else None
+    return _fitted(heatmap.panel(np.asarray(values), image, cmap, clip, layout=layout))
+
+
+def _fitted(picture: Image) -> Image:
+    from PIL import Image as pillow
+
+    share = _TILE / max(picture.size)
+    size = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
+    return picture.resize(size, pillow.Resampling.NEAREST if share >= 1 else pillow.Resampling.BOX)

@@ -1,0 +1,173 @@
+"""Which class is explained: an id, a label, or the best of the model's own scores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxlrp.errors import UsageError, did_you_mean
+from onnxlrp.preprocessing.labels import short
+
+Ids = npt.NDArray[np.int64]
+
+_TOP = re.compile(r"top(\d{1,6})", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?\d+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One class to explain: `id` a class id, `label` a class name, `top` the `k` best classes of each sample."""
+
+    kind: Literal["id", "label", "top"]
+    id: int = 0
+    label: str = ""
+    k: int = 1
+
+    def __str__(self) -> str:
+        return {"id": str(self.id), "label": self.label, "top": f"top{self.k}"}[self.kind]
+
+
+TOP1 = Target("top")
+
+
+def parse(text: str | int) -> Target:
+    """The target that a word names: `281`, `top1`, `top3`, else a label. Raises UsageError."""
+    word = str(text).strip()
+    if _INTEGER.fullmatch(word):
+        if word.startswith("-") or len(word) > 18:
+            raise UsageError(f"target {word}: class ids count from 0", "give a class id, a label, top1 or top3")
+        return Target("id", id=int(word))
+    top = _TOP.fullmatch(word)
+    if top:
+        if int(top[1]) < 1:
+            raise UsageError(f"target {word}: top0 asks for no class", "give top1, or top3 for the three best")
+        return Target("top", k=int(top[1]))
+    if not word:
+        raise UsageError("the target is empty", "give a class id, a label, top1 or top3")
+    return Target("label", label=word)
+
+
+def resolve(target: Target, labels: Sequence[str] | None, n_classes: int) -> int | None:
+    """The class id of a target, None where the scores decide (`top`); labels match in any case and by any synonym.
+
+    Raises UsageError for an id out of range, an unknown or ambiguous label, and more classes than the model has.
+    """
+    if target.kind == "top":
+        if target.k > n_classes:
+            raise UsageError(f"target {target}: the model has {n_classes} classes", f"ask for top{n_classes} at most")
+        return None
+    if target.kind == "id":
+        if not 0 <= target.id < n_classes:
+            raise UsageError(
+                f"target {target.id}: the model has no such class", f"give an id from 0 to {n_classes - 1}"
+            )
+        return target.id
+    return _find(target.label, labels, n_classes)
+
+
+def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_samples: int) -> Ids | Target:
+    """One class id for each sample, shape [N], or the `top` Target that the scores decide.
+
+    `target` is a Target, an int, a str, or a sequence or integer array with one id or label for each sample.
+    Raises UsageError, also for a sequence of another length.
+    """
+    single = _one(target)
+    if single is not None:
+        class_id = resolve(single, labels, n_classes)
+        return single if class_id is None else np.full(n_samples, class_id, dtype=np.int64)
+    items = list(target) if np.ndim(target) == 1 else None
+    if items is None:
+        raise UsageError(
+            f"a target of type {type(target).__name__}", "give a class id, a label, top1, or a list of ids"
+        )
+    if len(items) != n_samples:
+        raise UsageError(
+            f"{len(items)} targets for {n_samples} samples",
+            "give one target for each sample; several targets of every sample are asked for by targets=[…]",
+        )
+    ids = []
+    for item in items:
+        single = _one(item)
+        class_id = None if single is None else resolve(single, labels, n_classes)
+        if class_id is None:
+            raise UsageError(f"target {item!r} within a list", "a list holds class ids or labels; give top1 alone")
+        ids.append(class_id)
+    return np.array(ids, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What a run is asked for: class `ids` [N] or [T, N] (`mode` "index"), or with "top" the `count` best (None: one);
+    `count` is the length of the target axis, None without one."""
+
+    mode: str
+    count: int | None = None
+    ids: Ids | None = None
+
+
+def wanted(
+    target: Any, several: Sequence[int | str] | None, labels: Sequence[str] | None, n_classes: int, n_samples: int
+) -> Wanted:
+    """The `target` of each sample, or `several` of every sample. Raises UsageError."""
+    if several is not None:
+        ids = [resolve(parse(t), labels, n_classes) for t in several]
+        if not ids or None in ids:
+            raise UsageError(f"targets={list(several)!r}", "list class ids or labels; top3 is target='top3'")
+        return Wanted("index", len(ids), np.repeat(np.asarray(ids, np.int64)[:, None], n_samples, axis=1))
+    found = for_samples(target, labels, n_classes, n_samples)
+    if isinstance(found, Target):
+        return Wanted("top", None if found.k == 1 else found.k)
+    return Wanted("index", None, found)
+
+
+def from_scores(target: Target, scores: npt.ArrayLike) -> Ids:
+    """The `k` best class ids of scores [N, K], best first: shape [N] for `top1`, [k, N] above; the first wins a tie."""
+    order = np.argsort(-np.asarray(scores, dtype=np.float64), axis=1, kind="stable")[:, : target.k].T
+    return np.ascontiguousarray(order[0] if target.k == 1 else order, dtype=np.int64)
+
+
+def _one(target: Any) -> Target | None:
+    """A single target of Python's side, None for anything that is not one."""
+    if isinstance(target, Target):
+        return target
+    if isinstance(target, (bool, np.bool_)):
+        raise UsageError(f"target {target}: a truth value is no class", "give a class id, a label, top1 or top3")
+    if isinstance(target, (str, int)):
+        return parse(target)
+    if isinstance(target, np.integer) or (
+        isinstance(target, np.ndarray) and target.ndim == 0 and target.dtype.kind in "iu"
+    ):
+        return parse(int(target))
+    return None
+
+
+def _find(word: str, labels: Sequence[str] | None, n_classes: int) -> int:
+    """The class of a label; a class's shown name goes before the other synonyms, so that "maillot" never guesses."""
+    if not labels:
+        raise UsageError(
+            f'target "{word}": the model names no classes', f"give an id from 0 to {n_classes - 1}, or --labels FILE"
+        )
+    wanted = _plain(word)
+    shown = [i for i, label in enumerate(labels[:n_classes]) if wanted in (_plain(label), _plain(short(label)))]
+    found = shown or [i for i, label in enumerate(labels[:n_classes]) if wanted in map(_plain, label.split(","))]
+    if len(found) > 1:
+        raise UsageError(
+            f'target "{word}" names classes ' + ", ".join(f"{i} ({labels[i]})" for i in found),
+            f"give the id, such as {found[0]}",
+        )
+    if not found:
+        known = {_plain(part): part.strip() for label in labels for part in label.split(",")}
+        hint = did_you_mean(wanted, known)
+        if len(known) > 20 and hint.startswith("known:"):
+            hint = f"give one of the model's {n_classes} class names, or an id from 0 to {n_classes - 1}"
+        raise UsageError(f'target "{word}": no class has this name', hint)
+    return found[0]
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().replace("_", " ").split())

@@ -1,0 +1,55 @@
+"""A run over more samples than one batch holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..engines import Run
+from ..errors import UsageError
+from ..program.program import Array, Program
+
+
+def in_batches(
+    run: Run,
+    program: Program,
+    inputs: Mapping[str, Array],
+    ids: Array | None,
+    size: int | None,
+    fixed: int | None,
+    relevance: Array | None = None,
+) -> dict[str, Array]:
+    """The program's outputs for inputs [N, ...] by name and class ids [N] or [T, N], at most `size` at a time.
+
+    `relevance` [N, …] is the seed of a program that is given one.
+    `fixed` is the one batch size that a model takes, if it takes only one. Raises UsageError.
+    """
+    if size is not None and size < 1:
+        raise UsageError(f"batch_size={size}", "give 1 or more")
+    samples = len(next(iter(inputs.values())))
+    step = fixed or size or samples
+    pieces: list[dict[str, Array]] = []
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        # A model of one fixed batch size gets its last sample again to fill the batch.
+        rows = np.minimum(np.arange(start, start + (fixed or count)), samples - 1)
+        feeds = {name: x[rows] for name, x in inputs.items()} | ({} if ids is None else {"target": ids[..., rows]})
+        feeds |= {} if relevance is None else {"relevance": relevance[rows]}
+        pieces.append({key: _first(program, key, value, count) for key, value in run(feeds).items()})
+    return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
+
+
+def _axis(program: Program, key: str) -> int | None:
+    step = program.instructions[program.outputs[key]]
+    return None if step.constant else int(step.targets)
+
+
+def _first(program: Program, key: str, value: Array, count: int) -> Array:
+    axis = _axis(program, key)
+    return value if axis is None else value[(slice(None),) * axis + (slice(0, count),)]
+
+
+def _joined(program: Program, key: str, pieces: list[Array]) -> Array:
+    axis = _axis(program, key)
+    return pieces[0] if axis is None or len(pieces) == 1 else np.concatenate(pieces, axis)

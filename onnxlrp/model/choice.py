@@ -1,0 +1,118 @@
+"""Which output is explained, and at which input: the graph cut down to what lies between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ..errors import UnsupportedError, UsageError, did_you_mean
+from ..graph import facts
+from ..graph.graph import Graph, Tensor
+
+Note = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`graph` has one output, the scores that are explained, and its first input is the explained one; the others are
+    those that the scores need too. `output` is what the model calls its output, `head` how that ends; `notes` say, each
+    with what to type, what was chosen where nobody named it."""
+
+    graph: Graph
+    output: str
+    input: str
+    head: facts.Head
+    notes: tuple[Note, ...] = ()
+
+
+def choose(graph: Graph, output: str | None = None, explained: str | None = None) -> Choice:
+    """The named output and explained input, or else the first output that has a score for each of several classes
+    ([N, K], or [N, K, 1, 1]) and the input that looks like a picture (else the first) of those that it depends on.
+
+    Raises UsageError for a name that is not there, and for an input on which the output does not depend.
+    """
+    name, notes = _output(graph, output)
+    head = facts.head_of(graph, name)
+    inputs = {tensor.name: tensor for tensor in graph.inputs}
+    if explained is not None and explained not in inputs:
+        raise UsageError(f'no input is called "{explained}"', did_you_mean(explained, inputs))
+    leading = [t for t in graph.inputs if facts.relevant(graph, (t.name,), head.logits)]
+    if explained is not None and inputs[explained] not in leading:
+        raise UsageError(
+            f'output "{name}" does not depend on input "{explained}"',
+            f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",
+        )
+    source = inputs[explained] if explained else min(leading or graph.inputs, key=_unlike_a_picture)
+    if explained is None and len(leading) > 1:
+        others = ", ".join(t.name for t in leading if t != source)
+        notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
+    return Choice(_between(graph, head.scores, source), name, source.name, head, notes)
+
+
+def refuse_maps(choice: Choice, graph: Graph) -> None:
+    """Raise UnsupportedError where the output has no one score for each class, naming outputs of `graph` that do."""
+    shape = choice.graph.shapes[choice.head.logits]
+    if _is_flat(shape):
+        return
+    others = [t.name for t in graph.outputs if _is_flat(_logits(graph, t.name))]
+    raise UnsupportedError(
+        f'output "{choice.output}" is a map of {" x ".join(map(str, shape))} values, not one score for each class',
+        f"explain another output: --output {' or '.join(others)}"
+        if others
+        else "end the model with one score for each class, such as a mean over the positions (GlobalAveragePool)",
+    )
+
+
+def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
+    names = [tensor.name for tensor in graph.outputs]
+    if output is not None:
+        if output not in names:
+            fix = did_you_mean(output, names)
+            raise UsageError(
+                f'no output is called "{output}"', f"{fix}; files are named by -o" * _is_file(output) or fix
+            )
+        return output, ()
+    flat = [name for name in names if _is_flat(_logits(graph, name))]
+    several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
+    chosen = (several or flat or names)[0]
+    if len(names) == 1:
+        return chosen, ()
+    others = ", ".join(name for name in names if name != chosen)
+    return chosen, ((f"output {chosen} is explained, of {len(names)}", f"--output NAME explains another: {others}"),)
+
+
+def _is_file(word: str) -> bool:
+    return word.lower().endswith((".png", ".npz", ".json", ".onnx", "/"))
+
+
+def _logits(graph: Graph, output: str) -> tuple[int, ...]:
+    return graph.shapes.get(facts.head(graph, output), ())
+
+
+def _is_flat(shape: Iterable[int]) -> bool:
+    """Whether there is one score for each class: no more than one axis is longer than 1."""
+    return sum(n != 1 for n in shape) <= 1
+
+
+def _unlike_a_picture(tensor: Tensor) -> int:
+    """0 for a picture of 1 or 3 channels, then maps of other channels, then other numbers."""
+    shape, numeric = tensor.shape, tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype
+    if not numeric:
+        return 3
+    return 2 if len(shape) != 3 else int(shape[0] not in (1, 3) and shape[2] not in (1, 3))
+
+
+def _between(graph: Graph, scores: str, source: Tensor) -> Graph:
+    """The layers and inputs that the scores need, `source` first; the graph itself where that is all of it."""
+    needed, layers = {scores}, []
+    for layer in reversed(graph.layers):
+        if needed.intersection(layer.outputs):
+            layers.append(layer)
+            needed.update(layer.inputs)
+    rest = [t for t in graph.inputs if t.name in needed and t != source]
+    output = Tensor(scores, graph.shapes[scores], graph.dtypes.get(scores, "float32"))
+    inputs = (source, *rest)
+    if inputs == graph.inputs and graph.outputs == (output,):
+        return graph
+    return replace(graph, layers=tuple(layers[::-1]), inputs=inputs, outputs=(output,))

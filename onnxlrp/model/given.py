@@ -1,0 +1,106 @@
+"""The inputs that are not explained: their values as arrays, one for each sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, UsageError, did_you_mean
+from ..graph.graph import Tensor
+from ..preprocessing import images
+
+Array = npt.NDArray[Any]
+
+_ONE_OR_EACH = "give one sample for all, or one for each"
+
+
+def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> dict[str, Array]:
+    """Arrays [1 or N, …] of the inputs that are given as a number (every value), an array or an .npy path, of one
+    sample or a batch. Raises UsageError for a name that is no other input, InputError for values that do not fit."""
+    others = {tensor.name: tensor for tensor in inputs if tensor.name != explained}
+    for name in given:
+        if name == explained:
+            raise UsageError(f'input "{name}" is the one that is explained', "give it as the sample")
+        if name not in others:
+            fix = did_you_mean(name, others) if others else f'"{explained}" is the only input'
+            raise UsageError(f'no other input is called "{name}"', fix)
+    return {name: _values(value, others[name]) for name, value in given.items()}
+
+
+def feeds(
+    given: Mapping[str, Array], inputs: Sequence[Tensor], samples: int, at: Array | None = None
+) -> dict[str, Array]:
+    """The arrays [N, …] of the inputs that a run wants after the explained one, its first; one sample is repeated.
+
+    `at` [N] says which row of theirs goes with each sample (default: its own).
+    Raises UsageError for inputs that are not given, InputError for another number of samples.
+    """
+    check(given, inputs)
+    given = given if at is None else {**given, **rows(given, at)}
+    made = {}
+    for tensor in inputs[1:]:
+        array = given[tensor.name]
+        if len(array) not in (1, samples):
+            raise InputError(
+                f'input "{tensor.name}": {len(array)} samples beside {samples} that are explained',
+                _ONE_OR_EACH,
+            )
+        made[tensor.name] = np.broadcast_to(array, (samples, *array.shape[1:]))
+    return made
+
+
+def rows(given: Mapping[str, Array], keep: Array | slice) -> dict[str, Array]:
+    """Some rows of the inputs that have one for each sample. Raises InputError where these are too few."""
+    long = {name: array for name, array in given.items() if len(array) > 1}
+    most = keep.stop or 0 if isinstance(keep, slice) else int(keep.max()) + 1
+    for name, array in long.items():
+        if len(array) < most:
+            raise InputError(f'input "{name}": {len(array)} samples beside {most} that are explained', _ONE_OR_EACH)
+    return {name: array[keep] for name, array in long.items()}
+
+
+def check(given: Mapping[str, Array], inputs: Sequence[Tensor]) -> None:
+    """Raise UsageError, with what to type, for inputs after the first that are not given."""
+    missing = [tensor for tensor in inputs[1:] if tensor.name not in given]
+    if missing:
+        flags = " ".join(f"--given {t.name}={_example(t)}" for t in missing)
+        raise UsageError(
+            f'beside "{inputs[0].name}", which is explained, the model takes {", ".join(map(shown, missing))}',
+            f"{flags}  (an .npy file or a number; in Python given={{name: array, path or number}})",
+        )
+
+
+def said(array: Array) -> Any:
+    """A given input for the provenance: its number where all values are one, else its shape."""
+    return array.flat[0].item() if array.size and (array == array.flat[0]).all() else list(array.shape)
+
+
+def shown(tensor: Tensor) -> str:
+    """`mask int64 [N, 16]`."""
+    return f"{tensor.name} {tensor.dtype} [{', '.join(map(str, ('N', *tensor.shape)))}]"
+
+
+def _example(tensor: Tensor) -> str:
+    return f"{tensor.name}.npy" if tensor.shape and max(tensor.shape) > 1 else "0"
+
+
+def _values(value: Any, tensor: Tensor) -> Array:
+    where = f'input "{tensor.name}"'
+    if isinstance(value, str | os.PathLike):
+        where = f"{where}: {value}"
+        value = images.read_array(Path(value))
+    array = np.asarray(value)
+    kind = str(array.dtype) if array.dtype.kind in "biuf" else "float64"
+    if array.ndim == 0:
+        array = np.broadcast_to(array, tensor.shape)
+    wide = images.batched(array, tensor.shape, kind, where)
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = wide.astype(tensor.dtype)
+    if np.dtype(tensor.dtype).kind in "biu" and not np.array_equal(cast, wide):
+        raise InputError(f"{where}: holds values that are no {tensor.dtype}", f"give an array of {tensor.dtype}")
+    return cast

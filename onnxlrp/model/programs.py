@@ -1,0 +1,69 @@
+"""The programs of a model on its engine: compiled when first asked for, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..compile import compile, forward
+from ..composites import Composite
+from ..engines import Engine, Forward, Run
+from ..graph.emit import emit, light
+from ..graph.graph import Graph
+from ..program.program import Program
+
+
+@dataclass(eq=False)
+class Programs:
+    """What has been prepared of one graph, by what was asked for."""
+
+    kept: dict[Any, tuple[Program, Run]] = field(default_factory=dict)
+
+    def prepared(
+        self,
+        engine: Engine,
+        graph: Graph,
+        composite: Composite | None,
+        *,
+        mode: str = "index",
+        targets: int | None = None,
+        record: Sequence[str] = (),
+        activations: Sequence[str] = (),
+        ledger: bool = False,
+        conditions: Mapping[str, Sequence[int]] | None = None,
+    ) -> tuple[Program, Run]:
+        """The program of `compile` with these arguments, or without a composite the forward pass alone."""
+        record, activations = tuple(record), tuple(activations)
+        where = tuple((path, tuple(channels)) for path, channels in (conditions or {}).items())
+        key = (identity(composite), mode, targets, record, activations, ledger, where)
+        if key not in self.kept:
+            what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
+            if composite is None:
+                program = forward(graph, activations=activations)
+            else:
+                program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
+            self.kept[key] = program, engine.prepare(forward_of(graph), program)
+        return self.kept[key]
+
+
+def forward_of(graph: Graph) -> Forward:
+    """The graph as engines take it."""
+    inputs = tuple(t.name for t in graph.inputs)
+    return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), inputs, lambda *asked: light(graph, *asked))
+
+
+def identity(value: Any) -> Any:
+    """A hashable stand-in for a composite: its rules by their fields, arrays by their numbers."""
+    if isinstance(value, Composite):
+        rules = tuple((m, identity(r)) for m, r in value.entries)
+        return (value.name, value.seed, value.on_unsupported, value.model, rules)
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    if hasattr(value, "digest"):
+        return (type(value), value.digest)
+    if hasattr(value, "__dataclass_fields__"):
+        return (type(value), tuple(identity(getattr(value, name)) for name in value.__dataclass_fields__))
+    return value

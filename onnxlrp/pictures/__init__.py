@@ -1,0 +1,1 @@
+"""What is drawn: numbers as colours, figures and sheets. Pillow only."""

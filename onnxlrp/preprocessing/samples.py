@@ -1,0 +1,87 @@
+"""Samples: what is explained, as arrays in the model's own layout, and how the pictures among it looked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from . import images
+from .transform import Preprocessing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """`values` [N, …] are the model's input; `names` are file stems; of a picture `views` is what the model sees of it
+    and `originals` the whole, else None; `pictures` where all samples are."""
+
+    values: Array
+    views: Sequence[Image | None]
+    originals: Sequence[Image | None]
+    names: Sequence[str]
+    pictures: bool
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, keep: slice) -> Samples:
+        return Samples(self.values[keep], self.views[keep], self.originals[keep], self.names[keep], self.pictures)
+
+
+def read(x: Any, shape: tuple[int, ...], dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+    """An array (one sample of the per-sample `shape` or a batch), a PIL image, a path, Samples, or a list of them.
+
+    `preprocessing` is asked for where there is a picture. Raises InputError, UnsupportedError.
+    """
+    items = list(x) if isinstance(x, list | tuple) else [x]
+    if items and all(isinstance(item, np.ndarray) and item.ndim == len(shape) for item in items):
+        items = [images.batched(item, shape, dtype) for item in items]
+    if not items:
+        raise InputError("nothing to explain: the list is empty", "give at least one sample")
+    parts = [_one(item, shape, dtype, preprocessing) for item in items]
+    if len(parts) == 1:
+        return parts[0]
+    return Samples(
+        np.concatenate([p.values for p in parts]),
+        [view for p in parts for view in p.views],
+        [original for p in parts for original in p.originals],
+        _numbered([name for p in parts for name in p.names]),
+        all(p.pictures for p in parts),
+    )
+
+
+def _one(item: Any, shape: tuple[int, ...], dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+    if isinstance(item, Samples):
+        return item
+    name = ""
+    if isinstance(item, str | os.PathLike):
+        path = Path(item)
+        name = path.stem
+        if path.suffix.lower() == ".npy":
+            return _array(images.batched(images.read_array(path), shape, dtype, str(path)), name)
+        item = images.read_image(path)
+    if hasattr(item, "convert") and hasattr(item, "getbands"):
+        prep, picture = preprocessing(), images.rgb(item)
+        return Samples(prep.apply(picture), [prep.view(picture)], [picture], [name or "image"], True)
+    return _array(images.batched(item, shape, dtype), name)
+
+
+def _array(values: Array, name: str) -> Samples:
+    n, name = len(values), name or "array"
+    return Samples(values, [None] * n, [None] * n, [name] if n == 1 else [f"{name}.{i}" for i in range(n)], False)
+
+
+def _numbered(names: list[str]) -> list[str]:
+    """The names, with a number where two would be alike for want of a file."""
+    return [f"{name}.{i}" if name in ("array", "image") else name for i, name in enumerate(names)]

@@ -1,0 +1,59 @@
+"""The labelled sheet of several methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onnxlrp
+from onnxlrp.cli import main
+from onnxlrp.errors import UsageError
+from onnxlrp.explanation import grid
+
+MODELS = Path(__file__).parents[2] / "models"
+PICTURE = MODELS / "samples" / "marked_star.png"
+METHODS = ("epsilon_plus_flat", "gradient", "grad_cam", "sensitivity")
+
+
+@pytest.fixture(scope="module")
+def explained():
+    model = onnxlrp.load(MODELS / "shapes.onnx")
+    return [model.explain(PICTURE, target=3, method=name) for name in METHODS]
+
+
+def test_every_method_has_a_tile_beside_the_picture(explained):
+    one = np.asarray(grid.draw(explained, columns=5))
+    two = np.asarray(grid.draw(explained[:2], columns=5))
+    np.testing.assert_array_equal(one[:, : 2 * 236], two[:, : 2 * 236])  # the picture and the first method
+    tiles = [one[80:270, left : left + 200] for left in range(30, 30 + 5 * 236, 236)]
+    assert all(len(np.unique(tile.reshape(-1, 3), axis=0)) > 50 for tile in tiles)
+    assert len({tile.tobytes() for tile in tiles}) == 5
+
+
+def test_rows_follow_the_columns(explained):
+    heights = [grid.draw(explained, columns=n).height for n in (5, 3, 1)]
+    assert heights == sorted(heights)
+    assert len(set(heights)) == 3
+
+
+def test_a_grid_is_of_one_sample(explained):
+    with pytest.raises(UsageError, match="one sample"):
+        grid.draw([])
+
+
+def test_the_command_draws_one_picture_a_target(tmp_path, capsys):
+    words = ["explain", str(MODELS / "shapes.onnx"), str(PICTURE), "-m", ",".join(METHODS), "--grid", "-o"]
+    assert main([*words, str(tmp_path / "{stem}.{target}.{method}.png"), "-t", "top2"]) == 0
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert len(made) == 2
+    assert all(name.endswith(".grid.png") for name in made)
+    assert Image.open(tmp_path / made[0]).info["Software"] == "onnxlrp"
+    assert main([*words, str(tmp_path / "x.npz"), "--format", "npz"]) == 2
+    # A second run over the folder leaves the grids of the first alone.
+    (tmp_path / "star.png").write_bytes(PICTURE.read_bytes())
+    assert main(["explain", str(MODELS / "shapes.onnx"), str(tmp_path), "-o", str(tmp_path / "out.{stem}.png")]) == 0
+    assert len(list(tmp_path.glob("out.*"))) == 1
+    capsys.readouterr()

@@ -1,0 +1,147 @@
+"""`export`: plain onnxruntime on the saved file gives what `explain` gives, by standard operators alone."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import onnxlrp
+from onnxlrp.errors import UsageError
+
+MODELS = Path(__file__).parents[2] / "models"
+NAMES = [name for name in ("digits", "shapes") if (MODELS / f"{name}.onnx").exists()]
+METHODS = ("epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1_flat", "deep_taylor", "guided_backprop")
+BATCHES = (1, 3, 8)
+Array = np.ndarray[Any, Any]
+
+
+@cache
+def loaded(name: str) -> onnxlrp.Model:
+    return onnxlrp.load(MODELS / f"{name}.onnx")
+
+
+@cache
+def inputs(name: str) -> Array:
+    """Eight pictures as the model takes them: random values between the lowest and the highest pixel."""
+    model = loaded(name)
+    low, high = model.preprocessing.bounds()
+    x = np.random.default_rng(0).random((8, *model.graph.inputs[0].shape))
+    return np.asarray(low + x * (high - low), np.float32)
+
+
+def session(model: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def near(actual: Array, wanted: Array, tolerance: float = 1e-5) -> None:
+    assert actual.shape == wanted.shape
+    np.testing.assert_allclose(actual, wanted, atol=tolerance * np.abs(wanted).max(), rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_saved_file_explains_as_explain_does(name: str, method: str, tmp_path: Path) -> None:
+    model, x = loaded(name), inputs(name)
+    saved = session(str(model.export(tmp_path / "e.onnx", method=method, target="input")))
+    ids = np.arange(8) % model.classes
+    untouched = session(str(MODELS / f"{name}.onnx"))
+    (entry,) = untouched.get_inputs()
+    for batch in BATCHES:
+        scores, relevance = saved.run(None, {entry.name: x[:batch], "target": ids[:batch]})
+        e = model.explain(x[:batch], target=ids[:batch], method=method)
+        near(relevance, e.relevance)
+        near(scores, e.output)
+        near(scores, untouched.run(None, {entry.name: x[:batch]})[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("target", ["top1", "top3"])
+@pytest.mark.parametrize("method", METHODS[:2])
+def test_top_takes_the_image_alone(name: str, target: str, method: str, tmp_path: Path) -> None:
+    model, x = loaded(name), inputs(name)
+    saved = session(str(model.export(tmp_path / "e.onnx", method=method, target=target)))
+    (entry,) = saved.get_inputs()
+    assert [value.name for value in saved.get_outputs()] == [model.graph.outputs[0].name, "relevance"]
+    for batch in BATCHES:
+        scores, relevance = saved.run(None, {entry.name: x[:batch]})
+        e = model.explain(x[:batch], target=target, method=method)
+        near(relevance, e.relevance)
+        near(scores, e.output)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", [*METHODS, "gamma", "epsilon_alpha2_beta1", "excitation_backprop", "deconvnet"])
+@pytest.mark.parametrize("target", ["input", "top3"])
+def test_the_file_is_plain_onnx(name: str, method: str, target: str, tmp_path: Path) -> None:
+    path = loaded(name).export(tmp_path / "e.onnx", method=method, target=target)
+    proto = onnx.load(path)
+    onnx.checker.check_model(proto, full_check=True)
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    assert {entry.domain for entry in proto.opset_import} <= {"", "ai.onnx"}
+    assert not proto.functions
+    for value in (*proto.graph.input, *proto.graph.output):
+        free = [dim.dim_param for dim in value.type.tensor_type.shape.dim if dim.dim_param]
+        assert free == ["N"], value.name
+    read = {name for node in proto.graph.node for name in node.input}
+    assert not [tensor.name for tensor in proto.graph.initializer if tensor.name not in read]
+    assert len({node.name for node in proto.graph.node}) == len(proto.graph.node)
+
+
+def test_relevance_travels_with_where_it_comes_from(tmp_path: Path) -> None:
+    path = loaded("digits").export(tmp_path / "e.onnx", method="gamma", target="top1", gamma=0.1)
+    metadata = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    made = json.loads(metadata["onnxlrp.explainer"])
+    assert (made["method"], made["options"], made["target"]) == ("gamma", {"gamma": 0.1}, "top1")
+    assert made["sha256"] == loaded("digits").graph.sha256
+    assert "grey" in metadata["onnxlrp.prep"]  # the preprocessing stays with the model
+
+
+def test_options_rules_and_own_composites(tmp_path: Path) -> None:
+    model, x = loaded("digits"), inputs("digits")
+    rules = [("first", onnxlrp.rule("zbox(0, 1)"))]
+    path = model.export(tmp_path / "e.onnx", method="gamma", target="top1", rules=rules, gamma=0.1)
+    (relevance,) = session(str(path)).run(["relevance"], {"image": x})
+    near(relevance, model.explain(x, method="gamma", rules=rules, gamma=0.1).relevance)
+    zplus = onnxlrp.rule("zplus")
+    own = onnxlrp.Composite(
+        [("activation", onnxlrp.rule("pass")), ("dense", zplus), ("convolution", zplus)], name="own"
+    )
+    path = model.export(tmp_path / "o.onnx", method=own, target="top1")
+    (relevance,) = session(str(path)).run(["relevance"], {"image": x})
+    near(relevance, model.explain(x, method=own).relevance)
+
+
+def test_a_file_of_moderate_size(tmp_path: Path) -> None:
+    """Weights are shared with the forward pass: what is saved is hardly larger than the model."""
+    for name in NAMES:
+        for method in METHODS:
+            path = loaded(name).export(tmp_path / "e.onnx", method=method)
+            assert path.stat().st_size < 1.3 * (MODELS / f"{name}.onnx").stat().st_size + 50_000
+
+
+def test_targets_refused(tmp_path: Path) -> None:
+    for target in ("3", "top11", "top0", "seven", ""):
+        with pytest.raises(UsageError):
+            loaded("digits").export(tmp_path / "e.onnx", target=target)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_no_file_of_2_gb_holds_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = NAMES[0]
+    whole = loaded(name).export(tmp_path / "whole.onnx", method="epsilon")
+    monkeypatch.setattr("onnxlrp.model.explainer._LARGEST", 1 << 16)
+    parted = loaded(name).export(tmp_path / "parted.onnx", method="epsilon")
+    assert (tmp_path / "parted.onnx.data").stat().st_size > parted.stat().st_size
+    assert not (tmp_path / "whole.onnx.data").exists()
+    feeds = {loaded(name).graph.inputs[0].name: inputs(name), "target": np.zeros(8, np.int64)}
+    for mine, other in zip(session(parted).run(None, feeds), session(whole).run(None, feeds), strict=True):
+        near(mine, other, 1e-6)
