@@ -143,7 +143,11 @@ def _rows(a: Model, b: Model, x: Samples, y: Samples, at: Array, how: How) -> tu
 
 
 def _explained(model: Model, samples: Samples, ids: Array, at: Array, how: How) -> Explanation:
-    asked: dict[str, Any] = {"rules": how.rules, "given": given_rows(model.given, at), "batch_size": how.batch_size}
+    asked: dict[str, Any] = {
+        "rules": how.rules,
+        "given": given_rows(model.given, at) or None,
+        "batch_size": how.batch_size,
+    }
     try:
         return model.explain(samples, ids, how.method, **asked, **how.options)
     except UnsupportedError as error:

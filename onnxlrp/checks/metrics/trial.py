@@ -103,7 +103,9 @@ class Trial:
         """The explanation by the same method of other inputs x in the samples' place, or of another model."""
         kept, asked = self.samples[keep], model or self.model
         samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
-        return self.by(asked.choose(given=rows(asked.given, keep)), samples, self.ids[keep], record)
+        # Not `choose`, which goes back to the file: a model with weights drawn anew would be lost.
+        asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
+        return self.by(asked, samples, self.ids[keep], record)
 
 
 def finite(relevance: Array, name: str) -> Array:
