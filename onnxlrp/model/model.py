@@ -224,18 +224,20 @@ class Model:
         seed: Array | None = None,
         record: Sequence[str] = (),
         activations: Sequence[str] = (),
+        at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:
         """What methods ask for: x [N, …] through the forward pass, and back by a composite if there is one.
 
         Gives "logits" and "scores"; with a composite "relevance" for class `ids` [N] or a `seed` [N, …] of the logits,
-        "record/PATH" and "activation/PATH". Raises UsageError, UnsupportedError.
+        "record/PATH" and "activation/PATH". `at` [N] says which rows of the `given` inputs go with x, where these have
+        a row for each of other samples. Raises UsageError, UnsupportedError.
         """
         wanted = Wanted("relevance" if seed is not None else "index")
         program, run = self._program(composite, wanted, record=record, activations=activations)
         if seed is not None:
             seed = seed.reshape(len(x), *program.instructions[program.outputs["logits"]].shape).astype(np.float32)
-        return in_batches(run, program, self._inputs(x), ids, batch_size, self.graph.batch, seed)
+        return in_batches(run, program, self._inputs(x, at), ids, batch_size, self.graph.batch, seed)
 
     def prepare(
         self,
@@ -339,8 +341,8 @@ class Model:
         model.refuse_maps()
         return model
 
-    def _inputs(self, x: Array) -> dict[str, Array]:
-        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x))}
+    def _inputs(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
 
     def _bounds(self, pictures: bool) -> tuple[Array, Array] | None:
         """The box of the pixels; an assumed preprocessing counts only where it made the input."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...pictures import heatmap
 from ...preprocessing import images
-from .markup import Markup
+from .markup import Markup, tag
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,6 +55,29 @@ def figure(path: Path, side: int) -> Markup:
     from PIL import Image as pillow
 
     return _encoded(_smaller(pillow.fromarray(np.asarray(images.read_image(path))), 2 * side), "PNG")
+
+
+def stack(values: Array, v: float, below: Markup | None, side: int, alt: str) -> Markup:
+    """A heatmap [H, W] over its picture, if it has one."""
+    look = grain(values.shape)
+    under = [] if below is None else [tag("img", src=below, alt="", class_=f"below {look}")]
+    over = tag("img", src=heat(values, v, bool(under), side), alt=alt, class_=f"heat {look}")
+    return tag("div", under, over, class_="stack")
+
+
+def slider(name: str) -> Markup:
+    """What fades the heatmaps of a section; `name` is part of an id."""
+    parts = [
+        tag("label", "Opacity of the heatmaps", for_=f"opacity-{name}"),
+        tag("input", type="range", id=f"opacity-{name}", min=0, max=100, value=100, step=5),
+        tag("output", "100 %", for_=f"opacity-{name}"),
+    ]
+    return tag("p", parts, class_="slider")
+
+
+def grain(shape: tuple[int, ...]) -> str:
+    """A small picture shows its pixels."""
+    return "pixels" if max(shape) <= 96 else "smooth"
 
 
 def _smaller(picture: Image, side: int) -> Image:

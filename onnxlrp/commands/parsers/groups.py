@@ -69,6 +69,17 @@ def choice(group: Any) -> None:
     )
 
 
+def given(group: Any) -> None:
+    """What the other inputs of the model are given."""
+    group.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
+    )
+
+
 def method(group: Any, more: str = "") -> None:
     """Which method, and the rules that go before its own."""
     group.add_argument(
