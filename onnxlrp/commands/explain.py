@@ -16,7 +16,8 @@ from .. import files
 from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
 from ..explanation import Explanation, grid
-from ..explanation.explanation import SPACES, encoded
+from ..explanation.figures import SPACES
+from ..explanation.saving import encoded
 from ..explanation.targets import parse as parse_target
 from ..graph import facts
 from ..model import Model
