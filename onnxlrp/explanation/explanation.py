@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxlrp import files
-from onnxlrp.pictures import heatmap
+from onnxlrp.pictures import sheets
 
 from . import figures, names, record, saving
 from .result import Result, targets
@@ -80,4 +80,4 @@ class Explanation(Result):
 
     def _repr_png_(self) -> bytes:
         shown = [self.figure(n, t) for n in range(len(self)) for t in range(targets(self))][:_SHOWN]
-        return saving.encoded(shown[0] if len(shown) == 1 else heatmap.stack(shown), {})
+        return saving.encoded(shown[0] if len(shown) == 1 else sheets.stack(shown), {})

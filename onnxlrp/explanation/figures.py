@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxlrp.errors import UsageError
-from onnxlrp.pictures import heatmap
+from onnxlrp.pictures import bars, colors, heatmap
 
 from .result import Result, assumed
 
@@ -27,8 +27,8 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     title = " · ".join(filter(None, (result.title(sample, target), result.method)))
     prep = result.preprocessing
     if values.ndim == 1 or (values.ndim == 2 and image is None and prep is None and min(values.shape) < 8):
-        return heatmap.strip(values, cmap, clip, title, _caption(result, sample, target))
-    values = heatmap.sum_channels(values, prep.layout if prep else None)
+        return bars.strip(values, cmap, clip, title, _caption(result, sample, target))
+    values = colors.sum_channels(values, prep.layout if prep else None)
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
         image, values = original, prep.map_to_original(values, (original.height, original.width))

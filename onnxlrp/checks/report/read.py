@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ... import files
 from ...errors import InputError, NothingToDo
-from ...pictures.heatmap import sum_channels
+from ...pictures.colors import sum_channels
 from ..finding import Finding, Findings
 
 Array = npt.NDArray[Any]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from ...errors import CheckFailed
-from ...pictures.heatmap import colormap, limit
+from ...pictures.colors import colormap, limit
 from ..finding import Finding, Findings
 from . import chart
 from . import pictures as drawn
