@@ -51,22 +51,14 @@ class PixelFlipping:
 
 @dataclass(frozen=True)
 class _Area:
-<<<<<<< HEAD
     """The area under the explained class's score, by trapezoids, while shares of the pixels from 0 to 1 are `kept`, or
     are all that is not: the most relevant first, in equal `steps`; what is not there is the `baseline`."""
-=======
-    """The area under a curve of scores by trapezoids, over shares from 0 to 1."""
->>>>>>> house
 
     steps: int = 32
     baseline: str = "zero"
     score: str = "probability"
     seed: int = 0
-<<<<<<< HEAD
-    kept: ClassVar[bool]
-=======
     kept: ClassVar[bool] = False  # whether pixels are given back, or taken away
->>>>>>> house
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
@@ -80,12 +72,7 @@ class _Area:
         scores = along(trial.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability")
         shares = counts / maps.shape[1]
         area = ((scores[:, 1:] + scores[:, :-1]) / 2 * np.diff(shares)).sum(axis=1)
-<<<<<<< HEAD
-        said = "share shown" if self.kept else "share deleted"
-        return Measured(area, {"": Curve(shares, scores, said, self.score)})
-=======
         return Measured(area, {"": Curve(shares, scores, "share shown" if self.kept else "share deleted", self.score)})
->>>>>>> house
 
 
 @metric("deletion", paper="Petsiuk et al. 2018", better="lower")
@@ -95,11 +82,6 @@ class Deletion(_Area):
 
     Pixels are replaced by the `baseline` in equal `steps`, up to all of them.
     """
-<<<<<<< HEAD
-
-    kept = False
-=======
->>>>>>> house
 
 
 @metric("insertion", paper="Petsiuk et al. 2018", better="higher")
@@ -108,11 +90,7 @@ class Insertion(_Area):
     """Area under the explained class's score while pixels are given back to a `baseline`, the most relevant first."""
 
     baseline: str = "blur"
-<<<<<<< HEAD
-    kept = True
-=======
     kept: ClassVar[bool] = True
->>>>>>> house
 
 
 def along(problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kept: bool, probability: bool) -> Array:

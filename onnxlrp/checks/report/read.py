@@ -13,13 +13,9 @@ import numpy.typing as npt
 
 from ... import files
 from ...errors import InputError, NothingToDo
-<<<<<<< HEAD
-from ...pictures.heatmap import sum_channels
+from ...pictures.colors import sum_channels
 from .. import evaluation, verdict, worst
 from ..evaluation import Evaluation
-=======
-from ...pictures.colors import sum_channels
->>>>>>> house
 from ..finding import Finding, Findings
 from ..worst import Shown
 
