@@ -62,7 +62,7 @@ ALLOWED = {
     "batches": {"engines", "program", "numpy"},
     "explainer": {"engines", "engines.ort", "files", "program", "numpy"},
     # The tables of the README, from the registries.
-    "tables": {"composites", "files", "layers", "method", "methods", "program", "rules"},
+    "tables": {"composites", "files", "graph", "layers", "method", "methods", "program", "rules"},
 }
 BELOW_MODEL = {room for room in ALLOWED if "." not in room} | {"numpy"}
 ALLOWED |= {
