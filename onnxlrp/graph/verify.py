@@ -29,7 +29,8 @@ def verify(graph: Graph, source: Source, batches: Sequence[int] = (1, 3, 8), tol
     other side of a half moves all that is behind it, and says nothing of it. What a piece gives before it is rounded
     must lie within half a quantum of the file's integer, and `tolerance` of the integers' range. Dynamic quantisation
     looks at the whole batch in the file, at each sample alone in the graph: then the file runs sample by sample, as one
-    whose batch is fixed does. Raises `CheckFailed` above `tolerance`.
+    whose batch is fixed does. Where a CPU has no VNNI, onnxruntime's sums of two products of 8 bits may saturate at 16:
+    the file then computes there what it does not say. Raises `CheckFailed` above `tolerance`.
     """
     outputs, cut, untouched = [tensor.name for tensor in graph.outputs], _roundings(graph), _untouched(source)
     if cut:
