@@ -271,6 +271,16 @@ def test_weights_of_four_bits(kind, block):
 # -- what `verify` must find
 
 
+def test_integers_whose_batch_is_elsewhere_in_the_file():
+    """As [1, N, ...] they have the shape of the stored ones at batch 1 alone."""
+    source = of(
+        node("Unsqueeze", ["x", "front"], ["u"]), node("QuantizeLinear", ["u", "sx", "zx"], ["q"]),
+        node("DequantizeLinear", ["q", "sx", "zx"], ["e"]), node("Squeeze", ["e", "front"], ["y"]),
+        constants={**constants(), "front": np.array([0])}, shape=TOKENS,
+    )  # fmt: skip
+    assert verify(load(source), source) < 1e-6
+
+
 def two_layers():
     # Scales of powers of two: ties are frequent.
     held = {**constants(), "sx": np.array(0.03125, "f"), "sy": np.array(0.25, "f"), "sw": np.array(1 / 64, "f"),
