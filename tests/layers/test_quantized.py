@@ -22,6 +22,7 @@ from onnxlrp import ledger
 from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph import facts
+from onnxlrp.graph.verify import verify
 
 Array = np.ndarray[Any, Any]
 KINDS = {"uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16}
@@ -277,7 +278,8 @@ def quantised(mode: str, source: Path, x: Array, path: Path) -> Path:
 
     class Samples(tools.CalibrationDataReader):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
-            self.left = iter([{"image": sample[np.newaxis]} for sample in x])
+            name = onnx.load_model(source).graph.input[0].name
+            self.left = iter([{name: sample[np.newaxis]} for sample in x])
 
         def get_next(self) -> Any:
             return next(self.left, None)
@@ -301,6 +303,47 @@ def untouched(path: Path, x: Array) -> Array:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(path), options)
     return np.concatenate([session.run(None, {session.get_inputs()[0].name: sample[np.newaxis]})[0] for sample in x])
+
+
+def transformer() -> onnx.ModelProto:
+    """A layer of attention and a gated one, with LayerNormalization, of 6 tokens."""
+    n = small_nets.Net(6, 8, seed=4)
+    n.opset = 17
+
+    def dense(x: str, inner: int, outer: int) -> str:
+        return n.op("MatMul", x, n.rng.normal(size=(inner, outer)) / inner**0.5)
+
+    def norm(x: str) -> str:
+        return n.op("LayerNormalization", x, np.ones(8), np.zeros(8))
+
+    a = norm("x")
+    q, k, v = (n.op("Add", dense(a, 8, 8), n.rng.normal(size=8) / 5) for _ in range(3))
+    scores = n.op("Mul", n.op("MatMul", q, n.op("Transpose", k, perm=[0, 2, 1])), np.array(8**-0.5))
+    h = n.op("Add", "x", dense(n.op("MatMul", n.op("Softmax", scores, axis=-1), v), 8, 8))
+    m = dense(norm(h), 8, 16)
+    h = n.op("Add", h, dense(n.op("Mul", m, n.op("Sigmoid", m)), 16, 8))
+    return n.model(n.dense(n.op("ReduceMean", h, axes=[1], keepdims=0), 8, 4))
+
+
+@pytest.mark.parametrize("mode", ["QOperator", "QDQ", "dynamic by channel"])
+def test_a_quantised_transformer_has_the_rules_of_the_model(mode: str, tmp_path: Path) -> None:
+    """Attention, softmax and gates are seen through the roundings; in float64 every layer's balance closes."""
+    x = np.random.default_rng(0).normal(size=(8, 6, 8)).astype(np.float32)
+    onnx.save_model(transformer(), tmp_path / "model.onnx")
+    path = quantised(mode, tmp_path / "model.onnx", x, tmp_path / "int8.onnx")
+    assert verify(small_nets.load(path), path) < 1e-5
+    ledgers = [
+        onnxlrp.load(p, "reference").explain(x, 0, "epsilon_plus", ledger=True).ledger
+        for p in (tmp_path / "model.onnx", path)
+    ]
+    # Roundings pass, as constant factors do.
+    ruled = [
+        [(row.op, row.rule) for row in rows if row.rule != "pass"]  # type: ignore[union-attr]
+        for rows in ledgers
+    ]
+    assert ruled[0] == ruled[1]
+    assert {"signal", "softmax", "norm"} <= {rule for _, rule in ruled[0]}
+    assert max(row.error for row in ledgers[1]) < 1e-9  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("mode", MODES)
