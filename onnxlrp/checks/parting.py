@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 INPUT = "input"  # what the first row is called
 FLOOR = 1e-4  # what two runtimes of one deep float32 network may differ by
 _AT_A_TIME = 256 << 20  # bytes of activations
-_ROUNDS = ops("QuantizeLinear DequantizeLinear")
+_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
 _WEIGHTED = ops("Conv ConvTranspose Gemm MatMul")
 
 
