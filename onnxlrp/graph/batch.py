@@ -16,10 +16,11 @@ from onnxlrp.graph.layout import Layout, refuse
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.sizes import PRIME
 from onnxlrp.graph.skeleton import LARGE
+from onnxlrp.graph.store import store
 
 # Operators that work along `axis`: along axis 0 they would mix samples.
 _AXIS_DEFAULT = {
-    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Split": 0, "Gather": 0, "GatherElements": 0,
+    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Gather": 0, "GatherElements": 0,
     "ScatterElements": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1,
     "LpNormalization": -1, "Compress": 0,
 }  # fmt: skip
@@ -34,7 +35,7 @@ def free(draft: Draft) -> Draft:
     freed = copy.copy(draft)
     freed.constants = dict(draft.constants)
     layout = Layout(freed)
-    freed.layers = [stored for layer in draft.layers for stored in layout.store(layer)]
+    freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
     layout.check_outputs()
     freed.batch = PRIME
     infer(freed)

@@ -56,6 +56,7 @@ def load(
         model = basic(model, file.name, folded=most)
     draft = parse(model, weights, paths, order, sizes)
     fold(draft, most)
+    _infer_all(draft, most)
     decompose(draft)
     draft.prune()
     _infer_all(draft, most)
@@ -82,11 +83,14 @@ def _free_or_fixed(draft: Draft) -> Draft:
     try:
         freed = free(draft)
         check(freed)
-    except UnsupportedError:
+    except UnsupportedError as refusal:
         if not draft.declared:
             raise
         infer(draft)
-        check(draft)
+        try:
+            check(draft)
+        except UnsupportedError:
+            raise refusal from None
         return draft
     return freed
 
