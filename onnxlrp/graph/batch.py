@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.classical import classes
 from onnxlrp.graph.draft import Draft, value_types
 from onnxlrp.graph.emit import build, is_floating
 from onnxlrp.graph.graph import Layer
@@ -79,6 +80,12 @@ def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
     known = [draft.shapes[name] for name in operands]
     if layer.outputs[0] not in draft.shapes and known and layer.op in _ELEMENTWISE:
         draft.shapes[layer.outputs[0]] = np.broadcast_shapes(*known)
+    count = classes(layer)
+    if count:
+        # The class of each sample, and its scores.
+        for name, shape in zip(layer.outputs, ((draft.batch,), (draft.batch, count)), strict=False):
+            draft.shapes.setdefault(name, shape)
+            draft.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
     values = []
     for name in layer.outputs:
         if draft.shapes.get(name):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnxlrp.graph.attention import ATTENTION
+from onnxlrp.graph.classical import CLASSICAL
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.graph import Array, Layer
 from onnxlrp.graph.parts import Parts
@@ -188,4 +189,5 @@ _RULES: dict[str, Callable[[Parts], None]] = {
     "com.microsoft::MatMulNBits": _matmul_nbits,
     "SimplifiedLayerNormalization": _simplified_layer_normalization,
     **ATTENTION,
+    **CLASSICAL,
 }
