@@ -17,7 +17,7 @@ from onnxlrp.graph.layout import Layout, refuse
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.sizes import PRIME
 from onnxlrp.graph.skeleton import LARGE
-from onnxlrp.graph.store import store
+from onnxlrp.graph.store import scattered, store
 
 # Operators that work along `axis`: along axis 0 they would mix samples.
 _AXIS_DEFAULT = {
@@ -36,7 +36,11 @@ def free(draft: Draft) -> Draft:
     freed = copy.copy(draft)
     freed.constants = dict(draft.constants)
     layout = Layout(freed)
-    freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
+    try:
+        freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
+    except UnsupportedError as refusal:
+        # What makes the places mixes the samples before they are written to.
+        raise next((why for layer in draft.layers if (why := scattered(draft, layer))), refusal) from None
     layout.check_outputs()
     freed.batch = PRIME
     infer(freed)

@@ -16,6 +16,7 @@ from onnxlrp.graph.axes import (
     triangle,
 )
 from onnxlrp.graph.broadcast import elementwise, expand
+from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.frames import SPATIAL, global_pool, spatial
 from onnxlrp.graph.graph import Layer, ops
 from onnxlrp.graph.layout import FRONT, Layout, Rule, Stored, in_front, refuse
@@ -30,6 +31,8 @@ _ELEMENTWISE = ops(
     Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Identity
     Dropout QuantizeLinear DequantizeLinear"""
 )
+
+_SCATTERS = ops("ScatterND ScatterElements")
 
 
 def store(layout: Layout, layer: Layer) -> list[Layer]:
@@ -94,16 +97,22 @@ def _open_ended(layout: Layout, layer: Layer) -> Stored:
 
 
 def _scatter(layout: Layout, layer: Layer) -> Stored:
-    if layout.draft.constant(layer.inputs[1]) is None and any(
-        layout.places[i] != FRONT for i in layout.activations(layer)
-    ):
-        raise refuse(
-            layer,
-            "writes to places that are found at run time, as torch's MaxUnpool2d does, and not sample by sample",
-            "Put an upsampling that has no indices in its place (torch.nn.Upsample), or explain the part of the model "
-            + _part(layer),
-        )
-    return in_front(layout, layer)
+    try:
+        return in_front(layout, layer)
+    except UnsupportedError:
+        raise scattered(layout.draft, layer) or refuse(layer, "works along the batch axis") from None
+
+
+def scattered(draft: Draft, layer: Layer) -> UnsupportedError | None:
+    """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
+    if layer.op not in _SCATTERS or draft.constant(layer.inputs[1]) is not None:
+        return None
+    return refuse(
+        layer,
+        "writes to places that are found at run time, as torch's MaxUnpool2d does, and not sample by sample",
+        "Put an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
+        + _part(layer, 2),
+    )
 
 
 def _recurrent(layout: Layout, layer: Layer) -> Stored:
@@ -114,10 +123,10 @@ def _recurrent(layout: Layout, layer: Layer) -> Stored:
     )
 
 
-def _part(layer: Layer) -> str:
+def _part(layer: Layer, position: int = 0) -> str:
     return (
         "before it: onnx.utils.extract_model('MODEL.onnx', 'PART.onnx', "
-        f"[its inputs], ['{printable(layer.inputs[0])}'])"
+        f"[its inputs], ['{printable(layer.inputs[position])}'])"
     )
 
 
@@ -136,7 +145,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(SPATIAL, spatial),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
     "Gather": gather,
-    **dict.fromkeys(("ScatterND", "ScatterElements"), _scatter),
+    **dict.fromkeys(_SCATTERS, _scatter),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     "CumSum": along_constant_axis,
     **dict.fromkeys(["Pad", "Tile"], for_each_axis),

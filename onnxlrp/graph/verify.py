@@ -70,12 +70,20 @@ def _run(session: Any, graph: Graph, feed: dict[str, Array]) -> list[Array]:
     names = [tensor.name for tensor in graph.outputs]
     types = {value.name: _DTYPES.get(value.type) for value in session.get_inputs()}
     feed = {name: value.astype(types[name]) if types.get(name) else value for name, value in feed.items()}
-    fixed = next((d for v in session.get_inputs() for d in v.shape[:1] if isinstance(d, int) and d > 0), None)
+    unread: dict[str, Array] = {}
+    # What the graph has lost nobody reads: exporters list constants that they have folded.
+    for value in session.get_inputs():
+        if value.name not in feed:
+            shape = [d if isinstance(d, int) and d > 0 else 1 for d in value.shape]
+            unread[value.name] = np.zeros(shape, _DTYPES.get(value.type, "float32"))
+    fixed = next(
+        (d for v in session.get_inputs() for d in v.shape[:1] if v.name in feed and isinstance(d, int) and d > 0), None
+    )
     total = len(next(iter(feed.values())))
     if fixed is None or fixed == total:
-        return [np.asarray(value) for value in session.run(names, feed)]
+        return [np.asarray(value) for value in session.run(names, feed | unread)]
     runs = [
-        session.run(names, {name: value[start : start + fixed] for name, value in feed.items()})
+        session.run(names, {name: value[start : start + fixed] for name, value in feed.items()} | unread)
         for start in range(0, total - total % fixed, fixed)
     ]
     return [np.concatenate([np.asarray(run[i]).reshape(fixed, -1) for run in runs]) for i in range(len(names))]

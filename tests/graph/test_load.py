@@ -10,6 +10,7 @@ import pytest
 from onnx import helper
 from tiny_models import batch_norm, conv, model, node, norm, values
 
+from onnxlrp.choice import choose
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
@@ -221,3 +222,13 @@ def test_light_models(name):
     assert graph.batch is None
     assert len(graph.inputs) == 1
     verify(graph, path, batches=(2,))
+
+
+def test_an_input_that_nobody_reads_says_nothing_of_the_batch():
+    """Constants of preprocessing that Keras's exporter has folded and still lists."""
+    source = model([conv("x", "y", "w")], {"w": values(2, 4, 3, 3)})
+    source.graph.input.append(helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, (1, 1, 1, 3)))
+    graph = choose(load(source)).graph
+    assert graph.batch is None
+    assert [tensor.name for tensor in graph.inputs] == ["x"]
+    assert verify(graph, source) < 1e-5
