@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.classical import classes
 from onnxlrp.graph.draft import Draft, value_types
 from onnxlrp.graph.emit import build, is_floating
 from onnxlrp.graph.graph import Layer
@@ -16,10 +17,11 @@ from onnxlrp.graph.layout import Layout, refuse
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.sizes import PRIME
 from onnxlrp.graph.skeleton import LARGE
+from onnxlrp.graph.store import scattered, store
 
 # Operators that work along `axis`: along axis 0 they would mix samples.
 _AXIS_DEFAULT = {
-    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Split": 0, "Gather": 0, "GatherElements": 0,
+    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Gather": 0, "GatherElements": 0,
     "ScatterElements": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1,
     "LpNormalization": -1, "Compress": 0,
 }  # fmt: skip
@@ -30,7 +32,11 @@ def free(draft: Draft) -> Draft:
     freed = copy.copy(draft)
     freed.constants = dict(draft.constants)
     layout = Layout(freed)
-    freed.layers = [stored for layer in draft.layers for stored in layout.store(layer)]
+    try:
+        freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
+    except UnsupportedError as refusal:
+        # What makes the places mixes the samples before they are written to.
+        raise next((why for layer in draft.layers if (why := scattered(draft, layer))), refusal) from None
     layout.check_outputs()
     freed.batch = PRIME
     infer(freed)
@@ -71,6 +77,12 @@ def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
     if "::" not in layer.op:
         return []
     operands = [name for name in layer.inputs if name in draft.shapes]
+    count = classes(layer)
+    if count:
+        # The class of each sample, and its scores.
+        for name, shape in zip(layer.outputs, ((draft.batch,), (draft.batch, count)), strict=False):
+            draft.shapes.setdefault(name, shape)
+            draft.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
     values = []
     for name in layer.outputs:
         if draft.shapes.get(name):

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from onnxlrp.graph import dynamic, integers
+from onnxlrp.graph.attention import ATTENTION
 from onnxlrp.graph.batch import infer
+from onnxlrp.graph.classical import CLASSICAL
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.graph import Array, Layer
 from onnxlrp.graph.parts import Parts
@@ -196,6 +198,8 @@ RULES: dict[str, Callable[[Parts], None]] = {
     "com.microsoft::SkipSimplifiedLayerNormalization": _skip_normalization("RMSNormalization", bias=3),
     "com.microsoft::MatMulNBits": _matmul_nbits,
     "SimplifiedLayerNormalization": _simplified_layer_normalization,
+    **ATTENTION,
+    **CLASSICAL,
     **integers.RULES,
     **dynamic.RULES,
 }

@@ -5,21 +5,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnxlrp.graph.graph import Layer, ops
-
-if TYPE_CHECKING:
-    from onnxlrp.graph.layout import Layout
+from onnxlrp.graph.layout import FRONT, Layout, Stored, in_front
 
 SPATIAL = ops("Conv ConvTranspose MaxPool AveragePool LpPool BatchNormalization")
 # What an attribute says of the axis of frames: at its start, or at both ends.
 _OF_FRAMES = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "pads": 0}
 
 
-def over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
+def spatial(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places.get(layer.inputs[0], FRONT)
+    layers = None if place == FRONT else _over_frames(layout, layer)
+    return in_front(layout, layer) if layers is None else (place, layers)
+
+
+def global_pool(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places[layer.inputs[0]]
+    if place == FRONT or place.axis:
+        return in_front(layout, layer)
+    return place, [_pooled_whole(layout, layer)]
+
+
+def _over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
     """The layers that compute the same on stored [N, T, C, H, W], through [N, C, T, H, W]; None where they do not."""
     source, rank = layer.inputs[0], len(layout.shape(layer, layer.inputs[0]))
     place = layout.places[source]
@@ -47,7 +57,7 @@ def _with_frames(name: str, value: object) -> object:
     return (0, *whole[:half], 0, *whole[half:]) if name == "pads" else (own, *whole)
 
 
-def pooled_whole(layout: Layout, layer: Layer) -> Layer:
+def _pooled_whole(layout: Layout, layer: Layer) -> Layer:
     """GlobalAveragePool and GlobalMaxPool as a reduction of the axes behind the channels."""
     rank = len(layout.shape(layer, layer.inputs[0]))
     axes = [layout.places[layer.inputs[0]].stored_axes(axis)[0] for axis in range(2, rank)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import numpy as np
 import onnx
 
 from onnxlrp.errors import UnsupportedError
@@ -55,7 +56,9 @@ def load(
     if memory.estimate(model, {}, sizes.batch).folded:  # tables, of shape arithmetic
         model = basic(model, file.name, folded=most)
     draft = parse(model, weights, paths, order, sizes)
+    _without_text(draft)
     fold(draft, most)
+    _infer_all(draft, most)
     decompose(draft)
     fold(draft, most)
     draft.prune()
@@ -63,9 +66,20 @@ def load(
     batch_norm_of_rows(draft)
     lower(draft)
     draft.prune()
-    draft = _free_or_fixed(draft)
+    draft = _answering(draft)
     canonize(draft)
     return _graph(draft, file, sizes)
+
+
+def _without_text(draft: Draft) -> None:
+    """Names of classes are no scores: where the model has other outputs, it is read without them."""
+    numbers = [name for name in draft.outputs if draft.dtypes.get(name) != "object"]
+    if not numbers:
+        raise UnsupportedError(
+            f'The output "{printable(draft.outputs[0])}" is text.', "Export the model with an output of its scores."
+        )
+    draft.outputs = numbers
+    draft.prune()
 
 
 def _infer_all(draft: Draft, most: int) -> None:
@@ -78,16 +92,32 @@ def _infer_all(draft: Draft, most: int) -> None:
             return
 
 
+def _answering(draft: Draft) -> Draft:
+    """The draft for any batch, or for its own; without outputs of whole numbers, where they alone stand against it."""
+    try:
+        return _free_or_fixed(draft)
+    except UnsupportedError:
+        scores = [name for name in draft.outputs if not np.issubdtype(draft.dtypes.get(name, "float32"), np.integer)]
+        if not scores or scores == draft.outputs:
+            raise
+        draft.outputs = scores
+        draft.prune()
+        return _free_or_fixed(draft)
+
+
 def _free_or_fixed(draft: Draft) -> Draft:
     """The draft for any batch; where the model refuses and declares a batch, for that batch alone."""
     try:
         freed = free(draft)
         check(freed)
-    except UnsupportedError:
+    except UnsupportedError as refusal:
         if not draft.declared:
             raise
         infer(draft)
-        check(draft)
+        try:
+            check(draft)
+        except UnsupportedError:
+            raise refusal from None
         return draft
     return freed
 

@@ -158,7 +158,7 @@ def result(node: onnx.NodeProto, operands: Mapping[str, Array], opsets: Mapping[
     inputs, small = [], []
     for name, value in operands.items():
         if value.size <= _READ:
-            small.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+            small.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         else:
             kind = helper.np_dtype_to_tensor_dtype(value.dtype)
             inputs.append(helper.make_tensor_value_info(name, kind, value.shape))

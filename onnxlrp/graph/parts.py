@@ -40,11 +40,14 @@ class Parts:
     def output(self, position: int = 0) -> str:
         return self.fused.outputs[position] if position < len(self.fused.outputs) else ""
 
-    def rank(self, name: str) -> int:
+    def shape(self, name: str) -> tuple[int, ...]:
         value = self.draft.constant(name)
         if value is None and name not in self.draft.shapes:
             raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
-        return len(self.draft.shapes[name]) if value is None else value.ndim
+        return self.draft.shapes[name] if value is None else value.shape
+
+    def rank(self, name: str) -> int:
+        return len(self.shape(name))
 
     def attribute(self, name: str, default: Any) -> Any:
         return self.fused.attributes.get(name, default)

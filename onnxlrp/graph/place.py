@@ -52,7 +52,7 @@ class Place:
             if length != self.pre * batch * self.post:
                 return None
             full = np.moveaxis(full.reshape(*before, self.pre, batch, self.post, *after), self.axis + 1, 0)
-            if not (full[1:] == full[:1]).all():
+            if full.strides[0] and not (full[1:] == full[:1]).all():
                 return None
             full, inner = full[0], self.factors
         return np.ascontiguousarray(full.reshape(1, *before, *inner, *after))

@@ -33,7 +33,8 @@ def fix_sizes(
 ) -> Sizes:
     """Replace symbolic axes of the inputs in place; an open height and width by `size`, else as `stated`, else 224."""
     inputs = true_inputs(model, weights)
-    declared = {b for value in inputs if (b := _first(value)) is not None}
+    used = _used(model.graph)
+    declared = {b for value in inputs if (b := _first(value)) is not None and value.name in used}
     if len(declared) > 1:
         raise UnsupportedError(
             f"The inputs declare different batch sizes: {sorted(declared)}.", "Export the model with one batch size."
@@ -54,6 +55,12 @@ def fix_sizes(
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
     return Sizes(batch, batch != PRIME, "; ".join(assumed))
+
+
+def _used(graph: onnx.GraphProto) -> set[str]:
+    """What nodes read, and outputs: exporters list constants that they have folded as inputs of one sample."""
+    names = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    return names.union(*(_used(a.g) for node in graph.node for a in node.attribute if a.HasField("g")))
 
 
 def _first(value: onnx.ValueInfoProto) -> int | None:

@@ -159,13 +159,21 @@ def _feed(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array
 def _run(session: Any, graph: Graph, feed: dict[str, Array], names: Sequence[str], alone: bool = False) -> list[Array]:
     types = {value.name: _DTYPES.get(value.type) for value in session.get_inputs()}
     feed = {name: value.astype(types[name]) if types.get(name) else value for name, value in feed.items()}
-    fixed = next((d for v in session.get_inputs() for d in v.shape[:1] if isinstance(d, int) and d > 0), None)
+    unread: dict[str, Array] = {}
+    # What the graph has lost nobody reads: exporters list constants that they have folded.
+    for value in session.get_inputs():
+        if value.name not in feed:
+            shape = [d if isinstance(d, int) and d > 0 else 1 for d in value.shape]
+            unread[value.name] = np.zeros(shape, _DTYPES.get(value.type, "float32"))
+    fixed = next(
+        (d for v in session.get_inputs() for d in v.shape[:1] if v.name in feed and isinstance(d, int) and d > 0), None
+    )
     total = len(next(iter(feed.values())))
     size = fixed or (1 if alone else total)
     if size == total:
-        return [np.asarray(value) for value in session.run(list(names), feed)]
+        return [np.asarray(value) for value in session.run(list(names), feed | unread)]
     runs = [
-        session.run(list(names), {name: value[start : start + size] for name, value in feed.items()})
+        session.run(list(names), {name: value[start : start + size] for name, value in feed.items()} | unread)
         for start in range(0, total - total % size, size)
     ]
     return [np.concatenate([_rows(run[i], size) for run in runs]) for i in range(len(names))]

@@ -122,7 +122,24 @@ def picked_rows(batch):
     return nodes, {"places": np.array([[1], [0], [1]], I64)}
 
 
-EITHER = [broadcast, picked, picked_rows, shuffle, flattened, attention, heads_in_the_batch, windows]
+def strided(batch):
+    """torch.as_strided by its dynamo exporter: the whole batch flattened, then gathered at constant places."""
+    n = batch or 1009
+    own = np.array([[0, 3], [65, 2]], I64)
+    nodes = [node("Reshape", ["x", "flat"], ["f"]), node("Gather", ["f", "places"], ["y"])]
+    return nodes, {"flat": np.array([-1], I64), "places": own + 256 * np.arange(n).reshape(n, 1, 1)}
+
+
+def rms_norm(batch):
+    """torch's rms_norm without a weight: ones in the operand's own shape."""
+    nodes = [
+        node("Shape", ["x"], ["s"]), node("Expand", ["scale", "s"], ["e"]),
+        node("LayerNormalization", ["x", "e"], ["y"], axis=-1),
+    ]  # fmt: skip
+    return nodes, {"scale": values(8)}
+
+
+EITHER = [broadcast, rms_norm, picked, picked_rows, shuffle, flattened, attention, heads_in_the_batch, windows]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +153,60 @@ def test_the_batch_is_free(build, declared):
     assert graph.batch is None
     assert verify(graph, source, batches=(1, 3, 8)) < 1e-5
     assert all(1009 not in shape for shape in graph.shapes.values())
+
+
+def alone_on_axis_0(batch):
+    """Rows of the one sample side by side on axis 0."""
+    nodes = [
+        node("Reshape", ["x", "one"], ["a"]), node("Tanh", ["a"], ["b"]), node("Concat", ["a", "b"], ["c"], axis=0),
+        node("ReduceMean", ["c"], ["d"], axes=[0], keepdims=1), node("Reshape", ["d", "image"], ["y"]),
+    ]  # fmt: skip
+    return nodes, {"one": np.array([1, 1, 256], I64), "image": np.array([1, 4, 64], I64)}
+
+
+def without_a_batch(batch):
+    """The one sample, its axis dropped."""
+    nodes = [node("Gather", ["x", "first"], ["a"]), node("MatMul", ["a", "w"], ["b"]),
+             node("Softmax", ["b"], ["c"], axis=0), node("Unsqueeze", ["c", "axis"], ["y"])]  # fmt: skip
+    return nodes, {"first": np.array(0, I64), "w": values(8, 3), "axis": np.array([0], I64)}
+
+
+def last_of_the_axes(batch):
+    """An output with the one sample on axis 1."""
+    return [node("Transpose", ["x"], ["y"], perm=[1, 0, 2, 3])], {}
+
+
+@pytest.mark.parametrize("build", [strided, alone_on_axis_0, without_a_batch, last_of_the_axes])
+def test_a_batch_of_one_may_lie_anywhere(build):
+    nodes, constants = build(1)
+    source = model(nodes, constants, shape=(1, 4, 8, 8))
+    graph = load(source)
+    assert graph.batch is None
+    assert verify(graph, source, batches=(1, 3)) < 1e-5
+
+
+def test_places_that_name_their_sample():
+    nodes, constants = strided(3)
+    source = model(nodes, constants, shape=(3, 4, 8, 8))
+    assert load(source).batch is None
+    verify(load(source), source, batches=(3, 6))
+    constants["places"][1] += 1
+    with pytest.raises(UnsupportedError, match=r"Gather.*along the batch axis"):
+        load(model(nodes, constants, shape=(3, 4, 8, 8)))
+
+
+def test_places_that_are_found_at_run_time_are_refused():
+    nodes = [
+        node("Reshape", ["x", "flat"], ["f"]), node("ArgMax", ["x"], ["a"], axis=3),
+        node("Reshape", ["a", "rows"], ["i"]),
+        node("Reshape", ["x", "columns"], ["c"]), node("ReduceMean", ["c"], ["u"], axes=[1], keepdims=0),
+        node("ScatterND", ["f", "i", "u"], ["s"], name="unpool"), node("Reshape", ["s", "image"], ["y"]),
+    ]  # fmt: skip
+    constants = {"flat": np.array([-1], I64), "rows": np.array([-1, 1], I64), "columns": np.array([-1, 8], I64),
+                 "image": np.array([-1, 4, 8, 8], I64)}  # fmt: skip
+    with pytest.raises(UnsupportedError, match='"unpool" writes to places that are found at run time') as caught:
+        load(model(nodes, constants))
+    assert "torch.nn.Upsample" in caught.value.fix
 
 
 def test_shape_arithmetic_is_gone():
@@ -160,9 +231,10 @@ def test_a_larger_declared_batch_is_freed():
     verify(graph, source, batches=(4, 8))
 
 
-def test_mixing_samples_fixes_the_batch():
+def test_what_would_mix_samples_is_taken_for_one_sample():
     nodes = [node("Softmax", ["x"], ["y"], axis=0, name="across")]
-    assert load(model(nodes, shape=(1, 4, 8, 8))).batch == 1
+    one = model(nodes, shape=(1, 4, 8, 8))
+    assert verify(load(one), one) == 0
     with pytest.raises(UnsupportedError, match=r'"across".*batch axis'):
         load(model(nodes))
 
@@ -214,4 +286,5 @@ def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample():
     with pytest.raises(UnsupportedError, match='"mixes"') as caught:
         load(model(nodes, shape=("N", 4, 8, 8)))
     assert "without dynamic axes" in caught.value.fix
-    assert load(model(nodes, shape=(1, 4, 8, 8))).batch == 1
+    one = model(nodes, shape=(1, 4, 8, 8))
+    assert verify(load(one), one) == 0

@@ -14,6 +14,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from onnxlrp.model.choice import choose
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -219,3 +220,13 @@ def test_light_models(name):
     assert graph.batch is None
     assert len(graph.inputs) == 1
     verify(graph, path, batches=(2,))
+
+
+def test_an_input_that_nobody_reads_says_nothing_of_the_batch():
+    """Constants of preprocessing that Keras's exporter has folded and still lists."""
+    source = model([conv("x", "y", "w")], {"w": values(2, 4, 3, 3)})
+    source.graph.input.append(helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, (1, 1, 1, 3)))
+    graph = choose(load(source)).graph
+    assert graph.batch is None
+    assert [tensor.name for tensor in graph.inputs] == ["x"]
+    assert verify(graph, source) < 1e-5

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import helper
 from tiny_models import conv, model, node, values
 
 import onnxlrp
@@ -86,3 +87,10 @@ def test_constants_of_weights_are_foreseen(growing):
     source = model(nodes, {"a": big, "b": big.T.copy(), "flat": np.array([1])})
     with pytest.raises(InputError, match="the limit is"):
         load(source, max_memory="1G")
+
+
+def test_a_range_tells_its_length():
+    """Its operands have no axes."""
+    node = helper.make_node("Range", ["start", "limit", "step"], ["y"])
+    operands = {"start": np.array(0), "limit": np.array(50), "step": np.array(2)}
+    assert memory.result(node, operands, {"": 23}) == 25 * 8

@@ -181,6 +181,57 @@ def scatter_a_constant(n):
 
 
 @model(3, 4)
+def scatter_behind_the_batch(n):
+    """y[:, [2, 0]] = tanh(x[:, :2]) as torch's dynamo exporter writes it: the axis that is indexed in front."""
+    a = n.op("Transpose", "x", perm=[1, 0, 2])
+    updates = n.op("Tanh", n.op("Slice", a, numbers(0), numbers(2), numbers(0)))
+    return n.op("Transpose", n.op("ScatterND", a, numbers(2, 0).reshape(2, 1), updates), perm=[1, 0, 2])
+
+
+def tuples(n, *indices):
+    """The samples name themselves first."""
+    along = np.stack(np.broadcast_arrays(*np.ix_(*indices)), -1)[None]
+    own = np.zeros((*along.shape[:-1], 1), np.int64)
+    first = n.op("Range", np.array(0), n.op("Squeeze", n.op("Shape", "x", start=0, end=1)), np.array(1))
+    first = n.op("Reshape", first, numbers(-1, *[1] * (along.ndim - 1)))
+    return n.op("Concat", n.op("Add", first, own), each(n, along), axis=-1)
+
+
+@model(2, 2, 3)
+def scatter_every_other(n):
+    """zeros[:, :, ::2, ::2] = x: its places are a grid with gaps."""
+    zeros = each(n, np.zeros((1, 2, 4, 6), np.float32))
+    return n.op("ScatterND", zeros, tuples(n, range(2), range(0, 4, 2), range(0, 6, 2)), "x")
+
+
+@model(2, 4, 4)
+def scatter_every_other_of_the_data(n):
+    updates = n.op("Tanh", n.op("Slice", "x", numbers(0, 0), numbers(2, 2), numbers(2, 3)))
+    return n.op("ScatterND", "x", tuples(n, range(2), range(0, 4, 2), range(1, 4, 2)), updates)
+
+
+@model(2, 3)
+def scatter_into_numbers(n):
+    """At places in no order."""
+    places = each(n, numbers(3, 0, 2, 0, 1, 3).reshape(1, 2, 3))
+    return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 4))), places, "x", axis=2)
+
+
+@model(2, 3)
+def scatter_into_a_box_of_numbers(n):
+    places = each(n, np.broadcast_to(numbers(1, 2, 3), (1, 2, 3)))
+    return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 6))), places, "x", axis=2)
+
+
+@model(2, 3)
+def scatter_that_adds(n):
+    """index_add: two updates of one place, none of another."""
+    places = each(n, numbers(0, 2, 2, 3, 0, 1).reshape(1, 2, 3))
+    data = n.op("Concat", "x", n.op("Slice", "x", numbers(0), numbers(1), numbers(2)), axis=2)
+    return n.op("ScatterElements", data, places, "x", axis=2, reduction="add")
+
+
+@model(3, 4)
 def where_of_a_comparison(n):
     """A ReLU as some write it."""
     return n.op("Where", n.op("Greater", "x", np.array(0.0)), "x", np.array(0.0))
@@ -223,6 +274,16 @@ for _name, _equation, _shape, _constant in [
     ("einsum_elementwise", "bij,j->bji", (2, 3), (3,)),
 ]:
     add(_name, _shape, "Einsum", _constant, equation=_equation)
+add("col2im", (8, 4), "Col2Im", numbers(4, 4), numbers(2, 2), strides=[2, 2])
+add("col2im_overlapping", (8, 12), "Col2Im", numbers(5, 4), numbers(2, 2), pads=[0, 1, 0, 0], dilations=[2, 1])
+add("col2im_with_a_rest", (6, 4), "Col2Im", numbers(5, 6), numbers(2, 3), strides=[2, 3])
+for _name, _equation, _shape in [
+    ("einsum_of_two", "bchw,bdhw->bcd", (2, 3, 2)),
+    ("einsum_of_two_transposed", "bic,bjc->bij", (3, 4)),
+    ("einsum_of_two_elementwise", "bij,bij->bji", (2, 3)),
+    ("einsum_of_two_heads", "bhqd,bhkd->bhqk", (2, 3, 4)),
+]:
+    MODELS[_name] = (_shape, ("x", "z"), lambda n, e=_equation: n.op("Einsum", "x", n.op("Tanh", "z"), equation=e))
 add("cumsum", (3, 4), "CumSum", np.array(1))
 add("cumsum_backwards", (3, 4), "CumSum", np.array(-1), exclusive=1, reverse=1)
 
