@@ -14,9 +14,9 @@ from ..graph.graph import Layer
 from ..model import Model
 from . import maps
 from .case import Case
-from .finding import Finding
+from .finding import Finding, Missing, judged
 from .places import ALL
-from .registry import Missing, check, judged
+from .registry import check
 
 
 @check("randomised", severity="warning")

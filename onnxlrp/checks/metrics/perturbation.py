@@ -51,14 +51,13 @@ class PixelFlipping:
 
 @dataclass(frozen=True)
 class _Area:
-    """The area under the explained class's score, by trapezoids, while shares of the pixels from 0 to 1 are `kept`, or
-    are all that is not: the most relevant first, in equal `steps`; what is not there is the `baseline`."""
+    """The area under a curve of scores by trapezoids, over shares from 0 to 1."""
 
     steps: int = 32
     baseline: str = "zero"
     score: str = "probability"
     seed: int = 0
-    kept: ClassVar[bool]
+    kept: ClassVar[bool] = False  # whether pixels are given back, or taken away
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
@@ -72,8 +71,7 @@ class _Area:
         scores = along(trial.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability")
         shares = counts / maps.shape[1]
         area = ((scores[:, 1:] + scores[:, :-1]) / 2 * np.diff(shares)).sum(axis=1)
-        said = "share shown" if self.kept else "share deleted"
-        return Measured(area, {"": Curve(shares, scores, said, self.score)})
+        return Measured(area, {"": Curve(shares, scores, "share shown" if self.kept else "share deleted", self.score)})
 
 
 @metric("deletion", paper="Petsiuk et al. 2018", better="lower")
@@ -84,8 +82,6 @@ class Deletion(_Area):
     Pixels are replaced by the `baseline` in equal `steps`, up to all of them.
     """
 
-    kept = False
-
 
 @metric("insertion", paper="Petsiuk et al. 2018", better="higher")
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ class Insertion(_Area):
     """Area under the explained class's score while pixels are given back to a `baseline`, the most relevant first."""
 
     baseline: str = "blur"
-    kept = True
+    kept: ClassVar[bool] = True
 
 
 def along(problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kept: bool, probability: bool) -> Array:

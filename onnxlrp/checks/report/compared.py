@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import CheckFailed
-from ...pictures.heatmap import limit
+from ...pictures.colors import limit
 from .. import verdict
 from ..parting import Parting
 from ..worst import Shown

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pictures import heatmap
+from ...pictures import bars, colors
 from ...preprocessing import images
 from .markup import Markup, tag
 
@@ -37,7 +37,7 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
     shrunk = np.asarray(_smaller(pillow.fromarray(values.astype(np.float32)), side), dtype=np.float64)
     steps = np.rint((np.clip(shrunk / v if v else shrunk, -1, 1) + 1) * 127).astype(np.uint8)
     picture = pillow.fromarray(steps).convert("L")
-    table = heatmap.colormap(CMAP)[np.rint(np.arange(255) * 256 / 254).astype(int)]
+    table = colors.colormap(CMAP)[np.rint(np.arange(255) * 256 / 254).astype(int)]
     # An L picture with a palette is a P picture: a byte for each value.
     picture.putpalette(table.tobytes())
     size = np.abs(np.arange(255) - 127) / 127
@@ -47,7 +47,7 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
 
 def signal(values: Array) -> Markup:
     """R [L] as bars."""
-    return _encoded(heatmap.strip(values, CMAP), "PNG")
+    return _encoded(bars.strip(values, CMAP), "PNG")
 
 
 def figure(path: Path, side: int) -> Markup:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ... import files
 from ...errors import InputError, NothingToDo
-from ...pictures.heatmap import sum_channels
+from ...pictures.colors import sum_channels
 from .. import evaluation, verdict, worst
 from ..evaluation import Evaluation
 from ..finding import Finding, Findings

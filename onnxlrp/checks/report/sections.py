@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import CheckFailed
-from ...pictures.heatmap import colormap, limit
+from ...pictures.colors import colormap, limit
 from ..finding import Finding, Findings
 from . import chart
 from . import pictures as drawn

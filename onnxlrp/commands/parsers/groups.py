@@ -188,3 +188,8 @@ def findings_format(group: Any) -> None:
         metavar="NAME",
         help="on stdout: table, json, junit, sarif, github or markdown (default: %(default)s)",
     )
+
+
+def reports(group: Any, text: str) -> None:
+    """Where findings are written."""
+    group.add_argument("-o", "--out", action="append", default=[], metavar="FILE", help=text)

@@ -45,14 +45,7 @@ def check(parser: Parser) -> None:
     group.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (default: 8)")
     group = parser.add_argument_group("what is written")
     groups.findings_format(group)
-    group.add_argument(
-        "-o",
-        "--out",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable",
-    )
+    groups.reports(group, "a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable")
     groups.preprocessing(parser)
     groups.safety(parser)
     groups.common(parser, "the findings as JSON on stdout, as --format json")
@@ -91,13 +84,8 @@ def compare(parser: Parser) -> None:
     group.add_argument("--from", dest="judged", metavar="FILE", help="judge again what --save wrote; no model is read")
     group = parser.add_argument_group("what is written")
     group.add_argument("--save", metavar="FILE", help="what was measured, as .json; the worst maps beside it, as .npz")
-    group.add_argument(
-        "-o",
-        "--out",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help=".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable",
+    groups.reports(
+        group, ".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable"
     )
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
