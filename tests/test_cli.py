@@ -204,6 +204,32 @@ def test_top3_gives_three_files_and_says_whose_they_are(run: Any) -> None:
     assert "  9: ΣR" in methods[1]
 
 
+def test_notes_of_several_targets_and_methods_stand_in_columns(run: Any) -> None:
+    """Each line has its own target's note, and all begin where the longest method's does."""
+    out, _ = run(0, "explain", DIGITS, SEVEN, "-t", "top3", "-m", "grad_cam,integrated_gradients")
+    lines = [line for line in out.splitlines() if line.startswith("method")]
+    assert [line.count("layer relu4") + line.count("layer relu3") for line in lines] == [1, 1, 1, 0, 0, 0]
+    assert {line.index("logit") for line in lines if ":" not in line} == {8 + len("integrated_gradients") + 3}
+
+
+def test_of_an_animation_the_first_frame_is_explained_and_said_to_be(run: Any) -> None:
+    first = Image.open(SEVEN).convert("L")
+    first.save("moves.gif", save_all=True, append_images=[Image.eval(first, lambda v: 255 - v)])
+    first.save("still.gif")
+    _, err = run(0, "explain", DIGITS, "moves.gif", "still.gif", "--format", "npz")
+    assert err.count("frames") == 1
+    assert "moves.gif" in err
+    np.testing.assert_array_equal(np.load("moves.7.npz")["relevance"], np.load("still.7.npz")["relevance"])
+
+
+def test_a_map_that_biases_drain_is_said_to_be_one_once_for_all_methods(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("onnxlrp.commands.summary.MOSTLY", 1e-4)
+    _, err = run(0, "explain", DIGITS, SEVEN, "-m", "epsilon_plus,gradient,epsilon_plus_flat")
+    (said,) = [line for line in err.splitlines() if "nearly all of the logit" in line]
+    assert "under epsilon_plus, epsilon_plus_flat:" in said
+    assert "occlusion" in err
+
+
 @pytest.mark.skipif(not SCENE, reason="models/samples holds no scene")
 def test_a_label_is_a_target(run: Any) -> None:
     out, _ = run(0, "explain", SHAPES, SCENE, "-t", "Circle", "-o", "{label}.png")
@@ -513,6 +539,8 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "--mean", "a"], "--mean", "one number"),
         (["explain", DIGITS, SEVEN, "--format", "jpg"], "jpg", "png"),
         (["explain", DIGITS, SEVEN, "-o", "{stm}.png"], "stm", '"stem"'),
+        (["explain", DIGITS, SEVEN, "-o", "map.jpg"], "written as PNG", "'map.png'"),
+        (["explain", DIGITS, SEVEN, "-o", "{stem}.pdf"], "written as PNG", "'{stem}.png'"),
         (["explain", DIGITS, SEVEN, "-o", "nowhere/x.png"], "nowhere", "mkdir -p"),
         (["explain", DIGITS, SEVEN, SEVEN, "-o", "x.png"], "2 inputs", "{stem}"),
         (["explain", DIGITS, SEVEN, "-o", "x.png", "-m", "gamma,epsilon"], "2 methods", "{method}"),
@@ -578,6 +606,19 @@ def test_3_model_rejected(refused: Any, content: bytes) -> None:
 
 def test_3_a_missing_model(refused: Any) -> None:
     assert "nothing.onnx" in refused(3, "explain", "nothing.onnx", SEVEN)[0]
+
+
+def test_3_arrays_are_told_how_to_fit(refused: Any) -> None:
+    np.savez("all.npz", pictures=np.zeros((2, 28, 28)))
+    what, fix = refused(3, "explain", DIGITS, "all.npz")
+    assert "not a picture" in what
+    assert "numpy.load('all.npz')['pictures']" in fix
+    for shape, order in (((28, 28, 1), "2, 0, 1"), ((5, 28, 28, 1), "0, 3, 1, 2")):
+        np.save("last.npy", np.zeros(shape))
+        assert f"array.transpose({order})" in refused(3, "explain", DIGITS, "last.npy")[1]
+        assert np.load("last.npy").transpose(*map(int, order.split(","))).shape[-3:] == (1, 28, 28)
+    np.save("other.npy", np.zeros((1, 28, 27)))
+    assert "transpose" not in refused(3, "explain", DIGITS, "other.npy")[1]
 
 
 def test_3_skip_goes_on_and_fail_keeps_what_was_before(run: Any) -> None:
