@@ -21,6 +21,7 @@ from onnxlrp import files
 from onnxlrp.cli import main
 from onnxlrp.commands.parsers import COMMANDS
 from onnxlrp.composites import PRESETS, options_of
+from onnxlrp.methods import FAMILIES
 
 MODELS = Path(__file__).parents[1] / "models"
 DIGITS, SHAPES = str(MODELS / "digits.onnx"), str(MODELS / "shapes.onnx")
@@ -118,6 +119,21 @@ def test_help_and_import_load_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "exit codes" in done.stdout
     assert onnxlrp.__version__ in done.stdout
+
+
+def test_a_heatmap_by_a_composite_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """A first answer is mostly imports: methods, masked arrays and the like come when they are asked for."""
+    code = (
+        "import sys\n"
+        "from onnxlrp.cli import main\n"
+        f"assert main(['explain', {DIGITS!r}, {SEVEN!r}, '-o', {str(tmp_path / 'x.png')!r}, '-q']) == 0\n"
+        "print(*sorted(name for name in sys.modules if not name.startswith('PIL')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "onnxlrp.methods.registry" in loaded
+    assert not loaded & {f"onnxlrp.methods.{family}" for family in FAMILIES}
+    assert not loaded & {"numpy.ma", "difflib", "tomllib", "torch", "onnxlrp.checks"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
