@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -63,6 +62,8 @@ def printable(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean "x"?`, or the list of what there is."""
+    import difflib
+
     choices = sorted(set(known))
     close = difflib.get_close_matches(word, choices, n=3, cutoff=0.5)
     if close:

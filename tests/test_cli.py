@@ -21,6 +21,7 @@ from onnxlrp import files
 from onnxlrp.cli import main
 from onnxlrp.commands.parsers import COMMANDS
 from onnxlrp.composites import PRESETS, options_of
+from onnxlrp.methods import FAMILIES
 
 MODELS = Path(__file__).parents[1] / "models"
 DIGITS, SHAPES = str(MODELS / "digits.onnx"), str(MODELS / "shapes.onnx")
@@ -120,6 +121,21 @@ def test_help_and_import_load_nothing_heavy() -> None:
     assert onnxlrp.__version__ in done.stdout
 
 
+def test_a_heatmap_by_a_composite_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """A first answer is mostly imports: methods, masked arrays and the like come when they are asked for."""
+    code = (
+        "import sys\n"
+        "from onnxlrp.cli import main\n"
+        f"assert main(['explain', {DIGITS!r}, {SEVEN!r}, '-o', {str(tmp_path / 'x.png')!r}, '-q']) == 0\n"
+        "print(*sorted(name for name in sys.modules if not name.startswith('PIL')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "onnxlrp.methods.registry" in loaded
+    assert not loaded & {f"onnxlrp.methods.{family}" for family in FAMILIES}
+    assert not loaded & {"numpy.ma", "difflib", "tomllib", "torch", "onnxlrp.checks"}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(run: Any, command: str) -> None:
     out, err = run(0, command, "--help")
@@ -202,6 +218,32 @@ def test_top3_gives_three_files_and_says_whose_they_are(run: Any) -> None:
     methods = [line for line in out.splitlines() if line.startswith("method")]
     assert len(methods) == 3
     assert "  9: ΣR" in methods[1]
+
+
+def test_notes_of_several_targets_and_methods_stand_in_columns(run: Any) -> None:
+    """Each line has its own target's note, and all begin where the longest method's does."""
+    out, _ = run(0, "explain", DIGITS, SEVEN, "-t", "top3", "-m", "grad_cam,integrated_gradients")
+    lines = [line for line in out.splitlines() if line.startswith("method")]
+    assert [line.count("layer relu4") + line.count("layer relu3") for line in lines] == [1, 1, 1, 0, 0, 0]
+    assert {line.index("logit") for line in lines if ":" not in line} == {8 + len("integrated_gradients") + 3}
+
+
+def test_of_an_animation_the_first_frame_is_explained_and_said_to_be(run: Any) -> None:
+    first = Image.open(SEVEN).convert("L")
+    first.save("moves.gif", save_all=True, append_images=[Image.eval(first, lambda v: 255 - v)])
+    first.save("still.gif")
+    _, err = run(0, "explain", DIGITS, "moves.gif", "still.gif", "--format", "npz")
+    assert err.count("frames") == 1
+    assert "moves.gif" in err
+    np.testing.assert_array_equal(np.load("moves.7.npz")["relevance"], np.load("still.7.npz")["relevance"])
+
+
+def test_a_map_that_biases_drain_is_said_to_be_one_once_for_all_methods(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("onnxlrp.commands.summary.MOSTLY", 1e-4)
+    _, err = run(0, "explain", DIGITS, SEVEN, "-m", "epsilon_plus,gradient,epsilon_plus_flat")
+    (said,) = [line for line in err.splitlines() if "nearly all of the logit" in line]
+    assert "under epsilon_plus, epsilon_plus_flat:" in said
+    assert "occlusion" in err
 
 
 @pytest.mark.skipif(not SCENE, reason="models/samples holds no scene")
@@ -513,6 +555,8 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "--mean", "a"], "--mean", "one number"),
         (["explain", DIGITS, SEVEN, "--format", "jpg"], "jpg", "png"),
         (["explain", DIGITS, SEVEN, "-o", "{stm}.png"], "stm", '"stem"'),
+        (["explain", DIGITS, SEVEN, "-o", "map.jpg"], "written as PNG", "'map.png'"),
+        (["explain", DIGITS, SEVEN, "-o", "{stem}.pdf"], "written as PNG", "'{stem}.png'"),
         (["explain", DIGITS, SEVEN, "-o", "nowhere/x.png"], "nowhere", "mkdir -p"),
         (["explain", DIGITS, SEVEN, SEVEN, "-o", "x.png"], "2 inputs", "{stem}"),
         (["explain", DIGITS, SEVEN, "-o", "x.png", "-m", "gamma,epsilon"], "2 methods", "{method}"),
@@ -578,6 +622,19 @@ def test_3_model_rejected(refused: Any, content: bytes) -> None:
 
 def test_3_a_missing_model(refused: Any) -> None:
     assert "nothing.onnx" in refused(3, "explain", "nothing.onnx", SEVEN)[0]
+
+
+def test_3_arrays_are_told_how_to_fit(refused: Any) -> None:
+    np.savez("all.npz", pictures=np.zeros((2, 28, 28)))
+    what, fix = refused(3, "explain", DIGITS, "all.npz")
+    assert "not a picture" in what
+    assert "numpy.load('all.npz')['pictures']" in fix
+    for shape, order in (((28, 28, 1), "2, 0, 1"), ((5, 28, 28, 1), "0, 3, 1, 2")):
+        np.save("last.npy", np.zeros(shape))
+        assert f"array.transpose({order})" in refused(3, "explain", DIGITS, "last.npy")[1]
+        assert np.load("last.npy").transpose(*map(int, order.split(","))).shape[-3:] == (1, 28, 28)
+    np.save("other.npy", np.zeros((1, 28, 27)))
+    assert "transpose" not in refused(3, "explain", DIGITS, "other.npy")[1]
 
 
 def test_3_skip_goes_on_and_fail_keeps_what_was_before(run: Any) -> None:

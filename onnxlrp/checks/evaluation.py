@@ -91,6 +91,19 @@ class Evaluation:
             rows.append([method, *(of.get(name, "") for name, _ in metrics)])
         return rows
 
+    def notes(self) -> dict[str, str]:
+        """Each reason why cells have no number, or not of every sample, and which: `deletion of gradient, epsilon`."""
+        said: dict[str, dict[str, list[str]]] = {}
+        for cell in self.cells:
+            if cell.note:
+                said.setdefault(cell.note, {}).setdefault(cell.metric, []).append(cell.method)
+        methods = len({cell.method for cell in self.cells})
+
+        def of(metric: str, names: Sequence[str]) -> str:
+            return metric if len(names) == methods > 1 else f"{metric} of {', '.join(names)}"
+
+        return {note: "; ".join(of(*pair) for pair in where.items()) for note, where in said.items()}
+
     def markdown(self) -> str:
         """The table as Markdown."""
         head, *rows = self.rows()

@@ -94,10 +94,6 @@ def _seed(text: str | None) -> int:
 
 def _notes(found: Evaluation, console: Console) -> None:
     """Once for each reason why a cell has no number, or not of every sample."""
-    said: dict[str, list[str]] = {}
-    for cell in found.cells:
-        if cell.note:
-            said.setdefault(cell.note, []).append(f"{cell.metric} of {cell.method}")
-    for note, cells in said.items():
+    for note, where in found.notes().items():
         text, _, fix = note.partition("\n")
-        console.note(f"{text} ({', '.join(cells)})", fix)
+        console.note(f"{text} ({where})", fix)

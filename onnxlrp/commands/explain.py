@@ -22,6 +22,7 @@ from ..explanation.targets import parse as parse_target
 from ..graph import facts
 from ..model import Model
 from ..pictures import colors
+from ..preprocessing import images
 from ..preprocessing.samples import Samples
 from . import names, request, rows, summary
 from .console import KEY, Console
@@ -58,6 +59,7 @@ class Job:
     drained: dict[str, str] = field(default_factory=dict)
     negative: dict[str, str] = field(default_factory=dict)
     decided: set[str] = field(default_factory=set)
+    animated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.many = len(self.sources) > 1
@@ -146,6 +148,8 @@ def _batches(job: Job) -> Iterator[list[Piece]]:
         job.console.progress(done, len(job.sources), source.path.name)
         try:
             samples = _read(job.model, source)
+            if images.frames(source.path) > 1:
+                job.animated.append(str(source.path))
             job.many = job.many or len(samples) > 1
         except InputError as error:
             if job.args.on_error == "fail":
@@ -207,7 +211,8 @@ def _opening(job: Job, pictures: bool, first: bool) -> None:
     if prep is not None and prep.assumed:
         job.console.note(
             f"preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
-            f"if it is right, say so: {prep.flags()}",
+            f"if it is right, say so: {prep.flags()}; onnxlrp inspect {job.args.model} --probe {job.sources[0].path} "
+            "ranks others",
         )
     for text in summary.doubts(prep):
         job.console.note(text)
@@ -241,7 +246,7 @@ def _one(job: Job, source: names.Source, results: list[tuple[Explanation, float]
                 at_last = [str(p) for p in paths if t == targets[-1]]
                 console.line(one.names[0] if one.names else "", "   ".join([best, *method, text, *at_last]), job.width)
             else:
-                console.line("method", f"{one.method}   {text}")
+                console.line("method", f"{one.method:<{max(map(len, job.methods))}}   {text}")
             if job.args.ledger:
                 console.table(summary.table(one, t), right=range(3, 9))
         if not job.many and paths:
@@ -292,10 +297,18 @@ def _verdict(job: Job) -> int:
             f"{where}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
             "-m epsilon_plus_flat explains negative outputs too",
         )
-    for method, where in job.drained.items():
+    if job.drained:
+        told, where = ", ".join(job.drained), next(iter(job.drained.values()))
         job.console.note(
-            f"{where}: biases absorb nearly all of the logit under {method}; the heatmap shows the little that is left",
-            "--ledger shows where; -m deep_taylor credits no biases",
+            f"{where}: biases and stabilisers absorb nearly all of the logit under {told}: the heatmap shows where the "
+            "rest comes from, and says nothing of the logit's size",
+            "--ledger shows which layers absorb it; see whether others agree that pass no biases: "
+            "-m epsilon_plus_flat,deep_taylor,grad_cam,occlusion --grid",
+        )
+    if job.animated:
+        more = f" and {len(job.animated) - 1} more" if len(job.animated) > 1 else ""
+        job.console.note(
+            f"{job.animated[0]}{more}: of several frames the first is explained", "save the frame that you mean"
         )
     if job.unclosed:
         text = f"the ledger does not close: {job.unclosed[0]}" + f" (and {len(job.unclosed) - 1} more)" * (

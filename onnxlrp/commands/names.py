@@ -58,6 +58,8 @@ def naming(args: argparse.Namespace, methods: int) -> tuple[list[str], str]:
     if pattern.endswith(("/", "\\")) or Path(pattern).is_dir():
         pattern = str(Path(pattern) / default)
     suffix = Path(pattern).suffix.lower().lstrip(".")
+    if f".{suffix}" in images.SUFFIXES - {".png"} or suffix in ("pdf", "svg"):
+        raise UsageError(f"-o {pattern}: heatmaps are written as PNG", f"-o '{Path(pattern).with_suffix('.png')}'")
     words = args.format.split(",") if args.format else [suffix if suffix in FORMATS else "png"]
     formats = list(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
     for word in formats or [""]:

@@ -29,7 +29,7 @@ def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     if not names:
         raise UsageError("--method names no method", "onnxlrp methods lists them")
     for name in names:
-        if name not in method_names():
+        if name not in PRESETS and name not in method_names():
             raise UsageError(f'there is no method "{name}"', did_you_mean(name, method_names()))
     given = {key: getattr(args, key) for key in METHOD_OPTIONS if getattr(args, key) is not None}
     for key in given:

@@ -77,6 +77,8 @@ def notes(one: Explanation, target: int = 0) -> str:
         found = np.asarray(value)
         if found.shape == one.target.shape:
             found = np.atleast_2d(found)[target, :1]
+        elif one.target.ndim == 2 and len(found.shape) and len(found) == len(one.target):
+            found = found[target]  # one for each target, whatever the sample
         text = number(float(found.reshape(()))) if found.dtype.kind == "f" and found.size == 1 else str(found)
         words.append(f"{name} {text.strip('[]')}")
     return ", ".join(words)
@@ -105,11 +107,12 @@ def _where(one: Explanation, target: int, logit: float) -> str:
 
 
 def drained(one: Explanation) -> bool:
-    """Whether biases took nearly all of the logit, so that the heatmap shows next to nothing of it."""
+    """Whether biases and stabilisers took nearly all of the logit, so that the heatmap shows next to nothing of it."""
     if not one.ledger:
         return False
     logits = np.atleast_2d(np.asarray(one.logit, dtype=np.float64))[:, 0]
-    return any(absorbed(one, t)["bias"] / logit > MOSTLY for t, logit in enumerate(logits) if logit)
+    gone = [absorbed(one, t) for t in range(len(logits))]
+    return any((t["bias"] + t["epsilon"]) / logit > MOSTLY for t, logit in zip(gone, logits, strict=True) if logit)
 
 
 _WORDS = (

@@ -36,7 +36,7 @@ def draw(
     tiles = [(name, _tile(one, target, cmap, clip)) for one in explanations for name in [one.method]]
     if first.images and first.images[0] is not None:
         tiles.insert(0, ("", _fitted(first.images[0].convert("RGB"))))
-    columns = columns or min(len(tiles), max(3, math.ceil(math.sqrt(len(tiles) * 1.6))))
+    columns = columns or min(len(tiles), max(4 if len(tiles) == 4 else 3, math.ceil(math.sqrt(len(tiles) * 1.6))))
     rows = -(-len(tiles) // columns)
     label, small = lettering.font(15), lettering.font(13)
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from ..composites import PRESETS
 from ..errors import UsageError, did_you_mean
+from . import FAMILIES
 
 Array = npt.NDArray[Any]
 
@@ -57,8 +59,15 @@ def method(name: str, *, paper: str, passes: str) -> Callable[[_Class], _Class]:
 
 
 def registry() -> Mapping[str, Entry]:
-    """All methods that are no composite, by name (the package's own import registers them)."""
-    return METHODS
+    """All methods that are no composite, by name: the package's families, then those of others."""
+    for family in FAMILIES:
+        importlib.import_module(f"{__package__}.{family}")
+
+    def place(name: str) -> int:
+        family = METHODS[name].make.__module__.removeprefix(f"{__package__}.")
+        return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+    return {name: METHODS[name] for name in sorted(METHODS, key=place)}
 
 
 def names() -> tuple[str, ...]:
@@ -69,9 +78,11 @@ def names() -> tuple[str, ...]:
 def asked(chosen: Any, options: Mapping[str, Any]) -> Method | None:
     """The method that a name and its options, or an object, stand for; None for a composite and a preset's name."""
     if isinstance(chosen, str):
+        if chosen in PRESETS:
+            return None
         if chosen not in names():
             raise UsageError(f'there is no method "{chosen}"', did_you_mean(chosen, names()))
-        return None if chosen in PRESETS else make(chosen, **options)
+        return make(chosen, **options)
     if type(chosen) not in {entry.make for entry in registry().values()}:
         return None
     if options:

@@ -82,7 +82,15 @@ def limit(relevance: npt.ArrayLike, clip: float = 99.5) -> float:
             f"{bad} of {size.size} relevances are NaN or infinite, there is nothing to draw",
             "explain with --engine reference (float64), or with another method or a larger epsilon",
         )
-    return float(np.percentile(size, clip) or size.max()) if size.size else 0.0
+    return float(_percentile(size.reshape(-1), clip) or size.max()) if size.size else 0.0
+
+
+def _percentile(values: Array, share: float) -> float:
+    """numpy.percentile of a row, which first loads masked arrays: a tenth of what a small picture takes in all."""
+    at = share / 100 * (values.size - 1)
+    low, high = int(np.floor(at)), int(np.ceil(at))
+    a, b = np.partition(values, (low, high))[[low, high]]
+    return float(a + (b - a) * (at - low))
 
 
 def colorize(relevance: npt.ArrayLike, cmap: str = "RdBu_r", clip: float = 99.5, v: float | None = None) -> Colors:

@@ -50,13 +50,24 @@ def read_image(path: str | Path) -> Image:
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"
         raise InputError(f"{path}: claims more than {limit} pixels", "make the picture smaller") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture of a known format", _CONVERT) from None
+        raise InputError(f"{path}: not a picture of a known format", _instead(path)) from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read it", f"chmod +r {path}") from None
     except MemoryError:
         raise InputError(f"{path}: too large for the memory", "make the picture smaller") from None
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error on a damaged file
         raise InputError(f"{path}: a damaged or cut picture ({reason(error)})", AGAIN) from None
+
+
+def frames(path: str | Path) -> int:
+    """How many frames a file of pictures has; 1 of what is no picture."""
+    if Path(path).suffix.lower() not in (".gif", ".webp", ".tif", ".tiff"):
+        return 1
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as file:
+        return int(getattr(file, "n_frames", 1))
+    return 1
 
 
 def rgb(image: Image, name: str = "the picture") -> Image:
@@ -70,6 +81,17 @@ def rgb(image: Image, name: str = "the picture") -> Image:
     if image.has_transparency_data:
         return _by_strips(image, _over_white)
     return image.convert("RGB")
+
+
+def _instead(path: Path) -> str:
+    """What to do with a file that is no picture."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            name = next(iter(stored), "arr_0")
+    except Exception:  # no archive: numpy and zipfile raise anything
+        return _CONVERT
+    given = f"numpy.save('{path.stem}.npy', numpy.load('{path.name}')['{name}'])"
+    return f"it is an archive of arrays, give one of them in the model's own layout: {given}"
 
 
 def _by_strips(image: Image, made: Callable[[Image], Image]) -> Image:
@@ -135,7 +157,7 @@ def batched(
         wanted = ", ".join(str(n) if n > 0 else "*" for n in sample_shape)
         raise InputError(
             f"{name}: shape {values.shape}, the model takes (N, {wanted}) or one sample ({wanted})",
-            "give the array in the model's own layout, or the picture itself",
+            _order(values.shape, sample_shape) or "give the array in the model's own layout, or the picture itself",
         )
     if values.shape[0] == 0:
         raise InputError(f"{name}: a batch of no sample", "give at least one sample")
@@ -155,6 +177,17 @@ def listing(folder: str | Path) -> list[Path]:
     if not found:
         raise NothingToDo(f"{folder}: holds no picture and no .npy file", _CONVERT)
     return found
+
+
+def _order(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """The transposition between channels first and last that would make a shape fit, if there is one."""
+    lead = len(shape) - len(wanted)
+    if lead not in (0, 1) or len(wanted) != 3:
+        return ""
+    orders = ((2, 0, 1), (1, 2, 0))
+    order = next((o for o in orders if _fits(tuple(shape[lead:][i] for i in o), wanted)), None)
+    axes = None if order is None else [*range(lead), *(lead + i for i in order)]
+    return "" if axes is None else f"its axes are in another order: array.transpose({', '.join(map(str, axes))})"
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

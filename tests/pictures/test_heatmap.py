@@ -168,3 +168,10 @@ def test_stack():
     figures = [heatmap.render(signed()), bars.strip(signed()[0])]
     sheet = sheets.stack(figures)
     assert sheet.size == (max(f.width for f in figures), sum(f.height for f in figures))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (28, 28), (7, 301)])
+@pytest.mark.parametrize("clip", [0.1, 50, 90, 99.5, 100])
+def test_the_limit_is_numpys_percentile(shape, clip):
+    values = np.random.default_rng(3).normal(size=shape)
+    np.testing.assert_allclose(colors.limit(values, clip), np.percentile(np.abs(values), clip), rtol=1e-12)

@@ -51,8 +51,7 @@ class PixelFlipping:
 
 @dataclass(frozen=True)
 class _Area:
-    """The area under the explained class's score, by trapezoids, while shares of the pixels from 0 to 1 are `kept`, or
-    are all that is not: the most relevant first, in equal `steps`; what is not there is the `baseline`."""
+    """The area under a curve of scores by trapezoids, over shares from 0 to 1."""
 
     steps: int = 32
     baseline: str = "zero"

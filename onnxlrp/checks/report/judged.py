@@ -35,7 +35,7 @@ def _evaluation(found: Evaluation) -> list[Markup | None]:
     return [
         _table(found, names),
         tag("p", words, class_="quiet"),
-        _notes(found.cells),
+        _notes(found),
         tag("ul", legend, class_="key") if figures else None,
         tag("div", figures, class_="plots") if figures else None,
     ]
@@ -88,11 +88,7 @@ def _bar(cell: Cell, column: Sequence[Cell], n: int) -> Markup:
     return tag("svg", parts, width=_WIDTH, height=_HEIGHT, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", aria_hidden="true")
 
 
-def _notes(cells: Sequence[Cell]) -> Markup | None:
+def _notes(found: Evaluation) -> Markup | None:
     """Why a cell has no number, each reason once."""
-    said: dict[str, list[str]] = {}
-    for cell in cells:
-        if cell.note:
-            said.setdefault(cell.note.replace("\n", ": "), []).append(f"{cell.metric} of {cell.method}")
-    notes = [tag("li", f"{note} ({', '.join(where)})") for note, where in said.items()]
+    notes = [tag("li", f"{note.replace(chr(10), ': ')} ({where})") for note, where in found.notes().items()]
     return tag("ul", notes, class_="quiet") if notes else None

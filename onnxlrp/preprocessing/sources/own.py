@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +66,8 @@ def _toml(path: Path) -> Statement:
     try:
         if path.stat().st_size > LONGEST_TEXT:
             raise InputError(f"{path}: larger than 4 MiB", fix)
+        import tomllib
+
         value = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path after --prep") from None
