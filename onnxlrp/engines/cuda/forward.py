@@ -13,11 +13,10 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...program.program import Array
 from .. import Forward
+from ..providers import CUDA, fix, preload
 from ..weights import hand_over
 
 log = logging.getLogger("onnxlrp")
-
-CUDA = "CUDAExecutionProvider"
 
 
 class Session(Protocol):
@@ -99,10 +98,7 @@ class OnGpu:
     """
 
     def __init__(self, model: Lent, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> None:
-        import onnxruntime
-
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
+        preload()
         self._memory, self._tensors = memory, list(tensors)
         # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). EXHAUSTIVE may choose anew in every process.
         options = {
@@ -181,7 +177,8 @@ def _named() -> Iterator[None]:
         if not (type(error).__module__.startswith("onnxruntime") or isinstance(error, RuntimeError)):
             raise
         raise UnsupportedError(
-            f"onnxruntime fails in the forward pass: {_short(error)}", "try --engine ort, or a smaller --batch-size"
+            f"onnxruntime fails in the forward pass: {_short(error)}",
+            fix(str(error), "try --engine ort, or a smaller --batch-size"),
         ) from error
 
 
