@@ -291,7 +291,7 @@ class Runtime:
             raise Fail("this session cannot use the graph capture feature")
 
         def run(binding, options):
-            if self.refuses == "run":
+            if self.refuses == "run" or self.refuses in options.entries:
                 raise Fail(WHY)
             self.said.append((dict(options.entries), binding.bound))
 
@@ -396,6 +396,19 @@ def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(runtime,
     assert made.said[1:] == [OPTIONS, {key: OPTIONS[key] for key in OPTIONS if key != "enable_cuda_graph"}]
     session.run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
     assert "gpu_graph_id" not in made.said[-1][0]
+
+
+def test_what_fails_while_it_is_captured_is_launched_node_by_node(runtime, caplog):
+    """A node that waits for its result is refused when it runs, and leaves the stream capturing."""
+    made, gpu = runtime(refuses="gpu_graph_id")
+    with caplog.at_level("INFO", "onnxlrp"):
+        session, into = gpu.session(Wanted.model, ["y"], False), {"y": onboard(3)}
+        for _ in range(2):
+            session.run({"x": np.zeros((1, 3), np.float32)}, into)
+    assert caplog.text.count("cannot be captured") == 1
+    assert not session.captures
+    assert [said for said in made.said if isinstance(said, tuple) and "gpu_graph_id" in said[0]] == []
+    assert made.said.count("binding") == 2
 
 
 def test_a_cuda_provider_that_does_not_load_is_not_taken(runtime, caplog):
