@@ -6,6 +6,7 @@
 #   benchmarks/gpu_session.sh --list                   # the steps, in order of worth
 #   MINUTES=5 benchmarks/gpu_session.sh LOGS bench     # gpu.py stops after so many minutes (default 7)
 #   LIMIT=300 benchmarks/gpu_session.sh LOGS           # no step takes longer, in seconds (default 540)
+#   ARGS="-k dense" benchmarks/gpu_session.sh LOGS memcheck     # more words for pytest
 #
 # Each step writes LOGS/STEP.log, and the next one runs if it fails; LOGS/summary.txt gets a line for each. Exit 1 if one
 # failed. Nothing is fetched, and the package need not be installed. Wants CuPy, onnxruntime, pytest and hypothesis; nvcc
@@ -14,7 +15,7 @@ set -u
 STEPS=(about first fatbin-build nvrtc fatbin engine bench conformance memcheck memcheck-gemm racecheck racecheck-gemm
   initcheck profile bench-layers)
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit "$1"; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; exit "$1"; }
 [ $# -ge 1 ] || usage 2
 case $1 in
   --list) printf '%s\n' "${STEPS[@]}"; exit ;;
@@ -31,12 +32,13 @@ wanted=("$@"); [ ${#wanted[@]} -gt 0 ] || wanted=("${STEPS[@]}")
 failed=0
 
 limited() { timeout -k 10 "${LIMIT:-540}" "$@"; }
-tests() { limited "$python" -m pytest -q -p no:cacheprovider --durations 5 "$@"; }
+read -ra more <<<"${ARGS:-}"
+tests() { limited "$python" -m pytest -q -p no:cacheprovider --durations 5 "$@" "${more[@]}"; }
 sanitized() { # a tool, then tests
   local tool=$1
   shift
   limited "$(tool compute-sanitizer)" --tool "$tool" --error-exitcode 9 --log-file "$logs/$tool.report" \
-    "$python" -m pytest -q -x -p no:cacheprovider --kernels nvrtc --exact-memory "$@"
+    "$python" -m pytest -q -x -p no:cacheprovider --kernels nvrtc --exact-memory "$@" "${more[@]}"
 }
 bench() { limited "$python" benchmarks/gpu.py --minutes "${MINUTES:-7}" "$@"; }
 
@@ -56,9 +58,9 @@ step_conformance() { tests tests/program tests/layers tests/rules -k "cuda or pl
 step_engine() { tests tests/cuda/test_engine.py tests/cuda/test_precision.py --kernels nvrtc; }
 step_memcheck() { sanitized memcheck tests/cuda/test_kernels.py; }
 step_memcheck-gemm() { sanitized memcheck tests/cuda/test_gemm.py; }
-step_racecheck() { sanitized racecheck tests/cuda/test_kernels.py -k "dense or reduce or pool or seed"; }
+step_racecheck() { sanitized racecheck tests/cuda/test_kernels.py -k "linear_maps or dense or sums or classes"; }
 step_racecheck-gemm() { sanitized racecheck tests/cuda/test_gemm.py; }
-step_initcheck() { sanitized initcheck tests/cuda/test_kernels.py -k "dense or reduce"; }
+step_initcheck() { sanitized initcheck tests/cuda/test_engine.py -k "models or memory"; }
 step_bench() { bench --no-layers --json "$logs/gpu.json"; }
 step_bench-layers() { bench --networks resnet50 --batches 16 --json "$logs/gpu-layers.json"; }
 step_profile() { # hardware counters of every kernel of one picture
