@@ -100,7 +100,7 @@ def forward_on_gpu(session: Session, case: Case, batch: int) -> Record:
 
 def ort_on_gpu(session: Session, case: Case, batch: int) -> Record:
     """The `ort` engine's graph on the CUDA provider."""
-    from onnxlrp.engines.ort import explainer
+    from onnxlrp.engines.emit.explainer import explainer
 
     forward, made = contenders.program(case)
     explained = explainer(forward, made)

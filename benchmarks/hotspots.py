@@ -27,7 +27,7 @@ import onnx
 import onnxruntime
 from contenders import PRESETS, Array, Case
 
-from onnxlrp.engines.ort import explainer
+from onnxlrp.engines.emit.explainer import explainer
 from onnxlrp.rules import registry
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from . import files, rules
 from .composites import PRESETS, options_of
+from .graph import dynamic, integers
+from .graph.decompose import RULES
 from .layers import registry
 from .methods import registry as method
 from .program.op import KINDS
@@ -56,13 +58,18 @@ def all_rules() -> str:
 
 
 def operators() -> str:
-    """Every ONNX operator that has a rule, by kind."""
+    """Every ONNX operator that has a rule, by kind, and those that are read as others."""
     by_kind: dict[str, list[str]] = {}
     for name, row in registry().items():
         by_kind.setdefault(row.kind, []).append(name)
+    rows = [(f"`{kind}`", KINDS[kind], sorted(ops)) for kind, ops in by_kind.items()]
+    quantised = {*integers.RULES, *dynamic.RULES} - {*registry()}
+    fused = {*RULES} - quantised - {*registry()}
+    rows.append(("", "on integers: read as the same on floats, between rounding and rounding", sorted(quantised)))
+    rows.append(("", "fused by onnxruntime's optimiser: read as what they were", sorted(fused)))
     return _table(
         ("kind", "what it is", "ONNX operators"),
-        ([f"`{kind}`", KINDS[kind], ", ".join(f"`{op}`" for op in sorted(ops))] for kind, ops in by_kind.items()),
+        ([kind, what, ", ".join(f"`{op}`" for op in ops)] for kind, what, ops in rows),
     )
 
 

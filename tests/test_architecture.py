@@ -71,9 +71,9 @@ ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
     "methods": {*BELOW_MODEL, "PIL", "skimage"} - {"rules", "layers", "engines"},
     "model": {*BELOW_MODEL, "methods", "model.explainer"},
-    "model.explainer": {"engines", "engines.ort", "files", "program", "numpy"},
+    "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     # The tables of the README, from the registries.
-    "tables": {"composites", "files", "layers", "methods", "program", "rules"},
+    "tables": {"composites", "files", "graph", "layers", "methods", "program", "rules"},
     "checks": {"model", "methods", *BELOW_MODEL, "engines.ort", "onnx", "onnxruntime", "PIL"},
     "checks.quantus": {"checks", "model", *BELOW_MODEL, "methods", "torch"},
     "commands": {"model", "methods", "checks", "tables", *BELOW_MODEL, "onnx", "onnxruntime"} - {"engines", "layers"},

@@ -21,8 +21,8 @@
   X(axpy) \
   X(conv_forward) X(conv_adjoint) \
   X(dense_rows) X(dense_columns) X(dense_tiled) \
-  X(gemm_exact_128x128) X(gemm_exact_128x64) X(gemm_exact_64x64) X(gemm_exact_64x32) X(gemm_exact_32x128) \
-  X(gemm_fast_128x128) X(gemm_fast_128x64) X(gemm_fast_64x64) X(gemm_fast_64x32) X(gemm_fast_32x128) X(gemm_reduce) \
+  X(gemm_exact_128x128) X(gemm_exact_128x64) X(gemm_exact_64x128) X(gemm_exact_64x64) X(gemm_exact_64x32) X(gemm_exact_32x128) \
+  X(gemm_fast_128x128) X(gemm_fast_128x64) X(gemm_fast_64x128) X(gemm_fast_64x64) X(gemm_fast_64x32) X(gemm_fast_32x128) X(gemm_reduce) \
   X(depthwise_any) X(depthwise_3x3) X(depthwise_3x3_by_2) X(depthwise_5x5) X(depthwise_back_any) X(depthwise_back_by_2) \
   X(image_forward) X(image_adjoint) \
   X(move_gather) X(move_add) X(move_unslice) X(move_copy) \

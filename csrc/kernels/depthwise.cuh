@@ -47,15 +47,17 @@ __device__ __forceinline__ void depthwise(DEPTHWISE_PARAMETERS, Finish finish) {
           }
         }
       }
-      const long long at = n * outputs + ((long long)c * th + oh) * tw + ow;
+      const int at = (int)(n * outputs) + (c * th + oh) * tw + ow;
       if (tw % 4 == 0) {
-        finish(total, c, at);
+        float whole[1][4] = {{total[0], total[1], total[2], total[3]}};
+        const int channel[1] = {c}, to[1] = {at};
+        finish(whole, channel, to);
       } else {
+        float one[4][1] = {{total[0]}, {total[1]}, {total[2]}, {total[3]}};
+        int channel[4], to[4];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          float one[1] = {total[j]};
-          if (ow + j < tw) finish(one, c, at + j);
-        }
+        for (int j = 0; j < 4; ++j) channel[j] = c, to[j] = ow + j < tw ? at + j : -1;
+        finish(one, channel, to);
       }
     }
   }

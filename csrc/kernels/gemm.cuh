@@ -7,9 +7,11 @@
 //
 // A block makes BM channels x BN pixels; a warp WM x WN of them; a step of the sum is 16 channels at one tap (taps are
 // innermost, so that pixels that taps share are still in the cache). Shared memory has STAGES steps in flight.
-// Weights come in the order of the fragments: [C_out / 16][step][half of the step][lane][4], zeros where they end.
-// A lane's columns of a warp's 32 are four neighbours: one 16-byte read serves four products, and results are written
-// 32 bytes at a time.
+//
+// Pixels are the rows of the tensor cores' product and channels its columns, for then the fragments of both are read
+// into the registers where they are used: row g of a fragment of 16 pixels is pixel 2g, row g + 8 is pixel 2g + 1, so
+// that one 8-byte read serves two rows. Weights come in the order of their fragments:
+// [C_out / 16][step][half of the step][lane][4], zeros where they end.
 //
 // EXACT is 3xTF32: x = big + small, and the product of the two smalls is left out. Tensor cores cut off what they add,
 // so that each step's products are added to the sum by the float unit, which rounds. Otherwise TF32 alone.
@@ -17,13 +19,16 @@
 // Grid: x tiles of pixels, of channels, phases (the innermost); y shares of the sum. With more than one share each
 // writes its own part of a workspace, [shares, y], and gemm_reduce adds them in order.
 
-// W neighbours at once (4: 16 bytes, so aligned).
+// W neighbours at once (2 or 4: so aligned).
 template <int W>
 __device__ __forceinline__ void read_wide(float (&v)[W], const float* from) {
-  static_assert(W == 1 || W == 4, "one float or four");
+  static_assert(W == 1 || W == 2 || W == 4, "one float, two or four");
   if (W == 4) {
     const float4 all = *reinterpret_cast<const float4*>(from);
     v[3 % W] = all.w, v[2 % W] = all.z, v[1 % W] = all.y, v[0] = all.x;
+  } else if (W == 2) {
+    const float2 all = *reinterpret_cast<const float2*>(from);
+    v[1 % W] = all.y, v[0] = all.x;
   } else {
     v[0] = *from;
   }
@@ -31,9 +36,11 @@ __device__ __forceinline__ void read_wide(float (&v)[W], const float* from) {
 
 template <int W>
 __device__ __forceinline__ void write_wide(float* to, const float (&v)[W]) {
-  static_assert(W == 1 || W == 4, "one float or four");
+  static_assert(W == 1 || W == 2 || W == 4, "one float, two or four");
   if (W == 4) {
     *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1 % W], v[2 % W], v[3 % W]);
+  } else if (W == 2) {
+    *reinterpret_cast<float2*>(to) = make_float2(v[0], v[1 % W]);
   } else {
     *to = v[0];
   }
@@ -47,20 +54,58 @@ __device__ __forceinline__ void write_wide(float* to, const float (&v)[W]) {
 //   [0..1] source  [2..3] size  [4..5] stride  [6..7] start  [8..9] dilation  [10..11] taps  [12..13] step
 //   [14..15] offset  [16] where its weights begin, in steps  [17] the steps of its sum
 
-template <int W>
-__device__ __forceinline__ void gemm_add_bias(float (&v)[W], float bias) {
+// What is done with finished sums, U groups of W neighbours: v[u] are channel m[u], at places i[u] to i[u] + W - 1 of y,
+// or nothing if i[u] < 0. All that is read is read before the first of it is needed: memory answers late.
+template <int U, int W>
+__device__ __forceinline__ void finish_add_bias(float (&v)[U][W], const float* bias, const int (&m)[U],
+                                                const int (&i)[U]) {
 #pragma unroll
-  for (int e = 0; e < W; ++e) v[e] += bias;
+  for (int u = 0; u < U; ++u) {
+    const float more = i[u] < 0 ? 0.0f : bias[m[u]];
+#pragma unroll
+    for (int e = 0; e < W; ++e) v[u][e] += more;
+  }
 }
 
-// What is done with a finished sum: v[W] are channel m, at W places of y from i on.
+template <int U, int W>
+__device__ __forceinline__ void finish_read(float (&v)[U][W], const float* from, const int (&i)[U]) {
+#pragma unroll
+  for (int u = 0; u < U; ++u) {
+    if (i[u] >= 0) read_wide<W>(v[u], from + i[u]);
+  }
+}
+
+// Of an operand that begins anew after `period` places.
+template <int U, int W>
+__device__ __forceinline__ void finish_read(float (&v)[U][W], const float* from, const int (&i)[U], int period) {
+#pragma unroll
+  for (int u = 0; u < U; ++u) {
+    if (i[u] >= 0) read_wide<W>(v[u], from + (unsigned)i[u] % (unsigned)period);
+  }
+}
+
+template <int U>
+__device__ __forceinline__ void finish_read_channels(float (&v)[U], const float* from, const int (&m)[U],
+                                                     const int (&i)[U]) {
+#pragma unroll
+  for (int u = 0; u < U; ++u) v[u] = i[u] < 0 ? 0.0f : from[m[u]];
+}
+
+template <int U, int W>
+__device__ __forceinline__ void finish_write(float* to, const float (&v)[U][W], const int (&i)[U]) {
+#pragma unroll
+  for (int u = 0; u < U; ++u) {
+    if (i[u] >= 0) write_wide<W>(to + i[u], v[u]);
+  }
+}
+
 struct GemmStore {
   const float* bias;
   float* y;
-  template <int W>
-  __device__ __forceinline__ void operator()(float (&v)[W], int m, long long i) const {
-    if (bias != nullptr) gemm_add_bias(v, bias[m]);
-    write_wide<W>(y + i, v);
+  template <int U, int W>
+  __device__ __forceinline__ void operator()(float (&v)[U][W], const int (&m)[U], const int (&i)[U]) const {
+    if (bias != nullptr) finish_add_bias(v, bias, m, i);
+    finish_write(y, v, i);
   }
 };
 
@@ -70,18 +115,18 @@ __device__ __forceinline__ void gemm_split(float x, unsigned* big, unsigned* sma
 }
 
 // What every instance is given: x [batch, channels, source], weights, the table g of phases, the shape of the result
-// [batch, rows, height, width]. quads: 1 if four neighbouring pixels are four neighbours of x, 2 if they are of y; both
-// so aligned.
+// [batch, rows, height, width] (fewer than 2^31 elements). wide: 1 if four neighbouring pixels are four neighbours of
+// x, 2 if two are two of y; both so aligned.
 #define GEMM_PARAMETERS                                                                                       \
   const float *__restrict__ x, const float *__restrict__ w, const int *__restrict__ g, int phases, int channels, \
-      int rows, int height, int width, int batch, int quads
-#define GEMM_ARGUMENTS x, w, g, phases, channels, rows, height, width, batch, quads
+      int rows, int height, int width, int batch, int wide
+#define GEMM_ARGUMENTS x, w, g, phases, channels, rows, height, width, batch, wide
 
 template <int BM, int BN, int WM, int WN, int STAGES, bool EXACT, typename Finish>
 __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   constexpr int THREADS = BM / WM * (BN / WN) * 32, PITCH = BN + 8;  // no two lanes of a read meet in a bank
   constexpr int LEFT = BM * GEMM_STEP, STAGE = LEFT + GEMM_STEP * PITCH;
-  static_assert(WM % 16 == 0 && WN % 32 == 0 && THREADS % BN == 0 && STAGES >= 2, "a tile that the kernel can walk");
+  static_assert(WM % 16 == 0 && WN % 16 == 0 && THREADS % BN == 0 && STAGES >= 2, "a tile that the kernel can walk");
   static_assert(BM * GEMM_STEP % (4 * THREADS) == 0 && BN * GEMM_STEP % (4 * THREADS) == 0, "whole copies a thread");
   float* shared = dynamic_shared<float>();
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
@@ -101,7 +146,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
 
   // Where this thread's copies come from: one column (or four, if quads) of several rows of the step.
   const int place = phase[0] * phase[1];
-  const int columns = quads & 1 ? BN / 4 : BN, row = thread / columns, column = thread % columns * (quads & 1 ? 4 : 1);
+  const int columns = wide & 1 ? BN / 4 : BN, row = thread / columns, column = thread % columns * (wide & 1 ? 4 : 1);
   int h0 = -(1 << 29), w0 = 0;
   const float* source = x;
   if (n0 + column < pixels) {
@@ -134,7 +179,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
     const bool inside = (unsigned)h < (unsigned)phase[0] && (unsigned)v < (unsigned)phase[1];
     const int live = inside ? channels - chunk * GEMM_STEP - row : 0;
     const float* from = source + (chunk * GEMM_STEP * place + h * phase[1] + v);
-    if (quads & 1) {
+    if (wide & 1) {
       constexpr int ROWS = THREADS * 4 / BN;
 #pragma unroll
       for (int i = 0; i < GEMM_STEP / ROWS; ++i) {
@@ -158,15 +203,16 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
     }
   };
 
-  constexpr int MI = WM / 16, NI = WN / 32;
-  const int warp_m = warp % (BM / WM) * MI, warp_n = warp / (BM / WM) * WN, group = lane / 4, t = lane % 4;
-  float sum[MI][NI * 4][4];
+  // Of 16 pixels, and of 8 channels.
+  constexpr int NI = WN / 16, MI = WM / 8;
+  const int warp_m = warp % (BM / WM) * WM, warp_n = warp / (BM / WM) * WN, group = lane / 4, t = lane % 4;
+  float sum[NI][MI][4];
 #pragma unroll
-  for (int i = 0; i < MI; ++i) {
+  for (int n = 0; n < NI; ++n) {
 #pragma unroll
-    for (int j = 0; j < NI * 4; ++j) {
+    for (int i = 0; i < MI; ++i) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0.0f;
+      for (int e = 0; e < 4; ++e) sum[n][i][e] = 0.0f;
     }
   }
 
@@ -181,61 +227,61 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
     __syncthreads();
     if (step + STAGES - 1 < end) copy(next);
     copies_commit();
-    const float* a = shared + stage * STAGE + warp_m * 256 + lane * 4;
-    const float* b = shared + stage * STAGE + LEFT + t * PITCH + warp_n + group * 4;
+    const float* a = shared + stage * STAGE + warp_m * 16 + lane * 4;
+    const float* b = shared + stage * STAGE + LEFT + t * PITCH + warp_n + group * 2;
 #pragma unroll(EXACT ? 1 : 2)
     for (int half = 0; half < 2; ++half) {
+      unsigned big[NI][4], small[NI][4];
 #pragma unroll
       for (int n = 0; n < NI; ++n) {
-        float top[4], bottom[4];
-        read_wide<4>(top, b + half * 8 * PITCH + n * 32);
-        read_wide<4>(bottom, b + (half * 8 + 4) * PITCH + n * 32);
-        unsigned big[4][2], small[4][2];
+        float top[2], bottom[2];
+        read_wide<2>(top, b + half * 8 * PITCH + n * 16);
+        read_wide<2>(bottom, b + (half * 8 + 4) * PITCH + n * 16);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
+        for (int r = 0; r < 2; ++r) {
           if (EXACT) {
-            gemm_split(top[j], &big[j][0], &small[j][0]);
-            gemm_split(bottom[j], &big[j][1], &small[j][1]);
+            gemm_split(top[r], &big[n][r], &small[n][r]);
+            gemm_split(bottom[r], &big[n][2 + r], &small[n][2 + r]);
           } else {
-            big[j][0] = tf32(top[j]);
-            big[j][1] = tf32(bottom[j]);
+            big[n][r] = tf32(top[r]);
+            big[n][2 + r] = tf32(bottom[r]);
           }
         }
+      }
 #pragma unroll
-        for (int i = 0; i < MI; ++i) {
-          float from[4];
-          read_wide<4>(from, a + (i * 2 + half) * 128);
-          unsigned whole[4], rest[4];
+      for (int i = 0; i < MI; i += 2) {
+        float from[4];
+        read_wide<4>(from, a + (i + half) * 128);
+        unsigned whole[2][2], rest[2][2];
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            if (EXACT) {
-              gemm_split(from[e], &whole[e], &rest[e]);
-            } else {
-              whole[e] = __float_as_uint(from[e]);  // rounded when it was laid out
-            }
-          }
+        for (int e = 0; e < 4; ++e) {
           if (EXACT) {
-            float part[4][4];
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-#pragma unroll
-              for (int e = 0; e < 4; ++e) part[j][e] = 0.0f;
-            }
-#pragma unroll
-            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], rest, big[j]);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], whole, small[j]);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) mma_16x8x8(part[j], whole, big[j]);
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-#pragma unroll
-              for (int e = 0; e < 4; ++e) sum[i][n * 4 + j][e] += part[j][e];
-            }
+            gemm_split(from[e], &whole[e / 2][e % 2], &rest[e / 2][e % 2]);
           } else {
-#pragma unroll
-            for (int j = 0; j < 4; ++j) mma_16x8x8(sum[i][n * 4 + j], whole, big[j]);
+            whole[e / 2][e % 2] = __float_as_uint(from[e]);  // rounded when it was laid out
           }
+        }
+        if (EXACT) {
+          float part[2 * NI][4];  // sums that do not wait for one another
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) part[n][e] = 0.0f;
+          }
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) mma_16x8x8(part[n], small[n % NI], whole[n / NI]);
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) mma_16x8x8(part[n], big[n % NI], rest[n / NI]);
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) mma_16x8x8(part[n], big[n % NI], whole[n / NI]);
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) {
+#pragma unroll
+            for (int e = 0; e < 4; ++e) sum[n % NI][i + n / NI][e] += part[n][e];
+          }
+        } else {
+#pragma unroll
+          for (int n = 0; n < 2 * NI; ++n) mma_16x8x8(sum[n % NI][i + n / NI], big[n % NI], whole[n / NI]);
         }
       }
     }
@@ -244,40 +290,50 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   }
   copies_arrived<0>();
 
+  // A lane has 2 neighbouring pixels of each fragment, of 2 channels. One phase is the whole result in its order.
   const int size_w = phase[3], step_h = phase[12], step_w = phase[13], whole = height * width;
+  const int first = n0 + warp_n + group * 2;
+  int sample = first / size, at = first % size;
 #pragma unroll
   for (int n = 0; n < NI; ++n) {
+    int place[2];
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int first = n0 + warp_n + n * 32 + t * 8 + h * 4;
-      long long at[4];
+    for (int r = 0; r < 2; ++r) {
+      const bool over = at + r == size;
+      const int left = over ? 0 : at + r, of = sample + over;
+      const int y = phases == 1 ? left : (left / size_w * step_h + phase[14]) * width + left % size_w * step_w + phase[15];
+      place[r] = first + n * 16 + r < pixels ? of * rows * whole + y : -1;
+    }
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const int pixel = first + j, rest = pixel % size;
-        const int y = rest / size_w * step_h + phase[14], z = rest % size_w * step_w + phase[15];
-        at[j] = pixel < pixels ? (long long)(pixel / size) * rows * whole + y * width + z : -1;
-        if (quads & 2) break;
-      }
+    for (int i = 0; i < MI; i += 2) {
+      const int m = m0 + warp_m + i * 8 + t * 2;
+      // Channels m, m + 1, m + 8, m + 9.
+      if (wide & 2) {
+        float v[4][2];
+        int channel[4], to[4];
 #pragma unroll
-      for (int i = 0; i < MI; ++i) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          const int m = m0 + (warp_m + i) * 16 + r * 8 + group;
-          if (m >= rows) continue;
-          if (quads & 2) {
-            float v[4];
-#pragma unroll
-            for (int j = 0; j < 4; ++j) v[j] = sum[i][n * 4 + j][h + 2 * r];
-            if (at[0] >= 0) finish(v, m, at[0] + (long long)m * whole);
-          } else {
-#pragma unroll
-            for (int j = 0; j < 4; ++j) {
-              float v[1] = {sum[i][n * 4 + j][h + 2 * r]};
-              if (at[j] >= 0) finish(v, m, at[j] + (long long)m * whole);
-            }
-          }
+        for (int u = 0; u < 4; ++u) {
+          channel[u] = m + u / 2 * 8 + u % 2;
+          to[u] = channel[u] < rows && place[0] >= 0 ? place[0] + channel[u] * whole : -1;
+          v[u][0] = sum[n][i + u / 2][u % 2], v[u][1] = sum[n][i + u / 2][u % 2 + 2];
         }
+        finish(v, channel, to);
+      } else {
+        float v[8][1];
+        int channel[8], to[8];
+#pragma unroll
+        for (int u = 0; u < 8; ++u) {
+          channel[u] = m + u / 4 * 8 + u % 2;
+          to[u] = channel[u] < rows && place[u / 2 % 2] >= 0 ? place[u / 2 % 2] + channel[u] * whole : -1;
+          v[u][0] = sum[n][i + u / 4][u % 4];
+        }
+        finish(v, channel, to);
       }
+    }
+    at += 16;
+    if (at >= size) {
+      sample += at / size;
+      at %= size;
     }
   }
 }
@@ -290,15 +346,17 @@ template <int W, typename Finish>
 __device__ __forceinline__ void gemm_add_wide(GEMM_PARTS, Finish finish) {
   const long long stride = (long long)gridDim.x * blockDim.x * W;
   for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) * W; i < count; i += stride) {
-    float v[W];
-    read_wide<W>(v, parts + i);
+    float v[1][W];
+    read_wide<W>(v[0], parts + i);
+#pragma unroll 4
     for (int s = 1; s < shares; ++s) {
       float other[W];
       read_wide<W>(other, parts + s * count + i);
 #pragma unroll
-      for (int e = 0; e < W; ++e) v[e] += other[e];
+      for (int e = 0; e < W; ++e) v[0][e] += other[e];
     }
-    finish(v, (int)(i / place % rows), i);
+    const int to[1] = {(int)i}, channel[1] = {(int)i / place % rows};
+    finish(v, channel, to);
   }
 }
 

@@ -10,16 +10,18 @@
     gemm_tile<BM, BN, WM, WN, STAGES, EXACT>(GEMM_ARGUMENTS, store);                                     \
   }
 
-GEMM(gemm_exact_128x128, 128, 128, 32, 32, 3, 1, true)
-GEMM(gemm_exact_128x64, 128, 64, 32, 32, 3, 2, true)
+GEMM(gemm_exact_128x128, 128, 128, 64, 32, 3, 1, true)
+GEMM(gemm_exact_128x64, 128, 64, 64, 32, 3, 2, true)
+GEMM(gemm_exact_64x128, 64, 128, 64, 32, 3, 2, true)
 GEMM(gemm_exact_64x64, 64, 64, 32, 32, 4, 4, true)
-GEMM(gemm_exact_64x32, 64, 32, 16, 32, 4, 5, true)
 GEMM(gemm_exact_32x128, 32, 128, 32, 32, 3, 4, true)
-GEMM(gemm_fast_128x128, 128, 128, 32, 32, 3, 1, false)
-GEMM(gemm_fast_128x64, 128, 64, 32, 32, 3, 2, false)
+GEMM(gemm_exact_64x32, 64, 32, 32, 16, 4, 5, true)
+GEMM(gemm_fast_128x128, 128, 128, 64, 64, 3, 2, false)
+GEMM(gemm_fast_128x64, 128, 64, 64, 32, 3, 3, false)
+GEMM(gemm_fast_64x128, 64, 128, 64, 32, 3, 3, false)
 GEMM(gemm_fast_64x64, 64, 64, 32, 32, 4, 4, false)
-GEMM(gemm_fast_64x32, 64, 32, 16, 32, 4, 5, false)
 GEMM(gemm_fast_32x128, 32, 128, 32, 32, 3, 4, false)
+GEMM(gemm_fast_64x32, 64, 32, 32, 16, 4, 5, false)
 
 extern "C" __global__ void __launch_bounds__(256)
 gemm_reduce(GEMM_PARTS, const float* __restrict__ bias, float* y) {

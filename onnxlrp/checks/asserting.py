@@ -14,7 +14,7 @@ from ..errors import InputError, UsageError
 from ..explanation import Explanation, ledger
 from ..model import Model
 from ..preprocessing import images
-from . import baseline, maps, regression, settings, suite
+from . import baseline, maps, regression, suite, toml
 from .finding import Finding
 
 Array = npt.NDArray[Any]
@@ -117,7 +117,7 @@ class Asserting:
 
 def findings(path: Path, update: bool = False) -> Sequence[Finding]:
     """What the checks of a file of settings find; with `update` its baseline is stored anew before."""
-    asked = settings.read(path)
+    asked = toml.read(path)
     if not update or asked.baseline is None:
         return suite.run(settings=asked).findings
     case = suite.case(None, None, asked)

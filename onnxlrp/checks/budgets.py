@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .case import Case
-from .finding import Finding
-from .registry import Missing, check, judged
+from .finding import Finding, Missing, judged
+from .registry import check
 
 
 @check("latency")

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from ..explanation import Explanation
 from . import budgets, maps
 from .case import Case
-from .finding import Finding
+from .finding import Finding, Missing
 from .numbers import spread
-from .registry import Missing, thresholds
+from .registry import asked, thresholds
 from .settings import Settings
 
 Array = npt.NDArray[Any]
@@ -142,7 +142,7 @@ def _of_budgets(case: Case) -> Iterator[Proposal]:
 def _found(case: Case, id: str) -> list[Finding]:
     """The findings of a check with its default thresholds, none where its data is missing."""
     try:
-        return list(Settings().check(id)(case))
+        return list(asked(id, Settings())(case))
     except Missing:
         return []
 

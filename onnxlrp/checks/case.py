@@ -19,7 +19,7 @@ from ..explanation.targets import for_samples, from_scores
 from ..model import Model, load
 from ..preprocessing.samples import Samples
 from . import collect, maps
-from .registry import Missing
+from .finding import Missing
 from .settings import Settings
 
 Array = npt.NDArray[Any]

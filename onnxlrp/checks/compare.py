@@ -15,6 +15,8 @@ from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.targets import for_samples, from_scores
 from ..model import DEFAULT, Model
+from ..model.given import rows as given_rows
+from ..model.given import said
 from ..preprocessing import labels
 from ..preprocessing.samples import Samples
 from ..rules import Rule
@@ -70,15 +72,14 @@ def compare(
         )
     for model in (a, b):
         model.refuse_maps()
-    meter, rows, worst, pictures = (
-        Meter(a, b, how.batch_size),
-        [],
-        Worst((how.metrics or ["logits"])[0], how.worst),
-        False,
-    )
+    meter = Meter(a, b, how.batch_size)
+    worst = Worst((how.metrics or ["logits"])[0], how.worst)
+    rows: list[dict[str, Any]] = []
+    pictures = False
     for x, y in _batches(a, b, samples, how.batch_size, progress):
-        found, shown = _rows(a, b, x, y, how)
-        meter.add(x.values, y.values)
+        at = np.arange(len(rows), len(rows) + len(x))
+        found, shown = _rows(a, b, x, y, at, how)
+        meter.add(x.values, y.values, at)
         rows += found
         worst.add(shown)
         pictures = pictures or x.pictures
@@ -113,14 +114,14 @@ def _called(samples: Samples, name: str) -> Samples:
     return replace(samples, names=[name] if n == 1 else [f"{name}.{i}" for i in range(n)])
 
 
-def _rows(a: Model, b: Model, x: Samples, y: Samples, how: How) -> tuple[list[dict[str, Any]], list[Shown]]:
-    """What is found of each sample of a batch."""
-    logits = [_logits(model, z, how) for model, z in ((a, x), (b, y))]
+def _rows(a: Model, b: Model, x: Samples, y: Samples, at: Array, how: How) -> tuple[list[dict[str, Any]], list[Shown]]:
+    """What is found of each sample of a batch; `at` [N] are their numbers among all."""
+    logits = [_logits(model, z, at, how) for model, z in ((a, x), (b, y))]
     asked = for_samples(how.target, a.labels, a.classes, len(x))
     if not isinstance(asked, np.ndarray) and asked.k > 1:
         raise UsageError(f'--target "{how.target}" is several classes', "compare one: --target top1, an id or a label")
     ids = asked if isinstance(asked, np.ndarray) else from_scores(asked, logits[0])
-    explained = [_explained(model, z, ids, how) for model, z in ((a, x), (b, y))]
+    explained = [_explained(model, z, ids, at, how) for model, z in ((a, x), (b, y))]
     heat = [_heat(e) for e in explained]
     alike = _alike(a, b, heat, x, how.metrics)
     moved = np.abs(logits[1] - logits[0]).max(axis=1) / np.maximum(np.abs(logits[0]).max(axis=1), 1e-30)
@@ -141,16 +142,21 @@ def _rows(a: Model, b: Model, x: Samples, y: Samples, how: How) -> tuple[list[di
     return rows, shown
 
 
-def _explained(model: Model, samples: Samples, ids: Array, how: How) -> Explanation:
+def _explained(model: Model, samples: Samples, ids: Array, at: Array, how: How) -> Explanation:
+    asked: dict[str, Any] = {
+        "rules": how.rules,
+        "given": given_rows(model.given, at) or None,
+        "batch_size": how.batch_size,
+    }
     try:
-        return model.explain(samples, ids, how.method, rules=how.rules, batch_size=how.batch_size, **how.options)
+        return model.explain(samples, ids, how.method, **asked, **how.options)
     except UnsupportedError as error:
         raise UnsupportedError(f"{_name(model)}: {error.message}", error.fix) from None
 
 
-def _logits(model: Model, samples: Samples, how: How) -> Array:
+def _logits(model: Model, samples: Samples, at: Array, how: How) -> Array:
     values = samples.values.astype(model.graph.inputs[0].dtype, copy=False)
-    found = model.outputs(values, batch_size=how.batch_size)["logits"]
+    found = model.outputs(values, at=at, batch_size=how.batch_size)["logits"]
     return found.reshape(len(samples), -1).astype(np.float64)
 
 
@@ -188,6 +194,7 @@ def _about(model: Model, pictures: bool) -> dict[str, Any]:
         "sha256": model.graph.sha256,
         "engine": model.engine.name,
         "classes": model.classes,
+        **({"given": {name: said(array) for name, array in model.given.items()}} if model.given else {}),
     }
     if not pictures:
         return about

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 # Okabe and Ito's colours, told apart by all kinds of colour vision; then the same again, dotted.
-_COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0), (90, 90, 90))
+COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0), (90, 90, 90))
 _INK, _FAINT, _PAPER = (34, 34, 34), (215, 215, 215), (255, 255, 255)
 _SCALE = 2  # drawn twice as large and averaged down: Pillow's lines are not antialiased
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 400, 64, 44, 48
@@ -55,16 +55,16 @@ def draw(title: str, lines: Mapping[str, Line]) -> Image:
     box = (_LEFT, _TOP, _LEFT + _WIDTH, _TOP + _HEIGHT)
     size = (box[2] + right, box[3] + bottom)
     picture = pillow.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), _PAPER)
-    spans = _spans(list(lines.values()))
+    spans = reach(list(lines.values()))
     _axes(ImageDraw.Draw(picture), box, spans, first, title)
     for n, line in enumerate(lines.values()):
         band = pillow.new("L", picture.size, 0)
         edge = [*_points(line.x, line.high, box, spans), *reversed(_points(line.x, line.low, box, spans))]
         ImageDraw.Draw(band).polygon(edge, fill=45)
-        picture.paste(pillow.new("RGB", picture.size, _COLORS[n % len(_COLORS)]), mask=band)
+        picture.paste(pillow.new("RGB", picture.size, COLORS[n % len(COLORS)]), mask=band)
     pen = ImageDraw.Draw(picture)
     for n, (name, line) in enumerate(lines.items()):
-        color, every = _COLORS[n % len(_COLORS)], 1 if n < len(_COLORS) else 2
+        color, every = COLORS[n % len(COLORS)], 1 if n < len(COLORS) else 2
         for a, b in list(pairwise(_points(line.x, line.mean, box, spans)))[::every]:
             pen.line([a, b], fill=color, width=2 * _SCALE)
         y = box[1] + 10 + 20 * n
@@ -82,11 +82,11 @@ Point = tuple[float, float]
 def _axes(pen: ImageDraw, box: Box, spans: tuple[Span, Span], line: Line, title: str) -> None:
     left, top, right, bottom = box
     pen.text(_scaled((left, 12))[0], f"{title}: {line.across}", font=_font(16), fill=_INK)
-    for value in _round(*spans[1]):
+    for value in round_numbers(*spans[1]):
         ((_, y),) = _points([spans[0][0]], [value], box, spans)
         pen.line([(left * _SCALE, y), (right * _SCALE, y)], fill=_FAINT, width=_SCALE)
         pen.text((8 * _SCALE, y - 8 * _SCALE), f"{value:.4g}", font=_font(13), fill=_INK)
-    for n, value in enumerate(line.x if line.ticks else _round(*spans[0])):
+    for n, value in enumerate(line.x if line.ticks else round_numbers(*spans[0])):
         ((x, _),) = _points([value], [spans[1][0]], box, spans)
         pen.line([(x, bottom * _SCALE), (x, (bottom + 5) * _SCALE)], fill=_INK, width=_SCALE)
         said = str(n + 1) if line.ticks else f"{value:.4g}"
@@ -97,7 +97,7 @@ def _axes(pen: ImageDraw, box: Box, spans: tuple[Span, Span], line: Line, title:
     pen.line(_scaled((left, top), (left, bottom), (right, bottom)), fill=_INK, width=_SCALE)
 
 
-def _spans(lines: Sequence[Line]) -> tuple[Span, Span]:
+def reach(lines: Sequence[Line]) -> tuple[Span, Span]:
     """What x and y reach over, y with a little room."""
     xs = [x for line in lines for x in line.x]
     ys = [y for line in lines for y in (*line.low, *line.high)]
@@ -116,7 +116,7 @@ def _points(xs: Sequence[float], ys: Sequence[float], box: Box, spans: tuple[Spa
     return _scaled(*at)
 
 
-def _round(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """About five round numbers between two."""
     rough = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(rough))

@@ -14,8 +14,8 @@ from ..preprocessing import labels
 from . import baseline, maps
 from .baseline import FILE, UPDATE, Baseline
 from .case import Case
-from .finding import Finding
-from .registry import Missing, check, judged, skipped
+from .finding import Finding, Missing, judged, skipped
+from .registry import check
 
 Array = npt.NDArray[Any]
 

@@ -17,6 +17,7 @@ from ..explanation.targets import for_samples, from_scores
 from ..methods.problem import Problem
 from ..methods.registry import Array
 from ..model import Model
+from ..model.given import said
 from ..model.programs import identity
 from ..preprocessing.samples import Samples
 from . import collect
@@ -180,13 +181,16 @@ class _Run:
     def about(self) -> dict[str, Any]:
         """What all cells have in common; no time and no date, so that the same question gives the same file."""
         values = np.ascontiguousarray(self.samples.values)
-        digest = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).hexdigest()
-        graph = self.model.graph
+        digest = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        for name, array in sorted(self.model.given.items()):
+            digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        graph, given = self.model.graph, {name: said(array) for name, array in self.model.given.items()}
         return {
             "onnxlrp": __version__,
             "model": {"file": Path(graph.source or "model").name, "sha256": graph.sha256},
             "engine": getattr(self.model.engine, "name", type(self.model.engine).__name__.lower()),
-            "samples": {"sha256": digest, "names": list(self.samples.names)},
+            "samples": {"sha256": digest.hexdigest(), "names": list(self.samples.names)},
+            **({"given": given} if given else {}),
             "targets": self.ids.tolist(),
         }
 

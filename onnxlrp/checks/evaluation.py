@@ -115,13 +115,17 @@ def read(path: str | Path) -> Evaluation:
     path = Path(path)
     files.check(path)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        cells = [_cell(entry) for entry in stored.pop("cells")]
+        return parsed(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: no results of an evaluation ({files.reason(error)})", "choose another name with -o"
         ) from None
-    return Evaluation(stored, cells)
+
+
+def parsed(stored: Mapping[str, Any]) -> Evaluation:
+    """What `to_dict` gave. Raises KeyError, TypeError, AttributeError."""
+    about = dict(stored)
+    return Evaluation(about, [_cell(dict(entry)) for entry in about.pop("cells")])
 
 
 def key_of(*what: Any) -> str:

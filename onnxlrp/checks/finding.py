@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from ..errors import NothingToDo
 
 SEVERITIES = ("error", "warning", "note")
 STATUSES = ("passed", "failed", "skipped")
@@ -36,6 +39,29 @@ class Finding:
     def fails(self) -> bool:
         """Whether it makes the run fail."""
         return self.status == "failed" and self.severity == "error"
+
+
+def judged(
+    holds: bool,
+    message: str,
+    subject: str = "",
+    value: float | None = None,
+    limit: float | None = None,
+    fix: str = "",
+) -> Finding:
+    """A finding that passed or failed, with its fix where it failed; who runs the check sets its id and severity."""
+    value = None if value is None or not math.isfinite(value) else float(value)
+    status = "passed" if holds else "failed"
+    return Finding("", status, message, subject=subject, value=value, limit=limit, fix="" if holds else fix)
+
+
+def skipped(reason: str, subject: str = "", fix: str = "") -> Finding:
+    """A finding that could not be made, and why."""
+    return Finding("", "skipped", reason, subject=subject, fix=fix)
+
+
+class Missing(NothingToDo):
+    """What a check needs is not there; the check is skipped with this reason, and the fix says what to give."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ..errors import OnnxLrpError, UsageError
 from .case import Case
-from .finding import Finding
-from .registry import Missing, check, judged
+from .finding import Finding, Missing, judged
+from .registry import check
 
 
 @check("load")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pictures.heatmap import sum_channels
+from ..pictures.colors import sum_channels
 
 Array = npt.NDArray[Any]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from ..explanation import ledger
 from .case import Case
-from .finding import Finding
-from .registry import Missing, check, judged
+from .finding import Finding, Missing, judged
+from .registry import check
 
 Array = npt.NDArray[Any]
 

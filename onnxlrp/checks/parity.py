@@ -15,8 +15,8 @@ from ..model import Model
 from . import causes, expected
 from .case import Case
 from .expected import Expected
-from .finding import Finding
-from .registry import Missing, check, judged, skipped
+from .finding import Finding, Missing, judged, skipped
+from .registry import check
 
 Array = npt.NDArray[Any]
 

@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 INPUT = "input"  # what the first row is called
 FLOOR = 1e-4  # what two runtimes of one deep float32 network may differ by
 _AT_A_TIME = 256 << 20  # bytes of activations
-_ROUNDS = ops("QuantizeLinear DequantizeLinear")
+_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
 _WEIGHTED = ops("Conv ConvTranspose Gemm MatMul")
 
 
@@ -85,19 +85,20 @@ class Meter:
     def __post_init__(self) -> None:
         self.pairs = pairs(self.a.graph, self.b.graph)
 
-    def add(self, x: Array, y: Array) -> None:
-        """Samples [N, …] as A takes them, and as B does."""
+    def add(self, x: Array, y: Array, at: Array | None = None) -> None:
+        """Samples [N, …] as A takes them, and as B does; `at` [N] are their rows of the inputs beside."""
+        at = np.arange(len(x)) if at is None else at
         if x.shape == y.shape:
             self._book(INPUT, x, y)
         unmeasured = self.noise is None and self.a.graph.batch is None
         for part in _pieces(self.pairs, self.a.graph, len(x)):
-            left, right = (_activations(m, z, names, self.batch_size) for m, z, names in (
+            left, right = (_activations(m, z, names, at, self.batch_size) for m, z, names in (
                 (self.a, x, [p.a for p in part]), (self.b, y, [p.b for p in part])))  # fmt: skip
             for pair in part:
                 self._book(pair.path, left[pair.a], right[pair.b])
             if unmeasured:
                 # Alone or in a batch, a sample takes other ways through the runtime: that is not a difference.
-                alone = _activations(self.a, x[:1], [p.a for p in part], 1)
+                alone = _activations(self.a, x[:1], [p.a for p in part], at[:1], 1)
                 self.noise = max(self.noise or 0.0, *(_relative(*_squares(left[p.a][:1], alone[p.a])) for p in part))
 
     def result(self, floor: float | None = None) -> Parting:
@@ -186,9 +187,11 @@ def _pieces(pairs: Sequence[Pair], graph: Graph, samples: int) -> Iterator[list[
         yield piece
 
 
-def _activations(model: Model, x: Array, names: Sequence[str], batch_size: int | None) -> Mapping[str, Array]:
+def _activations(
+    model: Model, x: Array, names: Sequence[str], at: Array, batch_size: int | None
+) -> Mapping[str, Array]:
     x = x.astype(model.graph.inputs[0].dtype, copy=False)
-    found = model.outputs(x, activations=list(dict.fromkeys(names)), batch_size=batch_size)
+    found = model.outputs(x, activations=list(dict.fromkeys(names)), at=at, batch_size=batch_size)
     return {name: found[f"activation/{name}"] for name in names}
 
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from ..preprocessing import labels
 from .case import Case
-from .finding import Finding
+from .finding import Finding, judged, skipped
 from .maps import shares
-from .registry import check, judged, skipped
+from .registry import check
 
 Array = npt.NDArray[Any]
 

@@ -14,9 +14,9 @@ from ..graph.graph import Layer
 from ..model import Model
 from . import maps
 from .case import Case
-from .finding import Finding
+from .finding import Finding, Missing, judged
 from .places import ALL
-from .registry import Missing, check, judged
+from .registry import check
 
 
 @check("randomised", severity="warning")
@@ -48,9 +48,12 @@ def last_weighted(model: Model) -> Layer | None:
 
 
 def weighted(model: Model) -> Iterator[Layer]:
-    """The layers that apply constant weights in floating point, from the output to the input."""
+    """The layers between the explained input and the logits that apply constant weights in floating point, from the
+    output to the input."""
     graph = model.graph
-    return (y for y in reversed(graph.layers) if facts.is_weighted(graph, y) and _weights(model, y))
+    between = facts.relevant(graph, (graph.inputs[0].name,), facts.head(graph, graph.outputs[0].name))
+    layers = (layer for layer in reversed(graph.layers) if layer.name in between)
+    return (layer for layer in layers if facts.is_weighted(graph, layer) and _weights(model, layer))
 
 
 def randomised(model: Model, layer: Layer, seed: int) -> Model:

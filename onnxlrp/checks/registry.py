@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..errors import NothingToDo, UsageError, did_you_mean
+from ..errors import UsageError, did_you_mean
 from .finding import SEVERITIES, Finding
+from .settings import Settings
 
 if TYPE_CHECKING:
     from .case import Case
@@ -22,10 +23,6 @@ class Check(Protocol):
     """Examines a case; its fields are its thresholds, which the settings may change."""
 
     def __call__(self, case: Case) -> Iterable[Finding]: ...
-
-
-class Missing(NothingToDo):
-    """What a check needs is not there; the check is skipped with this reason, and the fix says what to give."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +80,14 @@ def make(id: str, **given: Any) -> Check:
     return made
 
 
-def judged(
-    holds: bool,
-    message: str,
-    subject: str = "",
-    value: float | None = None,
-    limit: float | None = None,
-    fix: str = "",
-) -> Finding:
-    """A finding that passed or failed, with its fix where it failed; who runs the check sets its id and severity."""
-    value = None if value is None or not math.isfinite(value) else float(value)
-    status = "passed" if holds else "failed"
-    return Finding("", status, message, subject=subject, value=value, limit=limit, fix="" if holds else fix)
+def asked(id: str, settings: Settings) -> Check:
+    """The check with the thresholds of the settings. Raises UsageError."""
+    return make(id, **settings.thresholds.get(id, {}))
 
 
-def skipped(reason: str, subject: str = "", fix: str = "") -> Finding:
-    """A finding that could not be made, and why."""
-    return Finding("", "skipped", reason, subject=subject, fix=fix)
+def severity(id: str, settings: Settings) -> str:
+    """How a failure of the check counts by the settings, "off" where it does not run."""
+    return settings.severities.get(id, registry()[id].severity)
 
 
 def _refuse(id: str, name: str, value: Any, whole: bool) -> None:

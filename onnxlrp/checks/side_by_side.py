@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import files
 from ..errors import UsageError
-from ..pictures import heatmap
+from ..pictures import bars, heatmap, sheets
 from .compare import Comparison
 from .worst import Shown
 
@@ -28,7 +28,7 @@ def sheet(comparison: Comparison) -> Image:
         raise UsageError("no sample was kept to be shown", "compare with worst=4, --worst 4")
     names = [Path(comparison.result[side]["model"]).name for side in "ab"]
     metrics = comparison.result["metrics"]
-    return heatmap.stack([_row(one, names, metrics) for one in comparison.worst])
+    return sheets.stack([_row(one, names, metrics) for one in comparison.worst])
 
 
 def save(comparison: Comparison, path: str | Path) -> Path:
@@ -51,10 +51,10 @@ def _row(one: Shown, names: Sequence[str], metrics: Sequence[str]) -> Image:
         finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         caption += "" if np.isfinite(values).all() else " · NaN and infinity drawn as 0"
         if 1 in finite.shape:
-            figures.append(heatmap.strip(finite.reshape(-1), title=title, caption=caption))
+            figures.append(bars.strip(finite.reshape(-1), title=title, caption=caption))
         else:
             figures.append(heatmap.render(finite, view, title=title, caption=caption))
-    return heatmap.beside(figures)
+    return sheets.beside(figures)
 
 
 def _said(value: Any) -> str:

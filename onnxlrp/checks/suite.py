@@ -16,9 +16,10 @@ from ..model import Model
 from ..preprocessing.samples import Samples
 from . import collect
 from .case import Case, opened
-from .finding import Finding, Findings
+from .finding import Finding, Findings, Missing, skipped
 from .loading import unreadable
-from .registry import Missing, registry, skipped
+from .registry import asked, registry
+from .registry import severity as severity_of
 from .settings import OFF, Settings
 
 Progress = Callable[[int, int, str], None]  # (done, of, what comes next)
@@ -95,11 +96,11 @@ def _opened(path: Path, settings: Settings) -> Model:
 def _findings(case: Case, progress: Progress) -> Iterator[Finding]:
     for done, id in enumerate(registry()):
         progress(done, len(registry()), id)
-        severity = case.settings.severity(id)
+        severity = severity_of(id, case.settings)
         if severity == OFF:
             yield _skipped(id, case.settings, "switched off in the settings")
             continue
-        check = case.settings.check(id)
+        check = asked(id, case.settings)
         try:
             found = list(check(case))
         except Missing as error:
@@ -111,7 +112,7 @@ def _findings(case: Case, progress: Progress) -> Iterator[Finding]:
 def about(case: Case) -> dict[str, Any]:
     """What was checked, in JSON's types."""
     graph, settings = case.model.graph, case.settings
-    thresholds = {id: dict(vars(settings.check(id))) for id in registry()}
+    thresholds = {id: dict(vars(asked(id, settings))) for id in registry()}
     return {
         "model": str(case.model.path or graph.source),
         "sha256": graph.sha256,
@@ -119,7 +120,7 @@ def about(case: Case) -> dict[str, Any]:
         "engine": case.model.engine.name,
         **settings.asked,
         "thresholds": thresholds,
-        "severities": {id: settings.severity(id) for id in registry()},
+        "severities": {id: severity_of(id, settings) for id in registry()},
         **_versions(),
     }
 
@@ -142,7 +143,7 @@ def _skipped(id: str, settings: Settings, reason: str) -> Finding:
 
 
 def _severity(settings: Settings, id: str) -> str:
-    severity = settings.severity(id)
+    severity = severity_of(id, settings)
     return "note" if severity == OFF else severity
 
 

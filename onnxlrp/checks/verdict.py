@@ -79,6 +79,12 @@ def read(path: str | Path) -> dict[str, Any]:
         result: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: no result of a comparison ({files.reason(error)})", fix) from None
+    return parsed(result, path)
+
+
+def parsed(result: Any, path: Path) -> dict[str, Any]:
+    """A result in JSON's types, checked. Raises InputError."""
+    fix = f"compute it again: onnxlrp compare A B IMAGES --save {path}"
     schema = result.get("schema") if isinstance(result, dict) else None
     if schema != SCHEMA:
         raise InputError(f"{path}: no result of a comparison of schema {SCHEMA} (found {schema!r})", fix)
@@ -90,6 +96,8 @@ def read(path: str | Path) -> dict[str, Any]:
 def _is_result(result: Mapping[str, Any]) -> bool:
     """Whether everything that is judged is there, in its type."""
     metrics, rows, layers = (result.get(key) for key in ("metrics", "samples", "layers"))
+    if not all(isinstance(result.get(side), dict) and {"model", "sha256"} <= result[side].keys() for side in "ab"):
+        return False
     if not (all(isinstance(part, list) for part in (metrics, rows, layers)) and _is_number(result.get("floor"))):
         return False
     assert isinstance(metrics, list)
@@ -136,7 +144,7 @@ def _judged(name: str, rows: Sequence[Mapping[str, Any]], limit: float) -> list[
     for row in rows:
         value = row[name]
         holds = value is not None and better(value, limit)
-        message = f"{_WORDS[name]} for {row['label']}" if name != "logits" else _WORDS[name]
+        message = f"{WORDS[name]} for {row['label']}" if name != "logits" else WORDS[name]
         message = "there is no number: NaN or infinity" if value is None else message
         fix = "look at it: onnxlrp compare A B IMAGE -o worst.png"
         found.append(_finding(name, holds, message, row["name"], value, limit, fix))
@@ -149,7 +157,7 @@ def _told(name: str, rows: Sequence[Mapping[str, Any]]) -> Finding:
     if not pairs:
         return Finding(name, "skipped", "no sample gives a number")
     worst = (min if name in HIGHER else max)(pairs, key=lambda pair: pair[0])
-    message = f"{_WORDS[name]}; the mean is {np.mean([value for value, _ in pairs]):.4g}, this is the worst"
+    message = f"{WORDS[name]}; the mean is {np.mean([value for value, _ in pairs]):.4g}, this is the worst"
     return Finding(name, "passed", message, "note", worst[1], worst[0])
 
 
@@ -172,7 +180,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-_WORDS = {
+WORDS = {
     "logits": "the largest |Δ logit| as a share of the largest |logit| of A",
     "cosine": "cosine of the maps",
     "spearman": "rank correlation of the maps",

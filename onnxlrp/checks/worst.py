@@ -1,15 +1,19 @@
-"""The samples on which two models differ most, kept while all of them pass by."""
+"""The samples on which two models differ most, kept while all of them pass by, and beside a saved result."""
 
 from __future__ import annotations
 
 import heapq
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import files
+from ..errors import InputError
 from .similarity import METRICS
 
 if TYPE_CHECKING:
@@ -50,3 +54,56 @@ class Worst:
     def kept(self) -> list[Shown]:
         """Worst first."""
         return [one for _, _, one in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
+
+
+def beside(path: str | Path) -> Path:
+    """The file of maps beside a result."""
+    return Path(path).with_suffix(".npz")
+
+
+def save(kept: Sequence[Shown], result: Mapping[str, Any], path: str | Path) -> Path:
+    """The maps and views of the samples that were `kept` of all, as an .npz file beside the result."""
+    places = {id(row): n for n, row in enumerate(result["samples"])}
+    arrays: dict[str, Array] = {"row": np.array([places[id(one.row)] for one in kept], np.int64)}
+    arrays["models"] = _models(result)
+    for n, one in enumerate(kept):
+        for side, values, view in zip("ab", one.maps, one.views, strict=True):
+            arrays[f"{side}{n}"] = values.astype(np.float32)
+            if view is not None:
+                arrays[f"{side}{n}.view"] = np.asarray(view.convert("RGB"))
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return files.replace(beside(path), stream.getvalue())
+
+
+def read(result: Mapping[str, Any], path: str | Path) -> list[Shown]:
+    """What `save` kept of a result; nothing where there is no such file. Raises InputError."""
+    path, rows = beside(path), result["samples"]
+    if not path.exists():
+        return []
+    files.check(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not np.array_equal(stored["models"], _models(result)):
+                raise ValueError("of other models")
+            return [_shown(stored, n, rows[int(row)]) for n, row in enumerate(stored["row"])]
+    except Exception as error:  # zipfile and numpy raise anything from BadZipFile to KeyError on a damaged file
+        fix = "compute it again: onnxlrp compare A B IMAGES --save FILE"
+        raise InputError(f"{path}: no maps of a comparison ({files.reason(error)})", fix) from None
+
+
+def _models(result: Mapping[str, Any]) -> Array:
+    return np.array([str(result[side]["sha256"]) for side in "ab"])
+
+
+def _shown(stored: Mapping[str, Array], n: int, row: Mapping[str, Any]) -> Shown:
+    from PIL import Image as pillow
+
+    maps, views = [], []
+    for side in "ab":
+        values, view = stored[f"{side}{n}"], stored.get(f"{side}{n}.view")
+        if values.ndim != 2 or values.dtype.kind != "f" or not values.size:
+            raise ValueError(f"a map of shape {values.shape}")
+        maps.append(values.astype(np.float64))
+        views.append(None if view is None else pillow.fromarray(view))
+    return Shown(row, (maps[0], maps[1]), (views[0], views[1]))

@@ -12,7 +12,8 @@ from .. import files
 from ..checks import baseline, calibrate, formats, suite
 from ..checks.case import Case
 from ..checks.registry import registry, thresholds
-from ..checks.settings import Settings, of, read
+from ..checks.settings import Settings
+from ..checks.toml import of, read
 from ..errors import CheckFailed, UsageError
 from .console import Console
 from .parsers.groups import PREPROCESSING

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checks import compare, formats, side_by_side, verdict
+from ..checks import compare, formats, side_by_side, verdict, worst
 from ..checks.finding import Findings
 from ..checks.similarity import METRICS
 from ..composites import PRESETS
 from ..errors import CheckFailed, UsageError, did_you_mean
 from ..explanation.targets import parse as parse_target
 from ..model import DEFAULT, Model
-from . import names, request
+from . import names, request, rows
 from .console import Console
 
 
@@ -29,8 +29,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     pictures = [Path(word) for word in args.out if Path(word).suffix.lower() == ".png"]
     reports = [(formats.of_file(word), Path(word)) for word in args.out if Path(word) not in pictures]
     if args.judged is not None:
-        _refuse_models(args, pictures)
+        _refuse_models(args)
         result: Mapping[str, Any] = _again(verdict.read(args.judged), args, limits)
+        _draw(result, args.judged, pictures)
     else:
         result = _computed(args, console, pictures, limits)
     findings = verdict.judge(result, limits)
@@ -53,6 +54,8 @@ def _computed(
             raise UsageError(f'"{word}" is no .onnx file', "onnxlrp compare A.onnx B.onnx images/")
     if args.batch_size < 1 or args.worst < 1:
         raise UsageError(f"--batch-size {args.batch_size} --worst {args.worst}", "give 1 or more")
+    if args.save and Path(args.save).suffix.lower() != ".json":
+        raise UsageError(f"--save {args.save}: what was measured is JSON", f"--save {Path(args.save).stem}.json")
     parse_target(args.target)
     method, options = request.method(args)
     entries = request.entries(args)
@@ -62,19 +65,28 @@ def _computed(
     a = request.open_model(args)
     b = request.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
     for model in (a, b):
+        rows.starts(model, sources)
         if entries and method in PRESETS:
             request.check_matches(model, model.composite(method, rules=entries, **options), entries)
         for note in model.notes:
             console.note(*note)
         _say_assumed(model, sources, console)
     how = compare.How(
-        method, options, entries, args.target, metrics, args.batch_size, args.floor, args.worst if pictures else 0
+        method,
+        options,
+        entries,
+        args.target,
+        metrics,
+        args.batch_size,
+        args.floor,
+        args.worst if pictures or args.save else 0,
     )
     found = compare.compare(a, b, [(source.stem, source.path) for source in sources], how, console.progress)
     console.clear()
     if args.save:
         verdict.save(found.result, args.save)
-        console.detail(f"wrote {args.save}")
+        maps = worst.save(found.worst, found.result, args.save)
+        console.detail(f"wrote {args.save} {maps}")
     for path in pictures:
         side_by_side.save(found, path)
         console.detail(f"wrote {path}")
@@ -113,15 +125,23 @@ def _again(result: Mapping[str, Any], args: argparse.Namespace, limits: Mapping[
     return {**result, "metrics": metrics, "floor": result["floor"] if args.floor is None else args.floor}
 
 
-def _refuse_models(args: argparse.Namespace, pictures: list[Path]) -> None:
+def _refuse_models(args: argparse.Namespace) -> None:
     """What is judged again is not computed again."""
     if args.model is not None:
         raise UsageError(f"--from {args.judged}: models and pictures are not read", "give the one or the other")
     if args.target != "top1" or args.method != DEFAULT or args.rule:
         raise UsageError(f"--from {args.judged}: target, method and rules are those of the file", "leave them out")
-    if args.save or pictures:
-        flag = "--save" if args.save else f"-o {pictures[0]}"
-        raise UsageError(f"{flag}: the maps are not in {args.judged}", "give it with the computation, not with --from")
+    if args.save:
+        raise UsageError(f"--save: {args.judged} is there already", "copy the file")
+
+
+def _draw(result: Mapping[str, Any], saved: str, pictures: list[Path]) -> None:
+    """The worst pictures, from the maps beside a saved result."""
+    kept = worst.read(result, saved) if pictures else []
+    if pictures and not kept:
+        raise UsageError(f"-o {pictures[0]}: no {worst.beside(saved).name} beside {saved}", "save both in one folder")
+    for path in pictures:
+        side_by_side.save(compare.Comparison(dict(result), kept), path)
 
 
 def _print(findings: Findings, text: str, args: argparse.Namespace, console: Console) -> None:

@@ -16,11 +16,12 @@ from .. import files
 from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
 from ..explanation import Explanation, grid
-from ..explanation.explanation import SPACES, encoded
+from ..explanation.figures import SPACES
+from ..explanation.saving import encoded
 from ..explanation.targets import parse as parse_target
 from ..graph import facts
 from ..model import Model
-from ..pictures import heatmap
+from ..pictures import colors
 from ..preprocessing.samples import Samples
 from . import names, request, rows, summary
 from .console import KEY, Console
@@ -67,8 +68,8 @@ class Job:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Explain every input by every method; the exit code."""
     methods, entries = request.methods(args), request.entries(args)
-    heatmap.colormap(args.cmap)
-    heatmap.limit(np.zeros(1), args.clip)
+    colors.colormap(args.cmap)
+    colors.limit(np.zeros(1), args.clip)
     if args.space not in SPACES:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     if args.batch_size < 1:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NothingToDo, UsageError
-from ..explanation.explanation import FORMATS, file_pattern
+from ..explanation.names import FORMATS, file_pattern
 from ..preprocessing import images
 from .console import Console
 

@@ -1,4 +1,4 @@
-"""`onnxlrp report`: one HTML file of what explain, check and compare wrote."""
+"""`onnxlrp report`: one HTML file of what explain, check, compare and evaluate wrote."""
 
 from __future__ import annotations
 
@@ -14,9 +14,25 @@ def run(args: argparse.Namespace, console: Console) -> int:
     out = Path(args.out)
     read = report.write(args.runs, out)
     for path in read.foreign:
-        console.note(f"{path}: left out, it is not what explain, check or compare writes")
+        console.note(f"{path}: left out, it is not what explain, check, compare or evaluate writes")
     size = out.stat().st_size
-    what = f"{len(read.maps)} heatmaps, {sum(len(found.findings) for found in read.findings)} findings"
+    counts = {
+        "heatmaps": len(read.maps),
+        "findings": sum(len(found.findings) for found in read.findings),
+        "comparisons": len(read.comparisons),
+        "evaluations": len(read.evaluations),
+    }
+    what = ", ".join(f"{count} {name if count > 1 else name[:-1]}" for name, count in counts.items() if count)
     console.line("wrote", f"{out}  {what}, {size / 1e6:.2f} MB")
-    console.json({"file": str(out), "bytes": size, "heatmaps": len(read.maps), "checks": len(read.findings)}, indent=1)
+    console.json(
+        {
+            "file": str(out),
+            "bytes": size,
+            "heatmaps": len(read.maps),
+            "checks": len(read.findings),
+            "comparisons": len(read.comparisons),
+            "evaluations": len(read.evaluations),
+        },
+        indent=1,
+    )
     return 0

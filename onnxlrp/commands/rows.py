@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import InputError, UsageError
 from ..model import Model
 from ..model.given import Array
+from ..model.given import rows as given_rows
 from ..preprocessing import images
 from .names import Source
 
@@ -33,8 +34,7 @@ def starts(model: Model, sources: Sequence[Source]) -> list[int]:
 
 def of(given: Mapping[str, Array], pieces: Sequence[tuple[int, int]]) -> dict[str, Array]:
     """The rows of (first, count) pieces, of the inputs that have a row for each sample."""
-    rows = np.concatenate([np.arange(first, first + count) for first, count in pieces])
-    return {name: array[rows] for name, array in given.items() if len(array) > 1}
+    return given_rows(given, np.concatenate([np.arange(first, first + count) for first, count in pieces]))
 
 
 def _samples(source: Source, rank: int) -> int:

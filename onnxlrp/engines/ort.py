@@ -7,13 +7,13 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..program.program import Activation, Array, Program
+from ..program.program import Array, Program
 from . import Forward, Run
 from .providers import CUDA, fix, preload
 from .weights import hand_over
@@ -41,6 +41,8 @@ class Ort:
     def prepare(self, forward: Forward, program: Program) -> Run:
         """A session over the emitted graph."""
         import onnxruntime
+
+        from .emit.explainer import explainer
 
         # Options that are somebody else's stay as they are: they would keep the weights.
         made = explainer(forward if self.options is None else replace(forward, light=None), program)
@@ -91,76 +93,3 @@ def _named() -> Iterator[None]:
             if short
             else fix(text, "try --engine reference; report the model"),
         ) from error
-
-
-@dataclass(frozen=True)
-class Explainer:
-    """Forward and program as one ONNX model; the tensors of the outputs; the input that is the seed, or "".
-
-    `weights` are large initialisers that the model only names.
-    """
-
-    model: Any
-    outputs: Mapping[str, str]
-    seed: str
-    weights: Mapping[str, Array]
-
-
-def explainer(forward: Forward, program: Program) -> Explainer:
-    """Emit forward and program; outputs and the seed keep their names unless a tensor of the model has them."""
-    from onnx import TensorProto, helper
-
-    from .emit import Emitter
-
-    seed = program.seed
-    tensors_read = (*program.reads, *([] if seed is None else [seed.tensor]))
-    model, weights = (
-        forward.light(np.float32, tensors_read) if forward.light else (forward.model(np.float32, tensors_read), {})
-    )
-    del model.graph.output[:]
-    emitter = Emitter(model, program)
-    seed_name = "" if seed is None or seed.mode == "top" else emitter.fresh(_SEEDS[seed.mode], prefix="")
-    tensors = emitter.emit(seed_name)
-    outputs: dict[str, str] = {}
-    for name, index in program.outputs.items():
-        step = program.instructions[index]
-        if isinstance(step.what, Activation):
-            outputs[name] = tensors[name]
-        else:
-            outputs[name] = emitter.fresh(name, prefix="")
-            model.graph.node.append(helper.make_node("Identity", [tensors[name]], [outputs[name]], name=outputs[name]))
-        if list(outputs.values()).count(outputs[name]) == 1:
-            lead: list[Any] = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
-            info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*lead, *step.shape])
-            model.graph.output.append(info)
-    if seed is not None and seed_name:
-        shape = () if seed.mode == "index" else next(i.shape for i in program.instructions if i.what is seed)
-        kind = TensorProto.INT64 if seed.mode == "index" else TensorProto.FLOAT
-        model.graph.input.append(helper.make_tensor_value_info(seed_name, kind, [*_lead(program), "N", *shape]))
-    _drop_unused(model.graph)
-    left = {tensor.name for tensor in model.graph.initializer}
-    return Explainer(model, outputs, seed_name, {name: array for name, array in weights.items() if name in left})
-
-
-def _drop_unused(graph: Any) -> None:
-    """Constants that folding left without a reader: a runtime warns of each, and the file is larger for them."""
-    used = {value.name for value in graph.output} | _read_in(graph)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _read_in(graph: Any) -> set[str]:
-    names = {name for node in graph.node for name in node.input}
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner: list[Any] = [attribute.g, *attribute.graphs]
-            names = names.union(*map(_read_in, inner))
-    return names
-
-
-_SEEDS = {"index": "target", "relevance": "seed"}
-
-
-def _lead(program: Program) -> list[int]:
-    return [] if program.targets is None else [program.targets]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..pictures import heatmap
+from ..pictures import heatmap, lettering
 from .explanation import Explanation
 
 if TYPE_CHECKING:
@@ -38,18 +38,18 @@ def draw(
         tiles.insert(0, ("", _fitted(first.images[0].convert("RGB"))))
     columns = columns or min(len(tiles), max(3, math.ceil(math.sqrt(len(tiles) * 1.6))))
     rows = -(-len(tiles) // columns)
-    label, small = heatmap.font(15), heatmap.font(13)
+    label, small = lettering.font(15), lettering.font(13)
     width = 2 * _MARGIN + columns * _TILE + (columns - 1) * _GAP
     height = 2 * _MARGIN + 30 + rows * (_TILE + _LABEL + _GAP)
     sheet = pillow.new("RGB", (width, height), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, _MARGIN - 6), heatmap.fitted(first.title(0, target), label, width - 2 * _MARGIN), font=label,
+    pen.text((_MARGIN, _MARGIN - 6), lettering.fitted(first.title(0, target), label, width - 2 * _MARGIN), font=label,
              fill=(34, 34, 34))  # fmt: skip
     for n, (name, tile) in enumerate(tiles):
         x = _MARGIN + n % columns * (_TILE + _GAP)
         y = _MARGIN + 30 + n // columns * (_TILE + _LABEL + _GAP)
         sheet.paste(tile, (x + (_TILE - tile.width) // 2, y + _LABEL + (_TILE - tile.height) // 2))
-        pen.text((x, y), heatmap.fitted(name, small, _TILE), font=small, fill=(34, 34, 34))
+        pen.text((x, y), lettering.fitted(name, small, _TILE), font=small, fill=(34, 34, 34))
     return sheet
 
 

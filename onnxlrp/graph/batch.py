@@ -23,10 +23,6 @@ _AXIS_DEFAULT = {
     "ScatterElements": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1,
     "LpNormalization": -1, "Compress": 0,
 }  # fmt: skip
-_ELEMENTWISE = frozenset(
-    f"com.microsoft::{op}"
-    for op in ("QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax")
-)
 
 
 def free(draft: Draft) -> Draft:
@@ -71,13 +67,10 @@ def infer(draft: Draft) -> None:
 
 
 def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
-    """Types of the outputs of an operator that onnx does not know: what onnxruntime said, or broadcasting."""
+    """Types of the outputs of an operator that onnx does not know: what onnxruntime said."""
     if "::" not in layer.op:
         return []
     operands = [name for name in layer.inputs if name in draft.shapes]
-    known = [draft.shapes[name] for name in operands]
-    if layer.outputs[0] not in draft.shapes and known and layer.op in _ELEMENTWISE:
-        draft.shapes[layer.outputs[0]] = np.broadcast_shapes(*known)
     values = []
     for name in layer.outputs:
         if draft.shapes.get(name):

@@ -19,10 +19,8 @@ from onnxlrp.graph.merge import merge_affine
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.recombine import recombine
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose", "ConvInteger", "QLinearConv"})
+_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
-# The operand that holds the kernel.
-_KERNEL = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}
 
 
 def canonize(draft: Draft) -> None:
@@ -60,8 +58,8 @@ def _window(draft: Draft, layer: Layer, attributes: dict[str, Any]) -> dict[str,
     """kernel_shape, strides, dilations and pads as numbers; auto_pad and output_shape resolved into pads."""
     source, out = draft.shapes[layer.inputs[0]][2:], draft.shapes[layer.outputs[0]][2:]
     rank = len(source)
-    if layer.op in _KERNEL:
-        name = layer.inputs[_KERNEL[layer.op]]
+    if layer.op in _CONVOLUTIONS:
+        name = layer.inputs[1]
         weight = draft.constants[name].shape if name in draft.constants else draft.shapes[name]
         attributes["kernel_shape"] = tuple(weight[2:])
     ones, zeros = (1,) * rank, (0,) * rank

@@ -1,21 +1,19 @@
-"""Operators that onnxruntime's optimiser fuses (com.microsoft) become the standard ones that they were."""
+"""Operators that onnxruntime's optimiser fuses (com.microsoft) become the standard ones that they were; operators on
+integers become those on floats that they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph import dynamic, integers
+from onnxlrp.graph.batch import infer
 from onnxlrp.graph.draft import Draft
 from onnxlrp.graph.graph import Array, Layer
-from onnxlrp.graph.names import printable
-
-_FIX = "Explain the model that it was optimised from."
-# The opset that an operator came with.
-_SINCE = {"Gelu": 20, "RMSNormalization": 23}
+from onnxlrp.graph.parts import Parts
 
 
 def decompose(draft: Draft) -> None:
@@ -25,81 +23,23 @@ def decompose(draft: Draft) -> None:
     """
     layers: list[Layer] = []
     names = {layer.name for layer in draft.layers}
-    for layer in draft.layers:
-        rule = _RULES.get(layer.op)
+    made: dict[Hashable, str] = {}
+    loose: set[str] = set()
+    for position, layer in enumerate(draft.layers):
+        if layer.op in integers.BY_RANK and layer.inputs[0] not in draft.shapes:
+            so_far = replace(draft, layers=[*layers, *draft.layers[position:]])
+            infer(so_far)
+            draft.shapes |= so_far.shapes
+        rule = RULES.get(layer.op) or (dynamic.follow if loose.intersection(layer.inputs) else None)
         if rule is None:
             layers.append(layer)
             continue
-        parts = Parts(draft, layer, names)
+        parts = Parts(draft, layer, names, made, loose)
         rule(parts)
         layers.extend(parts.layers)
     draft.layers = layers
     alien = {layer.op.rpartition("::")[0] for layer in layers}
     draft.opsets = {domain: version for domain, version in draft.opsets.items() if domain in alien or not domain}
-
-
-@dataclass
-class Parts:
-    """The layers that stand for a fused one, in the making."""
-
-    draft: Draft
-    fused: Layer
-    names: set[str]
-    layers: list[Layer] = field(default_factory=list)
-
-    def input(self, position: int) -> str:
-        """The tensor of an input, "" where it is absent."""
-        return self.fused.inputs[position] if position < len(self.fused.inputs) else ""
-
-    def output(self, position: int = 0) -> str:
-        return self.fused.outputs[position] if position < len(self.fused.outputs) else ""
-
-    def rank(self, name: str) -> int:
-        value = self.draft.constant(name)
-        if value is None and name not in self.draft.shapes:
-            raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
-        return len(self.draft.shapes[name]) if value is None else value.ndim
-
-    def attribute(self, name: str, default: Any) -> Any:
-        return self.fused.attributes.get(name, default)
-
-    def constant(self, value: Any, what: str) -> str:
-        array = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
-        return self.draft.add_constant(array, f"{self.fused.name}/{what}")
-
-    def add(self, op: str, *inputs: str, to: tuple[str, ...] = (), main: bool = False, **attributes: Any) -> str:
-        """Append a layer; it writes `to`, or a tensor of its own, whose name is returned."""
-        if self.draft.opsets.get("", 23) < _SINCE.get(op, 0):
-            raise self.refuse(f"no standard form before opset {_SINCE[op]}")
-        name = self.fused.name if main else self._named(op)
-        given = list(inputs)
-        while given and not given[-1]:
-            given.pop()
-        outputs = to or (f"{self.fused.outputs[0]}/{name}",)
-        path = self.fused.path if main else ""
-        self.layers.append(Layer(op, name, path, tuple(given), outputs, attributes))
-        return outputs[0]
-
-    def finish(self) -> None:
-        """The last layer writes what the fused one wrote."""
-        self.layers[-1] = replace(self.layers[-1], outputs=(self.output(),))
-
-    def refuse(self, what: str) -> UnsupportedError:
-        return UnsupportedError(f'The {self.fused.op} node "{printable(self.fused.name)}" has {what}.', _FIX)
-
-    def only(self, *known: int) -> None:
-        """Refuse inputs but those at `known` positions: they would be dropped silently."""
-        for position, name in enumerate(self.fused.inputs):
-            if name and position not in known:
-                raise self.refuse(f'an input {position} ("{printable(name)}") that is not known')
-
-    def _named(self, op: str) -> str:
-        name, count = f"{self.fused.name}/{op}", 1
-        while name in self.names:
-            count += 1
-            name = f"{self.fused.name}/{op}{count}"
-        self.names.add(name)
-        return name
 
 
 def _activation(parts: Parts, x: str, parameters: dict[str, float]) -> None:
@@ -243,7 +183,7 @@ def _unpacked(packed: Array, bits: int) -> Array:
     return values.reshape(*packed.shape[:-1], -1)
 
 
-_RULES: dict[str, Callable[[Parts], None]] = {
+RULES: dict[str, Callable[[Parts], None]] = {
     "com.microsoft::FusedConv": _fused_conv,
     "com.microsoft::FusedGemm": _fused_gemm,
     "com.microsoft::FusedMatMul": _fused_matmul,
@@ -256,4 +196,6 @@ _RULES: dict[str, Callable[[Parts], None]] = {
     "com.microsoft::SkipSimplifiedLayerNormalization": _skip_normalization("RMSNormalization", bias=3),
     "com.microsoft::MatMulNBits": _matmul_nbits,
     "SimplifiedLayerNormalization": _simplified_layer_normalization,
+    **integers.RULES,
+    **dynamic.RULES,
 }

@@ -115,6 +115,8 @@ def _nodes(
         product = f"{layer.outputs[0]}/product"
         behind = helper.make_node("Add", [product, bias], layer.outputs, name=f"{layer.name}/bias")
         return [to_node(replace(layer, inputs=(x, weight), outputs=(product,)), dtype), behind]
+    if layer.op == "DynamicQuantizeLinear":
+        return _rounded(layer, dtype)
     target = constants.get(layer.inputs[1]) if layer.op == "Expand" else None
     if target is None or target[0] != -1:
         return [to_node(layer, dtype)]
@@ -130,6 +132,38 @@ def _nodes(
         helper.make_node("Concat", [length, rest], [shape], name=shape, axis=0),
         helper.make_node("Expand", [layer.inputs[0], shape], layer.outputs, name=layer.name),
     ]
+
+
+def _rounded(layer: Layer, dtype: np.dtype[Any]) -> list[onnx.NodeProto]:
+    """y = s·min(round(x/s), 255 - z), s = (max(x, 0) - min(x, 0)) / 255, z = round(-min(x, 0)/s), of each sample."""
+    x, out = layer.inputs[0], layer.outputs[0]
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(what: str, value: Array) -> str:
+        tensor = numpy_helper.from_array(value, f"{out}/{what}")
+        nodes.append(helper.make_node("Constant", [], [f"{out}/{what}"], name=f"{layer.name}/{what}", value=tensor))
+        return f"{out}/{what}"
+
+    def add(what: str, op: str, *inputs: str, **attributes: Any) -> str:
+        y = f"{out}/{what}" if what else out
+        name = f"{layer.name}/{what}" if what else layer.name
+        nodes.append(helper.make_node(op, inputs, [y], name=name, **attributes))
+        return y
+
+    axes = constant("axes", np.array([1], np.int64))
+    flat = add("flat", "Flatten", x, axis=1)
+    none, steps, least = (
+        constant(what, np.array(value, dtype)) for what, value in (("none", 0), ("steps", 255), ("least", 1e-30))
+    )
+    low = add("low", "Min", add("min", "ReduceMin", flat, axes, keepdims=1), none)
+    high = add("high", "Max", add("max", "ReduceMax", flat, axes, keepdims=1), none)
+    step = add("step", "Div", add("range", "Sub", high, low), steps)
+    scale = add("scale", "Max", step, least)  # of a sample that is 0 everywhere
+    below = add("zero", "Round", add("below", "Div", low, scale))
+    whole = add("whole", "Round", add("units", "Div", flat, scale))
+    value = add("value", "Mul", add("clipped", "Min", whole, add("most", "Add", steps, below)), scale)
+    add("", "Reshape", value, add("shape", "Shape", x))
+    return nodes
 
 
 def _widened(graph: Graph, tensors: Iterable[str]) -> Graph:

@@ -18,7 +18,7 @@ _KEEPS_SIGN = ops(
     """Add Sum Mean Mul Div Min MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN LpNormalization
     ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd Concat Where Identity Dropout Cast Sign Ceil
     Floor Round LeakyRelu PRelu Elu Celu Selu HardSwish Swish Mish Gelu Erf Tanh Atan Asin Sinh Asinh Atanh Softsign
-    Reciprocal ThresholdedRelu CumSum"""
+    Reciprocal ThresholdedRelu CumSum DynamicQuantizeLinear"""
 )
 # Nonnegative where their first operand is; the others are indices and sizes.
 _ROUTES = ops(
@@ -35,8 +35,8 @@ _DECISIONS = frozenset({"bool", "int32", "int64"})
 _BOUNDED = ops("Sigmoid HardSigmoid Tanh Sin Cos Softmax Clip Erf Softsign")
 _BETWEEN = ops("Reshape Flatten Squeeze Unsqueeze Transpose Expand Identity Resize Slice Cast")
 _BETWEEN_A_CONSTANT = ops("Add Sub Mul Div")
-_WEIGHTED = {"Conv": 1, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1, "Einsum": 1, "ConvInteger": 1, "MatMulInteger": 1,
-             "QLinearConv": 3, "QLinearMatMul": 3, "com.microsoft::QGemm": 3}  # fmt: skip
+_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
+_WEIGHTED = ops("Conv ConvTranspose Gemm MatMul Einsum")
 
 
 def nonnegative(graph: Graph) -> frozenset[str]:
@@ -186,7 +186,8 @@ def _formula(graph: Graph, tensor: str) -> set[str]:
         live = [name for name in layer.inputs if name and name not in graph.constants]
         if len(live) != 1 or graph.shapes.get(live[0]) != graph.shapes.get(tensor):
             break
-        if layer.op not in _BOUNDED | _KEEPS_SIGN | _NONNEGATIVE | _BETWEEN_A_CONSTANT or layer.op == "Softmax":
+        known = _BOUNDED | _KEEPS_SIGN | _NONNEGATIVE | _BETWEEN_A_CONSTANT | _ROUNDS
+        if layer.op not in known or layer.op == "Softmax":
             break
         tensor = live[0]
         chain.add(tensor)
@@ -200,7 +201,7 @@ def _is_bounded(graph: Graph, tensor: str) -> bool:
         if layer.op in _BOUNDED:
             return True
         live = [name for name in layer.inputs if name not in graph.constants]
-        if layer.op not in _BETWEEN and not (layer.op in _BETWEEN_A_CONSTANT and len(live) == 1):
+        if layer.op not in _BETWEEN | _ROUNDS and not (layer.op in _BETWEEN_A_CONSTANT and len(live) == 1):
             return False
         tensor = live[0]
     return False
@@ -221,8 +222,7 @@ def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
 
 def is_weighted(graph: Graph, layer: Layer) -> bool:
     """Does the layer apply a constant kernel or matrix to an activation?"""
-    position = _WEIGHTED.get(layer.op)
-    if position is None:
+    if layer.op not in _WEIGHTED:
         return False
-    operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[position],)
+    operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[1],)
     return any(name in graph.constants and graph.constants[name].ndim > 1 for name in operands)

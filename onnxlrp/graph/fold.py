@@ -95,11 +95,20 @@ def _values(draft: Draft, layer: Layer, most: int) -> list[Array] | None:
             shape = draft.constants[layer.inputs[0]].shape
         start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
-    if layer.op in _NOT_PURE or any(isinstance(v, onnx.GraphProto) for v in layer.attributes.values()):
+    if (
+        layer.op in _NOT_PURE
+        or _is_rounding(layer)
+        or any(isinstance(v, onnx.GraphProto) for v in layer.attributes.values())
+    ):
         return None
     if not all(name in draft.constants for name in layer.inputs if name):
         return None
     return _evaluate(draft, layer, most)
+
+
+def _is_rounding(layer: Layer) -> bool:
+    """A DynamicQuantizeLinear of a `Graph`: of that name, and not that operator any more."""
+    return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
 
 
 def _evaluate(draft: Draft, layer: Layer, most: int) -> list[Array]:

@@ -23,7 +23,8 @@ class Layer:
     `op` is the ONNX operator at opset 23 (`domain::Op` outside ai.onnx), `name` the node's name, unique in the graph,
     `path` the module path that users know (`layer4.0.conv2`), "" where the exporter left none.
     `inputs` are tensor names, "" for an absent optional input; constants are among them. A MatMul with a matrix may
-    have a bias [K] as third input, as Gemm has.
+    have a bias [K] as third input, as Gemm has. A DynamicQuantizeLinear has one output, the floats that its integers
+    stand for, each sample with a scale of its own.
     """
 
     op: str

@@ -57,6 +57,7 @@ def load(
     draft = parse(model, weights, paths, order, sizes)
     fold(draft, most)
     decompose(draft)
+    fold(draft, most)
     draft.prune()
     _infer_all(draft, most)
     batch_norm_of_rows(draft)

@@ -35,6 +35,12 @@ def dequantize(node: Node) -> Op:
     return Op("activation", (x,), node.result, lambda r: (r * node.trace.constant(scale),), name=node.layer.label)
 
 
+@layer("DynamicQuantizeLinear", kind="activation")
+def quantize_by_sample(node: Node) -> Op:
+    """y = s·round(x/s), s the range of the sample in 255 steps: nothing lies beyond the range, so that dy/dx = 1."""
+    return Op("activation", (node.operand(0),), node.result, lambda r: (r,), name=node.layer.label)
+
+
 def _along(node: Node, position: int, default: float) -> Array:
     """A scale or zero point, one number or one for each place of an axis, as it broadcasts over a sample."""
     values = node.array(position, default).astype(np.float64)

@@ -24,7 +24,7 @@ class Contrastive:
 
     def __call__(self, problem: Problem) -> Attribution:
         everybody = np.arange(len(problem.x))
-        logits = problem.logits(problem.x).astype(np.float64)
+        logits = problem.logits(problem.x, everybody).astype(np.float64)
         n, classes = logits.shape
         if classes < 2:
             raise UsageError("contrastive relevance wants two classes or more", "use another method for one output")

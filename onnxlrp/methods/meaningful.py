@@ -97,7 +97,7 @@ def gradient(problem: Problem, x: Array, score: str) -> Array:
         return problem.gradient(x, everybody).astype(np.float64)
     from ..composites import preset
 
-    p = probabilities(problem.logits(x).astype(np.float64), problem.separate)
+    p = probabilities(problem.logits(x, everybody).astype(np.float64), problem.separate)
     own = p[everybody, problem.ids][:, None]
     hot = np.eye(p.shape[1])[problem.ids]
     seed = own * (1 - own) * hot if problem.separate else own * (hot - p)

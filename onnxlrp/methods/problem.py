@@ -45,6 +45,7 @@ class Asked(Protocol):
         seed: Array | None = None,
         record: Sequence[str] = (),
         activations: Sequence[str] = (),
+        at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]: ...
 
@@ -69,14 +70,14 @@ class Problem:
 
     # -- what the model says
 
-    def logits(self, x: Array) -> Array:
-        """The model's logits [n, K]."""
-        outputs = self.model.outputs(x, batch_size=self.batch_size)
+    def logits(self, x: Array, at: Array) -> Array:
+        """The model's logits [n, K] of each row."""
+        outputs = self.model.outputs(x, at=at, batch_size=self.batch_size)
         return outputs["logits"].reshape(len(x), -1)
 
     def scores(self, x: Array, at: Array, probability: bool = False) -> Array:
         """The explained class's logit of each row [n], or its probability: see `probabilities`."""
-        logits = self.logits(x).astype(np.float64)
+        logits = self.logits(x, at).astype(np.float64)
         if probability and not self.is_value:
             logits = probabilities(logits, self.separate)
         values: Array = logits[np.arange(len(x)), self.ids[at]]
@@ -117,9 +118,8 @@ class Problem:
         if self.on_unsupported != "error":
             composite = composite.with_fallback(self.on_unsupported)
         ids = None if seed is not None else self.ids[at]
-        return self.model.outputs(
-            x, composite, ids=ids, seed=seed, record=record, activations=activations, batch_size=self.batch_size
-        )
+        wanted: dict[str, Any] = {"record": record, "activations": activations}
+        return self.model.outputs(x, composite, ids=ids, seed=seed, at=at, **wanted, batch_size=self.batch_size)
 
     def composite(self, name: str) -> Composite:
         """A preset, bounded by the preprocessing where it needs bounds."""

@@ -1,5 +1,6 @@
 """The public model: a graph, an engine, and what lies between a call and a run."""
 
-from .model import DEFAULT, Model, load
+from .loading import load
+from .model import DEFAULT, Model
 
 __all__ = ["DEFAULT", "Model", "load"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engines import Forward
-from ..engines.ort import explainer
+from ..engines.emit.explainer import explainer
 from ..files import replace as write
 from ..program.passes import dead_code
 from ..program.program import Array, Program

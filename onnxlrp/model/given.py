@@ -16,6 +16,8 @@ from ..preprocessing import images
 
 Array = npt.NDArray[Any]
 
+_ONE_OR_EACH = "give one sample for all, or one for each"
+
 
 def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> dict[str, Array]:
     """Arrays [1 or N, …] of the inputs that are given as a number (every value), an array or an .npy path, of one
@@ -30,22 +32,36 @@ def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> 
     return {name: _values(value, others[name]) for name, value in given.items()}
 
 
-def feeds(given: Mapping[str, Array], inputs: Sequence[Tensor], samples: int) -> dict[str, Array]:
+def feeds(
+    given: Mapping[str, Array], inputs: Sequence[Tensor], samples: int, at: Array | None = None
+) -> dict[str, Array]:
     """The arrays [N, …] of the inputs that a run wants after the explained one, its first; one sample is repeated.
 
+    `at` [N] says which row of theirs goes with each sample (default: its own).
     Raises UsageError for inputs that are not given, InputError for another number of samples.
     """
     check(given, inputs)
+    given = given if at is None else {**given, **rows(given, at)}
     made = {}
     for tensor in inputs[1:]:
         array = given[tensor.name]
         if len(array) not in (1, samples):
             raise InputError(
                 f'input "{tensor.name}": {len(array)} samples beside {samples} that are explained',
-                "give one sample for all, or one for each",
+                _ONE_OR_EACH,
             )
         made[tensor.name] = np.broadcast_to(array, (samples, *array.shape[1:]))
     return made
+
+
+def rows(given: Mapping[str, Array], keep: Array | slice) -> dict[str, Array]:
+    """Some rows of the inputs that have one for each sample. Raises InputError where these are too few."""
+    long = {name: array for name, array in given.items() if len(array) > 1}
+    most = keep.stop or 0 if isinstance(keep, slice) else int(keep.max()) + 1
+    for name, array in long.items():
+        if len(array) < most:
+            raise InputError(f'input "{name}": {len(array)} samples beside {most} that are explained', _ONE_OR_EACH)
+    return {name: array[keep] for name, array in long.items()}
 
 
 def check(given: Mapping[str, Array], inputs: Sequence[Tensor]) -> None:

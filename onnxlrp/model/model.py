@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..compile import compile, rules_of
-from ..composites import PRESETS, Composite, Match, Matched, options_of, preset
-from ..engines import Engine, Run, engine
+from ..composites import Composite, Match, Matched
+from ..engines import Engine, Run
 from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
@@ -22,61 +22,23 @@ from ..graph.intake import pixel_range
 from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing import Preprocessing
-from ..preprocessing.ladder import find, find_labels, find_size
+from ..preprocessing.ladder import find, find_labels
 from ..preprocessing.samples import Samples
 from ..preprocessing.samples import read as read_samples
 from ..program.program import Program
 from ..rules import Rule
 from .batches import in_batches
-from .bounds import laid
 from .choice import Choice, choose, refuse_maps
+from .composing import composed
 from .explainer import save
 from .given import check as check_given
-from .given import feeds, said
+from .given import feeds
 from .given import read as read_given
 from .programs import Programs, forward_of
+from .provenance import computed, decided, provenance
 
 DEFAULT = "epsilon_plus_flat"
 Rules = Iterable[tuple[Match, Rule]]
-
-
-def load(
-    source: Any,
-    engine: str | Engine = "auto",
-    providers: Sequence[Any] | None = None,
-    *,
-    size: tuple[int, ...] | None = None,
-    prep: Mapping[str, Any] | None = None,
-    strict: bool = False,
-    precision: str | None = None,
-    max_memory: int | str | None = None,
-    allow_linked_data: bool = False,
-) -> Model:
-    """A model from a path, bytes or a ModelProto, which are never changed.
-
-    `engine` is "auto", "reference", "ort", "cuda", "emulator" or an Engine; `providers` are onnxruntime's, of ort;
-    `precision` is of cuda and emulator: "exact" (float32, the default) or "fast" (TF32). `size` fixes open axes of the
-    input; `prep` states preprocessing as the command line does (prep, mean, std, scale, color, layout, size, labels),
-    and `strict` refuses to assume any. A model whose shapes need more than `max_memory` (bytes, or "8G"; default: what
-    the machine has free) is refused, and weights in files that are hard links or lead out of the model's folder,
-    unless `allow_linked_data`. Raises InputError, UnsupportedError, UsageError.
-    """
-    from ..graph.load import load as read
-
-    path = Path(source) if isinstance(source, str | os.PathLike) else None
-    flags = dict(prep or {})
-    graph = read(source, size, max_memory, allow_linked_data, lambda metadata: find_size(flags, path, metadata))
-    return Model(graph, _engine(engine, providers, precision), path, flags, strict).choose()
-
-
-def _engine(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:
-    if isinstance(chosen, str):
-        return engine(chosen, providers, precision)
-    if precision is not None:
-        raise UsageError(
-            f'precision "{precision}" beside an engine that is made', "give it to the engine: Cuda(device, precision)"
-        )
-    return chosen
 
 
 @dataclass(eq=False)
@@ -205,7 +167,7 @@ class Model:
         inputs = model._inputs(samples.values)
         program, run = model._program(composite, wanted, record=record, ledger=ledger, conditions=conditions)
         outputs = in_batches(run, program, inputs, wanted.ids, batch_size, model.graph.batch)
-        about = model._provenance(composite.name, options) | _decided(composite, program)
+        about = model._provenance(composite.name, options) | decided(composite, program)
         if conditions:
             about["conditions"] = {path: list(channels) for path, channels in conditions.items()}
         return model._explanation(samples, wanted, outputs, program.notes["ledger"], about)
@@ -224,18 +186,20 @@ class Model:
         seed: Array | None = None,
         record: Sequence[str] = (),
         activations: Sequence[str] = (),
+        at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:
         """What methods ask for: x [N, …] through the forward pass, and back by a composite if there is one.
 
         Gives "logits" and "scores"; with a composite "relevance" for class `ids` [N] or a `seed` [N, …] of the logits,
-        "record/PATH" and "activation/PATH". Raises UsageError, UnsupportedError.
+        "record/PATH" and "activation/PATH". `at` [N] says which rows of the `given` inputs go with x, where these have
+        a row for each of other samples. Raises UsageError, UnsupportedError.
         """
         wanted = Wanted("relevance" if seed is not None else "index")
         program, run = self._program(composite, wanted, record=record, activations=activations)
         if seed is not None:
             seed = seed.reshape(len(x), *program.instructions[program.outputs["logits"]].shape).astype(np.float32)
-        return in_batches(run, program, self._inputs(x), ids, batch_size, self.graph.batch, seed)
+        return in_batches(run, program, self._inputs(x, at), ids, batch_size, self.graph.batch, seed)
 
     def prepare(
         self,
@@ -277,23 +241,7 @@ class Model:
         **options: Any,
     ) -> Composite:
         """The composite that a method's name and options stand for, zBox bounded by the preprocessing."""
-        entries = tuple(rules)
-        if (chosen := asked(method, options)) is not None:
-            fix = "take a composite: " + ", ".join(PRESETS)
-            raise UsageError(f"{name_of(chosen)} is no composite: it gives layers no rules", fix)
-        if isinstance(method, Composite):
-            if options:
-                raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
-            return _completed(method, entries, on_unsupported)
-        assert isinstance(method, str)
-        known = options_of(method)
-        given = dict(options)
-        if "low" in known and not {"low", "high"} <= given.keys():
-            stated = self._bounds(pictures)
-            if stated is not None:
-                given = {"low": stated[0], "high": stated[1], **given}
-        given |= {name: laid(self.graph, given[name]) for name in ("low", "high") if given.get(name) is not None}
-        return _completed(preset(method, **given), entries, on_unsupported)
+        return composed(self.graph, method, tuple(rules), lambda: self._bounds(pictures), on_unsupported, options)
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
         """The layers between input and output in order, what a match sees of each, and the rule it gets, if any."""
@@ -325,8 +273,8 @@ class Model:
         wanted = targets.Wanted("index") if target == "input" else model._wanted(target, None, 0)
         composite = model.composite(method, rules=rules, pictures=False, on_unsupported=on_unsupported, **options)
         program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
-        provenance = model._provenance(composite.name, options) | _decided(composite, program) | {"target": target}
-        return save(forward_of(model.graph), program, path, self.graph.metadata, provenance)
+        about = model._provenance(composite.name, options) | decided(composite, program) | {"target": target}
+        return save(forward_of(model.graph), program, path, self.graph.metadata, about)
 
     # -- the steps
 
@@ -339,8 +287,8 @@ class Model:
         model.refuse_maps()
         return model
 
-    def _inputs(self, x: Array) -> dict[str, Array]:
-        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x))}
+    def _inputs(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
 
     def _bounds(self, pictures: bool) -> tuple[Array, Array] | None:
         """The box of the pixels; an assumed preprocessing counts only where it made the input."""
@@ -377,7 +325,7 @@ class Model:
         wanted: Wanted,
         outputs: Mapping[str, Array],
         plan: Sequence[Any],
-        provenance: Mapping[str, Any],
+        about: Mapping[str, Any],
         notes: Mapping[str, Any] | None = None,
     ) -> Explanation:
         logits, ids = outputs["logits"].reshape(len(batch.values), -1), self._ids(wanted, outputs)
@@ -387,7 +335,7 @@ class Model:
             head=facts.head_of(self.graph, self.graph.outputs[0].name).kind,
             target=ids,
             ledger=ledger.rows(plan, outputs) if plan else None,
-            provenance=dict(provenance) | self._computed(),
+            provenance=dict(about) | computed(self.engine),
             labels=self.labels,
             layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
             images=batch.views if batch.pictures else None,
@@ -399,37 +347,4 @@ class Model:
         )
 
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        from .. import __version__
-
-        made: dict[str, Any] = {
-            "onnxlrp": __version__,
-            "model": self.graph.source,
-            "sha256": self.graph.sha256,
-            "method": method,
-            "options": dict(options),
-            "engine": self.engine.name,
-            "output": self.choice.output if self.choice else self.graph.outputs[0].name,
-            "input": self.graph.inputs[0].name,
-        }
-        if self.given:
-            made["given"] = {name: said(array) for name, array in self.given.items()}
-        return made
-
-    def _computed(self) -> dict[str, Any]:
-        """The precision of an engine that has several."""
-        precision = getattr(self.engine, "precision", None)
-        return {} if precision is None else {"precision": precision}
-
-
-def _decided(composite: Composite, program: Program) -> dict[str, Any]:
-    """What a composite starts from, if not from the logit, and the layers that --on-unsupported decided."""
-    made: dict[str, Any] = {} if composite.seed == "logit" else {"seed": composite.seed}
-    layers = program.notes.get("unsupported")
-    if layers:
-        made["on_unsupported"] = [{"layer": layer, "op": op, "rule": rule} for layer, op, rule in layers]
-    return made
-
-
-def _completed(composite: Composite, entries: Sequence[tuple[Match, Rule]], on_unsupported: str) -> Composite:
-    composite = composite.with_rules(entries) if entries else composite
-    return composite if on_unsupported == "error" else composite.with_fallback(on_unsupported)
+        return provenance(self.graph, self.engine, self.choice, self.given, method, options)

@@ -1,18 +1,12 @@
-"""The pieces of a preprocessing: what they are called, and which values they may have; never trusted."""
+"""The pieces of a preprocessing: what they are called, which values they may have, and how they are told."""
 
 from __future__ import annotations
 
-import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from onnxlrp.errors import OnnxLrpError, UsageError, did_you_mean
-from onnxlrp.preprocessing import labels
+from onnxlrp.errors import OnnxLrpError, UsageError
 
 COLORS = ("RGB", "BGR", "grey")
 LAYOUTS = ("NCHW", "NHWC", "NHW")
@@ -32,8 +26,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "caffe-bgr": {"color": "BGR", "scale": 1.0, "mean": (103.939, 116.779, 123.68), "std": (1.0,)},
 }
-
-_LARGEST_SIDE = 8192
 
 
 @dataclass(frozen=True)
@@ -68,156 +60,13 @@ class Conflict:
         return f"{self.piece}: {self.used} by {self.source} is used, {self.other} by {self.other_source} is not"
 
 
-def checked(raw: Mapping[str, Any], rung: Rung) -> Pieces:
-    """What one rung states, checked as far as it can be without the graph; a preset gives what is not beside it.
-
-    `resize_to` comes back as `crop`, a tuple of pixels. Raises the rung's error.
-    """
-    pieces: Pieces = {}
-    for key, value in raw.items():
-        if key not in _PARSERS:
-            hint = did_you_mean(str(key), _PARSERS)
-            raise rung.error(f"{rung.name}: {str(key)[:60]!r} is no piece of a preprocessing", hint)
-        pieces[key] = _PARSERS[key](key, value, rung)
-    if "preset" in pieces:
-        preset = dict(PRESETS[pieces.pop("preset")])
-        if {preset.get("color"), pieces.get("color")} == {"RGB", "BGR"}:
-            preset.update(mean=preset["mean"][::-1], std=preset["std"][::-1])
-        pieces = {**preset, **pieces}
-    if "resize_to" in pieces:
-        if "crop" in pieces:
-            raise rung.wrong("resize_to", "crop says the same in another way", "state one of crop and resize_to")
-        pieces["crop"] = pieces.pop("resize_to")
-    return pieces
-
-
-def sifted(raw: Mapping[str, Any], rung: Rung) -> tuple[Pieces, list[str]]:
-    """The same of a rung that was not written for onnxlrp: what cannot be understood is left out, and why is said."""
-    pieces: Pieces = {}
-    notes: list[str] = []
-    for key, value in raw.items():
-        try:
-            pieces |= checked({key: value}, rung)
-        except OnnxLrpError as error:
-            notes.append(f"{error.message}: not used")
-    if any(key in raw and key not in pieces for key in FORMULA):
-        pieces = {key: value for key, value in pieces.items() if key not in FORMULA}  # half of a formula misleads
-    return pieces, notes
-
-
-def _parse_numbers(key: str, value: Any, rung: Rung) -> tuple[float, ...]:
-    fix = f"give {key} as one number, or one for each channel, such as 0.485,0.456,0.406"
-    if isinstance(value, str):
-        value = value.replace(",", " ").split()
-    elif not isinstance(value, (list, tuple, np.ndarray)):
-        value = [value]
-    numbers = tuple(_parse_number(key, v, rung, fix) for v in value)
-    if len(numbers) not in (1, 3):
-        raise rung.wrong(key, f"{len(numbers)} numbers", fix)
-    if key == "std" and min(numbers) <= 0:
-        raise rung.wrong(key, f"{shown(numbers)} is not above 0", "a standard deviation is positive")
-    return numbers
-
-
-def _parse_number(key: str, value: Any, rung: Rung, fix: str) -> float:
-    number = math.nan
-    with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
-        if isinstance(value, str):
-            top, _, bottom = value.strip().partition("/")  # 1/255 reads better than its decimals
-            number = float(top) / float(bottom) if bottom else float(top)
-        elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-            number = float(value)
-    if not math.isfinite(number) or abs(number) >= 1e30:
-        raise rung.wrong(key, f"{str(value)[:60]!r} is no finite number", fix)
-    return number
-
-
-def _parse_scale(key: str, value: Any, rung: Rung) -> float:
-    fix = "give what pixel values 0..255 are multiplied by, such as 1/255"
-    number = _parse_number(key, value, rung, fix)
-    if number <= 0:
-        raise rung.wrong(key, f"{number:g} is not above 0", fix)
-    return number
-
-
-def _parse_crop(key: str, value: Any, rung: Rung) -> float:
-    fix = "give the share of the shorter side that the model sees, such as 0.875"
-    number = _parse_number(key, value, rung, fix)
-    if not 0.01 <= number <= 1:
-        raise rung.wrong(key, f"{number:g} is not between 0.01 and 1", fix)
-    return number
-
-
-def _parse_side(key: str, value: Any, rung: Rung) -> int:
-    fix = f"give a number of pixels from 1 to {_LARGEST_SIDE}"
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
-        value = int(value)
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= _LARGEST_SIDE:
-        raise rung.wrong(key, f"{str(value)[:60]!r} is no size in pixels", fix)
-    return int(value)
-
-
-def _parse_size(key: str, value: Any, rung: Rung) -> tuple[int, int]:
-    if isinstance(value, str):
-        value = value.lower().replace("x", " ").replace(",", " ").split()
-    elif not isinstance(value, (list, tuple)):
-        value = [value]
-    sides = [_parse_side(key, v, rung) for v in value]
-    if len(sides) not in (1, 2):
-        raise rung.wrong(key, f"{len(sides)} numbers", "give HEIGHTxWIDTH, such as 224x224")
-    return (sides[0], sides[-1])
-
-
-def _parse_resize_to(key: str, value: Any, rung: Rung) -> tuple[int, ...]:
-    if isinstance(value, str):
-        value = value.lower().replace("x", " ").replace(",", " ").split()
-    elif not isinstance(value, (list, tuple)):
-        value = [value]
-    sides = tuple(_parse_side(key, v, rung) for v in value)
-    if len(sides) not in (1, 2):
-        raise rung.wrong(key, f"{len(sides)} numbers", "give the shorter side's pixels, or height and width")
-    return sides
-
-
-def _parse_labels(key: str, value: Any, rung: Rung) -> tuple[str, ...]:
-    if rung.error is UsageError and isinstance(value, (str, Path)):
-        return labels.read(value)
-    return labels.from_json(list(value) if isinstance(value, tuple) else value, f"{rung.name}: {key}")
-
-
-def _one_of(words: Sequence[str]) -> Any:
-    def parse(key: str, value: Any, rung: Rung) -> str:
-        known = {word.lower(): word for word in words}
-        word = str(value).lower().replace("gray", "grey")
-        if word not in known:
-            raise rung.wrong(key, f"{str(value)[:60]!r} is not known", f"give one of {', '.join(words)}")
-        return known[word]
-
-    return parse
-
-
-_PARSERS: Mapping[str, Any] = {
-    "preset": _one_of(tuple(PRESETS)),
-    "size": _parse_size,
-    "color": _one_of(COLORS),
-    "layout": _one_of(LAYOUTS),
-    "scale": _parse_scale,
-    "mean": _parse_numbers,
-    "std": _parse_numbers,
-    "resize": _one_of(RESIZES),
-    "crop": _parse_crop,
-    "resize_to": _parse_resize_to,
-    "offset": _one_of(OFFSETS),
-    "interpolation": _one_of(INTERPOLATIONS),
-    "labels": _parse_labels,
-}
-
-
 def wide(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """One number for each channel."""
     return tuple(numbers) * (channels if len(numbers) == 1 else 1)
 
 
 def shown(numbers: Sequence[float]) -> str:
+    """Numbers as a flag takes them, one where all are equal."""
     if len(set(numbers)) == 1:
         return f"{numbers[0]:.6g}"
     return ",".join(f"{n:.6g}" for n in numbers)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .linear import Conv, LinearMap, Matmul, Shape, Sum
-from .trace import Trace
+from .tape import Tape
 from .value import Value
 
 
@@ -82,7 +82,7 @@ class Affine:
         trace = x.trace
         if self.gain is not None:
             return Affine(self.linear)(x) * self.gain
-        known = trace.known(self.linear, x, self.weight, self.bias)
+        known = trace.reused(self.linear, x, self.weight, self.bias)
         if known is not None:
             return known
         if isinstance(self.linear, Diagonal):
@@ -169,7 +169,7 @@ class Affine:
         assert isinstance(self.linear, Conv)
         return replace(self.linear, source=(1, *self.linear.source[1:]), target=(1, *self.linear.target[1:]))
 
-    def _ones(self, trace: Trace) -> Value:
+    def _ones(self, trace: Tape) -> Value:
         return trace.constant(np.broadcast_to(np.ones(()), (1, 1, *self._one_channel.window.kernel)))
 
     def _channels(self, x: Value) -> Value:

@@ -13,12 +13,12 @@ from .linear import Conv, Matmul
 from .value import Value
 
 if TYPE_CHECKING:
-    from .trace import Trace
+    from .tape import Tape
 
 REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "factor"})
 
 
-def simplify(trace: Trace, op: str, values: tuple[Value, ...]) -> Value | None:
+def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
     """zero parts: what adds or multiplies nothing is not computed."""
     a = values[0]
     b = values[1] if len(values) > 1 else a
@@ -50,7 +50,7 @@ def simplify(trace: Trace, op: str, values: tuple[Value, ...]) -> Value | None:
     return None
 
 
-def _masked(trace: Trace, r: Value, mask: Value) -> Value | None:
+def _masked(trace: Tape, r: Value, mask: Value) -> Value | None:
     """r·[a > 0] is r, and r·[z < 0] is nothing, where r is zero wherever a is."""
     step = trace.steps[mask.index]
     if step.op != "greater":
@@ -64,7 +64,7 @@ def _masked(trace: Trace, r: Value, mask: Value) -> Value | None:
     return None
 
 
-def without_summands(trace: Trace, values: tuple[Value, ...]) -> tuple[Value, ...]:
+def without_summands(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
     """a·s = (y - b)·s where y = relu(a + b) and s is zero wherever y is."""
     for own, other in ((0, 1), (1, 0)):
         y, b = trace.summands.get(values[own].index, (None, None))
@@ -73,7 +73,7 @@ def without_summands(trace: Trace, values: tuple[Value, ...]) -> tuple[Value, ..
     return values
 
 
-def common_factor(trace: Trace, left: Value, right: Value) -> Value | None:
+def common_factor(trace: Tape, left: Value, right: Value) -> Value | None:
     """x·p + x·q = x·(p + q): one pass less, and the sum joins the convolution that computes q."""
     a, b = trace.steps[left.index], trace.steps[right.index]
     if not a.op == b.op == "mul" or left.shape != right.shape:
@@ -85,13 +85,13 @@ def common_factor(trace: Trace, left: Value, right: Value) -> Value | None:
     return None
 
 
-def compared(trace: Trace, values: tuple[Value, ...]) -> tuple[Value, ...]:
+def compared(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
     """z > 0 is a > 0 for a = relu(z): the pre-activation is not asked for."""
     left, right = values
     return (trace.clipped.get(left.index, left) if right.is_zero else left, right)
 
 
-def under_gate(trace: Trace, value: Value, gates: frozenset[int]) -> Value:
+def under_gate(trace: Tape, value: Value, gates: frozenset[int]) -> Value:
     """In R / D, with R zero wherever a = relu(z) is, z in the elementwise part of D may be read as a."""
     if value.index in trace.rectified:
         a = trace.rectified[value.index]
@@ -106,7 +106,7 @@ def under_gate(trace: Trace, value: Value, gates: frozenset[int]) -> Value:
     return trace.map(step.op, *new, parameter=step.parameter)
 
 
-def stabilized(trace: Trace, z: Value, epsilon: float) -> Value:
+def stabilized(trace: Tape, z: Value, epsilon: float) -> Value:
     """z ± ε where the sign of z is known; then ε joins the bias of the linear map that computes z."""
     if z.nonnegative and "fold" in trace.rewrites:
         return _raised(trace, z, epsilon) or z + epsilon
@@ -116,7 +116,7 @@ def stabilized(trace: Trace, z: Value, epsilon: float) -> Value:
     return trace.append_map("stabilize", (z,), epsilon)
 
 
-def _lowered(trace: Trace, z: Value, epsilon: float) -> Value | None:
+def _lowered(trace: Tape, z: Value, epsilon: float) -> Value | None:
     """min(v - w, 0) - ε = min(v - (w + ε), -ε)."""
     step = trace.steps[z.index]
     if step.op != "min" or step.constant or not trace.values[step.inputs[1]].is_zero:
@@ -129,7 +129,7 @@ def _lowered(trace: Trace, z: Value, epsilon: float) -> Value | None:
     return None if raised is None else trace.map("min", left - raised, -epsilon)
 
 
-def _raised(trace: Trace, z: Value, epsilon: float) -> Value | None:
+def _raised(trace: Tape, z: Value, epsilon: float) -> Value | None:
     """z + ε without a pass of its own, or None."""
     step = trace.steps[z.index]
     if step.constant:

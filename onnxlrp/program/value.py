@@ -16,14 +16,14 @@ from .maps import Sign
 from .program import Array
 
 if TYPE_CHECKING:
-    from .trace import Trace
+    from .tape import Tape
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
     """A traced per-sample array."""
 
-    trace: Trace
+    trace: Tape
     index: int
     shape: Shape
     sign: Sign

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from cases import HANS, SHAPES, with_random_head, write_scenes
 
-from onnxlrp.checks import settings
+from onnxlrp.checks import toml
 from onnxlrp.checks.registry import registry
 from onnxlrp.cli import main
 
@@ -91,7 +91,7 @@ def test_calibration_proposes_thresholds_that_pass(run, marked, tmp_path):
     assert set(proposed["checks"]) <= set(registry())
     # How long a run takes is the machine's own affair here.
     proposed["checks"] = {id: table for id, table in proposed["checks"].items() if id not in ("latency", "memory")}
-    settings.of(proposed)
+    toml.of(proposed)
     lines = [f"{id}.{name}={value}" for id, table in proposed["checks"].items() for name, value in table.items()]
     run(0, SHAPES, marked, "--baseline", "b", "--update-baseline")
     flags = [word for line in lines for word in ("--set", line)]

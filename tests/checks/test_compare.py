@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import sys
 from pathlib import Path
@@ -105,7 +106,12 @@ def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
     assert main(["compare", "--from", str(saved), "--min", "top1=1", "-q"]) == 1
     capsys.readouterr()
     assert main(["compare", "--from", str(saved), "--metric", "spearman", "--floor", "0.9", "--json"]) == 0
+    # The worst pictures from the maps beside what was saved.
+    drawn = sheet.read_bytes()
+    sheet.unlink()
     again = {f["check"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
+    assert main(["compare", "--from", str(saved), "-o", str(sheet), "-q"]) == 0
+    assert np.abs(np.asarray(Image.open(sheet), float) - np.asarray(Image.open(io.BytesIO(drawn)), float)).mean() < 0.1
     assert set(again) == {"top1", "logits", "spearman", "parting"}
     assert again["parting"]["subject"] != "stem.0"
 

@@ -174,6 +174,12 @@ def test_a_method_that_cannot_explain_the_model_is_said_to_be_refused():
     assert fine.mean is not None
 
 
+def test_weights_that_are_drawn_anew_change_the_maps_of_a_model_from_a_file(model, scenes):
+    """A method that forgets the weights has 1, to the last digit: so would one that is asked of the old model."""
+    found = evaluate(model, sorted((scenes / "pictures").iterdir())[:2], ["gradient"], {"randomisation": {"layers": 2}})
+    assert found.cell("gradient", "randomisation").mean < 0.9
+
+
 def test_masks_may_be_arrays(model, scenes):
     masks = [None, np.eye(64, dtype=bool), np.ones((64, 64))]
     found = run(model, scenes, masks=masks, methods=["gradient"], metrics=["energy_in_mask"], options={})

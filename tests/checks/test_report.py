@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.checks import Finding, Findings, report
+from onnxlrp.checks import Finding, Findings, report, verdict, worst
+from onnxlrp.checks.evaluation import Cell, Evaluation, Line
 from onnxlrp.checks.report.markup import escaped, tag
 from onnxlrp.checks.report.page import html
 from onnxlrp.checks.report.read import read
+from onnxlrp.checks.worst import Shown
 from onnxlrp.cli import main
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.explanation import Explanation
@@ -344,6 +346,117 @@ def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path):
     assert (tmp_path / "r.html").read_bytes() == first
 
 
+def cell(method, metric, mean, refused=False, name=""):
+    x = [0.0, 0.5, 1.0]
+    line = Line(x, [mean, 0.3, 0.1], [mean, 0.2, 0.0], [mean, 0.4, 0.2], "share deleted", "probability")
+    shown = {} if refused else {name: line}
+    low, high = (None, None) if refused else (mean - 0.1, mean + 0.1)
+    note = "no rule for Foo\n--on-unsupported gradient" if refused else ""
+    return Cell(
+        "k", method, {}, metric, {}, "lower", [mean], None if refused else mean, low, high, shown, note, refused
+    )
+
+
+def judged(model="net.onnx", methods=("epsilon", "gradient")):
+    about = {"model": {"file": model, "sha256": "ab" * 32}, "samples": {"names": ["cat", "dog"], "sha256": ""}}
+    cells = [cell(methods[0], "deletion", 0.25), cell(methods[1], "deletion", 0.75)]
+    return Evaluation(about, [*cells, cell(methods[0], "area", 0.5, name="depth"), cell(methods[1], "area", 0, True)])
+
+
+def compared(count=3, name="pic{}", layer="conv1"):
+    rows = [
+        {"name": name.format(i), "label": "zebra", "target": 2, "top1": [2, 2 if i else 1], "cosine": 1 - i / 8,
+         "top1_labels": ["zebra", "zebra" if i else "b"], "logits": 0.1 * i}
+        for i in range(count)
+    ]  # fmt: skip
+    layers = [{"layer": "input", "drift": 0.0}, {"layer": layer, "drift": 0.5}, {"layer": "head", "drift": 0.75}]
+    models = {side: {"model": f"nets/{side}.onnx", "sha256": side * 64} for side in "ab"}
+    return {
+        "schema": 1,
+        **models,
+        "metrics": ["cosine"],
+        "samples": rows,
+        "layers": layers,
+        "floor": 1e-4,
+        "method": "epsilon",
+    }
+
+
+def kept(result, size=24):
+    rng = np.random.default_rng(0)
+    view = Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
+    return [Shown(row, (rng.normal(size=(size, size)), rng.normal(size=(9, 9))), (view, view))
+            for row in result["samples"][1:]]  # fmt: skip
+
+
+def test_what_evaluate_wrote(tmp_path):
+    judged().save(tmp_path / "methods.json")
+    page = written(tmp_path, out=tmp_path / "r.html")
+    # A curve with its band for each line, a dot for each mean that there is.
+    lines = sum(len(c.curves) for c in judged().cells)
+    assert len(page.all("polyline")) == len(page.all("polygon")) == lines == 3
+    assert len(page.all("circle")) == 3
+    for word in ("net.onnx, 2 samples", "0.15 to 0.35", "refused", "no rule for Foo", "area.depth", "share deleted"):
+        assert word in page.text
+    assert "No checks were run" not in page.text
+
+
+def test_what_compare_saved(tmp_path):
+    result = compared()
+    verdict.save(result, tmp_path / "c.json")
+    page = written(tmp_path, out=tmp_path / "r.html")
+    assert not page.all("img")  # no maps are beside it
+    worst.save(kept(result), result, tmp_path / "c.json")
+    page = written(tmp_path, out=tmp_path / "r.html")
+    assert [img["alt"] for img in page.all("img") if img["alt"]] == [
+        text for i in (1, 2) for text in (f"pic{i} as A sees it", f"Heatmap of pic{i} for zebra by A",
+                                          f"Heatmap of pic{i} for zebra by B")]  # fmt: skip
+    looks = [rect["class"] for rect in page.all("rect")]
+    assert looks == ["drift", "first", "drift"]
+    for word in ("2 of 3", "They part first at", "conv1", "a.onnx", "b.onnx", "worst 0.75: pic2", "b" * 64):
+        assert word in page.text
+    assert len({a["id"] for _, a in page.tags if "id" in a}) == len([a for _, a in page.tags if "id" in a])
+    again = worst.read(result, tmp_path / "c.json")
+    for one, other in zip(again, kept(result), strict=True):
+        assert one.row == other.row
+        assert all(np.allclose(a, b, rtol=1e-6) for a, b in zip(one.maps, other.maps, strict=True))
+
+
+def test_nothing_of_a_result_becomes_markup(tmp_path):
+    for n, word in enumerate(HOSTILE):
+        judged(word, (word, word + "2")).save(tmp_path / f"m{n}.json")
+        verdict.save(compared(name=word + "{}", layer=word), tmp_path / f"c{n}.json")
+    page = written(tmp_path, out=tmp_path / "r.html")
+    assert len(page.all("script")) == 1
+    assert not any(key.startswith("on") for _, attributes in page.tags for key in attributes)
+    assert not any("autofocus" in attributes for _, attributes in page.tags)
+
+
+def test_damaged_results_are_refused(tmp_path):
+    path = tmp_path / "x.json"
+    bad = [
+        {**judged().to_dict(), "cells": [3]},
+        {**judged().to_dict(), "samples": 3},
+        {**judged().to_dict(), "model": {}},
+    ]
+    bad += [{**compared(), "a": 3}, {**compared(), "layers": [3]}, {**compared(), "schema": 9}]
+    for data in bad:
+        path.write_text(json.dumps(data))
+        with pytest.raises(InputError, match=r"x\.json"):
+            report.write([path], tmp_path / "r.html")
+    result = compared()
+    verdict.save(result, path)
+    file = worst.save(kept(result), result, path)
+    report.write([path], tmp_path / "r.html")
+    verdict.save({**result, "a": {"model": "other", "sha256": "f"}}, path)
+    with pytest.raises(InputError, match="of other models"):
+        report.write([path], tmp_path / "r.html")
+    verdict.save(result, path)
+    file.write_bytes(file.read_bytes()[:-80])
+    with pytest.raises(InputError, match=r"x\.npz"):
+        report.write([path], tmp_path / "r.html")
+
+
 def test_an_empty_folder(tmp_path):
     with pytest.raises(NothingToDo) as caught:
         report.write([tmp_path], tmp_path / "r.html")
@@ -355,7 +468,14 @@ def test_the_command(tmp_path, capsys):
     out = tmp_path / "r.html"
     assert main(["report", str(folder), "-o", str(out), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said == {"file": str(out), "bytes": out.stat().st_size, "heatmaps": 1, "checks": 0}
+    assert said == {
+        "file": str(out),
+        "bytes": out.stat().st_size,
+        "heatmaps": 1,
+        "checks": 0,
+        "comparisons": 0,
+        "evaluations": 0,
+    }
     assert main(["report", str(tmp_path / "none.json"), "-o", str(out)]) == 3
     assert main(["report", str(folder)]) == 2
 
@@ -392,7 +512,12 @@ def chromium(folder, *words):
 def test_in_a_browser(tmp_path, width):
     """Pictures load, the slider fades them, nothing is wider than the window; a probe that the policy is told of."""
     out = tmp_path / "r.html"
-    written(saved(tmp_path / "run", explanation(), explanation(method="b")), out=out)
+    folder = saved(tmp_path / "run", explanation(), explanation(method="b"))
+    judged().save(folder / "methods.json")
+    result = compared()
+    verdict.save(result, folder / "c.json")
+    worst.save(kept(result), result, folder / "c.json")
+    written(folder, out=out)
     probe = re.search(r"<script>(.*?)</script>", _SEEN, re.S)[1]
     digest = base64.b64encode(hashlib.sha256(probe.encode()).digest()).decode()
     text = out.read_text(encoding="utf-8").replace("script-src ", f"script-src 'sha256-{digest}' ")

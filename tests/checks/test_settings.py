@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxlrp.checks import settings
-from onnxlrp.checks.registry import make, registry, thresholds
+from onnxlrp.checks import toml
+from onnxlrp.checks.registry import asked, make, registry, severity, thresholds
 from onnxlrp.checks.settings import Settings
 from onnxlrp.errors import InputError, UsageError
 
@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "onnxlrp.toml"
 def read(tmp_path, text):
     path = tmp_path / "onnxlrp.toml"
     path.write_text(text, encoding="utf-8")
-    return settings.read(path)
+    return toml.read(path)
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):
@@ -53,8 +53,9 @@ def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path):
     assert (found.target, found.size, found.prep) == (3, (32, 48), {"prep": "imagenet"})
     assert found.given == {"scale": 0.5, "mask": str(tmp_path / "mask.npy")}
     assert found.options == {"epsilon": 1e-3}
-    assert found.check("drift").cosine == 0.9
-    assert (found.severity("drift"), found.severity("latency"), found.severity("ledger")) == ("warning", "off", "error")
+    assert asked("drift", found).cosine == 0.9
+    counted = [severity(id, found) for id in ("drift", "latency", "ledger")]
+    assert counted == ["warning", "off", "error"]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_what_is_wrong_is_refused_with_the_fix(tmp_path, text, said, fix):
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        settings.read(tmp_path / "none.toml")
+        toml.read(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("id", registry())
@@ -121,7 +122,7 @@ def test_the_hash_of_a_method_is_of_what_it_is_asked():
 
 
 def test_the_example_in_the_docs_is_valid_and_shows_every_check_and_threshold():
-    found = settings.read(DOCS)
+    found = toml.read(DOCS)
     assert found.samples
     text = DOCS.read_text(encoding="utf-8")
     for id in registry():

@@ -246,12 +246,37 @@ def test_tiles_are_what_the_kernels_are():
         bm, bn, m, n, wm, wn, stages, resident = map(int, numbers)
         assert (bm, bn) == (m, n)
         assert (exact == "true") == (precision == "exact")
-        found.add((precision, m, n, m // wm * (n // wn) * 32, stages, resident))
-    # Fewer registers are asked for than a multiprocessor has, for as many blocks as the choice counts on.
-    planned_for = {(p, t.rows, t.pixels, t.threads, t.stages, t.resident) for p in PRECISIONS for t in TILES}
-    assert found == planned_for
-    for tile in TILES:
-        assert tile.shared * tile.resident <= 160 << 10
+        found.add((precision, m, n, wm, wn, stages, resident))
+    asked = {(p, t.rows, t.pixels, w.rows, w.pixels, t.stages, w.resident) for p, t, w in instances()}
+    assert found == asked
+    for precision, tile, warp in instances():
+        # A multiprocessor of an A100 has room for as many blocks as the choice counts on.
+        assert (tile.shared + 1024) * warp.resident <= 164 << 10
+        assert tile.threads(precision) * warp.resident <= 2048
+
+
+def instances():
+    return [(precision, tile, tile.warp(precision)) for precision in PRECISIONS for tile in TILES]
+
+
+def conflicts(words, width):
+    """Whether two lanes that are served together (32 banks of a word each, `width` words a lane) meet in a bank."""
+    together = 32 // width
+    parts = [words[k : k + together] for k in range(0, 32, together)]
+    return any(len({(w + e) % 32 for w in part for e in range(width)}) < 32 for part in parts)
+
+
+@each_tile
+def test_no_two_lanes_meet_in_a_bank(tile):
+    pitch = tile.pixels + 8
+    lanes = [(lane // 4, lane % 4) for lane in range(32)]
+    assert not conflicts([4 * lane for lane in range(32)], 4)  # reads and copies of weights
+    assert not conflicts([t * pitch + 2 * g for g, t in lanes], 2)  # reads of pixels
+    assert conflicts([t * (pitch - 8) + 2 * g for g, t in lanes], 2)  # what the pitch is for
+    for width in (1, 4):  # copies of pixels, one or four at a time
+        columns = tile.pixels // width
+        places = [lane // columns * pitch + lane % columns * width for lane in range(32)]
+        assert not conflicts(places, width)
 
 
 def resnet50():
@@ -305,13 +330,13 @@ def test_what_the_tier_leaves_alone():
 
 
 def test_small_grids_share_their_sums():
-    few = choose(512, 49, 288, 1)
+    few = choose(512, 49, 288, 1, "exact")
     blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
     assert few.shares > 1
     assert blocks >= 90
-    assert choose(256, 64 * 56 * 56, 36, 1).shares == 1
-    assert choose(24, 16 * 56 * 56, 9, 1).tile.rows == 32
-    assert {one.shares for one in (choose(64, 49, steps, 1) for steps in (1, 2, 3))} == {1}
+    assert choose(256, 64 * 56 * 56, 36, 1, "exact").shares == 1
+    assert choose(24, 16 * 56 * 56, 9, 1, "exact").tile.rows == 32
+    assert {one.shares for one in (choose(64, 49, steps, 1, "exact") for steps in (1, 2, 3))} == {1}
     assert few.shares in SHARES
 
 

@@ -207,9 +207,7 @@ def test_real_models(path):
     graph = load(path)
     assert time.perf_counter() - start < 5
     assert graph.batch is None
-    # One rounding that flips in an int8 model is a step of the output.
-    quantised = any("Quantize" in layer.op for layer in graph.layers)
-    verify(graph, path, batches=(2,), tolerance=0.1 if quantised else 1e-4)
+    verify(graph, path, batches=(2,))
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "squeezenet"])

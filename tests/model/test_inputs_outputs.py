@@ -196,6 +196,22 @@ def test_a_model_of_one_batch_size(model: onnxlrp.Model) -> None:
     near(fixed.explain(IMAGE, 3), model.explain(IMAGE, 3, given={"meta": META}).relevance)
 
 
+# Of many passes, of few, and with a seed: each draws the same for a sample alone and among others.
+MANY = {"occlusion": {}, "rise": {"samples": 12}, "integrated_gradients": {"steps": 3}, "smooth_grad": {"samples": 3},
+        "kernel_shap": {"samples": 16}, "contrastive": {}, "grad_cam": {},
+        "meaningful_perturbation": {"steps": 2, "score": "probability"}}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", MANY)
+@pytest.mark.parametrize("size", [2, 3, None])
+def test_rows_stay_with_their_samples_in_methods_of_many_passes(
+    model: onnxlrp.Model, method: str, size: int | None
+) -> None:
+    each = [model.explain(IMAGE[i], 2, method, given={"meta": META[i]}, **MANY[method]) for i in range(3)]
+    whole = model.explain(IMAGE, 2, method, given={"meta": META}, batch_size=size, **MANY[method])
+    near(whole.relevance, np.concatenate([one.relevance for one in each]))
+
+
 def test_methods_see_the_given_values(model: onnxlrp.Model) -> None:
     found = model.choose(given={"meta": META}).outputs(IMAGE)
     near(found["scores"], model.explain(IMAGE, given={"meta": META}).output)
@@ -304,6 +320,36 @@ def test_rows_of_a_given_file_stay_with_their_samples(run: Any) -> None:
     run(3, "explain", "x0.npy", "bad.npy", "x2.npy", "--given", "meta=m.npy", "-o", "{stem}.npz", "-t", 2,
         "--on-error", "skip")  # fmt: skip
     near(np.load("x2.npz")["relevance"], np.load("alone2.npz")["relevance"])
+
+
+def test_compare_and_evaluate_take_the_rows_of_a_given_file(run: Any) -> None:
+    """A model differs from itself where one of the two is given other values; in batches as in one piece."""
+    asked = ["several.onnx", "x.npy", "--metric", "cosine", "--json"]
+    out, _ = run(0, "compare", *asked, "--given", "meta=m.npy", "--batch-size", 2, "--save", "same.json")
+    assert {f["subject"] for f in json.loads(out)["findings"] if f["check"] == "parting"} == {""}
+    same = json.loads(Path("same.json").read_text())
+    assert same["a"]["given"] == {"meta": [3, 5]}
+    assert [row["logits"] for row in same["samples"]] == [0, 0, 0]
+    for i in range(3):
+        np.save(f"x{i}.npy", IMAGE[i])
+    rows = "x0.npy", "x1.npy", "x2.npy"
+    run(0, "compare", "several.onnx", *rows, "--given", "meta=m.npy", "--batch-size", 1, "--save", "each.json")
+    each = json.loads(Path("each.json").read_text())["samples"]
+    assert [row["top1"] for row in each] == [row["top1"] for row in same["samples"]]
+    _, err = run(2, "compare", "several.onnx", *rows[:2], "--given", "meta=m.npy")
+    assert "3 samples beside 2" in err
+
+    judged = ["--methods", "epsilon,rise", "--samples", "8", "-t", "2"]
+    judged += ["--metric", "deletion,max_sensitivity,shattering,conservation", "--set", "max_sensitivity.samples=1"]
+    judged += ["--set", "deletion.steps=4", "--set", "shattering.points=8"]
+    run(0, "evaluate", "x.npy", "--given", "meta=m.npy", *judged, "-o", "results.json")
+    whole = json.loads(Path("results.json").read_text())
+    run(0, "evaluate", "x0.npy", "--given", "meta=m1.npy", *judged, "-o", "first.json")
+    for cell, alone in zip(whole["cells"], json.loads(Path("first.json").read_text())["cells"], strict=True):
+        assert (cell["metric"], cell["method"]) == (alone["metric"], alone["method"])
+        assert cell["values"][:1] == pytest.approx(alone["values"], rel=1e-4, abs=1e-6)
+    _, err = run(2, "evaluate", "x.npy", "--given", "meta=0", *judged, "-o", "results.json")
+    assert "other samples" in err
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
-from onnxlrp.pictures import heatmap
+from onnxlrp.pictures import bars, colors, heatmap, sheets
 
 
 def signed(height: int = 12, width: int = 20) -> np.ndarray:
@@ -15,13 +15,13 @@ def signed(height: int = 12, width: int = 20) -> np.ndarray:
 
 
 def test_the_default_map_is_colorbrewers():
-    table = heatmap.colormap("RdBu_r")
+    table = colors.colormap("RdBu_r")
     assert table.shape == (257, 3)
     assert table.dtype == np.uint8
     assert tuple(table[0]) == (0x05, 0x30, 0x61)
     assert tuple(table[-1]) == (0x67, 0x00, 0x1F)
     np.testing.assert_allclose(table[128], 0xF7)
-    np.testing.assert_array_equal(heatmap.colormap("RdBu"), table[::-1])
+    np.testing.assert_array_equal(colors.colormap("RdBu"), table[::-1])
 
 
 @pytest.mark.parametrize(
@@ -41,60 +41,60 @@ def test_the_default_map_is_colorbrewers():
     ],
 )
 def test_zennits_names(name, ends):
-    table = heatmap.colormap(name)
+    table = colors.colormap(name)
     assert (tuple(table[0]), tuple(table[-1])) == ends
 
 
 def test_an_unknown_map_suggests():
     with pytest.raises(UsageError) as caught:
-        heatmap.colormap("RdBu-r")
+        colors.colormap("RdBu-r")
     assert "RdBu_r" in caught.value.fix
 
 
-@pytest.mark.parametrize("name", heatmap.CMAPS)
+@pytest.mark.parametrize("name", colors.CMAPS)
 def test_zero_is_the_middle_and_signs_are_symmetric(name):
     r = np.array([[-2.0, 0.0, 2.0]])
-    colors = heatmap.colorize(r, name, clip=100)[0]
-    table = heatmap.colormap(name)
-    np.testing.assert_array_equal(colors, table[[0, 128, 256]])
+    drawn = colors.colorize(r, name, clip=100)[0]
+    table = colors.colormap(name)
+    np.testing.assert_array_equal(drawn, table[[0, 128, 256]])
 
 
 def test_positive_is_red_and_negative_is_blue():
-    negative, positive = heatmap.colorize(np.array([[-1.0, 1.0]]))[0].astype(int)
+    negative, positive = colors.colorize(np.array([[-1.0, 1.0]]))[0].astype(int)
     assert positive[0] > positive[2]
     assert negative[2] > negative[0]
 
 
 def test_sequential_maps_start_at_zero_for_unsigned_relevance():
-    colors = heatmap.colorize(np.array([[0.0, 1.0]]), "hot", clip=100)[0]
-    np.testing.assert_array_equal(colors, [[0, 0, 0], [255, 255, 255]])
-    np.testing.assert_array_equal(heatmap.colorize(np.zeros((1, 2)), "hot")[0], 0)
+    drawn = colors.colorize(np.array([[0.0, 1.0]]), "hot", clip=100)[0]
+    np.testing.assert_array_equal(drawn, [[0, 0, 0], [255, 255, 255]])
+    np.testing.assert_array_equal(colors.colorize(np.zeros((1, 2)), "hot")[0], 0)
 
 
 def test_limit():
     r = np.arange(-100.0, 101.0)
-    assert heatmap.limit(r, 99.5) == pytest.approx(np.percentile(np.abs(r), 99.5))
-    assert heatmap.limit(r, 100) == 100
+    assert colors.limit(r, 99.5) == pytest.approx(np.percentile(np.abs(r), 99.5))
+    assert colors.limit(r, 100) == 100
     sparse = np.zeros(1000)
     sparse[3] = -5
-    assert heatmap.limit(sparse) == 5
-    assert heatmap.limit(np.zeros(4)) == 0
+    assert colors.limit(sparse) == 5
+    assert colors.limit(np.zeros(4)) == 0
     for bad in (np.nan, np.inf):
         with pytest.raises(CheckFailed):
-            heatmap.limit(np.array([1, bad]))
+            colors.limit(np.array([1, bad]))
     for clip in (0, -1, 101, float("nan")):
         with pytest.raises(UsageError):
-            heatmap.limit(r, clip)
+            colors.limit(r, clip)
 
 
 def test_sum_channels():
     r = np.random.default_rng(0).normal(size=(3, 8, 9))
-    np.testing.assert_allclose(heatmap.sum_channels(r), r.sum(0))
-    np.testing.assert_allclose(heatmap.sum_channels(r.transpose(1, 2, 0)), r.sum(0))
-    np.testing.assert_allclose(heatmap.sum_channels(r, "NHWC"), r.sum(2))
-    np.testing.assert_allclose(heatmap.sum_channels(np.ones((16, 8, 9))), 16)
+    np.testing.assert_allclose(colors.sum_channels(r), r.sum(0))
+    np.testing.assert_allclose(colors.sum_channels(r.transpose(1, 2, 0)), r.sum(0))
+    np.testing.assert_allclose(colors.sum_channels(r, "NHWC"), r.sum(2))
+    np.testing.assert_allclose(colors.sum_channels(np.ones((16, 8, 9))), 16)
     with pytest.raises(UnsupportedError) as caught:
-        heatmap.sum_channels(np.zeros((1, 3, 8, 9)))
+        colors.sum_channels(np.zeros((1, 3, 8, 9)))
     assert "npz" in caught.value.fix
 
 
@@ -102,11 +102,11 @@ def test_render_enlarges_pixel_by_pixel_and_keeps_the_colours():
     r = signed(14, 28)
     figure = heatmap.render(r, overlay=False)
     assert figure.width > 448
-    colors = heatmap.colorize(r)
+    drawn = colors.colorize(r)
     pixels = np.asarray(figure)
     panel = pixels[20 : 20 + 14 * 16, 20 : 20 + 28 * 16]
-    np.testing.assert_array_equal(panel[::16, ::16], colors)
-    np.testing.assert_array_equal(panel[15::16, 15::16], colors)
+    np.testing.assert_array_equal(panel[::16, ::16], drawn)
+    np.testing.assert_array_equal(panel[15::16, 15::16], drawn)
 
 
 def test_render_shows_the_picture_and_the_context():
@@ -143,28 +143,28 @@ def test_text_is_drawn_and_long_text_is_cut():
 
 def test_strips():
     signal = np.sin(np.arange(300) / 9)
-    short = heatmap.strip(np.array([1.0, -1.0]))
+    short = bars.strip(np.array([1.0, -1.0]))
     pixels = np.asarray(short).astype(int)
     red = np.argwhere(pixels[:, 20:460, 0] > pixels[:, 20:460, 2] + 40)
     blue = np.argwhere(pixels[:, 475:900, 2] > pixels[:, 475:900, 0] + 40)
     assert red[:, 0].max() <= blue[:, 0].min() + 2  # positive above the line, negative below
-    assert heatmap.strip(np.stack([signal, signal]), signal=signal).height > short.height
+    assert bars.strip(np.stack([signal, signal]), signal=signal).height > short.height
     for length in (1, 895, 896, 897, 100_000):
-        heatmap.strip(np.random.default_rng(0).normal(size=length))
-    heatmap.strip(np.zeros(5))
-    heatmap.strip(np.ones(5))
+        bars.strip(np.random.default_rng(0).normal(size=length))
+    bars.strip(np.zeros(5))
+    bars.strip(np.ones(5))
     with pytest.raises(UnsupportedError):
-        heatmap.strip(np.zeros((2, 3, 4)))
+        bars.strip(np.zeros((2, 3, 4)))
 
 
 def test_binned_strips_keep_the_sum_of_a_bin():
     r = np.zeros(8960)
     r[5000:5010] = 1.0
-    with_bin = np.asarray(heatmap.strip(r, clip=100)).astype(int)
+    with_bin = np.asarray(bars.strip(r, clip=100)).astype(int)
     assert (with_bin[:, 20:916, 0] > with_bin[:, 20:916, 2] + 40).any(axis=0).sum() <= 2
 
 
 def test_stack():
-    figures = [heatmap.render(signed()), heatmap.strip(signed()[0])]
-    sheet = heatmap.stack(figures)
+    figures = [heatmap.render(signed()), bars.strip(signed()[0])]
+    sheet = sheets.stack(figures)
     assert sheet.size == (max(f.width for f in figures), sum(f.height for f in figures))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,55 +49,48 @@ class PixelFlipping:
         return Measured((scores[:, :1] - scores).mean(axis=1), {"": curve})
 
 
-@metric("deletion", paper="Petsiuk et al. 2018", better="lower")
 @dataclass(frozen=True)
-class Deletion:
-    """Area under the explained class's score while pixels are taken away, the most relevant first.
-
-    Pixels are replaced by the `baseline` in equal `steps`, up to all of them.
-    """
+class _Area:
+    """The area under the explained class's score, by trapezoids, while shares of the pixels from 0 to 1 are `kept`, or
+    are all that is not: the most relevant first, in equal `steps`; what is not there is the `baseline`."""
 
     steps: int = 32
     baseline: str = "zero"
     score: str = "probability"
     seed: int = 0
+    kept: ClassVar[bool] = False  # whether pixels are given back, or taken away
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps)
         one_of(SCORES, score=self.score)
 
     def __call__(self, trial: Trial) -> Measured:
-        return _area(trial, self, kept=False)
+        maps = flat(trial.maps)
+        ranks = ranked(maps, self.seed).reshape(trial.maps.shape)
+        counts = _counts(maps.shape[1], self.steps, 1.0)
+        base = trial.problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        scores = along(trial.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability")
+        shares = counts / maps.shape[1]
+        area = ((scores[:, 1:] + scores[:, :-1]) / 2 * np.diff(shares)).sum(axis=1)
+        return Measured(area, {"": Curve(shares, scores, "share shown" if self.kept else "share deleted", self.score)})
+
+
+@metric("deletion", paper="Petsiuk et al. 2018", better="lower")
+@dataclass(frozen=True)
+class Deletion(_Area):
+    """Area under the explained class's score while pixels are taken away, the most relevant first.
+
+    Pixels are replaced by the `baseline` in equal `steps`, up to all of them.
+    """
 
 
 @metric("insertion", paper="Petsiuk et al. 2018", better="higher")
 @dataclass(frozen=True)
-class Insertion:
+class Insertion(_Area):
     """Area under the explained class's score while pixels are given back to a `baseline`, the most relevant first."""
 
-    steps: int = 32
     baseline: str = "blur"
-    score: str = "probability"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
-        one_of(SCORES, score=self.score)
-
-    def __call__(self, trial: Trial) -> Measured:
-        return _area(trial, self, kept=True)
-
-
-def _area(trial: Trial, asked: Deletion | Insertion, kept: bool) -> Measured:
-    """The area under the curve by trapezoids, over shares from 0 to 1."""
-    maps = flat(trial.maps)
-    ranks = ranked(maps, asked.seed).reshape(trial.maps.shape)
-    counts = _counts(maps.shape[1], asked.steps, 1.0)
-    base = trial.problem.baseline(asked.baseline, np.random.default_rng(asked.seed))
-    scores = along(trial.problem, ranks, counts, base, kept=kept, probability=asked.score == "probability")
-    shares = counts / maps.shape[1]
-    area = ((scores[:, 1:] + scores[:, :-1]) / 2 * np.diff(shares)).sum(axis=1)
-    return Measured(area, {"": Curve(shares, scores, "share shown" if kept else "share deleted", asked.score)})
+    kept: ClassVar[bool] = True
 
 
 def along(problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kept: bool, probability: bool) -> Array:

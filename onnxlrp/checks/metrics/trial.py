@@ -15,6 +15,7 @@ from ...explanation import Explanation
 from ...methods.problem import Problem
 from ...methods.registry import Array, Method
 from ...model import Model
+from ...model.given import rows
 from ...preprocessing.samples import Samples
 
 Attribute = Callable[[Model, Array, Array], Array]  # (model, x [N, …], ids [N]) → relevance in x's shape
@@ -100,9 +101,11 @@ class Trial:
         keep: slice = slice(None),
     ) -> Explanation:
         """The explanation by the same method of other inputs x in the samples' place, or of another model."""
-        kept = self.samples[keep]
+        kept, asked = self.samples[keep], model or self.model
         samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
-        return self.by(model or self.model, samples, self.ids[keep], record)
+        # Not `choose`, which goes back to the file: a model with weights drawn anew would be lost.
+        asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
+        return self.by(asked, samples, self.ids[keep], record)
 
 
 def finite(relevance: Array, name: str) -> Array:

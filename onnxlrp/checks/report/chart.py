@@ -1,9 +1,10 @@
-"""ΣR by layer as a picture and the ledger as a table."""
+"""A number by layer as a picture, and the ledger as a table."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .markup import Markup, number, tag
 from .read import COLUMNS, Row
@@ -12,35 +13,57 @@ _ROW, _LABEL, _BARS, _VALUE = 18, 250, 620, 90
 _LETTERS = 34  # of a layer's name, its end, which tells more
 
 
-def bars(rows: Sequence[Row], name: str) -> Markup:
-    """A bar for each layer, from the output down: what relevance arrived at its result; to the right of the line it
-    is positive, to the left negative."""
-    sums = [_finite(row.numbers.get("arrived")) for row in rows]
-    most, least = max([*sums, 0.0]), min([*sums, 0.0])
+@dataclass(frozen=True)
+class Bar:
+    """A layer with its number; `said` is shown where the pointer rests, `look` is its class in the style sheet."""
+
+    layer: str
+    value: float | None
+    said: str
+    look: str
+
+
+def sums(rows: Sequence[Row], name: str) -> Markup:
+    """What relevance arrived at the result of each layer, from the output down."""
+    arrived = [(row, row.numbers.get("arrived")) for row in rows]
+    made = [
+        Bar(
+            row.layer,
+            total,
+            f"{row.layer} ({row.op}, {row.rule}): {number(total)}",
+            "minus" if (total or 0) < 0 else "plus",
+        )
+        for row, total in arrived
+    ]
+    return bars(made, f"ΣR by layer, {name}; the table below has the numbers")
+
+
+def bars(of: Sequence[Bar], name: str) -> Markup:
+    """A bar for each layer: to the right of the line its number is positive, to the left negative."""
+    values = [_finite(bar.value) for bar in of]
+    most, least = max([*values, 0.0]), min([*values, 0.0])
     span = (most - least) or 1.0
     zero = _LABEL + _BARS * -least / span
-    height = _ROW * len(rows) + 6
+    height = _ROW * len(of) + 6
     parts: list[Markup] = []
-    for n, (row, total) in enumerate(zip(rows, sums, strict=True)):
+    for n, (bar, value) in enumerate(zip(of, values, strict=True)):
         y = 3 + n * _ROW
-        width = _BARS * abs(total) / span
-        x = zero - width if total < 0 else zero
-        text = row.layer if len(row.layer) <= _LETTERS else "…" + row.layer[1 - _LETTERS :]
-        said = f"{row.layer} ({row.op}, {row.rule}): {number(row.numbers.get('arrived'))}"
-        sign = "minus" if total < 0 else "plus"
+        width = _BARS * abs(value) / span
+        x = zero - width if value < 0 else zero
+        text = bar.layer if len(bar.layer) <= _LETTERS else "…" + bar.layer[1 - _LETTERS :]
         parts.append(
             tag(
                 "g",
-                tag("title", said),
+                tag("title", bar.said),
                 tag("text", text, x=_LABEL - 8, y=y + 13, text_anchor="end"),
-                tag("rect", x=_at(x), y=y + 2, width=_at(max(width, 0.5)), height=_ROW - 5, class_=sign),
-                tag("text", number(row.numbers.get("arrived")), x=_LABEL + _BARS + 8, y=y + 13),
+                tag("rect", x=_at(x), y=y + 2, width=_at(max(width, 0.5)), height=_ROW - 5, class_=bar.look),
+                tag("text", number(bar.value), x=_LABEL + _BARS + 8, y=y + 13),
             )
         )
     line = tag("line", x1=_at(zero), x2=_at(zero), y1=0, y2=height, class_="zero")
     width = _LABEL + _BARS + _VALUE
     return tag("svg", parts, line, viewBox=f"0 0 {width} {height}", width=width, height=height, role="img",
-               aria_label=f"ΣR by layer, {name}; the table below has the numbers", class_="bars")  # fmt: skip
+               aria_label=name, class_="bars")  # fmt: skip
 
 
 def table(rows: Sequence[Row], name: str) -> Markup:

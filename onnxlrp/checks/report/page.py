@@ -6,7 +6,7 @@ import base64
 import hashlib
 from importlib.resources import files
 
-from . import sections
+from . import compared, judged, sections
 from .markup import Markup, tag
 from .read import Run
 
@@ -35,6 +35,8 @@ def html(run: Run, side: int, ledgers: int | None) -> str:
         tag(
             "main",
             sections.checks(run),
+            compared.comparisons(run, side),
+            judged.methods(run),
             sections.pictures(run, side, ledgers),
             sections.provenance(run),
             id="content",

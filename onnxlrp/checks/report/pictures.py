@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pictures import heatmap
+from ...pictures import bars, colors
 from ...preprocessing import images
-from .markup import Markup
+from .markup import Markup, tag
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,7 +37,7 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
     shrunk = np.asarray(_smaller(pillow.fromarray(values.astype(np.float32)), side), dtype=np.float64)
     steps = np.rint((np.clip(shrunk / v if v else shrunk, -1, 1) + 1) * 127).astype(np.uint8)
     picture = pillow.fromarray(steps).convert("L")
-    table = heatmap.colormap(CMAP)[np.rint(np.arange(255) * 256 / 254).astype(int)]
+    table = colors.colormap(CMAP)[np.rint(np.arange(255) * 256 / 254).astype(int)]
     # An L picture with a palette is a P picture: a byte for each value.
     picture.putpalette(table.tobytes())
     size = np.abs(np.arange(255) - 127) / 127
@@ -47,7 +47,7 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
 
 def signal(values: Array) -> Markup:
     """R [L] as bars."""
-    return _encoded(heatmap.strip(values, CMAP), "PNG")
+    return _encoded(bars.strip(values, CMAP), "PNG")
 
 
 def figure(path: Path, side: int) -> Markup:
@@ -55,6 +55,29 @@ def figure(path: Path, side: int) -> Markup:
     from PIL import Image as pillow
 
     return _encoded(_smaller(pillow.fromarray(np.asarray(images.read_image(path))), 2 * side), "PNG")
+
+
+def stack(values: Array, v: float, below: Markup | None, side: int, alt: str) -> Markup:
+    """A heatmap [H, W] over its picture, if it has one."""
+    look = grain(values.shape)
+    under = [] if below is None else [tag("img", src=below, alt="", class_=f"below {look}")]
+    over = tag("img", src=heat(values, v, bool(under), side), alt=alt, class_=f"heat {look}")
+    return tag("div", under, over, class_="stack")
+
+
+def slider(name: str) -> Markup:
+    """What fades the heatmaps of a section; `name` is part of an id."""
+    parts = [
+        tag("label", "Opacity of the heatmaps", for_=f"opacity-{name}"),
+        tag("input", type="range", id=f"opacity-{name}", min=0, max=100, value=100, step=5),
+        tag("output", "100 %", for_=f"opacity-{name}"),
+    ]
+    return tag("p", parts, class_="slider")
+
+
+def grain(shape: tuple[int, ...]) -> str:
+    """A small picture shows its pixels."""
+    return "pixels" if max(shape) <= 96 else "smooth"
 
 
 def _smaller(picture: Image, side: int) -> Image:

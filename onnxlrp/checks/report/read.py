@@ -1,4 +1,4 @@
-"""What a report is made of: the files that `explain`, `check` and `compare` wrote, read into records."""
+"""What a report is made of: the files that `explain`, `check`, `compare` and `evaluate` wrote, read into records."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import numpy.typing as npt
 
 from ... import files
 from ...errors import InputError, NothingToDo
-from ...pictures.heatmap import sum_channels
+from ...pictures.colors import sum_channels
+from .. import evaluation, verdict, worst
+from ..evaluation import Evaluation
 from ..finding import Finding, Findings
+from ..worst import Shown
 
 Array = npt.NDArray[Any]
 
@@ -59,12 +62,22 @@ class Map:
         return model_of(self.provenance)
 
 
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What `compare --save` wrote: the result, and the maps of the worst samples beside it."""
+
+    result: Mapping[str, Any]
+    worst: Sequence[Shown]
+
+
 @dataclass(frozen=True)
 class Run:
     """All that is reported; `foreign` are JSON files that say nothing of ours."""
 
     maps: list[Map] = field(default_factory=list)
     findings: list[Findings] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    comparisons: list[Compared] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
 
 
@@ -78,22 +91,35 @@ def read(paths: Sequence[Path]) -> Run:
                 run.findings.append(Findings([_finding(row) for row in data["findings"]], dict(data["about"])))
             elif isinstance(data, dict) and "samples" in data and "relevance_shape" in data:
                 run.maps.extend(_maps(data, path))
+            elif isinstance(data, dict) and isinstance(data.get("cells"), list):
+                found = evaluation.parsed(data)
+                model_of(found.about), len(found.about["samples"]["names"])
+                run.evaluations.append(found)
+            elif isinstance(data, dict) and {"a", "b", "layers", "samples"} <= data.keys():
+                result = verdict.parsed(data, path)
+                run.comparisons.append(Compared(result, worst.read(result, path)))
             elif path in paths:
-                raise InputError(f"{path}: not what explain, check or compare writes", _AGAIN)
+                raise InputError(f"{path}: not what explain, check, compare or evaluate writes", _AGAIN)
             else:
                 run.foreign.append(path)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}: {files.reason(error)})", _AGAIN) from None
-    if not run.maps and not run.findings:
+    if not any((run.maps, run.findings, run.evaluations, run.comparisons)):
         where = ", ".join(map(str, paths))
-        raise NothingToDo(f"{where}: no JSON file of explain or check", "onnxlrp explain … --format json,npz -o DIR/")
+        raise NothingToDo(
+            f"{where}: no JSON file of explain, check, compare or evaluate",
+            "onnxlrp explain … --format json,npz -o DIR/",
+        )
     return run
 
 
 def model_of(origin: Mapping[str, Any]) -> tuple[str, str]:
     """The name of the model's file and its SHA-256, of a provenance."""
-    path = str(origin.get("model") or "model").replace("\\", "/")
-    return path.rsplit("/", 1)[-1], str(origin.get("sha256") or "")
+    model, sha = origin.get("model"), origin.get("sha256")
+    if isinstance(model, dict):  # as evaluate writes it
+        model, sha = model["file"], model["sha256"]
+    path = str(model or "model").replace("\\", "/")
+    return path.rsplit("/", 1)[-1], str(sha or "")
 
 
 def _listed(path: Path) -> list[Path]:

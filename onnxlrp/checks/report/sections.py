@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ...errors import CheckFailed
-from ...pictures.heatmap import colormap, limit
+from ...pictures.colors import colormap, limit
 from ..finding import Finding, Findings
 from . import chart
 from . import pictures as drawn
 from .markup import Markup, escaped, number, tag
 from .read import Map, Run, model_of
 
+_TITLES = {"checks": "Checks", "compared": "Two models", "methods": "Methods judged", "pictures": "Heatmaps"}
 _MARKS = {"passed": "✓", "failed": "✕", "skipped": "–"}
 
 
 def models(run: Run) -> list[tuple[str, str]]:
     """The names and hashes of the models, each once."""
-    origins = [*(one.provenance for one in run.maps), *(found.about for found in run.findings)]
+    origins = [*(one.provenance for one in run.maps), *(found.about for found in run.evaluations)]
+    origins += [one.result[side] for one in run.comparisons for side in "ab"]
+    # Of a comparison's findings too: its two models have hashes of their own.
+    origins += [side for found in run.findings for side in _sides(found.about)]
     return list(dict.fromkeys(map(model_of, origins)))
+
+
+def _sides(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    two = [about.get(side) for side in "ab"]
+    return [side for side in two if isinstance(side, Mapping)] if all(isinstance(s, Mapping) for s in two) else [about]
 
 
 def header(run: Run) -> Markup:
     """The models, their hashes, and the verdict of the checks."""
     shown = [tag("p", tag("strong", name), " sha256 ", tag("code", sha or "unknown")) for name, sha in models(run)]
-    links = [("#checks", "Checks")] * bool(run.findings) + [("#pictures", "Heatmaps")] * bool(run.maps)
+    there = {"checks": run.findings, "compared": run.comparisons, "methods": run.evaluations, "pictures": run.maps}
+    links = [(f"#{name}", _TITLES[name]) for name, found in there.items() if found]
     nav = tag("nav", [tag("a", text, href=href) for href, text in [*links, ("#provenance", "Provenance")]],
               aria_label="Sections")  # fmt: skip
-    return tag("header", tag("h1", "Explanation report"), shown, _verdict(run.findings), nav)
+    checked = _verdict(run.findings) if run.findings or run.maps else None
+    return tag("header", tag("h1", "Explanation report"), shown, checked, nav)
 
 
 def _verdict(runs: Sequence[Findings]) -> Markup:
@@ -116,16 +128,11 @@ def _legend() -> Markup:
 
 def _picture(n: int, name: str, maps: Sequence[Map], side: int, several: bool, kept: set[int]) -> Markup:
     fades = any(one.values is not None and one.values.ndim == 2 and one.image is not None for one in maps)
-    slider = [
-        tag("label", "Opacity of the heatmaps", for_=f"opacity-{n}"),
-        tag("input", type="range", id=f"opacity-{n}", min=0, max=100, value=100, step=5),
-        tag("output", "100 %", for_=f"opacity-{n}"),
-    ]
     parts = [tag("h3", name, id=f"picture-{n}")]
     parts += [tag("p", f"The model's best: {best}") for best in dict.fromkeys(one.top for one in maps) if best]
     photo = None if maps[0].image is None else drawn.photo(maps[0].image, side)  # all have the same
     if fades:
-        parts.append(tag("p", slider, class_="slider"))
+        parts.append(drawn.slider(str(n)))
     for target in dict.fromkeys((one.target, one.label) for one in maps):
         ones = [one for one in maps if (one.target, one.label) == target]
         first = ones[0]
@@ -174,23 +181,17 @@ def _stack(one: Map, photo: Markup | None, side: int, alt: str) -> tuple[Markup,
         return tag("div", error.message, class_="none"), ""
     if one.values.ndim == 1:
         return tag("img", src=drawn.signal(one.values), alt=alt), ""
-    below = []
-    if photo is not None:
-        below = [tag("img", src=photo, alt="", class_=f"below {_grain(one)}")]
-    heat = tag("img", src=drawn.heat(one.values, v, bool(below), side), alt=alt, class_=f"heat {_grain(one)}")
-    return tag("div", below, heat, class_="stack"), f"v = {number(v)}"
+    return drawn.stack(one.values, v, photo, side, alt), f"v = {number(v)}"
 
 
 def _grain(one: Map) -> str:
-    """A small picture shows its pixels."""
-    shape = one.values.shape if one.values is not None and one.values.ndim == 2 else (512,)
-    return "pixels" if max(shape) <= 96 else "smooth"
+    return drawn.grain(one.values.shape if one.values is not None and one.values.ndim == 2 else (512,))
 
 
 def _ledger(one: Map, several: bool, opened: bool) -> Markup:
     name = f"{one.sample}, {one.label}, {_name(one, several)}"
     summary = tag("summary", f"{_name(one, several)}: ΣR by layer and the ledger ({len(one.rows)} rows)")
-    plot = chart.scrolled(chart.bars(one.rows, name), f"ΣR by layer of {name}")
+    plot = chart.scrolled(chart.sums(one.rows, name), f"ΣR by layer of {name}")
     return tag("details", summary, plot, chart.table(one.rows, name), open=opened)
 
 
@@ -199,8 +200,12 @@ def provenance(run: Run) -> Markup:
     blocks: dict[str, Markup] = {}
     for one in run.maps:
         blocks.setdefault(json.dumps(one.provenance, sort_keys=True, default=str), _origin(one.method, one.provenance))
-    for found in run.findings:
-        blocks.setdefault(json.dumps(found.about, sort_keys=True, default=str), _origin("checks", found.about))
+    told = [("checks", found.about) for found in run.findings]
+    told += [("methods judged", found.about) for found in run.evaluations]
+    for two in run.comparisons:
+        told.append(("comparison", {k: v for k, v in two.result.items() if k not in ("samples", "layers")}))
+    for title, about in told:
+        blocks.setdefault(json.dumps(about, sort_keys=True, default=str), _origin(title, about))
     return tag("section", tag("h2", "Provenance", id="provenance"), list(blocks.values()), aria_labelledby="provenance")
 
 

@@ -24,13 +24,7 @@ def explain(parser: Parser) -> None:
         help="class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
     )
     groups.choice(group)
-    group.add_argument(
-        "--given",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
-    )
+    groups.given(group)
     groups.method(group, "a comma-separated list, or all, gives a file each")
     group.add_argument(
         "--condition",
@@ -131,8 +125,6 @@ def patterns(parser: Parser) -> None:
     )
     group = parser.add_argument_group("what is estimated")
     groups.choice(group)
-    group.add_argument(
-        "--given", action="append", default=[], metavar="NAME=VALUE", help="another input of the model; repeatable"
-    )
+    groups.given(group)
     groups.running(parser)
     groups.common(parser, "one JSON object on stdout")

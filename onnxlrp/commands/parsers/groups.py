@@ -69,6 +69,17 @@ def choice(group: Any) -> None:
     )
 
 
+def given(group: Any) -> None:
+    """What the other inputs of the model are given."""
+    group.add_argument(
+        "--given",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
+    )
+
+
 def method(group: Any, more: str = "") -> None:
     """Which method, and the rules that go before its own."""
     group.add_argument(
@@ -177,3 +188,8 @@ def findings_format(group: Any) -> None:
         metavar="NAME",
         help="on stdout: table, json, junit, sarif, github or markdown (default: %(default)s)",
     )
+
+
+def reports(group: Any, text: str) -> None:
+    """Where findings are written."""
+    group.add_argument("-o", "--out", action="append", default=[], metavar="FILE", help=text)

@@ -45,14 +45,7 @@ def check(parser: Parser) -> None:
     group.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (default: 8)")
     group = parser.add_argument_group("what is written")
     groups.findings_format(group)
-    group.add_argument(
-        "-o",
-        "--out",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable",
-    )
+    groups.reports(group, "a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable")
     groups.preprocessing(parser)
     groups.safety(parser)
     groups.common(parser, "the findings as JSON on stdout, as --format json")
@@ -79,6 +72,7 @@ def compare(parser: Parser) -> None:
         "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
     )
     groups.choice(group)
+    groups.given(group)
     groups.method(group)
     groups.options(parser)
     group = parser.add_argument_group("what is allowed")
@@ -89,14 +83,9 @@ def compare(parser: Parser) -> None:
         group.add_argument(flag, action="append", default=[], metavar="NAME=X", help=text)
     group.add_argument("--from", dest="judged", metavar="FILE", help="judge again what --save wrote; no model is read")
     group = parser.add_argument_group("what is written")
-    group.add_argument("--save", metavar="FILE", help="what was measured, as JSON")
-    group.add_argument(
-        "-o",
-        "--out",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help=".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable",
+    group.add_argument("--save", metavar="FILE", help="what was measured, as .json; the worst maps beside it, as .npz")
+    groups.reports(
+        group, ".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable"
     )
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
@@ -113,14 +102,16 @@ def report(parser: Parser) -> None:
         "examples:\n"
         "  onnxlrp explain model.onnx images/ --ledger --format json,npz -o 'run/{stem}.{target}.{method}'\n"
         "  onnxlrp check model.onnx images/ -o run/check.json\n"
+        "  onnxlrp compare a.onnx b.onnx images/ --save run/compare.json\n"
+        "  onnxlrp evaluate model.onnx images/ -o run/methods.json\n"
         "  onnxlrp report run/ -o report.html"
     )
     parser.add_argument(
         "runs",
         metavar="RUN",
         nargs="+",
-        help="a JSON file of explain, check or compare, or a folder of them; pictures come from the .npz (else the "
-        ".png) beside an explanation's JSON",
+        help="a JSON file of explain, check, compare or evaluate, or a folder of them; pictures come from the .npz "
+        "beside it (of an explanation else from the .png)",
     )
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the page, .html: one file, for offline use")
     groups.common(parser, "the file and what it holds as JSON on stdout")
@@ -177,6 +168,7 @@ def evaluate(parser: Parser) -> None:
         help="for layers that a method has no rule for (default: %(default)s)",
     )
     groups.choice(group)
+    groups.given(group)
     groups.options(parser)
     group = parser.add_argument_group("what is written")
     group.add_argument(

@@ -25,11 +25,10 @@ class Epilogue:
 
     def tile(self, tile: Tile, precision: Precision) -> tuple[str, str]:
         """Name and source of a tile's kernel that ends so."""
-        numbers = (
-            f"{tile.rows}, {tile.pixels}, {tile.warp}, 32, {tile.stages}, {'true' if precision == 'exact' else 'false'}"
-        )
+        warp, exact = tile.warp(precision), "true" if precision == "exact" else "false"
+        numbers = f"{tile.rows}, {tile.pixels}, {warp.rows}, {warp.pixels}, {tile.stages}, {exact}"
         run = f"gemm_tile<{numbers}>(GEMM_ARGUMENTS, finish);"
-        return self._kernel(tile.name(precision), f"{tile.threads}, {tile.resident}", "GEMM_PARAMETERS", run)
+        return self._kernel(tile.name(precision), f"{tile.threads(precision)}, {warp.resident}", "GEMM_PARAMETERS", run)
 
     def reduction(self) -> tuple[str, str]:
         """Name and source of the kernel that adds up shares and ends so."""
@@ -43,8 +42,9 @@ class Epilogue:
     def _kernel(self, base: str, bounds: str, parameters: str, run: str, files: str = "") -> tuple[str, str]:
         fields = "".join(f"  {kind} {name};\n" for kind, name in self.parameters)
         struct = (
-            f"struct NAME_finish {{\n{fields}  template <int W>\n"
-            f"  __device__ __forceinline__ void operator()(float (&v0)[W], int m, long long i) const {{\n"
+            f"struct NAME_finish {{\n{fields}  template <int U, int W>\n"
+            "  __device__ __forceinline__ void operator()(float (&v0)[U][W], const int (&m)[U],\n"
+            "                                             const int (&i)[U]) const {\n"
             f"{self.body}  }}\n}};\n"
         )
         signature = ", ".join([parameters, *(f"{kind} {name}" for kind, name in self.parameters)])
@@ -65,40 +65,40 @@ def epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, 
     number = {n: k for k, n in enumerate([item.conv, *given, *item.chain.steps])}
     parameters: list[tuple[str, str]] = [("const float*", "bias")]
     arguments: list[Argument] = []
-    lines = ["if (bias != nullptr) gemm_add_bias(v0, bias[m]);"]
-    scalar = set()
+    lines = ["if (bias != nullptr) finish_add_bias(v0, bias, m, i);"]
+    numbers, channels = set(), set()
     for i, kind in given.items():
         k = number[i]
         if isinstance(kind, float):
             lines.append(f"const float v{k} = {literal(kind)};")
-            scalar.add(k)
+            numbers.add(k)
             continue
         parameters.append(("const float*", f"a{k}"))
         arguments.append(Held(i))
         if kind == "channel":
-            lines.append(f"const float v{k} = a{k}[m];")
-            scalar.add(k)
+            lines.append(f"float v{k}[U];\nfinish_read_channels(v{k}, a{k}, m, i);")
+            channels.add(k)
             continue
-        place = "i"
+        repeat = ""
         if isinstance(kind, Cycle):
-            parameters.append(("long long", f"p{k}"))
-            arguments.append(np.int64(kind.size * (batch if kind.batched else 1)))
-            place = f"i % p{k}"
-        lines.append(f"float v{k}[W];\nread_wide<W>(v{k}, a{k} + {place});")
+            parameters.append(("int", f"p{k}"))
+            arguments.append(np.int32(kind.size * (batch if kind.batched else 1)))
+            repeat = f", p{k}"
+        lines.append(f"float v{k}[U][W];\nfinish_read(v{k}, a{k}, i{repeat});")
     steps = [
         Step(instructions[m].op, tuple(number[i] for i in instructions[m].inputs), instructions[m].parameter)
         for m in item.chain.steps
     ]
     first = number[item.chain.steps[0]]
-    lines.append("float " + ", ".join(f"v{first + k}[W]" for k in range(len(steps))) + ";")
-    lines.append("#pragma unroll\nfor (int e = 0; e < W; ++e) {")
+    lines.append("float " + ", ".join(f"v{first + k}[U][W]" for k in range(len(steps))) + ";")
+    lines.append("#pragma unroll\nfor (int k = 0; k < U * W; ++k) {\n  const int u = k / W, e = k % W;")
     for k, step in enumerate(steps, first):
-        inputs = [f"v{i}" if i in scalar else f"v{i}[e]" for i in step.inputs]
-        lines.append(f"  v{k}[e] = {step.call(inputs)};")
+        inputs = [f"v{i}" + ("" if i in numbers else "[u]" if i in channels else "[u][e]") for i in step.inputs]
+        lines.append(f"  v{k}[u][e] = {step.call(inputs)};")
     lines.append("}")
     for k, n in enumerate(item.results):
         parameters.append(("float*", f"y{k}"))
         arguments.append(Held(n))
-        lines.append(f"write_wide<W>(y{k} + i, v{number[n]});")
+        lines.append(f"finish_write(y{k}, v{number[n]}, i);")
     body = "".join(f"    {line}\n" for text in lines for line in text.split("\n"))
     return Epilogue(body, tuple(parameters), tuple(arguments))

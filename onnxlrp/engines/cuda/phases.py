@@ -105,7 +105,7 @@ def fragments(weight: Array, phases: tuple[Phase, ...], precision: Precision) ->
         own = padded[:, :, np.array(phase.taps[0], int)[:, None], np.array(phase.taps[1], int)]
         # Rows are block, half r, group; channels are chunk, half of the step, half c, t.
         split = own.reshape(high, 2, 8, deep, 2, 2, 4, phase.count)
-        parts.append(split.transpose(0, 3, 7, 4, 2, 6, 5, 1).reshape(-1))
+        parts.append(split.transpose(0, 3, 7, 4, 2, 6, 1, 5).reshape(-1))
         starts.append(start)
         start += high * deep * phase.count
     return np.concatenate([*parts, np.zeros(0 if start else 4, np.float32)]), tuple(starts)

@@ -77,14 +77,17 @@ def examples() -> list[Launch]:
 
 def products() -> list[Launch]:
     """Convolutions that go on with their sums, in every tile: s = (a * c) / sum, of two operands and a residual."""
-    body = """    if (bias != nullptr) gemm_add_bias(v0, bias[m]);
-    float v1[W], v2[W], v3[W];
-    read_wide<W>(v1, a1 + i);
-    read_wide<W>(v2, a2 + i);
-    read_wide<W>(v3, a3 + i);
+    body = """    if (bias != nullptr) finish_add_bias(v0, bias, m, i);
+    float v1[U][W], v2[U][W], v3[U][W];
+    finish_read(v1, a1, i);
+    finish_read(v2, a2, i);
+    finish_read(v3, a3, i);
 #pragma unroll
-    for (int e = 0; e < W; ++e) v0[e] = map_add(map_div(map_mul(v1[e], v2[e]), v0[e]), v3[e]);
-    write_wide<W>(y0 + i, v0);
+    for (int k = 0; k < U * W; ++k) {
+      const int u = k / W, e = k % W;
+      v0[u][e] = map_add(map_div(map_mul(v1[u][e], v2[u][e]), v0[u][e]), v3[u][e]);
+    }
+    finish_write(y0, v0, i);
 """
     names = ["bias", "a1", "a2", "a3"]
     end = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())

@@ -30,7 +30,7 @@ class Tensor:
     """How convolutions are planned: the precision, and the weights that were laid out already."""
 
     precision: Precision = "exact"
-    choose: Callable[[int, int, int, int], Choice] = choose
+    choose: Callable[[int, int, int, int, Precision], Choice] = choose
     _laid: dict[object, Table] = field(default_factory=dict)
 
     def conv(self, work: Work, c: Conv, end: Epilogue | None = None) -> bool:
@@ -74,17 +74,20 @@ class Tensor:
         table = [(*p.numbers, start, deep * p.count) for p, start in zip(phases, starts, strict=False)]
         place, pixels = math.prod(target), work.lead * max(math.prod(p.size) for p in phases)
         steps = deep * max(p.count for p in phases)
-        made = self.choose(rows, pixels, steps, len(phases))
+        made = self.choose(rows, pixels, steps, len(phases), self.precision)
         tile, shares = made.tile, made.shares
         straight = len(phases) == 1 and phases[0].numbers[4:12] == (1, 1, 0, 0, 1, 1, 1, 1)
         pointwise = straight and phases[0].source == phases[0].size
-        quads = (place % 4 == 0) * (pointwise + 2 * (len(phases) == 1))
+        wide = pointwise * (place % 4 == 0) + 2 * (len(phases) == 1) * (place % 2 == 0)
         bias = work.bias(rows) if forward else None
         count = work.lead * rows * place
-        numbers = map(np.int32, (len(phases), channels, rows, *target, work.lead, quads))
+        numbers = map(np.int32, (len(phases), channels, rows, *target, work.lead, wide))
         product = (work.x(), weight, ints(*itertools.chain(*table)), *numbers)
         ending = (bias, *(end.arguments if end is not None else (work.result,)))
-        grid, block = (-(-rows // tile.rows) * -(-pixels // tile.pixels) * len(phases), shares, 1), (tile.threads, 1, 1)
+        grid, block = (
+            (-(-rows // tile.rows) * -(-pixels // tile.pixels) * len(phases), shares, 1),
+            (tile.threads(self.precision), 1, 1),
+        )
         name, source = tile.name(self.precision), ""
         if shares == 1:
             if end is not None:

@@ -24,27 +24,40 @@ PROCESSORS = 132  # of an H100 or H200: what a grid should fill
 
 
 @dataclass(frozen=True)
-class Tile:
-    """An instance of the kernel: channels x pixels of a block, channels of a warp (of 32 pixels), stages.
+class Warp:
+    """How an instance divides its tile: channels x pixels of a warp.
 
-    `resident` blocks fit a multiprocessor; `cost` is that of a step when so many do, against a tile of 64 x 64.
+    `resident` blocks fit a multiprocessor; `cost` is that of a step when so many do, in its cycles.
     """
 
     rows: int
     pixels: int
-    warp: int
-    stages: int
     resident: int
-    cost: float
+    cost: int
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Two instances of the kernel, one for each precision: channels x pixels of a block, stages."""
+
+    rows: int
+    pixels: int
+    stages: int
+    exact: Warp
+    fast: Warp
+
+    def warp(self, precision: Precision) -> Warp:
+        """That of an instance."""
+        return self.exact if precision == "exact" else self.fast
 
     def name(self, precision: Precision) -> str:
         """The kernel that stores its sums."""
         return f"gemm_{precision}_{self.rows}x{self.pixels}"
 
-    @property
-    def threads(self) -> int:
+    def threads(self, precision: Precision) -> int:
         """Of a block."""
-        return self.rows // self.warp * self.pixels
+        warp = self.warp(precision)
+        return self.rows // warp.rows * (self.pixels // warp.pixels) * 32
 
     @property
     def shared(self) -> int:
@@ -52,19 +65,21 @@ class Tile:
         return 4 * self.stages * STEP * (self.rows + self.pixels + 8)
 
 
-# As csrc/kernels/gemm.cuh instantiates them. Costs are estimates until they are measured: smaller tiles read more for a
-# product.
+# As csrc/kernels/gemm_instances.cuh instantiates them. The costs are counted, not measured: benchmarks/tile_costs.py
+# takes them from the instructions of the compiled loops.
 TILES = (
-    Tile(128, 128, 32, 3, 1, 3.4),
-    Tile(128, 64, 32, 3, 2, 1.8),
-    Tile(64, 64, 32, 4, 4, 1.0),
-    Tile(32, 128, 32, 3, 4, 1.1),
-    Tile(64, 32, 16, 4, 5, 0.65),
+    Tile(128, 128, 3, Warp(64, 32, 1, 1240), Warp(64, 64, 2, 670)),
+    Tile(128, 64, 3, Warp(64, 32, 2, 620), Warp(64, 32, 3, 500)),
+    Tile(64, 128, 3, Warp(64, 32, 2, 620), Warp(64, 32, 3, 500)),
+    Tile(64, 64, 4, Warp(32, 32, 4, 360), Warp(32, 32, 4, 330)),
+    Tile(32, 128, 3, Warp(32, 32, 4, 420), Warp(32, 32, 4, 420)),
+    Tile(64, 32, 4, Warp(32, 16, 5, 250), Warp(32, 16, 5, 250)),
 )
 SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 LEAST = 4  # steps that are worth a block
-LATENCY = 1.6  # of a step whose block is alone on its multiprocessor
-FILLING = 3  # steps that a block takes to begin and to end
+# In cycles, estimates as well: what a step waits when its block is alone on its multiprocessor; what a block takes to
+# begin and to end; another launch; and the bytes that memory moves in one.
+WAIT, FILLING, LAUNCH, BYTES = 150, 2000, 3000, 2500
 
 
 @dataclass(frozen=True)
@@ -75,22 +90,20 @@ class Choice:
     shares: int
 
 
-def choose(rows: int, pixels: int, steps: int, phases: int = 1) -> Choice:
+def choose(rows: int, pixels: int, steps: int, phases: int, precision: Precision) -> Choice:
     """The tile and the shares for y[rows, pixels] as sums of `steps` steps, by an estimate of the time.
 
-    In units of a step of 64 x 64 (a tenth of a microsecond): waves of blocks, the steps of each, and with shares
-    another launch and the traffic of the workspace.
+    In cycles: waves of blocks, the steps of each, and with shares another launch and the traffic of the workspace.
     """
 
     def time(choice: Choice) -> tuple[float, int]:
-        tile, shares = choice.tile, choice.shares
+        tile, shares, warp = choice.tile, choice.shares, choice.tile.warp(precision)
         count = -(-rows // tile.rows) * -(-pixels // tile.pixels) * phases * shares
-        full, last = divmod(count, PROCESSORS * tile.resident)
-        step = full * tile.resident * tile.cost
-        if last:
-            step += max(-(-last // PROCESSORS) * tile.cost, LATENCY)
-        sums = step * (-(-steps // shares) + FILLING)
-        workspace = 15 + (2 * shares + 1) * phases * rows * pixels / 1e5 if shares > 1 else 0.0
+        full, last = divmod(count, PROCESSORS * warp.resident)
+        waves = [warp.resident] * full + [-(-last // PROCESSORS)] * (last > 0)
+        step = sum(max(blocks * warp.cost, warp.cost + WAIT) for blocks in waves)
+        sums = step * -(-steps // shares) + FILLING * (1 + (len(waves) - 1) / warp.resident)
+        workspace = LAUNCH + 4 * (2 * shares + 1) * rows * pixels * phases / BYTES if shares > 1 else 0.0
         return sums + workspace, count
 
     wanted = [s for s in SHARES if s == 1 or steps >= s * LEAST]

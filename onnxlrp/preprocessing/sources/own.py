@@ -10,7 +10,8 @@ from pathlib import Path
 from onnxlrp.errors import InputError, UsageError, did_you_mean
 from onnxlrp.files import reason
 from onnxlrp.preprocessing import labels
-from onnxlrp.preprocessing.pieces import PRESETS, Rung, checked
+from onnxlrp.preprocessing.checking import checked
+from onnxlrp.preprocessing.pieces import PRESETS, Rung
 from onnxlrp.preprocessing.sources.statement import LONGEST_TEXT, Place, Statement
 
 METADATA_KEY = "onnxlrp.prep"

@@ -10,7 +10,8 @@ from typing import Any
 
 from onnxlrp.errors import InputError
 from onnxlrp.files import reason
-from onnxlrp.preprocessing.pieces import Pieces, Rung, sifted
+from onnxlrp.preprocessing.checking import sifted
+from onnxlrp.preprocessing.pieces import Pieces, Rung
 
 LONGEST_TEXT = 4 << 20
 

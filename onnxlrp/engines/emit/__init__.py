@@ -1,0 +1,1 @@
+"""Programs as ONNX graphs of standard operators."""

@@ -1,0 +1,136 @@
+"""Program → ONNX: forward and relevance as one plain graph of standard operators.
+
+Weights are shared with the forward model by name, and arithmetic on them is emitted as expressions (W⁺ as Relu(W)):
+the runtime folds them when it loads the graph, and the saved file stays small.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from ...program.interpret import run_linear, run_map
+from ...program.linear import LinearMap, Matmul, Select
+from ...program.program import Activation, Array, Constant, Instruction, Program, Seed
+from ...program.value import distinct
+from .adjoint import ADJOINT
+from .linear import LINEAR, matrices
+from .maps import MAPS, Operand
+from .nodes import SMALL, Nodes
+from .routing import select
+from .seed import emit_seed
+
+
+class Emitter:
+    """The instructions of a program as nodes of a model's graph; `names` are the tensors of instructions."""
+
+    def __init__(self, model: onnx.ModelProto, program: Program) -> None:
+        self.program = program
+        self.nodes = Nodes(model.graph)
+        self.names: dict[int, str] = {}
+        self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
+        self._arrays: dict[int, Array] = {}
+        self._annotated: set[str] = set()
+        self.seed = ""
+
+    def emit(self, seed: str = "") -> dict[str, str]:
+        """All instructions; the tensor of each output. `seed` is the graph's input that chooses the target."""
+        self.seed = seed
+        for n, step in enumerate(self.program.instructions):
+            self.nodes.origin = step.origin
+            self.names[n] = self._step(n, step)
+            self._annotate(n, step)
+        return {name: self.names[n] for name, n in self.program.outputs.items()}
+
+    def _annotate(self, n: int, step: Instruction) -> None:
+        """Say the shape. A batch that got lost in a Reshape would keep onnxruntime from its blocked kernels."""
+        name = self.names[n]
+        if step.constant or step.targets or name in self._annotated or isinstance(step.what, Activation):
+            return
+        self._annotated.add(name)
+        info = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *step.shape])
+        self.nodes.graph.value_info.append(info)
+
+    def _step(self, n: int, step: Instruction) -> str:
+        if isinstance(step.what, Activation):
+            return step.what.tensor
+        if isinstance(step.what, Constant):
+            return self._constant(step.what)
+        if isinstance(step.what, Seed):
+            return emit_seed(self.nodes, step, self.seed)
+        if step.constant and int(np.prod(step.shape)) <= SMALL:
+            return self.nodes.store(self._array(n))
+        if step.kind == "map":
+            names = [self.names[i] for i in step.inputs]
+            if np.broadcast_shapes(*(self._stored_shape(i) for i in step.inputs)) != step.shape:
+                names = [self._whole(i, self.program.instructions[i].shape) for i in step.inputs]
+            numbers = map(self._number, step.inputs)
+            return MAPS[step.op](self.nodes, step, [Operand(*pair) for pair in zip(names, numbers, strict=True)])
+        return self._linear(n, step)
+
+    def _constant(self, source: Constant) -> str:
+        if source.tensor:
+            return self.nodes.weight(source.tensor, source.array)
+        return self.nodes.store(distinct(source.array))
+
+    def _array(self, n: int) -> Array:
+        if n not in self._arrays:
+            step = self.program.instructions[n]
+            if isinstance(step.what, Constant):
+                return step.what.array
+            operands = [self._array(i) for i in step.inputs]
+            self._arrays[n] = np.asarray((run_map if step.kind == "map" else run_linear)(step, operands))
+        return self._arrays[n]
+
+    def _number(self, n: int) -> float | None:
+        """The number that a constant of shape () is."""
+        step = self.program.instructions[n]
+        return float(self._array(n)) if step.constant and step.shape == () else None
+
+    def _linear(self, n: int, step: Instruction) -> str:
+        linear, nodes = step.what, self.nodes
+        assert isinstance(linear, LinearMap)
+        inner, outer = (linear.source, linear.target) if step.kind == "linear" else (linear.target, linear.source)
+        first = self.program.instructions[step.inputs[0]]
+        rest = [self._operand(i) for i in step.inputs[1:]]
+        table = LINEAR if step.kind == "linear" else ADJOINT
+        if step.constant:
+            x = nodes.node("Unsqueeze", self._whole(step.inputs[0], inner), nodes.ints(0))
+            return nodes.node("Squeeze", table[linear.name](nodes, linear, x, *rest), nodes.ints(0))
+        x = self.names[step.inputs[0]] if not first.constant else self._whole(step.inputs[0], inner)
+        if isinstance(linear, Matmul) and (rank := self._matrices(step.inputs[1])):
+            return matrices(nodes, linear.transposed == (step.kind == "linear"), x, rank, *rest)
+        if isinstance(linear, Select):
+            lead = (self.program.targets or 1,) if first.targets else ()
+            return select(nodes, linear, x, rest[0], lead, back=step.kind == "adjoint")
+        if not first.targets:
+            return table[linear.name](nodes, linear, x, *rest)
+        if any(not self.program.instructions[i].constant for i in step.inputs[1:]):
+            raise NotImplementedError("a weight that is an activation, with several targets")
+        if step.inputs[0] not in self.folded:
+            self.folded[step.inputs[0]] = nodes.node("Reshape", x, nodes.ints(-1, *inner))
+        self.folded[n] = table[linear.name](nodes, linear, self.folded[step.inputs[0]], *rest)
+        return nodes.node("Reshape", self.folded[n], nodes.ints(self.program.targets or 1, -1, *outer))
+
+    def _matrices(self, n: int) -> int:
+        """The rank of a weight that is more than one matrix: one for each sample, or for each place; else 0."""
+        step = self.program.instructions[n]
+        rank = len(step.shape) + (not step.constant)
+        return rank if rank > 2 else 0
+
+    def _stored_shape(self, n: int) -> tuple[int, ...]:
+        step = self.program.instructions[n]
+        own = isinstance(step.what, Constant) and not step.what.tensor
+        return distinct(step.what.array).shape if own and isinstance(step.what, Constant) else step.shape
+
+    def _operand(self, n: int) -> str:
+        """A weight or bias, whole: kernels do not broadcast theirs."""
+        what = self.program.instructions[n].what
+        return self.nodes.store(what.array) if isinstance(what, Constant) and not what.tensor else self.names[n]
+
+    def _whole(self, n: int, shape: tuple[int, ...]) -> str:
+        """A constant with the copies that broadcasting leaves out."""
+        if self._stored_shape(n) == shape:
+            return self.names[n]
+        return self.nodes.node("Expand", self.names[n], self.nodes.ints(*shape))

@@ -1,0 +1,82 @@
+"""Linear maps as ONNX nodes, on [N, …]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ...program.interpret import counts
+from ...program.linear import Conv, Matmul, Pool, Slice, Sum
+from . import windows
+from .nodes import Nodes
+
+
+def _conv(g: Nodes, c: Conv, x: str, weight: str, bias: str = "") -> str:
+    inputs = (x, weight, bias) if bias else (x, weight)
+    return g.node("Conv", *inputs, group=c.group, **windows.attributes(c.window))
+
+
+def _matmul(g: Nodes, m: Matmul, x: str, weight: str, bias: str = "") -> str:
+    if len(m.source) == 1:
+        return g.node("Gemm", *((x, weight, bias) if bias else (x, weight)), transB=int(m.transposed))
+    y = g.node("MatMul", x, g.node("Transpose", weight, perm=[1, 0]) if m.transposed else weight)
+    return g.node("Add", y, bias) if bias else y
+
+
+def matrices(g: Nodes, transposed: bool, x: str, rank: int, weight: str, bias: str = "") -> str:
+    """x times a matrix of its own for each sample or place; several targets share it by broadcasting."""
+    if transposed:
+        weight = g.node("Transpose", weight, perm=[*range(rank - 2), rank - 1, rank - 2])
+    y = g.node("MatMul", x, weight)
+    return g.node("Add", y, bias) if bias else y
+
+
+def _pool(g: Nodes, p: Pool, x: str) -> str:
+    if p.window.covers:
+        return g.node("GlobalAveragePool", x)
+    if windows.overhangs(p.window):
+        ones = g.store(np.ones((p.source[0], 1, *p.window.kernel)))
+        y = _conv(g, Conv(p.source, p.target, p.window, p.source[0]), x, ones)
+        return g.node("Mul", y, g.store(1 / counts(p)))
+    y = g.node("AveragePool", x, count_include_pad=1, **windows.attributes(p.window))
+    taps, divisor = float(np.prod(p.window.kernel)), counts(p)
+    return y if np.all(divisor == taps) else g.node("Mul", y, g.store(taps / divisor))
+
+
+def _sum(g: Nodes, p: Sum, x: str) -> str:
+    axes = [1 + a for a in p.axes]
+    if p.target == p.kept:
+        return g.node("ReduceSum", x, g.ints(*axes), keepdims=1)
+    return g.node("ReduceSum", x, g.ints(*axes), keepdims=0)
+
+
+def reshape(g: Nodes, shape: tuple[int, ...], x: str) -> str:
+    """x [N, …] in another shape of each sample."""
+    return g.node("Reshape", x, g.ints(-1, *shape))
+
+
+def permute(g: Nodes, order: Sequence[int], x: str) -> str:
+    """x [N, …] with the axes of each sample in another order."""
+    return g.node("Transpose", x, perm=[0, *(1 + a for a in order)])
+
+
+def _slice(g: Nodes, p: Slice, x: str) -> str:
+    picked = [i for i, box in enumerate(p.slices()) if p.source[i] != p.target[i] or box.step != 1]
+    if not picked:
+        return g.node("Identity", x)
+    boxes = [p.slices()[i] for i in picked]
+    starts, steps = [b.start for b in boxes], [b.step for b in boxes]
+    ends = [np.iinfo(np.int64).min if b.stop is None else b.stop for b in boxes]
+    return g.node("Slice", x, g.ints(*starts), g.ints(*ends), g.ints(*(1 + i for i in picked)), g.ints(*steps))
+
+
+LINEAR: dict[str, Callable[..., str]] = {
+    "Conv": _conv,
+    "Matmul": _matmul,
+    "Pool": _pool,
+    "Sum": _sum,
+    "Reshape": lambda g, p, x: reshape(g, p.target, x),
+    "Permute": lambda g, p, x: permute(g, p.order, x),
+    "Slice": _slice,
+}

@@ -1,0 +1,80 @@
+"""The nodes and initialisers of an ONNX graph in the making: equal ones are one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+from ...program.program import Array
+
+SMALL = 4096  # constant expressions up to this many elements are stored folded
+
+
+class Nodes:
+    """A graph that grows; names begin with the `origin` of what is emitted."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.origin = ""
+        self._taken = {name for node in graph.node for name in (*node.output, *node.input)}
+        self._taken |= {value.name for value in graph.input}
+        self._weights = {tensor.name for tensor in graph.initializer}
+        self._stored: dict[tuple[Any, ...], str] = {}
+        self._shared: dict[tuple[Any, ...], list[str]] = {}
+
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node; equal nodes are one."""
+        return self.nodes(op, inputs, 1, **attributes)[0]
+
+    def nodes(self, op: str, inputs: Sequence[str], results: int, **attributes: Any) -> list[str]:
+        """Append a node with several results; equal nodes are one."""
+        key = (op, tuple(inputs), results, repr(sorted(attributes.items())))
+        if key not in self._shared:
+            outputs = [self.fresh(f"{self.origin}/{op}") for _ in range(results)]
+            self.graph.node.append(helper.make_node(op, list(inputs), outputs, name=outputs[0], **attributes))
+            self._shared[key] = outputs
+        return self._shared[key]
+
+    def fresh(self, wish: str, prefix: str = "lrp/") -> str:
+        """A name that no tensor has."""
+        wish = prefix + re.sub(r"[^\w./:-]", "_", wish)
+        name, n = wish, 1
+        while name in self._taken:
+            n += 1
+            name = f"{wish}_{n}"
+        self._taken.add(name)
+        return name
+
+    def store(self, array: npt.ArrayLike) -> str:
+        """An initialiser; float arrays as float32, equal ones once."""
+        array = np.asarray(array)
+        if np.issubdtype(array.dtype, np.floating):
+            array = array.astype(np.float32)
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        # Never by id: the array is ours alone, and the next one may get its place.
+        content = array.tobytes() if array.size <= SMALL else hashlib.sha256(array.data).digest()
+        key = (array.shape, array.dtype.str, content)
+        if key not in self._stored:
+            name = self.fresh("constant")
+            self.graph.initializer.append(numpy_helper.from_array(array, name))
+            self._stored[key] = name
+        return self._stored[key]
+
+    def ints(self, *values: int) -> str:
+        """A vector of int64."""
+        return self.store(np.asarray(values, np.int64))
+
+    def weight(self, name: str, array: Array) -> str:
+        """An initialiser by the name that it has in the model, stored where the forward pass does not have it."""
+        if name not in self._weights:
+            self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
+            self._weights.add(name)
+            self._taken.add(name)
+        return name

@@ -1,0 +1,30 @@
+"""How relevance enters, as ONNX nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...program.program import Instruction, Seed
+from .nodes import Nodes
+
+
+def emit_seed(g: Nodes, step: Instruction, given: str) -> str:
+    """The relevance of the logits; `given` is the graph's input that chooses the target, or has the relevance."""
+    seed = step.what
+    assert isinstance(seed, Seed)
+    if seed.mode == "relevance":
+        return given
+    depth = int(np.prod(step.shape))
+    if seed.mode == "top":
+        flat = g.node("Reshape", seed.tensor, g.ints(-1, depth))
+        if seed.targets is None:
+            ids = g.node("ArgMax", flat, axis=1, keepdims=0)
+        else:
+            ids = g.node("Transpose", g.nodes("TopK", (flat, g.ints(seed.targets)), 2, axis=1)[1], perm=[1, 0])
+    else:
+        ids = given
+    hot = g.node("OneHot", ids, g.store(np.int64(depth)), g.store(np.asarray([0.0, 1.0])), axis=-1)
+    if step.shape == (depth,):
+        return hot
+    lead = (-1,) if seed.targets is None else (seed.targets, -1)
+    return g.node("Reshape", hot, g.ints(*lead, *step.shape))

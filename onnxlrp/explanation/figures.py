@@ -1,0 +1,58 @@
+"""The picture of one sample's heatmap, with what it says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxlrp.errors import UsageError
+from onnxlrp.pictures import bars, colors, heatmap
+
+from .result import Result, assumed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SPACES = ("input", "original")
+
+
+def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool) -> Image:
+    """The heatmap of one sample, of its `target`-th target: as `Explanation.figure`."""
+    if space not in SPACES:
+        raise UsageError(f'no space "{space}"', "give input or original")
+    several = result.target.ndim == 2
+    values = result.relevance[target, sample] if several else result.relevance[sample]
+    image = result.images[sample] if result.images else None
+    title = " · ".join(filter(None, (result.title(sample, target), result.method)))
+    prep = result.preprocessing
+    if values.ndim == 1 or (values.ndim == 2 and image is None and prep is None and min(values.shape) < 8):
+        return bars.strip(values, cmap, clip, title, _caption(result, sample, target))
+    values = colors.sum_channels(values, prep.layout if prep else None)
+    original = result.originals[sample] if result.originals and space == "original" else None
+    if original is not None and prep is not None:
+        image, values = original, prep.map_to_original(values, (original.height, original.width))
+    return heatmap.render(values, image, cmap, clip, overlay, title, _caption(result, sample, target))
+
+
+def plotted(picture: Image) -> Any:
+    """A picture as a matplotlib Figure. Raises UsageError where matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("plot() draws with matplotlib, which is not installed", "pip install matplotlib") from None
+    drawn = Figure(figsize=(picture.width / 100, picture.height / 100), dpi=100)
+    axes = drawn.add_axes((0, 0, 1, 1))
+    axes.imshow(np.asarray(picture))
+    axes.set_axis_off()
+    return drawn
+
+
+def _caption(result: Result, sample: int, target: int) -> str:
+    logit, total = (np.atleast_2d(np.asarray(a))[target, sample] for a in (result.logit, result.total))
+    words = [f"ΣR {total:.4g} of {'value' if result.is_value else 'logit'} {logit:.4g}"]
+    if assumed(result):
+        words.append("preprocessing ASSUMED: " + ", ".join(assumed(result)))
+    if result.preprocessing and result.preprocessing.labels_assumed:
+        words.append("class names assumed")
+    return " · ".join(words)

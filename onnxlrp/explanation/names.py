@@ -1,0 +1,63 @@
+"""The names of the files that an explanation is saved in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnxlrp.errors import UsageError, did_you_mean
+
+from .result import Result, class_id, label, targets
+
+FORMATS = ("png", "npz", "json")
+FIELDS = ("stem", "target", "label", "method", "index")
+
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_NAMED = 5  # targets in the name of a file that holds several
+
+
+def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]:
+    """The file name with the suffix of its format, and the format. Raises UsageError."""
+    pattern = str(path)
+    suffix = Path(pattern).suffix.lower().lstrip(".")
+    kind = (format or suffix).lower().lstrip(".")
+    if kind not in FORMATS:
+        raise UsageError(f"{pattern}: no format {kind!r}", f"end the name in .{', .'.join(FORMATS)}")
+    if kind != suffix:
+        pattern = (pattern[: -len(suffix) - 1] if suffix in FORMATS else pattern) + f".{kind}"
+    for name in _FIELD.findall(pattern):
+        if name not in FIELDS:
+            raise UsageError(f"{pattern}: nothing is called {{{name}}}", did_you_mean(name, FIELDS))
+    return pattern, kind
+
+
+def parts(pattern: str) -> bool:
+    """Whether the pattern tells the samples apart."""
+    return bool(({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)})
+
+
+def paths(result: Result, pattern: str, places: Sequence[tuple[int, int | None]]) -> list[Path]:
+    """A name for each file, no two alike: what the pattern leaves alike is numbered before the suffix."""
+    named = [_filled(result, pattern, n, t) for n, t in places]
+    if len(set(named)) == len(named):
+        return [Path(name) for name in named]
+    return [Path(name).with_suffix(f".{i}{Path(name).suffix}") for i, name in enumerate(named)]
+
+
+def _filled(result: Result, pattern: str, sample: int, target: int | None) -> str:
+    shown = range(targets(result)) if target is None else [target]
+    words = {
+        "stem": result.names[sample] if result.names else f"sample{sample}",
+        "target": "-".join(str(class_id(result, sample, t)) for t in shown[:_NAMED]),
+        "label": "-".join(label(result, sample, t) for t in shown[:_NAMED]),
+        "method": result.method or "relevance",
+        "index": sample,
+    }
+
+    def fill(found: re.Match[str]) -> str:
+        # A label or a stem is no path: it must not leave the folder that the user named.
+        word = re.sub(r"[^\w.+-]+", "_", str(words[found[1]]))
+        return word if word.strip(".") else "_"
+
+    return _FIELD.sub(fill, pattern)

@@ -1,0 +1,81 @@
+"""What an explanation says, in JSON's types."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onnxlrp.preprocessing import labels
+
+from .result import Result, assumed, targets
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """Scores, sums, ledger and provenance in JSON's types, without the relevance itself (`npz` holds it)."""
+    best = result.top(5)
+    logit, total, target = (np.atleast_2d(np.asarray(a)) for a in (result.logit, result.total, result.target))
+    data = {
+        "samples": [
+            {
+                "name": result.names[n] if result.names else None,
+                "targets": [
+                    {
+                        "id": int(target[t, n]),
+                        "label": labels.name(result.labels, int(target[t, n])),
+                        "logit": float(logit[t, n]),
+                        "relevance_sum": float(total[t, n]),
+                    }
+                    for t in range(targets(result))
+                ],
+                "top": [
+                    {"id": i, "label": label, "value" if result.is_value else "probability": p}
+                    for i, label, p in best[n]
+                ],
+            }
+            for n in range(len(result))
+        ],
+        "relevance_shape": list(result.relevance.shape),
+        "ledger": None if result.ledger is None else [row.to_dict() for row in result.ledger],
+        "notes": {name: np.asarray(value).tolist() for name, value in result.notes.items()},
+        "provenance": origin(result),
+    }
+    if assumed(result):
+        data["ASSUMED"] = list(assumed(result))
+    plain: dict[str, Any] = _plain(data)
+    return plain
+
+
+def to_json(result: Result) -> str:
+    """`to_dict` as text; NaN and infinity become null."""
+    return json.dumps(to_dict(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def origin(result: Result) -> dict[str, Any]:
+    """The provenance in JSON's types, with the preprocessing and who stated it."""
+    made = dict(result.provenance)
+    prep = result.preprocessing
+    if prep is not None:
+        stated = {"source": prep.source, "assumed": list(prep.assumed), "labels_assumed": prep.labels_assumed}
+        stated |= {"conflicts": [str(c) for c in prep.conflicts]} if prep.conflicts else {}
+        made.setdefault("preprocessing", {**prep.to_dict(), **stated})
+    cleaned: dict[str, Any] = _plain(made)
+    return cleaned
+
+
+def _plain(value: Any) -> Any:
+    """JSON's types: numpy's become Python's, NaN and infinity null, anything else its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

@@ -1,0 +1,176 @@
+"""What a run finds: relevance and scores for a class of each sample, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxlrp.preprocessing import labels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from onnxlrp.preprocessing import Preprocessing
+
+Array = npt.NDArray[Any]
+
+
+class Row(Protocol):
+    """A row of the ledger, as far as an explanation needs to know it."""
+
+    def of(self, samples: Array) -> Row: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """The relevance of every input value for one class of each of N samples.
+
+    `relevance` [N, …] has the input's shape, `output` [N, K] the model's scores, `target` [N] the class ids; with
+    several targets of every sample `relevance` is [T, N, …], `target` and `logit` [T, N]. `logit` is what was
+    propagated: the score before a final Softmax or Sigmoid, taken from `output` where it is not given.
+    `layers` holds the recorded relevance of inner layers by path, `ledger` the balance of every layer when asked for.
+    `head` is what made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for nothing, None if unknown.
+    `names` are file stems, `images` the pictures as the model saw them, `originals` as they were.
+    `notes` are what the method says besides, by name: an array of the target's shape has one for each.
+    """
+
+    relevance: Array
+    output: Array
+    target: Array
+    ledger: Sequence[Row] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    labels: Sequence[str] | None = None
+    layers: Mapping[str, Array] = field(default_factory=dict)
+    images: Sequence[Image | None] | None = None
+    preprocessing: Preprocessing | None = None
+    logit: Array | None = None
+    names: Sequence[str] | None = None
+    originals: Sequence[Image | None] | None = None
+    head: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("relevance", "output", "target"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        output = self.output.reshape(len(self.output), -1)
+        logit = np.take_along_axis(output.T, np.atleast_2d(self.target), axis=0) if self.logit is None else self.logit
+        object.__setattr__(self, "logit", np.asarray(logit).reshape(self.target.shape))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if dtype is not None and np.dtype(dtype) != self.relevance.dtype:
+            if copy is False:
+                raise ValueError(f"relevance is {self.relevance.dtype}, {np.dtype(dtype)} of it is a copy")
+            return self.relevance.astype(dtype)
+        return self.relevance.copy() if copy else self.relevance
+
+    def __len__(self) -> int:
+        return len(self.output)
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int | slice) -> Self:
+        """One sample (or a slice), its batch axis kept."""
+        keep = np.arange(len(self))[index]  # raises IndexError, which ends an iteration
+        keep = np.atleast_1d(keep)
+        several = self.target.ndim == 2
+
+        def cut(values: Array) -> Array:
+            return values[:, keep] if several else values[keep]
+
+        def pick(items: Sequence[Any] | None) -> list[Any] | None:
+            return None if items is None else [items[i] for i in keep]
+
+        return replace(
+            self,
+            relevance=cut(self.relevance),
+            output=self.output[keep],
+            target=cut(self.target),
+            ledger=None if self.ledger is None else [row.of(keep) for row in self.ledger],
+            layers={path: cut(values) for path, values in self.layers.items()},
+            images=pick(self.images),
+            logit=None if self.logit is None else cut(self.logit),
+            names=pick(self.names),
+            originals=pick(self.originals),
+            notes={
+                name: cut(value) if np.shape(value)[: self.target.ndim] == self.target.shape else value
+                for name, value in self.notes.items()
+            },
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} × {label(self, 0)}, {self.method}, relevance {self.relevance.shape})"
+
+    @property
+    def method(self) -> str:
+        """The method's name, of the provenance."""
+        return str(self.provenance.get("method", ""))
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the model gives one number that is no score of a class: regression."""
+        return self.head == "" and self.output.size == len(self)
+
+    @property
+    def total(self) -> Array:
+        """ΣR of each sample, in float64: [N], or [T, N]. Compare with `logit`."""
+        total: Array = self.relevance.sum(axis=tuple(range(self.target.ndim, self.relevance.ndim)), dtype=np.float64)
+        return total
+
+    @property
+    def probabilities(self) -> Array:
+        """The scores [N, K] as shown: probabilities as they are (of a Sigmoid, one for each class), log-probabilities
+        as probabilities, one value alone as it is, and all else as its softmax."""
+        scores = self.output.reshape(len(self), -1).astype(np.float64)
+        if self.head == "LogSoftmax":
+            logs: Array = np.exp(scores)
+            return logs
+        if self.head in ("Softmax", "Sigmoid") or scores.shape[1] < 2:
+            return scores
+        if self.head is None and (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
+            return scores
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares: Array = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+    def top(self, k: int = 3) -> list[list[tuple[int, str, float]]]:
+        """The k best classes of each sample, best first: (id, short label or id, probability)."""
+        return [
+            [(int(i), labels.name(self.labels, int(i)), float(row[i])) for i in np.argsort(-row, kind="stable")[:k]]
+            for row in self.probabilities
+        ]
+
+    def title(self, sample: int = 0, target: int = 0) -> str:
+        """`zebra · 0.94`: the class that is explained, and how sure the model is of it."""
+        return " · ".join(filter(None, (label(self, sample, target), _shown(self, sample, target))))
+
+
+def targets(result: Result) -> int:
+    """How many classes of every sample are explained."""
+    return len(result.target) if result.target.ndim == 2 else 1
+
+
+def assumed(result: Result) -> tuple[str, ...]:
+    """The pieces of the preprocessing that nobody stated."""
+    return result.preprocessing.assumed if result.preprocessing else ()
+
+
+def class_id(result: Result, sample: int, target: int = 0) -> int:
+    """The class that is explained."""
+    return int(result.target[target, sample] if result.target.ndim == 2 else result.target[sample])
+
+
+def label(result: Result, sample: int, target: int = 0) -> str:
+    """What that class is called."""
+    return labels.name(result.labels, class_id(result, sample, target))
+
+
+def _shown(result: Result, sample: int, target: int) -> str:
+    score = result.probabilities[sample, class_id(result, sample, target)]
+    return f"{score:.4g}" if result.is_value else f"{score:.2f}"

@@ -1,0 +1,70 @@
+"""The files of an explanation: figures, arrays, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import names
+from .figures import figure
+from .record import origin, to_json
+from .result import Result, assumed, class_id, label, targets
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def jobs(result: Result, pattern: str, kind: str, **look: Any) -> list[tuple[int, int | None, Callable[[], bytes]]]:
+    """The sample, the target (None for all) and the maker of every file."""
+    if kind == "png":
+        return [(n, t, partial(_png, result, n, t, **look)) for n in range(len(result)) for t in range(targets(result))]
+    if len(result) > 1 and not names.parts(pattern):
+        return [(0, None, partial(_WHOLE[kind], result))]
+    return [(n, None, partial(_WHOLE[kind], result[n])) for n in range(len(result))]
+
+
+def _png(result: Result, sample: int, target: int, **look: Any) -> bytes:
+    words = {"Software": "onnxlrp", "Title": f"{label(result, sample, target)} {result.method}".strip()}
+    here = {"target": class_id(result, sample, target), "label": label(result, sample, target)}
+    words["onnxlrp.provenance"] = json.dumps({**origin(result), **here}, allow_nan=False)
+    if assumed(result):
+        words["ASSUMED"] = ", ".join(assumed(result))
+    return encoded(figure(result, sample, target, **look), words)
+
+
+def _npz(result: Result) -> bytes:
+    arrays = {"relevance": result.relevance, "output": result.output, "target": result.target, "logit": result.logit}
+    arrays |= {f"layers/{path}": values for path, values in result.layers.items()}
+    seen = [image for image in result.images or () if image is not None]
+    if len(seen) == len(result) and len({image.size for image in seen}) == 1:
+        arrays["images"] = np.stack([np.asarray(image.convert("RGB")) for image in seen])
+    arrays["provenance"] = np.array(json.dumps(origin(result), allow_nan=False))
+    if assumed(result):
+        arrays["ASSUMED"] = np.array(", ".join(assumed(result)))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _json(result: Result) -> bytes:
+    return to_json(result).encode()
+
+
+_WHOLE: Mapping[str, Callable[[Result], bytes]] = {"npz": _npz, "json": _json}
+
+
+def encoded(picture: Image, words: Mapping[str, str]) -> bytes:
+    """A PNG file that carries these words."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, text in words.items():
+        info.add_text(key, text) if text.isascii() else info.add_itxt(key, text)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()

@@ -1,0 +1,54 @@
+"""Where an explanation comes from, in words that are kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..composites import Composite
+from ..engines import Engine
+from ..graph.graph import Array, Graph
+from ..program.program import Program
+from .choice import Choice
+from .given import said
+
+
+def provenance(
+    graph: Graph,
+    engine: Engine,
+    choice: Choice | None,
+    given: Mapping[str, Array],
+    method: str,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What was explained, of which model, by which method on which engine."""
+    from .. import __version__
+
+    made: dict[str, Any] = {
+        "onnxlrp": __version__,
+        "model": graph.source,
+        "sha256": graph.sha256,
+        "method": method,
+        "options": dict(options),
+        "engine": engine.name,
+        "output": choice.output if choice else graph.outputs[0].name,
+        "input": graph.inputs[0].name,
+    }
+    if given:
+        made["given"] = {name: said(array) for name, array in given.items()}
+    return made
+
+
+def computed(engine: Engine) -> dict[str, Any]:
+    """The precision of an engine that has several."""
+    precision = getattr(engine, "precision", None)
+    return {} if precision is None else {"precision": precision}
+
+
+def decided(composite: Composite, program: Program) -> dict[str, Any]:
+    """What a composite starts from, if not from the logit, and the layers that --on-unsupported decided."""
+    made: dict[str, Any] = {} if composite.seed == "logit" else {"seed": composite.seed}
+    layers = program.notes.get("unsupported")
+    if layers:
+        made["on_unsupported"] = [{"layer": layer, "op": op, "rule": rule} for layer, op, rule in layers]
+    return made

@@ -1,0 +1,101 @@
+"""Numbers as colours: own tables, zero-centred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError, did_you_mean
+
+Array = npt.NDArray[Any]
+Colors = npt.NDArray[np.uint8]
+
+# Colours at equal steps from the lowest value to the highest. RdBu is ColorBrewer's (Cynthia Brewer, 11 classes).
+_RDBU = "67001f b2182b d6604d f4a582 fddbc7 f7f7f7 d1e5f0 92c5de 4393c3 2166ac 053061"
+_DIVERGING: Mapping[str, str] = {
+    "RdBu_r": " ".join(reversed(_RDBU.split())),
+    "RdBu": _RDBU,
+    "bwr": "0000ff ffffff ff0000",
+    "france": "0055a4 ffffff ef4135",
+    "seismic": "0000d0 d0d0d0 d00000",
+    "coolio": "00d0d0 d0d0d0 d000d0",
+    "coleus": "00d000 d0d0d0 d000d0",
+    "coldnhot": "00ffff 0080ff 0000ff 000080 000000 800000 ff0000 ffff00 ffffff",
+}
+_SEQUENTIAL: Mapping[str, str] = {
+    "gray": "000000 ffffff",
+    "wred": "ffffff ff0000",
+    "wblue": "ffffff 0000ff",
+    "hot": "000000 ff0000 ffff00 ffffff",
+    "cold": "000000 0000ff 00ffff",
+}
+CMAPS = (*_DIVERGING, *_SEQUENTIAL)
+
+
+@cache
+def colormap(name: str) -> Colors:
+    """The RGB colours [257, 3] of a colour map, zero at 128: `RdBu_r`, or one of zennit's names. Raises UsageError."""
+    name = {"grey": "gray"}.get(name, name)
+    points = _DIVERGING.get(name) or _SEQUENTIAL.get(name)
+    if points is None:
+        raise UsageError(f'no colour map "{name}"', did_you_mean(name, CMAPS))
+    colors = np.array([[int(c[i : i + 2], 16) for i in (0, 2, 4)] for c in points.split()], dtype=np.float64)
+    at = np.linspace(0, len(colors) - 1, 257)
+    table = np.stack([np.interp(at, np.arange(len(colors)), channel) for channel in colors.T], axis=1)
+    rounded: Colors = np.rint(table).astype(np.uint8)
+    return rounded
+
+
+def sum_channels(relevance: npt.ArrayLike, layout: str | None = None) -> Array:
+    """R[H, W], the sum over the channels of [C, H, W] (`NCHW`) or [H, W, C] (`NHWC`).
+
+    Without a layout the axis of 1 or 3 is taken for the channels, the first where both or neither are.
+    Raises UnsupportedError for what is no picture.
+    """
+    values = np.asarray(relevance)
+    if values.ndim == 2:
+        return values.astype(np.float64)
+    if values.ndim != 3:
+        raise UnsupportedError(
+            f"relevance of shape {values.shape} is no picture", "write the numbers instead: --format npz"
+        )
+    last = layout == "NHWC" if layout else values.shape[0] not in (1, 3) and values.shape[2] in (1, 3)
+    summed: Array = values.sum(axis=2 if last else 0, dtype=np.float64)
+    return summed
+
+
+def limit(relevance: npt.ArrayLike, clip: float = 99.5) -> float:
+    """v >= 0, the `clip` percentile of |R| (the maximum where that percentile is 0): colours span -v..v.
+
+    Raises CheckFailed for NaN and infinity, UsageError for a percentile outside of 0..100.
+    """
+    if not 0 < clip <= 100:
+        raise UsageError(f"--clip {clip:g} is no percentile", "give a number above 0, up to 100, such as 99.5")
+    size = np.abs(np.asarray(relevance, dtype=np.float64))
+    bad = int(np.count_nonzero(~np.isfinite(size)))
+    if bad:
+        raise CheckFailed(
+            f"{bad} of {size.size} relevances are NaN or infinite, there is nothing to draw",
+            "explain with --engine reference (float64), or with another method or a larger epsilon",
+        )
+    return float(np.percentile(size, clip) or size.max()) if size.size else 0.0
+
+
+def colorize(relevance: npt.ArrayLike, cmap: str = "RdBu_r", clip: float = 99.5, v: float | None = None) -> Colors:
+    """RGB [H, W, 3] of R [H, W]: zero at the middle of the map; a sequential map over R >= 0 spans 0..v instead."""
+    values = np.asarray(relevance, dtype=np.float64)
+    v = limit(values, clip) if v is None else v
+    unit = values / v if v else values
+    if not one_sided(values, cmap):
+        unit = (unit + 1) / 2
+    colors: Colors = colormap(cmap)[np.rint(np.clip(unit, 0, 1) * 256).astype(np.intp)]
+    return colors
+
+
+def one_sided(values: Array, cmap: str) -> bool:
+    """Whether the map spans 0..v: a sequential one, of values that are all >= 0."""
+    return cmap not in _DIVERGING and bool((values >= 0).all())

@@ -1,0 +1,69 @@
+"""Figures: panels with a scale, a title and a caption."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .colors import Array, Colors, colormap, one_sided
+from .lettering import fitted, font, number
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+INK, FAINT, PAPER = (34, 34, 34), (120, 120, 120), (255, 255, 255)
+
+Scale = tuple[Colors, list[str]]
+
+
+def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stacked: bool = False) -> Image:
+    """Panels side by side (or one below the other), the scale to their right, title above, caption below."""
+    from PIL import Image as pillow
+    from PIL import ImageDraw
+
+    big, small = font(19), font(14)
+    margin, gap, bar = 20, 14, 14
+    table, ticks = scale
+    across = max(p.width for p in panels) if stacked else sum(p.width for p in panels) + gap * (len(panels) - 1)
+    down = sum(p.height for p in panels) + gap * (len(panels) - 1) if stacked else max(p.height for p in panels)
+    down = max(down, 96)
+    top = margin + (32 if title else 0)
+    ticks_width = max(int(small.getlength(tick)) for tick in ticks)
+    width = margin + across + gap + bar + 8 + ticks_width + margin
+    height = top + down + (28 if caption else 0) + margin
+    sheet = pillow.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((margin, margin - 4), fitted(title, big, width - 2 * margin), font=big, fill=INK)
+    x, y = margin, top
+    for panel in panels:
+        sheet.paste(panel, (x, y))
+        x, y = (x, y + panel.height + gap) if stacked else (x + panel.width + gap, y)
+    left = margin + across + gap
+    sheet.paste(pillow.fromarray(table[:, np.newaxis]).resize((bar, down), pillow.Resampling.BILINEAR), (left, top))
+    draw.rectangle([left - 1, top - 1, left + bar, top + down], outline=(200, 200, 200))
+    _ticks(draw, ticks, (left + bar + 8, top, down), small)
+    if caption:
+        draw.text((margin, top + down + 12), fitted(caption, small, width - 2 * margin), font=small, fill=FAINT)
+    return sheet
+
+
+def scale(values: Array, cmap: str, v: float) -> Scale:
+    """The colours of the scale from top to bottom, and the words at its top, (middle) and bottom."""
+    table = colormap(cmap)[::-1]
+    if one_sided(values, cmap):
+        return table, [number(v), "0"]
+    return table, [f"+{number(v)}", "0", f"-{number(v)}"] if v else ["", "0", ""]
+
+
+def _ticks(draw: ImageDraw, ticks: Sequence[str], place: tuple[int, int, int], font: FreeTypeFont | ImageFont) -> None:
+    x, top, down = place
+    for i, tick in enumerate(ticks):
+        y = top + (down - 1) * i / (len(ticks) - 1)
+        draw.line([x - 7, round(y), x - 4, round(y)], fill=FAINT)
+        offset = {0: 4.0, len(ticks) - 1: 14.0}.get(i, 9.0)
+        draw.text((x, y - offset), tick, font=font, fill=INK)

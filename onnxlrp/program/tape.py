@@ -1,0 +1,254 @@
+"""The tape: the instructions of a program in the making, as they are asked for, and what is known of their values.
+
+What the forward pass has computed is read, and equal instructions are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .interpret import run_linear, run_map
+from .known import Known
+from .linear import LinearMap, Pool, Reshape, Shape, Sum
+from .maps import MAPS, Sign
+from .program import Activation, Array, Constant, Instruction, Program, Seed
+from .value import Value, distinct
+
+EAGER = 4096  # constants up to this many elements are folded while tracing, so that their sign is known
+
+
+class Tape(Known):
+    """Instructions, their values, and the ledger's entries; `rewriting` names the rewrites that are on."""
+
+    def __init__(self, rewriting: Iterable[str] = (), ledger: bool = False) -> None:
+        super().__init__()
+        self.rewrites = frozenset(rewriting)
+        self.ledger = ledger
+        self.origin = ""
+        self.booked: list[tuple[str, Value]] = []
+        self.steps: list[Instruction] = []
+        self.values: list[Value] = []
+        self._arrays: dict[int, Array] = {}
+        self._seen: dict[tuple[Any, ...], Value] = {}
+        self._constants: dict[str, Value] = {}
+
+    # -- leaves
+
+    def activation(self, tensor: str, shape: Shape, nonnegative: bool = False) -> Value:
+        """Read a tensor of the forward pass."""
+        sign = Sign.NONNEGATIVE if nonnegative else Sign.ANY
+        return self._emit(Instruction("read", "activation", (), Activation(tensor), shape, False, False), sign)
+
+    def weight(self, tensor: str, array: Array) -> Value:
+        """Read a weight of the model, shared by name with the forward pass."""
+        if tensor not in self._constants:
+            self._constants[tensor] = self._constant(Constant(array, tensor))
+        return self._constants[tensor]
+
+    def constant(self, value: Array | float) -> Value:
+        """An array of our own; equal small ones are one."""
+        array = np.asarray(value, dtype=np.float64) if np.ndim(value) == 0 else np.asarray(value)
+        if array.size > 64 and distinct(array).size > 1:
+            return self._constant(Constant(array))
+        key = f"\0{array.shape}{array.dtype}{distinct(array).tolist()}"
+        if key not in self._constants:
+            self._constants[key] = self._constant(Constant(array))
+        return self._constants[key]
+
+    def _constant(self, source: Constant) -> Value:
+        instruction = Instruction("read", "constant", (), source, source.array.shape, True, False, origin=source.tensor)
+        small = distinct(source.array)
+        return self._append(instruction, _sign_of(small) if small.size <= EAGER else Sign.ANY, frozenset())
+
+    def seed(self, seed: Seed, shape: Shape) -> Value:
+        """The relevance that enters."""
+        sign = Sign.ANY if seed.mode == "relevance" else Sign.NONNEGATIVE
+        return self._emit(Instruction("read", "seed", (), seed, shape, False, seed.targets is not None), sign)
+
+    def zeros(self, shape: Shape = ()) -> Value:
+        """Nothing."""
+        return self.constant(np.broadcast_to(np.zeros(()), shape))
+
+    # -- instructions
+
+    def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value:
+        """An elementwise map."""
+        values = tuple(v if isinstance(v, Value) else self.constant(v) for v in operands)
+        return self.append_map(op, values, parameter)
+
+    def append_map(self, op: str, values: tuple[Value, ...], parameter: float = 0.0) -> Value:
+        """An elementwise map as it stands, unless the forward pass has it."""
+        row = MAPS[op]
+        known = self.known_map(op, values, parameter)
+        if known is not None and "reuse" in self.rewrites:
+            return known
+        shape = np.broadcast_shapes(*(v.shape for v in values))
+        instruction = Instruction(
+            "map", op, tuple(v.index for v in values), None, shape, all(v.constant for v in values),
+            any(v.targets for v in values), parameter, origin=self.origin,
+        )  # fmt: skip
+        return self._emit(instruction, row.sign(*(v.sign for v in values)), _gates(row.keeps, values))
+
+    def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value:
+        """linear(x) with an optional weight (for Select: the selector) and bias."""
+        if x.is_zero and bias is None and "zero" in self.rewrites:
+            return self.zeros(linear.target)
+        operands = tuple(v for v in (x, weight, bias) if v is not None)
+        known = self.reused(linear, x, weight, bias)
+        if known is not None:
+            return known
+        signs = [v.sign for v in (x, weight) if v is not None] if not _has_selector(linear) else [x.sign]
+        sign = signs[0] if len(signs) == 1 else signs[0].times(signs[1])
+        return self._apply("linear", linear, operands, bias, sign, self.carried(linear, x, weight))
+
+    def reused(self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None) -> Value | None:
+        """What the forward pass has for linear(x), where that is to be read."""
+        return self.known(linear, x, weight, bias) if "reuse" in self.rewrites else None
+
+    def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value:
+        """The transpose of a linear map, applied to s."""
+        if s.is_zero and "zero" in self.rewrites:
+            return self.zeros(linear.source)
+        if isinstance(linear, Sum) and s.shape == linear.target:
+            return self.reshape(s, linear.kept)  # copies are broadcast: whoever needs them all asks `spread`
+        if isinstance(linear, Pool) and linear.window.covers:
+            return s * (1.0 / float(np.prod(linear.window.kernel)))
+        sign = s.sign if weight is None or _has_selector(linear) else s.sign.times(weight.sign)
+        operands = (s,) if weight is None else (s, weight)
+        return self._apply("adjoint", linear, operands, None, sign, self.carried_back(linear, s, weight))
+
+    def gated(self, value: Value, gates: frozenset[int]) -> Value:
+        """The value, of which more is known: it is zero wherever one of these tensors is."""
+        if gates <= value.gates:
+            return value
+        value = self.values[value.index] = replace(value, gates=value.gates | gates)
+        return value
+
+    def reshape(self, value: Value, shape: Shape) -> Value:
+        """The same elements in another shape."""
+        return value if value.shape == shape else self.linear(Reshape(value.shape, shape), value)
+
+    def spread(self, value: Value, shape: Shape) -> Value:
+        """The value at its full shape: what broadcasting left implicit, made explicit."""
+        if value.shape == shape:
+            return value
+        axes = tuple(n for n, (a, b) in enumerate(zip(value.shape, shape, strict=True)) if a != b)
+        linear = Sum(shape, value.shape, axes)
+        return self._apply("adjoint", linear, (value,), None, value.sign, frozenset())
+
+    def _apply(
+        self,
+        kind: str,
+        linear: LinearMap,
+        operands: tuple[Value, ...],
+        bias: Value | None,
+        sign: Sign,
+        gates: frozenset[int],
+    ) -> Value:
+        inner, outer = (linear.source, linear.target) if kind == "linear" else (linear.target, linear.source)
+        x = operands[0]
+        if x.shape != inner and not x.constant:
+            operands = (self.spread(x, inner), *operands[1:])
+        if bias is not None:
+            sign &= bias.sign
+        instruction = Instruction(
+            kind, linear.name, tuple(v.index for v in operands), linear, outer, all(v.constant for v in operands),
+            any(v.targets for v in operands), biased=bias is not None, origin=self.origin,
+        )  # fmt: skip
+        return self._emit(instruction, sign, gates)
+
+    # -- constants and bookkeeping
+
+    def array(self, value: Value) -> Array:
+        """The numbers of a constant value, folded when first asked for."""
+        if value.index not in self._arrays:
+            step = self.steps[value.index]
+            assert step.constant
+            if isinstance(step.what, Constant):
+                return step.what.array
+            operands = [self.array(self.values[i]) for i in step.inputs]
+            run = run_map if step.kind == "map" else run_linear
+            self._arrays[value.index] = np.broadcast_to(run(step, operands), step.shape)
+        return self._arrays[value.index]
+
+    def leaf(self, value: Value) -> Array | None:
+        """The array of a constant that is no expression, else None."""
+        what = self.steps[value.index].what
+        return what.array if isinstance(what, Constant) else None
+
+    def uniform(self, value: Value) -> float | None:
+        """The number that every element of a constant leaf is, else None."""
+        array = self.leaf(value)
+        if array is None or distinct(array).size != 1:
+            return None
+        return float(distinct(array).reshape(()))
+
+    def book(self, entry: str, relevance: Callable[[], Value]) -> None:
+        """Enter relevance that goes nowhere into the ledger, if one is kept ("bias", "epsilon", "gate")."""
+        if self.ledger:
+            self.booked.append((entry, self.total(relevance())))
+
+    def total(self, value: Value) -> Value:
+        """The sum over a sample, shape ()."""
+        if value.is_zero or not value.shape:
+            return self.zeros() if value.is_zero else value
+        return self.linear(Sum(value.shape, (), tuple(range(len(value.shape)))), value)
+
+    @contextmanager
+    def at(self, origin: str) -> Iterator[None]:
+        """Instructions in this block come from `origin`."""
+        before, self.origin = self.origin, origin
+        try:
+            yield
+        finally:
+            self.origin = before
+
+    def program(self, outputs: dict[str, Value], targets: int | None, notes: dict[str, Any] | None = None) -> Program:
+        """What has been traced, as a program."""
+        return Program(tuple(self.steps), {name: v.index for name, v in outputs.items()}, targets, notes or {})
+
+    def _emit(self, instruction: Instruction, sign: Sign, gates: frozenset[int] = frozenset()) -> Value:
+        key = (instruction.kind, instruction.op, instruction.inputs, instruction.what, instruction.parameter,
+               instruction.biased)  # fmt: skip
+        if key in self._seen and "cse" in self.rewrites:
+            return self._seen[key]
+        value = self._append(instruction, sign, gates)
+        if instruction.constant and "fold" in self.rewrites and np.prod(instruction.shape) <= EAGER:
+            value = self.values[value.index] = replace(value, sign=sign | _sign_of(self.array(value)))
+        self._seen[key] = value
+        return value
+
+    def _append(self, instruction: Instruction, sign: Sign, gates: frozenset[int]) -> Value:
+        if instruction.op == "activation":
+            gates = frozenset({len(self.steps)})  # a tensor is zero where it is zero
+        value = Value(self, len(self.steps), instruction.shape, sign, gates, instruction.constant, instruction.targets)
+        self.steps.append(instruction)
+        self.values.append(value)
+        return value
+
+
+def _has_selector(linear: LinearMap) -> bool:
+    return linear.name == "Select"
+
+
+def _sign_of(array: Array) -> Sign:
+    sign = Sign.ANY
+    if not array.size or float(array.min()) >= 0:
+        sign |= Sign.NONNEGATIVE
+    if not array.size or float(array.max()) <= 0:
+        sign |= Sign.NONPOSITIVE
+    return sign
+
+
+def _gates(keeps: str, values: tuple[Value, ...]) -> frozenset[int]:
+    live = [v.gates for v in values if not v.is_zero]
+    if keeps == "none" or not live:
+        return frozenset()
+    if keeps == "first":
+        return values[0].gates
+    return frozenset.union(*live) if keeps == "any" else frozenset.intersection(*live)
