@@ -22,10 +22,11 @@ def cuda_session(model: Any) -> Any:
     """onnxruntime on the GPU, in float32; it falls back to the CPU in silence where a library is missing."""
     import onnxruntime
 
+    from onnxlrp.engines.providers import preload
+
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         raise Unavailable("onnxruntime has no CUDA provider")
-    if hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
+    preload()
     providers = [("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"})]
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), contenders.session_options(), providers=[*providers, "CPUExecutionProvider"]

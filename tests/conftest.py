@@ -18,10 +18,13 @@ _NOTES = pytest.StashKey[list[str]]()
 def pytest_addoption(parser):
     words = ("emulator", "nvrtc", "fatbin")
     parser.addoption("--kernels", choices=words, default="emulator", help="where tests/cuda runs kernels")
+    each = "on a GPU: an allocation for each array, so that compute-sanitizer sees where it ends"
+    parser.addoption("--exact-memory", action="store_true", help=each)
 
 
 def pytest_configure(config):
     kernels_under_test.which = config.getoption("--kernels")
+    kernels_under_test.exact_memory = config.getoption("--exact-memory")
     config.stash[_NOTES] = []
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from onnxlrp.engines.cuda import loaders
 from onnxlrp.errors import OnnxLrpError
 
-which = "emulator"  # conftest.py sets it
+which, exact_memory = "emulator", False  # conftest.py sets them
 
 
 def kernels(check=False):
@@ -41,9 +41,14 @@ def device(memory=None):
 def _asked(make):
     """What was asked for by name must be there: tests that cannot run it fail, they are not skipped."""
     try:
-        return make(which)
+        made = make(which)
     except OnnxLrpError as error:
         raise RuntimeError(f"--kernels {which}: {error}") from error
+    if exact_memory:
+        import cupy
+
+        cupy.cuda.set_allocator(None)
+    return made
 
 
 class Copied:

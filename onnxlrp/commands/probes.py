@@ -214,9 +214,9 @@ _REPORT = "see the problems above; else report it with this output"
 
 
 def _run(name: str) -> dict[str, Any]:
-    """(2x + 1)·w through a forward pass and a program of a map and a linear map."""
+    """(2x + 1)·w: a forward pass of a convolution, which wants cuDNN, and a program of a map and a linear map."""
     import numpy as np
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     from ..engines import Forward, engine
     from ..errors import CheckFailed
@@ -227,8 +227,15 @@ def _run(name: str) -> dict[str, Any]:
 
     def model(dtype: type, tensors: Any) -> Any:
         ends = [helper.make_tensor_value_info(tensor, kind, ["N", 8]) for tensor in ("x", "y")]
-        node = helper.make_node("Add", ["x", "x"], ["y"], name="twice")
-        graph = helper.make_graph([node], "tiny", ends[:1], ends[1:])
+        filters = 2 * np.eye(8, dtype=helper.tensor_dtype_to_np_dtype(kind)).reshape(8, 8, 1, 1)
+        constants = {"filters": filters, "picture": np.array([0, 8, 1, 1]), "row": np.array([0, 8])}
+        nodes = [
+            helper.make_node("Reshape", ["x", "picture"], ["a"]),
+            helper.make_node("Conv", ["a", "filters"], ["b"], name="twice"),
+            helper.make_node("Reshape", ["b", "row"], ["y"]),
+        ]
+        held = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+        graph = helper.make_graph(nodes, "tiny", ends[:1], ends[1:], held)
         return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
 
     weight = np.linspace(-1, 1, 40).reshape(8, 5)
@@ -252,12 +259,13 @@ def _provider(model: Any) -> str:
     """Where onnxruntime runs a forward pass: it falls back to the CPU when the libraries of CUDA are missing."""
     import onnxruntime
 
+    from ..engines.providers import CUDA, preload
+
+    preload()
     here = onnxruntime.get_available_providers()
-    if "CUDAExecutionProvider" in here and hasattr(onnxruntime, "preload_dlls"):
-        onnxruntime.preload_dlls()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in here]
+    wanted = [name for name in (CUDA, "CPUExecutionProvider") if name in here]
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=wanted)
     return str(session.get_providers()[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError
 from ..program.program import Array, Program
 from . import Forward, Run
+from .providers import CUDA, fix, preload
 from .weights import hand_over
+
+log = logging.getLogger("onnxlrp")
 
 # Of all that a build may bring: others (TensorRT, CoreML) are asked for by name.
 # TF32 in the forward pass alone would move heatmaps by 5 % (epsilon): it is not the default that it is elsewhere.
@@ -47,11 +51,14 @@ class Ort:
         if self.options is None:
             # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        preload()
         here = onnxruntime.get_available_providers()
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
         held = hand_over(options, made.weights)
         with _named():
             session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
+        if CUDA in str(providers) and CUDA not in session.get_providers():
+            log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
         wanted = [i.name for i in session.get_inputs()]
         outputs, seed = dict(made.outputs), made.seed
         tensors = list(dict.fromkeys(outputs.values()))
@@ -82,5 +89,7 @@ def _named() -> Iterator[None]:
         short = "memory" in text.lower() and "alloc" in text.lower()
         raise UnsupportedError(
             f"onnxruntime fails at {where}: {text.split(' : ')[-1][:300]}",
-            "explain fewer samples at once: --batch-size 1" if short else "try --engine reference; report the model",
+            "explain fewer samples at once: --batch-size 1"
+            if short
+            else fix(text, "try --engine reference; report the model"),
         ) from error

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxlrp.cli import main
-from onnxlrp.engines import Forward
+from onnxlrp.engines import Forward, providers
 from onnxlrp.engines.cuda import build, device, forward, loaders
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.errors import UnsupportedError, UsageError
@@ -44,7 +44,13 @@ class Stream:
         return types.SimpleNamespace(launch=lambda stream: self.said.append("replay"))
 
 
-def stand_in(said, count=1, error=None, kernel_error=None):
+class OnDevice(contextlib.nullcontext):
+    def __init__(self, capability):
+        super().__init__()
+        self.compute_capability = capability
+
+
+def stand_in(said, count=1, error=None, kernel_error=None, capability="90"):
     """As much of CuPy as the engine touches, with what it is told in `said`."""
 
     def devices():
@@ -71,7 +77,7 @@ def stand_in(said, count=1, error=None, kernel_error=None):
     module = types.ModuleType("cupy")
     module.__spec__ = types.SimpleNamespace()
     module.cuda = types.SimpleNamespace(
-        runtime=runtime, Stream=lambda non_blocking: Stream(said), Device=contextlib.nullcontext
+        runtime=runtime, Stream=lambda non_blocking: Stream(said), Device=lambda: OnDevice(capability)
     )
     module.get_default_memory_pool = lambda: types.SimpleNamespace(free_bytes=lambda: 1000)
     module.empty, module.uint8, module.asarray, module.RawModule = np.empty, np.uint8, np.array, Module
@@ -238,6 +244,9 @@ def test_errors_of_onnxruntime_are_ours():
         session.run({"x": np.zeros((2, 5), np.float32)}, {"y": None})
 
 
+WHY = "out of memory"
+
+
 class Fail(Exception):
     """As onnxruntime's own errors."""
 
@@ -282,8 +291,8 @@ class Runtime:
             raise Fail("this session cannot use the graph capture feature")
 
         def run(binding, options):
-            if self.refuses == "run":
-                raise Fail("out of memory")
+            if self.refuses == "run" or self.refuses in options.entries:
+                raise Fail(WHY)
             self.said.append((dict(options.entries), binding.bound))
 
         return types.SimpleNamespace(
@@ -389,6 +398,19 @@ def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(runtime,
     assert "gpu_graph_id" not in made.said[-1][0]
 
 
+def test_what_fails_while_it_is_captured_is_launched_node_by_node(runtime, caplog):
+    """A node that waits for its result is refused when it runs, and leaves the stream capturing."""
+    made, gpu = runtime(refuses="gpu_graph_id")
+    with caplog.at_level("INFO", "onnxlrp"):
+        session, into = gpu.session(Wanted.model, ["y"], False), {"y": onboard(3)}
+        for _ in range(2):
+            session.run({"x": np.zeros((1, 3), np.float32)}, into)
+    assert caplog.text.count("cannot be captured") == 1
+    assert not session.captures
+    assert [said for said in made.said if isinstance(said, tuple) and "gpu_graph_id" in said[0]] == []
+    assert made.said.count("binding") == 2
+
+
 def test_a_cuda_provider_that_does_not_load_is_not_taken(runtime, caplog):
     _, gpu = runtime(loaded=False)
     with caplog.at_level("INFO", "onnxlrp"):
@@ -402,6 +424,25 @@ def test_a_forward_pass_that_fails_on_the_gpu(runtime):
         gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
 
 
+def test_a_provider_without_cudnn_says_which_wheel_is_missing(runtime, monkeypatch):
+    """It loads, and fails at the first convolution."""
+    _, gpu = runtime(refuses="run")
+    said = "Non-zero status code returned while running Conv node: cuDNN is not available. Install cuDNN, ..."
+    monkeypatch.setattr(sys.modules[__name__], "WHY", said)
+    with pytest.raises(UnsupportedError, match="cuDNN") as caught:
+        gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
+    assert caught.value.fix == 'pip install "onnxruntime-gpu[cudnn]"'
+
+
+def test_what_onnxruntime_prints_of_libraries_is_no_output_of_ours(runtime, capsys, caplog):
+    made, _ = runtime()
+    made.preload_dlls = lambda: print("Failed to load libcublas.so.13")
+    with caplog.at_level("INFO", "onnxlrp"):
+        providers.preload()
+    assert capsys.readouterr().out == ""
+    assert "libcublas.so.13" in caplog.text
+
+
 def test_nothing_runs_where_nothing_is_read(runtime):
     made, gpu = runtime()
     gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {})
@@ -413,6 +454,7 @@ def test_nothing_runs_where_nothing_is_read(runtime):
 
 CANNOT = {
     "there is no GPU": ({"count": 0}, "no NVIDIA GPU"),
+    "the GPU is too old": ({"capability": "75"}, "this GPU has 7.5"),
     "there is no driver": ({"error": Refused("cudaErrorInsufficientDriver: too old")}, "cudaErrorInsufficientDriver"),
     "CuPy says it in many lines": ({"error": Refused("\n====\nfirst\nsecond")}, "first"),
 }

@@ -131,3 +131,29 @@ with ThreadPoolExecutor(4) as pool:
         np.testing.assert_array_equal(found.result(), wanted[n])
 """
     run(code, FAKE_GPU_COUNT="2")
+
+
+def test_a_product_by_the_library(run):
+    """cuBLAS is called by its own name, in the library that CuPy's module is linked to."""
+    code = """
+import cupy, numpy as np
+from onnxlrp.engines.cuda.library import CuBlas, Numpy, Product, product
+rng, stream = np.random.default_rng(0), cupy.cuda.Stream(non_blocking=True)
+shapes = {"rows": 5, "inner": 7, "outer": 3, "count": 2, "steps": (35, 21, 15)}
+for turned in ((False, False), (True, False), (False, True)):
+    one = product(None, None, None, Product(turned=turned, **shapes), "exact")
+    a, b, y = (rng.random(2 * n).astype(np.float32) for n in (35, 21, 15))
+    there = [cupy.asarray(x) for x in (a, b, y)]
+    stream.synchronize(), cupy.cuda.runtime.deviceSynchronize()
+    CuBlas(cupy, stream).launch(one.kernel, one.grid, one.block, (*there, *one.arguments[3:]))
+    Numpy().launch(one.kernel, one.grid, one.block, (a, b, y, *one.arguments[3:]))
+    np.testing.assert_allclose(there[2].get(stream=stream), y, rtol=1e-6)
+"""
+    run(code)
+
+
+def test_the_benchmark_from_end_to_end(run, tmp_path):
+    words = ["--tiny", "--precisions", "exact", "--no-layers", "--batches", "1", "--json", str(tmp_path / "out.json")]
+    said = run(f"import gpu, sys; sys.exit(gpu.main({words!r}))")
+    assert "valid: digits" in said
+    assert "0 failed" in said

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernels_under_test import kernels
 from test_kernels import EMULATORS, Case, _bound, applied, convs, each_direction, leads, meant, ran, seeds, weight_shape
 
-from onnxlrp.engines.cuda import build, loaders
+from onnxlrp.engines.cuda import build
 from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.draft import Drafts
 from onnxlrp.engines.cuda.elementwise import module
@@ -399,12 +400,12 @@ class Ending:
 def test_products_go_on_with_their_sums(shares):
     cases = [Ending(seed, "exact", Choice(TILES[seed % len(TILES)], shares)) for seed in range(24)]
     launches = [one for case in cases for _, one in case.draft.launches]
-    kernels = loaders.load("emulator", check=True).generated(module(launches))
+    generated = kernels(check=True).generated(module(launches))
     for case in cases:
         assert any(isinstance(item, Fused) for item in case.drafts.order)
         assert len(case.draft.launches) == case.count
         expected = meant(case.case.program, {**case.case.arrays, "batch": case.case.batch})[case.last]
-        np.testing.assert_allclose(case.run(kernels), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(case.run(generated), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
 def test_a_product_that_others_read_is_stored():

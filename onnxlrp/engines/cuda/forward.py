@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,11 +13,10 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...program.program import Array
 from .. import Forward
+from ..providers import CUDA, fix, preload
 from ..weights import hand_over
 
 log = logging.getLogger("onnxlrp")
-
-CUDA = "CUDAExecutionProvider"
 
 
 class Session(Protocol):
@@ -88,6 +87,7 @@ class Bound:
     binding: Any
     options: Any
     inputs: dict[str, Any] = field(default_factory=dict)
+    runs: int = 0
 
 
 class OnGpu:
@@ -95,35 +95,39 @@ class OnGpu:
 
     A graph replays fixed addresses: inputs are copied into arrays of the session's own, results are written into those
     that the program reads. onnxruntime itself runs once to warm up, captures, and replays from then on. A model that
-    it cannot capture (a node that only the CPU has, control flow) is launched node by node.
+    it cannot capture (a node that only the CPU has, control flow, one that waits for its result) is launched node by
+    node.
     """
 
     def __init__(self, model: Lent, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> None:
-        import onnxruntime
-
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()
+        preload()
         self._memory, self._tensors = memory, list(tensors)
         # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). EXHAUSTIVE may choose anew in every process.
-        options = {
+        self._model = model
+        self._options = {
             "device_id": str(memory.stream.device_id),
             "user_compute_stream": str(memory.stream.ptr),
             "use_tf32": str(int(tf32)),
             "cudnn_conv_algo_search": "HEURISTIC",
         }
         self.captures = True
-        captured = {**options, "enable_cuda_graph": "1"}
         try:
-            self._session, self._held = _opened(model, [(CUDA, captured), "CPUExecutionProvider"])
+            self._open({"enable_cuda_graph": "1"})
         except Exception as error:  # onnxruntime's own, of several types
-            log.info("the forward pass cannot be captured, its nodes are launched one by one: %s", _short(error))
-            self.captures = False
-            with _named():
-                self._session, self._held = _opened(model, [(CUDA, options), "CPUExecutionProvider"])
+            self._open_uncaptured(error)
         self.loaded = CUDA in self._session.get_providers()
         self._shapes = {o.name: o.shape[1:] for o in self._session.get_outputs()}
-        self._bound: dict[int, Bound] = {}
         self._graphs = 0
+
+    def _open(self, more: Mapping[str, str]) -> None:
+        self._bound: dict[int, Bound] = {}
+        self._session, self._held = _opened(self._model, [(CUDA, {**self._options, **more}), "CPUExecutionProvider"])
+
+    def _open_uncaptured(self, error: Exception) -> None:
+        log.info("the forward pass cannot be captured, its nodes are launched one by one: %s", _short(error))
+        self.captures = False
+        with _named():
+            self._open({})
 
     def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None:
         """One forward pass, enqueued on the stream; `into` is the same mapping whenever the batch size is."""
@@ -136,8 +140,18 @@ class OnGpu:
             bound = self._bound[batch] = self._bind(inputs, into, wanted, batch)
         for name, array in inputs.items():
             self._memory.write(bound.inputs[name], array)
-        with _named():
-            self._session.run_with_iobinding(bound.binding, bound.options)
+        try:
+            with _named():
+                self._session.run_with_iobinding(bound.binding, bound.options)
+        except UnsupportedError as error:
+            if not self.captures or bound.runs:
+                raise
+            with suppress(Exception):  # the stream may still capture
+                self._memory.stream.end_capture()
+            self._open_uncaptured(error)
+            self.run(inputs, into)
+        else:
+            bound.runs += 1
 
     def _bind(self, inputs: Mapping[str, Array], into: Mapping[str, Any], wanted: list[str], batch: int) -> Bound:
         """Addresses of a batch size, and the number of its graph."""
@@ -181,7 +195,8 @@ def _named() -> Iterator[None]:
         if not (type(error).__module__.startswith("onnxruntime") or isinstance(error, RuntimeError)):
             raise
         raise UnsupportedError(
-            f"onnxruntime fails in the forward pass: {_short(error)}", "try --engine ort, or a smaller --batch-size"
+            f"onnxruntime fails in the forward pass: {_short(error)}",
+            fix(str(error), "try --engine ort, or a smaller --batch-size"),
         ) from error
 
 

@@ -44,6 +44,7 @@ def load(which: str = "auto", *, check: bool = False, seed: int = 0) -> Kernels:
 
 # ---- On a GPU ----
 
+_LEAST = 80  # asynchronous copies, TF32
 _STATIC_LIMIT = 48 << 10  # dynamic shared memory beyond this must be asked for
 
 
@@ -120,10 +121,15 @@ def _cupy() -> Any:
     except Exception as error:  # CuPy's own errors have no common type, and its libraries may be missing
         broken = "cupy" not in sys.modules
         what = "CuPy cannot be loaded" if broken else "CuPy finds no GPU that works"
-        fix = 'pip install --force-reinstall "cupy-cuda13x[ctk]"' if broken else "install NVIDIA's driver (nvidia-smi)"
+        fix = "install NVIDIA's driver, or one of 580 or later (nvidia-smi, onnxlrp doctor)"
+        fix = 'pip install --force-reinstall "cupy-cuda13x[ctk]"' if broken else fix
         raise UsageError(f"{what}: {_first_line(error)}", f"{fix}; or use --engine ort") from error
     if not count:
         raise UsageError("this machine has no NVIDIA GPU", "use --engine ort")
+    capability = int(cupy.cuda.Device().compute_capability)  # ten times it
+    if capability < _LEAST:
+        what = f"the kernels need an A100 or later (compute capability 8.0), and this GPU has {capability / 10}"
+        raise UsageError(what, "use --engine ort")
     return cupy
 
 

@@ -57,11 +57,19 @@ def _library(real: Any) -> Any:
             if name == "libcuda.so.1":
                 from .driver import TABLE
 
-                pointers = {key: type(call)(_stubs().add(call)) for key, call in TABLE.items()}
-                return types.SimpleNamespace(**pointers)
+                return _answered(TABLE)
+            if Path(name or "").name.startswith("cublas.cpython"):  # CuPy's module, for what it is linked to
+                from .blas import TABLE
+
+                there = real(name)
+                return _answered({key: call for key, call in TABLE.items() if hasattr(there, key)})
             return super().__new__(cls)
 
     return Library
+
+
+def _answered(table: dict[str, Any]) -> Any:
+    return types.SimpleNamespace(**{key: type(call)(_stubs().add(call)) for key, call in table.items()})
 
 
 class _Finder:
