@@ -20,8 +20,8 @@ from onnxlrp.engines.cuda.fusion import Fused, join_chains
 from onnxlrp.engines.cuda.kernels import plan
 from onnxlrp.engines.cuda.phases import nearest_tf32
 from onnxlrp.engines.cuda.tensor import Tensor
-from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, choose
-from onnxlrp.program.linear import Conv, Reshape, Window
+from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, Product, choose
+from onnxlrp.program.linear import Conv, Reshape, Select, Window
 from onnxlrp.program.passes import Chain, fuse
 from onnxlrp.program.program import Program
 
@@ -42,7 +42,7 @@ def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, gr
 
 def planned(choice=None, precision="exact"):
     """A tier that always divides products so."""
-    return Tensor(precision, (lambda *shape: choice) if choice else choose).conv
+    return Tensor(precision, (lambda product: choice) if choice else choose).conv
 
 
 def launches(linear, direction="linear", batch=1):
@@ -329,13 +329,13 @@ def test_what_the_tier_leaves_alone():
 
 
 def test_small_grids_share_their_sums():
-    few = choose(512, 49, 288, 1, "exact")
+    few = choose(Product(512, 49, 288))
     blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
     assert few.shares > 1
     assert blocks >= 90
-    assert choose(256, 64 * 56 * 56, 36, 1, "exact").shares == 1
-    assert choose(24, 16 * 56 * 56, 9, 1, "exact").tile.rows == 32
-    assert {one.shares for one in (choose(64, 49, steps, 1, "exact") for steps in (1, 2, 3))} == {1}
+    assert choose(Product(256, 64 * 56 * 56, 36)).shares == 1
+    assert choose(Product(24, 16 * 56 * 56, 9)).tile.rows == 32
+    assert {one.shares for one in (choose(Product(64, 49, steps)) for steps in (1, 2, 3))} == {1}
     assert few.shares in SHARES
 
 
@@ -351,21 +351,26 @@ def test_weights_are_laid_out_once():
 
 
 class Ending:
-    """A convolution and maps behind it, over operands of every kind, as the engine drafts them."""
+    """A convolution or a max-pool and maps behind it, over operands of every kind, as the engine drafts them."""
 
     def __init__(self, seed, precision, choice):
         rng = random.Random(seed)
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 2)), rng.choice((None, None, 2)))
-        if depthwise := rng.random() < 0.3:
+        kind = rng.choice(("product", "product", "depthwise", "pool"))
+        if kind == "depthwise":
             linear = conv(5, 5, rng.randint(2, 3), 1, 1, rng.choice(((6, 6), (7, 7))), rng.randint(1, 2), 5)
+        elif kind == "pool":
+            window = conv(1, 1, rng.randint(2, 3), 2, rng.randint(0, 1), rng.choice(((6, 6), (7, 7)))).window
+            linear = Select((5, *window.source), (5, *window.target), window)
         else:
             linear = conv(rng.randint(5, 20), rng.randint(5, 40), rng.randint(1, 3), rng.randint(1, 2), 1, (6, 6))
-        self.count = 1 if depthwise else choice.shares
-        direction = rng.choice(("linear", "adjoint"))
+        self.count = choice.shares if kind == "product" else 1
+        direction = "adjoint" if kind == "pool" else rng.choice(("linear", "adjoint"))
         product = applied(case, linear, direction)
         whole = case.steps[product].shape
         leaves = [product, case.read(whole), case.constant(0.5), case.constant(self._numbers(whole[0], 1, 1))]
         leaves.append(case.constant(self._numbers(*whole)))
+        leaves.append(case.constant(self._numbers(1, *whole[1:])))
         value = case.map("add", product, leaves[1])
         for _ in range(rng.randint(0, 5)):
             op = rng.choice(("add", "sub", "mul", "max", "square", "stabilize", "greater"))
@@ -373,7 +378,7 @@ class Ending:
             value = case.map(op, value, *others, parameter=0.25)
         self.last = case.map("sub", value, case.map("mul", product, leaves[3]))
         self.drafts = Drafts(case.program, precision)
-        self.drafts.tensor.choose = lambda *shape: choice
+        self.drafts.tensor.choose = lambda product: choice
         self.draft = self.drafts.draft(case.batch)
 
     def _numbers(self, *shape):

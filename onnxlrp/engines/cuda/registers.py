@@ -92,7 +92,8 @@ def products() -> list[Launch]:
     names = ["bias", "a1", "a2", "a3"]
     end = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())
     made = [end.tile(tile, precision) for precision in PRECISIONS for tile in TILES]
-    return [_example(name, source) for name, source in [*made, end.reduction(), end.depthwise("depthwise_3x3", 3, 1)]]
+    others = [end.reduction(), end.depthwise("depthwise_3x3", 3, 1), end.route("pool_route_3x3", 3, 2)]
+    return [_example(name, source) for name, source in [*made, *others]]
 
 
 def _example(name: str, source: str) -> Launch:
