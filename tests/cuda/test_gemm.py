@@ -16,7 +16,7 @@ from onnxlrp.engines.cuda import build, loaders
 from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.draft import Drafts
 from onnxlrp.engines.cuda.elementwise import module
-from onnxlrp.engines.cuda.fusion import Fused, join_chains
+from onnxlrp.engines.cuda.fusion import Fused, join_chains, join_siblings
 from onnxlrp.engines.cuda.kernels import plan
 from onnxlrp.engines.cuda.phases import nearest_tf32
 from onnxlrp.engines.cuda.tensor import Tensor
@@ -447,6 +447,20 @@ def test_a_chain_that_one_other_reads_is_part_of_it():
     assert join_chains(seen, fuse(seen)) == fuse(seen)
     shared = Program((*program.instructions, *applied_to(early, case)), {"y": y, "z": len(program.instructions)})
     assert join_chains(shared, fuse(shared)) == fuse(shared)
+
+
+def test_chains_of_one_operand_are_one_launch():
+    case = Case(np.random.default_rng(0), 2)
+    x, other = case.read((8, 9, 8)), case.read((8, 9, 8))
+    zero = case.constant(0.0)
+    parts = [case.map("max", x, zero), case.map("min", x, zero), case.map("min", other, zero)]
+    program = Program(tuple(case.steps), {"a": parts[0], "b": parts[1], "c": parts[2]})
+    drafts = Drafts(program, "exact")
+    assert [item.results for item in drafts.order if isinstance(item, Chain)] == [tuple(parts[:2]), (parts[2],)]
+    after = case.map("mul", parts[0], x)
+    program = Program(tuple(case.steps), {"a": parts[0], "y": after})
+    chains = [Chain((parts[0],), (parts[0],)), Chain((after,), (after,))]
+    assert join_siblings(program, chains) == tuple(chains)
 
 
 def applied_to(n, case):

@@ -98,6 +98,11 @@ def test_maps_read_what_is_broadcast_once():
     (one,) = counted(sketch, 2)
     assert (one.read, one.written, one.flop) == (4 * 2 * 200 + 4 * 8, 4 * 2 * 200, 2 * 2 * 200)
     assert one.divisions == 2 * 2 * 200
+    sketch = Sketch()
+    x = sketch.activation("x", (8, 4, 5))
+    sketch.map("add", x, sketch.constant(np.arange(8.0).reshape(8, 1, 1)))
+    (one,) = counted(sketch, 2)
+    assert one.divisions == 2 * 2 * 160 // 4  # four neighbours at a time
 
 
 def test_a_sum_a_dense_layer_and_a_maximum():

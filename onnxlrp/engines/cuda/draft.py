@@ -15,7 +15,7 @@ from .arena import Life, layout
 from .constants import folded
 from .elementwise import chain
 from .epilogue import epilogue
-from .fusion import Fused, fuse_products, join_chains
+from .fusion import Fused, fuse_products, join_chains, join_siblings
 from .kernels import alias, plan
 from .launch import Held, Launch, Scratch
 from .tensor import Tensor, goes_on
@@ -53,7 +53,8 @@ class Drafts:
         self.order: tuple[int | Chain, ...] = fuse(program)
         self.constants: dict[int, Array] = folded(program)
         if self.tensor is not None:
-            self.order = fuse_products(program, join_chains(program, self.order), self._able, self.constants)
+            fused = fuse_products(program, join_chains(program, self.order), self._able, self.constants)
+            self.order = join_siblings(program, fused)
 
     def draft(self, batch: int) -> Draft:
         """What runs for a batch of this size, and the memory that it takes; nothing is allocated."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from ...program.passes import Chain, members
 from ...program.program import Array, Program
@@ -47,6 +48,30 @@ def join_chains(program: Program, order: Sequence[int | Chain]) -> tuple[int | C
             home |= dict.fromkeys(item.steps, min(found))
             gone.add(k)
     return tuple(item for k, item in enumerate(items) if k not in gone)
+
+
+def join_siblings(program: Program, order: Sequence[int | Chain]) -> tuple[int | Chain, ...]:
+    """Chains that run one after the other, of one shape, reading the same and not each other, as one."""
+    made: list[int | Chain] = []
+    for item in order:
+        before = made[-1] if made else None
+        if _plain(item) and _plain(before) and _space(program, item) == _space(program, before):
+            first, second = (_read(program, one) for one in (before, item))
+            if first & second and not second & set(before.steps):
+                made[-1] = Chain(tuple(sorted((*before.steps, *item.steps))), (*before.results, *item.results))
+                continue
+        made.append(item)
+    return tuple(made)
+
+
+def _plain(item: int | Chain | None) -> TypeGuard[Chain]:
+    return isinstance(item, Chain) and not isinstance(item, Fused)
+
+
+def _read(program: Program, chain: Chain) -> set[int]:
+    """What comes from elsewhere and is no constant."""
+    steps = program.instructions
+    return {i for n in chain.steps for i in steps[n].inputs if i not in chain.steps and not steps[i].constant}
 
 
 def _space(program: Program, chain: Chain) -> tuple[object, ...]:

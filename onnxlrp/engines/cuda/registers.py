@@ -67,10 +67,13 @@ def examples() -> list[Launch]:
     full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
     return [
         _example("map_example_full", elementwise_source("map_example_full", share, [full] * 3, [5])),
+        _example("map_example_quads", elementwise_source("map_example_quads", share, [full] * 3, [5], quads=True)),
         _example("map_example_wide", elementwise_source("map_example_wide", share, [full] * 3, [5], wide=True)),
         _example("map_example_power", elementwise_source("map_example_power", power, [full] * 2, [3])),
         _example("map_example_broadcast",
                  elementwise_source("map_example_broadcast", share, [full, channels, samples], [4, 5])),
+        _example("map_example_spread",
+                 elementwise_source("map_example_spread", share, [full, channels, samples], [4, 5], quads=True)),
         *products(),
     ]  # fmt: skip
 

@@ -127,7 +127,8 @@ def _product(one: Launch, read: int, written: int, blocks: int) -> Traffic:
 
 def _maps(one: Launch, count: int) -> tuple[int, int]:
     body = one.source.partition("for (")[2]
-    return body.count("map_") * count, len(re.findall(r"[/%] d\d", body)) * count
+    at_once = 4 if "float4" in body else 1
+    return body.count("map_") * count, len(re.findall(r"[/%] d\d", body)) * count // at_once
 
 
 def _dense(one: Launch, numbers: list[int], read: int) -> tuple[int, int]:
