@@ -56,6 +56,7 @@ def forward_works(graph: Any, batch: int) -> Iterator[Work]:
 
 def program_works(made: Any, batch: int) -> Iterator[Work]:
     """The kernels of a program: its linear maps, with the chains beside them fused into them."""
+    from onnxlrp.engines.cuda.fusion import join_chains
     from onnxlrp.program.linear import Conv, Matmul, Reshape
     from onnxlrp.program.passes import Chain, fuse
     from onnxlrp.program.program import Activation
@@ -67,7 +68,7 @@ def program_works(made: Any, batch: int) -> Iterator[Work]:
         lead = 1 if step.constant else batch * (made.targets or 1 if step.targets else 1)
         return int(lead * math.prod(step.shape))
 
-    for item in fuse(made):
+    for item in join_chains(made, fuse(made)):
         if isinstance(item, Chain):
             given = {i for n in item.steps for i in steps[n].inputs if i not in item.steps and not steps[i].constant}
             activations = {i for i in given if isinstance(steps[i].what, Activation)}

@@ -3,8 +3,8 @@
     python benchmarks/tile_costs.py [--json benchmarks/results/tile_costs.json]     # needs nvcc and cuobjdump
 
 Estimates from counting, not measurements. For each instance of csrc/kernels/gemm_instances.cuh the instructions of one
-step (16 channels at one tap, all of a block's warps) keep five units busy; the busiest of them is the cost, which
-onnxlrp/engines/cuda/tiles.py has, in cycles:
+step (16 channels at one tap, all of a block's warps) keep five units busy; the busiest of the first four is the cost
+that onnxlrp/engines/cuda/tiles.py has, in cycles (there the fifth depends on the taps):
 
 tensor   HMMA at 6.45 cycles of a quarter of the multiprocessor (m16n8k8 of TF32 at 62 % of the rate of wgmma)
 issue    every instruction, one a cycle and quarter; the loop's two ways to copy are both counted
@@ -101,8 +101,8 @@ def units(counted: Mapping[str, int], tile: Tile, precision: Precision) -> dict[
 
 
 def cost(found: Mapping[str, float]) -> int:
-    """The busiest unit's, in tens of cycles."""
-    return round(max(found.values()) / 10) * 10
+    """The busiest unit's of the multiprocessor, in tens of cycles."""
+    return round(max(cycles for unit, cycles in found.items() if unit != "l2") / 10) * 10
 
 
 def main() -> None:

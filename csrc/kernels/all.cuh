@@ -13,6 +13,7 @@
 #include "depthwise.cuh"
 #include "direct.cuh"
 #include "move.cuh"
+#include "route.cuh"
 #include "pool.cuh"
 #include "reduce.cuh"
 #include "seed.cuh"
@@ -26,6 +27,6 @@
   X(depthwise_any) X(depthwise_3x3) X(depthwise_3x3_by_2) X(depthwise_5x5) X(depthwise_back_any) X(depthwise_back_by_2) \
   X(image_forward) X(image_adjoint) \
   X(move_gather) X(move_add) X(move_unslice) X(move_copy) \
-  X(pool_average) X(pool_average_adjoint) X(pool_winners) X(pool_select) X(pool_select_adjoint) \
+  X(pool_average) X(pool_average_adjoint) X(pool_winners) X(pool_select) X(pool_select_adjoint) X(pool_route_2x2) X(pool_route_3x3) \
   X(reduce_threads) X(reduce_blocks) X(reduce_finish) \
   X(seed_index) X(seed_top)

@@ -17,12 +17,12 @@ from onnxlrp.engines.cuda import build
 from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.draft import Drafts
 from onnxlrp.engines.cuda.elementwise import module
-from onnxlrp.engines.cuda.fusion import Fused, join_chains
+from onnxlrp.engines.cuda.fusion import Fused, join_chains, join_siblings
 from onnxlrp.engines.cuda.kernels import plan
 from onnxlrp.engines.cuda.phases import nearest_tf32
 from onnxlrp.engines.cuda.tensor import Tensor
-from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, choose
-from onnxlrp.program.linear import Conv, Reshape, Window
+from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, Product, choose
+from onnxlrp.program.linear import Conv, Reshape, Select, Window
 from onnxlrp.program.passes import Chain, fuse
 from onnxlrp.program.program import Program
 
@@ -43,7 +43,7 @@ def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, gr
 
 def planned(choice=None, precision="exact"):
     """A tier that always divides products so."""
-    return Tensor(precision, (lambda *shape: choice) if choice else choose)
+    return Tensor(precision, (lambda product: choice) if choice else choose)
 
 
 def launches(linear, direction="linear", batch=1):
@@ -330,13 +330,13 @@ def test_what_the_tier_leaves_alone():
 
 
 def test_small_grids_share_their_sums():
-    few = choose(512, 49, 288, 1, "exact")
+    few = choose(Product(512, 49, 288))
     blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
     assert few.shares > 1
     assert blocks >= 90
-    assert choose(256, 64 * 56 * 56, 36, 1, "exact").shares == 1
-    assert choose(24, 16 * 56 * 56, 9, 1, "exact").tile.rows == 32
-    assert {one.shares for one in (choose(64, 49, steps, 1, "exact") for steps in (1, 2, 3))} == {1}
+    assert choose(Product(256, 64 * 56 * 56, 36)).shares == 1
+    assert choose(Product(24, 16 * 56 * 56, 9)).tile.rows == 32
+    assert {one.shares for one in (choose(Product(64, 49, steps)) for steps in (1, 2, 3))} == {1}
     assert few.shares in SHARES
 
 
@@ -352,21 +352,26 @@ def test_weights_are_laid_out_once():
 
 
 class Ending:
-    """A convolution and maps behind it, over operands of every kind, as the engine drafts them."""
+    """A convolution or a max-pool and maps behind it, over operands of every kind, as the engine drafts them."""
 
     def __init__(self, seed, precision, choice):
         rng = random.Random(seed)
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 2)), rng.choice((None, None, 2)))
-        if depthwise := rng.random() < 0.3:
+        kind = rng.choice(("product", "product", "depthwise", "pool"))
+        if kind == "depthwise":
             linear = conv(5, 5, rng.randint(2, 3), 1, 1, rng.choice(((6, 6), (7, 7))), rng.randint(1, 2), 5)
+        elif kind == "pool":
+            window = conv(1, 1, rng.randint(2, 3), 2, rng.randint(0, 1), rng.choice(((6, 6), (7, 7)))).window
+            linear = Select((5, *window.source), (5, *window.target), window)
         else:
             linear = conv(rng.randint(5, 20), rng.randint(5, 40), rng.randint(1, 3), rng.randint(1, 2), 1, (6, 6))
-        self.count = 1 if depthwise else choice.shares
-        direction = rng.choice(("linear", "adjoint"))
+        self.count = choice.shares if kind == "product" else 1
+        direction = "adjoint" if kind == "pool" else rng.choice(("linear", "adjoint"))
         product = applied(case, linear, direction)
         whole = case.steps[product].shape
         leaves = [product, case.read(whole), case.constant(0.5), case.constant(self._numbers(whole[0], 1, 1))]
         leaves.append(case.constant(self._numbers(*whole)))
+        leaves.append(case.constant(self._numbers(1, *whole[1:])))
         value = case.map("add", product, leaves[1])
         for _ in range(rng.randint(0, 5)):
             op = rng.choice(("add", "sub", "mul", "max", "square", "stabilize", "greater"))
@@ -374,7 +379,7 @@ class Ending:
             value = case.map(op, value, *others, parameter=0.25)
         self.last = case.map("sub", value, case.map("mul", product, leaves[3]))
         self.drafts = Drafts(case.program, precision)
-        self.drafts.tensor.choose = lambda *shape: choice
+        self.drafts.tensor.choose = lambda product: choice
         self.draft = self.drafts.draft(case.batch)
 
     def _numbers(self, *shape):
@@ -443,6 +448,20 @@ def test_a_chain_that_one_other_reads_is_part_of_it():
     assert join_chains(seen, fuse(seen)) == fuse(seen)
     shared = Program((*program.instructions, *applied_to(early, case)), {"y": y, "z": len(program.instructions)})
     assert join_chains(shared, fuse(shared)) == fuse(shared)
+
+
+def test_chains_of_one_operand_are_one_launch():
+    case = Case(np.random.default_rng(0), 2)
+    x, other = case.read((8, 9, 8)), case.read((8, 9, 8))
+    zero = case.constant(0.0)
+    parts = [case.map("max", x, zero), case.map("min", x, zero), case.map("min", other, zero)]
+    program = Program(tuple(case.steps), {"a": parts[0], "b": parts[1], "c": parts[2]})
+    drafts = Drafts(program, "exact")
+    assert [item.results for item in drafts.order if isinstance(item, Chain)] == [tuple(parts[:2]), (parts[2],)]
+    after = case.map("mul", parts[0], x)
+    program = Program(tuple(case.steps), {"a": parts[0], "y": after})
+    chains = [Chain((parts[0],), (parts[0],)), Chain((after,), (after,))]
+    assert join_siblings(program, chains) == tuple(chains)
 
 
 def applied_to(n, case):

@@ -7,6 +7,7 @@ import random
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from geometries import LINEAR_MAPS, convs, matmuls, pools, weight_shape
 from kernels_under_test import kernels, library
 
 from onnxlrp.engines import seed_mask
+from onnxlrp.engines.cuda import windows
 from onnxlrp.engines.cuda.constants import folded
 from onnxlrp.engines.cuda.elementwise import Step, chain, elementwise_source, merged, module
 from onnxlrp.engines.cuda.kernels import alias, plan
@@ -176,6 +178,34 @@ def applied(case, linear, direction):
 
 
 each_direction = pytest.mark.parametrize("direction", ["linear", "adjoint"])
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+@settings(max_examples=3 * EXAMPLES)
+@given(
+    source=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    before=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    more=st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    seed=seeds,
+    targets=leads,
+    narrow=st.booleans(),
+)
+def test_max_pools_that_find_their_winners(kernel, source, before, more, seed, targets, narrow):
+    """Of images with ties, in windows that hang over every edge or miss the image; with NaN, those of pool_winners."""
+    target = tuple((n + b) // 2 + m + 1 for n, b, m in zip(source, before, more, strict=True))
+    window = Window((kernel, kernel), (2, 2), (1, 1), before, before, source, target)
+    linear = Select((2, *source), (2, *target), window)
+    case = Case(np.random.default_rng(seed), 2, targets)
+    n = applied(case, linear, "adjoint")
+    assert [one.kernel for one in plan(case.program, n, 2, {})] == [f"pool_route_{kernel}x{kernel}"]
+    case.check(seed=seed, narrow=narrow)
+    relevance, chooser = case.steps[n].inputs
+    case.arrays[relevance] = case.rng.standard_normal(case.arrays[relevance].shape)
+    case.arrays[chooser][case.rng.random(case.arrays[chooser].shape) < 0.3] = np.nan
+    actual = ran(case.program, 2, case.arrays)[n]
+    with patch.object(windows, "route", return_value=False):
+        assert plan(case.program, n, 2, {})[0].kernel == "pool_winners"
+        np.testing.assert_array_equal(actual, ran(case.program, 2, case.arrays)[n])
 
 
 @each_direction

@@ -18,9 +18,9 @@ from onnx.backend.test.case import node as node_cases
 from PIL import Image
 
 import onnxlrp
-from onnxlrp import ledger
 from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.graph.verify import verify
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...program.linear import Conv
+from ...program.linear import Conv, Select
 from ...program.passes import Chain, fuse, members
 from ...program.program import Activation, Array, Instruction, Program, Seed
 from .arena import Life, layout
 from .constants import folded
 from .elementwise import chain
 from .epilogue import epilogue
-from .fusion import Fused, fuse_products, join_chains
+from .fusion import Fused, fuse_products, join_chains, join_siblings
 from .kernels import alias, plan
 from .launch import Held, Launch, Scratch
 from .tensor import Tensor, goes_on
 from .tiles import Precision
+from .windows import route, routed
 from .work import Work
 
 
@@ -52,7 +53,8 @@ class Drafts:
         self.order: tuple[int | Chain, ...] = fuse(program)
         self.constants: dict[int, Array] = folded(program)
         if self.tensor is not None:
-            self.order = fuse_products(program, join_chains(program, self.order), self._able, self.constants)
+            fused = fuse_products(program, join_chains(program, self.order), self._able, self.constants)
+            self.order = join_siblings(program, fused)
 
     def draft(self, batch: int) -> Draft:
         """What runs for a batch of this size, and the memory that it takes; nothing is allocated."""
@@ -100,22 +102,32 @@ class Drafts:
         return plan(self.program, item, batch, self.constants, self.tensor)
 
     def _able(self, n: int) -> bool:
-        """Whether a convolution can go on with its sums; a bias must be a vector that the kernel adds before."""
+        """Whether a kernel can go on with its results; a bias must be a vector that the kernel adds before."""
         step, instructions = self.program.instructions[n], self.program.instructions
-        assert isinstance(step.what, Conv)
+        if isinstance(step.what, Select):
+            return step.kind == "adjoint" and routed(step.what)
+        if not isinstance(step.what, Conv):
+            return False
         bias = instructions[step.inputs[-1]]
         plain = not step.biased or (bias.constant and bias.shape == step.what.target[:1])
         return plain and goes_on(step.what)
 
     def _fused(self, item: Fused, batch: int) -> tuple[Launch, ...]:
-        """A convolution with its chain in one launch, or where this batch is too large for that kernel, in two."""
-        conv = self.program.instructions[item.conv].what
-        assert isinstance(conv, Conv)
+        """A product with its chain in one launch, or where this batch is too large for that kernel, in two."""
+        what, work = (
+            self.program.instructions[item.product].what,
+            Work(self.program, item.product, batch, self.constants),
+        )
+        end = epilogue(self.program, item, batch, self.constants)
         assert self.tensor is not None
-        work = Work(self.program, item.conv, batch, self.constants)
-        if self.tensor.conv(work, conv, epilogue(self.program, item, batch, self.constants)):
+        if isinstance(what, Select):
+            done = route(work, what, end)
+        else:
+            assert isinstance(what, Conv)
+            done = self.tensor.conv(work, what, end)
+        if done:
             return tuple(work.launches)
-        return (*self._launches(item.conv, batch), *self._launches(item.chain, batch))
+        return (*self._launches(item.product, batch), *self._launches(item.chain, batch))
 
     def _lives(self, batch: int, launches: tuple[tuple[int, Launch], ...]) -> tuple[Life, ...]:
         """How long each result and each scratch array is needed, in items of the order."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,19 @@ Pattern = tuple[bool, ...]  # along which of the loop's axes an operand varies
 
 
 def elementwise_source(
-    name: str, steps: Sequence[Step], operands: Sequence[Pattern | float], outputs: Sequence[int], wide: bool = False
+    name: str,
+    steps: Sequence[Step],
+    operands: Sequence[Pattern | float],
+    outputs: Sequence[int],
+    wide: bool = False,
+    quads: bool = False,
 ) -> str:
     """The kernel `name`: steps over operands, each an array that varies along the axes of its pattern, or a number.
 
     Parameters: the arrays of the operands that are no numbers, an array for each of `outputs` (numbered as inputs of
     steps are), the size of each axis but the first (unsigned, if any operand leaves out an axis), the count of elements
-    (long long). An output may be the array of an operand that varies along all axes. `wide` counts with 64 bits.
+    (long long). An output may be the array of an operand that varies along all axes. `wide` counts with 64 bits. With
+    `quads` a thread makes four neighbours at a time: the last axis is a multiple of 4, arrays are so aligned.
     """
     arrays = {n: pattern for n, pattern in enumerate(operands) if not isinstance(pattern, float)}
     axes = max((len(pattern) for pattern in arrays.values()), default=0)
@@ -60,18 +66,54 @@ def elementwise_source(
     parameters += [f"float* y{n}" for n in range(len(outputs))]
     parameters += [] if plain else [f"{index} d{axis}" for axis in range(1, axes)]
     body = [] if plain else _coordinates(list(arrays.values()), axes, index)
-    for n, operand in enumerate(operands):
-        read = literal(operand) if isinstance(operand, float) else f"a{n}[{_place(operand, index)}]"
-        body.append(f"const float v{n} = {read};")
-    for n, step in enumerate(steps, len(operands)):
-        body.append(f"const float v{n} = {step.call([f'v{i}' for i in step.inputs])};")
-    body += [f"y{n}[i] = v{output};" for n, output in enumerate(outputs)]
+    body += _four(steps, operands, outputs, index) if quads else _one(steps, operands, outputs, index)
     signature = ", ".join([*parameters, "long long count"])
+    each = " * 4" if quads else ""
     return (
         f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({signature}) {{\n'
-        f"  for ({index} i = ({index})blockIdx.x * blockDim.x + threadIdx.x; i < ({index})count;\n"
-        f"       i += ({index})gridDim.x * blockDim.x) {{\n" + "".join(f"    {line}\n" for line in body) + "  }\n}\n"
+        f"  for ({index} i = (({index})blockIdx.x * blockDim.x + threadIdx.x){each}; i < ({index})count;\n"
+        f"       i += ({index})gridDim.x * blockDim.x{each}) {{\n"
+        + "".join(f"    {line}\n" for line in body)
+        + "  }\n}\n"
     )
+
+
+def _one(
+    steps: Sequence[Step], operands: Sequence[Pattern | float], outputs: Sequence[int], index: str
+) -> Iterator[str]:
+    for n, operand in enumerate(operands):
+        read = literal(operand) if isinstance(operand, float) else f"a{n}[{_place(operand, index)}]"
+        yield f"const float v{n} = {read};"
+    for n, step in enumerate(steps, len(operands)):
+        yield f"const float v{n} = {step.call([f'v{i}' for i in step.inputs])};"
+    for n, output in enumerate(outputs):
+        yield f"y{n}[i] = v{output};"
+
+
+def _four(
+    steps: Sequence[Step], operands: Sequence[Pattern | float], outputs: Sequence[int], index: str
+) -> Iterator[str]:
+    names = {}
+    for n, operand in enumerate(operands):
+        names[n] = f"v{n}"
+        if isinstance(operand, float) or not operand[-1]:
+            read = literal(operand) if isinstance(operand, float) else f"a{n}[{_place(operand, index)}]"
+            yield f"const float v{n} = {read};"
+        else:
+            names[n] += "[e]"
+            yield f"const float4 q{n} = *reinterpret_cast<const float4*>(a{n} + {_place(operand, index)});"
+            yield f"const float v{n}[4] = {{q{n}.x, q{n}.y, q{n}.z, q{n}.w}};"
+    for n, _ in enumerate(outputs):
+        yield f"float w{n}[4];"
+    yield "#pragma unroll"
+    yield "for (int e = 0; e < 4; ++e) {"
+    for n, step in enumerate(steps, len(operands)):
+        yield f"  const float v{n} = {step.call([names.get(i, f'v{i}') for i in step.inputs])};"
+    for n, output in enumerate(outputs):
+        yield f"  w{n}[e] = {names.get(output, f'v{output}')};"
+    yield "}"
+    for n, _ in enumerate(outputs):
+        yield f"*reinterpret_cast<float4*>(y{n} + i) = make_float4(w{n}[0], w{n}[1], w{n}[2], w{n}[3]);"
 
 
 def module(launches: Iterable[Launch]) -> str:
@@ -142,17 +184,18 @@ def chain(
     along = dict(zip(arrays, patterns, strict=True))
     operands = [numbers[i] if i in numbers else along[i] for i in inner]
     count = math.prod(shape)
-    wide = count > MOST
+    wide, quads = count > MOST, bool(sizes) and sizes[-1] % 4 == 0
     results = [number[o] for o in outputs]
-    digest = hashlib.sha256(elementwise_source("", steps, operands, results, wide).encode()).hexdigest()
+    digest = hashlib.sha256(elementwise_source("", steps, operands, results, wide, quads).encode()).hexdigest()
     name = f"map_{digest[:16]}"
     arguments: list[Argument] = [*map(Held, arrays), *map(Held, outputs)]
     if not all(all(pattern) for pattern in patterns):
         arguments += [(np.int64 if wide else np.int32)(size) for size in sizes[1:]]
     arguments.append(np.int64(count))
-    block = block_of(count)
-    source = elementwise_source(name, steps, operands, results, wide)
-    return Launch(name, (blocks(count, block), 1, 1), (block, 1, 1), tuple(arguments), source=source)
+    items = count // 4 if quads else count
+    block = block_of(items)
+    source = elementwise_source(name, steps, operands, results, wide, quads)
+    return Launch(name, (blocks(items, block), 1, 1), (block, 1, 1), tuple(arguments), source=source)
 
 
 def stored(step: Instruction, array: Array | None = None) -> Array | None:

@@ -39,6 +39,11 @@ class Epilogue:
         run = f"depthwise<{kernel}, {stride}>(DEPTHWISE_ARGUMENTS, finish);"
         return self._kernel(name, "256, 3", "DEPTHWISE_PARAMETERS", run, '#include "depthwise.cuh"\n')
 
+    def route(self, name: str, kernel: int, stride: int) -> tuple[str, str]:
+        """Name and source of a max-pool's adjoint that ends so."""
+        run = f"pool_route<{kernel}, {stride}>(ROUTE_ARGUMENTS, finish);"
+        return self._kernel(name, "256, 3", "ROUTE_PARAMETERS", run, '#include "route.cuh"\n')
+
     def _kernel(self, base: str, bounds: str, parameters: str, run: str, files: str = "") -> tuple[str, str]:
         fields = "".join(f"  {kind} {name};\n" for kind, name in self.parameters)
         struct = (
@@ -62,7 +67,7 @@ def epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, 
     instructions = program.instructions
     given = operands(program, item, constants)
     assert given is not None
-    number = {n: k for k, n in enumerate([item.conv, *given, *item.chain.steps])}
+    number = {n: k for k, n in enumerate([item.product, *given, *item.chain.steps])}
     parameters: list[tuple[str, str]] = [("const float*", "bias")]
     arguments: list[Argument] = []
     lines = ["if (bias != nullptr) finish_add_bias(v0, bias, m, i);"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from ...program.linear import Conv
 from ...program.passes import Chain, members
 from ...program.program import Array, Program
 from .elementwise import stored
@@ -14,11 +14,11 @@ from .elementwise import stored
 
 @dataclass(frozen=True)
 class Fused(Chain):
-    """A convolution (the first of `steps`) and the chain that alone reads it."""
+    """What has a kernel that goes on with its results (the first of `steps`), and the chain that alone reads it."""
 
     @property
-    def conv(self) -> int:
-        """The convolution."""
+    def product(self) -> int:
+        """A convolution, or the adjoint of a max-pool."""
         return self.steps[0]
 
     @property
@@ -50,6 +50,30 @@ def join_chains(program: Program, order: Sequence[int | Chain]) -> tuple[int | C
     return tuple(item for k, item in enumerate(items) if k not in gone)
 
 
+def join_siblings(program: Program, order: Sequence[int | Chain]) -> tuple[int | Chain, ...]:
+    """Chains that run one after the other, of one shape, reading the same and not each other, as one."""
+    made: list[int | Chain] = []
+    for item in order:
+        before = made[-1] if made else None
+        if _plain(item) and _plain(before) and _space(program, item) == _space(program, before):
+            first, second = (_read(program, one) for one in (before, item))
+            if first & second and not second & set(before.steps):
+                made[-1] = Chain(tuple(sorted((*before.steps, *item.steps))), (*before.results, *item.results))
+                continue
+        made.append(item)
+    return tuple(made)
+
+
+def _plain(item: int | Chain | None) -> TypeGuard[Chain]:
+    return isinstance(item, Chain) and not isinstance(item, Fused)
+
+
+def _read(program: Program, chain: Chain) -> set[int]:
+    """What comes from elsewhere and is no constant."""
+    steps = program.instructions
+    return {i for n in chain.steps for i in steps[n].inputs if i not in chain.steps and not steps[i].constant}
+
+
 def _space(program: Program, chain: Chain) -> tuple[object, ...]:
     step = program.instructions[chain.steps[0]]
     return step.shape, step.targets
@@ -58,7 +82,7 @@ def _space(program: Program, chain: Chain) -> tuple[object, ...]:
 def fuse_products(
     program: Program, order: Sequence[int | Chain], able: Callable[[int], bool], constants: Mapping[int, Array]
 ) -> tuple[int | Chain, ...]:
-    """Every chain with the last of the convolutions that it alone reads, of those that are `able`, as one item."""
+    """Every chain with the last of what it alone reads and that is `able` to go on with it, as one item."""
     instructions = program.instructions
     readers: dict[int, set[int]] = {}
     for k, item in enumerate(order):
@@ -73,7 +97,7 @@ def fuse_products(
             continue
         for n in reversed([one for one in order[:k] if isinstance(one, int)]):
             step = instructions[n]
-            alone = readers.get(n) == {k} and n not in kept and isinstance(step.what, Conv)
+            alone = readers.get(n) == {k} and n not in kept
             if alone and (step.shape, step.targets) == _space(program, item) and able(n):
                 found = Fused((n, *item.steps), item.results)
                 if operands(program, found, constants) is not None:
@@ -95,9 +119,9 @@ Operand = float | str | Cycle  # a number; "full" as the result is; "channel", o
 
 
 def operands(program: Program, item: Fused, constants: Mapping[int, Array]) -> dict[int, Operand] | None:
-    """How the chain reads what it reads, the convolution apart; None if one does not fit."""
+    """How the chain reads what it reads, the product apart; None if one does not fit."""
     instructions = program.instructions
-    whole = instructions[item.conv]
+    whole = instructions[item.product]
     found: dict[int, Operand] = {}
     for i in dict.fromkeys(i for m in item.chain.steps for i in instructions[m].inputs if i not in item.steps):
         step = instructions[i]
@@ -108,6 +132,8 @@ def operands(program: Program, item: Fused, constants: Mapping[int, Array]) -> d
             found[i] = float(array.reshape(()))
         elif array is not None and shape == (*whole.shape[:1], *(1 for _ in whole.shape[1:])):
             found[i] = "channel"
+        elif array is not None and shape == (1, *whole.shape[1:]):
+            found[i] = Cycle(math.prod(shape), False)
         elif shape != whole.shape:
             return None
         elif array is None and step.targets == whole.targets:

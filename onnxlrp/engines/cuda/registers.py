@@ -67,10 +67,13 @@ def examples() -> list[Launch]:
     full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
     return [
         _example("map_example_full", elementwise_source("map_example_full", share, [full] * 3, [5])),
+        _example("map_example_quads", elementwise_source("map_example_quads", share, [full] * 3, [5], quads=True)),
         _example("map_example_wide", elementwise_source("map_example_wide", share, [full] * 3, [5], wide=True)),
         _example("map_example_power", elementwise_source("map_example_power", power, [full] * 2, [3])),
         _example("map_example_broadcast",
                  elementwise_source("map_example_broadcast", share, [full, channels, samples], [4, 5])),
+        _example("map_example_spread",
+                 elementwise_source("map_example_spread", share, [full, channels, samples], [4, 5], quads=True)),
         *products(),
     ]  # fmt: skip
 
@@ -92,7 +95,8 @@ def products() -> list[Launch]:
     names = ["bias", "a1", "a2", "a3"]
     end = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())
     made = [end.tile(tile, precision) for precision in PRECISIONS for tile in TILES]
-    return [_example(name, source) for name, source in [*made, end.reduction(), end.depthwise("depthwise_3x3", 3, 1)]]
+    others = [end.reduction(), end.depthwise("depthwise_3x3", 3, 1), end.route("pool_route_3x3", 3, 2)]
+    return [_example(name, source) for name, source in [*made, *others]]
 
 
 def _example(name: str, source: str) -> Launch:

@@ -19,7 +19,7 @@ from .elementwise import MOST, block_of, blocks
 from .epilogue import Epilogue
 from .launch import Launch, Table
 from .phases import adjoint_phases, flat, forward_phases, fragments, plain_window
-from .tiles import STEP, Choice, Precision, choose
+from .tiles import STEP, Choice, Precision, Product, choose
 from .work import GRID, Work, ints, within
 
 IMAGE = 4  # channels of a picture, for which there are kernels of their own
@@ -30,7 +30,7 @@ class Tensor:
     """How convolutions are planned: the precision, and the weights that were laid out already."""
 
     precision: Precision = "exact"
-    choose: Callable[[int, int, int, int, Precision], Choice] = choose
+    choose: Callable[[Product], Choice] = choose
     _laid: dict[object, Table] = field(default_factory=dict)
 
     def conv(self, work: Work, c: Conv, end: Epilogue | None = None) -> bool:
@@ -73,8 +73,9 @@ class Tensor:
         starts = itertools.accumulate((high * deep * p.count for p in phases), initial=0)
         table = [(*p.numbers, start, deep * p.count) for p, start in zip(phases, starts, strict=False)]
         place, pixels = math.prod(target), work.lead * max(math.prod(p.size) for p in phases)
-        steps = deep * max(p.count for p in phases)
-        made = self.choose(rows, pixels, steps, len(phases), self.precision)
+        taps = max(p.count for p in phases)
+        steps = -(-deep * sum(p.count for p in phases) // len(phases))
+        made = self.choose(Product(rows, pixels, steps, taps, len(phases), self.precision))
         tile, shares = made.tile, made.shares
         straight = len(phases) == 1 and phases[0].numbers[4:12] == (1, 1, 0, 0, 1, 1, 1, 1)
         pointwise = straight and phases[0].source == phases[0].size

@@ -9,9 +9,11 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...program.interpret import counts
 from ...program.linear import Conv, Pool, Select, Shape, Window
-from .launch import Table
+from .elementwise import MOST, block_of, blocks
+from .epilogue import Epilogue
+from .launch import Launch, Table
 from .library import Product, product
-from .work import Work, ints, within
+from .work import GRID, Work, ints, within
 
 
 def _spatial(window: Window) -> list[int]:
@@ -85,9 +87,45 @@ def select(work: Work, p: Select) -> None:
     """The element of each window where the selector is largest, or the adjoint."""
     forward = work.step.kind == "linear"
     _, g = _planes(p.source, p.window)
+    if not forward and route(work, p):
+        return
     samples, windows = work.samples(work.operand(1)), within(math.prod(p.target))
     size = windows if forward else within(math.prod(p.source))
     winners = work.scratch(samples * windows, "int32")
     work.each("pool_winners", windows, samples, work.whole(1), winners, g, np.int32(samples))
     work.each("pool_select" if forward else "pool_select_adjoint", size, work.lead, work.x(), winners, work.result, g,
               np.int32(work.lead), np.int32(samples))  # fmt: skip
+
+
+ROUTES = {(2, 2): "pool_route_2x2", (3, 2): "pool_route_3x3"}  # kernels by the size of a window and its stride
+
+
+def routed(p: Select) -> bool:
+    """Whether one launch carries out the adjoint: windows of two axes that are alike."""
+    w = p.window
+    square = len(w.kernel) == 2 and len(p.source) == 3 and len({*zip(w.kernel, w.strides, strict=True)}) == 1
+    return square and w.dilations == (1, 1) and (w.kernel[0], w.strides[0]) in ROUTES
+
+
+def route(work: Work, p: Select, end: Epilogue | None = None) -> bool:
+    """The adjoint of a max-pool by a kernel that looks for the winners itself, and goes on; False if there is none."""
+    if not routed(p) or math.prod(p.source) * work.lead > MOST:
+        return False
+    w, (planes, g) = p.window, _planes(p.source, p.window)
+    kernel, stride = w.kernel[0], w.strides[0]
+    # Patch k of an axis begins at k * stride + past.
+    past = [kernel - stride - before for before in w.before]
+    first = [-((n + stride - 1) // stride) for n in past]
+    counts = [-(-(n - m) // stride) - k for n, m, k in zip(w.source, past, first, strict=True)]
+    aligned = past[1] % stride == 0 and w.source[1] % stride == 0
+    name, source = ROUTES[kernel, stride], ""
+    if end is not None:
+        name, source = end.route(name, kernel, stride)
+    numbers = (work.lead, work.samples(work.operand(1)), *first, *counts, aligned)
+    ending = (None, *(end.arguments if end is not None else (work.result,)))
+    items = planes * math.prod(counts)
+    block = block_of(items)
+    grid = (blocks(items, block), min(work.lead, GRID), 1)
+    arguments = (work.x(), work.whole(1), g, *map(np.int32, numbers), *ending)
+    work.launches.append(Launch(name, grid, (block, 1, 1), arguments, source=source))
+    return True
