@@ -11,7 +11,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph import memory
 from onnxlrp.graph.batch import check, free, infer
 from onnxlrp.graph.canonize import canonize
-from onnxlrp.graph.decompose import decompose
+from onnxlrp.graph.decompose import decompose, widened
 from onnxlrp.graph.draft import Draft, parse
 from onnxlrp.graph.fold import fold
 from onnxlrp.graph.graph import Graph, Tensor
@@ -56,6 +56,7 @@ def load(
         model = basic(model, file.name, folded=most)
     draft = parse(model, weights, paths, order, sizes)
     fold(draft, most)
+    memory.check(memory.Estimate(0, widened(draft), 0), most, file.name)
     decompose(draft)
     fold(draft, most)
     draft.prune()

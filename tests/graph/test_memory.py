@@ -86,3 +86,16 @@ def test_constants_of_weights_are_foreseen(growing):
     source = model(nodes, {"a": big, "b": big.T.copy(), "flat": np.array([1])})
     with pytest.raises(InputError, match="the limit is"):
         load(source, max_memory="1G")
+
+
+def test_integers_that_become_floats_are_foreseen():
+    """Weights of 1 MB take 4."""
+    weight = np.ones((1000, 1000), np.int8)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("MatMulInteger", ["q", "w", "z"], ["p"]),
+        node("Cast", ["p"], ["f"], to=1), node("Mul", ["f", "s"], ["y"]),
+    ]  # fmt: skip
+    source = model(nodes, {"w": weight}, shape=("N", 1000))
+    assert [layer.op for layer in load(source, max_memory="5M").layers] == ["DynamicQuantizeLinear", "Gemm"]
+    with pytest.raises(InputError, match=r"constants 4\.0 MB"):
+        load(source, max_memory="3M")
