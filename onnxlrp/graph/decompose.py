@@ -44,6 +44,13 @@ def decompose(draft: Draft) -> None:
     draft.opsets = {domain: version for domain, version in draft.opsets.items() if domain in alien or not domain}
 
 
+def widened(draft: Draft) -> int:
+    """Bytes of the integers that become floats."""
+    read = {name for layer in draft.layers if layer.op in RULES for name in layer.inputs}
+    whole = (value for name, value in draft.constants.items() if name in read and value.dtype.kind in "iu")
+    return 4 * sum(value.size for value in whole)
+
+
 def _activation(parts: Parts, x: str, parameters: dict[str, float]) -> None:
     """The activation that a FusedConv or FusedGemm applies last."""
     function = parts.attribute("activation", "")

@@ -14,7 +14,7 @@ from onnxlrp.graph.graph import Array, ops
 from onnxlrp.graph.names import printable
 from onnxlrp.graph.parts import Parts
 
-_INTEGERS = ("uint8", "int8", "uint16", "int16")
+INTEGERS = ("uint8", "int8", "uint16", "int16")
 _FIX = "Explain the float model that it was quantised from."
 
 
@@ -111,14 +111,17 @@ def floats(parts: Parts, x: int, scale: int, zero: int, axis: int | None = None)
     name, s, z = parts.input(x), numbers(parts, scale, 1.0), numbers(parts, zero, 0.0)
     value = parts.draft.constant(name)
     if value is not None:
-        s, z = (_along(v, value.ndim, axis) for v in (s, z))
-        return parts.constant(((value.astype(np.float64) - z) * s).astype(np.float32), "floats")
+        # Exact in float32 but for int32, whose numbers may be larger than 2²⁴.
+        kind = np.dtype(np.float32 if value.dtype.itemsize < 4 else np.float64)
+        factor, offset = (_along(v, value.ndim, axis).astype(kind) for v in (s, z))
+        result: Array = (value.astype(kind) - offset) * factor
+        return parts.constant(result.astype(np.float32, copy=False), "floats")
     if name in parts.loose and s.size == z.size == 1 and s.reshape(()) == 1 and z.reshape(()) == 0:
         return name
     if name in parts.loose or s.size > 1 or z.size > 1:
         raise parts.refuse(f'several scales for the activation "{printable(name)}"', _FIX)
     dtype = _dtype(parts, zero, name)
-    if dtype not in _INTEGERS:
+    if dtype not in INTEGERS:
         raise parts.refuse(f'an operand "{printable(name)}" of the type {dtype or "unknown"}', _FIX)
     key = (name, float(s.reshape(())), float(z.reshape(())))
     if key not in parts.made:
@@ -134,7 +137,7 @@ def rounded(parts: Parts, y: str, scale: int, zero: int) -> None:
         if s.size > 1 or z.size > 1:
             raise parts.refuse("several scales for its result", _FIX)
         dtype = _dtype(parts, zero, parts.output()) or parts.draft.dtypes.get(parts.input(0), "")
-        if dtype not in _INTEGERS:
+        if dtype not in INTEGERS:
             raise parts.refuse("a result without a zero point, of an unknown type", _FIX)
         parts.add("QuantizeLinear", y, *_operands(parts, s, z, dtype))
         parts.draft.dtypes[parts.output()] = dtype

@@ -12,7 +12,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph import memory
 from onnxlrp.graph.batch import check, free, infer
 from onnxlrp.graph.canonize import canonize
-from onnxlrp.graph.decompose import decompose
+from onnxlrp.graph.decompose import decompose, widened
 from onnxlrp.graph.draft import Draft, parse
 from onnxlrp.graph.fold import fold
 from onnxlrp.graph.graph import Graph, Tensor
@@ -58,7 +58,11 @@ def load(
     draft = parse(model, weights, paths, order, sizes)
     _without_text(draft)
     fold(draft, most)
+<<<<<<< HEAD
     _infer_all(draft, most)
+=======
+    memory.check(memory.Estimate(0, widened(draft), 0), most, file.name)
+>>>>>>> quant
     decompose(draft)
     fold(draft, most)
     draft.prune()

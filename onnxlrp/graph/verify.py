@@ -13,12 +13,12 @@ import onnx
 from onnxlrp.errors import CheckFailed
 from onnxlrp.graph.emit import emit
 from onnxlrp.graph.graph import Array, Graph, Layer, Tensor
+from onnxlrp.graph.integers import INTEGERS
 from onnxlrp.graph.read import Source
 from onnxlrp.graph.simplify import onnxruntime
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
-
-
+# Behind the name of a tensor: as the untouched model has it; before it is rounded.
 _GIVEN, _UNROUNDED = "/given", "/unrounded"
 
 
@@ -65,14 +65,16 @@ def _deviation(want: Array, got: Array, unrounded: bool) -> float:
     if unrounded:
         ends = np.iinfo(want.dtype)
         return max(apart - 0.5, 0.0) / (ends.max - ends.min)
-    rows = np.abs(want.astype(np.float64)).max(initial=0)
-    return apart / (float(rows) or 1.0)
+    return apart / (float(np.abs(want.astype(np.float64)).max(initial=0)) or 1.0)
 
 
 def _roundings(graph: Graph) -> list[str]:
     """The activations between which a graph rounds nothing."""
     inputs = {tensor.name for tensor in graph.inputs}
-    rounded = [t for layer in graph.layers if layer.op == "QuantizeLinear" for t in layer.outputs]
+    rounded = [
+        t for layer in graph.layers if layer.op == "QuantizeLinear" for t in layer.outputs
+        if graph.dtypes[t] in INTEGERS
+    ]  # fmt: skip
     return rounded + [
         t for layer in graph.layers if layer.op == "DynamicQuantizeLinear" for t in layer.inputs if t not in inputs
     ]
