@@ -58,11 +58,8 @@ def load(
     draft = parse(model, weights, paths, order, sizes)
     _without_text(draft)
     fold(draft, most)
-<<<<<<< HEAD
     _infer_all(draft, most)
-=======
     memory.check(memory.Estimate(0, widened(draft), 0), most, file.name)
->>>>>>> quant
     decompose(draft)
     fold(draft, most)
     draft.prune()

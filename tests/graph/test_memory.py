@@ -89,13 +89,13 @@ def test_constants_of_weights_are_foreseen(growing):
         load(source, max_memory="1G")
 
 
-<<<<<<< HEAD
 def test_a_range_tells_its_length():
     """Its operands have no axes."""
     node = helper.make_node("Range", ["start", "limit", "step"], ["y"])
     operands = {"start": np.array(0), "limit": np.array(50), "step": np.array(2)}
     assert memory.result(node, operands, {"": 23}) == 25 * 8
-=======
+
+
 def test_integers_that_become_floats_are_foreseen():
     """Weights of 1 MB take 4."""
     weight = np.ones((1000, 1000), np.int8)
@@ -107,4 +107,3 @@ def test_integers_that_become_floats_are_foreseen():
     assert [layer.op for layer in load(source, max_memory="5M").layers] == ["DynamicQuantizeLinear", "Gemm"]
     with pytest.raises(InputError, match=r"constants 4\.0 MB"):
         load(source, max_memory="3M")
->>>>>>> quant
