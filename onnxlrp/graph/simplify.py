@@ -97,6 +97,7 @@ def upgrade(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:
             model = onnx.shape_inference.infer_shapes(model)
         converted = _shown(version_converter.convert_version(_convertible(model, opset), target))
     except Exception as error:
+        _refuse_unknown(model)
         raise UnsupportedError(
             f"The model's opset {opset} cannot be converted to {target}: {_first_line(error)}",
             "Export the model again with a newer opset (17 or later).",
@@ -104,6 +105,17 @@ def upgrade(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:
     if opset < 11:
         _resize_from_origin(converted)
     return converted
+
+
+def _refuse_unknown(model: onnx.ModelProto) -> None:
+    """An operator that ONNX does not have: converters write those of TensorFlow that they do not know as they are."""
+    for node in model.graph.node:
+        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
+            name = printable(node.name or "".join(node.output[:1]))
+            raise UnsupportedError(
+                f'The node "{name}" is a {printable(node.op_type)}, which is no operator of ONNX.',
+                "Convert the model again, by a converter that knows it or with standard layers in its place.",
+            )
 
 
 def _convertible(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ import pytest
 from onnx import helper
 from tiny_models import conv, model, node, values
 
+from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
 
@@ -201,3 +202,10 @@ def test_files_of_other_floating_types(kind):
         np.testing.assert_array_equal(graph.constants[tensor.name], stored)
     if kind == onnx.TensorProto.FLOAT16:
         assert verify(graph, source, tolerance=1e-2) < 1e-2
+
+
+def test_an_operator_that_onnx_does_not_have_is_named():
+    """What tf2onnx leaves of Keras's GELU."""
+    source = model([node("Erfc", ["x"], ["y"], name="gelu/Erfc")], opset=15)
+    with pytest.raises(UnsupportedError, match='"gelu/Erfc" is a Erfc, which is no operator of ONNX'):
+        load(source)

@@ -281,13 +281,13 @@ class Logits(nn.Module):
         return self.model(x).logits
 
 
-def _hugging(family, **config):
+def _hugging(family, attention="eager", **config):
     def build():
         import transformers
 
         made = getattr(transformers, f"{family}Config")(num_labels=CLASSES, **config)
         if hasattr(made, "_attn_implementation"):
-            made._attn_implementation = "eager"
+            made._attn_implementation = attention
         return Logits(getattr(transformers, f"{family}ForImageClassification")(made))
 
     return build
@@ -313,9 +313,11 @@ OURS_ALONE = {
                       depths=[1, 1, 1], key_dim=[8, 8, 8]),
     "mobilevit": _hugging("MobileViT", image_size=64, hidden_sizes=[16, 20, 24],
                           neck_hidden_sizes=[8, 8, 12, 16, 20, 24, 64]),
+    "mobilevit_v2": _hugging("MobileViTV2", image_size=64, width_multiplier=0.25),
     "segformer": _hugging("Segformer", hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, num_attention_heads=[1, 2, 3, 4]),
     "vit": _hugging("ViT", intermediate_size=64, patch_size=16, **_TOKENS),
     "deit": _hugging("DeiT", intermediate_size=64, patch_size=16, **_TOKENS),
+    "dinov2": _hugging("Dinov2", attention="sdpa", patch_size=16, **_TOKENS),
     "swin": _hugging("Swin", image_size=64, embed_dim=16, depths=[2, 2], num_heads=[2, 4], window_size=4),
 }  # fmt: skip
 # Families that zennit explains, and whether its canonizer folds their batch norms.
