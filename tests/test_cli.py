@@ -138,9 +138,15 @@ def test_a_heatmap_by_a_composite_loads_only_what_it_needs(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(run: Any, command: str) -> None:
+    """What must be given stands in the first line, whatever else there is."""
     out, err = run(0, command, "--help")
-    assert f"onnxlrp {command}" in out
+    first = out.splitlines()[0]
+    assert first.startswith(f"usage: onnxlrp {command} ")
+    assert first.endswith(" [options]")
+    assert all(len(line) <= 120 for line in out.splitlines())
     assert not err
+    if command == "explain":
+        assert first == "usage: onnxlrp explain MODEL INPUT ... [options]"
 
 
 def test_python_m_onnxlrp() -> None:

@@ -149,8 +149,8 @@ def preprocessing(parser: Parser) -> None:
     """How a picture becomes the model's input."""
     group = parser.add_argument_group(
         "preprocessing",
-        "else MODEL.prep.toml, the metadata, the files of Hugging Face or timm beside the model, the graph; or an "
-        "assumption that is said to be one",
+        "else MODEL.prep.toml, the metadata, the files of Hugging Face or timm beside\n"
+        "the model, the graph; or an assumption that is said to be one",
     )
     for name, (metavar, text) in PREPROCESSING.items():
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)

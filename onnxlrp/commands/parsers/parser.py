@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """The arguments, options and inputs in any order. Raises UsageError."""
+        self.usage = self.usage or self._brief()
         args, left = self.parse_known_intermixed_args(self._joined(argv))
         for word in left:
             known = [option for option in self._option_string_actions if option.startswith("--")]
@@ -42,3 +43,14 @@ class Parser(argparse.ArgumentParser):
             waits = action is not None and action.nargs is None and "--" not in joined
             joined.append(word)
         return joined
+
+    def _brief(self) -> str:
+        """What must be given: sixty options in a row would hide it."""
+        words = ["%(prog)s"]
+        for action in self._actions:
+            name = str(action.metavar or action.dest)
+            if action.option_strings and action.required:
+                words.append(f"{action.option_strings[0]} {name}")
+            elif not action.option_strings:
+                words.append({None: name, "?": f"[{name}]", "+": f"{name} ...", "*": f"[{name} ...]"}[action.nargs])  # type: ignore[index]
+        return " ".join([*words, "[options]"])
