@@ -129,16 +129,19 @@ image_forward(const float* __restrict__ x, const float* __restrict__ w, const fl
 }
 
 // x[batch, C_in, source] = Wᵀ s for at most 4 channels of x; w [tap][C_out][4], zeros behind C_in. A thread makes all
-// channels at 4 pixels of one column, a stride apart. Grid: x over columns and groups of rows, y over samples; both may
-// be smaller.
+// channels at 4 pixels of one column, a stride apart. Neighbouring threads have columns a stride apart too: the same taps
+// reach them. Grid: x over columns and groups of rows, y over samples; both may be smaller.
 extern "C" __global__ void __launch_bounds__(128, 4)
 image_adjoint(const float* __restrict__ s, const float* __restrict__ w, float* __restrict__ x,
               const int* __restrict__ g, int batch) {
   const int channels = g[0], rows = g[1], sh = g[4], sw = g[5], th = g[7], tw = g[8], step = g[13];
   const int place = th * tw, span = step * IMAGE_PIXELS;
-  const unsigned items = (unsigned)((sh + span - 1) / span) * step * sw;
+  const int across = (sw + g[14] - 1) / g[14], columns = across * g[14];
+  const unsigned items = (unsigned)((sh + span - 1) / span) * step * columns;
   for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < items; i += gridDim.x * blockDim.x) {
-    const int column = i % sw, of = i / sw, high = of / step * span + of % step;
+    const int j = i % columns, of = i / columns, high = of / step * span + of % step;
+    const int column = j % across * g[14] + j / across;
+    if (column >= sw) continue;
     for (int n = blockIdx.y; n < batch; n += gridDim.y) {
       const float* input = s + (long long)n * rows * place;
       float total[IMAGE_PIXELS][4];

@@ -54,8 +54,8 @@ __device__ __forceinline__ void write_wide(float* to, const float (&v)[W]) {
 //   [0..1] source  [2..3] size  [4..5] stride  [6..7] start  [8..9] dilation  [10..11] taps  [12..13] step
 //   [14..15] offset  [16] where its weights begin, in steps  [17] the steps of its sum
 
-// What is done with finished sums, U groups of W neighbours: v[u] are channel m[u], at places i[u] to i[u] + W - 1 of y,
-// or nothing if i[u] < 0. All that is read is read before the first of it is needed: memory answers late.
+// What is done with finished sums, U groups of W neighbours: v[u] are channel m[u], at W places of y from i[u] on, or
+// nothing if i[u] < 0. All that is read is read before the first of it is needed: memory answers late.
 template <int U, int W>
 __device__ __forceinline__ void finish_add_bias(float (&v)[U][W], const float* bias, const int (&m)[U],
                                                 const int (&i)[U]) {
@@ -116,11 +116,15 @@ __device__ __forceinline__ void gemm_split(float x, unsigned* big, unsigned* sma
 
 // What every instance is given: x [batch, channels, source], weights, the table g of phases, the shape of the result
 // [batch, rows, height, width] (fewer than 2^31 elements). wide: 1 if four neighbouring pixels are four neighbours of
-// x, 2 if two are two of y; both so aligned.
+// x, 2 if two are two of y; both so aligned. One phase, of the whole result, is told by the parameters behind, and g is
+// null: who reads a table first waits for memory twice.
 #define GEMM_PARAMETERS                                                                                       \
   const float *__restrict__ x, const float *__restrict__ w, const int *__restrict__ g, int phases, int channels, \
-      int rows, int height, int width, int batch, int wide
-#define GEMM_ARGUMENTS x, w, g, phases, channels, rows, height, width, batch, wide
+      int rows, int height, int width, int batch, int wide, int source_h, int source_w, int stride_h, int stride_w, \
+      int start_h, int start_w, int dilation_h, int dilation_w, int taps_h, int taps_w
+#define GEMM_ARGUMENTS                                                                                         \
+  x, w, g, phases, channels, rows, height, width, batch, wide, source_h, source_w, stride_h, stride_w, start_h, \
+      start_w, dilation_h, dilation_w, taps_h, taps_w
 
 template <int BM, int BN, int WM, int WN, int STAGES, bool EXACT, typename Finish>
 __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
@@ -135,7 +139,14 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   const int of = blockIdx.x % phases, tile = blockIdx.x / phases;
   // In shared memory, read anew for every step: registers are what the sums need.
   __shared__ int phase[GEMM_RECORD];
-  if (thread < GEMM_RECORD) phase[thread] = g[of * GEMM_RECORD + thread];
+  if (phases > 1) {
+    if (thread < GEMM_RECORD) phase[thread] = g[of * GEMM_RECORD + thread];
+  } else if (thread == 0) {
+    phase[0] = source_h, phase[1] = source_w, phase[2] = height, phase[3] = width, phase[4] = stride_h;
+    phase[5] = stride_w, phase[6] = start_h, phase[7] = start_w, phase[8] = dilation_h, phase[9] = dilation_w;
+    phase[10] = taps_h, phase[11] = taps_w, phase[12] = 1, phase[13] = 1, phase[14] = 0, phase[15] = 0, phase[16] = 0;
+    phase[17] = (channels + GEMM_STEP - 1) / GEMM_STEP * taps_h * taps_w;
+  }
   __syncthreads();
   const int size = phase[2] * phase[3], pixels = batch * size, steps = phase[17];
   const int m0 = tile % tiles * BM, n0 = tile / tiles * BN;
@@ -301,7 +312,8 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
     for (int r = 0; r < 2; ++r) {
       const bool over = at + r == size;
       const int left = over ? 0 : at + r, of = sample + over;
-      const int y = phases == 1 ? left : (left / size_w * step_h + phase[14]) * width + left % size_w * step_w + phase[15];
+      int y = left;
+      if (phases > 1) y = (left / size_w * step_h + phase[14]) * width + left % size_w * step_w + phase[15];
       place[r] = first + n * 16 + r < pixels ? of * rows * whole + y : -1;
     }
 #pragma unroll

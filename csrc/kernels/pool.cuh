@@ -129,7 +129,7 @@ pool_select_adjoint(const float* __restrict__ s, const int* __restrict__ winners
 // Max-pools over two axes without an array of winners (route.cuh). Grid: x over the patches of one sample, y over
 // samples; both may be smaller than what they cover.
 #define POOL_ROUTE(name, K, S)                                                                  \
-  extern "C" __global__ void __launch_bounds__(256, 3)                                          \
+  extern "C" __global__ void __launch_bounds__(256, 2)                                          \
       name(ROUTE_PARAMETERS, const float* __restrict__ bias, float* y) {                        \
     const GemmStore store{bias, y};                                                             \
     pool_route<K, S>(ROUTE_ARGUMENTS, store);                                                   \

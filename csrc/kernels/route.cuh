@@ -51,7 +51,8 @@ __device__ __forceinline__ void pool_route(ROUTE_PARAMETERS, Finish finish) {
 #pragma unroll
             for (int b = 0; b < K; ++b) {
               const float other = seen[p * S + a][q * S + b];
-              const bool inside = (unsigned)(h0 + p * S + a) < (unsigned)sh && (unsigned)(w0 + q * S + b) < (unsigned)sw;
+              const int h = h0 + p * S + a, v = w0 + q * S + b;
+              const bool inside = (unsigned)h < (unsigned)sh && (unsigned)v < (unsigned)sw;
               if (inside && (winner < 0 || other > best || (best != best && other == other))) {
                 best = other;
                 winner = a * K + b;

@@ -114,10 +114,8 @@ class Drafts:
 
     def _fused(self, item: Fused, batch: int) -> tuple[Launch, ...]:
         """A product with its chain in one launch, or where this batch is too large for that kernel, in two."""
-        what, work = (
-            self.program.instructions[item.product].what,
-            Work(self.program, item.product, batch, self.constants),
-        )
+        what = self.program.instructions[item.product].what
+        work = Work(self.program, item.product, batch, self.constants)
         end = epilogue(self.program, item, batch, self.constants)
         assert self.tensor is not None
         if isinstance(what, Select):

@@ -42,7 +42,7 @@ class Epilogue:
     def route(self, name: str, kernel: int, stride: int) -> tuple[str, str]:
         """Name and source of a max-pool's adjoint that ends so."""
         run = f"pool_route<{kernel}, {stride}>(ROUTE_ARGUMENTS, finish);"
-        return self._kernel(name, "256, 3", "ROUTE_PARAMETERS", run, '#include "route.cuh"\n')
+        return self._kernel(name, "256, 2", "ROUTE_PARAMETERS", run, '#include "route.cuh"\n')
 
     def _kernel(self, base: str, bounds: str, parameters: str, run: str, files: str = "") -> tuple[str, str]:
         fields = "".join(f"  {kind} {name};\n" for kind, name in self.parameters)

@@ -34,6 +34,12 @@ class Phase:
         return tuple(n for pair in pairs for n in pair)
 
     @property
+    def geometry(self) -> tuple[int, ...]:
+        """Source, stride, start, dilation and taps: what tells the only phase of a product."""
+        pairs = (self.source, self.stride, self.start, self.dilation, tuple(map(len, self.taps)))
+        return tuple(n for pair in pairs for n in pair)
+
+    @property
     def count(self) -> int:
         """Taps."""
         return len(self.taps[0]) * len(self.taps[1])

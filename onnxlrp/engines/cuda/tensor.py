@@ -82,13 +82,13 @@ class Tensor:
         wide = pointwise * (place % 4 == 0) + 2 * (len(phases) == 1) * (place % 2 == 0)
         bias = work.bias(rows) if forward else None
         count = work.lead * rows * place
-        numbers = map(np.int32, (len(phases), channels, rows, *target, work.lead, wide))
-        product = (work.x(), weight, ints(*itertools.chain(*table)), *numbers)
+        # One phase is told by numbers, several by a table.
+        numbers = (len(phases), channels, rows, *target, work.lead, wide, *phases[0].geometry)
+        several = ints(*itertools.chain(*table)) if len(phases) > 1 else None
+        product = (work.x(), weight, several, *map(np.int32, numbers))
         ending = (bias, *(end.arguments if end is not None else (work.result,)))
-        grid, block = (
-            (-(-rows // tile.rows) * -(-pixels // tile.pixels) * len(phases), shares, 1),
-            (tile.threads(self.precision), 1, 1),
-        )
+        grid = (-(-rows // tile.rows) * -(-pixels // tile.pixels) * len(phases), shares, 1)
+        block = (tile.threads(self.precision), 1, 1)
         name, source = tile.name(self.precision), ""
         if shares == 1:
             if end is not None:
@@ -159,7 +159,7 @@ class Tensor:
             return padded
 
         span = w.strides[0] * 4
-        items = -(-w.source[0] // span) * w.strides[0] * w.source[1]
+        items = -(-w.source[0] // span) * w.strides[0] * -(-w.source[1] // w.strides[1]) * w.strides[1]
         block = min(128, block_of(items))
         work.launch("image_adjoint", (blocks(items, block), min(work.lead, GRID), 1), block, work.x(),
                     self._weight(work, "fours", fours), work.result, g, np.int32(work.lead))  # fmt: skip

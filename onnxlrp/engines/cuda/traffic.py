@@ -103,12 +103,14 @@ def _counted(one: Launch, read: int, written: int) -> Traffic:
 
 
 def _product(one: Launch, read: int, written: int, blocks: int) -> Traffic:
-    table = one.arguments[2]
-    assert isinstance(table, Table)
     numbers = [int(a) for a in one.arguments if isinstance(a, np.int32)]
-    phases, channels, rows, _, _, batch, wide = numbers[:7]
-    records = table.array.reshape(phases, RECORD)
-    sizes, taps = records[:, 2] * records[:, 3], records[:, 10] * records[:, 11]
+    phases, channels, rows, height, width, batch, wide = numbers[:7]
+    sizes, taps = np.array([height * width]), np.array([math.prod(numbers[15:17])])
+    if phases > 1:
+        table = one.arguments[2]
+        assert isinstance(table, Table)
+        records = table.array.reshape(phases, RECORD)
+        sizes, taps = records[:, 2] * records[:, 3], records[:, 10] * records[:, 11]
     precision: Precision = "exact" if "_exact_" in one.kernel else "fast"
     (tile,) = (t for t in TILES if one.kernel.startswith(t.name(precision)))
     deep = -(-channels // STEP)
