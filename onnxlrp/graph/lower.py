@@ -62,6 +62,24 @@ def _gemm(draft: Draft, layer: Layer) -> list[Layer]:
     return [*layers, Layer("Add", f"{layer.name}/sum", layer.path, (product, term), layer.outputs)]
 
 
+def _matmul(draft: Draft, layer: Layer) -> list[Layer]:
+    """Matrices of two activations one for one: where one has a matrix for several, it is repeated."""
+    if any(name not in draft.shapes for name in layer.inputs) or len(layer.inputs) != 2:
+        return []
+    shapes = [draft.shapes[name] for name in layer.inputs]
+    lead = draft.shapes[layer.outputs[0]][:-2]
+    if len(shapes[0]) != len(shapes[1]) or shapes[0][:-2] == shapes[1][:-2]:
+        return []
+    layers, inputs = [], list(layer.inputs)
+    for i, shape in enumerate(shapes):
+        if shape[:-2] != lead:
+            target = (*lead, *shape[-2:])
+            inputs[i] = declare(draft, f"{layer.outputs[0]}/operand{i}", target, layer.outputs[0])
+            operand = draft.add_constant(np.array(target, np.int64), f"{inputs[i]}/shape")
+            layers.append(Layer("Expand", inputs[i], layer.path, (layer.inputs[i], operand), (inputs[i],)))
+    return [*layers, replace(layer, inputs=tuple(inputs))]
+
+
 def _pad(draft: Draft, layer: Layer) -> list[Layer]:
     """What a negative amount cuts is cut first."""
     source, amounts = draft.shapes.get(layer.inputs[0], ()), draft.constant(layer.inputs[1])
@@ -123,6 +141,7 @@ def _col2im(draft: Draft, layer: Layer) -> list[Layer]:
 _RULES: dict[str, Callable[[Draft, Layer], list[Layer]]] = {
     "Split": _split,
     "Gemm": _gemm,
+    "MatMul": _matmul,
     "Pad": _pad,
     "Col2Im": _col2im,
     "Einsum": einsum,

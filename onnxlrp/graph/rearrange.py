@@ -30,7 +30,9 @@ def reshape(layout: Layout, layer: Layer) -> Stored:
     after = place if source == target else place_after_reshape(place, source, target, layout.draft.batch)
     if after is None:
         raise refuse(layer, f"gives {list(target)}: the batch is no factor of an axis")
-    if place == after == FRONT and layer.op != "Reshape" and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
+    # Of a batch of one the axis in front may be another than before: Unsqueeze in front of it.
+    kept = layer.op == "Flatten" or (layer.op != "Reshape" and layout.draft.batch > 1)
+    if kept and place == after == FRONT and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
         return after, [layer]
     shape = np.array([-1, *after.stored_shape(target)], np.int64)
     return after, [layout.with_constant(layer, 1, shape, op="Reshape", attributes={})]

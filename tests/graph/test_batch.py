@@ -164,6 +164,16 @@ def alone_on_axis_0(batch):
     return nodes, {"one": np.array([1, 1, 256], I64), "image": np.array([1, 4, 64], I64)}
 
 
+def stacked(batch):
+    """torch.stack of two, and their mean (CrossViT)."""
+    nodes = [
+        node("Reshape", ["x", "row"], ["r"]), node("Tanh", ["r"], ["t"]), node("Unsqueeze", ["r", "front"], ["a"]),
+        node("Unsqueeze", ["t", "front"], ["b"]), node("Concat", ["a", "b"], ["c"], axis=0),
+        node("ReduceMean", ["c"], ["y"], axes=[0], keepdims=0),
+    ]  # fmt: skip
+    return nodes, {"row": np.array([1, 256], I64), "front": np.array([0], I64)}
+
+
 def without_a_batch(batch):
     """The one sample, its axis dropped."""
     nodes = [node("Gather", ["x", "first"], ["a"]), node("MatMul", ["a", "w"], ["b"]),
@@ -176,7 +186,7 @@ def last_of_the_axes(batch):
     return [node("Transpose", ["x"], ["y"], perm=[1, 0, 2, 3])], {}
 
 
-@pytest.mark.parametrize("build", [strided, alone_on_axis_0, without_a_batch, last_of_the_axes])
+@pytest.mark.parametrize("build", [strided, alone_on_axis_0, stacked, without_a_batch, last_of_the_axes])
 def test_a_batch_of_one_may_lie_anywhere(build):
     nodes, constants = build(1)
     source = model(nodes, constants, shape=(1, 4, 8, 8))

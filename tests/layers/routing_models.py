@@ -277,6 +277,15 @@ for _name, _equation, _shape, _constant in [
 add("col2im", (8, 4), "Col2Im", numbers(4, 4), numbers(2, 2), strides=[2, 2])
 add("col2im_overlapping", (8, 12), "Col2Im", numbers(5, 4), numbers(2, 2), pads=[0, 1, 0, 0], dilations=[2, 1])
 add("col2im_with_a_rest", (6, 4), "Col2Im", numbers(5, 6), numbers(2, 3), strides=[2, 3])
+
+
+@model(2, 3, 4)
+def matmul_of_two_broadcast(n):
+    """One key for all heads."""
+    shared = n.op("ReduceMean", "x", numbers(1), keepdims=1)
+    return n.op("MatMul", n.op("Tanh", "x"), n.op("Transpose", shared, perm=[0, 1, 3, 2]))
+
+
 for _name, _equation, _shape in [
     ("einsum_of_two", "bchw,bdhw->bcd", (2, 3, 2)),
     ("einsum_of_two_transposed", "bic,bjc->bij", (3, 4)),
