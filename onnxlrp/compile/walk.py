@@ -11,7 +11,7 @@ from ..composites import Composite, Matched
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts
 from ..graph.graph import Graph, Layer
-from ..layers import Node, build, unknown, unsupported
+from ..layers import Node, build, place_of, unknown, unsupported
 from ..program.op import Op
 from ..program.trace import Trace
 from ..program.value import Value
@@ -90,7 +90,7 @@ class Walk:
         if self.composite.falls_back(seen):
             if isinstance(rule, Pass) and not (len(op.operands) == 1 and op.operands[0].shape == op.result.shape):
                 raise UnsupportedError(
-                    f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r}), and pass, by "
+                    f"no rule for operator {layer.op} ({place_of(layer)}), and pass, by "
                     f"--on-unsupported, wants one operand of the result's shape",
                     "explain an output before it (--output NAME)" * (op.kind == "unknown")
                     or f"--rule '{layer.name}=gradient', or --on-unsupported gradient",

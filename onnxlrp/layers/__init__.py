@@ -150,10 +150,15 @@ def unknown(node: Node) -> Op:
     return Op("unknown", tuple(node.operand(i) for i in node.activations), node.result, refuse, name=node.layer.label)
 
 
+def place_of(layer: Layer) -> str:
+    """A layer as errors name it."""
+    return f"node {layer.name!r}" + f", path {layer.path!r}" * bool(layer.path)
+
+
 def unsupported(layer: Layer) -> UnsupportedError:
     """The error for an operator without a rule."""
     return UnsupportedError(
-        f"no rule for operator {layer.op} (node {layer.name!r}, path {layer.path or '?'!r})",
+        f"no rule for operator {layer.op} ({place_of(layer)})",
         f"decide: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree, --on-unsupported "
         "pass does so for all such layers; --on-unsupported gradient serves only operators whose gradient is known; "
         "-m occlusion, and other methods that need the forward pass alone, ask for no rules",

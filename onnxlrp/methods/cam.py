@@ -13,7 +13,9 @@ from ..graph.graph import Graph, ops
 from .problem import Problem
 from .registry import Array, Attribution, method
 
-_ROUTES = ops("Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout")
+_ROUTES = ops(
+    "Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout QuantizeLinear DequantizeLinear"
+)
 
 
 @method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
@@ -60,10 +62,13 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
 
 def last_map(graph: Graph) -> str:
     """The last layer that computes maps of more than one place: what a global pooling or a classifier reads."""
-    for layer in reversed(graph.layers):
+    for n, layer in reversed([*enumerate(graph.layers)]):
         shape = graph.shapes[layer.outputs[0]]
         if len(shape) == 3 and shape[1] * shape[2] > 1 and layer.op not in _ROUTES:
-            return layer.label
+            # A path names the result of its last layer, which may be a pooling's.
+            path = layer.label
+            shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])
+            return layer.name if shared else path
     return ""
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import explain, model, problem
 
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.cam import last_map
+from onnxlrp.model import Model
 
 
 def pooled():
@@ -50,6 +53,19 @@ def test_layer_cam_weighs_each_place():
     expected = np.maximum(outputs[f"record/{layer}"], 0) * outputs[f"activation/{layer}"]
     heat = explain("layer_cam", p, layer=layer).relevance.sum(axis=1)
     np.testing.assert_allclose(heat.mean(axis=(1, 2)), np.maximum(expected.sum(axis=1), 0).mean(axis=(1, 2)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["head", "head.pool"])
+def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling):
+    """A path names its last layer's result: of one place, every heatmap would be flat."""
+    own = problem(pooled())
+    graph = own.model.graph
+    paths = {last_map(graph): "head", next(y.name for y in graph.layers if y.op == "GlobalAveragePool"): pooling}
+    layers = tuple(dataclasses.replace(y, path=paths.get(y.name, "")) for y in graph.layers)
+    shared = problem(Model(dataclasses.replace(graph, layers=layers), own.model.engine))
+    found = explain("grad_cam", shared)
+    assert found.notes["layer"] == last_map(graph)
+    np.testing.assert_array_equal(found.relevance, explain("grad_cam", own).relevance)
 
 
 def test_a_layer_without_maps_is_refused():
