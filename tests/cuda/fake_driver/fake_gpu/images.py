@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,18 @@ def _cached(address: int) -> tuple[bytes, str]:
                 continue
             code += file.read()
         if ctypes.string_at(address, len(code)) == code:
-            return code, path.with_name(path.name + ".cu").read_text("utf-8")
+            return code, _written(path.with_name(path.name + ".cu"))
     raise Failure(INVALID_VALUE, "the image is not of CuPy's cache")
+
+
+def _written(path: Path) -> str:
+    """The source, which CuPy writes after the image: another process may be about to."""
+    for _ in range(100):
+        text = path.read_text("utf-8") if path.is_file() else ""
+        if text.count("{") == text.count("}") > 0:
+            return text
+        time.sleep(0.05)
+    raise Failure(INVALID_VALUE, f"{path} is not whole")
 
 
 _HEAD, _DIGEST = 64, 40  # bytes: of a 64-bit ELF file, and what CuPy puts before it
