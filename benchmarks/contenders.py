@@ -100,6 +100,17 @@ def ours(case: Case) -> Iterator[Run]:
 
 
 @contextmanager
+def alone(case: Case) -> Iterator[Run]:
+    """`ours` with the engine's own options, under which it hands its weights over: what memory is measured of."""
+    from onnxlrp.engines.ort import Ort
+    from onnxlrp.model.programs import forward_of
+
+    run = Ort(["CPUExecutionProvider"]).prepare(forward_of(case.graph), program(case)[1])
+    name = case.graph.inputs[0].name
+    yield lambda x, ids: run({name: x, "target": ids})
+
+
+@contextmanager
 def explain(case: Case) -> Iterator[Run]:
     from onnxlrp.engines.ort import Ort
     from onnxlrp.model import Model
@@ -174,6 +185,7 @@ def zennit(case: Case, double: bool = False) -> Iterator[Run]:
 CONTENDERS: dict[str, Callable[[Case], Any]] = {
     "forward": forward,
     "ours": ours,
+    "alone": alone,
     "explain": explain,
     "torch": torch_forward,
     "zennit": zennit,

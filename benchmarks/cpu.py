@@ -166,7 +166,7 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
 
 def measure(given: argparse.Namespace) -> Iterator[Record]:
     """A record for each network, preset and batch."""
-    memory: dict[tuple[str, Path, int, str], peak.Peak] = {}
+    peaks: dict[tuple[str, Path, int, str], peak.Peak] = {}
     met: set[Path] = set()
     smallest = "mobilenetv2" if "mobilenetv2" in given.networks else given.networks[0]
     for case in cases(given):
@@ -184,14 +184,34 @@ def measure(given: argparse.Namespace) -> Iterator[Record]:
             record["time"] = timed(case, batch, names, given.rounds, given.slow_rounds)
             record["aim"] = AIMS.get((case.label, case.preset)) if batch == 1 else None
             if not given.no_memory:
-                record["memory"] = {}
-                for name in ("forward", "ours", *twin):
-                    key = (name, case.path, batch, case.preset if name in ("ours", "zennit") else "")
-                    if key not in memory:
-                        memory[key] = peak.measure(name, case, batch)
-                    record["memory"][name] = memory[key]
+                record["memory"] = memory(case, batch, ["forward", "ours", *twin], peaks)
             record["seconds"] = round(time.perf_counter() - start, 1)
             yield record
+
+
+def memory(case: Case, batch: int, names: list[str], peaks: dict[tuple[str, Path, int, str], peak.Peak]) -> Record:
+    """The peak of each contender in a process of its own; `peaks` has those that were measured before."""
+    found: Record = {}
+    for name in names:
+        key = (name, case.path, batch, case.preset if name in ("ours", "zennit") else "")
+        if key not in peaks:
+            peaks[key] = peak.measure("alone" if name == "ours" else name, case, batch)
+        found[name] = peaks[key]
+    return found
+
+
+def memory_again(given: argparse.Namespace) -> None:
+    """The cases of a file that was written before, their memory measured anew."""
+    about = json.loads(given.json.read_text())
+    known = {(r["network"], r["preset"], r["batch"]): r for r in about["records"]}
+    peaks: dict[tuple[str, Path, int, str], peak.Peak] = {}
+    for case in cases(given):
+        for batch in given.batches:
+            record = known.get((case.label, case.preset, batch))
+            if record:
+                record["memory"] = memory(case, batch, list(record["memory"]), peaks)
+                print(line(record), flush=True)
+    save(given.json, about)
 
 
 def meta(given: argparse.Namespace) -> Record:
@@ -301,6 +321,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deep", action="store_true", help="validate every case against float64")
     parser.add_argument("--no-zennit", action="store_true")
     parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--memory-again", action="store_true", help="measure that alone, for the cases that --json has")
     parser.add_argument("--cache", type=Path, default=Path(gettempdir()) / "onnxlrp-bench")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "cpu.json")
     given = parser.parse_args()
@@ -312,6 +333,9 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given = arguments()
+    if given.memory_again:
+        memory_again(given)
+        return 0
     about, records = meta(given), []
     print(header(), flush=True)
     for record in measure(given):
