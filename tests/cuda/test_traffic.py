@@ -123,19 +123,20 @@ def test_a_sum_a_dense_layer_and_a_maximum():
     assert (one.family, one.read - 4 * 19, one.written) == ("pool", 4 * (3 * 25 + 3 * 64), 4 * 3 * 64)
 
 
+@pytest.mark.parametrize("batch", [16, 64])  # dense layers by kernels of ours, and by the library
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_launch_of_a_network_is_counted(precision):
+def test_every_launch_of_a_network_is_counted(precision, batch):
     program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
     drafts = Drafts(program, precision)
-    draft = drafts.draft(16)
+    draft = drafts.draft(batch)
     found = list(traffic(drafts, draft))
     assert len(found) == len(draft.launches)
     assert all(one.read and one.written for one in found)
     results = {life.name: life.size for life in draft.lives if isinstance(life.name, int)}
     assert sum(one.written for one in found) >= sum(results.values())
-    flop = sum(one.flop for one in found if one.product is not None or one.family in ("image", "dense"))
+    flop = sum(one.flop for one in found if one.product is not None or one.family in ("image", "dense", "library"))
     expected = sum(
-        2 * 16 * math.prod(step.what.target) * math.prod(program.instructions[step.inputs[1]].shape)
+        2 * batch * math.prod(step.what.target) * math.prod(program.instructions[step.inputs[1]].shape)
         / step.what.target[0 if isinstance(step.what, Conv) else -1]
         for step in program.instructions if isinstance(step.what, Conv | Matmul) and not step.constant
     )  # fmt: skip

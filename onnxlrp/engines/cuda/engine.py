@@ -100,10 +100,9 @@ class _Run:
         computed = [n for n in dict.fromkeys(outputs.values()) if not instructions[n].constant]
         copies = self.device.download([planned.arrays[n] for n in computed])
         found = {n: a.reshape(self.drafts.shape(n, planned.batch)) for n, a in zip(computed, copies, strict=True)}
-        known = {
-            n: np.broadcast_to(self.constants[n], instructions[n].shape) for n in outputs.values() if n not in found
-        }
-        return {name: found[n] if n in found else known[n] for name, n in outputs.items()}
+        for n in set(outputs.values()) - found.keys():
+            found[n] = np.broadcast_to(self.constants[n], instructions[n].shape)
+        return {name: found[n] for name, n in outputs.items()}
 
     # -- batches larger than memory
 

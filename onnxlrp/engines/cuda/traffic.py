@@ -12,7 +12,9 @@ import numpy as np
 from ...program.passes import members
 from .draft import Draft, Drafts
 from .launch import Argument, Fed, Held, Launch, Scratch, Table
-from .tiles import STEP, TILES, Choice, Precision, Product
+from .library import MATMUL
+from .library import Product as OfLibrary
+from .tiles import PROCESSORS, STEP, TILES, Choice, Precision, Product
 
 RECORD = 18  # numbers of a phase in the table of a product (csrc/kernels/gemm.cuh)
 
@@ -82,7 +84,10 @@ def _counted(one: Launch, read: int, written: int) -> Traffic:
     flop, divisions, copied = 0, 0, read
     numbers = [int(a) for a in one.arguments if isinstance(a, np.int32 | np.int64)]
     geometry = next((a.array for a in one.arguments if isinstance(a, Table) and a.array.dtype == np.int32), None)
-    if family == "map":
+    if one.kernel == MATMUL:
+        # How the library divides it is not known: it is taken to fill the GPU.
+        flop, blocks = OfLibrary.of(numbers[1:]).flops, PROCESSORS
+    elif family == "map":
         flop, divisions = _maps(one, numbers[-1])
     elif family == "dense":
         flop, copied = _dense(one, numbers, read)
