@@ -74,7 +74,7 @@ def program(case: Case) -> tuple[Any, Any]:
     from onnxlrp.compile import compile
     from onnxlrp.composites import preset
     from onnxlrp.engines import Forward
-    from onnxlrp.graph.emit import emit
+    from onnxlrp.graph.to_onnx import emit
 
     graph = case.graph
     forward = Forward(lambda dtype, names: emit(graph, dtype, names), tuple(i.name for i in graph.inputs))

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from onnxlrp.errors import InputError
+from .errors import InputError
 
 AGAIN = "fetch or export the file again"
 _LFS = b"version https://git-lfs.github.com/spec/"

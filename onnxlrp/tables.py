@@ -12,8 +12,8 @@ from typing import Any
 
 from . import files, rules
 from .composites import PRESETS, options_of
-from .graph import dynamic, integers
-from .graph.decompose import RULES
+from .graph.decomposition import dynamic_quantization, integer
+from .graph.decomposition.fused import RULES
 from .layers import registry
 from .methods import registry as method
 from .program.op import KINDS
@@ -63,7 +63,7 @@ def operators() -> str:
     for name, row in registry().items():
         by_kind.setdefault(row.kind, []).append(name)
     rows = [(f"`{kind}`", KINDS[kind], sorted(ops)) for kind, ops in by_kind.items()]
-    quantised = {*integers.RULES, *dynamic.RULES} - {*registry()}
+    quantised = {*integer.RULES, *dynamic_quantization.RULES} - {*registry()}
     fused = {*RULES} - quantised - {*registry()}
     rows.append(("", "on integers: read as the same on floats, between rounding and rounding", sorted(quantised)))
     rows.append(("", "fused by onnxruntime's optimiser: read as what they were", sorted(fused)))

@@ -12,8 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxlrp.compile import compile
 from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.engines import Forward
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 
 # The presets that need no file; those of patterns have tests of their own.
 METHODS = tuple(name for name in PRESETS if "patterns" not in options_of(name))

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnxlrp import files
-from onnxlrp.pictures import sheets
-
+from .. import files
+from ..pictures import sheets
 from . import figures, names, record, saving
 from .result import Result, targets
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxlrp.errors import UsageError
-from onnxlrp.pictures import bars, colors, heatmap
-
+from ..errors import UsageError
+from ..pictures import bars, colors, heatmap
 from .result import Result, assumed
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnxlrp.errors import UsageError, did_you_mean
-
+from ..errors import UsageError, did_you_mean
 from .result import Result, class_id, label, targets
 
 FORMATS = ("png", "npz", "json")

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxlrp.preprocessing import labels
-
+from ..preprocessing import labels
 from .result import Result, assumed, targets
 
 

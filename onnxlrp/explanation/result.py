@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.preprocessing import labels
+from ..preprocessing import labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from onnxlrp.preprocessing import Preprocessing
+    from ..preprocessing import Preprocessing
 
 Array = npt.NDArray[Any]
 

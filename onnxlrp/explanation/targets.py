@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.errors import UsageError, did_you_mean
-from onnxlrp.preprocessing.labels import short
+from ..errors import UsageError, did_you_mean
+from ..preprocessing.labels import short
 
 Ids = npt.NDArray[np.int64]
 

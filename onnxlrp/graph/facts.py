@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxlrp.graph.graph import Graph, Layer, ops
+from .graph import Graph, Layer, ops
 
 _NONNEGATIVE = ops(
     """Relu Sigmoid HardSigmoid Softmax Softplus Abs Exp Sqrt Cosh Acos Acosh ReduceL1 ReduceL2 ReduceSumSquare

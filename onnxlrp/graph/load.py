@@ -8,22 +8,23 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 
-from onnxlrp.errors import UnsupportedError
-from onnxlrp.graph import memory
-from onnxlrp.graph.batch import check, free, infer
-from onnxlrp.graph.canonize import canonize
-from onnxlrp.graph.decompose import decompose, widened
-from onnxlrp.graph.draft import Draft, parse
-from onnxlrp.graph.fold import fold
-from onnxlrp.graph.graph import Graph, Tensor
-from onnxlrp.graph.lower import lower
-from onnxlrp.graph.names import printable
-from onnxlrp.graph.paths import module_paths
-from onnxlrp.graph.read import Read, Source, read
-from onnxlrp.graph.rows import batch_norm_of_rows
-from onnxlrp.graph.simplify import basic, onnxruntime, simplify
-from onnxlrp.graph.sizes import PRIME, Sizes, fix_sizes
-from onnxlrp.graph.skeleton import skeleton
+from ..errors import UnsupportedError
+from .batching.free import check, free
+from .canonical.canonize import canonize
+from .decomposition.fused import decompose, widened
+from .frontend.simplify import basic, onnxruntime, simplify
+from .frontend.symbolic_sizes import PRIME, Sizes, fix_sizes
+from .frontend.weightless import skeleton
+from .graph import Graph, Tensor
+from .lowering.lower import lower
+from .lowering.token_batchnorm import batch_norm_of_rows
+from .reading import memory
+from .reading.module_paths import module_paths
+from .reading.printable import printable
+from .reading.read import Read, Source, read
+from .rewriting.constant_folding import fold
+from .rewriting.mutable_graph import Draft, parse
+from .rewriting.shape_inference import infer
 
 
 def load(

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxlrp.errors import CheckFailed
-from onnxlrp.graph.emit import emit
-from onnxlrp.graph.graph import Array, Graph, Layer, Tensor
-from onnxlrp.graph.integers import INTEGERS
-from onnxlrp.graph.read import Source
-from onnxlrp.graph.simplify import onnxruntime
+from ..errors import CheckFailed
+from .decomposition.integer import INTEGERS
+from .frontend.simplify import onnxruntime
+from .graph import Array, Graph, Layer, Tensor
+from .reading.read import Source
+from .to_onnx import emit
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 # Behind the name of a tensor: as the untouched model has it; before it is rounded.

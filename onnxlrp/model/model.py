@@ -18,7 +18,7 @@ from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..graph import facts
 from ..graph.graph import Array, Graph, Layer
-from ..graph.intake import pixel_range
+from ..graph.pixel_range import pixel_range
 from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing import Preprocessing

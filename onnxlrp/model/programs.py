@@ -11,8 +11,8 @@ import numpy as np
 from ..compile import compile, forward
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
-from ..graph.emit import emit, light
 from ..graph.graph import Graph
+from ..graph.to_onnx import emit, light
 from ..program.program import Program
 
 

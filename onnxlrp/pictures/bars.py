@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.errors import UnsupportedError
-
+from ..errors import UnsupportedError
 from .colors import Array, colorize, limit
 from .figure import FAINT, INK, figure, scale
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError, did_you_mean
+from ..errors import CheckFailed, UnsupportedError, UsageError, did_you_mean
 
 Array = npt.NDArray[Any]
 Colors = npt.NDArray[np.uint8]

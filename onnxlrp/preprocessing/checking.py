@@ -10,20 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnxlrp.errors import OnnxLrpError, UsageError, did_you_mean
-from onnxlrp.preprocessing import labels
-from onnxlrp.preprocessing.pieces import (
-    COLORS,
-    FORMULA,
-    INTERPOLATIONS,
-    LAYOUTS,
-    OFFSETS,
-    PRESETS,
-    RESIZES,
-    Pieces,
-    Rung,
-    shown,
-)
+from ..errors import OnnxLrpError, UsageError, did_you_mean
+from . import labels
+from .pieces import COLORS, FORMULA, INTERPOLATIONS, LAYOUTS, OFFSETS, PRESETS, RESIZES, Pieces, Rung, shown
 
 _LARGEST_SIDE = 8192
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.errors import InputError, NothingToDo
-from onnxlrp.files import AGAIN, check, reason
+from ..errors import InputError, NothingToDo
+from ..files import AGAIN, check, reason
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from onnxlrp.errors import InputError
-from onnxlrp.files import reason
+from ..errors import InputError
+from ..files import reason
 
 Labels = tuple[str, ...]
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onnxlrp.errors import UnsupportedError
-from onnxlrp.preprocessing import sources
-from onnxlrp.preprocessing.settling import class_names, numpy_name, settle
-from onnxlrp.preprocessing.sources.statement import Place
-from onnxlrp.preprocessing.transform import Preprocessing
+from ..errors import UnsupportedError
+from . import sources
+from .settling import class_names, numpy_name, settle
+from .sources.statement import Place
+from .transform import Preprocessing
 
 
 def find(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnxlrp.errors import OnnxLrpError, UsageError
+from ..errors import OnnxLrpError, UsageError
 
 COLORS = ("RGB", "BGR", "grey")
 LAYOUTS = ("NCHW", "NHWC", "NHW")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from onnxlrp.errors import UnsupportedError
-from onnxlrp.preprocessing import labels
-from onnxlrp.preprocessing.pieces import FORMULA, PRESETS, wide
-from onnxlrp.preprocessing.sources import Stated
-from onnxlrp.preprocessing.transform import Preprocessing
+from ..errors import UnsupportedError
+from . import labels
+from .pieces import FORMULA, PRESETS, wide
+from .sources import Stated
+from .transform import Preprocessing
 
 _DTYPES = {"float": "float32", "double": "float64"}
 

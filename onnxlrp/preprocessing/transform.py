@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from onnxlrp.errors import InputError
-from onnxlrp.preprocessing import framing, images
-from onnxlrp.preprocessing.framing import PAD, Box, Frame
-from onnxlrp.preprocessing.pieces import PRESETS, Conflict, shown, wide
+from ..errors import InputError
+from . import framing, images
+from .framing import PAD, Box, Frame
+from .pieces import PRESETS, Conflict, shown, wide
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -16,8 +16,8 @@ from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.arena import Life, layout
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 
 MODELS = Path(__file__).parents[2] / "models"
 CASES = [

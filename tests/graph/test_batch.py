@@ -5,8 +5,8 @@ import pytest
 from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import UnsupportedError
+from onnxlrp.graph.batching.batch_axis import Place, place_after_reshape
 from onnxlrp.graph.load import load
-from onnxlrp.graph.place import Place, place_after_reshape
 from onnxlrp.graph.verify import verify
 
 I64 = np.int64

@@ -45,13 +45,13 @@ def test_every_type_reads_as_onnx_reads_it(tmp_path, kind):
     inline = onnx.helper.make_tensor("w", number, [3], [1, 2, 3])
     inline = numpy_helper.from_array(numpy_helper.to_array(inline), "w")
     # As stored: `from_array` keeps the packed bytes.
-    from onnxlrp.graph import external
+    from onnxlrp.graph.reading import external_data
 
     (tmp_path / "w.bin").write_bytes(b"\xff" + inline.raw_data)
     stored = TensorProto(name="w", dims=[3], data_type=number, data_location=TensorProto.EXTERNAL)
     for key, value in {"location": "w.bin", "offset": 1, "length": len(inline.raw_data)}.items():
         stored.external_data.add(key=key, value=str(value))
-    read = external.read(stored, external.Home(tmp_path / "m.onnx"), "m")
+    read = external_data.read(stored, external_data.Home(tmp_path / "m.onnx"), "m")
     np.testing.assert_array_equal(read.astype(np.float64), [1, 2, 3])
     assert read.dtype == numpy_helper.to_array(inline).dtype
 

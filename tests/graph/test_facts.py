@@ -5,9 +5,9 @@ import onnx
 import pytest
 from tiny_models import conv, model, node, values
 
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.facts import first_layers, head, nonnegative, relevant
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 
 W = {"w": values(4, 4, 3, 3)}
 PAD = {"pads": [1, 1, 1, 1]}

@@ -7,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 
 
 def normalized(opset, groups, shape, epsilon=1e-3):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from small_nets import Net
 
-from onnxlrp.graph.intake import pixel_range
 from onnxlrp.graph.load import load
+from onnxlrp.graph.pixel_range import pixel_range
 
 
 def graph(first):

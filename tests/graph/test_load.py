@@ -11,8 +11,8 @@ from onnx import helper
 from tiny_models import batch_norm, conv, model, node, norm, values
 
 from onnxlrp.errors import UnsupportedError
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 from onnxlrp.graph.verify import verify
 from onnxlrp.model.choice import choose
 

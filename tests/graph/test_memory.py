@@ -7,10 +7,10 @@ from tiny_models import conv, model, node, values
 
 import onnxlrp
 from onnxlrp.errors import InputError, UsageError
-from onnxlrp.graph import memory
+from onnxlrp.graph.frontend.weightless import skeleton
 from onnxlrp.graph.load import load
-from onnxlrp.graph.read import read
-from onnxlrp.graph.skeleton import skeleton
+from onnxlrp.graph.reading import memory
+from onnxlrp.graph.reading.read import read
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from tiny_models import conv, model, node, values
 
 from onnxlrp.graph.load import load
-from onnxlrp.graph.paths import module_paths
+from onnxlrp.graph.reading.module_paths import module_paths
 
 
 @pytest.mark.parametrize(

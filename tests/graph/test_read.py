@@ -11,7 +11,7 @@ from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.graph.load import load
-from onnxlrp.graph.read import printable
+from onnxlrp.graph.reading.read import printable
 
 
 def small():

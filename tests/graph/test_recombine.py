@@ -7,8 +7,8 @@ import onnxruntime as ort
 import pytest
 import small_nets
 
-from onnxlrp.graph.emit import emit
 from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
 
 ONE, HALF = np.array(1.0), np.array(0.5)
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onnxlrp.preprocessing.pieces import FORMULA, Conflict, Rung, told, wide
-from onnxlrp.preprocessing.sources import graph, huggingface, own, timm, ultralytics, winml
-from onnxlrp.preprocessing.sources.fit import fitting
-from onnxlrp.preprocessing.sources.statement import Place, Statement
+from ..pieces import FORMULA, Conflict, Rung, told, wide
+from . import graph, huggingface, own, timm, ultralytics, winml
+from .fit import fitting
+from .statement import Place, Statement
 
 LADDER: tuple[Callable[[Place], Iterator[Statement]], ...] = (
     own.by_hand,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from onnxlrp.preprocessing.pieces import FORMULA, Conflict, Pieces, told
-from onnxlrp.preprocessing.sources.statement import Place, Statement
+from ..pieces import FORMULA, Conflict, Pieces, told
+from .statement import Place, Statement
 
 
 def fitting(

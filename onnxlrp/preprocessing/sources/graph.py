@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onnxlrp.errors import InputError
-from onnxlrp.preprocessing.pieces import Rung
-from onnxlrp.preprocessing.sources.statement import Place, Statement
+from ...errors import InputError
+from ..pieces import Rung
+from .statement import Place, Statement
 
 NAME = "graph"
 

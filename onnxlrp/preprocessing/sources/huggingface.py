@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from onnxlrp.preprocessing.pieces import PRESETS
-from onnxlrp.preprocessing.sources.statement import Place, Statement, foreign, json_beside
+from ..pieces import PRESETS
+from .statement import Place, Statement, foreign, json_beside
 
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's codes
 _NOT_DONE = ("do_pad", "do_thumbnail", "do_align_long_axis", "do_color_quantize", "do_crop_margin", "do_pan_and_scan")

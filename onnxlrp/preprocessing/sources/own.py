@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from onnxlrp.errors import InputError, UsageError, did_you_mean
-from onnxlrp.files import reason
-from onnxlrp.preprocessing import labels
-from onnxlrp.preprocessing.checking import checked
-from onnxlrp.preprocessing.pieces import PRESETS, Rung
-from onnxlrp.preprocessing.sources.statement import LONGEST_TEXT, Place, Statement
+from ...errors import InputError, UsageError, did_you_mean
+from ...files import reason
+from .. import labels
+from ..checking import checked
+from ..pieces import PRESETS, Rung
+from .statement import LONGEST_TEXT, Place, Statement
 
 METADATA_KEY = "onnxlrp.prep"
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from onnxlrp.errors import InputError
-from onnxlrp.files import reason
-from onnxlrp.preprocessing.checking import sifted
-from onnxlrp.preprocessing.pieces import Pieces, Rung
+from ...errors import InputError
+from ...files import reason
+from ..checking import sifted
+from ..pieces import Pieces, Rung
 
 LONGEST_TEXT = 4 << 20
 

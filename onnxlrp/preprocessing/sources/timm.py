@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from onnxlrp.preprocessing.pieces import PRESETS
-from onnxlrp.preprocessing.sources.statement import Place, Statement, foreign, json_beside
+from ..pieces import PRESETS
+from .statement import Place, Statement, foreign, json_beside
 
 _INTERPOLATIONS = {"nearest-exact": "nearest", "random": "bilinear"}
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from onnxlrp.preprocessing.sources.statement import LONGEST_TEXT, Place, Statement, foreign
+from .statement import LONGEST_TEXT, Place, Statement, foreign
 
 
 def metadata(place: Place) -> Iterator[Statement]:

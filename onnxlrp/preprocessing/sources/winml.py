@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from onnxlrp.preprocessing.sources.statement import Place, Statement, foreign
+from .statement import Place, Statement, foreign
 
 _COLORS = {"gray8": "grey", "rgb8": "RGB", "bgr8": "BGR", "rgba8": "RGB", "bgra8": "BGR"}
 _RANGES: Mapping[str, Mapping[str, Any]] = {

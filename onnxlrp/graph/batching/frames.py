@@ -1,0 +1,65 @@
+"""Layers over maps whose axis 0 holds several maps of each sample (frames of a video, crops, patches of a bag):
+with the frames as one more spatial axis, of kernel length 1, the batch is alone in front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..graph import Layer, ops
+from .layout import FRONT, Layout, Stored, in_front
+
+SPATIAL = ops("Conv ConvTranspose MaxPool AveragePool LpPool BatchNormalization")
+# What an attribute says of the axis of frames: at its start, or at both ends.
+_OF_FRAMES = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "pads": 0}
+
+
+def spatial(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places.get(layer.inputs[0], FRONT)
+    layers = None if place == FRONT else _over_frames(layout, layer)
+    return in_front(layout, layer) if layers is None else (place, layers)
+
+
+def global_pool(layout: Layout, layer: Layer) -> Stored:
+    place = layout.places[layer.inputs[0]]
+    if place == FRONT or place.axis:
+        return in_front(layout, layer)
+    return place, [_pooled_whole(layout, layer)]
+
+
+def _over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
+    """The layers that compute the same on stored [N, T, C, H, W], through [N, C, T, H, W]; None where they do not."""
+    source, rank = layer.inputs[0], len(layout.shape(layer, layer.inputs[0]))
+    place = layout.places[source]
+    others = [layout.draft.constant(name) for name in layer.inputs[1:] if name]
+    unfit = "output_shape" in layer.attributes or len(layer.outputs) > 1
+    if unfit or place.axis or len(place.factors) != 1 or rank < 3 or any(value is None for value in others):
+        return None
+    if layer.op.startswith("Conv"):
+        kernel = layout.draft.constants[layer.inputs[1]]
+        layer = layout.with_constant(layer, 1, kernel.reshape(*kernel.shape[:2], 1, *kernel.shape[2:]))
+    if layer.op != "BatchNormalization":
+        layer = replace(layer, attributes={k: _with_frames(k, v) for k, v in layer.attributes.items()})
+    behind, inner, out = tuple(range(3, rank + 1)), f"{layer.outputs[0]}/frames", f"{layer.outputs[0]}/of_frames"
+    swap = {"perm": (0, 2, 1, *behind)}
+    before = Layer("Transpose", f"{layer.name}/frames", layer.path, (source,), (inner,), swap)
+    after = Layer("Transpose", f"{layer.name}/of_frames", layer.path, (out,), layer.outputs, swap)
+    return [before, replace(layer, inputs=(inner, *layer.inputs[1:]), outputs=(out,)), after]
+
+
+def _with_frames(name: str, value: object) -> object:
+    if name not in _OF_FRAMES or not isinstance(value, Sequence):
+        return value
+    own, whole = _OF_FRAMES[name], tuple(value)
+    half = len(whole) // 2
+    return (0, *whole[:half], 0, *whole[half:]) if name == "pads" else (own, *whole)
+
+
+def _pooled_whole(layout: Layout, layer: Layer) -> Layer:
+    """GlobalAveragePool and GlobalMaxPool as a reduction of the axes behind the channels."""
+    rank = len(layout.shape(layer, layer.inputs[0]))
+    axes = [layout.places[layer.inputs[0]].stored_axes(axis)[0] for axis in range(2, rank)]
+    op = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[layer.op]
+    return layout.with_constant(replace(layer, op=op, attributes={"keepdims": 1}), 1, np.array(axes, np.int64))

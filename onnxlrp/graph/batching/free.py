@@ -1,0 +1,69 @@
+"""Free the batch: it becomes axis 0 of every activation; shape inference with a prime shows that it is nowhere else."""
+
+from __future__ import annotations
+
+import copy
+
+from ...errors import UnsupportedError
+from ..frontend.symbolic_sizes import PRIME
+from ..graph import Layer
+from ..rewriting.mutable_graph import Draft
+from ..rewriting.shape_inference import infer
+from .layout import Layout, refuse
+from .rewrite import scattered, store
+
+# Operators that work along `axis`: along axis 0 they would mix samples.
+_AXIS_DEFAULT = {
+    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Gather": 0, "GatherElements": 0,
+    "ScatterElements": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1,
+    "LpNormalization": -1, "Compress": 0,
+}  # fmt: skip
+
+
+def free(draft: Draft) -> Draft:
+    """The same model for any batch, its shapes at the prime; `UnsupportedError` names the layer that refuses."""
+    freed = copy.copy(draft)
+    freed.constants = dict(draft.constants)
+    layout = Layout(freed)
+    try:
+        freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
+    except UnsupportedError as refusal:
+        # What makes the places mixes the samples before they are written to.
+        raise next((why for layer in draft.layers if (why := scattered(draft, layer))), refusal) from None
+    layout.check_outputs()
+    freed.batch = PRIME
+    infer(freed)
+    return freed
+
+
+def check(draft: Draft) -> None:
+    """The batch is axis 0 of every activation and of nothing else, and no layer mixes samples."""
+    for layer in draft.layers:
+        if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
+            fix = "Export the model for inference (model.eval() in PyTorch)."
+            raise refuse(layer, "is in training mode: a sample's result depends on the others", fix)
+        for name in layer.outputs:
+            if not name:
+                continue
+            shape = draft.shapes.get(name)
+            if shape is None:
+                raise refuse(layer, "has an output of unknown shape", "Export the model with static shapes.")
+            if (
+                not shape
+                or shape[0] != draft.batch
+                or (draft.batch == PRIME and any(d % PRIME == 0 for d in shape[1:]))
+            ):
+                seen = ", ".join("N" if d == draft.batch else str(d) for d in shape)
+                alone = shape[:1] == (1,) and draft.batch == PRIME
+                fix = "If it mixes samples on purpose, export it for one sample: without dynamic axes." if alone else ""
+                raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch", fix)
+        if draft.batch != 1 and _mixes_samples(draft, layer):
+            raise refuse(layer, "works along the batch axis")
+
+
+def _mixes_samples(draft: Draft, layer: Layer) -> bool:
+    data = next((i for i in layer.inputs if i in draft.shapes), "")
+    rank = len(draft.shapes.get(data, ()))
+    if layer.op not in _AXIS_DEFAULT or not rank or (layer.op == "Gather" and layer.inputs[0] in draft.constants):
+        return False
+    return bool(layer.attributes.get("axis", _AXIS_DEFAULT[layer.op]) % rank == 0)

@@ -1,0 +1,94 @@
+"""Where the batch of each activation lies, while a model is rewritten so that it is axis 0 of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ..frontend.symbolic_sizes import PRIME
+from ..graph import Array, Layer
+from ..reading.printable import printable
+from ..rewriting.mutable_graph import Draft
+from .batch_axis import Place, Shape
+
+FRONT = Place()
+
+
+def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
+    """An error that names a layer."""
+    path = f" ({printable(layer.path)})" if layer.path else ""
+    return UnsupportedError(
+        f'The {layer.op} node "{printable(layer.name)}"{path} {what}.',
+        fix or "Export the model so that every layer keeps the batch on axis 0.",
+    )
+
+
+@dataclass
+class Layout:
+    """Where the batch of each activation lies. `draft.shapes` are the model's own shapes, at `draft.batch`."""
+
+    draft: Draft
+    places: dict[str, Place] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.places.update(dict.fromkeys(self.draft.inputs, FRONT))
+
+    def check_outputs(self) -> None:
+        """An output of the model keeps its order of elements."""
+        for layer in self.draft.layers:
+            for name in layer.outputs:
+                place = self.places.get(name, FRONT)
+                if name in self.draft.outputs and (place.axis or place.pre > 1):
+                    raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
+
+    def along(self, place: Place, axis: int) -> int | None:
+        """Where an axis is stored as one; None for the batch, and for an axis that mixes it with its factors."""
+        if axis != place.axis:
+            return place.stored_axes(axis)[0]
+        return axis + 1 if self.draft.batch == 1 and len(place.factors) == 1 else None
+
+    def activations(self, layer: Layer) -> list[str]:
+        return [name for name in layer.inputs if name in self.places]
+
+    def common(self, layer: Layer) -> Place:
+        """The place that all activations of a layer share."""
+        places = {self.places[name] for name in self.activations(layer)}
+        ranks = {len(self.shape(layer, name)) for name in self.activations(layer)}
+        if len(places) == 1 and (len(ranks) == 1 or places == {FRONT}):
+            return places.pop()
+        raise refuse(layer, "reads activations that have the batch on different axes")
+
+    def shape(self, layer: Layer, name: str) -> Shape:
+        if name not in self.draft.shapes:
+            raise refuse(layer, f'has no known shape for "{printable(name)}"', "Export the model with static shapes.")
+        return self.draft.shapes[name]
+
+    def with_constant(self, layer: Layer, position: int, value: Array, **changes: Any) -> Layer:
+        """The layer with another constant operand, stored under a name of its own."""
+        inputs = list(layer.inputs) + [""] * (position + 1 - len(layer.inputs))
+        inputs[position] = self.draft.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
+        return replace(layer, inputs=tuple(inputs), **changes)
+
+    def reshaped(self, layer: Layer, source: str, shape: Shape, out: str) -> Layer:
+        """A stored tensor in another shape per sample."""
+        target = self.draft.add_constant(np.array([-1, *shape], np.int64), f"{out}/shape")
+        return Layer("Reshape", f"{layer.name}/{out}", layer.path, (source, target), (out,))
+
+
+Stored = tuple[Place, list[Layer]]
+# What a layer is on stored tensors: where the batch of its results lies, and the layers that compute them.
+Rule = Callable[[Layout, Layer], Stored]
+
+
+def in_front(layout: Layout, layer: Layer) -> Stored:
+    """Operators without a rule of their own need the batch in front."""
+    if any(layout.places[name] != FRONT for name in layout.activations(layer)):
+        raise refuse(layer, "reads an activation whose axis 0 is not the batch")
+    operands = (layout.draft.constant(name) for name in layer.inputs)
+    if layout.draft.batch == PRIME and any(value is not None and PRIME in value.shape[:1] for value in operands):
+        raise refuse(layer, "has a constant operand with an entry for each sample")
+    return FRONT, [layer]

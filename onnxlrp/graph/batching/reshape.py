@@ -1,0 +1,70 @@
+"""Operators that only rearrange elements, with the batch in front of what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..graph import Layer
+from .axes import along_axis
+from .batch_axis import Place, place_after_reshape
+from .layout import FRONT, Layout, Stored, refuse
+
+
+def transpose(layout: Layout, layer: Layer) -> Stored:
+    source = layer.inputs[0]
+    place, rank = layout.places[source], len(layout.shape(layer, source))
+    perm = layer.attributes.get("perm") or tuple(reversed(range(rank)))
+    stored = (0, *(axis for a in perm for axis in place.stored_axes(a)))
+    after = replace(place, axis=perm.index(place.axis))
+    if stored == tuple(range(len(stored))):
+        return after, [replace(layer, op="Identity", attributes={})]
+    return after, [replace(layer, attributes={"perm": stored})]
+
+
+def reshape(layout: Layout, layer: Layer) -> Stored:
+    """Reshape, Flatten, Squeeze, Unsqueeze: the elements keep their order."""
+    source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
+    place = layout.places[layer.inputs[0]]
+    after = place if source == target else place_after_reshape(place, source, target, layout.draft.batch)
+    if after is None:
+        raise refuse(layer, f"gives {list(target)}: the batch is no factor of an axis")
+    # Of a batch of one the axis in front may be another than before: Unsqueeze in front of it.
+    kept = layer.op == "Flatten" or (layer.op != "Reshape" and layout.draft.batch > 1)
+    if kept and place == after == FRONT and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
+        return after, [layer]
+    shape = np.array([-1, *after.stored_shape(target)], np.int64)
+    return after, [layout.with_constant(layer, 1, shape, op="Reshape", attributes={})]
+
+
+def gather(layout: Layout, layer: Layer) -> Stored:
+    """At constant places along the batch's axis, where each sample picks the same of its own (torch's as_strided)."""
+    data, indices, batch = layer.inputs[0], layout.draft.constant(layer.inputs[1]), layout.draft.batch
+    if data not in layout.places or indices is None:
+        return along_axis(layout, layer)
+    place, shape = layout.places[data], layout.shape(layer, data)
+    axis = layer.attributes.get("axis", 0) % len(shape)
+    rows = np.atleast_1d(indices) % shape[axis]
+    if axis != place.axis or place.pre > 1 or len(rows) % batch:
+        return along_axis(layout, layer)
+    samples = np.arange(batch).reshape(-1, *[1] * rows.ndim)
+    own = rows.reshape(batch, -1, *rows.shape[1:]) - place.post * samples
+    if own.min() < 0 or own.max() >= place.post or (own != own[:1]).any():
+        raise refuse(layer, "works along the batch axis")
+    picked = (*shape[:axis], *rows.shape, *shape[axis + 1 :])
+    target = layout.shape(layer, layer.outputs[0])
+    after = place_after_reshape(Place(axis, 1, len(own[0])), picked, target, batch)
+    if after is None:
+        raise refuse(layer, "works along the batch axis")
+    if np.array_equal(own[0].reshape(-1), np.arange(place.post)):
+        return after, [
+            replace(layout.reshaped(layer, data, after.stored_shape(target), layer.outputs[0]), name=layer.name)
+        ]
+    unfolded, taken = f"{layer.outputs[0]}/unfolded", f"{layer.outputs[0]}/taken"
+    places = layout.draft.add_constant(own[0].astype(np.int64), f"{layer.name}/places")
+    return after, [
+        layout.reshaped(layer, data, (*shape[:axis], place.post, *shape[axis + 1 :]), unfolded),
+        replace(layer, inputs=(unfolded, places), outputs=(taken,), attributes={"axis": axis + 1}),
+        layout.reshaped(layer, taken, after.stored_shape(target), layer.outputs[0]),
+    ]

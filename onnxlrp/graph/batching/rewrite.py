@@ -1,0 +1,146 @@
+"""Rewrite each layer so that the batch is axis 0 of what it reads and writes: for each operator its rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...errors import UnsupportedError
+from ..graph import Layer, ops
+from ..reading.printable import printable
+from ..rewriting.mutable_graph import Draft
+from .axes import along_axes, along_axis, along_constant_axis, concat, for_each_axis, normalization, resize, triangle
+from .batch_axis import Place
+from .broadcast import elementwise, expand
+from .frames import SPATIAL, global_pool, spatial
+from .layout import FRONT, Layout, Rule, Stored, in_front, refuse
+from .matmul import gemm, matmul
+from .reshape import gather, reshape, transpose
+
+_ELEMENTWISE = ops(
+    """Add Sub Mul Div Pow Max Min Sum Mean Where PRelu Mod And Or Xor Not Equal Greater GreaterOrEqual Less
+    LessOrEqual IsNaN IsInf Relu LeakyRelu Elu Selu Celu Clip HardSwish HardSigmoid Sigmoid Tanh Gelu Erf Mish
+    Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Identity
+    Dropout QuantizeLinear DequantizeLinear"""
+)
+
+_SCATTERS = ops("ScatterND ScatterElements")
+
+
+def store(layout: Layout, layer: Layer) -> list[Layer]:
+    """The layers that compute the same on stored tensors; `UnsupportedError` where there are none."""
+    try:
+        place, layers = _stored(layout, layer)
+    except UnsupportedError:
+        found = _elsewhere(layout, layer) if layout.draft.batch == 1 else None
+        if found is None:
+            raise
+        place, layers = found
+    layout.places.update(dict.fromkeys((name for name in layer.outputs if name), place))
+    if layout.draft.batch == 1:
+        layers = [part for one in layers for part in _output_in_order(layout, one)]
+    return layers
+
+
+def _stored(layout: Layout, layer: Layer) -> Stored:
+    rule = _RULES.get(layer.op) or (elementwise if layer.op in _ELEMENTWISE else in_front)
+    return rule(layout, layer)
+
+
+def _elsewhere(layout: Layout, layer: Layer) -> Stored | None:
+    """A batch of one may lie anywhere: with all activations read anew, each with its batch on the same axis."""
+    names = list(dict.fromkeys(layout.activations(layer)))
+    shapes = [layout.draft.shapes.get(name, ()) for name in names]
+    for axis in range(min(map(len, shapes), default=0)):
+        again, renamed = [], {}
+        for name, shape in zip(names, shapes, strict=True):
+            place = Place(axis, 1, shape[axis])
+            if place == layout.places[name]:
+                continue
+            renamed[name] = out = f"{name}/{axis}"
+            if out not in layout.places:
+                layout.draft.shapes[out], layout.places[out] = shape, place
+                again.append(layout.reshaped(layer, name, place.stored_shape(shape), out))
+        try:
+            moved = replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs))
+            place, layers = _stored(layout, moved)
+        except UnsupportedError:
+            for added in again:
+                del layout.places[added.outputs[0]]
+            continue
+        return place, [*again, *layers]
+    return None
+
+
+def _output_in_order(layout: Layout, layer: Layer) -> list[Layer]:
+    """An output of the model keeps its order of elements, wherever the batch of one came to lie."""
+    name = layer.outputs[0]
+    place, shape = layout.places.get(name, FRONT), layout.draft.shapes.get(name, ())
+    if name not in layout.draft.outputs or not shape or not (place.axis or place.pre > 1):
+        return [layer]
+    stored = f"{name}/stored"
+    layout.places[name] = Place(0, 1, shape[0])
+    again = layout.reshaped(layer, stored, layout.places[name].stored_shape(shape), name)
+    return [replace(layer, outputs=(stored, *layer.outputs[1:])), again]
+
+
+def _open_ended(layout: Layout, layer: Layer) -> Stored:
+    raise refuse(layer, "gives as many elements as it finds at run time", "Export the model with static shapes.")
+
+
+def _scatter(layout: Layout, layer: Layer) -> Stored:
+    try:
+        return in_front(layout, layer)
+    except UnsupportedError:
+        raise scattered(layout.draft, layer) or refuse(layer, "works along the batch axis") from None
+
+
+def scattered(draft: Draft, layer: Layer) -> UnsupportedError | None:
+    """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
+    if layer.op not in _SCATTERS or draft.constant(layer.inputs[1]) is not None:
+        return None
+    return refuse(
+        layer,
+        "writes to places that are found at run time, as torch's MaxUnpool2d does, and not sample by sample",
+        "Put an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
+        + _part(layer, 2),
+    )
+
+
+def _recurrent(layout: Layout, layer: Layer) -> Stored:
+    raise refuse(
+        layer,
+        "is recurrent, and there are no rules for recurrent layers",
+        "Explain the part of the model " + _part(layer),
+    )
+
+
+def _part(layer: Layer, position: int = 0) -> str:
+    return (
+        "before it: onnx.utils.extract_model('MODEL.onnx', 'PART.onnx', "
+        f"[its inputs], ['{printable(layer.inputs[position])}'])"
+    )
+
+
+_RULES: dict[str, Rule] = {
+    "Transpose": transpose,
+    **dict.fromkeys(("Compress", "NonZero", "Unique"), _open_ended),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), reshape),
+    "Expand": expand,
+    "MatMul": matmul,
+    "Gemm": gemm,
+    **dict.fromkeys(["Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin"], along_axis),
+    **dict.fromkeys(["LayerNormalization", "RMSNormalization"], normalization),
+    **dict.fromkeys(
+        ["Slice", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"], along_axes
+    ),
+    **dict.fromkeys(SPATIAL, spatial),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
+    "Gather": gather,
+    **dict.fromkeys(_SCATTERS, _scatter),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    "CumSum": along_constant_axis,
+    **dict.fromkeys(["Pad", "Tile"], for_each_axis),
+    "Trilu": triangle,
+    "Concat": concat,
+    "Resize": resize,
+}

@@ -1,0 +1,123 @@
+"""Dynamic quantisation: operators whose integers have a scale that is computed at run time.
+
+Their unit is moved into the integers: DynamicQuantizeLinear gives the floats that its integers stand for, its scale is
+1 and its zero point 0. What reads them (MatMulInteger, a Cast, a product with the scales) computes the same on floats.
+A DynamicQuantizeLinear looks at the whole batch; a `Graph`'s looks at each sample alone, as the file does at batch 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from onnx import TensorProto
+
+from ..graph import ops
+from ..reading.printable import printable
+from .integer import floats
+from .replacement import Parts
+
+_FIX = "Explain the float model that it was quantised from."
+_ROUTES = ops("Identity Reshape Flatten Transpose Squeeze Unsqueeze Slice Gather")
+# What may read the scale: it meets there the integers, or a product of them, that are already in its unit.
+_SCALED = ops("Mul DequantizeLinear com.microsoft::MatMulIntegerToFloat")
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+
+
+def _quantize(parts: Parts) -> None:
+    draft, scale, zero = parts.draft, parts.output(1), parts.output(2)
+    if set(parts.fused.outputs).intersection(draft.outputs):
+        raise parts.refuse("a result that is an output of the model", _FIX)
+    for layer in draft.layers:
+        if scale in layer.inputs and layer.op not in _SCALED:
+            raise parts.refuse(f'a scale that the {layer.op} node "{printable(layer.name)}" reads', _FIX)
+    draft.constants |= {scale: np.array(1, np.float32), zero: np.array(0, np.float32)}
+    for name in (scale, zero):
+        draft.shapes.pop(name, None)
+    parts.loose.add(zero)
+    _by_sample(parts, parts.input(0), to=(parts.output(),))
+    _loosen(parts)
+
+
+def _by_sample(parts: Parts, x: str, to: tuple[str, ...] = ()) -> str:
+    """x rounded to 255 steps from its least to its largest value, or 0, in each sample."""
+    key = ("dynamic", x)
+    if to or key not in parts.made:
+        parts.made[key] = parts.add("DynamicQuantizeLinear", x, to=to, main=bool(to))
+    return parts.made[key]
+
+
+def _integer_conv(parts: Parts) -> None:
+    parts.add("Conv", _whole(parts, 0, 2), _whole(parts, 1, 3, axis=0), main=True, **parts.fused.attributes)
+    parts.finish()
+    _loosen(parts)
+
+
+def _integer_matmul(parts: Parts) -> None:
+    parts.add("MatMul", _whole(parts, 0, 2, axis=-2), _whole(parts, 1, 3, axis=-1), main=True)
+    parts.finish()
+    _loosen(parts)
+
+
+def _whole(parts: Parts, x: int, zero: int, axis: int | None = None) -> str:
+    """x - zero."""
+    return floats(parts, x, len(parts.fused.inputs), zero, axis)
+
+
+def _matmul_to_float(parts: Parts) -> None:
+    """A·B + bias."""
+    y = parts.add("MatMul", floats(parts, 0, 2, 4, axis=-2), floats(parts, 1, 3, 5, axis=-1), main=True)
+    _biased(parts, y, 6)
+
+
+def _dynamic_matmul(parts: Parts) -> None:
+    """A·B + bias, A quantised as by DynamicQuantizeLinear."""
+    y = parts.add("MatMul", _by_sample(parts, parts.input(0)), floats(parts, 1, 2, 3, axis=-1), main=True)
+    _biased(parts, y, 4)
+
+
+def _biased(parts: Parts, y: str, position: int) -> None:
+    if parts.input(position):
+        parts.add("Add", y, parts.input(position))
+    parts.finish()
+
+
+def follow(parts: Parts) -> None:
+    """A standard operator that reads integers whose unit is moved, as floats; refused by name where it would not mean
+    the same."""
+    layer, draft = parts.fused, parts.draft
+    live = [name for name in layer.inputs if name and (name in parts.loose or name not in draft.constants)]
+    if layer.op == "DequantizeLinear" or (layer.op == "Cast" and layer.attributes["to"] in _FLOATS):
+        parts.add("Identity", floats(parts, 0, 1, 2), main=True)
+        parts.finish()
+        return
+    if layer.op == "Cast" and layer.inputs[0] in draft.constants:
+        draft.constants[parts.output()] = draft.constants[layer.inputs[0]]
+        draft.shapes.pop(parts.output(), None)
+        _loosen(parts)
+        return
+    if layer.op == "Cast":
+        parts.add("Identity", *layer.inputs, main=True)
+    elif layer.op in _ROUTES and live == [layer.inputs[0]]:
+        parts.add(layer.op, *layer.inputs, main=True, **layer.attributes)
+    elif layer.op == "Sub" and parts.loose.issuperset(live) and layer.inputs[1] in draft.constants:
+        parts.add("Identity", layer.inputs[0], main=True)  # the zero point
+    else:
+        others = [name for name in live if name in parts.loose]
+        raise parts.refuse(f'an operand "{printable(others[0])}" whose scale is computed at run time', _FIX)
+    parts.finish()
+    _loosen(parts)
+
+
+def _loosen(parts: Parts) -> None:
+    parts.loose.add(parts.output())
+    parts.draft.dtypes[parts.output()] = "float32"
+
+
+RULES: dict[str, Callable[[Parts], None]] = {
+    "DynamicQuantizeLinear": _quantize,
+    "ConvInteger": _integer_conv,
+    "MatMulInteger": _integer_matmul,
+    "com.microsoft::MatMulIntegerToFloat": _matmul_to_float,
+    "com.microsoft::DynamicQuantizeMatMul": _dynamic_matmul,
+}

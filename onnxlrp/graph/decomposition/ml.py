@@ -1,0 +1,97 @@
+"""Linear models and their preprocessing, as scikit-learn exports them (ai.onnx.ml), become the layers that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .replacement import Parts
+
+
+def _scaler(parts: Parts) -> None:
+    """(x - offset)·scale."""
+    offset, scale = (np.asarray(parts.attribute(*known), np.float32) for known in _SCALER)
+    centred = parts.add("Sub", parts.input(0), parts.constant(offset, "offset"))
+    parts.add("Mul", centred, parts.constant(scale, "scale"), main=True)
+    parts.finish()
+
+
+_SCALER = (("offset", (0.0,)), ("scale", (1.0,)))
+
+
+def _regressor(parts: Parts) -> None:
+    """x·Wᵀ + b."""
+    targets = int(parts.attribute("targets", 1))
+    _linear(parts, targets, parts.output())
+    _transformed(parts, parts.output(), parts.output())
+
+
+def _classifier(parts: Parts) -> None:
+    """Scores x·Wᵀ + b and what `post_transform` makes of them; the class of the best."""
+    labels = parts.attribute("classlabels_ints", ()) or parts.attribute("classlabels_strings", ())
+    count = len(np.asarray(parts.attribute("intercepts", ()))) or len(labels)
+    if count != len(labels) or count < 2:
+        raise parts.refuse(f"{count} scores for {len(labels)} classes")
+    scores = _linear(parts, count, f"{parts.output(1) or parts.output(0)}/scores")
+    if parts.output(1):
+        _transformed(parts, scores, parts.output(1))
+    best = parts.add("ArgMax", scores, axis=1, keepdims=0)
+    numbers = parts.attribute("classlabels_ints", ()) or range(count)
+    parts.add("Gather", parts.constant(np.asarray(numbers, np.int64), "labels"), best, to=(parts.output(),), axis=0)
+
+
+def _linear(parts: Parts, rows: int, out: str) -> str:
+    weight = np.asarray(parts.attribute("coefficients", ()), np.float32).reshape(rows, -1)
+    bias = np.asarray(parts.attribute("intercepts", ()) or [0.0] * rows, np.float32)
+    operands = (parts.input(0), parts.constant(weight, "coefficients"), parts.constant(bias, "intercepts"))
+    return parts.add("Gemm", *operands, to=(out,), main=True, transB=1)
+
+
+def _transformed(parts: Parts, scores: str, out: str) -> None:
+    kind = parts.attribute("post_transform", "NONE")
+    if kind == "NONE":
+        if scores != out:
+            parts.add("Identity", scores, to=(out,))
+    elif kind == "SOFTMAX" and scores != out:
+        parts.add("Softmax", scores, to=(out,), axis=1)
+    elif kind == "LOGISTIC" and scores != out:
+        parts.add("Sigmoid", scores, to=(out,))
+    else:
+        raise parts.refuse(f"the post_transform {kind}")
+
+
+def _normalizer(parts: Parts) -> None:
+    """x / ‖x‖ of each row."""
+    kind, x = parts.attribute("norm", "MAX"), parts.input(0)
+    if kind == "MAX":
+        parts.add(
+            "Div", x, parts.add("ReduceMax", parts.add("Abs", x), parts.constant(np.array([1]), "axes")), main=True
+        )
+    else:
+        parts.add("LpNormalization", x, main=True, axis=1, p={"L1": 1, "L2": 2}[kind])
+    parts.finish()
+
+
+def _extractor(parts: Parts) -> None:
+    """Columns at constant places, or a label for each index that is found."""
+    x, indices = parts.input(0), parts.input(1)
+    table = parts.draft.constant(x)
+    if table is None:
+        places = parts.draft.constant(indices)
+        if places is None:
+            raise parts.refuse("places that are found at run time")
+        parts.add("Gather", x, parts.constant(places.reshape(-1), "places"), main=True, axis=-1)
+    else:
+        found = parts.add("Gather", parts.constant(table.reshape(-1), "table"), indices, axis=0)
+        parts.add("Reshape", found, parts.constant(np.array([1, -1], np.int64), "row"))
+    parts.finish()
+
+
+CLASSICAL: dict[str, Callable[[Parts], None]] = {
+    "ai.onnx.ml::Scaler": _scaler,
+    "ai.onnx.ml::LinearRegressor": _regressor,
+    "ai.onnx.ml::LinearClassifier": _classifier,
+    "ai.onnx.ml::Normalizer": _normalizer,
+    "ai.onnx.ml::ArrayFeatureExtractor": _extractor,
+}

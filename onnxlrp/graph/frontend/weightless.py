@@ -1,0 +1,144 @@
+"""The skeleton: a private copy of the model without its weights, cheap to convert, optimise and infer shapes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from ...errors import InputError, UnsupportedError
+from ..graph import Array
+from ..reading import external_data
+from ..reading.printable import printable
+from ..reading.read import Read
+from ..reading.structure import is_external
+
+# Larger constants become inputs of the skeleton: no shape arithmetic reads them.
+LARGE = 4096
+# Every floating type is one here: the numbers are computed in the type that an engine chooses.
+FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+
+
+def skeleton(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """(the model without its weights, the weights); large ones are inputs of the skeleton, small ones stay in it."""
+    source = read.model
+    model = onnx.ModelProto(ir_version=max(source.ir_version, 8), producer_name=source.producer_name)
+    model.opset_import.extend(source.opset_import or [helper.make_opsetid("", 1)])
+    model.functions.extend(source.functions)
+    graph = model.graph
+    graph.name = source.graph.name or "graph"
+    weights = {t.name: to_array(t, read) for t in source.graph.initializer}
+    # IR 3 lists initialisers as inputs; later on that would make them overridable defaults.
+    graph.input.extend(value for value in source.graph.input if value.name not in weights)
+    graph.output.extend(source.graph.output)
+    for node in source.graph.node:
+        value = _constant(node, read, weights)
+        if value is not None:
+            weights[node.output[0]] = value
+        elif node.op_type == "ZipMap":
+            _bypass(node, graph)
+        else:
+            graph.node.append(node)
+    for name, value in weights.items():
+        _add(graph, name, value)
+    if not graph.node:
+        raise InputError(f"{read.name} computes a constant: there is nothing to explain.", "Export the model again.")
+    _one_floating_type(model)
+    return model, weights
+
+
+def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
+    """A stored tensor as an array, mapped where it lies in a file of its own.
+
+    Half precision is widened, so that arithmetic on it is exact enough.
+    """
+    try:
+        outside = is_external(tensor)
+        value = external_data.read(tensor, read.home, read.name) if outside else numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        said = printable((str(error).splitlines() or [type(error).__name__])[0], 120)
+        raise InputError(
+            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({said}).',
+            "Export or download the model again.",
+        ) from None
+    if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        value = value.astype(np.float32)
+    return value
+
+
+def _constant(node: onnx.NodeProto, read: Read, weights: dict[str, Array]) -> Array | None:
+    """The value of a Constant node, or of a ConstantOfShape with a known shape (large in sample models)."""
+    if node.domain not in ("", "ai.onnx"):
+        return None
+    if node.op_type == "Constant" and len(node.attribute) == 1:
+        attribute = node.attribute[0]
+        if attribute.type == onnx.AttributeProto.TENSOR:
+            return to_array(attribute.t, read)
+        value = helper.get_attribute_value(attribute)
+        if attribute.type in (onnx.AttributeProto.FLOAT, onnx.AttributeProto.FLOATS):
+            return np.asarray(value, np.float32)
+        if attribute.type in (onnx.AttributeProto.INT, onnx.AttributeProto.INTS):
+            return np.asarray(value, np.int64)
+    if node.op_type == "ConstantOfShape" and node.input[0] in weights:
+        return _filled(node, read, weights[node.input[0]])
+    return None
+
+
+def _filled(node: onnx.NodeProto, read: Read, shape: Array) -> Array:
+    """One value seen through a whole shape: it takes no memory, until someone writes the array out."""
+    fill = to_array(node.attribute[0].t, read) if node.attribute else np.zeros(1, np.float32)
+    try:
+        return np.broadcast_to(fill.reshape(()), tuple(int(d) for d in shape))
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f'{read.name}: the constant "{printable(node.output[0])}" has an impossible shape '
+            f"({printable(str(shape), 60)}).",
+            "Export or download the model again.",
+        ) from None
+
+
+def _bypass(node: onnx.NodeProto, graph: onnx.GraphProto) -> None:
+    """ZipMap only relabels: the output is the tensor behind it."""
+    for output in graph.output:
+        if output.name == node.output[0]:
+            output.CopyFrom(onnx.ValueInfoProto(name=node.input[0]))
+
+
+def _add(graph: onnx.GraphProto, name: str, value: Array) -> None:
+    if value.size <= LARGE or value.dtype.kind in "OSU":
+        narrow = value.astype(np.float32) if value.dtype == np.float64 else value
+        graph.initializer.append(numpy_helper.from_array(narrow, name))
+    else:
+        dtype = np.dtype(np.float32) if value.dtype == np.float64 else value.dtype
+        graph.input.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), value.shape))
+
+
+def _one_floating_type(model: onnx.ModelProto) -> None:
+    """Half and double become float, in types, casts and constants."""
+    nodes: list[Iterable[onnx.NodeProto]] = [model.graph.node, *(f.node for f in model.functions)]
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.WhichOneof("value") == "tensor_type" and value.type.tensor_type.elem_type in FLOATS:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    for node in (n for body in nodes for n in body):
+        for attribute in node.attribute:
+            if attribute.name in ("to", "dtype") and attribute.i in FLOATS:
+                attribute.i = TensorProto.FLOAT
+            if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in FLOATS - {TensorProto.FLOAT}:
+                value = numpy_helper.to_array(attribute.t).astype(np.float32)
+                attribute.t.CopyFrom(numpy_helper.from_array(value, attribute.t.name))
+
+
+def true_inputs(model: onnx.ModelProto, weights: Iterable[str]) -> list[onnx.ValueInfoProto]:
+    """The inputs that the user feeds."""
+    known = set(weights)
+    inputs = [value for value in model.graph.input if value.name not in known]
+    for value in inputs:
+        if value.type.WhichOneof("value") != "tensor_type":
+            raise UnsupportedError(
+                f'The input "{printable(value.name)}" is no tensor.', "Export the model with tensor inputs."
+            )
+    if not inputs:
+        raise InputError("The model has no inputs: there is nothing to explain.", "Export the model again.")
+    return inputs

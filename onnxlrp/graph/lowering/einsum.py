@@ -1,0 +1,64 @@
+"""An Einsum of two activations is a MatMul, and what arranges its operands and its result."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from ..graph import Layer
+from ..rewriting.builder import declare, reshaped
+from ..rewriting.mutable_graph import Draft
+
+
+def einsum(draft: Draft, layer: Layer) -> list[Layer]:
+    """y[out] = Σ a[left] b[right]: matrices [B, M, K] by [B, K, N], B the axes of all three, K those that y lacks."""
+    left, right, out = _terms(str(layer.attributes["equation"]), layer)
+    if not left or any(name in draft.constants for name in layer.inputs):
+        return []
+    shapes = [draft.shapes[name] for name in layer.inputs]
+    size = {a: n for term, shape in zip((left, right), shapes, strict=True) for a, n in zip(term, shape, strict=True)}
+    both = [a for a in out if a in left and a in right]
+    inner = [a for a in left if a in right and a not in out]
+    rows, columns = [a for a in left if a not in right], [a for a in right if a not in left]
+    diagonal = any(len(set(term)) < len(term) for term in (left, right, out))
+    broadcast = any(shape != tuple(size[a] for a in term) for term, shape in zip((left, right), shapes, strict=True))
+    if diagonal or broadcast or set(rows + columns) - set(out):
+        return []
+    layers: list[Layer] = []
+
+    def arranged(name: str, term: str, groups: list[list[str]], what: str) -> str:
+        """The axes in the order of the groups, those behind `both` multiplied out."""
+        order = tuple(term.index(a) for group in groups for a in group)
+        shape = tuple(size[term[i]] for i in order)
+        if order != tuple(range(len(order))):
+            after = declare(draft, f"{layer.outputs[0]}/{what}", shape, layer.outputs[0])
+            layers.append(Layer("Transpose", f"{layer.name}/{what}", layer.path, (name,), (after,), {"perm": order}))
+            name = after
+        flat = (*shape[: len(both)], *(math.prod(size[a] for a in group) for group in groups[1:]))
+        if flat != shape:
+            layers.append(reshaped(draft, layer, name, flat, f"{layer.outputs[0]}/{what}/flat"))
+            name = layers[-1].outputs[0]
+        return name
+
+    a = arranged(layer.inputs[0], left, [both, rows, inner], "left")
+    b = arranged(layer.inputs[1], right, [both, inner, columns], "right")
+    lead = tuple(size[x] for x in both)
+    whole = (*lead, math.prod(size[x] for x in rows), math.prod(size[x] for x in columns))
+    product = declare(draft, f"{layer.outputs[0]}/product", whole, layer.outputs[0])
+    layers.append(replace(layer, op="MatMul", inputs=(a, b), outputs=(product,), attributes={}))
+    letters = [*both, *rows, *columns]
+    split = reshaped(draft, layer, product, tuple(size[x] for x in letters), f"{layer.outputs[0]}/split")
+    order = tuple(letters.index(x) for x in out)
+    last = Layer("Transpose", f"{layer.name}/out", layer.path, split.outputs, layer.outputs, {"perm": order})
+    return [*layers, split, last]
+
+
+def _terms(equation: str, layer: Layer) -> tuple[str, str, str]:
+    """The letters of two operands and of the result; nothing where there are others, or an ellipsis."""
+    operands, arrow, out = equation.replace(" ", "").partition("->")
+    terms = operands.split(",")
+    if len(terms) != 2 or "." in equation or len(layer.inputs) != 2:
+        return "", "", ""
+    if not arrow:
+        out = "".join(sorted(a for a in set(operands) - {","} if operands.count(a) == 1))
+    return terms[0], terms[1], out

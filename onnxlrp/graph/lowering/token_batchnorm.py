@@ -1,0 +1,54 @@
+"""BatchNormalization over tokens, written on a matrix of all their rows (LeViT), becomes arithmetic on the tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..graph import Array, Layer
+from ..rewriting.mutable_graph import Draft
+
+
+def batch_norm_of_rows(draft: Draft) -> None:
+    """[N, L, C] → Reshape [N·L, C] → BatchNormalization becomes Mul and Add over C before the Reshape.
+
+    There the batch keeps its axis, and the linear layer that gives the tokens can take the factors in.
+    """
+    producers, uses = draft.producers(), draft.uses()
+    layers: list[Layer] = []
+    for layer in draft.layers:
+        reshape = producers.get(layer.inputs[0]) if layer.op == "BatchNormalization" else None
+        if reshape is None or uses[reshape.outputs[0]] != 1 or not _keeps_channels(draft, reshape):
+            layers.append(layer)
+            continue
+        values = [draft.constant(name) for name in layer.inputs[1:]]
+        if any(value is None for value in values) or layer.attributes.get("training_mode", 0):
+            layers.append(layer)
+            continue
+        scale, shift, mean, variance = (np.asarray(value, np.float64) for value in values)
+        factor = scale / np.sqrt(variance + layer.attributes.get("epsilon", 1e-5))
+        layers.remove(reshape)
+        layers += _arithmetic(draft, layer, reshape, factor, shift - mean * factor)
+    draft.layers = layers
+
+
+def _keeps_channels(draft: Draft, reshape: Layer) -> bool:
+    if reshape.op not in ("Reshape", "Flatten"):
+        return False
+    source, rows = draft.shapes.get(reshape.inputs[0], ()), draft.shapes.get(reshape.outputs[0], ())
+    return len(source) > 2 and len(rows) == 2 and source[-1] == rows[1]
+
+
+def _arithmetic(draft: Draft, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
+    source, out = reshape.inputs[0], norm.outputs[0]
+    scaled, shifted = f"{out}/scaled", f"{out}/shifted"
+    for name in (scaled, shifted):
+        draft.shapes[name], draft.dtypes[name] = draft.shapes[source], draft.dtypes.get(source, "float32")
+    factors = draft.add_constant(factor, f"{norm.name}/factor")
+    shifts = draft.add_constant(shift, f"{norm.name}/shift")
+    return [
+        replace(norm, op="Mul", name=f"{norm.name}/Mul", inputs=(source, factors), outputs=(scaled,), attributes={}),
+        replace(norm, op="Add", inputs=(scaled, shifts), outputs=(shifted,), attributes={}),
+        replace(reshape, inputs=(shifted, *reshape.inputs[1:]), outputs=(out,)),
+    ]

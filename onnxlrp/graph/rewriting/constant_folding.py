@@ -1,0 +1,153 @@
+"""Constant propagation: whatever depends on constants alone is a constant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ...errors import UnsupportedError
+from ..graph import Array, Layer, ops
+from ..reading import memory
+from ..reading.printable import printable
+from ..to_onnx import to_node
+from .mutable_graph import Draft
+
+_NOT_PURE = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
+_FLOATS = ops("float16 float32 float64 bfloat16")
+
+
+def fold(draft: Draft, most: int = 1 << 62) -> None:
+    """Compute layers that read constants alone, and Shape of what has a known shape.
+
+    Raises `InputError` before a result that takes more than `most` bytes.
+    """
+    kept: list[Layer] = []
+    for layer in draft.layers:
+        values = _values(draft, layer, most)
+        if values is None:
+            kept.append(layer)
+            continue
+        for name, value in zip(layer.outputs, values, strict=False):
+            if name:
+                draft.constants[name] = value
+    draft.layers = kept
+    drop_noops(draft)
+
+
+def drop_noops(draft: Draft) -> None:
+    """Remove Identity, Dropout and casts between floating types; constants behind them are read directly."""
+    kept: list[Layer] = []
+    alias: dict[str, str] = {}
+    uses = draft.uses()
+    for layer in draft.layers:
+        inputs = tuple(alias.get(i, i) for i in layer.inputs)
+        if not _is_noop(draft, layer, uses):
+            kept.append(replace(layer, inputs=inputs))
+            continue
+        source, target = inputs[0], layer.outputs[0]
+        if target not in draft.outputs:
+            alias[target] = source
+        elif source in draft.inputs or source in draft.constants or source in draft.outputs:
+            kept.append(replace(layer, op="Identity", inputs=(source,), outputs=(target,), attributes={}))
+        else:
+            # The model's output keeps its name: the tensor before it takes it over.
+            kept = [_substitute(other, source, target) for other in kept]
+            alias = {old: target if new == source else new for old, new in alias.items()}
+            alias[source] = target
+    draft.layers = kept
+
+
+def _substitute(layer: Layer, old: str, new: str) -> Layer:
+    if old not in layer.inputs and old not in layer.outputs:
+        return layer
+    swap = {old: new}
+    return replace(
+        layer,
+        inputs=tuple(swap.get(i, i) for i in layer.inputs),
+        outputs=tuple(swap.get(o, o) for o in layer.outputs),
+    )
+
+
+def _is_noop(draft: Draft, layer: Layer, uses: dict[str, int]) -> bool:
+    if layer.op == "Identity":
+        return True
+    if layer.op == "Dropout":
+        mode = draft.constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
+        mask_read = len(layer.outputs) > 1 and uses.get(layer.outputs[1], 0)
+        return not mask_read and (len(layer.inputs) < 3 or (mode is not None and not mode.any()))
+    if layer.op in ("Sum", "Mean", "Max", "Min", "Concat"):
+        return len(layer.inputs) == 1
+    if layer.op == "Cast":
+        source = draft.dtypes.get(layer.inputs[0], "")
+        return source == draft.dtypes.get(layer.outputs[0], "-") or (
+            source in _FLOATS and helper.tensor_dtype_to_np_dtype(layer.attributes["to"]).name in _FLOATS
+        )
+    return False
+
+
+def _values(draft: Draft, layer: Layer, most: int) -> list[Array] | None:
+    if layer.op == "Shape":
+        shape = draft.shapes.get(layer.inputs[0])
+        if layer.inputs[0] in draft.constants:
+            shape = draft.constants[layer.inputs[0]].shape
+        start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
+        return None if shape is None else [np.asarray(shape[start:end], np.int64)]
+    if (
+        layer.op in _NOT_PURE
+        or _is_rounding(layer)
+        or any(isinstance(v, onnx.GraphProto) for v in layer.attributes.values())
+    ):
+        return None
+    if not all(name in draft.constants for name in layer.inputs if name):
+        return None
+    return _evaluate(draft, layer, most)
+
+
+def _is_rounding(layer: Layer) -> bool:
+    """A DynamicQuantizeLinear of a `Graph`: of that name, and not that operator any more."""
+    return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
+
+
+def _evaluate(draft: Draft, layer: Layer, most: int) -> list[Array]:
+    """One layer on its constants."""
+    values = [draft.constants[name] for name in layer.inputs if name]
+    if layer.op in ("Identity", "Dropout"):
+        return values[:1]
+    if layer.op == "Transpose":
+        return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
+    _foresee(draft, layer, most)
+    from onnx.reference import ReferenceEvaluator
+
+    names = dict.fromkeys(name for name in layer.inputs if name)
+    kinds = {name: helper.np_dtype_to_tensor_dtype(draft.constants[name].dtype) for name in names}
+    graph = helper.make_graph(
+        [to_node(layer)],
+        "constant",
+        [helper.make_tensor_value_info(name, kinds[name], None) for name in names],
+        [onnx.ValueInfoProto(name=name) for name in layer.outputs if name],
+    )
+    opsets = [helper.make_opsetid(domain, version) for domain, version in draft.opsets.items()]
+    try:
+        run = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+        results = iter(run.run(None, {name: draft.constants[name] for name in names}))
+    except Exception as error:
+        raise UnsupportedError(
+            f'The constant "{printable(layer.label)}" ({layer.op}) cannot be computed: {printable(str(error))}',
+            "Export the model with constant folding (torch.onnx.export does it by default).",
+        ) from None
+    return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
+
+
+def _foresee(draft: Draft, layer: Layer, most: int) -> None:
+    """Refuse a result that would not fit into memory, and one whose size nobody knows before it is computed."""
+    operands = {name: draft.constants[name] for name in layer.inputs if name}
+    length = memory.result(to_node(layer), operands, draft.opsets)
+    if length is None:
+        raise UnsupportedError(
+            f'The constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell.',
+            "Export the model with constant folding (torch.onnx.export does it by default).",
+        )
+    memory.check(memory.Estimate(0, length, 0, layer.label), most, "The model")

@@ -1,0 +1,187 @@
+"""A graph in the making: layers in order, constants, and the full shape of every activation (batch included)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from ..frontend.symbolic_sizes import Sizes
+from ..graph import Array, Layer
+
+
+@dataclass
+class Draft:
+    """What the passes of `load` work on; `batch` is the size of the batch axis in `shapes`."""
+
+    layers: list[Layer]
+    constants: dict[str, Array]
+    inputs: list[str]
+    outputs: list[str]
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    opsets: dict[str, int]
+    batch: int
+    declared: bool = False
+    _fresh: int = field(default=0, repr=False)
+
+    def uses(self) -> Counter[str]:
+        """How often each tensor is read; being an output of the model counts."""
+        counts = Counter(name for layer in self.layers for name in layer.inputs if name)
+        counts.update(self.outputs)
+        return counts
+
+    def producers(self) -> dict[str, Layer]:
+        return {name: layer for layer in self.layers for name in layer.outputs if name}
+
+    def constant(self, name: str) -> Array | None:
+        """The value of an input that is a constant."""
+        return self.constants.get(name) if name else None
+
+    def add_constant(self, value: Array, near: str) -> str:
+        """Store a new constant under a name of its own: another layer may share the old one."""
+        name = near
+        while name in self.constants or name in self.shapes:
+            self._fresh += 1
+            name = f"{near}/{self._fresh}"
+        self.constants[name] = value
+        return name
+
+    def rename(self, old: str, new: str) -> None:
+        """Let every reader of `old` read `new`."""
+        self.layers = [
+            replace(layer, inputs=tuple(new if i == old else i for i in layer.inputs)) if old in layer.inputs else layer
+            for layer in self.layers
+        ]
+
+    def prune(self) -> None:
+        """Drop layers that no output needs, and constants that no layer reads."""
+        needed = set(self.outputs)
+        kept: list[Layer] = []
+        for layer in reversed(self.layers):
+            if needed.intersection(layer.outputs):
+                kept.append(layer)
+                needed.update(layer.inputs)
+                needed.update(captured(layer))
+        self.layers = kept[::-1]
+        self.constants = {name: value for name, value in self.constants.items() if name in needed}
+        alive = needed.union(self.inputs, *(layer.outputs for layer in self.layers))
+        self.shapes = {name: shape for name, shape in self.shapes.items() if name in alive}
+        self.dtypes = {name: dtype for name, dtype in self.dtypes.items() if name in alive}
+
+
+def captured(layer: Layer) -> set[str]:
+    """The outer tensors that a layer's subgraphs read."""
+    bodies = [v for v in layer.attributes.values() if isinstance(v, onnx.GraphProto)]
+    return {name for body in bodies for node in body.node for name in node.input}
+
+
+def parse(
+    model: onnx.ModelProto,
+    weights: Mapping[str, Array],
+    paths: Mapping[str, str],
+    order: Mapping[str, int],
+    sizes: Sizes,
+) -> Draft:
+    """The simplified skeleton and the true weights → a draft, its layers in the order of the file."""
+    graph = model.graph
+    constants: dict[str, Array] = {}
+    for tensor in graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        original = weights.get(tensor.name)
+        # The skeleton holds doubles as floats; a constant that came through unchanged is the original.
+        if (
+            original is not None
+            and original.shape == value.shape
+            and np.array_equal(original.astype(value.dtype), value)
+        ):
+            value = original
+        constants[tensor.name] = value
+    inputs = [value for value in graph.input if value.name not in weights]
+    constants.update({v.name: weights[v.name] for v in graph.input if v.name in weights})
+    shapes, dtypes = value_types((*inputs, *graph.value_info, *graph.output))
+    layers = in_order(list(_layers(graph.node, paths)), order)
+    names = [output.name for output in graph.output]
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    opsets = {domain: opsets[domain] for domain in opsets if not domain or any(n.domain == domain for n in graph.node)}
+    return Draft(
+        layers, constants, [v.name for v in inputs], names, shapes, dtypes, opsets, sizes.batch, sizes.declared
+    )
+
+
+def in_order(layers: list[Layer], order: Mapping[str, int]) -> list[Layer]:
+    """Topological order, and among what may come next the order of the file."""
+    producers = {name: index for index, layer in enumerate(layers) for name in layer.outputs if name}
+    needs = [{producers[i] for i in (*layer.inputs, *captured(layer)) if i in producers} for layer in layers]
+    readers: dict[int, list[int]] = {}
+    for index, need in enumerate(needs):
+        for producer in need:
+            readers.setdefault(producer, []).append(index)
+
+    def key(index: int, floor: int) -> tuple[int, int]:
+        # A node that a conversion added comes right behind what it reads.
+        return min((order[o] for o in layers[index].outputs if o in order), default=floor), index
+
+    ready = [key(index, -1) for index, need in enumerate(needs) if not need]
+    heapify(ready)
+    result: list[Layer] = []
+    while ready:
+        position, index = heappop(ready)
+        result.append(layers[index])
+        for reader in readers.get(index, ()):
+            needs[reader].discard(index)
+            if not needs[reader]:
+                heappush(ready, key(reader, position))
+    return result
+
+
+def _layers(nodes: Iterable[onnx.NodeProto], paths: Mapping[str, str]) -> Iterable[Layer]:
+    taken: set[str] = set()
+    for node in nodes:
+        op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+        first = next((o for o in node.output if o), "")
+        name = base = node.name or f"{node.op_type}_{first}"
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{base}#{count}"
+        taken.add(name)
+        path = next((paths[o] for o in node.output if o in paths), "")
+        inputs = list(node.input)
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        attributes = {a.name: _value(a) for a in node.attribute}
+        yield Layer(op, name, path, tuple(inputs), tuple(node.output), attributes)
+
+
+def _value(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.GraphProto):
+        return value
+    if hasattr(value, "__iter__") and not isinstance(value, str):
+        return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value)
+    return value
+
+
+def value_types(values: Iterable[onnx.ValueInfoProto]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """(the static shapes, the dtypes) that value infos state."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    dtypes: dict[str, str] = {}
+    for value in values:
+        kind = value.type.tensor_type
+        if value.type.WhichOneof("value") != "tensor_type" or not kind.elem_type:
+            continue
+        dtypes[value.name] = str(helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        if kind.HasField("shape") and all(d.HasField("dim_value") for d in kind.shape.dim):
+            shapes[value.name] = tuple(d.dim_value for d in kind.shape.dim)
+    return shapes, dtypes

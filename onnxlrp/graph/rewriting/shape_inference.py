@@ -1,0 +1,70 @@
+"""Static shapes and types of every activation, by onnx.shape_inference."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ...errors import UnsupportedError
+from ..frontend.weightless import LARGE
+from ..graph import Layer
+from ..reading.printable import printable
+from ..to_onnx import build, is_floating
+from .mutable_graph import Draft, value_types
+
+
+def infer(draft: Draft) -> None:
+    """Static shapes and types of every activation, by onnx.shape_inference on the draft without its weights."""
+    inputs, constants = [], {}
+    for name in draft.inputs:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(draft.dtypes[name]))
+        inputs.append(helper.make_tensor_value_info(name, kind, (draft.batch, *draft.shapes[name][1:])))
+    for name, value in draft.constants.items():
+        if value.size <= LARGE:
+            constants[name] = value
+        else:
+            kind = onnx.TensorProto.FLOAT if is_floating(value) else helper.np_dtype_to_tensor_dtype(value.dtype)
+            inputs.append(helper.make_tensor_value_info(name, kind, value.shape))
+    outputs = [onnx.ValueInfoProto(name=name) for name in draft.outputs]
+    model = build(
+        draft.layers, constants, inputs, outputs, draft.opsets, np.dtype(np.float32), draft.inputs[0], draft.batch
+    )
+    for layer in draft.layers:
+        model.graph.value_info.extend(_contributed(draft, layer))
+    try:
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
+    except onnx.shape_inference.InferenceError as error:
+        raise UnsupportedError(
+            f"The shapes of the model do not fit together: {printable(str(error).splitlines()[0])}",
+            "Export the model again with static shapes.",
+        ) from None
+    shapes, dtypes = value_types((*inputs[: len(draft.inputs)], *model.graph.value_info, *model.graph.output))
+    draft.shapes, draft.dtypes = shapes, {**draft.dtypes, **dtypes}
+
+
+def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
+    """Types of the outputs of an operator that onnx does not know: what onnxruntime said."""
+    if "::" not in layer.op:
+        return []
+    operands = [name for name in layer.inputs if name in draft.shapes]
+    count = classes(layer)
+    if count:
+        # The class of each sample, and its scores.
+        for name, shape in zip(layer.outputs, ((draft.batch,), (draft.batch, count)), strict=False):
+            draft.shapes.setdefault(name, shape)
+            draft.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
+    values = []
+    for name in layer.outputs:
+        if draft.shapes.get(name):
+            dtype = draft.dtypes.setdefault(name, draft.dtypes.get(operands[0], "float32") if operands else "float32")
+            shape = (draft.batch, *draft.shapes[name][1:])
+            values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
+    return values
+
+
+def classes(layer: Layer) -> int:
+    """How many scores a classifier of ai.onnx.ml gives; 0 where the layer is none."""
+    kinds = ("classlabels_int64s", "classlabels_ints", "classlabels_strings")
+    counts = (len(layer.attributes.get(kind, ())) for kind in kinds)
+    return next((n for n in counts if n), 0) if layer.op.startswith("ai.onnx.ml::") else 0
