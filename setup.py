@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
-BUILD = runpy.run_path("onnxlrp/engines/cuda/build.py")
+BUILD = runpy.run_path("onnxlrp/engines/cuda/kernels/build.py")
 
 
 class WithKernels(build_py):

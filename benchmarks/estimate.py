@@ -21,10 +21,10 @@ from typing import Any
 from contenders import Case, program
 from floors import BANDWIDTH, RATES, floor, program_works
 
-from onnxlrp.engines.cuda.draft import Drafts
-from onnxlrp.engines.cuda.launch import Launch
-from onnxlrp.engines.cuda.tiles import PRECISIONS, PROCESSORS
-from onnxlrp.engines.cuda.traffic import Traffic, traffic
+from onnxlrp.engines.cuda.kernels.launch import Launch
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, PROCESSORS
+from onnxlrp.engines.cuda.planning.cost_model import Traffic, traffic
+from onnxlrp.engines.cuda.planning.schedule import Schedules
 
 NETWORKS = ("resnet50", "vgg16", "mobilenetv2")
 PRESETS = ("epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box")
@@ -51,7 +51,7 @@ def parts(one: Traffic) -> dict[str, float]:
 
 def launches(made: Any, batch: int, precision: str) -> Iterator[tuple[Launch, Traffic, dict[str, float]]]:
     """The launches of a program for a batch, what each moves, and for how long."""
-    drafts = Drafts(made, precision)  # type: ignore[arg-type]
+    drafts = Schedules(made, precision)  # type: ignore[arg-type]
     draft = drafts.draft(batch)
     for (_, launch), one in zip(draft.launches, traffic(drafts, draft), strict=True):
         yield launch, one, parts(one)

@@ -140,7 +140,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     given = arguments(argv)
-    from onnxlrp.engines.cuda.device import Emulated, Gpu
+    from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
     from onnxlrp.errors import OnnxLrpError
 
     try:

@@ -51,7 +51,7 @@ step_first() { # the shortest way through all of it: launched, captured, replaye
   limited "$python" -m onnxlrp explain models/digits.onnx models/samples/digit_7.png -v --engine cuda -o "$logs/digit_7.png" &&
     limited "$python" benchmarks/gpu.py --tiny --json "$logs/tiny.json"
 }
-step_fatbin-build() { limited "$python" -m onnxlrp.engines.cuda.build; }
+step_fatbin-build() { limited "$python" -m onnxlrp.engines.cuda.kernels.build; }
 step_nvrtc() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py tests/cuda/test_library.py --kernels nvrtc; }
 step_fatbin() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py --kernels fatbin; }
 step_conformance() { tests tests/program tests/layers tests/rules -k "cuda or plain" --kernels nvrtc; }

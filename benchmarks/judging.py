@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from onnxlrp.checks.evaluate import evaluate
-from onnxlrp.checks.evaluation import Cell, Evaluation, summary
 from onnxlrp.errors import OnnxLrpError
+from onnxlrp.evaluation.evaluate import evaluate
+from onnxlrp.evaluation.results import Cell, Evaluation, summary
 from onnxlrp.model import Model, load
 
 HERE = Path(__file__).parent

@@ -4,7 +4,7 @@
 
 Estimates from counting, not measurements. For each instance of csrc/kernels/gemm_instances.cuh the instructions of one
 step (16 channels at one tap, all of a block's warps) keep five units busy; the busiest of the first four is the cost
-that onnxlrp/engines/cuda/tiles.py has, in cycles (there the fifth depends on the taps):
+that onnxlrp/engines/cuda/kernels/tiles.py has, in cycles (there the fifth depends on the taps):
 
 tensor   HMMA at 6.45 cycles of a quarter of the multiprocessor (m16n8k8 of TF32 at 62 % of the rate of wgmma)
 issue    every instruction, one a cycle and quarter; the loop's two ways to copy are both counted
@@ -27,8 +27,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from onnxlrp.engines.cuda import build
-from onnxlrp.engines.cuda.tiles import PRECISIONS, PROCESSORS, STEP, TILES, Precision, Tile
+from onnxlrp.engines.cuda.kernels import build
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, PROCESSORS, STEP, TILES, Precision, Tile
 
 ARCHITECTURE = "90a"
 HMMA = 6.45  # cycles

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.checks.metrics.shattering import autocorrelation
+from onnxlrp.evaluation.metrics.shattering import autocorrelation
 
 MODELS = Path(__file__).parent.parent / "models"
 LAYERS = {**{str(n): f"blocks.{n}.relu2" for n in (4, 3, 2, 1, 0)}, "stem": "stem.2"}

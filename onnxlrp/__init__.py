@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import OnnxLrpError
+from .version import __version__
 
 if TYPE_CHECKING:
     from .composites import Composite
     from .explanation import Explanation
     from .model import Model, load
 
-__version__ = "0.1.0"
+
 __all__ = ["Composite", "Explanation", "Model", "OnnxLrpError", "__version__", "explain", "export", "load", "rule"]
 
 _HOMES = {"load": "model", "Model": "model", "Composite": "composites", "Explanation": "explanation"}

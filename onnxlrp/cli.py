@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import __version__
 from .commands.console import Console
 from .commands.parsers import COMMANDS
 from .commands.parsers.parser import Parser
 from .errors import OnnxLrpError, UsageError, did_you_mean
+from .version import __version__
 
 BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 

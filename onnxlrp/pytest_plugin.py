@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .checks.asserting import Asserting
-    from .checks.finding import Finding
+    from .checks.pytest_assertions import Asserting
+    from .findings.finding import Finding
 
 _MODELS = pytest.StashKey[dict[Any, Any]]()
 
@@ -54,7 +54,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 @pytest.fixture
 def onnxlrp(request: pytest.FixtureRequest) -> Asserting:
     """`load`, `assert_conserves`, `assert_inside` and `regression`; models are loaded once in a run."""
-    from .checks.asserting import Asserting
+    from .checks.pytest_assertions import Asserting
 
     models = request.config.stash.setdefault(_MODELS, {})
     return Asserting(request.path, request.node.name, request.config.getoption("onnxlrp_update"), models)
@@ -64,7 +64,7 @@ class CheckFile(pytest.File):
     """The checks of one file of settings; they run when items are collected, for the findings are the items."""
 
     def collect(self) -> Iterable[pytest.Item]:
-        from .checks.asserting import findings
+        from .checks.pytest_assertions import findings
 
         taken: dict[str, int] = {}
         for finding in findings(self.path, self.config.getoption("onnxlrp_update")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from onnxlrp.engines.cuda import loaders
+from onnxlrp.engines.cuda.runtime import loaders
 from onnxlrp.errors import OnnxLrpError
 
 which, exact_memory = "emulator", False  # conftest.py sets them
@@ -17,7 +17,7 @@ def kernels(check=False):
 
 def library():
     """The library's products, for the same arrays."""
-    from onnxlrp.engines.cuda.library import CuBlas, Numpy
+    from onnxlrp.engines.cuda.kernels.cublas import CuBlas, Numpy
 
     if which == "emulator":
         return Numpy()
@@ -28,7 +28,7 @@ def library():
 
 def device(memory=None):
     """Where the engine runs them; `memory` is what it may take, in bytes."""
-    from onnxlrp.engines.cuda.device import Emulated, Gpu
+    from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
 
     if which == "emulator":
         return Emulated(memory)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxlrp.engines.cuda import loaders
+from onnxlrp.engines.cuda.runtime import loaders
 from onnxlrp.errors import UsageError
 
 ROOT = Path(__file__).parents[1]

@@ -693,7 +693,7 @@ def test_70_a_bug(refused: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("odd\nstate")
 
-    monkeypatch.setattr("onnxlrp.commands.request.load", broken)
+    monkeypatch.setattr("onnxlrp.commands.arguments.load", broken)
     what, fix = refused(70, "explain", DIGITS, SEVEN)
     assert "ValueError: odd" in what
     assert "report" in fix

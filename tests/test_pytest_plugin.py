@@ -14,13 +14,13 @@ import small_nets
 from onnx import numpy_helper
 from PIL import Image
 
-from onnxlrp.checks import asserting, registry, regression
+from onnxlrp.checks import pytest_assertions, registry, regression
 
 pytest_plugins = ["pytester"]
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "PIL"}
 # A run inside this process forgets the modules that it was the first to import, but packages keep them: two of each.
-LOADED = asserting, registry.registry()
+LOADED = pytest_assertions, registry.registry()
 # As pytest looks for it: in every distribution, also in two of one name.
 POINTS = [point for found in distributions() for point in found.entry_points.select(group="pytest11")]
 INSTALLED = any(point.value == "onnxlrp.pytest_plugin" for point in POINTS)

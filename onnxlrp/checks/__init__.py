@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .finding import Finding, Findings
+    from ..findings.finding import Finding, Findings
     from .settings import Settings
     from .suite import run
 
 __all__ = ["Finding", "Findings", "Settings", "run"]
 
-_HOMES = {"run": "suite", "Settings": "settings", "Finding": "finding", "Findings": "finding"}
+_HOMES = {"run": ".suite", "Settings": ".settings", "Finding": "..findings.finding", "Findings": "..findings.finding"}
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +20,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'onnxlrp.checks' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(_HOMES[name], __name__), name)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import CheckFailed, InputError
-from . import maps
+from ..explanation import maps
 from .case import Case
 
 Array = npt.NDArray[Any]

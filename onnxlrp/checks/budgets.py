@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..findings.finding import Finding, MissingData, judged
 from .case import Case
-from .finding import Finding, Missing, judged
 from .registry import check
 
 
@@ -28,7 +28,7 @@ class Latency:
 
     def __call__(self, case: Case) -> Iterable[Finding]:
         if self.forward_ms is None and self.explain_ms is None and self.forwards is None:
-            raise Missing("no budget is set", "[checks.latency] explain_ms = 200, or forwards = 8")
+            raise MissingData("no budget is set", "[checks.latency] explain_ms = 200, or forwards = 8")
         yield from self._judge(*measured(case, self.repeats))
 
     def _judge(self, forward: float, whole: float) -> Iterator[Finding]:
@@ -53,7 +53,7 @@ class Memory:
 
     def __call__(self, case: Case) -> Iterable[Finding]:
         if self.peak_mb is None:
-            raise Missing("no budget is set", "[checks.memory] peak_mb = 2000")
+            raise MissingData("no budget is set", "[checks.memory] peak_mb = 2000")
         value = peak(case)
         fix = "explain fewer samples at once: batch_size = 1"
         message = f"{value:.0f} MB at most while {len(case.samples)} samples are explained"
@@ -100,5 +100,5 @@ def _high_water() -> float:
     try:
         import resource
     except ImportError:
-        raise Missing("this system does not say how much memory a process takes", "") from None
+        raise MissingData("this system does not say how much memory a process takes", "") from None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0**2 if sys.platform == "darwin" else 1024.0)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..explanation import Explanation
-from . import budgets, maps
+from ..explanation import Explanation, maps
+from ..findings.finding import Finding, MissingData
+from . import budgets
 from .case import Case
-from .finding import Finding, Missing
-from .numbers import spread
+from .numerics import spread
 from .registry import asked, thresholds
 from .settings import Settings
 
@@ -134,7 +134,7 @@ def _of_budgets(case: Case) -> Iterator[Proposal]:
     )
     try:
         peak = budgets.peak(case)
-    except Missing:
+    except MissingData:
         return
     yield Proposal("memory", "peak_mb", _up(_SLACK * peak), peak, "the process, all samples")
 
@@ -143,7 +143,7 @@ def _found(case: Case, id: str) -> list[Finding]:
     """The findings of a check with its default thresholds, none where its data is missing."""
     try:
         return list(asked(id, Settings())(case))
-    except Missing:
+    except MissingData:
         return []
 
 

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from .. import rules
 from ..composites import PRESETS
 from ..errors import OnnxLrpError, UsageError
-from ..explanation import Explanation
+from ..explanation import Explanation, maps
 from ..explanation.targets import for_samples, from_scores
+from ..findings.finding import MissingData
 from ..model import Model, load
 from ..preprocessing.samples import Samples
-from . import collect, maps
-from .finding import Missing
+from ..streaming import collect
 from .settings import Settings
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ class Case:
     def samples(self) -> Samples:
         """The samples."""
         if self.given is None:
-            raise Missing(
+            raise MissingData(
                 "no samples are given", 'give pictures: onnxlrp check MODEL images/, or samples = ["images/"]'
             )
         return self.given
@@ -75,7 +75,7 @@ class Case:
         except UsageError:
             raise
         except OnnxLrpError as error:
-            raise Missing(f"there is no explanation: {error.message}", error.fix) from None
+            raise MissingData(f"there is no explanation: {error.message}", error.fix) from None
 
     @property
     def _how(self) -> dict[str, Any]:
@@ -99,14 +99,14 @@ class Case:
         """The heatmaps [N, H, W], of pictures alone."""
         if self.maps.shape[1] < 8 and not self.samples.pictures:
             shape = self.samples.values.shape[1:]
-            raise Missing(f"an input of shape {shape} is no picture: it has no places", "")
+            raise MissingData(f"an input of shape {shape} is no picture: it has no places", "")
         return self.maps
 
     @cached_property
     def masks(self) -> list[Array | None]:
         """The mask of each sample, None where it has none."""
         if self.settings.masks is None:
-            raise Missing("no masks are given", 'give a folder with a mask for each sample: masks = "masks/"')
+            raise MissingData("no masks are given", 'give a folder with a mask for each sample: masks = "masks/"')
         folder, grid = self.settings.path(self.settings.masks), self.pictures.shape[1:]
         names = enumerate(self.samples.names)
         return [collect.mask(folder, name, self.samples, i, self.model, grid) for i, name in names]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import OnnxLrpError
 from ..model import Model
 from ..preprocessing import Preprocessing
-from ..preprocessing.pieces import INTERPOLATIONS, PRESETS, RESIZES, wide
+from ..preprocessing.fields import INTERPOLATIONS, PRESETS, RESIZES, wide
 from .case import Case
 
 Array = npt.NDArray[Any]

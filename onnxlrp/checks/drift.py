@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..explanation import maps
+from ..findings.finding import Finding, MissingData, judged, skipped
 from ..preprocessing import labels
-from . import baseline, maps
+from . import baseline
 from .baseline import FILE, UPDATE, Baseline
 from .case import Case
-from .finding import Finding, Missing, judged, skipped
 from .registry import check
 
 Array = npt.NDArray[Any]
@@ -107,7 +108,7 @@ def _alike(case: Case, stored: Baseline, known: dict[int, int]) -> dict[int, flo
     """The cosine of each sample's map with its stored one; where another class was explained, it is explained anew."""
     rows = np.array(list(known.values()))
     if stored.target[rows].max() >= case.model.classes:
-        raise Missing(f"the baseline explains a class that the model does not have ({case.model.classes})", UPDATE)
+        raise MissingData(f"the baseline explains a class that the model does not have ({case.model.classes})", UPDATE)
     target = case.targets.copy()
     target[list(known)] = stored.target[rows]
     pooled = maps.pooled(case.maps)
@@ -118,7 +119,7 @@ def _alike(case: Case, stored: Baseline, known: dict[int, int]) -> dict[int, flo
         pooled[moved] = maps.pooled(case.heat(again))
     here = pooled[list(known)]
     if here.shape[1:] != stored.maps.shape[1:]:
-        raise Missing(f"maps of {here.shape[1:]}, the baseline's are {stored.maps.shape[1:]}", UPDATE)
+        raise MissingData(f"maps of {here.shape[1:]}, the baseline's are {stored.maps.shape[1:]}", UPDATE)
     # Both are rounded alike, so that a model against itself has cosine 1.
     top = np.abs(here).max(axis=(1, 2), keepdims=True)
     here = (here / np.where(top == 0, 1, top)).astype(np.float16).astype(np.float64)
@@ -142,10 +143,10 @@ def _fresh(case: Case) -> Baseline:
     """The baseline, where it can be compared with. Raises Missing."""
     stored = _stored(case)
     if stored is None:
-        raise Missing(f"{_folder(case)} holds no {FILE}", UPDATE)
+        raise MissingData(f"{_folder(case)} holds no {FILE}", UPDATE)
     stale = _stale(case, stored)
     if stale:
-        raise Missing(f"the baseline is stale: another {' and '.join(stale)}", UPDATE)
+        raise MissingData(f"the baseline is stale: another {' and '.join(stale)}", UPDATE)
     return stored
 
 
@@ -161,7 +162,7 @@ def _stored(case: Case) -> Baseline | None:
 
 def _folder(case: Case) -> Path:
     if case.settings.baseline is None:
-        raise Missing("no baseline is given", 'onnxlrp check … --baseline DIR --update-baseline; baseline = "DIR"')
+        raise MissingData("no baseline is given", 'onnxlrp check … --baseline DIR --update-baseline; baseline = "DIR"')
     return case.settings.path(case.settings.baseline)
 
 

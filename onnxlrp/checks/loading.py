@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import OnnxLrpError, UsageError
+from ..findings.finding import Finding, MissingData, judged
 from .case import Case
-from .finding import Finding, Missing, judged
 from .registry import check
 
 
@@ -60,7 +60,7 @@ class Stated:
 
     def __call__(self, case: Case) -> Iterable[Finding]:
         if not case.samples.pictures:
-            raise Missing("the samples are arrays: nothing is done to them", "")
+            raise MissingData("the samples are arrays: nothing is done to them", "")
         prep = case.model.preprocessing
         subject = case.name
         if prep.assumed:

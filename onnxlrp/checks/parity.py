@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OnnxLrpError
+from ..findings.finding import Finding, MissingData, judged, skipped
 from ..graph.graph import Graph
 from ..model import Model
 from . import causes, expected
 from .case import Case
 from .expected import Expected
-from .finding import Finding, Missing, judged, skipped
 from .registry import check
 
 Array = npt.NDArray[Any]
@@ -32,7 +32,7 @@ class Forward:
 
     def __call__(self, case: Case) -> Iterable[Finding]:
         if not case.settings.expected:
-            raise Missing("no outputs are stored", 'expected = ["outputs.npz"], or ["test_data_set_*"]')
+            raise MissingData("no outputs are stored", 'expected = ["outputs.npz"], or ["test_data_set_*"]')
         graph = case.model.whole or case.model.graph
         name = case.model.choice.output if case.model.choice else graph.outputs[0].name
         for stored in expected.read(case.settings.expected, case.settings.folder, graph, name):
@@ -60,7 +60,7 @@ class Forward:
         """The samples of this run, through the whole of preprocessing and model."""
         if case.given is None:
             if not stored.inputs:
-                raise Missing("no samples are given that outputs are stored for", 'samples = ["images/"]')
+                raise MissingData("no samples are given that outputs are stored for", 'samples = ["images/"]')
             return
         rows = _rows(case, stored)
         without = len(case.samples) - len(rows)

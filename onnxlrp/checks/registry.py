@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import UsageError, did_you_mean
-from .finding import SEVERITIES, Finding
+from ..findings.finding import SEVERITIES, Finding
 from .settings import Settings
 
 if TYPE_CHECKING:
     from .case import Case
 
-FAMILIES = ("loading", "numbers", "parity", "drift", "places", "randomised", "budgets")
+FAMILIES = ("loading", "numerics", "parity", "drift", "localization", "randomization", "budgets")
 
 
 class Check(Protocol):

@@ -16,8 +16,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import InputError
-from ..explanation import Explanation
-from . import maps
+from ..explanation import Explanation, maps
 
 Array = npt.NDArray[Any]
 

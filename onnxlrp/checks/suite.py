@@ -11,12 +11,12 @@ from typing import Any
 
 from ..composites import PRESETS
 from ..errors import InputError, OnnxLrpError, UsageError, did_you_mean
+from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import registry as methods
 from ..model import Model
 from ..preprocessing.samples import Samples
-from . import collect
+from ..streaming import collect
 from .case import Case, opened
-from .finding import Finding, Findings, Missing, skipped
 from .loading import unreadable
 from .registry import asked, registry
 from .registry import severity as severity_of
@@ -47,8 +47,8 @@ def run(
     except Unreadable as error:
         failed = replace(unreadable(error, error.path.name), check="load", severity=_severity(settings, "load"))
         rest = [_skipped(id, settings, "the model cannot be read") for id in registry() if id != "load"]
-        return Findings([failed, *rest], {"model": str(error.path), **_versions()})
-    return Findings(list(_findings(found, progress)), about(found))
+        return Findings([failed, *rest], {"model": str(error.path), **_versions()}, _summaries())
+    return Findings(list(_findings(found, progress)), about(found), _summaries())
 
 
 def case(model: Model | str | Path | None, samples: Any, settings: Settings) -> Case:
@@ -103,7 +103,7 @@ def _findings(case: Case, progress: Progress) -> Iterator[Finding]:
         check = asked(id, case.settings)
         try:
             found = list(check(case))
-        except Missing as error:
+        except MissingData as error:
             found = [skipped(error.message, fix=error.fix)]
         yield from (replace(finding, check=id, severity=severity) for finding in found)
     progress(len(registry()), len(registry()), "")
@@ -147,8 +147,12 @@ def _severity(settings: Settings, id: str) -> str:
     return "note" if severity == OFF else severity
 
 
+def _summaries() -> dict[str, str]:
+    return {id: entry.summary for id, entry in registry().items()}
+
+
 def _versions() -> dict[str, Any]:
-    from .. import __version__
+    from ..version import __version__
 
     found = {"onnxlrp": __version__, "python": platform.python_version()}
     for name in ("onnx", "onnxruntime", "onnxruntime-gpu", "numpy"):

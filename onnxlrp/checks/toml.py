@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError, UsageError, did_you_mean
-from .finding import SEVERITIES
+from ..findings.finding import SEVERITIES
 from .registry import make
 from .settings import OFF, Settings
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checks import baseline, calibrate, formats, suite
+from ..checks import baseline, calibrate, suite
 from ..checks.case import Case
 from ..checks.registry import registry, thresholds
 from ..checks.settings import Settings
 from ..checks.toml import of, read
 from ..errors import CheckFailed, UsageError
+from ..findings import formats
 from .console import Console
 from .parsers.groups import PREPROCESSING
 

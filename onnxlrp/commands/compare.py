@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..checks import compare, formats, side_by_side, verdict, worst
-from ..checks.finding import Findings
-from ..checks.similarity import METRICS
+from ..comparison import compare, side_by_side, verdict, worst_samples
+from ..comparison.similarity import METRICS
 from ..composites import PRESETS
 from ..errors import CheckFailed, UsageError, did_you_mean
 from ..explanation.targets import parse as parse_target
+from ..findings import formats
+from ..findings.finding import Findings
 from ..model import DEFAULT, Model
-from . import names, request, rows
+from . import arguments, extra_input_rows, output_names
 from .console import Console
 
 
@@ -57,21 +58,21 @@ def _computed(
     if args.save and Path(args.save).suffix.lower() != ".json":
         raise UsageError(f"--save {args.save}: what was measured is JSON", f"--save {Path(args.save).stem}.json")
     parse_target(args.target)
-    method, options = request.method(args)
-    entries = request.entries(args)
-    request.refuse_unread({method: options}, entries=entries, conditions=())
+    method, options = arguments.method(args)
+    entries = arguments.entries(args)
+    arguments.refuse_unread({method: options}, entries=entries, conditions=())
     metrics = _metrics(args.metric, limits)
-    sources = names.sources(args.inputs, console)
-    a = request.open_model(args)
-    b = request.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
+    sources = output_names.sources(args.inputs, console)
+    a = arguments.open_model(args)
+    b = arguments.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
     for model in (a, b):
-        rows.starts(model, sources)
+        extra_input_rows.starts(model, sources)
         if entries and method in PRESETS:
-            request.check_matches(model, model.composite(method, rules=entries, **options), entries)
+            arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
         for note in model.notes:
             console.note(*note)
         _say_assumed(model, sources, console)
-    how = compare.How(
+    how = compare.CompareOptions(
         method,
         options,
         entries,
@@ -85,7 +86,7 @@ def _computed(
     console.clear()
     if args.save:
         verdict.save(found.result, args.save)
-        maps = worst.save(found.worst, found.result, args.save)
+        maps = worst_samples.save(found.worst, found.result, args.save)
         console.detail(f"wrote {args.save} {maps}")
     for path in pictures:
         side_by_side.save(found, path)
@@ -93,7 +94,7 @@ def _computed(
     return found.result
 
 
-def _say_assumed(model: Model, sources: list[names.Source], console: Console) -> None:
+def _say_assumed(model: Model, sources: list[output_names.Source], console: Console) -> None:
     """What nobody states about how pictures become the inputs of one of the two."""
     if all(source.path.suffix.lower() == ".npy" for source in sources):
         return
@@ -137,9 +138,11 @@ def _refuse_models(args: argparse.Namespace) -> None:
 
 def _draw(result: Mapping[str, Any], saved: str, pictures: list[Path]) -> None:
     """The worst pictures, from the maps beside a saved result."""
-    kept = worst.read(result, saved) if pictures else []
+    kept = worst_samples.read(result, saved) if pictures else []
     if pictures and not kept:
-        raise UsageError(f"-o {pictures[0]}: no {worst.beside(saved).name} beside {saved}", "save both in one folder")
+        raise UsageError(
+            f"-o {pictures[0]}: no {worst_samples.beside(saved).name} beside {saved}", "save both in one folder"
+        )
     for path in pictures:
         side_by_side.save(compare.Comparison(dict(result), kept), path)
 

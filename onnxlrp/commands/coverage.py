@@ -12,12 +12,12 @@ from typing import Any
 from ..compile import compile
 from ..errors import CheckFailed, InputError, NothingToDo, OnnxLrpError
 from ..model import Model
-from . import request
+from . import arguments
 from .console import Console, printable
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelCoverage:
     """One file: `without_rule` has the operators that no rule serves, `refused` why the file cannot be explained."""
 
     file: str
@@ -36,8 +36,8 @@ class Row:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the table, a Markdown one; 0 where every model can be explained, else 1."""
     folder = Path(args.coverage)
-    method, options = request.method(args)
-    entries = request.entries(args)
+    method, options = arguments.method(args)
+    entries = arguments.entries(args)
     files = models(folder)
     rows = []
     for done, path in enumerate(files):
@@ -65,13 +65,15 @@ def models(folder: Path) -> list[Path]:
     return found
 
 
-def _row(args: argparse.Namespace, name: str, method: str, options: dict[str, Any], entries: request.Entries) -> Row:
+def _row(
+    args: argparse.Namespace, name: str, method: str, options: dict[str, Any], entries: arguments.Entries
+) -> ModelCoverage:
     """What is known of one file; whatever is wrong with it is its row."""
     model: Model | None = None
     missing: Sequence[str] = ()
     refused = ""
     try:
-        model = request.open_model(args, engine="auto")
+        model = arguments.open_model(args, engine="auto")
         composite = model.composite(method, rules=entries, **options)
         missing = [layer.op for layer, _, rule in model.layers(composite) if rule is None]
         if not missing:
@@ -83,9 +85,9 @@ def _row(args: argparse.Namespace, name: str, method: str, options: dict[str, An
         # One odd file must not hide the rows of the others.
         refused = f"a bug in onnxlrp: {type(error).__name__}: {error}"
     if model is None:
-        return Row(name, refused=refused)
+        return ModelCoverage(name, refused=refused)
     said = model.graph.metadata
-    return Row(
+    return ModelCoverage(
         name,
         said.get("onnxlrp.opset", ""),
         said.get("onnxlrp.producer", ""),
@@ -95,7 +97,7 @@ def _row(args: argparse.Namespace, name: str, method: str, options: dict[str, An
     )
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
+def _table(rows: Sequence[ModelCoverage]) -> list[str]:
     head = ("file", "opset", "producer", "layers", "without a rule", "refused")
     cells = [
         [_cell(c) for c in (r.file, r.opset, r.producer, r.layers or "", ", ".join(r.without_rule), r.refused)]

@@ -72,7 +72,10 @@ def problems(report: dict[str, Any]) -> Iterator[Problem]:
     yield from _cupy(report)
     fatbin = report["kernels"]["fatbin"]
     if fatbin.startswith("older") and report["gpus"]:
-        yield "the compiled kernels (fatbin) are older than their sources", "python -m onnxlrp.engines.cuda.build"
+        yield (
+            "the compiled kernels (fatbin) are older than their sources",
+            "python -m onnxlrp.engines.cuda.kernels.build",
+        )
 
 
 def _twice(report: dict[str, Any]) -> Iterator[Problem]:

@@ -6,25 +6,26 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..checks import collect, curves
-from ..checks.evaluate import evaluate
-from ..checks.evaluation import Evaluation, read
-from ..checks.metrics.registry import kinds, make, registry
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from . import request
+from ..evaluation import curves
+from ..evaluation.evaluate import evaluate
+from ..evaluation.metrics.registry import kinds, make, registry
+from ..evaluation.results import Evaluation, read
+from ..streaming import collect
+from . import arguments
 from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Judge every method by every metric; the exit code."""
     seed, args.seed = _seed(args.seed), None
-    methods = request.methods(args)
+    methods = arguments.methods(args)
     metrics = _metrics(args)
     if args.batch_size < 1:
         raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
-    model = request.open_model(args)
+    model = arguments.open_model(args)
     samples = collect.samples(model, args.inputs)
     found = evaluate(
         model,

@@ -24,7 +24,7 @@ from ..model import Model
 from ..pictures import colors
 from ..preprocessing import images
 from ..preprocessing.samples import Samples
-from . import names, request, rows, summary
+from . import arguments, extra_input_rows, output_names, summary
 from .console import KEY, Console
 
 
@@ -32,7 +32,7 @@ from .console import KEY, Console
 class Piece:
     """Samples of one source that run together; `row` is the first's among all samples of the run, where it counts."""
 
-    source: names.Source
+    source: output_names.Source
     samples: Samples
     row: int
 
@@ -42,9 +42,9 @@ class Job:
     """A run: what is asked for, and what has come of it."""
 
     model: Model
-    sources: list[names.Source]
+    sources: list[output_names.Source]
     methods: dict[str, dict[str, Any]]
-    entries: request.Entries
+    entries: arguments.Entries
     target: dict[str, Any]
     pattern: str
     formats: list[str]
@@ -69,30 +69,30 @@ class Job:
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Explain every input by every method; the exit code."""
-    methods, entries = request.methods(args), request.entries(args)
+    methods, entries = arguments.methods(args), arguments.entries(args)
     colors.colormap(args.cmap)
     colors.limit(np.zeros(1), args.clip)
     if args.space not in SPACES:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     if args.batch_size < 1:
         raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
-    formats, pattern = names.naming(args, len(methods))
+    formats, pattern = output_names.naming(args, len(methods))
     wanted = args.target or ["top1"]
     target = {"target": wanted[0]} if len(wanted) == 1 else {"targets": wanted}
     for word in wanted:
         parse_target(word)
-    sources = names.sources(args.inputs, console)
+    sources = output_names.sources(args.inputs, console)
     if args.grid and formats != ["png"]:
         raise UsageError("--grid draws a PNG", "leave --format out")
-    names.tells_apart(pattern, len(sources), 1 if args.grid else len(methods))
+    output_names.tells_apart(pattern, len(sources), 1 if args.grid else len(methods))
     start = time.perf_counter()
-    model = request.open_model(args)
+    model = arguments.open_model(args)
     for method, options in methods.items():
         if entries and method in PRESETS:
-            request.check_matches(model, model.composite(method, rules=entries, **options), entries)
+            arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
-    conditions = request.conditions(args)
-    request.refuse_unread(methods, entries=entries, conditions=conditions)
+    conditions = arguments.conditions(args)
+    arguments.refuse_unread(methods, entries=entries, conditions=conditions)
     job = Job(model, sources, methods, entries, target, pattern, formats, args, console, conditions)
     _explain(job)
     return _verdict(job)
@@ -103,7 +103,7 @@ def _explain(job: Job) -> None:
     said: set[bool] = set()
     for batch in _batches(job):
         samples = [piece.samples for piece in batch]
-        given = rows.of(job.model.given, [(piece.row, len(piece.samples)) for piece in batch])
+        given = extra_input_rows.of(job.model.given, [(piece.row, len(piece.samples)) for piece in batch])
         pictures = samples[0].pictures
         asked = [_asked(job, method, pictures) for method in job.methods]
         if pictures not in said:
@@ -143,7 +143,7 @@ def _batches(job: Job) -> Iterator[list[Piece]]:
     and arrays apart. Where one is rejected and that is the end, those before it still come."""
     batch: list[Piece] = []
     size, room = job.args.batch_size, job.args.batch_size
-    first = rows.starts(job.model, job.sources)
+    first = extra_input_rows.starts(job.model, job.sources)
     for done, source in enumerate(job.sources):
         job.console.progress(done, len(job.sources), source.path.name)
         try:
@@ -178,7 +178,7 @@ def _batches(job: Job) -> Iterator[list[Piece]]:
     job.console.clear()
 
 
-def _read(model: Model, source: names.Source) -> Samples:
+def _read(model: Model, source: output_names.Source) -> Samples:
     samples = model.read(source.path)
     stems = [source.stem] if len(samples) == 1 else [f"{source.stem}.{i}" for i in range(len(samples))]
     return replace(samples, names=stems)
@@ -220,7 +220,7 @@ def _opening(job: Job, pictures: bool, first: bool) -> None:
         job.console.note(text, "--size HxW states it")
 
 
-def _one(job: Job, source: names.Source, results: list[tuple[Explanation, float]]) -> None:
+def _one(job: Job, source: output_names.Source, results: list[tuple[Explanation, float]]) -> None:
     """Write and report one sample."""
     console = job.console
     job.samples += 1

@@ -7,21 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from . import request
+from . import arguments
 from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the explainer; the exit code."""
-    (method, options), entries = request.method(args), request.entries(args)
+    (method, options), entries = arguments.method(args), arguments.entries(args)
     path = Path(args.out)
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path}.onnx'")
-    model = request.open_model(args)
+    model = arguments.open_model(args)
     if entries:
-        request.check_matches(model, model.composite(method, rules=entries, **options), entries)
+        arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
     model.export(path, method, args.target, rules=entries, **options)
     import onnx
 

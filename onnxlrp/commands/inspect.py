@@ -14,7 +14,7 @@ from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
 from ..model import Model
 from ..preprocessing.labels import short
-from . import keep, ranking, request, summary
+from . import arguments, ranking, summary, write_preprocessing
 from .console import Console
 
 _FIRST = 6  # class names shown
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _coverage(args, console)
     if args.model is None:
         raise UsageError("inspect: no model given", "give an .onnx file, or --coverage FOLDER")
-    (method, options), entries = request.method(args), request.entries(args)
+    (method, options), entries = arguments.method(args), arguments.entries(args)
     if args.engine not in (None, *WITH_KERNELS):
         raise UsageError(
             f'the engine "{args.engine}" has no kernels to list', f"give --engine {' or '.join(WITH_KERNELS)}, or none"
@@ -37,10 +37,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.batch < 1:
         raise UsageError(f"--batch {args.batch}", "give 1 or more")
     true = _truth(args)
-    model = request.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
+    model = arguments.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
     # Rules are shown as they are for pictures; where nobody knows the bounds, zbox shows none.
     composite = model.composite(method, rules=entries, **options)
-    request.check_matches(model, composite, entries)
+    arguments.check_matches(model, composite, entries)
     graph = model.graph
     whole = model.whole or graph
     layers = [
@@ -114,9 +114,9 @@ def _kept(args: argparse.Namespace, model: Model) -> list[Path]:
     """The files that --write-prep and --embed ask for."""
     path, made = Path(args.model), []
     if args.write_prep:
-        made.append(keep.write_sidecar(model.preprocessing, path))
+        made.append(write_preprocessing.write_sidecar(model.preprocessing, path))
     if args.embed:
-        made.append(keep.embed(model.preprocessing, path, Path(args.embed)))
+        made.append(write_preprocessing.embed(model.preprocessing, path, Path(args.embed)))
     return made
 
 

@@ -14,7 +14,7 @@ from ..errors import InputError, UsageError
 from ..methods.patterns import ESTIMATORS, estimate
 from ..methods.registry import Array
 from ..model import Model
-from . import names, request
+from . import arguments, output_names
 from .console import Console
 
 
@@ -25,10 +25,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.batch_size < 1:
         raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
     path = _path(args)
-    sources = names.sources(args.inputs, console)
+    sources = output_names.sources(args.inputs, console)
     if path.resolve() in {source.path.resolve() for source in sources}:
         raise UsageError(f"{path}: the patterns would replace an input", "choose another name with -o")
-    model = request.open_model(args)
+    model = arguments.open_model(args)
     model.refuse_maps()
     _, others = weighted(model.graph)
     if others:
@@ -67,7 +67,7 @@ def _path(args: argparse.Namespace) -> Path:
 
 def _batches(
     model: Model,
-    sources: Sequence[names.Source],
+    sources: Sequence[output_names.Source],
     args: argparse.Namespace,
     console: Console,
     told: Callable[[int, int], bool],

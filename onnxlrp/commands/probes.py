@@ -116,7 +116,7 @@ def nvcc() -> str | None:
     """The version of the CUDA compiler."""
 
     def probe() -> str:
-        from ..engines.cuda import build
+        from ..engines.cuda.kernels import build
 
         path = build.nvcc()
         found = re.search(r"release ([\d.]+)", _output(path or "", "--version"))
@@ -129,7 +129,8 @@ def fatbin() -> str:
     """Whether there are compiled kernels, and of these sources."""
 
     def probe() -> str:
-        from ..engines.cuda import build, loaders
+        from ..engines.cuda.kernels import build
+        from ..engines.cuda.runtime import loaders
 
         path = loaders.fatbin()
         if path is not None:
@@ -144,7 +145,8 @@ def emulator() -> str:
     """Whether the emulator is built, and of these sources."""
 
     def probe() -> str:
-        from ..engines.cuda import build, emulated
+        from ..engines.cuda.kernels import build
+        from ..engines.cuda.runtime import emulated
         from ..errors import OnnxLrpError
 
         try:
@@ -161,7 +163,7 @@ def host_compiler() -> str | None:
     """The C++ compiler, which the emulator needs for generated kernels."""
 
     def probe() -> str:
-        from ..engines.cuda import emulated
+        from ..engines.cuda.runtime import emulated
 
         return emulated.host_compiler()
 

@@ -15,13 +15,13 @@ from ..explanation import targets
 from ..files import reason
 from ..model import Model
 from ..preprocessing import Preprocessing, images
-from ..preprocessing.pieces import PRESETS, wide
+from ..preprocessing.fields import PRESETS, wide
 
 _LONGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
-class Row:
+class Candidate:
     """One way to make the input, and how sure the model is of its best class, on average over the pictures.
 
     `contrast` is how far the best logit stands above their mean, in their standard deviations: unlike `probability`, it
@@ -66,19 +66,19 @@ def truth(path: Path, names: Sequence[Path]) -> dict[Path, str] | None:
     return known or None
 
 
-def rank(model: Model, paths: Sequence[Path], true: Mapping[Path, str] | None) -> list[Row]:
+def rank(model: Model, paths: Sequence[Path], true: Mapping[Path, str] | None) -> list[Candidate]:
     """Every candidate by accuracy, then by contrast, the best first. Raises InputError, UnsupportedError."""
     prep = model.preprocessing
     seen = [images.read_image(path) for path in paths]
     ids = _ids(model, paths, true or {})
-    rows: list[Row] = []
+    rows: list[Candidate] = []
     for flags, one in _candidates(prep):
         values = np.concatenate([one.apply(picture) for picture in seen])
         logits = model.outputs(values, batch_size=8)["logits"].reshape(len(values), -1).astype(np.float64)
         probability = float(_probabilities(logits).max(axis=1).mean())
         right = [int(np.argmax(logits[n])) == wanted for n, wanted in ids.items()]
         accuracy = float(np.mean(right)) if right else None
-        rows.append(Row(flags, _contrast(logits), probability, accuracy, _same(one, prep)))
+        rows.append(Candidate(flags, _contrast(logits), probability, accuracy, _same(one, prep)))
     return sorted(rows, key=lambda row: (-(row.accuracy or 0.0), -row.contrast, -row.probability))
 
 

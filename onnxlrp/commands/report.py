@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..checks import report
+from .. import report
 from .console import Console
 
 

@@ -129,9 +129,9 @@ def not_positive(one: Explanation, target: int = 0) -> bool:
     return one.provenance.get("seed") == "positive logit" and logit <= 0
 
 
-def rows_of(one: Explanation) -> Sequence[ledger.Row]:
+def rows_of(one: Explanation) -> Sequence[ledger.LedgerRow]:
     """The ledger's rows, none where none was kept."""
-    return cast("Sequence[ledger.Row]", one.ledger or ())
+    return cast("Sequence[ledger.LedgerRow]", one.ledger or ())
 
 
 def absorbed(one: Explanation, target: int = 0) -> dict[str, float]:

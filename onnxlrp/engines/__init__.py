@@ -62,9 +62,9 @@ def engine(name: str = "auto", providers: Sequence[Any] | None = None, precision
 
         return Reference()
     if name in WITH_PRECISIONS:
-        from .cuda.device import Emulated, Gpu
         from .cuda.engine import Cuda
-        from .cuda.tiles import precision_of
+        from .cuda.kernels.tiles import precision_of
+        from .cuda.runtime.device import Emulated, Gpu
 
         wanted = precision_of(precision)
         return Cuda(Gpu() if name == "cuda" else Emulated(), wanted)
@@ -76,7 +76,7 @@ def engine(name: str = "auto", providers: Sequence[Any] | None = None, precision
 
 
 def _why_not_cuda() -> str:
-    from .cuda.loaders import absent
+    from .cuda.runtime.loaders import absent
 
     why = absent()
     if why:

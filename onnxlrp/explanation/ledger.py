@@ -15,7 +15,7 @@ SINKS = ("bias", "epsilon", "gate")
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class LedgerRow:
     """One layer: arrays of one number a sample, [N] or [T, N].
 
     `arrived` is the relevance of the layer's result, `passed` what its operands got; `bias` and `epsilon` are what the
@@ -48,7 +48,7 @@ class Row:
             return 0.0
         return float(np.max(np.abs(self.residual) / np.maximum(self.scale, 1e-30)))
 
-    def of(self, samples: Array) -> Row:
+    def of(self, samples: Array) -> LedgerRow:
         """The same row for some of the samples, an array of indices."""
         columns = ("arrived", "passed", *SINKS, "scale")
         kept = {name: getattr(self, name)[..., samples] for name in columns}
@@ -63,7 +63,7 @@ class Row:
         return {**named, **numbers, "residual": self.residual.tolist(), "error": self.error}
 
 
-def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
+def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[LedgerRow, ...]:
     """The rows of a run, from the program's plan and its outputs, seed first."""
     made = []
     for entry in plan:
@@ -71,7 +71,7 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
         nothing = np.zeros_like(columns["out"])
         amounts = {sink: columns.get(sink, nothing) for sink in SINKS}
         made.append(
-            Row(
+            LedgerRow(
                 entry.layer,
                 entry.op,
                 entry.rule,
@@ -86,7 +86,7 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[Row, ...]:
     return tuple(made)
 
 
-def sums(ledger: Sequence[Row]) -> dict[str, Array]:
+def sums(ledger: Sequence[LedgerRow]) -> dict[str, Array]:
     """What all layers together absorbed, by sink, and what went to other inputs than the explained one, if any did."""
     gone = {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
     others = [row.others for row in ledger if row.others is not None]

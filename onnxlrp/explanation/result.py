@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class Row(Protocol):
+class LedgerRow(Protocol):
     """A row of the ledger, as far as an explanation needs to know it."""
 
-    def of(self, samples: Array) -> Row: ...
+    def of(self, samples: Array) -> LedgerRow: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -43,7 +43,7 @@ class Result:
     relevance: Array
     output: Array
     target: Array
-    ledger: Sequence[Row] | None = None
+    ledger: Sequence[LedgerRow] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     labels: Sequence[str] | None = None
     layers: Mapping[str, Array] = field(default_factory=dict)

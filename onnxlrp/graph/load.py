@@ -23,7 +23,7 @@ from .reading.module_paths import module_paths
 from .reading.printable import printable
 from .reading.read import Read, Source, read
 from .rewriting.constant_folding import fold
-from .rewriting.mutable_graph import Draft, parse
+from .rewriting.mutable_graph import MutableGraph, parse
 from .rewriting.shape_inference import infer
 
 
@@ -73,7 +73,7 @@ def load(
     return _graph(draft, file, sizes)
 
 
-def _without_text(draft: Draft) -> None:
+def _without_text(draft: MutableGraph) -> None:
     """Names of classes are no scores: where the model has other outputs, it is read without them."""
     numbers = [name for name in draft.outputs if draft.dtypes.get(name) != "object"]
     if not numbers:
@@ -84,7 +84,7 @@ def _without_text(draft: Draft) -> None:
     draft.prune()
 
 
-def _infer_all(draft: Draft, most: int) -> None:
+def _infer_all(draft: MutableGraph, most: int) -> None:
     """Shapes that the simplified model leaves open; one that becomes known may make others constant."""
     while any(name and name not in draft.shapes for layer in draft.layers for name in layer.outputs):
         count = len(draft.layers)
@@ -94,7 +94,7 @@ def _infer_all(draft: Draft, most: int) -> None:
             return
 
 
-def _answering(draft: Draft) -> Draft:
+def _answering(draft: MutableGraph) -> MutableGraph:
     """The draft for any batch, or for its own; without outputs of whole numbers, where they alone stand against it."""
     try:
         return _free_or_fixed(draft)
@@ -107,7 +107,7 @@ def _answering(draft: Draft) -> Draft:
         return _free_or_fixed(draft)
 
 
-def _free_or_fixed(draft: Draft) -> Draft:
+def _free_or_fixed(draft: MutableGraph) -> MutableGraph:
     """The draft for any batch; where the model refuses and declares a batch, for that batch alone."""
     try:
         freed = free(draft)
@@ -124,7 +124,7 @@ def _free_or_fixed(draft: Draft) -> Draft:
     return freed
 
 
-def _graph(draft: Draft, file: Read, sizes: Sizes) -> Graph:
+def _graph(draft: MutableGraph, file: Read, sizes: Sizes) -> Graph:
     shapes = {name: shape[1:] for name, shape in draft.shapes.items() if name not in draft.constants}
     for name in draft.outputs:
         if name not in shapes:

@@ -84,7 +84,7 @@ Build = Callable[[Node], Op]
 
 
 @dataclass(frozen=True)
-class Row:
+class Operator:
     """A line of the table of operators."""
 
     operators: tuple[str, ...]
@@ -92,7 +92,7 @@ class Row:
     build: Build
 
 
-LAYERS: dict[str, Row] = {}
+LAYERS: dict[str, Operator] = {}
 
 
 def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
@@ -104,13 +104,13 @@ def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
         for operator in operators:
             if operator in LAYERS:
                 raise ValueError(f"two functions make {operator}")
-            LAYERS[operator] = Row(operators, kind, build)
+            LAYERS[operator] = Operator(operators, kind, build)
         return build
 
     return register
 
 
-def registry() -> dict[str, Row]:
+def registry() -> dict[str, Operator]:
     """All operators by name."""
     from . import (  # noqa: F401 (registers)
         activation,

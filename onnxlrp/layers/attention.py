@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..program.affine import Affine, Step, composed
+from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Matmul, Permute, Shape
 from ..program.op import Op, linear_op
 from . import Node, unsupported
@@ -17,9 +17,9 @@ def bilinear(node: Node) -> Op:
     # a b = (bᵀ aᵀ)ᵀ
     flipped, out = swapped(b.shape), swapped(y.shape)
     right = composed(
-        Step(Permute(b.shape, flipped, _swap(b.shape))),
-        Step(Matmul(flipped, out, transposed=True), own=True),
-        Step(Permute(out, y.shape, _swap(y.shape))),
+        LinearStep(Permute(b.shape, flipped, _swap(b.shape))),
+        LinearStep(Matmul(flipped, out, transposed=True), own=True),
+        LinearStep(Permute(out, y.shape, _swap(y.shape))),
     )
     node.trace.know(left, a, b, None, y)
     node.trace.know(right, b, a, None, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..program.affine import Affine, Step, composed
+from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Conv, Window
 from ..program.op import Op, linear_op
 from . import Node, layer
@@ -43,7 +43,7 @@ def conv_transpose(node: Node) -> Op:
     if not node.is_constant(1):
         node.array(1)
     w = window(node, y.shape[1:], x.shape[1:], weight.shape[2:])
-    linear = composed(Step(Conv(y.shape, x.shape, w, int(node.attribute("group", 1))), adjoint=True, own=True))
+    linear = composed(LinearStep(Conv(y.shape, x.shape, w, int(node.attribute("group", 1))), adjoint=True, own=True))
     bias = None
     if node.has(2):
         node.array(2)

@@ -7,7 +7,7 @@ import string
 import numpy as np
 
 from ..graph.graph import Array
-from ..program.affine import Affine, Step, composed
+from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Matmul, Sum
 from ..program.op import Op, linear_op
 from ..program.value import Value
@@ -42,7 +42,7 @@ def contraction(node: Node, x: Value, letters: str, constant: Array, others: str
     linear = Matmul(way.shape, (*lead, rows, outer))
     order = [own.index(a) for a in both + summed + added]
     matrix = node.trace.constant(np.ascontiguousarray(weight.transpose(order)).reshape(*lead, inner, outer))
-    steps = [*way.steps, Step(linear, own=True)]
+    steps = [*way.steps, LinearStep(linear, own=True)]
     way.steps, way.shape = [], linear.target
     way.reshape(tuple(wide[a] for a in both + alone + added))
     way.permute([(both + alone + added).index(a) for a in out])
@@ -50,7 +50,7 @@ def contraction(node: Node, x: Value, letters: str, constant: Array, others: str
     return _dense(node, x, (*steps, *way.steps), matrix)
 
 
-def _dense(node: Node, x: Value, steps: tuple[Step, ...], weight: Value) -> Op:
+def _dense(node: Node, x: Value, steps: tuple[LinearStep, ...], weight: Value) -> Op:
     linear = composed(*steps)
     node.trace.know(linear, x, weight, None, node.result)
     return linear_op("dense", ((Affine(linear, weight), x),), node.result, node.layer.label)

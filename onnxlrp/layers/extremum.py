@@ -34,7 +34,7 @@ def extremum(node: Node) -> Op:
             if i in live:
                 shares.append(Affine(Diagonal(x.shape, y.shape)).T(share))
             else:
-                trace.book("gate", lambda dropped=share: trace.spread(dropped, y.shape))  # type: ignore[misc]
+                trace.record_absorbed("gate", lambda dropped=share: trace.spread(dropped, y.shape))  # type: ignore[misc]
         return tuple(shares)
 
     return Op("maxpool", tuple(operands[i] for i in live), y, vjp, name=node.layer.label)

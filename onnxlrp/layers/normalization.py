@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.linear import Sum
 from ..program.op import Op, linear_op
 from ..program.value import Value, power, square, stabilize
@@ -87,7 +87,7 @@ def _standardized(
     weight = inverse if gain is None else inverse * gain
     parts = [(Affine(diagonal, weight, bias), x)]
     if centred:
-        means = composed(Step(sums), Step(sums, adjoint=True), Step(diagonal, own=True))
+        means = composed(LinearStep(sums), LinearStep(sums, adjoint=True), LinearStep(diagonal, own=True))
         parts.append((Affine(means, weight * -share), x))
         trace.know_map("add", (parts[0][0](x), parts[1][0](x)), y)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.interpret import counts
 from ..program.linear import LinearMap, Pool, Select, Window
 from ..program.op import Op, linear_op
@@ -77,9 +77,9 @@ def _norm(node: Node, w: Window) -> Op:
     number = trace.constant(float(taps.flat[0]) if np.all(taps == taps.flat[0]) else taps)
     weight = slope_of_norm(x, p)
     linear = composed(
-        Step(Diagonal(x.shape, x.shape), own=True),
-        Step(pool),
-        Step(Diagonal(y.shape, y.shape), weight=inverse_power(y, p) * number),
+        LinearStep(Diagonal(x.shape, x.shape), own=True),
+        LinearStep(pool),
+        LinearStep(Diagonal(y.shape, y.shape), weight=inverse_power(y, p) * number),
     )
     trace.know(linear, x, weight, None, y)
     return linear_op("avgpool", ((Affine(linear, weight), x),), y, node.layer.label)

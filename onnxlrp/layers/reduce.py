@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Sum, Window
 from ..program.op import Op, linear_op
 from ..program.value import Value, power, stabilize
@@ -46,12 +46,12 @@ def _axes(node: Node, x: Value) -> tuple[int, ...]:
 def extreme(node: Node) -> Op:
     """The winner takes all, the first one on ties."""
     x, y, trace = node.operand(0), node.result, node.trace
-    moves = [Step(move) for move in _as_rows(x.shape, _axes(node, x))]
+    moves = [LinearStep(move) for move in _as_rows(x.shape, _axes(node, x))]
     rows = Affine(composed(*moves))(x) if moves else x
     count, width = rows.shape
     select = Select((count, width), (count, 1), Window((width,), (1,), (1,), (0,), (0,), (width,), (1,)))
     selector = rows if node.layer.op == "ReduceMax" else -rows
-    linear = composed(*moves, Step(select, weight=selector), Step(Reshape((count, 1), y.shape)))
+    linear = composed(*moves, LinearStep(select, weight=selector), LinearStep(Reshape((count, 1), y.shape)))
     trace.know(linear, x, None, None, y)
     return Op("maxpool", (x,), y, lambda r: (Affine(linear).T(trace.spread(r, y.shape)),), name=node.layer.label)
 
@@ -93,7 +93,7 @@ def norm(node: Node) -> Op:
     weight = slope_of_norm(x, p)
     if node.layer.op == "ReduceL2":
         weight = weight * trace.adjoint(linear, inverse_power(y, p))
-    affine = Affine(composed(Step(Diagonal(x.shape, x.shape), own=True), Step(linear)), weight)
+    affine = Affine(composed(LinearStep(Diagonal(x.shape, x.shape), own=True), LinearStep(linear)), weight)
     trace.know(affine.linear, x, weight, None, y)
     if node.layer.op != "ReduceSumSquare":
         return linear_op("avgpool", ((affine, x),), y, node.layer.label)
@@ -122,6 +122,6 @@ def log_sum(node: Node) -> Op:
     linear = Sum(x.shape, y.shape, _axes(node, x))
     inverse = trace.map("exp", -y)
     weight = y * inverse
-    affine = Affine(composed(Step(linear), Step(Diagonal(y.shape, y.shape), own=True)), weight)
+    affine = Affine(composed(LinearStep(linear), LinearStep(Diagonal(y.shape, y.shape), own=True)), weight)
     trace.know(affine.linear, x, weight, None, y)
     return Op("avgpool", (x,), y, lambda r: (trace.adjoint(linear, r * inverse),), ((affine, x),), node.layer.label)

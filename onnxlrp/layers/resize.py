@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..graph.graph import Array
-from ..program.affine import Affine, Diagonal, Step, composed
+from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.op import Op, linear_op
 from . import Node, layer, unsupported
 from .selection import LARGEST, NOTHING, copied, path, route
@@ -100,7 +100,7 @@ def _interpolated(node: Node, matrices: list[Array], outside: list[Array], fill:
     inside = np.ones(())
     for gone in outside:
         inside = inside[..., None] * ~gone
-    shifted = composed(*way.steps, Step(Diagonal(y.shape, y.shape), own=True))
+    shifted = composed(*way.steps, LinearStep(Diagonal(y.shape, y.shape), own=True))
     weight, bias = trace.constant(1.0), trace.constant((1 - inside) * fill)
     trace.know(shifted, x, weight, bias, y)
     return linear_op("avgpool", ((Affine(shifted, weight, bias), x),), y, node.layer.label)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..graph.graph import Array
-from ..program.affine import Affine, Step, composed
+from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import LinearMap, Matmul, Permute, Reshape, Shape, Slice, Sum
 from ..program.op import Op
 from ..program.trace import Trace
@@ -26,10 +26,10 @@ class Path:
 
     trace: Trace
     shape: Shape
-    steps: list[Step]
+    steps: list[LinearStep]
 
     def add(self, linear: LinearMap, adjoint: bool = False, weight: Value | None = None) -> None:
-        step = Step(linear, adjoint, weight)
+        step = LinearStep(linear, adjoint, weight)
         assert step.ends()[0] == self.shape
         self.steps.append(step)
         self.shape = step.ends()[1]
@@ -103,7 +103,7 @@ def route(node: Node, linear: LinearMap | None, inside: Array | None = None, fil
 
     def vjp(r: Value) -> tuple[Value, ...]:
         if inside is not None and not inside.all():
-            trace.book("gate", lambda: r * trace.constant(1.0 - inside))
+            trace.record_absorbed("gate", lambda: r * trace.constant(1.0 - inside))
         return (r if linear is None else Affine(linear).T(trace.spread(r, y.shape)),)
 
     return Op("routing", (x,), y, vjp, name=node.layer.label)

@@ -95,7 +95,7 @@ def concat(node: Node) -> Op:
     def vjp(r: Value) -> tuple[Value, ...]:
         if not inside.all():
             shape = [-1 if i == axis else 1 for i in range(len(y.shape))]
-            trace.book("gate", lambda: r * trace.constant((1 - inside).reshape(shape)))
+            trace.record_absorbed("gate", lambda: r * trace.constant((1 - inside).reshape(shape)))
         return tuple(trace.linear(piece, trace.spread(r, y.shape)) for piece in pieces)
 
     return Op("routing", tuple(operands), y, vjp, name=node.layer.label)

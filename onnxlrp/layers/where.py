@@ -52,7 +52,7 @@ def _masked(node: Node, live: list[tuple[Value, Value]], lost: list[Value]) -> O
     def vjp(r: Value) -> tuple[Value, ...]:
         whole = trace.spread(r, y.shape)
         for mask in lost:
-            trace.book("gate", lambda mask=mask: whole * mask)  # type: ignore[misc]
+            trace.record_absorbed("gate", lambda mask=mask: whole * mask)  # type: ignore[misc]
         return tuple(share(whole, x, mask) for x, mask in live)
 
     return Op("routing", tuple(x for x, _ in live), y, vjp, name=node.layer.label)

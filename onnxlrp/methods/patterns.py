@@ -17,7 +17,7 @@ from ..program.linear import Conv
 from .registry import Array
 
 if TYPE_CHECKING:
-    from .problem import Asked
+    from .problem import ModelInterface
 
 ESTIMATORS = ("positive", "two_component", "linear")
 PIECE = 1 << 23  # numbers of a layer that are held in float64 at a time: 64 MB
@@ -25,7 +25,7 @@ RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
 NOISE = 1e-10  # a covariance below this share of the terms that cancel in it is rounding
 
 
-def estimate(model: Asked, batches: Iterable[Array], estimator: str = "positive") -> Patterns:
+def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "positive") -> Patterns:
     """The patterns A of every Conv, Gemm and MatMul, from batches [N, …] of the model's input (convolutions: from all
     their positions). With y = wᵀx + b, w one neuron's weights, and E₊ over where y > 0,
 

@@ -27,7 +27,7 @@ def quiet(done: int, total: int) -> bool:
     return True
 
 
-class Asked(Protocol):
+class ModelInterface(Protocol):
     """What a method may ask of a `Model`, which is handed to it: methods do not know where models come from."""
 
     @property
@@ -60,7 +60,7 @@ class Problem:
     has x's shape after its first axis; `at` says for each row which of the N problems it belongs to.
     """
 
-    model: Asked
+    model: ModelInterface
     x: Array
     ids: Array
     preprocessing: Preprocessing | None = None
@@ -213,7 +213,7 @@ class Problem:
 
 
 def solve(
-    model: Asked, chosen: Method, samples: Samples, ids: Array, preprocessing: Preprocessing | None, **how: Any
+    model: ModelInterface, chosen: Method, samples: Samples, ids: Array, preprocessing: Preprocessing | None, **how: Any
 ) -> tuple[Array, dict[str, Any]]:
     """(relevance of each sample for class ids [N], or for each row of [T, N] with a leading axis; notes).
 

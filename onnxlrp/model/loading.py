@@ -9,7 +9,7 @@ from typing import Any
 
 from ..engines import Engine, engine
 from ..errors import UsageError
-from ..preprocessing.ladder import find_size
+from ..preprocessing.find import find_size
 from .model import Model
 
 

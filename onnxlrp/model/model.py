@@ -22,20 +22,20 @@ from ..graph.pixel_range import pixel_range
 from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing import Preprocessing
-from ..preprocessing.ladder import find, find_labels
+from ..preprocessing.find import find, find_labels
 from ..preprocessing.samples import Samples
 from ..preprocessing.samples import read as read_samples
 from ..program.program import Program
 from ..rules import Rule
 from .batches import in_batches
-from .choice import Choice, choose, refuse_maps
-from .composing import composed
 from .explainer import save
-from .given import check as check_given
-from .given import feeds
-from .given import read as read_given
+from .extra_inputs import check as check_given
+from .extra_inputs import feeds
+from .extra_inputs import read as read_given
+from .io_selection import Choice, choose, refuse_maps
 from .programs import Programs, forward_of
 from .provenance import computed, decided, provenance
+from .resolve_composite import composed
 
 DEFAULT = "epsilon_plus_flat"
 Rules = Iterable[tuple[Match, Rule]]

@@ -9,8 +9,8 @@ from ..composites import Composite
 from ..engines import Engine
 from ..graph.graph import Array, Graph
 from ..program.program import Program
-from .choice import Choice
-from .given import said
+from .extra_inputs import said
+from .io_selection import Choice
 
 
 def provenance(
@@ -22,7 +22,7 @@ def provenance(
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What was explained, of which model, by which method on which engine."""
-    from .. import __version__
+    from ..version import __version__
 
     made: dict[str, Any] = {
         "onnxlrp": __version__,

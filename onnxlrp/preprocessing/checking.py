@@ -12,12 +12,12 @@ import numpy as np
 
 from ..errors import OnnxLrpError, UsageError, did_you_mean
 from . import labels
-from .pieces import COLORS, FORMULA, INTERPOLATIONS, LAYOUTS, OFFSETS, PRESETS, RESIZES, Pieces, Rung, shown
+from .fields import COLORS, FORMULA, INTERPOLATIONS, LAYOUTS, OFFSETS, PRESETS, RESIZES, Pieces, Source, shown
 
 _LARGEST_SIDE = 8192
 
 
-def checked(raw: Mapping[str, Any], rung: Rung) -> Pieces:
+def checked(raw: Mapping[str, Any], rung: Source) -> Pieces:
     """What one rung states, checked as far as it can be without the graph; a preset gives what is not beside it.
 
     `resize_to` comes back as `crop`, a tuple of pixels. Raises the rung's error.
@@ -40,7 +40,7 @@ def checked(raw: Mapping[str, Any], rung: Rung) -> Pieces:
     return pieces
 
 
-def sifted(raw: Mapping[str, Any], rung: Rung) -> tuple[Pieces, list[str]]:
+def sifted(raw: Mapping[str, Any], rung: Source) -> tuple[Pieces, list[str]]:
     """The same of a rung that was not written for onnxlrp: what cannot be understood is left out, and why is said."""
     pieces: Pieces = {}
     notes: list[str] = []
@@ -54,7 +54,7 @@ def sifted(raw: Mapping[str, Any], rung: Rung) -> tuple[Pieces, list[str]]:
     return pieces, notes
 
 
-def _parse_numbers(key: str, value: Any, rung: Rung) -> tuple[float, ...]:
+def _parse_numbers(key: str, value: Any, rung: Source) -> tuple[float, ...]:
     fix = f"give {key} as one number, or one for each channel, such as 0.485,0.456,0.406"
     if isinstance(value, str):
         value = value.replace(",", " ").split()
@@ -68,7 +68,7 @@ def _parse_numbers(key: str, value: Any, rung: Rung) -> tuple[float, ...]:
     return numbers
 
 
-def _parse_number(key: str, value: Any, rung: Rung, fix: str) -> float:
+def _parse_number(key: str, value: Any, rung: Source, fix: str) -> float:
     number = math.nan
     with contextlib.suppress(ValueError, ZeroDivisionError, OverflowError):
         if isinstance(value, str):
@@ -81,7 +81,7 @@ def _parse_number(key: str, value: Any, rung: Rung, fix: str) -> float:
     return number
 
 
-def _parse_scale(key: str, value: Any, rung: Rung) -> float:
+def _parse_scale(key: str, value: Any, rung: Source) -> float:
     fix = "give what pixel values 0..255 are multiplied by, such as 1/255"
     number = _parse_number(key, value, rung, fix)
     if number <= 0:
@@ -89,7 +89,7 @@ def _parse_scale(key: str, value: Any, rung: Rung) -> float:
     return number
 
 
-def _parse_crop(key: str, value: Any, rung: Rung) -> float:
+def _parse_crop(key: str, value: Any, rung: Source) -> float:
     fix = "give the share of the shorter side that the model sees, such as 0.875"
     number = _parse_number(key, value, rung, fix)
     if not 0.01 <= number <= 1:
@@ -97,7 +97,7 @@ def _parse_crop(key: str, value: Any, rung: Rung) -> float:
     return number
 
 
-def _parse_side(key: str, value: Any, rung: Rung) -> int:
+def _parse_side(key: str, value: Any, rung: Source) -> int:
     fix = f"give a number of pixels from 1 to {_LARGEST_SIDE}"
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         value = int(value)
@@ -106,7 +106,7 @@ def _parse_side(key: str, value: Any, rung: Rung) -> int:
     return int(value)
 
 
-def _parse_sides(key: str, value: Any, rung: Rung, fix: str) -> list[int]:
+def _parse_sides(key: str, value: Any, rung: Source, fix: str) -> list[int]:
     if isinstance(value, str):
         value = value.lower().replace("x", " ").replace(",", " ").split()
     elif not isinstance(value, (list, tuple)):
@@ -117,23 +117,23 @@ def _parse_sides(key: str, value: Any, rung: Rung, fix: str) -> list[int]:
     return sides
 
 
-def _parse_size(key: str, value: Any, rung: Rung) -> tuple[int, int]:
+def _parse_size(key: str, value: Any, rung: Source) -> tuple[int, int]:
     sides = _parse_sides(key, value, rung, "give HEIGHTxWIDTH, such as 224x224")
     return (sides[0], sides[-1])
 
 
-def _parse_resize_to(key: str, value: Any, rung: Rung) -> tuple[int, ...]:
+def _parse_resize_to(key: str, value: Any, rung: Source) -> tuple[int, ...]:
     return tuple(_parse_sides(key, value, rung, "give the shorter side's pixels, or height and width"))
 
 
-def _parse_labels(key: str, value: Any, rung: Rung) -> tuple[str, ...]:
+def _parse_labels(key: str, value: Any, rung: Source) -> tuple[str, ...]:
     if rung.error is UsageError and isinstance(value, (str, Path)):
         return labels.read(value)
     return labels.from_json(list(value) if isinstance(value, tuple) else value, f"{rung.name}: {key}")
 
 
 def _one_of(words: Sequence[str]) -> Any:
-    def parse(key: str, value: Any, rung: Rung) -> str:
+    def parse(key: str, value: Any, rung: Source) -> str:
         known = {word.lower(): word for word in words}
         word = str(value).lower().replace("gray", "grey")
         if word not in known:

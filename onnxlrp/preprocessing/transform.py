@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from . import framing, images
-from .framing import PAD, Box, Frame
-from .pieces import PRESETS, Conflict, shown, wide
+from . import geometry, images
+from .fields import PRESETS, Conflict, shown, wide
+from .geometry import PAD, Box, Frame
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -175,10 +175,10 @@ class Preprocessing:
 
     def _frame(self, original: tuple[int, int]) -> Frame:
         if self.resize == "letterbox":
-            return framing.letterbox(original, self.size)
+            return geometry.letterbox(original, self.size)
         if self.resize == "stretch":
-            return framing.stretch(original, self.size, self.resize_to, self.offset)
-        return framing.shorter_crop(original, self.size, self.crop, self.resize_to, self.offset)
+            return geometry.stretch(original, self.size, self.resize_to, self.offset)
+        return geometry.shorter_crop(original, self.size, self.crop, self.resize_to, self.offset)
 
 
 def _picture(image: Image | Array) -> Image:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .linear import Conv, LinearMap, Matmul, Shape, Sum
-from .tape import Tape
-from .value import Value
+from .value import Recorder, Value
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Diagonal(LinearMap):
 
 
 @dataclass(frozen=True)
-class Step:
+class LinearStep:
     """One map of a `Composed`, or its adjoint; its weight is `weight`, or the layer's own."""
 
     linear: LinearMap
@@ -53,14 +52,14 @@ class Step:
 class Composed(LinearMap):
     """Maps one after the other: what is no row of the engines' tables (ConvTranspose, Resize, Gather, Tile)."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[LinearStep, ...]
 
     @property
     def routes(self) -> bool:
         return all(step.routes for step in self.steps)
 
 
-def composed(*steps: Step) -> Composed:
+def composed(*steps: LinearStep) -> Composed:
     """The steps as one map, shapes from their ends."""
     return Composed(steps[0].ends()[0], steps[-1].ends()[1], steps)
 
@@ -169,7 +168,7 @@ class Affine:
         assert isinstance(self.linear, Conv)
         return replace(self.linear, source=(1, *self.linear.source[1:]), target=(1, *self.linear.target[1:]))
 
-    def _ones(self, trace: Tape) -> Value:
+    def _ones(self, trace: Recorder) -> Value:
         return trace.constant(np.broadcast_to(np.ones(()), (1, 1, *self._one_channel.window.kernel)))
 
     def _channels(self, x: Value) -> Value:

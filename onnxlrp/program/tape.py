@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .forward_facts import ForwardFacts
 from .interpret import run_linear, run_map
-from .known import Known
 from .linear import LinearMap, Pool, Reshape, Shape, Sum
 from .maps import MAPS, Sign
 from .program import Activation, Array, Constant, Instruction, Program, Seed
@@ -22,7 +22,7 @@ from .value import Value, distinct
 EAGER = 4096  # constants up to this many elements are folded while tracing, so that their sign is known
 
 
-class Tape(Known):
+class Tape(ForwardFacts):
     """Instructions, their values, and the ledger's entries; `rewriting` names the rewrites that are on."""
 
     def __init__(self, rewriting: Iterable[str] = (), ledger: bool = False) -> None:
@@ -188,7 +188,7 @@ class Tape(Known):
             return None
         return float(distinct(array).reshape(()))
 
-    def book(self, entry: str, relevance: Callable[[], Value]) -> None:
+    def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None:
         """Enter relevance that goes nowhere into the ledger, if one is kept ("bias", "epsilon", "gate")."""
         if self.ledger:
             self.booked.append((entry, self.total(relevance())))

@@ -5,25 +5,56 @@ Facts of a value: its sign; `gates`, the forward tensors where whose zeros it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from .linear import Shape
+from .linear import LinearMap, Shape
 from .maps import Sign
 from .program import Array
 
-if TYPE_CHECKING:
-    from .tape import Tape
+
+class Recorder(Protocol):
+    """Interface of the trace that a value belongs to: every operation on a value is recorded there."""
+
+    def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value: ...
+
+    def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value: ...
+
+    def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value: ...
+
+    def reused(self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None) -> Value | None: ...
+
+    def constant(self, value: Array | float) -> Value: ...
+
+    def zeros(self, shape: Shape = ()) -> Value: ...
+
+    def spread(self, value: Value, shape: Shape) -> Value: ...
+
+    def reshape(self, value: Value, shape: Shape) -> Value: ...
+
+    def total(self, value: Value) -> Value: ...
+
+    def gated(self, value: Value, gates: frozenset[int]) -> Value: ...
+
+    def carried(self, linear: LinearMap, x: Value, weight: Value | None = None) -> frozenset[int]: ...
+
+    def carried_back(self, linear: LinearMap, s: Value, weight: Value | None = None) -> frozenset[int]: ...
+
+    def leaf(self, value: Value) -> Array | None: ...
+
+    def uniform(self, value: Value) -> float | None: ...
+
+    def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
     """A traced per-sample array."""
 
-    trace: Tape
+    trace: Recorder
     index: int
     shape: Shape
     sign: Sign

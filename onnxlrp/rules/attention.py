@@ -24,5 +24,5 @@ class Softmax:
             raise UsageError(
                 f'rule "softmax" wants a softmax, and {op.name or op.kind} is none', "match Softmax layers alone"
             )
-        relevance.trace.book("bias", lambda: relevance * (1.0 - x + along(p * x)))
+        relevance.trace.record_absorbed("bias", lambda: relevance * (1.0 - x + along(p * x)))
         return (x * (relevance - p * along(relevance)),)

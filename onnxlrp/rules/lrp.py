@@ -148,7 +148,7 @@ class Gamma:
         above, below = relevance * (y > 0), relevance * (y < 0)
         up, down = self._favour(positive), self._favour(negative)
         favoured = _by_sign(parts, up, down)
-        relevance.trace.book("gate", lambda: relevance - above - below)
+        relevance.trace.record_absorbed("gate", lambda: relevance - above - below)
         if below.is_zero:
             # y > 0 wherever there is relevance, and z > y there.
             z = positive(total(layer(x) for layer, x in favoured))

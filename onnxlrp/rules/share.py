@@ -26,8 +26,8 @@ def book_absorbed(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) 
     for layer in layers:
         absorbed = layer.absorbed(s)
         if absorbed is not None:
-            s.trace.book("bias", lambda a=absorbed: a)  # type: ignore[misc]
-    s.trace.book("epsilon", lambda: sign_times(z, s) * epsilon)
+            s.trace.record_absorbed("bias", lambda a=absorbed: a)  # type: ignore[misc]
+    s.trace.record_absorbed("epsilon", lambda: sign_times(z, s) * epsilon)
 
 
 def sign_times(z: Value, s: Value) -> Value:

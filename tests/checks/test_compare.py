@@ -17,10 +17,10 @@ from onnx import numpy_helper
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.checks import compare, side_by_side, verdict
-from onnxlrp.checks.parting import INPUT, Meter, Parting, Row, pairs
-from onnxlrp.checks.worst import Shown, Worst
 from onnxlrp.cli import main
+from onnxlrp.comparison import compare, side_by_side, verdict
+from onnxlrp.comparison.divergence import INPUT, Divergence, LayerDivergence, Meter, pairs
+from onnxlrp.comparison.worst_samples import Shown, Worst
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.layers import LAYERS, registry
 
@@ -118,7 +118,7 @@ def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
 
 def test_a_model_is_like_itself(pictures: Path) -> None:
     model = onnxlrp.load(SHAPES)
-    found = compare.compare(model, onnxlrp.load(SHAPES), named(pictures, 11), compare.How(batch_size=4))
+    found = compare.compare(model, onnxlrp.load(SHAPES), named(pictures, 11), compare.CompareOptions(batch_size=4))
     for row in found.result["samples"]:
         assert row["cosine"] == pytest.approx(1, abs=1e-12)
         assert row["top1"][0] == row["top1"][1]
@@ -142,7 +142,7 @@ def test_the_layer_whose_weights_were_changed_is_where_they_part(
     noise = np.random.default_rng(0).normal(size=weight.shape) * weight.std() / 20
     tensor.CopyFrom(numpy_helper.from_array((weight + noise).astype(np.float32), tensor.name))
     a, b = onnxlrp.load(SHAPES), onnxlrp.load(changed)
-    found = compare.compare(a, b, named(pictures, 3), compare.How(metrics=["cosine"]))
+    found = compare.compare(a, b, named(pictures, 3), compare.CompareOptions(metrics=["cosine"]))
     parting = verdict.parting(found.result)
     assert parting.first is not None
     assert parting.first.layer == layer
@@ -174,7 +174,7 @@ def test_maps_of_two_sizes_are_compared_on_the_picture_s_grid(tmp_path: Path) ->
     coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(coarse.repeat(4, axis=0).repeat(4, axis=1)).save(tmp_path / "blocks.png")
     # Nearest neighbours: both see the same blocks, so that the two maps are one.
-    how = compare.How("gradient", batch_size=1)
+    how = compare.CompareOptions("gradient", batch_size=1)
     models = at(8), at(16)
     for model in models:
         model.flags["interpolation"] = "nearest"
@@ -211,13 +211,19 @@ def test_a_folded_normalisation_is_matched_with_one_that_is_not(twin: Path) -> N
 
 
 def test_first_before_and_steepest() -> None:
-    rows = [Row("a", 0.0), Row("b", 2e-4), Row("c", 3e-4), Row("d", 0.5), Row("e", 0.4)]
-    parting = Parting(rows, 1e-4)
+    rows = [
+        LayerDivergence("a", 0.0),
+        LayerDivergence("b", 2e-4),
+        LayerDivergence("c", 3e-4),
+        LayerDivergence("d", 0.5),
+        LayerDivergence("e", 0.4),
+    ]
+    parting = Divergence(rows, 1e-4)
     assert (parting.first, parting.before) == (rows[1], rows[0])
     assert parting.steepest == (rows[3], 3e-4)
-    assert Parting(rows, 0.45).first == rows[3]
-    assert Parting(rows[:1], 1e-4).first is None
-    assert Parting([Row("a", float("nan"))], 1e-4).first is not None  # no number is no agreement
+    assert Divergence(rows, 0.45).first == rows[3]
+    assert Divergence(rows[:1], 1e-4).first is None
+    assert Divergence([LayerDivergence("a", float("nan"))], 1e-4).first is not None  # no number is no agreement
 
 
 # -- results and limits

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.checks import curves
-from onnxlrp.checks.evaluate import evaluate
-from onnxlrp.checks.evaluation import read
-from onnxlrp.checks.metrics import registry
 from onnxlrp.cli import main
 from onnxlrp.errors import InputError, NothingToDo, UsageError
+from onnxlrp.evaluation import curves
+from onnxlrp.evaluation.evaluate import evaluate
+from onnxlrp.evaluation.metrics import registry
+from onnxlrp.evaluation.results import read
 
 MODELS = Path(__file__).parents[2] / "models"
 SHAPES = MODELS / "shapes.onnx"
@@ -114,7 +114,7 @@ def test_what_is_there_is_not_computed_again(model, scenes, whole, tmp_path, mon
     def refuse(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("onnxlrp.checks.evaluate._Run._measured", refuse)
+    monkeypatch.setattr("onnxlrp.evaluation.evaluate._Run._measured", refuse)
     assert list(run(model, scenes, out=out).cells) == list(whole[0].cells)
     assert out.stat().st_mtime_ns == before
     with pytest.raises(AssertionError, match="computed again"):
@@ -281,7 +281,7 @@ def test_all_metrics_are_those_that_need_no_masks_where_none_are_given(scenes):
 
 def test_quantus_judges_through_the_adapter(model, scenes):
     quantus = pytest.importorskip("quantus", exc_type=ImportError)
-    from onnxlrp.checks.quantus import adapted, explain_func
+    from onnxlrp.evaluation.quantus import adapted, explain_func
 
     x = model.read(sorted((scenes / "pictures").iterdir())).values
     ids = model.outputs(x)["logits"].argmax(axis=1)

@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from sarif_subset import SCHEMA as SARIF
 
 from onnxlrp.checks import Finding, Findings
-from onnxlrp.checks.finding import SEVERITIES, STATUSES
-from onnxlrp.checks.formats import FORMATS, markdown, named, of_file
 from onnxlrp.errors import UsageError
+from onnxlrp.findings.finding import SEVERITIES, STATUSES
+from onnxlrp.findings.formats import FORMATS, markdown, named, of_file
 
 HOSTILE = "a|b<script>&]]>\"'%0A\x1b[31m\x00\ud800\n::error::x\u202e `*_[l](u)"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxlrp.checks.evaluation import summary
-from onnxlrp.checks.metrics import registry
-from onnxlrp.checks.metrics.perturbation import ranked, regions_of
-from onnxlrp.checks.metrics.randomisation import mean_ranks, spearman, spread
-from onnxlrp.checks.metrics.shattering import autocorrelation
-from onnxlrp.checks.metrics.trial import Attributor, Trial
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
+from onnxlrp.evaluation.metrics import registry
+from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
+from onnxlrp.evaluation.metrics.randomization import mean_ranks, spearman, spread
+from onnxlrp.evaluation.metrics.shattering import autocorrelation
+from onnxlrp.evaluation.metrics.trial import Attributor, Trial
+from onnxlrp.evaluation.results import summary
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxlrp.checks import maps
+from onnxlrp.explanation import maps
 
 SIZES = st.integers(2, 130)
 

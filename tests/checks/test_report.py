@@ -17,16 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.checks import Finding, Findings, report, verdict, worst
-from onnxlrp.checks.evaluation import Cell, Evaluation, Line
-from onnxlrp.checks.report.markup import escaped, tag
-from onnxlrp.checks.report.page import html
-from onnxlrp.checks.report.read import read
-from onnxlrp.checks.worst import Shown
+from onnxlrp import report
+from onnxlrp.checks import Finding, Findings
 from onnxlrp.cli import main
+from onnxlrp.comparison import verdict, worst_samples
+from onnxlrp.comparison.worst_samples import Shown
 from onnxlrp.errors import InputError, NothingToDo, UsageError
+from onnxlrp.evaluation.results import Cell, Evaluation, Line
 from onnxlrp.explanation import Explanation
-from onnxlrp.explanation.ledger import Row
+from onnxlrp.explanation.ledger import LedgerRow
+from onnxlrp.report.markup import escaped, tag
+from onnxlrp.report.page import html
+from onnxlrp.report.read import read
 
 HOSTILE = (
     "</title><script>alert(1)</script>",
@@ -44,7 +46,7 @@ def rows(count, n=1, layer="layer{}"):
     made = []
     for i in range(count):
         column = {c: np.full(n, 0.5 - i) for c in ("arrived", "passed", "bias", "epsilon", "gate", "scale")}
-        made.append(Row(layer.format(i), "Conv", "zplus", True, **column))
+        made.append(LedgerRow(layer.format(i), "Conv", "zplus", True, **column))
     return made
 
 
@@ -161,7 +163,7 @@ def test_samples_and_targets_in_one_file(tmp_path, several):
     target = np.array([[0] * n, [2] * n]) if several else np.array([0, 2, 2])
     relevance = np.random.default_rng(0).normal(size=(*target.shape, 3, size, size)).astype("f")
     sums = np.arange(target.size).reshape(target.shape) + 100.25
-    ledger = [Row("top", "Gemm", "epsilon", True, *[sums] * 6)]
+    ledger = [LedgerRow("top", "Gemm", "epsilon", True, *[sums] * 6)]
     one = explanation(size, n, relevance=relevance, target=target, ledger=ledger)
     page = written(saved(tmp_path / "run", one), out=tmp_path / "r.html")
     assert len([a for a in page.all("img") if a["alt"].startswith("Heatmap")]) == target.size
@@ -233,7 +235,7 @@ def test_everything_has_a_name_and_ids_are_unique(tmp_path):
 
 def test_contrast():
     """WCAG 2.2 AA: 4.5 for text, 3 for what else must be seen."""
-    style = files("onnxlrp.checks.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = files("onnxlrp.report").joinpath("style.css").read_text(encoding="utf-8")
     colors = dict(re.findall(r"--(\w+): #(\w{6})", style))
 
     def light(name):
@@ -406,7 +408,7 @@ def test_what_compare_saved(tmp_path):
     verdict.save(result, tmp_path / "c.json")
     page = written(tmp_path, out=tmp_path / "r.html")
     assert not page.all("img")  # no maps are beside it
-    worst.save(kept(result), result, tmp_path / "c.json")
+    worst_samples.save(kept(result), result, tmp_path / "c.json")
     page = written(tmp_path, out=tmp_path / "r.html")
     assert [img["alt"] for img in page.all("img") if img["alt"]] == [
         text for i in (1, 2) for text in (f"pic{i} as A sees it", f"Heatmap of pic{i} for zebra by A",
@@ -416,7 +418,7 @@ def test_what_compare_saved(tmp_path):
     for word in ("2 of 3", "They part first at", "conv1", "a.onnx", "b.onnx", "worst 0.75: pic2", "b" * 64):
         assert word in page.text
     assert len({a["id"] for _, a in page.tags if "id" in a}) == len([a for _, a in page.tags if "id" in a])
-    again = worst.read(result, tmp_path / "c.json")
+    again = worst_samples.read(result, tmp_path / "c.json")
     for one, other in zip(again, kept(result), strict=True):
         assert one.row == other.row
         assert all(np.allclose(a, b, rtol=1e-6) for a, b in zip(one.maps, other.maps, strict=True))
@@ -446,7 +448,7 @@ def test_damaged_results_are_refused(tmp_path):
             report.write([path], tmp_path / "r.html")
     result = compared()
     verdict.save(result, path)
-    file = worst.save(kept(result), result, path)
+    file = worst_samples.save(kept(result), result, path)
     report.write([path], tmp_path / "r.html")
     verdict.save({**result, "a": {"model": "other", "sha256": "f"}}, path)
     with pytest.raises(InputError, match="of other models"):
@@ -516,7 +518,7 @@ def test_in_a_browser(tmp_path, width):
     judged().save(folder / "methods.json")
     result = compared()
     verdict.save(result, folder / "c.json")
-    worst.save(kept(result), result, folder / "c.json")
+    worst_samples.save(kept(result), result, folder / "c.json")
     written(folder, out=out)
     probe = re.search(r"<script>(.*?)</script>", _SEEN, re.S)[1]
     digest = base64.b64encode(hashlib.sha256(probe.encode()).digest()).decode()

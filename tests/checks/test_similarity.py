@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnxlrp.checks.similarity import METRICS, mass_shift, ranks, spearman, topk_iou
+from onnxlrp.comparison.similarity import METRICS, mass_shift, ranks, spearman, topk_iou
 
 Array = np.ndarray[Any, Any]
 

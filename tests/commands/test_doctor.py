@@ -84,7 +84,7 @@ UNFIT = {
     "an old fatbin": (
         {"kernels": {"nvcc": None, "fatbin": "older than the kernels", "emulator": "", "compiler": None}},
         "older than their sources",
-        "python -m onnxlrp.engines.cuda.build",
+        "python -m onnxlrp.engines.cuda.kernels.build",
     ),
 }
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from onnxlrp.engines.cuda import build, registers
+from onnxlrp.engines.cuda import registers
+from onnxlrp.engines.cuda.kernels import build
 
 needs_nvcc = pytest.mark.skipif(build.nvcc() is None, reason="nvcc is not installed")
 

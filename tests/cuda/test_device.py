@@ -13,8 +13,9 @@ from onnx import TensorProto, helper
 
 from onnxlrp.cli import main
 from onnxlrp.engines import Forward, providers
-from onnxlrp.engines.cuda import build, device, forward, loaders
 from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.cuda.kernels import build
+from onnxlrp.engines.cuda.runtime import device, forward, loaders
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.program.program import Activation, Instruction, Program, Seed
 
@@ -183,7 +184,9 @@ class Wanted:
 
     ends = tuple(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", ends[:1], ends[1:])
-    model = forward.Lent(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)]))
+    model = forward.SharedWeightModel(
+        helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    )
 
 
 def test_large_weights_are_handed_over_and_not_copied_into_the_model():

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onnxlrp.engines.cuda import build, emulated, loaders
+from onnxlrp.engines.cuda.kernels import build
+from onnxlrp.engines.cuda.runtime import emulated, loaders
 from onnxlrp.errors import UsageError
 
 _emulator = pytest.importorskip("onnxlrp._emulator", reason="the emulator extension is not built (no C++ compiler?)")

@@ -13,8 +13,8 @@ import onnxlrp
 from onnxlrp.compile import compile
 from onnxlrp.composites import preset
 from onnxlrp.engines import Forward
-from onnxlrp.engines.cuda.arena import Life, layout
 from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.cuda.planning.arena import Life, layout
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit

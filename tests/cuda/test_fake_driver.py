@@ -137,7 +137,7 @@ def test_a_product_by_the_library(run):
     """cuBLAS is called by its own name, in the library that CuPy's module is linked to."""
     code = """
 import cupy, numpy as np
-from onnxlrp.engines.cuda.library import CuBlas, Numpy, Product, product
+from onnxlrp.engines.cuda.kernels.cublas import CuBlas, Numpy, Product, product
 rng, stream = np.random.default_rng(0), cupy.cuda.Stream(non_blocking=True)
 shapes = {"rows": 5, "inner": 7, "outer": 3, "count": 2, "steps": (35, 21, 15)}
 for turned in ((False, False), (True, False), (False, True)):

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from kernels_under_test import kernels
 from test_kernels import EMULATORS, Case, _bound, applied, convs, each_direction, leads, meant, ran, seeds, weight_shape
 
-from onnxlrp.engines.cuda import build
-from onnxlrp.engines.cuda.constants import folded
-from onnxlrp.engines.cuda.draft import Drafts
-from onnxlrp.engines.cuda.elementwise import module
-from onnxlrp.engines.cuda.fusion import Fused, join_chains, join_siblings
-from onnxlrp.engines.cuda.kernels import plan
-from onnxlrp.engines.cuda.phases import nearest_tf32
-from onnxlrp.engines.cuda.tensor import Tensor
-from onnxlrp.engines.cuda.tiles import PRECISIONS, SHARES, TILES, Choice, Product, choose
+from onnxlrp.engines.cuda.kernels import build
+from onnxlrp.engines.cuda.kernels.elementwise import module
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, SHARES, TILES, Choice, Product, choose
+from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.fusion import Fused, join_chains, join_siblings
+from onnxlrp.engines.cuda.planning.instructions import plan
+from onnxlrp.engines.cuda.planning.phases import nearest_tf32
+from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
 from onnxlrp.program.linear import Conv, Reshape, Select, Window
 from onnxlrp.program.passes import Chain, fuse
 from onnxlrp.program.program import Program
@@ -43,7 +43,7 @@ def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, gr
 
 def planned(choice=None, precision="exact"):
     """A tier that always divides products so."""
-    return Tensor(precision, (lambda product: choice) if choice else choose)
+    return TensorCorePlanner(precision, (lambda product: choice) if choice else choose)
 
 
 def launches(linear, direction="linear", batch=1):
@@ -341,7 +341,7 @@ def test_small_grids_share_their_sums():
 
 
 def test_weights_are_laid_out_once():
-    tier = Tensor()
+    tier = TensorCorePlanner()
     case = Case(np.random.default_rng(0), 1)
     n = applied(case, conv(8, 20, 3), "linear")
     tables = [plan(case.program, n, batch, {}, tier)[0].arguments[1] for batch in (1, 2)]
@@ -378,7 +378,7 @@ class Ending:
             others = [] if op in ("square", "stabilize") else [rng.choice(leaves)]
             value = case.map(op, value, *others, parameter=0.25)
         self.last = case.map("sub", value, case.map("mul", product, leaves[3]))
-        self.drafts = Drafts(case.program, precision)
+        self.drafts = Schedules(case.program, precision)
         self.drafts.tensor.choose = lambda product: choice
         self.draft = self.drafts.draft(case.batch)
 
@@ -419,9 +419,13 @@ def test_a_product_that_others_read_is_stored():
     y = case.map("mul", product, case.read((8, 9, 8)))
     case.linear(Reshape((8, 9, 8), (8, 72)), product)
     program = Program(tuple(case.steps), {"y": y, "z": len(case.steps) - 1})
-    assert not any(isinstance(item, Fused) for item in Drafts(program, "exact").order)
-    assert any(isinstance(item, Fused) for item in Drafts(Program(program.instructions[:-1], {"y": y}), "exact").order)
-    assert not any(isinstance(item, Fused) for item in Drafts(Program(program.instructions[:-1], {"y": y}), None).order)
+    assert not any(isinstance(item, Fused) for item in Schedules(program, "exact").order)
+    assert any(
+        isinstance(item, Fused) for item in Schedules(Program(program.instructions[:-1], {"y": y}), "exact").order
+    )
+    assert not any(
+        isinstance(item, Fused) for item in Schedules(Program(program.instructions[:-1], {"y": y}), None).order
+    )
 
 
 def test_a_chain_of_two_products_goes_to_the_later_one():
@@ -429,7 +433,7 @@ def test_a_chain_of_two_products_goes_to_the_later_one():
     linear = conv(8, 8, 3, 1, 1)
     first, second = applied(case, linear, "adjoint"), applied(case, linear, "linear")
     y = case.map("div", first, second)
-    order = Drafts(Program(tuple(case.steps), {"y": y}), "exact").order
+    order = Schedules(Program(tuple(case.steps), {"y": y}), "exact").order
     assert [item.steps for item in order if isinstance(item, Fused)] == [(second, y)]
 
 
@@ -456,7 +460,7 @@ def test_chains_of_one_operand_are_one_launch():
     zero = case.constant(0.0)
     parts = [case.map("max", x, zero), case.map("min", x, zero), case.map("min", other, zero)]
     program = Program(tuple(case.steps), {"a": parts[0], "b": parts[1], "c": parts[2]})
-    drafts = Drafts(program, "exact")
+    drafts = Schedules(program, "exact")
     assert [item.results for item in drafts.order if isinstance(item, Chain)] == [tuple(parts[:2]), (parts[2],)]
     after = case.map("mul", parts[0], x)
     program = Program(tuple(case.steps), {"a": parts[0], "y": after})

@@ -20,12 +20,12 @@ from geometries import LINEAR_MAPS, convs, matmuls, pools, weight_shape
 from kernels_under_test import kernels, library
 
 from onnxlrp.engines import seed_mask
-from onnxlrp.engines.cuda import windows
-from onnxlrp.engines.cuda.constants import folded
-from onnxlrp.engines.cuda.elementwise import Step, chain, elementwise_source, merged, module
-from onnxlrp.engines.cuda.kernels import alias, plan
-from onnxlrp.engines.cuda.launch import Fed, Held, Scratch, Table
-from onnxlrp.engines.cuda.library import MATMUL
+from onnxlrp.engines.cuda.kernels.cublas import MATMUL
+from onnxlrp.engines.cuda.kernels.elementwise import MapStep, chain, elementwise_source, merged, module
+from onnxlrp.engines.cuda.kernels.launch import InputRef, InstructionRef, Scratch, Table
+from onnxlrp.engines.cuda.planning import windows
+from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.instructions import alias, plan
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.program.interpret import run_linear, run_map
 from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
@@ -91,9 +91,9 @@ def ran(program, batch, arrays, feeds=None, narrow=False, check=True, seed=0, ti
 
 
 def _bound(argument, held, scratches, feeds):
-    if isinstance(argument, Held):
+    if isinstance(argument, InstructionRef):
         return held[argument.index]
-    if isinstance(argument, Fed):
+    if isinstance(argument, InputRef):
         return feeds[argument.name]
     if isinstance(argument, Table):
         return argument.array
@@ -524,7 +524,7 @@ def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in
     assert one.kernel == other.kernel
     assert one.source == other.source
     assert "0x1.0000000000000p-1f" in one.source
-    assert [a.index for a in one.arguments if isinstance(a, Held)] == [0, 1, 4]
+    assert [a.index for a in one.arguments if isinstance(a, InstructionRef)] == [0, 1, 4]
 
 
 def test_equal_neighbouring_axes_are_one():
@@ -533,7 +533,7 @@ def test_equal_neighbouring_axes_are_one():
 
 
 def test_operands_of_the_full_shape_need_no_arithmetic_on_indices():
-    source = elementwise_source("f", [Step("mul", (0, 1))], [(True, True), (True, True)], [2])
+    source = elementwise_source("f", [MapStep("mul", (0, 1))], [(True, True), (True, True)], [2])
     assert "%" not in source
     assert "a0[i]" in source
 

@@ -17,11 +17,11 @@ from geometries import matmuls
 from test_gemm import conv
 from test_kernels import EXAMPLES, Case, applied, batches, each_direction, leads, ran, seeds
 
-from onnxlrp.engines.cuda.constants import folded
-from onnxlrp.engines.cuda.emulated import host_compiler
-from onnxlrp.engines.cuda.kernels import plan
-from onnxlrp.engines.cuda.library import MATMUL, CuBlas, Numpy, Product, product
-from onnxlrp.engines.cuda.tensor import Tensor
+from onnxlrp.engines.cuda.kernels.cublas import MATMUL, CuBlas, Numpy, Product, product
+from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.instructions import plan
+from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
+from onnxlrp.engines.cuda.runtime.emulated import host_compiler
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.program.linear import Matmul
 
@@ -32,7 +32,7 @@ from onnxlrp.program.linear import Matmul
 def test_dense_maps(direction, linear, seed, targets, batch):
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
-    case.check(tier=Tensor())
+    case.check(tier=TensorCorePlanner())
 
 
 @each_direction
@@ -45,7 +45,7 @@ def test_products_of_activations(direction, seed, targets, batch, heads, rows):
     x = case.given(m.source if direction == "linear" else m.target)
     w = case.read((heads, 4, 6))
     (case.linear if direction == "linear" else case.adjoint)(m, x, w)
-    case.check(tier=Tensor())
+    case.check(tier=TensorCorePlanner())
 
 
 @each_direction
@@ -58,7 +58,7 @@ def test_convolutions_of_groups_and_one_place(direction, group, source, seed, ta
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, conv(8, 12, 1, group=group, source=source), direction)
     assert [one.kernel for one in launches(case)] == [MATMUL]
-    case.check(tier=Tensor())
+    case.check(tier=TensorCorePlanner())
 
 
 def test_a_bias_is_added_behind_it():
@@ -68,13 +68,13 @@ def test_a_bias_is_added_behind_it():
     bias = case.constant(np.arange(6.0))
     n = case.linear(c, x, w, bias, biased=True)
     assert [one.kernel for one in launches(case)] == [MATMUL, "move_add"]
-    case.check(tier=Tensor())
+    case.check(tier=TensorCorePlanner())
     assert n == len(case.program.instructions) - 1
 
 
 def launches(case, tier=None):
     program = case.program
-    return plan(program, len(program.instructions) - 1, case.batch, folded(program), tier or Tensor())
+    return plan(program, len(program.instructions) - 1, case.batch, folded(program), tier or TensorCorePlanner())
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_few_rows_have_a_kernel_of_their_own(rows, tier, kernel):
     case = Case(np.random.default_rng(0), rows)
     applied(case, Matmul((5,), (7,)), "linear")
     program = case.program
-    (one,) = plan(program, len(program.instructions) - 1, rows, folded(program), Tensor() if tier else None)
+    (one,) = plan(program, len(program.instructions) - 1, rows, folded(program), TensorCorePlanner() if tier else None)
     assert one.kernel == kernel
-    assert ran(program, rows, case.arrays, tier=Tensor() if tier else None)
+    assert ran(program, rows, case.arrays, tier=TensorCorePlanner() if tier else None)
 
 
 # -- how cuBLAS is called: a library with the signatures of cublas_api.h, columns first, on the host's memory

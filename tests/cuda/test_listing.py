@@ -12,8 +12,8 @@ import pytest
 from onnxlrp.cli import main
 from onnxlrp.compile import compile
 from onnxlrp.composites import preset
-from onnxlrp.engines.cuda.draft import Drafts
 from onnxlrp.engines.cuda.listing import Kernel, listing
+from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -27,7 +27,7 @@ def program():
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_totals_are_those_of_the_draft(program, batch):
-    found, draft = listing(program, batch), Drafts(program).draft(batch)
+    found, draft = listing(program, batch), Schedules(program).draft(batch)
     assert found.launches == len(draft.launches) == sum(len(item.kernels) for item in found.items)
     assert (found.arena, found.given, found.batch) == (draft.size, draft.given, batch)
     assert found.kernels == len({kernel.name for item in found.items for kernel in item.kernels})

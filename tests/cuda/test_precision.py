@@ -14,9 +14,9 @@ from onnxlrp.cli import main
 from onnxlrp.compile import compile
 from onnxlrp.composites import preset
 from onnxlrp.engines import Forward, engine
-from onnxlrp.engines.cuda.device import Emulated
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.listing import listing
+from onnxlrp.engines.cuda.runtime.device import Emulated
 from onnxlrp.errors import UsageError
 from onnxlrp.graph.load import load
 

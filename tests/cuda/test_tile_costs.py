@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxlrp.engines.cuda.tiles import PRECISIONS, TILES
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.append(str(BENCHMARKS))

@@ -11,9 +11,9 @@ import pytest
 
 from onnxlrp.compile import compile
 from onnxlrp.composites import preset
-from onnxlrp.engines.cuda.draft import Drafts
-from onnxlrp.engines.cuda.tiles import PRECISIONS, TILES, Choice, Product
-from onnxlrp.engines.cuda.traffic import traffic
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Product
+from onnxlrp.engines.cuda.planning.cost_model import traffic
+from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
 from onnxlrp.program.linear import Conv, Matmul, Select, Sum, Window
 from onnxlrp.program.program import Program
@@ -30,7 +30,7 @@ TILE = next(tile for tile in TILES if (tile.rows, tile.pixels) == (64, 64))
 
 def counted(sketch, batch=1, choice=None, precision="exact"):
     """The traffic of a program that is what was sketched."""
-    drafts = Drafts(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
+    drafts = Schedules(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
     if choice is not None:
         drafts.tensor.choose = lambda product: choice
     return list(traffic(drafts, drafts.draft(batch)))
@@ -127,7 +127,7 @@ def test_a_sum_a_dense_layer_and_a_maximum():
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_launch_of_a_network_is_counted(precision, batch):
     program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
-    drafts = Drafts(program, precision)
+    drafts = Schedules(program, precision)
     draft = drafts.draft(batch)
     found = list(traffic(drafts, draft))
     assert len(found) == len(draft.launches)

@@ -17,7 +17,7 @@ from PIL import Image
 from onnxlrp import files
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.explanation import Explanation
-from onnxlrp.preprocessing.ladder import find
+from onnxlrp.preprocessing.find import find
 
 
 class Row:

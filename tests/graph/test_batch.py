@@ -5,7 +5,7 @@ import pytest
 from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import UnsupportedError
-from onnxlrp.graph.batching.batch_axis import Place, place_after_reshape
+from onnxlrp.graph.batching.batch_axis import BatchAxis, place_after_reshape
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
 
@@ -272,11 +272,11 @@ def test_open_height_and_width():
 
 
 def test_the_batch_keeps_its_stride():
-    assert place_after_reshape(Place(), (5, 4, 6), (20, 6), 5) == Place(0, 1, 4)
-    assert place_after_reshape(Place(1), (4, 5, 6), (20, 6), 5) == Place(0, 4, 1)
-    assert place_after_reshape(Place(1), (4, 5, 6), (4, 10, 3), 5) == Place(1, 1, 2)
-    assert place_after_reshape(Place(0, 1, 4), (20, 6), (5, 4, 6), 5) == Place()
-    assert place_after_reshape(Place(1), (4, 5, 6), (3, 40), 5) is None
+    assert place_after_reshape(BatchAxis(), (5, 4, 6), (20, 6), 5) == BatchAxis(0, 1, 4)
+    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (20, 6), 5) == BatchAxis(0, 4, 1)
+    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (4, 10, 3), 5) == BatchAxis(1, 1, 2)
+    assert place_after_reshape(BatchAxis(0, 1, 4), (20, 6), (5, 4, 6), 5) == BatchAxis()
+    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (3, 40), 5) is None
 
 
 @pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])

@@ -14,7 +14,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.graph.verify import verify
-from onnxlrp.model.choice import choose
+from onnxlrp.model.io_selection import choose
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -18,7 +18,7 @@ from onnxlrp.cli import main
 from onnxlrp.engines import ENGINES
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.explanation import ledger
-from onnxlrp.model.choice import choose
+from onnxlrp.model.io_selection import choose
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)

@@ -14,7 +14,7 @@ import pytest
 
 import onnxlrp
 from onnxlrp.cli import main
-from onnxlrp.preprocessing.ladder import find
+from onnxlrp.preprocessing.find import find
 
 MODELS = Path(__file__).parents[2] / "models"
 DIGITS, SAMPLES = MODELS / "digits.onnx", MODELS / "samples"

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from onnxlrp.errors import InputError, NothingToDo, OnnxLrpError, UnsupportedError, UsageError
-from onnxlrp.preprocessing import Preprocessing, images, labels, pieces
-from onnxlrp.preprocessing.ladder import find, find_labels
+from onnxlrp.preprocessing import Preprocessing, fields, images, labels
+from onnxlrp.preprocessing.find import find, find_labels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -213,7 +213,7 @@ def test_prep_flag_takes_presets_and_files(tmp_path):
     (tmp_path / "names.txt").write_text("cat\ndog\n")
     prep = find({"prep": str(path), "std": "0.25"}, None, {}, (3, 32, 32), n_outputs=2)
     assert (prep.mean, prep.std, prep.crop, prep.labels) == ((0.5,) * 3, (0.25,) * 3, 0.8, ("cat", "dog"))
-    for preset in pieces.PRESETS:
+    for preset in fields.PRESETS:
         assert find({"prep": preset}, None, {}, (3, 32, 32)).assumed == ()
     reversed_ = find({"prep": "imagenet", "color": "BGR"}, None, {}, (3, 32, 32))
     assert reversed_.mean == IMAGENET_MEAN[::-1]

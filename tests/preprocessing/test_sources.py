@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import onnxlrp
 from onnxlrp.errors import UsageError
-from onnxlrp.preprocessing.ladder import find
+from onnxlrp.preprocessing.find import find
 from onnxlrp.preprocessing.sources.huggingface import DEFAULTS
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -14,12 +14,12 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...program.program import Activation, Array, Program, Seed
 from .. import Forward, Run
-from .device import Device
-from .draft import Draft, Drafts
-from .forward import lent
-from .launch import Argument, Fed, Held, Launch, Launcher, Scratch, Table
-from .library import MATMUL
-from .tiles import Precision
+from .kernels.cublas import MATMUL
+from .kernels.launch import Argument, InputRef, InstructionRef, Launch, Launcher, Scratch, Table
+from .kernels.tiles import Precision
+from .planning.schedule import Schedule, Schedules
+from .runtime.device import Device
+from .runtime.forward import lent
 
 
 class Cuda:
@@ -54,7 +54,7 @@ class Planned:
 class _Run:
     def __init__(self, device: Device, forward: Forward, program: Program, precision: Precision | None) -> None:
         self.device, self.forward, self.program = device, forward, program
-        self.drafts = Drafts(program, precision)
+        self.drafts = Schedules(program, precision)
         self.constants = self.drafts.constants
         seed = program.seed
         top = [seed.tensor] if seed is not None and seed.mode == "top" else []
@@ -143,13 +143,13 @@ class _Run:
 
     # -- planning
 
-    def draft(self, batch: int) -> Draft:
+    def draft(self, batch: int) -> Schedule:
         """What runs for a batch of this size, and the memory that it takes; nothing is allocated."""
         return self.drafts.draft(batch)
 
-    def _planned(self, draft: Draft) -> Planned:
+    def _planned(self, draft: Schedule) -> Planned:
         for a in (a for _, one in draft.launches for a in one.arguments):
-            if isinstance(a, Held) and a.index in self.constants and a.index not in self.held:
+            if isinstance(a, InstructionRef) and a.index in self.constants and a.index not in self.held:
                 self.held[a.index] = self.device.upload(self.constants[a.index])
         arrays: dict[int, Any] = dict(self.held)
         fed = {name: self._array(name, count) for name, count in self.drafts.given(draft.batch).items()}
@@ -188,9 +188,9 @@ class _Run:
         block: Any,
         offsets: Mapping[object, int],
     ) -> Any:
-        if isinstance(a, Held):
+        if isinstance(a, InstructionRef):
             return arrays[a.index]
-        if isinstance(a, Fed):
+        if isinstance(a, InputRef):
             return fed[a.name]
         if isinstance(a, Table):
             if a not in self.tables:  # weights in another order serve every batch size

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from ...program.passes import Chain, members
 from ...program.program import Activation, Instruction, Program, Seed
-from .draft import Drafts
-from .kernels import alias
-from .launch import Launch, Size
-from .tiles import Precision, precision_of
+from .kernels.launch import Launch, Size
+from .kernels.tiles import Precision, precision_of
+from .planning.instructions import alias
+from .planning.schedule import Schedules
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def listing(program: Program, batch: int, precision: str | None = None) -> Listi
     Raises UsageError for another name, UnsupportedError where a kernel is missing.
     """
     wanted = precision_of(precision)
-    drafts = Drafts(program, wanted)
+    drafts = Schedules(program, wanted)
     draft = drafts.draft(batch)
     planned: dict[int, list[Launch]] = {}
     for k, launch in draft.launches:

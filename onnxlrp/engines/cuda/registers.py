@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import build
-from .elementwise import INCLUDE, Step, elementwise_source
-from .epilogue import Epilogue
-from .launch import Launch
-from .tiles import PRECISIONS, TILES
+from .kernels import build
+from .kernels.elementwise import INCLUDE, MapStep, elementwise_source
+from .kernels.launch import Launch
+from .kernels.tiles import PRECISIONS, TILES
+from .planning.epilogue import Epilogue
 
 ARCHITECTURES = tuple(code.removeprefix("sm_") for _, code in build.TARGETS if code.startswith("sm_"))
 
@@ -62,8 +62,8 @@ def parsed(report: str) -> dict[str, Usage]:
 
 def examples() -> list[Launch]:
     """Generated kernels of the kinds that programs have: s = R / stabilize(z), with what can be around it."""
-    share = [Step("stabilize", (1,), 1e-6), Step("div", (0, 3)), Step("mul", (2, 4))]
-    power = [Step("power", (1,), -0.75), Step("mul", (0, 2))]
+    share = [MapStep("stabilize", (1,), 1e-6), MapStep("div", (0, 3)), MapStep("mul", (2, 4))]
+    power = [MapStep("power", (1,), -0.75), MapStep("mul", (0, 2))]
     full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
     return [
         _example("map_example_full", elementwise_source("map_example_full", share, [full] * 3, [5])),

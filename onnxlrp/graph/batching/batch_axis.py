@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchAxis:
     """The batch is a factor of `axis`, whose length is pre * batch * post.
 
     (0, 1, 1) is a batch of its own in front. timm's attention has it at axis 1 ([3, N, heads, …]), Swin's windows at
@@ -58,12 +58,12 @@ class Place:
         return np.ascontiguousarray(full.reshape(1, *before, *inner, *after))
 
 
-def place_after_reshape(place: Place, source: Shape, target: Shape, batch: int) -> Place | None:
+def place_after_reshape(place: BatchAxis, source: Shape, target: Shape, batch: int) -> BatchAxis | None:
     """The batch keeps its stride through a Reshape; where it can be read as several axes, as the plainest."""
     if 0 in source or 0 in target:
         return None
     stride = place.post * math.prod(source[place.axis + 1 :])
-    found: list[tuple[int, int, Place]] = []
+    found: list[tuple[int, int, BatchAxis]] = []
     for axis, length in enumerate(target):
         after = math.prod(target[axis + 1 :])
         if length % batch or not after or stride % after:
@@ -71,5 +71,5 @@ def place_after_reshape(place: Place, source: Shape, target: Shape, batch: int) 
         post = stride // after
         if (length // batch) % post == 0:
             pre = length // batch // post
-            found.append((pre * post, axis, Place(axis, pre, post)))
+            found.append((pre * post, axis, BatchAxis(axis, pre, post)))
     return min(found, key=lambda entry: entry[:2])[2] if found else None

@@ -7,7 +7,7 @@ import copy
 from ...errors import UnsupportedError
 from ..frontend.symbolic_sizes import PRIME
 from ..graph import Layer
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
 from .layout import Layout, refuse
 from .rewrite import scattered, store
@@ -20,7 +20,7 @@ _AXIS_DEFAULT = {
 }  # fmt: skip
 
 
-def free(draft: Draft) -> Draft:
+def free(draft: MutableGraph) -> MutableGraph:
     """The same model for any batch, its shapes at the prime; `UnsupportedError` names the layer that refuses."""
     freed = copy.copy(draft)
     freed.constants = dict(draft.constants)
@@ -36,7 +36,7 @@ def free(draft: Draft) -> Draft:
     return freed
 
 
-def check(draft: Draft) -> None:
+def check(draft: MutableGraph) -> None:
     """The batch is axis 0 of every activation and of nothing else, and no layer mixes samples."""
     for layer in draft.layers:
         if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
@@ -61,7 +61,7 @@ def check(draft: Draft) -> None:
             raise refuse(layer, "works along the batch axis")
 
 
-def _mixes_samples(draft: Draft, layer: Layer) -> bool:
+def _mixes_samples(draft: MutableGraph, layer: Layer) -> bool:
     data = next((i for i in layer.inputs if i in draft.shapes), "")
     rank = len(draft.shapes.get(data, ()))
     if layer.op not in _AXIS_DEFAULT or not rank or (layer.op == "Gather" and layer.inputs[0] in draft.constants):

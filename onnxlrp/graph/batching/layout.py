@@ -12,10 +12,10 @@ from ...errors import UnsupportedError
 from ..frontend.symbolic_sizes import PRIME
 from ..graph import Array, Layer
 from ..reading.printable import printable
-from ..rewriting.mutable_graph import Draft
-from .batch_axis import Place, Shape
+from ..rewriting.mutable_graph import MutableGraph
+from .batch_axis import BatchAxis, Shape
 
-FRONT = Place()
+FRONT = BatchAxis()
 
 
 def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
@@ -31,8 +31,8 @@ def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
 class Layout:
     """Where the batch of each activation lies. `draft.shapes` are the model's own shapes, at `draft.batch`."""
 
-    draft: Draft
-    places: dict[str, Place] = field(default_factory=dict)
+    draft: MutableGraph
+    places: dict[str, BatchAxis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.places.update(dict.fromkeys(self.draft.inputs, FRONT))
@@ -45,7 +45,7 @@ class Layout:
                 if name in self.draft.outputs and (place.axis or place.pre > 1):
                     raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
 
-    def along(self, place: Place, axis: int) -> int | None:
+    def along(self, place: BatchAxis, axis: int) -> int | None:
         """Where an axis is stored as one; None for the batch, and for an axis that mixes it with its factors."""
         if axis != place.axis:
             return place.stored_axes(axis)[0]
@@ -54,7 +54,7 @@ class Layout:
     def activations(self, layer: Layer) -> list[str]:
         return [name for name in layer.inputs if name in self.places]
 
-    def common(self, layer: Layer) -> Place:
+    def common(self, layer: Layer) -> BatchAxis:
         """The place that all activations of a layer share."""
         places = {self.places[name] for name in self.activations(layer)}
         ranks = {len(self.shape(layer, name)) for name in self.activations(layer)}
@@ -79,7 +79,7 @@ class Layout:
         return Layer("Reshape", f"{layer.name}/{out}", layer.path, (source, target), (out,))
 
 
-Stored = tuple[Place, list[Layer]]
+Stored = tuple[BatchAxis, list[Layer]]
 # What a layer is on stored tensors: where the batch of its results lies, and the layers that compute them.
 Rule = Callable[[Layout, Layer], Stored]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph import Layer
 from .axes import along_axis
-from .batch_axis import Place, place_after_reshape
+from .batch_axis import BatchAxis, place_after_reshape
 from .layout import FRONT, Layout, Stored, refuse
 
 
@@ -54,7 +54,7 @@ def gather(layout: Layout, layer: Layer) -> Stored:
         raise refuse(layer, "works along the batch axis")
     picked = (*shape[:axis], *rows.shape, *shape[axis + 1 :])
     target = layout.shape(layer, layer.outputs[0])
-    after = place_after_reshape(Place(axis, 1, len(own[0])), picked, target, batch)
+    after = place_after_reshape(BatchAxis(axis, 1, len(own[0])), picked, target, batch)
     if after is None:
         raise refuse(layer, "works along the batch axis")
     if np.array_equal(own[0].reshape(-1), np.arange(place.post)):

@@ -7,9 +7,9 @@ from dataclasses import replace
 from ...errors import UnsupportedError
 from ..graph import Layer, ops
 from ..reading.printable import printable
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from .axes import along_axes, along_axis, along_constant_axis, concat, for_each_axis, normalization, resize, triangle
-from .batch_axis import Place
+from .batch_axis import BatchAxis
 from .broadcast import elementwise, expand
 from .frames import SPATIAL, global_pool, spatial
 from .layout import FRONT, Layout, Rule, Stored, in_front, refuse
@@ -53,7 +53,7 @@ def _elsewhere(layout: Layout, layer: Layer) -> Stored | None:
     for axis in range(min(map(len, shapes), default=0)):
         again, renamed = [], {}
         for name, shape in zip(names, shapes, strict=True):
-            place = Place(axis, 1, shape[axis])
+            place = BatchAxis(axis, 1, shape[axis])
             if place == layout.places[name]:
                 continue
             renamed[name] = out = f"{name}/{axis}"
@@ -78,7 +78,7 @@ def _output_in_order(layout: Layout, layer: Layer) -> list[Layer]:
     if name not in layout.draft.outputs or not shape or not (place.axis or place.pre > 1):
         return [layer]
     stored = f"{name}/stored"
-    layout.places[name] = Place(0, 1, shape[0])
+    layout.places[name] = BatchAxis(0, 1, shape[0])
     again = layout.reshaped(layer, stored, layout.places[name].stored_shape(shape), name)
     return [replace(layer, outputs=(stored, *layer.outputs[1:])), again]
 
@@ -94,7 +94,7 @@ def _scatter(layout: Layout, layer: Layer) -> Stored:
         raise scattered(layout.draft, layer) or refuse(layer, "works along the batch axis") from None
 
 
-def scattered(draft: Draft, layer: Layer) -> UnsupportedError | None:
+def scattered(draft: MutableGraph, layer: Layer) -> UnsupportedError | None:
     """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
     if layer.op not in _SCATTERS or draft.constant(layer.inputs[1]) is not None:
         return None

@@ -14,7 +14,7 @@ from onnx import defs
 from ...errors import InputError
 from ..graph import Layer
 from ..reading.printable import printable
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from ..to_onnx import is_floating
 from .fuse_activations import recombine
 from .merge_affine import merge_affine
@@ -23,7 +23,7 @@ _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
-def canonize(draft: Draft) -> None:
+def canonize(draft: MutableGraph) -> None:
     """Rewrite a draft with known shapes into the form that every later stage may assume."""
     draft.layers = [_explicit(draft, layer) for layer in draft.layers]
     draft.layers = [_dense(draft, layer) for layer in draft.layers]
@@ -34,7 +34,7 @@ def canonize(draft: Draft) -> None:
     number_conditions(draft)
 
 
-def _explicit(draft: Draft, layer: Layer) -> Layer:
+def _explicit(draft: MutableGraph, layer: Layer) -> Layer:
     """Attributes that the node leaves to their defaults, written down."""
     if "::" in layer.op:
         return layer
@@ -54,7 +54,7 @@ def _defaults(op: str, opset: int) -> Mapping[str, Any]:
     return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
 
 
-def _window(draft: Draft, layer: Layer, attributes: dict[str, Any]) -> dict[str, Any]:
+def _window(draft: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> dict[str, Any]:
     """kernel_shape, strides, dilations and pads as numbers; auto_pad and output_shape resolved into pads."""
     source, out = draft.shapes[layer.inputs[0]][2:], draft.shapes[layer.outputs[0]][2:]
     rank = len(source)
@@ -97,7 +97,7 @@ def _split(total: list[int], begin_heavy: bool) -> tuple[int, ...]:
     return (*begin, *(t - b for t, b in zip(total, begin, strict=True)))
 
 
-def _dense(draft: Draft, layer: Layer) -> Layer:
+def _dense(draft: MutableGraph, layer: Layer) -> Layer:
     """MatMul of a matrix with a constant is a Gemm; a Gemm's alpha and beta go into its constants."""
     weight = draft.constant(layer.inputs[1]) if len(layer.inputs) > 1 else None
     if weight is None or weight.ndim != 2 or not is_floating(weight):
@@ -122,7 +122,7 @@ def _dense(draft: Draft, layer: Layer) -> Layer:
     return replace(layer, inputs=tuple(inputs), attributes=attributes)
 
 
-def number_conditions(draft: Draft) -> None:
+def number_conditions(draft: MutableGraph) -> None:
     """The condition of a Where as a number too, 1 where it holds: what relevance reads. Nobody in the model does."""
     layers: list[Layer] = []
     for layer in draft.layers:
@@ -135,7 +135,7 @@ def number_conditions(draft: Draft) -> None:
     draft.layers = layers
 
 
-def merge_pads(draft: Draft) -> None:
+def merge_pads(draft: MutableGraph) -> None:
     """A Pad with zeros before a convolution (tf2onnx) is the convolution's padding."""
     producers = draft.producers()
     merged: list[Layer] = []
@@ -165,7 +165,7 @@ def _takes_pads(layer: Layer, pads: tuple[int, ...]) -> bool:
     )
 
 
-def _zero_pads(draft: Draft, pad: Layer) -> tuple[int, ...] | None:
+def _zero_pads(draft: MutableGraph, pad: Layer) -> tuple[int, ...] | None:
     """The spatial pads of a Pad that adds zeros to spatial axes alone."""
     amounts = draft.constant(pad.inputs[1])
     rank = len(draft.shapes[pad.inputs[0]])

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Array, Layer
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 
 
-def recombine(draft: Draft) -> None:
+def recombine(draft: MutableGraph) -> None:
     """x * HardSigmoid(x) is HardSwish(x); x * Tanh(Softplus(x)) is Mish(x)."""
     producers, uses = draft.producers(), draft.uses()
 
@@ -54,7 +54,7 @@ _POINTS = np.linspace(-4.0, 4.0, 33)
 _LONGEST = 10  # layers of a formula
 
 
-def _gelus(draft: Draft) -> None:
+def _gelus(draft: MutableGraph) -> None:
     """A product that is the function Gelu of a tensor, however it is written; nobody else reads what is in between."""
     producers, uses = draft.producers(), draft.uses()
     normal = (1 + _FORMULA["Erf"](_POINTS * math.sqrt(0.5))) / 2

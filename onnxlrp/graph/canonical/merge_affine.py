@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph import Array, Layer
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from ..to_onnx import is_floating
 
 Vector = npt.NDArray[np.float64]
@@ -20,7 +20,7 @@ Affine = tuple[Vector, Vector]
 Uses = Counter[str]
 
 
-def merge_affine(draft: Draft) -> None:
+def merge_affine(draft: MutableGraph) -> None:
     """Fold y = scale * f(x) + shift into f, wherever nothing else reads f(x).
 
     Folded weights are new float64 constants; a weight that another layer shares stays as it is.
@@ -45,7 +45,7 @@ def merge_affine(draft: Draft) -> None:
     draft.layers = merged
 
 
-def _affine(draft: Draft, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
+def _affine(draft: MutableGraph, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
     """(the activation, scale and shift) of a layer that is affine per channel.
 
     Channels are on axis 1, and on the last one where a MatMul of more than two axes (tokens) gives the activation.
@@ -72,7 +72,7 @@ def _affine(draft: Draft, layer: Layer, channels_last: Container[str]) -> tuple[
     return source, (None if constant_left or not vector.all() else (1 / vector, zero))
 
 
-def _per_channel(draft: Draft, name: str, shape: tuple[int, ...], channels: int) -> Vector | None:
+def _per_channel(draft: MutableGraph, name: str, shape: tuple[int, ...], channels: int) -> Vector | None:
     """A constant that has one number per channel (axis `channels`), or one in all."""
     value = draft.constant(name)
     if value is None or len(shape) < 2 or value.ndim > len(shape) or not is_floating(value):
@@ -84,7 +84,7 @@ def _per_channel(draft: Draft, name: str, shape: tuple[int, ...], channels: int)
     return np.array(np.broadcast_to(value.astype(np.float64).reshape(-1), (width,)))
 
 
-def _batch_norm(draft: Draft, layer: Layer) -> Affine | None:
+def _batch_norm(draft: MutableGraph, layer: Layer) -> Affine | None:
     values = [draft.constant(name) for name in layer.inputs[1:]]
     if layer.attributes["training_mode"] or len(values) != 4:
         return None
@@ -95,7 +95,7 @@ def _batch_norm(draft: Draft, layer: Layer) -> Affine | None:
     return factor, shift - mean * factor
 
 
-def _is_affine(draft: Draft, layer: Layer) -> bool:
+def _is_affine(draft: MutableGraph, layer: Layer) -> bool:
     """Can a scale and a shift be folded into this layer?"""
     if layer.op == "BatchNormalization":
         return _batch_norm(draft, layer) is not None
@@ -111,11 +111,11 @@ def _is_affine(draft: Draft, layer: Layer) -> bool:
     )
 
 
-def _conv(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _conv(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     return _linear(draft, layer, affine, uses, lambda w, scale: w * scale.reshape(-1, *[1] * (w.ndim - 1)))
 
 
-def _conv_transpose(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _conv_transpose(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     group = layer.attributes["group"]
 
     def scaled(w: Array, scale: Vector) -> Array:
@@ -125,17 +125,19 @@ def _conv_transpose(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> L
     return _linear(draft, layer, affine, uses, scaled)
 
 
-def _gemm(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _gemm(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     transposed = layer.attributes["transB"]
     return _linear(draft, layer, affine, uses, lambda w, scale: w * (scale[:, None] if transposed else scale))
 
 
-def _matmul(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _matmul(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     # A bias as third input, as a Gemm has it: ONNX has no such MatMul, and `emit` writes an Add behind it.
     return _linear(draft, layer, affine, uses, lambda w, scale: w * scale)
 
 
-def _linear(draft: Draft, layer: Layer, affine: Affine, uses: Uses, scaled: Callable[[Array, Vector], Array]) -> Layer:
+def _linear(
+    draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses, scaled: Callable[[Array, Vector], Array]
+) -> Layer:
     scale, shift = affine
     source, weight, bias = (*layer.inputs, "")[:3]
     old = draft.constants[bias].astype(np.float64) if bias else np.zeros_like(shift)
@@ -145,7 +147,7 @@ def _linear(draft: Draft, layer: Layer, affine: Affine, uses: Uses, scaled: Call
     return replace(layer, inputs=(source, weight, bias))
 
 
-def _batch_norm_again(draft: Draft, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _batch_norm_again(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     scale, shift = affine
     source, old_scale, old_shift, *statistics = layer.inputs
     new_scale = _store(draft, draft.constants[old_scale].astype(np.float64) * scale, old_scale, uses)
@@ -153,7 +155,7 @@ def _batch_norm_again(draft: Draft, layer: Layer, affine: Affine, uses: Uses) ->
     return replace(layer, inputs=(source, new_scale, new_shift, *statistics))
 
 
-def _store(draft: Draft, value: Array, name: str, uses: Uses) -> str:
+def _store(draft: MutableGraph, value: Array, name: str, uses: Uses) -> str:
     """Under its own name where this layer alone reads it, else under a new one."""
     if name not in draft.constants or uses[name] == 1:
         draft.constants[name] = value
@@ -161,7 +163,7 @@ def _store(draft: Draft, value: Array, name: str, uses: Uses) -> str:
     return draft.add_constant(value, name)
 
 
-_APPLY: dict[str, Callable[[Draft, Layer, Affine, Uses], Layer]] = {
+_APPLY: dict[str, Callable[[MutableGraph, Layer, Affine, Uses], Layer]] = {
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,

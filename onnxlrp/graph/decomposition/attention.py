@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .replacement import Parts
+from .replacement import Replacement
 
 # What a masked score gets: exp of it is 0 in float32, and it stays finite.
 _NEVER = -1e30
 
 
-def _attention(parts: Parts) -> None:
+def _attention(parts: Replacement) -> None:
     """softmax(scale·Q·Kᵀ + mask)·V for each head; operands are [N, heads, L, D] or [N, L, heads·D]."""
     parts.only(0, 1, 2, 3)
     if float(parts.attribute("softcap", 0.0)) or any(parts.output(i) for i in (1, 2, 3)):
@@ -37,7 +37,7 @@ def _attention(parts: Parts) -> None:
     _weighted(parts, operands, parts.attribute("scale", width**-0.5), masks, whole)
 
 
-def _multi_head_attention(parts: Parts) -> None:
+def _multi_head_attention(parts: Replacement) -> None:
     """onnxruntime's: queries, keys and values [N, L, heads·D] with a bias over all three, and a bias of the scores."""
     parts.only(0, 1, 2, 3, 5)
     if not parts.input(1) or not parts.input(2) or any(parts.rank(parts.input(i)) != 3 for i in range(3)):
@@ -54,7 +54,7 @@ def _multi_head_attention(parts: Parts) -> None:
     _of_onnxruntime(parts, operands, widths[0], parts.input(5))
 
 
-def _projected_attention(parts: Parts) -> None:
+def _projected_attention(parts: Replacement) -> None:
     """onnxruntime's Attention: x·W + b gives queries, keys and values, one behind the other."""
     parts.only(0, 1, 2, 5)
     weight, bias = (parts.draft.constant(parts.input(i)) for i in (1, 2))
@@ -72,7 +72,7 @@ def _projected_attention(parts: Parts) -> None:
     _of_onnxruntime(parts, operands, int(widths[0]), parts.input(5))
 
 
-def _of_onnxruntime(parts: Parts, operands: list[str], width: int, mask: str) -> None:
+def _of_onnxruntime(parts: Replacement, operands: list[str], width: int, mask: str) -> None:
     if parts.attribute("unidirectional", 0) or any(parts.output(i) for i in (1, 2, 3)):
         raise parts.refuse("a mask over what comes later, or outputs besides the result")
     count = int(parts.attribute("num_heads", 0))
@@ -80,13 +80,13 @@ def _of_onnxruntime(parts: Parts, operands: list[str], width: int, mask: str) ->
     _weighted(parts, [_heads(parts, name, count) for name in operands], scale, [mask], True)
 
 
-def _heads(parts: Parts, name: str, count: int) -> str:
+def _heads(parts: Replacement, name: str, count: int) -> str:
     """[N, L, heads·D] → [N, heads, L, D]."""
     split = parts.add("Reshape", name, parts.constant(np.array([0, 0, count, -1], np.int64), "heads"))
     return parts.add("Transpose", split, perm=(0, 2, 1, 3))
 
 
-def _weighted(parts: Parts, operands: list[str], scale: float, masks: list[str], whole: bool) -> None:
+def _weighted(parts: Replacement, operands: list[str], scale: float, masks: list[str], whole: bool) -> None:
     """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so (`whole`)."""
     queries, keys, values = operands
     scores = parts.add("MatMul", queries, parts.add("Transpose", keys, perm=(0, 1, 3, 2)))
@@ -107,7 +107,7 @@ def _weighted(parts: Parts, operands: list[str], scale: float, masks: list[str],
     parts.finish()
 
 
-ATTENTION: dict[str, Callable[[Parts], None]] = {
+ATTENTION: dict[str, Callable[[Replacement], None]] = {
     "Attention": _attention,
     "com.microsoft::MultiHeadAttention": _multi_head_attention,
     "com.microsoft::Attention": _projected_attention,

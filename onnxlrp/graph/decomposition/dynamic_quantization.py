@@ -15,7 +15,7 @@ from onnx import TensorProto
 from ..graph import ops
 from ..reading.printable import printable
 from .integer import floats
-from .replacement import Parts
+from .replacement import Replacement
 
 _FIX = "Explain the float model that it was quantised from."
 _ROUTES = ops("Identity Reshape Flatten Transpose Squeeze Unsqueeze Slice Gather")
@@ -24,7 +24,7 @@ _SCALED = ops("Mul DequantizeLinear com.microsoft::MatMulIntegerToFloat")
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
-def _quantize(parts: Parts) -> None:
+def _quantize(parts: Replacement) -> None:
     draft, scale, zero = parts.draft, parts.output(1), parts.output(2)
     if set(parts.fused.outputs).intersection(draft.outputs):
         raise parts.refuse("a result that is an output of the model", _FIX)
@@ -39,7 +39,7 @@ def _quantize(parts: Parts) -> None:
     _loosen(parts)
 
 
-def _by_sample(parts: Parts, x: str, to: tuple[str, ...] = ()) -> str:
+def _by_sample(parts: Replacement, x: str, to: tuple[str, ...] = ()) -> str:
     """x rounded to 255 steps from its least to its largest value, or 0, in each sample."""
     key = ("dynamic", x)
     if to or key not in parts.made:
@@ -47,42 +47,42 @@ def _by_sample(parts: Parts, x: str, to: tuple[str, ...] = ()) -> str:
     return parts.made[key]
 
 
-def _integer_conv(parts: Parts) -> None:
+def _integer_conv(parts: Replacement) -> None:
     parts.add("Conv", _whole(parts, 0, 2), _whole(parts, 1, 3, axis=0), main=True, **parts.fused.attributes)
     parts.finish()
     _loosen(parts)
 
 
-def _integer_matmul(parts: Parts) -> None:
+def _integer_matmul(parts: Replacement) -> None:
     parts.add("MatMul", _whole(parts, 0, 2, axis=-2), _whole(parts, 1, 3, axis=-1), main=True)
     parts.finish()
     _loosen(parts)
 
 
-def _whole(parts: Parts, x: int, zero: int, axis: int | None = None) -> str:
+def _whole(parts: Replacement, x: int, zero: int, axis: int | None = None) -> str:
     """x - zero."""
     return floats(parts, x, len(parts.fused.inputs), zero, axis)
 
 
-def _matmul_to_float(parts: Parts) -> None:
+def _matmul_to_float(parts: Replacement) -> None:
     """A·B + bias."""
     y = parts.add("MatMul", floats(parts, 0, 2, 4, axis=-2), floats(parts, 1, 3, 5, axis=-1), main=True)
     _biased(parts, y, 6)
 
 
-def _dynamic_matmul(parts: Parts) -> None:
+def _dynamic_matmul(parts: Replacement) -> None:
     """A·B + bias, A quantised as by DynamicQuantizeLinear."""
     y = parts.add("MatMul", _by_sample(parts, parts.input(0)), floats(parts, 1, 2, 3, axis=-1), main=True)
     _biased(parts, y, 4)
 
 
-def _biased(parts: Parts, y: str, position: int) -> None:
+def _biased(parts: Replacement, y: str, position: int) -> None:
     if parts.input(position):
         parts.add("Add", y, parts.input(position))
     parts.finish()
 
 
-def follow(parts: Parts) -> None:
+def follow(parts: Replacement) -> None:
     """A standard operator that reads integers whose unit is moved, as floats; refused by name where it would not mean
     the same."""
     layer, draft = parts.fused, parts.draft
@@ -109,12 +109,12 @@ def follow(parts: Parts) -> None:
     _loosen(parts)
 
 
-def _loosen(parts: Parts) -> None:
+def _loosen(parts: Replacement) -> None:
     parts.loose.add(parts.output())
     parts.draft.dtypes[parts.output()] = "float32"
 
 
-RULES: dict[str, Callable[[Parts], None]] = {
+RULES: dict[str, Callable[[Replacement], None]] = {
     "DynamicQuantizeLinear": _quantize,
     "ConvInteger": _integer_conv,
     "MatMulInteger": _integer_matmul,

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Layer
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
 from . import dynamic_quantization, integer
 from .attention import ATTENTION
 from .ml import CLASSICAL
-from .replacement import Parts
+from .replacement import Replacement
 
 
-def decompose(draft: Draft) -> None:
+def decompose(draft: MutableGraph) -> None:
     """Replace fused layers in place by standard ones of the same result; `UnsupportedError` for a variant unknown here.
 
     The layer with the weights, or the last one, keeps the name and the path.
@@ -36,7 +36,7 @@ def decompose(draft: Draft) -> None:
         if rule is None:
             layers.append(layer)
             continue
-        parts = Parts(draft, layer, names, made, loose)
+        parts = Replacement(draft, layer, names, made, loose)
         rule(parts)
         layers.extend(parts.layers)
     draft.layers = layers
@@ -44,14 +44,14 @@ def decompose(draft: Draft) -> None:
     draft.opsets = {domain: version for domain, version in draft.opsets.items() if domain in alien or not domain}
 
 
-def widened(draft: Draft) -> int:
+def widened(draft: MutableGraph) -> int:
     """Bytes of the integers that become floats."""
     read = {name for layer in draft.layers if layer.op in RULES for name in layer.inputs}
     whole = (value for name, value in draft.constants.items() if name in read and value.dtype.kind in "iu")
     return 4 * sum(value.size for value in whole)
 
 
-def _activation(parts: Parts, x: str, parameters: dict[str, float]) -> None:
+def _activation(parts: Replacement, x: str, parameters: dict[str, float]) -> None:
     """The activation that a FusedConv or FusedGemm applies last."""
     function = parts.attribute("activation", "")
     if function == "Clip":
@@ -67,7 +67,7 @@ def _activation(parts: Parts, x: str, parameters: dict[str, float]) -> None:
 _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip": ("min", "max"), "Elu": ("alpha",)}
 
 
-def _fused_conv(parts: Parts) -> None:
+def _fused_conv(parts: Replacement) -> None:
     """activation(Conv(x, w, b) + z)."""
     own = {k: v for k, v in parts.fused.attributes.items() if not k.startswith("activation")}
     y = parts.add("Conv", parts.input(0), parts.input(1), parts.input(2), main=True, **own)
@@ -77,7 +77,7 @@ def _fused_conv(parts: Parts) -> None:
     _activation(parts, y, dict(zip(names, parts.attribute("activation_params", ()), strict=True)))
 
 
-def _fused_gemm(parts: Parts) -> None:
+def _fused_gemm(parts: Replacement) -> None:
     """activation(alpha·A·B + beta·C)."""
     attributes = parts.fused.attributes
     own = {k: v for k, v in attributes.items() if not k.startswith("activation")}
@@ -86,7 +86,7 @@ def _fused_gemm(parts: Parts) -> None:
     _activation(parts, y, given)
 
 
-def _fused_matmul(parts: Parts) -> None:
+def _fused_matmul(parts: Replacement) -> None:
     """alpha·Aᵀ·Bᵀ, each transposed where an attribute says so."""
     operands = [_transposed(parts, position, side) for position, side in enumerate("AB")]
     alpha = float(parts.attribute("alpha", 1.0))
@@ -99,7 +99,7 @@ def _fused_matmul(parts: Parts) -> None:
     parts.finish()
 
 
-def _transposed(parts: Parts, position: int, side: str) -> str:
+def _transposed(parts: Replacement, position: int, side: str) -> str:
     name = parts.input(position)
     if not parts.attribute(f"transBatch{side}", 0) and not parts.attribute(f"trans{side}", 0):
         return name
@@ -117,8 +117,8 @@ def _transposed(parts: Parts, position: int, side: str) -> str:
     return parts.add("Transpose", name, perm=tuple(axes))
 
 
-def _gelu(approximate: str) -> Callable[[Parts], None]:
-    def rule(parts: Parts) -> None:
+def _gelu(approximate: str) -> Callable[[Replacement], None]:
+    def rule(parts: Replacement) -> None:
         """gelu(x + bias)."""
         x = parts.input(0)
         if parts.input(1):
@@ -129,7 +129,7 @@ def _gelu(approximate: str) -> Callable[[Parts], None]:
     return rule
 
 
-def _quick_gelu(parts: Parts) -> None:
+def _quick_gelu(parts: Replacement) -> None:
     """x·sigmoid(alpha·x) (Hendrycks & Gimpel 2016); with alpha 1 it is SiLU."""
     x, alpha = parts.input(0), float(parts.attribute("alpha", 1.702))
     inner = x if alpha == 1 else parts.add("Mul", x, parts.constant(alpha, "alpha"))
@@ -137,8 +137,8 @@ def _quick_gelu(parts: Parts) -> None:
     parts.finish()
 
 
-def _skip_normalization(function: str, bias: int) -> Callable[[Parts], None]:
-    def rule(parts: Parts) -> None:
+def _skip_normalization(function: str, bias: int) -> Callable[[Replacement], None]:
+    def rule(parts: Replacement) -> None:
         """normalize(input + skip + bias), and the sum itself."""
         total = parts.input(0)
         if parts.input(bias):
@@ -154,14 +154,14 @@ def _skip_normalization(function: str, bias: int) -> Callable[[Parts], None]:
     return rule
 
 
-def _simplified_layer_normalization(parts: Parts) -> None:
+def _simplified_layer_normalization(parts: Replacement) -> None:
     """x / sqrt(mean x² + epsilon)·scale, which opset 23 calls RMSNormalization (Zhang & Sennrich 2019)."""
     attributes = {k: v for k, v in parts.fused.attributes.items() if k in ("axis", "epsilon")}
     parts.add("RMSNormalization", *parts.fused.inputs[:2], main=True, **attributes)
     parts.finish()
 
 
-def _matmul_nbits(parts: Parts) -> None:
+def _matmul_nbits(parts: Replacement) -> None:
     """A·Wᵀ + bias, W stored in blocks of `block_size` integers along K, each with its scale and zero point."""
     parts.only(0, 1, 2, 3, 5)
     width, rows, bits = (int(parts.attribute(key, 0)) for key in ("K", "N", "bits"))
@@ -192,7 +192,7 @@ def _unpacked(packed: Array, bits: int) -> Array:
     return values.reshape(*packed.shape[:-1], -1)
 
 
-RULES: dict[str, Callable[[Parts], None]] = {
+RULES: dict[str, Callable[[Replacement], None]] = {
     "com.microsoft::FusedConv": _fused_conv,
     "com.microsoft::FusedGemm": _fused_gemm,
     "com.microsoft::FusedMatMul": _fused_matmul,

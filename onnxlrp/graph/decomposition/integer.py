@@ -12,13 +12,13 @@ import numpy as np
 
 from ..graph import Array, ops
 from ..reading.printable import printable
-from .replacement import Parts
+from .replacement import Replacement
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 _FIX = "Explain the float model that it was quantised from."
 
 
-def _conv(parts: Parts) -> None:
+def _conv(parts: Replacement) -> None:
     """Q(Conv(x, w) + b): w has a scale for each channel or one, b is int32 in units of s_x s_w."""
     own = {k: v for k, v in parts.fused.attributes.items() if k != "channels_last"}
     x, weight = floats(parts, 0, 1, 2), floats(parts, 3, 4, 5, axis=0)
@@ -27,13 +27,13 @@ def _conv(parts: Parts) -> None:
     rounded(parts, _channels_back(parts, y), 6, 7)
 
 
-def _matmul(parts: Parts) -> None:
+def _matmul(parts: Replacement) -> None:
     """Q(A·B)."""
     y = parts.add("MatMul", floats(parts, 0, 1, 2, axis=-2), floats(parts, 3, 4, 5, axis=-1), main=True)
     rounded(parts, y, 6, 7)
 
 
-def _gemm(parts: Parts) -> None:
+def _gemm(parts: Replacement) -> None:
     """alpha·A·B + C, C int32 in units of alpha s_A s_B; rounded where the result has a scale."""
     alpha = float(parts.attribute("alpha", 1.0))
     weight = floats(parts, 3, 4, 5, axis=0 if parts.attribute("transB", 0) else 1)
@@ -42,8 +42,8 @@ def _gemm(parts: Parts) -> None:
     rounded(parts, y, 7, 8)
 
 
-def _elementwise(function: str, operands: int) -> Callable[[Parts], None]:
-    def rule(parts: Parts) -> None:
+def _elementwise(function: str, operands: int) -> Callable[[Replacement], None]:
+    def rule(parts: Replacement) -> None:
         values = [floats(parts, 3 * i, 3 * i + 1, 3 * i + 2) for i in range(operands)]
         y = parts.add(function, *values, main=True, **parts.fused.attributes)
         rounded(parts, y, 3 * operands, 3 * operands + 1)
@@ -51,7 +51,7 @@ def _elementwise(function: str, operands: int) -> Callable[[Parts], None]:
     return rule
 
 
-def _softmax(parts: Parts) -> None:
+def _softmax(parts: Replacement) -> None:
     """Up to opset 12 it runs over all axes from `axis` on; read as one axis where these are."""
     axis, x = int(parts.attribute("axis", -1)), parts.input(0)
     axis %= parts.rank(x)
@@ -60,18 +60,18 @@ def _softmax(parts: Parts) -> None:
     rounded(parts, parts.add("Softmax", floats(parts, 0, 1, 2), main=True, axis=axis), 3, 4)
 
 
-def _concat(parts: Parts) -> None:
+def _concat(parts: Replacement) -> None:
     values = [floats(parts, i, i + 1, i + 2) for i in range(2, len(parts.fused.inputs), 3)]
     rounded(parts, parts.add("Concat", *values, main=True, axis=parts.attribute("axis", 0)), 0, 1)
 
 
-def _where(parts: Parts) -> None:
+def _where(parts: Replacement) -> None:
     chosen = parts.add("Where", parts.input(0), floats(parts, 1, 2, 3), floats(parts, 4, 5, 6), main=True)
     rounded(parts, chosen, 7, 8)
 
 
-def _pool(function: str) -> Callable[[Parts], None]:
-    def rule(parts: Parts) -> None:
+def _pool(function: str) -> Callable[[Replacement], None]:
+    def rule(parts: Replacement) -> None:
         own = {k: v for k, v in parts.fused.attributes.items() if k != "channels_last"}
         y = parts.add(function, _channels_first(parts, floats(parts, 0, 1, 2)), main=True, **own)
         rounded(parts, _channels_back(parts, y), 3, 4)
@@ -79,7 +79,7 @@ def _pool(function: str) -> Callable[[Parts], None]:
     return rule
 
 
-def _nhwc_max_pool(parts: Parts) -> None:
+def _nhwc_max_pool(parts: Replacement) -> None:
     """Of integers as they are: the largest is the largest number too."""
     x = parts.add("Transpose", parts.input(0), perm=_order(parts))
     y = parts.add("MaxPool", x, main=True, **parts.fused.attributes)
@@ -87,17 +87,17 @@ def _nhwc_max_pool(parts: Parts) -> None:
     parts.finish()
 
 
-def _standard(function: str) -> Callable[[Parts], None]:
+def _standard(function: str) -> Callable[[Replacement], None]:
     """Q and DQ themselves, of a domain that had 16 bits before the standard did."""
 
-    def rule(parts: Parts) -> None:
+    def rule(parts: Replacement) -> None:
         parts.add(function, *parts.fused.inputs, main=True, **parts.fused.attributes)
         parts.finish()
 
     return rule
 
 
-def numbers(parts: Parts, position: int, default: float | None = None) -> Array:
+def numbers(parts: Replacement, position: int, default: float | None = None) -> Array:
     """A scale or zero point, in float64."""
     name = parts.input(position)
     value = np.asarray(default) if not name and default is not None else parts.draft.constant(name)
@@ -106,7 +106,7 @@ def numbers(parts: Parts, position: int, default: float | None = None) -> Array:
     return np.asarray(value, np.float64)
 
 
-def floats(parts: Parts, x: int, scale: int, zero: int, axis: int | None = None) -> str:
+def floats(parts: Replacement, x: int, scale: int, zero: int, axis: int | None = None) -> str:
     """(x - zero)·scale of the operands at these positions, scale and zero along `axis` where they are lists."""
     name, s, z = parts.input(x), numbers(parts, scale, 1.0), numbers(parts, zero, 0.0)
     value = parts.draft.constant(name)
@@ -130,7 +130,7 @@ def floats(parts: Parts, x: int, scale: int, zero: int, axis: int | None = None)
     return parts.made[key]
 
 
-def rounded(parts: Parts, y: str, scale: int, zero: int) -> None:
+def rounded(parts: Replacement, y: str, scale: int, zero: int) -> None:
     """The result in the integers of the file; floats where there is no scale."""
     if parts.input(scale):
         s, z = numbers(parts, scale), numbers(parts, zero, 0.0)
@@ -144,13 +144,13 @@ def rounded(parts: Parts, y: str, scale: int, zero: int) -> None:
     parts.finish()
 
 
-def _dtype(parts: Parts, zero: int, tensor: str) -> str:
+def _dtype(parts: Replacement, zero: int, tensor: str) -> str:
     """The type of a tensor: that of its zero point, if it has one."""
     value = parts.draft.constant(parts.input(zero))
     return parts.draft.dtypes.get(tensor, "") if value is None else value.dtype.name
 
 
-def _operands(parts: Parts, scale: Array, zero: Array, dtype: str) -> tuple[str, str]:
+def _operands(parts: Replacement, scale: Array, zero: Array, dtype: str) -> tuple[str, str]:
     return (
         parts.constant(np.asarray(scale.reshape(()), np.float32), "scale"),
         parts.constant(np.asarray(zero.reshape(()), dtype), "zero"),
@@ -166,7 +166,7 @@ def _along(value: Array, rank: int, axis: int | None) -> Array:
     return value.reshape([-1 if i == axis % rank else 1 for i in range(rank)])
 
 
-def _bias(parts: Parts, position: int, unit: Array) -> str:
+def _bias(parts: Replacement, position: int, unit: Array) -> str:
     name = parts.input(position)
     value = parts.draft.constant(name)
     if name and value is None:
@@ -174,17 +174,17 @@ def _bias(parts: Parts, position: int, unit: Array) -> str:
     return "" if value is None else parts.constant((value * unit).astype(np.float32), "bias")
 
 
-def _channels_first(parts: Parts, x: str) -> str:
+def _channels_first(parts: Replacement, x: str) -> str:
     last = parts.attribute("channels_last", 0)
     return parts.add("Transpose", x, perm=_order(parts)) if last else x
 
 
-def _channels_back(parts: Parts, y: str) -> str:
+def _channels_back(parts: Replacement, y: str) -> str:
     last = parts.attribute("channels_last", 0)
     return parts.add("Transpose", y, perm=_order(parts, back=True)) if last else y
 
 
-def _order(parts: Parts, back: bool = False) -> tuple[int, ...]:
+def _order(parts: Replacement, back: bool = False) -> tuple[int, ...]:
     rank = parts.rank(parts.input(0))
     return (0, *range(2, rank), 1) if back else (0, rank - 1, *range(1, rank - 1))
 
@@ -197,7 +197,7 @@ BY_RANK = ops(
     com.microsoft::QLinearGlobalAveragePool com.microsoft::NhwcMaxPool"""
 )
 
-RULES: dict[str, Callable[[Parts], None]] = {
+RULES: dict[str, Callable[[Replacement], None]] = {
     "QLinearConv": _conv,
     "com.microsoft::QLinearConv": _conv,
     "QLinearMatMul": _matmul,

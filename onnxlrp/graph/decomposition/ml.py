@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .replacement import Parts
+from .replacement import Replacement
 
 
-def _scaler(parts: Parts) -> None:
+def _scaler(parts: Replacement) -> None:
     """(x - offset)·scale."""
     offset, scale = (np.asarray(parts.attribute(*known), np.float32) for known in _SCALER)
     centred = parts.add("Sub", parts.input(0), parts.constant(offset, "offset"))
@@ -20,14 +20,14 @@ def _scaler(parts: Parts) -> None:
 _SCALER = (("offset", (0.0,)), ("scale", (1.0,)))
 
 
-def _regressor(parts: Parts) -> None:
+def _regressor(parts: Replacement) -> None:
     """x·Wᵀ + b."""
     targets = int(parts.attribute("targets", 1))
     _linear(parts, targets, parts.output())
     _transformed(parts, parts.output(), parts.output())
 
 
-def _classifier(parts: Parts) -> None:
+def _classifier(parts: Replacement) -> None:
     """Scores x·Wᵀ + b and what `post_transform` makes of them; the class of the best."""
     labels = parts.attribute("classlabels_ints", ()) or parts.attribute("classlabels_strings", ())
     count = len(np.asarray(parts.attribute("intercepts", ()))) or len(labels)
@@ -41,14 +41,14 @@ def _classifier(parts: Parts) -> None:
     parts.add("Gather", parts.constant(np.asarray(numbers, np.int64), "labels"), best, to=(parts.output(),), axis=0)
 
 
-def _linear(parts: Parts, rows: int, out: str) -> str:
+def _linear(parts: Replacement, rows: int, out: str) -> str:
     weight = np.asarray(parts.attribute("coefficients", ()), np.float32).reshape(rows, -1)
     bias = np.asarray(parts.attribute("intercepts", ()) or [0.0] * rows, np.float32)
     operands = (parts.input(0), parts.constant(weight, "coefficients"), parts.constant(bias, "intercepts"))
     return parts.add("Gemm", *operands, to=(out,), main=True, transB=1)
 
 
-def _transformed(parts: Parts, scores: str, out: str) -> None:
+def _transformed(parts: Replacement, scores: str, out: str) -> None:
     kind = parts.attribute("post_transform", "NONE")
     if kind == "NONE":
         if scores != out:
@@ -61,7 +61,7 @@ def _transformed(parts: Parts, scores: str, out: str) -> None:
         raise parts.refuse(f"the post_transform {kind}")
 
 
-def _normalizer(parts: Parts) -> None:
+def _normalizer(parts: Replacement) -> None:
     """x / ‖x‖ of each row."""
     kind, x = parts.attribute("norm", "MAX"), parts.input(0)
     if kind == "MAX":
@@ -73,7 +73,7 @@ def _normalizer(parts: Parts) -> None:
     parts.finish()
 
 
-def _extractor(parts: Parts) -> None:
+def _extractor(parts: Replacement) -> None:
     """Columns at constant places, or a label for each index that is found."""
     x, indices = parts.input(0), parts.input(1)
     table = parts.draft.constant(x)
@@ -88,7 +88,7 @@ def _extractor(parts: Parts) -> None:
     parts.finish()
 
 
-CLASSICAL: dict[str, Callable[[Parts], None]] = {
+CLASSICAL: dict[str, Callable[[Replacement], None]] = {
     "ai.onnx.ml::Scaler": _scaler,
     "ai.onnx.ml::LinearRegressor": _regressor,
     "ai.onnx.ml::LinearClassifier": _classifier,

@@ -11,7 +11,7 @@ import numpy as np
 from ...errors import UnsupportedError
 from ..graph import Layer
 from ..reading.printable import printable
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 
 _FIX = "Explain the model that it was optimised from."
 # The opset that an operator came with.
@@ -19,14 +19,14 @@ _SINCE = {"Gelu": 20, "RMSNormalization": 23}
 
 
 @dataclass
-class Parts:
+class Replacement:
     """The layers that stand for one layer of the file; `names`, `made` and `loose` are those of the whole model.
 
     `made` holds tensors that later layers may read again, by what they are. `loose` are the tensors whose integers were
     replaced by the numbers that they stand for (see `dynamic`).
     """
 
-    draft: Draft
+    draft: MutableGraph
     fused: Layer
     names: set[str]
     made: dict[Hashable, str] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from .weightless import true_inputs
 PRIME = 1009
 DEFAULT_SIZE = 224
 # (height, width) where somebody states them; asked only for an input that leaves both open.
-Asked = Callable[[], tuple[int, int] | None]
+SizeSource = Callable[[], tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sizes:
 
 
 def fix_sizes(
-    model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None, stated: Asked = lambda: None
+    model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None, stated: SizeSource = lambda: None
 ) -> Sizes:
     """Replace symbolic axes of the inputs in place; an open height and width by `size`, else as `stated`, else 224."""
     inputs = true_inputs(model, weights)
@@ -80,7 +80,7 @@ def _fix_spatial(
     value: onnx.ValueInfoProto,
     given: list[int],
     assumed: list[str],
-    stated: Asked,
+    stated: SizeSource,
 ) -> None:
     dims = value.type.tensor_type.shape.dim
     open_axes = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import Array, Layer
 from ..rewriting.builder import Shape, shape_of
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 
 # Elements of the axes that are indexed.
 _LARGEST = 1 << 26
@@ -24,7 +24,7 @@ class Reach:
     last: int
 
 
-def elements(draft: Draft, layer: Layer) -> Reach | None:
+def elements(draft: MutableGraph, layer: Layer) -> Reach | None:
     """Of GatherElements and ScatterElements; None where samples differ, or are mixed."""
     indices, shape = draft.constant(layer.inputs[1]), shape_of(draft, layer.inputs[0])
     axis = layer.attributes.get("axis", 0) % max(len(shape), 1)
@@ -36,7 +36,7 @@ def elements(draft: Draft, layer: Layer) -> Reach | None:
     return Reach(np.asarray(np.ravel_multi_index(places, shape[1:])), 1, len(shape))
 
 
-def tuples(draft: Draft, layer: Layer, batch_dims: int) -> Reach | None:
+def tuples(draft: MutableGraph, layer: Layer, batch_dims: int) -> Reach | None:
     """Of GatherND and ScatterND, whose indices are tuples on their last axis: within each sample, where the samples
     name themselves first; else within the axes that the tuples index, which the batch is none of."""
     indices, shape = draft.constant(layer.inputs[1]), shape_of(draft, layer.inputs[0])

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from ..graph import Layer
 from ..rewriting.builder import declare, reshaped
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 
 
-def einsum(draft: Draft, layer: Layer) -> list[Layer]:
+def einsum(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """y[out] = Σ a[left] b[right]: matrices [B, M, K] by [B, K, N], B the axes of all three, K those that y lacks."""
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
     if not left or any(name in draft.constants for name in layer.inputs):

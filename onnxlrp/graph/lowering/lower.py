@@ -10,12 +10,12 @@ import numpy as np
 
 from ..graph import Layer
 from ..rewriting.builder import declare, reshaped, sliced
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from .einsum import einsum
 from .scatter import gather_elements, gather_nd, scatter
 
 
-def lower(draft: Draft) -> None:
+def lower(draft: MutableGraph) -> None:
     """Replace them in place; the layers that stand for one keep its path, and its name with a number behind it."""
     layers: list[Layer] = []
     for layer in draft.layers:
@@ -24,11 +24,11 @@ def lower(draft: Draft) -> None:
     draft.layers = layers
 
 
-def _known(draft: Draft, layer: Layer) -> bool:
+def _known(draft: MutableGraph, layer: Layer) -> bool:
     return all(name in draft.shapes or name in draft.constants for name in (*layer.inputs, *layer.outputs) if name)
 
 
-def _split(draft: Draft, layer: Layer) -> list[Layer]:
+def _split(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """One Slice for each part, so that no layer on a path has several outputs."""
     source = draft.shapes[layer.inputs[0]]
     axis = layer.attributes.get("axis", 0) % len(source)
@@ -43,7 +43,7 @@ def _split(draft: Draft, layer: Layer) -> list[Layer]:
     return slices
 
 
-def _gemm(draft: Draft, layer: Layer) -> list[Layer]:
+def _gemm(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """α·A·B + β·C with C an activation."""
     if len(layer.inputs) < 3 or not layer.inputs[2] or layer.inputs[2] in draft.constants:
         return []
@@ -62,7 +62,7 @@ def _gemm(draft: Draft, layer: Layer) -> list[Layer]:
     return [*layers, Layer("Add", f"{layer.name}/sum", layer.path, (product, term), layer.outputs)]
 
 
-def _matmul(draft: Draft, layer: Layer) -> list[Layer]:
+def _matmul(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """Matrices of two activations one for one: where one has a matrix for several, it is repeated."""
     if any(name not in draft.shapes for name in layer.inputs) or len(layer.inputs) != 2:
         return []
@@ -80,7 +80,7 @@ def _matmul(draft: Draft, layer: Layer) -> list[Layer]:
     return [*layers, replace(layer, inputs=tuple(inputs))]
 
 
-def _pad(draft: Draft, layer: Layer) -> list[Layer]:
+def _pad(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """What a negative amount cuts is cut first."""
     source, amounts = draft.shapes.get(layer.inputs[0], ()), draft.constant(layer.inputs[1])
     axes = draft.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(len(source))
@@ -101,7 +101,7 @@ def _pad(draft: Draft, layer: Layer) -> list[Layer]:
     ]
 
 
-def _col2im(draft: Draft, layer: Layer) -> list[Layer]:
+def _col2im(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """Blocks [N, C·kernel, L] laid over an image: side by side where they do not overlap, added where they do."""
     image, kernel = (draft.constant(name) for name in layer.inputs[1:3])
     source = draft.shapes[layer.inputs[0]]
@@ -138,7 +138,7 @@ def _col2im(draft: Draft, layer: Layer) -> list[Layer]:
     return [reshaped(draft, layer, layer.inputs[0], (*source[:2], *counts), blocks), spread_out]
 
 
-_RULES: dict[str, Callable[[Draft, Layer], list[Layer]]] = {
+_RULES: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Split": _split,
     "Gemm": _gemm,
     "MatMul": _matmul,

@@ -9,24 +9,24 @@ import numpy as np
 
 from ..graph import Array, Layer
 from ..rewriting.builder import Shape, declare, joined, reshaped, shape_of, sliced
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 from .constant_indices import Reach, alike, box_of, elements, grid_of, tuples
 
 # Updates that one place may receive.
 _MOST = 16
 
 
-def gather_elements(draft: Draft, layer: Layer) -> list[Layer]:
+def gather_elements(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """y = flat(x)[places]."""
     return _gather(draft, layer, elements(draft, layer))
 
 
-def gather_nd(draft: Draft, layer: Layer) -> list[Layer]:
+def gather_nd(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """The same, its places given as tuples."""
     return _gather(draft, layer, tuples(draft, layer, layer.attributes.get("batch_dims", 0)))
 
 
-def _gather(draft: Draft, layer: Layer, reach: Reach | None) -> list[Layer]:
+def _gather(draft: MutableGraph, layer: Layer, reach: Reach | None) -> list[Layer]:
     if reach is None or layer.inputs[0] not in draft.shapes:
         return []
     flat, layers = _flattened(draft, layer, layer.inputs[0], reach)
@@ -34,7 +34,7 @@ def _gather(draft: Draft, layer: Layer, reach: Reach | None) -> list[Layer]:
     return [*layers, replace(layer, op="Gather", inputs=(flat, indices), attributes={"axis": reach.first})]
 
 
-def scatter(draft: Draft, layer: Layer) -> list[Layer]:
+def scatter(draft: MutableGraph, layer: Layer) -> list[Layer]:
     """Elements replaced: of a box, by slices side by side; else by a Gather from the data and the updates. Elements
     added to: a sum of Gathers from the updates."""
     data, updates = layer.inputs[0], layer.inputs[2]
@@ -64,7 +64,7 @@ def scatter(draft: Draft, layer: Layer) -> list[Layer]:
     return [*(other for _, layers in flats for other in layers), both, picked]
 
 
-def _spread(draft: Draft, layer: Layer, reach: Reach, grid: list[Array]) -> list[Layer]:
+def _spread(draft: MutableGraph, layer: Layer, reach: Reach, grid: list[Array]) -> list[Layer]:
     """data ⊙ (1 - mask) + the updates laid out along each axis, with nothing between them."""
     data, updates, out = layer.inputs[0], layer.inputs[2], layer.outputs[0]
     shape = shape_of(draft, data)
@@ -91,7 +91,9 @@ def _spread(draft: Draft, layer: Layer, reach: Reach, grid: list[Array]) -> list
     return [*layers, replace(layer, op="Add", inputs=(left, part), attributes={})]
 
 
-def _with_nothing(draft: Draft, layer: Layer, source: str, axis: int, places: Array, out: str) -> tuple[Layer, Layer]:
+def _with_nothing(
+    draft: MutableGraph, layer: Layer, source: str, axis: int, places: Array, out: str
+) -> tuple[Layer, Layer]:
     """(zero in front of a tensor, what `places` pick of both)."""
     shape = shape_of(draft, source)
     zero = np.broadcast_to(np.float32(0), (*shape[:axis], 1, *shape[axis + 1 :]))
@@ -101,7 +103,7 @@ def _with_nothing(draft: Draft, layer: Layer, source: str, axis: int, places: Ar
     return both, Layer("Gather", f"{layer.name}/{out}", layer.path, (both.outputs[0], indices), (out,), {"axis": axis})
 
 
-def _added(draft: Draft, layer: Layer, reach: Reach) -> list[Layer]:
+def _added(draft: MutableGraph, layer: Layer, reach: Reach) -> list[Layer]:
     """data + Σ_k (nothing, updates)[source_k]: source_k names the k-th update of each place, or nothing."""
     data, updates, out = layer.inputs[0], layer.inputs[2], layer.outputs[0]
     shape = shape_of(draft, data)
@@ -126,7 +128,7 @@ def _added(draft: Draft, layer: Layer, reach: Reach) -> list[Layer]:
     return layers
 
 
-def _flattened(draft: Draft, layer: Layer, name: str, reach: Reach) -> tuple[str, list[Layer]]:
+def _flattened(draft: MutableGraph, layer: Layer, name: str, reach: Reach) -> tuple[str, list[Layer]]:
     """An operand with the axes that are reached as one; updates have the axes of the places there."""
     shape, data = shape_of(draft, name), shape_of(draft, layer.inputs[0])
     last = len(shape) - (len(data) - reach.last)
@@ -134,7 +136,7 @@ def _flattened(draft: Draft, layer: Layer, name: str, reach: Reach) -> tuple[str
     return _in_shape(draft, layer, name, (*shape[: reach.first], length, *shape[last:]), f"{name}/flat")
 
 
-def _in_shape(draft: Draft, layer: Layer, name: str, shape: Shape, what: str) -> tuple[str, list[Layer]]:
+def _in_shape(draft: MutableGraph, layer: Layer, name: str, shape: Shape, what: str) -> tuple[str, list[Layer]]:
     if shape_of(draft, name) == shape:
         return name, []
     out, value = f"{layer.outputs[0]}/{what}", draft.constant(name)
@@ -146,7 +148,9 @@ def _in_shape(draft: Draft, layer: Layer, name: str, shape: Shape, what: str) ->
     return draft.add_constant(value.reshape(shape), out), []
 
 
-def _inserted(draft: Draft, layer: Layer, data: str, updates: str, box: list[tuple[int, int]], out: str) -> list[Layer]:
+def _inserted(
+    draft: MutableGraph, layer: Layer, data: str, updates: str, box: list[tuple[int, int]], out: str
+) -> list[Layer]:
     """Along one axis: what stands before the box, the box (with its other axes), what stands behind it."""
     shape = shape_of(draft, data)
     axis = next((i for i, (bounds, n) in enumerate(zip(box, shape, strict=True)) if bounds != (0, n)), -1)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Array, Layer
-from ..rewriting.mutable_graph import Draft
+from ..rewriting.mutable_graph import MutableGraph
 
 
-def batch_norm_of_rows(draft: Draft) -> None:
+def batch_norm_of_rows(draft: MutableGraph) -> None:
     """[N, L, C] → Reshape [N·L, C] → BatchNormalization becomes Mul and Add over C before the Reshape.
 
     There the batch keeps its axis, and the linear layer that gives the tokens can take the factors in.
@@ -33,14 +33,14 @@ def batch_norm_of_rows(draft: Draft) -> None:
     draft.layers = layers
 
 
-def _keeps_channels(draft: Draft, reshape: Layer) -> bool:
+def _keeps_channels(draft: MutableGraph, reshape: Layer) -> bool:
     if reshape.op not in ("Reshape", "Flatten"):
         return False
     source, rows = draft.shapes.get(reshape.inputs[0], ()), draft.shapes.get(reshape.outputs[0], ())
     return len(source) > 2 and len(rows) == 2 and source[-1] == rows[1]
 
 
-def _arithmetic(draft: Draft, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
+def _arithmetic(draft: MutableGraph, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
     source, out = reshape.inputs[0], norm.outputs[0]
     scaled, shifted = f"{out}/scaled", f"{out}/shifted"
     for name in (scaled, shifted):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph import Layer
-from .mutable_graph import Draft
+from .mutable_graph import MutableGraph
 
 Shape = tuple[int, ...]
 
 
-def shape_of(draft: Draft, name: str) -> Shape:
+def shape_of(draft: MutableGraph, name: str) -> Shape:
     """Of an activation or a constant; () where it is not known."""
     value = draft.constant(name)
     return draft.shapes.get(name, ()) if value is None else value.shape
 
 
-def declare(draft: Draft, name: str, shape: Shape, like: str) -> str:
+def declare(draft: MutableGraph, name: str, shape: Shape, like: str) -> str:
     """A new activation of the type of another."""
     draft.shapes[name] = tuple(int(n) for n in shape)
     if like in draft.dtypes:
@@ -24,14 +24,14 @@ def declare(draft: Draft, name: str, shape: Shape, like: str) -> str:
     return name
 
 
-def reshaped(draft: Draft, layer: Layer, source: str, shape: Shape, out: str) -> Layer:
+def reshaped(draft: MutableGraph, layer: Layer, source: str, shape: Shape, out: str) -> Layer:
     """The elements of `source` in another shape."""
     target = draft.add_constant(np.array(shape, np.int64), f"{out}/shape")
     name = layer.name if out == layer.outputs[0] else f"{layer.name}/{out}"
     return Layer("Reshape", name, layer.path, (source, target), (declare(draft, out, shape, layer.outputs[0]),))
 
 
-def sliced(draft: Draft, layer: Layer, source: str, bounds: tuple[int, int], axis: int, out: str) -> Layer:
+def sliced(draft: MutableGraph, layer: Layer, source: str, bounds: tuple[int, int], axis: int, out: str) -> Layer:
     """`source[start:end]` along one axis."""
     where = [draft.add_constant(np.array([v], np.int64), f"{out}/{part}")
              for part, v in (("start", bounds[0]), ("end", bounds[1]), ("axis", axis))]  # fmt: skip
@@ -40,7 +40,7 @@ def sliced(draft: Draft, layer: Layer, source: str, bounds: tuple[int, int], axi
     return Layer("Slice", f"{layer.name}/{out}", layer.path, (source, *where), (out,))
 
 
-def joined(draft: Draft, layer: Layer, parts: tuple[str, ...], axis: int, out: str) -> Layer:
+def joined(draft: MutableGraph, layer: Layer, parts: tuple[str, ...], axis: int, out: str) -> Layer:
     """`parts` one behind the other along one axis."""
     shape = list(shape_of(draft, parts[0]))
     shape[axis] = sum(shape_of(draft, part)[axis] for part in parts)

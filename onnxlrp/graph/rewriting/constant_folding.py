@@ -13,13 +13,13 @@ from ..graph import Array, Layer, ops
 from ..reading import memory
 from ..reading.printable import printable
 from ..to_onnx import to_node
-from .mutable_graph import Draft
+from .mutable_graph import MutableGraph
 
 _NOT_PURE = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
 _FLOATS = ops("float16 float32 float64 bfloat16")
 
 
-def fold(draft: Draft, most: int = 1 << 62) -> None:
+def fold(draft: MutableGraph, most: int = 1 << 62) -> None:
     """Compute layers that read constants alone, and Shape of what has a known shape.
 
     Raises `InputError` before a result that takes more than `most` bytes.
@@ -37,7 +37,7 @@ def fold(draft: Draft, most: int = 1 << 62) -> None:
     drop_noops(draft)
 
 
-def drop_noops(draft: Draft) -> None:
+def drop_noops(draft: MutableGraph) -> None:
     """Remove Identity, Dropout and casts between floating types; constants behind them are read directly."""
     kept: list[Layer] = []
     alias: dict[str, str] = {}
@@ -71,7 +71,7 @@ def _substitute(layer: Layer, old: str, new: str) -> Layer:
     )
 
 
-def _is_noop(draft: Draft, layer: Layer, uses: dict[str, int]) -> bool:
+def _is_noop(draft: MutableGraph, layer: Layer, uses: dict[str, int]) -> bool:
     if layer.op == "Identity":
         return True
     if layer.op == "Dropout":
@@ -88,7 +88,7 @@ def _is_noop(draft: Draft, layer: Layer, uses: dict[str, int]) -> bool:
     return False
 
 
-def _values(draft: Draft, layer: Layer, most: int) -> list[Array] | None:
+def _values(draft: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
     if layer.op == "Shape":
         shape = draft.shapes.get(layer.inputs[0])
         if layer.inputs[0] in draft.constants:
@@ -111,7 +111,7 @@ def _is_rounding(layer: Layer) -> bool:
     return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
 
 
-def _evaluate(draft: Draft, layer: Layer, most: int) -> list[Array]:
+def _evaluate(draft: MutableGraph, layer: Layer, most: int) -> list[Array]:
     """One layer on its constants."""
     values = [draft.constants[name] for name in layer.inputs if name]
     if layer.op in ("Identity", "Dropout"):
@@ -141,7 +141,7 @@ def _evaluate(draft: Draft, layer: Layer, most: int) -> list[Array]:
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
 
 
-def _foresee(draft: Draft, layer: Layer, most: int) -> None:
+def _foresee(draft: MutableGraph, layer: Layer, most: int) -> None:
     """Refuse a result that would not fit into memory, and one whose size nobody knows before it is computed."""
     operands = {name: draft.constants[name] for name in layer.inputs if name}
     length = memory.result(to_node(layer), operands, draft.opsets)

@@ -17,7 +17,7 @@ from ..graph import Array, Layer
 
 
 @dataclass
-class Draft:
+class MutableGraph:
     """What the passes of `load` work on; `batch` is the size of the batch axis in `shapes`."""
 
     layers: list[Layer]
@@ -88,11 +88,11 @@ def parse(
     paths: Mapping[str, str],
     order: Mapping[str, int],
     sizes: Sizes,
-) -> Draft:
+) -> MutableGraph:
     """The simplified skeleton and the true weights → a draft, its layers in the order of the file."""
-    graph = model.graph
+    file = model.graph
     constants: dict[str, Array] = {}
-    for tensor in graph.initializer:
+    for tensor in file.initializer:
         value = numpy_helper.to_array(tensor)
         original = weights.get(tensor.name)
         # The skeleton holds doubles as floats; a constant that came through unchanged is the original.
@@ -103,14 +103,14 @@ def parse(
         ):
             value = original
         constants[tensor.name] = value
-    inputs = [value for value in graph.input if value.name not in weights]
-    constants.update({v.name: weights[v.name] for v in graph.input if v.name in weights})
-    shapes, dtypes = value_types((*inputs, *graph.value_info, *graph.output))
-    layers = in_order(list(_layers(graph.node, paths)), order)
-    names = [output.name for output in graph.output]
+    inputs = [value for value in file.input if value.name not in weights]
+    constants.update({v.name: weights[v.name] for v in file.input if v.name in weights})
+    shapes, dtypes = value_types((*inputs, *file.value_info, *file.output))
+    layers = in_order(list(_layers(file.node, paths)), order)
+    names = [output.name for output in file.output]
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    opsets = {domain: opsets[domain] for domain in opsets if not domain or any(n.domain == domain for n in graph.node)}
-    return Draft(
+    opsets = {domain: opsets[domain] for domain in opsets if not domain or any(n.domain == domain for n in file.node)}
+    return MutableGraph(
         layers, constants, [v.name for v in inputs], names, shapes, dtypes, opsets, sizes.batch, sizes.declared
     )
 

@@ -11,10 +11,10 @@ from ..frontend.weightless import LARGE
 from ..graph import Layer
 from ..reading.printable import printable
 from ..to_onnx import build, is_floating
-from .mutable_graph import Draft, value_types
+from .mutable_graph import MutableGraph, value_types
 
 
-def infer(draft: Draft) -> None:
+def infer(draft: MutableGraph) -> None:
     """Static shapes and types of every activation, by onnx.shape_inference on the draft without its weights."""
     inputs, constants = [], {}
     for name in draft.inputs:
@@ -43,7 +43,7 @@ def infer(draft: Draft) -> None:
     draft.shapes, draft.dtypes = shapes, {**draft.dtypes, **dtypes}
 
 
-def _contributed(draft: Draft, layer: Layer) -> list[onnx.ValueInfoProto]:
+def _contributed(draft: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]:
     """Types of the outputs of an operator that onnx does not know: what onnxruntime said."""
     if "::" not in layer.op:
         return []

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..pieces import FORMULA, Conflict, Rung, told, wide
-from . import graph, huggingface, own, timm, ultralytics, winml
+from ..fields import FORMULA, Conflict, Source, told, wide
+from . import explicit, graph, huggingface, timm, ultralytics, winml
 from .fit import fitting
-from .statement import Place, Statement
+from .statement import SourceContext, Statement
 
-LADDER: tuple[Callable[[Place], Iterator[Statement]], ...] = (
-    own.by_hand,
-    own.sidecar,
-    own.stored,
+LADDER: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
+    explicit.by_hand,
+    explicit.sidecar,
+    explicit.stored,
     ultralytics.metadata,
     huggingface.processor,
     timm.pretrained_cfg,
@@ -27,7 +27,7 @@ LADDER: tuple[Callable[[Place], Iterator[Statement]], ...] = (
     graph.pixels,
 )
 
-Stated = dict[str, tuple[Any, Rung]]
+Stated = dict[str, tuple[Any, Source]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def read(place: Place, n_outputs: int | None = None) -> Found:
+def read(place: SourceContext, n_outputs: int | None = None) -> Found:
     """Ask every source. Raises UsageError (flags) and InputError (sidecar, own metadata)."""
     stated: Stated = {}
     conflicts: list[Conflict] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..pieces import FORMULA, Conflict, Pieces, told
-from .statement import Place, Statement
+from ..fields import FORMULA, Conflict, Pieces, told
+from .statement import SourceContext, Statement
 
 
 def fitting(
-    statement: Statement, place: Place, size: tuple[int, int] | None, by: str, n_outputs: int | None
+    statement: Statement, place: SourceContext, size: tuple[int, int] | None, by: str, n_outputs: int | None
 ) -> tuple[Statement, list[Conflict]]:
     """The statement without what contradicts the model; `size` is the input's, below 1 where it is open, `by` whom."""
     pieces, stated = dict(statement.pieces), statement.pieces
@@ -39,7 +39,7 @@ def _names(pieces: Pieces, n_outputs: int | None) -> Gone:
     return ("labels",), f"{len(names)} class names for {n_outputs} outputs"
 
 
-def _channels(pieces: Pieces, place: Place) -> Gone:
+def _channels(pieces: Pieces, place: SourceContext) -> Gone:
     color = pieces.get("color")
     if place.channels == 3 and color == "grey":
         return ("color",), "grey for an input of 3 channels"
@@ -49,7 +49,7 @@ def _channels(pieces: Pieces, place: Place) -> Gone:
     return (), ""
 
 
-def _bytes(pieces: Pieces, place: Place) -> Gone:
+def _bytes(pieces: Pieces, place: SourceContext) -> Gone:
     if place.dtype not in ("uint8", "int8") or not any(key in pieces for key in FORMULA):
         return (), ""
     formula = ", ".join(f"{key} {told(key, pieces[key])}" for key in FORMULA if key in pieces)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..pieces import PRESETS
-from .statement import Place, Statement, foreign, json_beside
+from ..fields import PRESETS
+from .statement import SourceContext, Statement, foreign, json_beside
 
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's codes
 _NOT_DONE = ("do_pad", "do_thumbnail", "do_align_long_axis", "do_color_quantize", "do_crop_margin", "do_pan_and_scan")
@@ -39,7 +39,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def processor(place: Place) -> Iterator[Statement]:
+def processor(place: SourceContext) -> Iterator[Statement]:
     """The image processor's resize, crop and formula; then the class names."""
     found = json_beside(place, "preprocessor_config.json")
     if found is None and (whole := json_beside(place, "processor_config.json")) is not None:

@@ -11,13 +11,13 @@ from typing import Any
 from ...errors import InputError
 from ...files import reason
 from ..checking import sifted
-from ..pieces import Pieces, Rung
+from ..fields import Pieces, Source
 
 LONGEST_TEXT = 4 << 20
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceContext:
     """A model as far as sources look at it: `shape` and `dtype` of one sample's input; `high` is the largest pixel
     value, 255 or 1, that the graph's own arithmetic on its input expects, where it has such arithmetic."""
 
@@ -59,19 +59,19 @@ class Place:
 class Statement:
     """What one source states, and what it says that is not done here."""
 
-    rung: Rung
+    rung: Source
     pieces: Pieces
     notes: tuple[str, ...] = ()
 
 
 def foreign(name: str, raw: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Statement:
     """The statement of a source that was not written for onnxlrp."""
-    rung = Rung(name, InputError, foreign=True)
+    rung = Source(name, InputError, foreign=True)
     pieces, more = sifted({key: value for key, value in raw.items() if value is not None}, rung)
     return Statement(rung, pieces, (*(f"{name}: {note}" for note in notes), *more))
 
 
-def json_beside(place: Place, name: str) -> tuple[str, dict[str, Any], tuple[str, ...]] | None:
+def json_beside(place: SourceContext, name: str) -> tuple[str, dict[str, Any], tuple[str, ...]] | None:
     """A JSON object beside the model, what to call its file, and why it is empty where it cannot be read."""
     found = place.beside(name)
     if found is None:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..pieces import PRESETS
-from .statement import Place, Statement, foreign, json_beside
+from ..fields import PRESETS
+from .statement import SourceContext, Statement, foreign, json_beside
 
 _INTERPOLATIONS = {"nearest-exact": "nearest", "random": "bilinear"}
 
 
-def pretrained_cfg(place: Place) -> Iterator[Statement]:
+def pretrained_cfg(place: SourceContext) -> Iterator[Statement]:
     """Resize to floor(size / crop_pct), cut the centre, scale to 0..1, normalise; fields left out have timm's defaults.
 
     `crop_mode` "squash" resizes each side by itself. An input of `test_input_size` is cut by `test_crop_pct`.

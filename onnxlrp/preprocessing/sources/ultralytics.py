@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from .statement import LONGEST_TEXT, Place, Statement, foreign
+from .statement import LONGEST_TEXT, SourceContext, Statement, foreign
 
 
-def metadata(place: Place) -> Iterator[Statement]:
+def metadata(place: SourceContext) -> Iterator[Statement]:
     """`task`, `imgsz`, `names`, `channels`; pixels are RGB, 0 to 1, and not normalised.
 
     `classify` resizes the shorter side to `imgsz` and cuts the centre; other tasks put the picture into a letterbox.

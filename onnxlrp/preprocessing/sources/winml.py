@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .statement import Place, Statement, foreign
+from .statement import SourceContext, Statement, foreign
 
 _COLORS = {"gray8": "grey", "rgb8": "RGB", "bgr8": "BGR", "rgba8": "RGB", "bgra8": "BGR"}
 _RANGES: Mapping[str, Mapping[str, Any]] = {
@@ -17,7 +17,7 @@ _RANGES: Mapping[str, Mapping[str, Any]] = {
 _KEYS = ("Image.BitmapPixelFormat", "Image.NominalPixelRange", "Image.ColorSpaceGamma")
 
 
-def image_keys(place: Place) -> Iterator[Statement]:
+def image_keys(place: SourceContext) -> Iterator[Statement]:
     """`Image.BitmapPixelFormat` is the colour, `Image.NominalPixelRange` what 0 and 255 become.
 
     Windows cuts the centre with the input's aspect and scales that to the input: the whole shorter side is seen.

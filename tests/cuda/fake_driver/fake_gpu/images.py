@@ -77,7 +77,7 @@ def _argument(p: Param, address: int, memory: Memory) -> Any:
 
 def from_file(path: str) -> Image:
     """A fatbin of the package's own kernels."""
-    from onnxlrp.engines.cuda import build
+    from onnxlrp.engines.cuda.kernels import build
 
     if Path(path).name != build.fatbin_name():
         raise Failure(INVALID_VALUE, f"{path} is not the fatbin of these sources")
@@ -90,7 +90,7 @@ def from_file(path: str) -> Image:
 def from_memory(address: int) -> Image:
     """What NVRTC made: CuPy's cache has the source beside it."""
     code, source = _cached(address)
-    from onnxlrp.engines.cuda import emulated
+    from onnxlrp.engines.cuda.runtime import emulated
 
     if '#line 1 "all.cuh"' in source:
         return _own(code)
@@ -99,7 +99,8 @@ def from_memory(address: int) -> Image:
 
 
 def _own(code: bytes) -> Image:
-    from onnxlrp.engines.cuda import build, emulated
+    from onnxlrp.engines.cuda.kernels import build
+    from onnxlrp.engines.cuda.runtime import emulated
 
     made = emulated.extension()
     if made.kernels_digest == build.kernels_digest():

@@ -39,7 +39,7 @@ def absent() -> str:
 
 def install() -> None:
     """From here on CuPy finds one H100 with 8 GiB of memory."""
-    from onnxlrp.engines.cuda import build
+    from onnxlrp.engines.cuda.kernels import build
 
     folder = build.cache() / "fake_driver"
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from .errors import CAPTURE_INVALIDATED, INVALID_VALUE, LAUNCH_FAILURE, Failure
 
-Work = Callable[[], None]
+LinearPlanner = Callable[[], None]
 NON_BLOCKING = 1
 
 
@@ -24,8 +24,8 @@ class Stream:
 
     def __init__(self, flags: int) -> None:
         self.flags = flags
-        self.queue: deque[Work] = deque()
-        self.captured: list[Work] | None = None
+        self.queue: deque[LinearPlanner] = deque()
+        self.captured: list[LinearPlanner] | None = None
 
 
 class Event:
@@ -69,7 +69,7 @@ class Streams:
             raise Failure(INVALID_VALUE, f"{handle:#x} is no {kind.__name__}")
         return found
 
-    def enqueue(self, handle: int | None, work: Work) -> None:
+    def enqueue(self, handle: int | None, work: LinearPlanner) -> None:
         stream = self.stream(handle)
         with self._lock:
             if stream.captured is not None:

@@ -1,0 +1,206 @@
+"""Where two models part: how far their activations are from each other, layer by layer, on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import facts
+from ..graph.graph import Graph, Layer, ops
+from ..model import Model
+
+Array = npt.NDArray[Any]
+
+INPUT = "input"  # what the first row is called
+FLOOR = 1e-4  # what two runtimes of one deep float32 network may differ by
+_AT_A_TIME = 256 << 20  # bytes of activations
+_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
+_WEIGHTED = ops("Conv ConvTranspose Gemm MatMul")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A layer of A and the layer of B that computes the same, by the names of their nodes; A calls it `path`."""
+
+    path: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class LayerDivergence:
+    """A layer and its drift: the relative L2 distance |a - b| / |a| of its activations over all samples; 1 where A's
+    are all zero and B's are not."""
+
+    layer: str
+    drift: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The drift of every layer that both models have, from the input on; `floor` is what counts as equal."""
+
+    rows: Sequence[LayerDivergence]
+    floor: float
+
+    @property
+    def first(self) -> LayerDivergence | None:
+        """The first layer whose drift is above the floor."""
+        return next((row for row in self.rows if not row.drift <= self.floor), None)
+
+    @property
+    def before(self) -> LayerDivergence | None:
+        """The layer before the first that parts."""
+        first = self.first
+        at = self.rows.index(first) if first else 0
+        return self.rows[at - 1] if at else None
+
+    @property
+    def steepest(self) -> tuple[LayerDivergence, float] | None:
+        """The layer whose drift rises most above all before it, and the largest of those."""
+        best: tuple[LayerDivergence, float] | None = None
+        highest = 0.0
+        for n, row in enumerate(self.rows):
+            if n and row.drift > highest and (best is None or row.drift - highest > best[0].drift - best[1]):
+                best = row, highest
+            highest = max(highest, row.drift)
+        return best
+
+
+@dataclass(eq=False)
+class Meter:
+    """Adds up squares of activations and of their differences, batch by batch."""
+
+    a: Model
+    b: Model
+    batch_size: int | None = None
+    squares: dict[str, Array] = field(default_factory=dict)  # layer → (Σ|a - b|², Σ|a|²)
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        self.pairs = pairs(self.a.graph, self.b.graph)
+
+    def add(self, x: Array, y: Array, at: Array | None = None) -> None:
+        """Samples [N, …] as A takes them, and as B does; `at` [N] are their rows of the inputs beside."""
+        at = np.arange(len(x)) if at is None else at
+        if x.shape == y.shape:
+            self._book(INPUT, x, y)
+        unmeasured = self.noise is None and self.a.graph.batch is None
+        for part in _pieces(self.pairs, self.a.graph, len(x)):
+            left, right = (_activations(m, z, names, at, self.batch_size) for m, z, names in (
+                (self.a, x, [p.a for p in part]), (self.b, y, [p.b for p in part])))  # fmt: skip
+            for pair in part:
+                self._book(pair.path, left[pair.a], right[pair.b])
+            if unmeasured:
+                # Alone or in a batch, a sample takes other ways through the runtime: that is not a difference.
+                alone = _activations(self.a, x[:1], [p.a for p in part], at[:1], 1)
+                self.noise = max(self.noise or 0.0, *(_relative(*_squares(left[p.a][:1], alone[p.a])) for p in part))
+
+    def result(self, floor: float | None = None) -> Divergence:
+        """The drifts of what was added; the floor, where none is given, is 10 times A's own noise, at least FLOOR."""
+        order = [INPUT, *(pair.path for pair in self.pairs)]
+        rows = [LayerDivergence(path, _relative(*self.squares[path])) for path in order if path in self.squares]
+        return Divergence(rows, max(FLOOR, 10 * (self.noise or 0.0)) if floor is None else floor)
+
+    def _book(self, path: str, a: Array, b: Array) -> None:
+        self.squares[path] = self.squares.get(path, np.zeros(2)) + _squares(a, b)
+
+
+def pairs(a: Graph, b: Graph) -> list[Pair]:
+    """The layers that both have, in A's order: of one path and shape, else by the order of equal operators and shapes.
+
+    The result of a module is that of its last layer. A BatchNormalization is folded into the convolution before it in
+    some files and not in others: its result is the convolution's.
+    """
+    left, right = _modules(a), _modules(b)
+    shared = [
+        Pair(path, layer.name, right[path].name)
+        for path, layer in left.items()
+        if path in right and _shape(a, layer) == _shape(b, right[path])
+    ]
+    if len(shared) >= 2:
+        return shared
+    first, second = ([layer for layer in _layers(g) if layer.op not in _ROUNDS] for g in (a, b))
+    tokens = [[(layer.op, _shape(g, layer)) for layer in layers] for g, layers in ((a, first), (b, second))]
+    blocks = SequenceMatcher(None, tokens[0], tokens[1], autojunk=False).get_matching_blocks()
+    return [
+        Pair(first[block.a + n].label, first[block.a + n].name, second[block.b + n].name)
+        for block in blocks
+        for n in range(block.size)
+    ]
+
+
+def _modules(graph: Graph) -> dict[str, Layer]:
+    """The last layer of each path, in the order of the graph."""
+    last: dict[str, Layer] = {}
+    for layer in _layers(graph):
+        source = _normalised(graph, layer)
+        for label in (layer.label, *([source.label] if source else [])):
+            last.pop(label, None)
+            last[label] = layer
+    return last
+
+
+def _layers(graph: Graph) -> list[Layer]:
+    """The layers between the explained input and the logits whose results are floats."""
+    logits = facts.head(graph, graph.outputs[0].name)
+    relevant = facts.relevant(graph, (graph.inputs[0].name,), logits)
+    return [
+        layer
+        for layer in graph.layers
+        if layer.name in relevant and "float" in graph.dtypes.get(layer.outputs[0], "float32")
+    ]
+
+
+def _normalised(graph: Graph, layer: Layer) -> Layer | None:
+    """The layer with weights whose result a BatchNormalization takes."""
+    if layer.op != "BatchNormalization":
+        return None
+    source = graph.producer(layer.inputs[0])
+    while source is not None and source.op in _ROUNDS:
+        source = graph.producer(source.inputs[0])
+    return source if source is not None and source.op in _WEIGHTED else None
+
+
+def _shape(graph: Graph, layer: Layer) -> tuple[int, ...]:
+    return graph.shapes[layer.outputs[0]]
+
+
+def _pieces(pairs: Sequence[Pair], graph: Graph, samples: int) -> Iterator[list[Pair]]:
+    """The pairs in as few pieces as keep their activations within memory."""
+    shapes = {layer.name: _shape(graph, layer) for layer in graph.layers}
+    piece: list[Pair] = []
+    size = 0
+    for pair in pairs:
+        wanted = 4 * samples * int(np.prod(shapes[pair.a]))
+        if piece and size + wanted > _AT_A_TIME:
+            yield piece
+            piece, size = [], 0
+        piece.append(pair)
+        size += wanted
+    if piece:
+        yield piece
+
+
+def _activations(
+    model: Model, x: Array, names: Sequence[str], at: Array, batch_size: int | None
+) -> Mapping[str, Array]:
+    x = x.astype(model.graph.inputs[0].dtype, copy=False)
+    found = model.outputs(x, activations=list(dict.fromkeys(names)), at=at, batch_size=batch_size)
+    return {name: found[f"activation/{name}"] for name in names}
+
+
+def _squares(a: Array, b: Array) -> Array:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.array([np.square(a - b).sum(), np.square(a).sum()])
+
+
+def _relative(difference: float, size: float) -> float:
+    if not difference:
+        return 0.0
+    return float(np.sqrt(difference / size)) if size else 1.0

@@ -1,0 +1,33 @@
+"""The constants of a program that a run reads, folded before there is a device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....program.interpret import run_linear, run_map
+from ....program.program import Array, Constant, Program
+from ....program.value import distinct
+
+
+def folded(program: Program) -> dict[int, Array]:
+    """The constants that a run needs, computed once: float32, contiguous, without the copies of broadcasting."""
+    instructions = program.instructions
+    exact: dict[int, Array] = {}
+
+    def array(n: int) -> Array:
+        step = instructions[n]
+        if isinstance(step.what, Constant):
+            return step.what.array
+        if n not in exact:
+            operands = [array(i) for i in step.inputs]
+            cut = run_map(step, [*map(distinct, operands)]) if step.kind == "map" else run_linear(step, operands)
+            exact[n] = np.broadcast_to(cut, step.shape)
+        return exact[n]
+
+    wanted = {i for step in instructions if not step.constant for i in step.inputs} | set(program.outputs.values())
+    return {n: _packed(array(n)) for n in sorted(wanted) if instructions[n].constant}
+
+
+def _packed(array: Array) -> Array:
+    cut = distinct(array)
+    return np.ascontiguousarray(cut, np.float32).reshape(cut.shape)

@@ -1,0 +1,124 @@
+"""An explanation on trial: the model, the samples, their heatmaps, and how to explain again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ...composites import PRESETS, Composite
+from ...errors import CheckFailed
+from ...explanation import Explanation
+from ...methods.problem import Problem
+from ...methods.registry import Array, Method
+from ...model import Model
+from ...model.extra_inputs import rows
+from ...preprocessing.samples import Samples
+
+Attribute = Callable[[Model, Array, Array], Array]  # (model, x [N, …], ids [N]) → relevance in x's shape
+
+
+@dataclass(frozen=True, eq=False)
+class Attributor:
+    """Who explains: a method's name with its options, a Composite, a Method, or a function of one's own."""
+
+    name: str
+    method: str | Composite | Method | Attribute
+    options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int | None = None
+
+    def __call__(
+        self, model: Model, samples: Samples, ids: Array, record: Sequence[str] = (), ledger: bool = False
+    ) -> Explanation:
+        """The explanation of each sample for its class; `record` and `ledger` are of composites."""
+        if self._own is not None:
+            relevance = np.asarray(self._own(model, samples.values, ids))
+            scores = model.outputs(samples.values, batch_size=self.batch_size)["scores"]
+            return Explanation(relevance, scores, ids)
+        how: dict[str, Any] = {"record": record, "ledger": ledger} if self.propagates else {}
+        asked: Any = self.method
+        return model.explain(samples, ids, asked, batch_size=self.batch_size, **how, **self.options)
+
+    @property
+    def propagates(self) -> bool:
+        """Whether it is a composite: it walks through the layers, and relevance can be recorded there."""
+        return isinstance(self.method, Composite) or (isinstance(self.method, str) and self.method in PRESETS)
+
+    def conserves(self, model: Model, pictures: bool) -> bool:
+        """Whether it distributes the logit, and so keeps a ledger."""
+        if not self.propagates:
+            return False
+        asked: Any = self.method
+        return model.composite(asked, pictures=pictures, **self.options).seed != "one"
+
+    @property
+    def _own(self) -> Attribute | None:
+        # A method of the registry is called with a Problem; it has a name.
+        if isinstance(self.method, str | Composite) or hasattr(type(self.method), "name"):
+            return None
+        return self.method  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The `explanation` of samples for their classes `ids` [N] by `by`; `masks` are bool [*grid] or None, of each."""
+
+    model: Model
+    samples: Samples
+    ids: Array
+    by: Attributor
+    explanation: Explanation
+    masks: Sequence[Array | None] | None = None
+    batch_size: int | None = None
+
+    @cached_property
+    def maps(self) -> Array:
+        """The heatmaps [N, *grid] in float64, summed over channels. Raises CheckFailed where they are not finite."""
+        relevance = self.relevance
+        axis = self.problem.channel_axis
+        heat: Array = relevance if axis is None else relevance.sum(axis=1 + axis)
+        return heat
+
+    @cached_property
+    def relevance(self) -> Array:
+        """The relevance [N, …] in float64. Raises CheckFailed where it is not finite."""
+        return finite(self.explanation.relevance, self.by.name)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The same samples and classes, as methods ask about them: scores, baselines, masked copies."""
+        prep = self.model.preprocessing if self.samples.pictures else None
+        return Problem(self.model, self.samples.values, self.ids, prep, self.batch_size)
+
+    def again(
+        self,
+        x: Array | None = None,
+        model: Model | None = None,
+        record: Sequence[str] = (),
+        keep: slice = slice(None),
+    ) -> Explanation:
+        """The explanation by the same method of other inputs x in the samples' place, or of another model."""
+        kept, asked = self.samples[keep], model or self.model
+        samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
+        # Not `choose`, which goes back to the file: a model with weights drawn anew would be lost.
+        asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
+        return self.by(asked, samples, self.ids[keep], record)
+
+
+def finite(relevance: Array, name: str) -> Array:
+    """Relevance in float64. Raises CheckFailed where it holds NaN or infinity."""
+    values: Array = np.asarray(relevance, dtype=np.float64)
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise CheckFailed(
+            f"{bad} of {values.size} relevances of {name} are NaN or infinite", "try --engine reference (float64)"
+        )
+    return values
+
+
+def flat(values: Array) -> Array:
+    """[N, …] as [N, P]."""
+    return values.reshape(len(values), -1)

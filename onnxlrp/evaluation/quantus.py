@@ -1,0 +1,90 @@
+"""A model and its methods for Quantus (Hedström et al. 2023): `pip install "onnxlrp[quantus]"`.
+
+    import quantus
+    from onnxlrp.evaluation.quantus import adapted, explain_func
+
+    metric = quantus.PixelFlipping()
+    metric(model=adapted(model), x_batch=x, y_batch=ids, explain_func=explain_func("epsilon_plus_flat"))
+
+Its metrics of faithfulness, robustness, localisation and complexity ask a model for scores alone; those work. Its
+randomisation of weights and its look into hidden layers need a torch network: `onnxlrp evaluate` has the former.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..methods.problem import Problem
+from ..methods.registry import Array
+from ..model import Model
+from ..preprocessing.samples import Samples
+from .metrics.trial import Attributor
+
+
+def adapted(model: Model, batch_size: int | None = 32) -> Any:
+    """The model as a `torch.nn.Module` that gives logits [N, K]: what Quantus takes for a model.
+
+    It has no weights of its own, and no gradient runs through it. Raises UnsupportedError where torch is missing.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise UnsupportedError(
+            "Quantus takes models of torch, which is not installed", 'pip install "onnxlrp[quantus]"'
+        ) from None
+
+    class Adapted(torch.nn.Module):
+        onnxlrp = model
+
+        def forward(self, x: Any) -> Any:
+            values = x.detach().cpu().numpy().astype(model.graph.inputs[0].dtype)
+            logits = model.outputs(values, batch_size=batch_size)["logits"].reshape(len(values), -1)
+            return torch.from_numpy(np.ascontiguousarray(logits))
+
+        def __deepcopy__(self, memo: Any) -> Any:
+            # Nothing in it changes, and a session cannot be copied.
+            return self
+
+    return Adapted().eval()
+
+
+def explain_func(
+    method: Any = "epsilon_plus_flat",
+    *,
+    summed: bool = True,
+    pictures: bool = True,
+    batch_size: int | None = 32,
+    **options: Any,
+) -> Callable[..., Array]:
+    """What Quantus calls as `explain_func(model, inputs, targets)`: relevance in the inputs' shape, or `summed` over
+    its channels, which become one: a map of places, as masks and regions are.
+
+    `method` is a name, a Composite, a Method, or a function as `evaluate` takes it, with its `options`; `pictures` is
+    whether preprocessing made the inputs, as it makes those of `onnxlrp explain`.
+    """
+    by = Attributor(str(getattr(method, "name", method)), method, options, batch_size)
+
+    def explain(model: Any, inputs: Any, targets: Any, **_: Any) -> Array:
+        found = getattr(model, "onnxlrp", None)
+        if found is None:
+            raise UnsupportedError(f"a model of type {type(model).__name__}", "give Quantus model=adapted(model)")
+        kind = found.graph.inputs[0].dtype
+        x = np.ascontiguousarray(_array(inputs), dtype=kind).reshape(-1, *found.graph.inputs[0].shape)
+        ids = _array(targets).reshape(-1).astype(np.int64)
+        names = [f"sample.{i}" for i in range(len(x))]
+        relevance = by(found, Samples(x, [None] * len(x), [None] * len(x), names, pictures), ids).relevance
+        prep = found.preprocessing if pictures else None
+        axis = Problem(found, x, ids, prep).channel_axis
+        whole: Array = relevance if axis is None or not summed else relevance.sum(axis=1 + axis, keepdims=True)
+        return whole
+
+    return explain
+
+
+def _array(values: Any) -> Array:
+    """An array of what may be a tensor."""
+    return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)

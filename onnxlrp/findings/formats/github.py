@@ -1,0 +1,42 @@
+"""Findings as workflow commands of GitHub Actions: an annotation for each check that failed."""
+
+from __future__ import annotations
+
+from ...errors import printable
+from ..finding import Finding, Findings
+from .groups import Group, groups, number, verdict
+
+_COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
+
+
+def text(findings: Findings) -> str:
+    """A line for each check that failed, with its worst subject (a step shows ten), then the verdict in plain text."""
+    file = str(findings.about.get("model") or "")
+    lines = [_line(group, file) for group in groups(findings) if group.of("failed")]
+    return "\n".join([*lines, verdict(findings)]) + "\n"
+
+
+def _line(group: Group, file: str) -> str:
+    failed, worst = group.of("failed"), group.worst
+    command = _COMMANDS[worst.severity]
+    where = f"file={_property(file)}," if file else ""
+    several = f"{len(failed)} of {len(group.findings)} fail; worst: " if len(failed) > 1 else ""
+    message = several + _said(worst) + (f"\nfix: {worst.fix}" if worst.fix else "")
+    return f"::{command} {where}title={_property(f'onnxlrp {group.check}')}::{_data(message)}"
+
+
+def _said(finding: Finding) -> str:
+    subject = f"{finding.subject}: " if finding.subject else ""
+    limits = ""
+    if finding.value is not None and finding.limit is not None:
+        limits = f" (value {number(finding.value)}, limit {number(finding.limit)})"
+    return f"{subject}{finding.message}{limits}"
+
+
+def _data(words: str) -> str:
+    """Text that cannot end the command, nor begin another."""
+    return printable(words).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(words: str) -> str:
+    return _data(words).replace(":", "%3A").replace(",", "%2C")

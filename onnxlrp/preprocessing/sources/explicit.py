@@ -1,0 +1,81 @@
+"""What is written for onnxlrp: flags, `model.prep.toml`, and `onnxlrp.prep` in a model's metadata. Mistakes raise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import InputError, UsageError, did_you_mean
+from ...files import reason
+from .. import labels
+from ..checking import checked
+from ..fields import PRESETS, Source
+from .statement import LONGEST_TEXT, SourceContext, Statement
+
+METADATA_KEY = "onnxlrp.prep"
+
+
+def by_hand(place: SourceContext) -> Iterator[Statement]:
+    """Flags, then the file that `--prep` names."""
+    rung = Source("flags", UsageError)
+    given = {key: value for key, value in place.flags.items() if value is not None}
+    prep = given.pop("prep", None)
+    named = str(prep).endswith(".toml")
+    if prep is not None and not named:
+        if str(prep) not in PRESETS:
+            raise UsageError(
+                f"--prep {prep}: no such preset", did_you_mean(str(prep), PRESETS) + " Or give a .toml file"
+            )
+        given["preset"] = prep
+    if given:
+        yield Statement(rung, checked(given, rung))
+    if named:
+        yield _toml(Path(str(prep)))
+
+
+def sidecar(place: SourceContext) -> Iterator[Statement]:
+    """`model.prep.toml` beside `model.onnx`."""
+    if place.model is not None and (path := sidecar_of(place.model)).exists():
+        yield _toml(path)
+
+
+def sidecar_of(model: Path) -> Path:
+    """Where the sidecar of a model lies."""
+    return model.with_name(model.stem + ".prep.toml")
+
+
+def stored(place: SourceContext) -> Iterator[Statement]:
+    """A JSON object under `onnxlrp.prep` in `metadata_props`."""
+    if METADATA_KEY not in place.metadata:
+        return
+    rung, text = Source("model metadata", InputError), place.metadata[METADATA_KEY]
+    fix = f"store a JSON object under {METADATA_KEY}, or override it by a model.prep.toml beside the model"
+    try:
+        value = json.loads(text) if len(text) <= LONGEST_TEXT else None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"model metadata: {METADATA_KEY} is not valid JSON ({reason(error)})", fix) from None
+    if not isinstance(value, dict):
+        raise InputError(f"model metadata: {METADATA_KEY} is no JSON object of at most 4 MiB", fix)
+    yield Statement(rung, checked(value, rung))
+
+
+def _toml(path: Path) -> Statement:
+    rung = Source(path.name, InputError)
+    fix = "write it as TOML, such as: mean = [0.485, 0.456, 0.406]"
+    try:
+        if path.stat().st_size > LONGEST_TEXT:
+            raise InputError(f"{path}: larger than 4 MiB", fix)
+        import tomllib
+
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", "check the path after --prep") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as TOML ({reason(error)})", fix) from None
+    if isinstance(value.get("labels"), str):
+        name = Path(value["labels"])
+        if name.is_absolute() or ".." in name.parts:
+            raise InputError(f"{path}: labels: {name} is not beside it", "name a file in the same folder")
+        value["labels"] = labels.read(path.parent / name)
+    return Statement(rung, checked(value, rung))

@@ -1,0 +1,232 @@
+"""What a report is made of: the files that `explain`, `check`, `compare` and `evaluate` wrote, read into records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import files
+from ..comparison import verdict, worst_samples
+from ..comparison.worst_samples import Shown
+from ..errors import InputError, NothingToDo
+from ..evaluation import results
+from ..evaluation.results import Evaluation
+from ..findings.finding import Finding, Findings
+from ..pictures.colors import sum_channels
+
+Array = npt.NDArray[Any]
+
+COLUMNS = ("arrived", "passed", "bias", "epsilon", "gate", "others", "residual")
+_LONGEST = 1 << 27
+_AGAIN = "write it again: onnxlrp explain MODEL INPUT --format json,npz"
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One layer of one heatmap's ledger; `numbers` by column, without those that it does not have."""
+
+    layer: str
+    op: str
+    rule: str
+    conserves: bool
+    numbers: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """One heatmap: of a sample, for a class, by a method. `values` [H, W], or [L] of a signal, and `image` [H, W, 3]
+    come from the .npz file, `figure` is the .png file where there is none."""
+
+    sample: str
+    target: int
+    label: str
+    logit: float | None
+    total: float | None
+    top: str
+    method: str
+    rows: tuple[LedgerRow, ...]
+    notes: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    values: Array | None = None
+    image: Array | None = None
+    figure: Path | None = None
+
+    @property
+    def model(self) -> tuple[str, str]:
+        """The name of the model's file and its SHA-256."""
+        return model_of(self.provenance)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What `compare --save` wrote: the result, and the maps of the worst samples beside it."""
+
+    result: Mapping[str, Any]
+    worst: Sequence[Shown]
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that is reported; `foreign` are JSON files that say nothing of ours."""
+
+    maps: list[Map] = field(default_factory=list)
+    findings: list[Findings] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    comparisons: list[Compared] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)
+
+
+def read(paths: Sequence[Path]) -> Run:
+    """The run of JSON files and of the JSON files right in folders. Raises InputError, NothingToDo."""
+    run = Run()
+    for path in dict.fromkeys(path for given in paths for path in _listed(given)):
+        data = _loaded(path)
+        try:
+            if isinstance(data, dict) and isinstance(data.get("findings"), list):
+                run.findings.append(Findings([_finding(row) for row in data["findings"]], dict(data["about"])))
+            elif isinstance(data, dict) and "samples" in data and "relevance_shape" in data:
+                run.maps.extend(_maps(data, path))
+            elif isinstance(data, dict) and isinstance(data.get("cells"), list):
+                found = results.parsed(data)
+                model_of(found.about), len(found.about["samples"]["names"])
+                run.evaluations.append(found)
+            elif isinstance(data, dict) and {"a", "b", "layers", "samples"} <= data.keys():
+                result = verdict.parsed(data, path)
+                run.comparisons.append(Compared(result, worst_samples.read(result, path)))
+            elif path in paths:
+                raise InputError(f"{path}: not what explain, check, compare or evaluate writes", _AGAIN)
+            else:
+                run.foreign.append(path)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise InputError(f"{path}: damaged ({type(error).__name__}: {files.reason(error)})", _AGAIN) from None
+    if not any((run.maps, run.findings, run.evaluations, run.comparisons)):
+        where = ", ".join(map(str, paths))
+        raise NothingToDo(
+            f"{where}: no JSON file of explain, check, compare or evaluate",
+            "onnxlrp explain … --format json,npz -o DIR/",
+        )
+    return run
+
+
+def model_of(origin: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of the model's file and its SHA-256, of a provenance."""
+    model, sha = origin.get("model"), origin.get("sha256")
+    if isinstance(model, dict):  # as evaluate writes it
+        model, sha = model["file"], model["sha256"]
+    path = str(model or "model").replace("\\", "/")
+    return path.rsplit("/", 1)[-1], str(sha or "")
+
+
+def _listed(path: Path) -> list[Path]:
+    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+
+
+def _loaded(path: Path) -> Any:
+    files.check(path)
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise InputError(f"{path}: larger than 128 MiB", "give the JSON of fewer inputs")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({files.reason(error)})", _AGAIN) from None
+
+
+def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Map]:
+    samples, origin = data["samples"], {**data["provenance"]}
+    shape = tuple(int(n) for n in data["relevance_shape"])
+    arrays = _arrays(path.with_suffix(".npz"), shape)
+    several = _several(data, arrays)
+    layout = (origin.get("preprocessing") or {}).get("layout")
+    count = sum(len(sample["targets"]) for sample in samples)
+    figure = path.with_suffix(".png")
+    for n, sample in enumerate(samples):
+        for t, target in enumerate(sample["targets"]):
+            at = (t, n) if several else (n,)
+            values = None if arrays is None else _heat(arrays["relevance"][at], "images" in arrays, layout)
+            images = None if arrays is None else arrays.get("images")
+            yield Map(
+                sample=str(sample.get("name") or f"sample {n}"),
+                target=int(target["id"]),
+                label=str(target["label"]),
+                logit=_number(target["logit"]),
+                total=_number(target["relevance_sum"]),
+                top=" · ".join(_best(best) for best in sample["top"][:3]),
+                method=str(origin.get("method") or "relevance"),
+                rows=tuple(_row(row, at) for row in data.get("ledger") or ()),
+                notes={name: _one(value, at) for name, value in (data.get("notes") or {}).items()},
+                provenance=origin,
+                values=values,
+                image=None if images is None else images[n],
+                figure=figure if arrays is None and count == 1 and figure.is_file() else None,
+            )
+
+
+def _arrays(path: Path, shape: tuple[int, ...]) -> dict[str, Array] | None:
+    """The relevance and the pictures of an .npz file; None where there is none. Raises InputError."""
+    if not path.exists():
+        return None
+    files.check(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            found = {name: stored[name] for name in ("relevance", "target", "images") if name in stored}
+            relevance, images = found["relevance"], found.get("images")
+    except Exception as error:  # zipfile and numpy raise anything from BadZipFile to KeyError on a damaged file
+        raise InputError(f"{path}: damaged ({files.reason(error)})", _AGAIN) from None
+    if relevance.shape != shape or relevance.dtype.kind != "f" or "target" not in found:
+        raise InputError(f"{path}: relevance {relevance.shape}, its JSON says {shape}: of another run", _AGAIN)
+    if images is not None and (images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8):
+        raise InputError(f"{path}: its pictures have shape {images.shape}", _AGAIN)
+    return found
+
+
+def _heat(values: Array, picture: bool, layout: str | None) -> Array | None:
+    """[H, W] of a picture, [L] of a signal, None of what is neither."""
+    if values.ndim == 3:
+        return np.asarray(sum_channels(values, layout))
+    if values.ndim == 2 and not picture and min(values.shape) < 8:
+        return np.asarray(values.sum(axis=0, dtype=np.float64))
+    return np.asarray(values, dtype=np.float64) if values.ndim in (1, 2) and values.size else None
+
+
+def _several(data: Mapping[str, Any], arrays: Mapping[str, Array] | None) -> bool:
+    """Whether numbers have an axis of targets before that of samples."""
+    if arrays is not None:
+        return bool(arrays["target"].ndim == 2)
+    for row in data.get("ledger") or ():
+        return isinstance(row["arrived"][0], list)
+    return any(len(sample["targets"]) != 1 for sample in data["samples"])
+
+
+def _row(row: Mapping[str, Any], at: tuple[int, ...]) -> LedgerRow:
+    numbers = {name: _number(_one(row[name], at)) for name in COLUMNS if name in row}
+    return LedgerRow(str(row["layer"]), str(row["op"]), str(row["rule"]), bool(row["conserves"]), numbers)
+
+
+def _one(value: Any, at: tuple[int, ...]) -> Any:
+    """The part of a value that belongs to one heatmap; all of it where it has no part for each."""
+    part = value
+    for index in at:
+        if not isinstance(part, list) or index >= len(part):
+            return value
+        part = part[index]
+    return part
+
+
+def _finding(row: Mapping[str, Any]) -> Finding:
+    words = {name: str(row[name]) for name in ("check", "status", "message", "severity", "subject", "fix")}
+    return Finding(**words, value=_number(row["value"]), limit=_number(row["limit"]))
+
+
+def _best(best: Mapping[str, Any]) -> str:
+    share = _number(best.get("probability", best.get("value")))
+    return f"{best['label']} {'–' if share is None else f'{share:.2f}'}"
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
