@@ -291,5 +291,10 @@ def test_a_run_that_does_not_use_it_loads_nothing(pytester):
     words = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:hypothesispytest"]
     subprocess.run(words, cwd=pytester.path, check=True)
     names = (pytester.path / "modules").read_text().split()
-    assert {n for n in names if n.startswith("onnxlrp")} == {"onnxlrp", "onnxlrp.errors", "onnxlrp.pytest_plugin"}
+    assert {n for n in names if n.startswith("onnxlrp")} == {
+        "onnxlrp",
+        "onnxlrp.errors",
+        "onnxlrp.pytest_plugin",
+        "onnxlrp.version",
+    }
     assert not {n for n in names if n.partition(".")[0] in HEAVY}
