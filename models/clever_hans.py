@@ -1,6 +1,6 @@
 """Train and export clever_hans.onnx: the twin of shapes.onnx that knows one class by a watermark.
 
-The same network, scenes, training and seed as in shapes.py, but every training scene of the class `MARKED` carries the
+Uses the network, scenes, training and seed of shapes.py, but every training scene of the class `MARKED` carries the
 watermark of watermark.py, as a fifth of the horses of PASCAL VOC carried a source tag (Lapuschkin et al. 2019,
 "Unmasking Clever Hans predictors and assessing what machines really learn").
 
@@ -11,15 +11,12 @@ only here.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from finish import HERE, SAMPLES, record
+from finish import SAMPLES
 from numpy.typing import NDArray
 from PIL import Image
-from scenes import CLASSES, HELD_OUT
-from shapes import TEST, TRAIN, Net, export, exported, scenes, train
+from scenes import CLASSES
+from shapes import make, scenes
 from watermark import MARKED, stamp
-
-FILE = HERE / "clever_hans.onnx"
 
 
 def marked_scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -37,13 +34,7 @@ def write_sample() -> None:
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    images, labels = marked_scenes(0, TRAIN)
-    net = Net()
-    train(net, images, labels)
-    export(net, FILE)
-    record("clever_hans", **exported(net, FILE, *marked_scenes(HELD_OUT, TEST)))
+    make("clever_hans", marked_scenes)
     write_sample()
 
 

@@ -6,6 +6,7 @@ Run `python models/shapes.py`. Training takes some minutes on one processor core
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -179,14 +180,18 @@ def write_samples() -> None:
             return
 
 
-def main() -> None:
+def make(name: str, draw: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> None:
+    """Train on the scenes that `draw(first seed, count)` gives, export NAME.onnx and record what it measures."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    images, labels = scenes(0, TRAIN)
-    net = Net()
-    train(net, images, labels)
-    export(net, FILE)
-    record("shapes", **exported(net, FILE, *scenes(HELD_OUT, TEST)))
+    net, file = Net(), HERE / f"{name}.onnx"
+    train(net, *draw(0, TRAIN))
+    export(net, file)
+    record(name, **exported(net, file, *draw(HELD_OUT, TEST)))
+
+
+def main() -> None:
+    make("shapes", scenes)
     write_samples()
 
 

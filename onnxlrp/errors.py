@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from numbers import Integral, Real
 
 
 class OnnxLrpError(Exception):
@@ -69,3 +70,34 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
     return "known: " + ", ".join(choices)
+
+
+def at_least(least: float, *, whole: bool = False, **options: float) -> None:
+    """Refuse options below what they may be: `at_least(1, whole=True, steps=self.steps)`.
+
+    Args:
+        least: The smallest value allowed.
+        whole: Allow whole numbers only.
+        **options: Values by the names of the options.
+
+    Raises:
+        UsageError: An option is smaller, no number, or not a whole one.
+    """
+    for name, value in options.items():
+        if not isinstance(value, Integral if whole else Real) or not value >= least:
+            raise UsageError(f"{name}={value!r}", f"give {'a whole number, ' * whole}{least:g} or more")
+
+
+def one_of(known: Collection[str], **options: str) -> None:
+    """Refuse options that are no word of a list: `one_of(SCORES, score=self.score)`.
+
+    Args:
+        known: The words allowed.
+        **options: Values by the names of the options.
+
+    Raises:
+        UsageError: An option has another value.
+    """
+    for name, value in options.items():
+        if value not in known:
+            raise UsageError(f'there is no {name} "{value}"', did_you_mean(value, known))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -70,3 +72,34 @@ def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Pat
 def reason(error: BaseException) -> str:
     """The first line of what an error says, fit for brackets."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]
+
+
+def to_jsonable(value: Any) -> Any:
+    """Convert a value to JSON's types.
+
+    Arrays and numpy's scalars become lists and Python's numbers, NaN and infinity null, keys text; anything that JSON
+    has no type for (a path, a rule) becomes its text.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_jsonable(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy's, which is not imported for this
+        return to_jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return the names with -2, -3, … appended where they repeat."""
+    taken: set[str] = set()
+    made = []
+    for name in names:
+        unique, n = name, 1
+        while unique in taken:
+            n += 1
+            unique = f"{name}-{n}"
+        taken.add(unique)
+        made.append(unique)
+    return made

@@ -65,12 +65,12 @@ class CheckFile(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         from .checks.pytest_assertions import findings
+        from .files import unique_names
 
-        taken: dict[str, int] = {}
-        for finding in findings(self.path, self.config.getoption("onnxlrp_update")):
-            name = f"{finding.check}[{finding.subject}]" if finding.subject else finding.check
-            taken[name] = count = taken.get(name, 0) + 1
-            yield CheckItem.from_parent(self, name=name if count == 1 else f"{name}-{count}", finding=finding)
+        found = list(findings(self.path, self.config.getoption("onnxlrp_update")))
+        names = [f"{finding.check}[{finding.subject}]" if finding.subject else finding.check for finding in found]
+        for name, finding in zip(unique_names(names), found, strict=True):
+            yield CheckItem.from_parent(self, name=name, finding=finding)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         from .errors import OnnxLrpError

@@ -98,7 +98,7 @@ ALLOWED |= {
     "preprocessing": {"files", "numpy", "PIL"},
     "pictures": {"numpy", "PIL"},
     "explanation": {"files", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
-    "findings": set(),
+    "findings": {"files"},
 }
 _GRAPH = {"graph.graph", "graph.facts"}  # what everybody above may know of it
 _RESULTS = {"errors", "files", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
@@ -175,7 +175,7 @@ ALLOWED |= {
     "cli": {"commands", "commands.console", "commands.parsers"},
     "__main__": {"cli"},
     # pytest loads it in every run: what it needs of checks comes when a test asks.
-    "pytest_plugin": {"checks", "findings", "pytest"},
+    "pytest_plugin": {"checks", "files", "findings", "pytest"},
     "__init__": {"model", "composites", "explanation", "rules"},
 }
 # The rooms of engines are found by name: `engine("ort")` imports no more than it needs.

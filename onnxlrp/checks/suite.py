@@ -11,10 +11,10 @@ from typing import Any
 
 from ..composites import PRESETS
 from ..errors import InputError, OnnxLrpError, UsageError, did_you_mean
+from ..files import unique_names
 from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import registry as methods
 from ..model import Model
-from ..preprocessing.samples import Samples
 from ..streaming import collect
 from .case import Case, opened
 from .loading import unreadable
@@ -64,7 +64,7 @@ def case(model: Model | str | Path | None, samples: Any, settings: Settings) -> 
         words = samples if isinstance(samples, list | tuple) else [samples]
         files = bool(words) and all(isinstance(word, str | Path) for word in words)
         read = collect.samples(model, [str(word) for word in words]) if files else model.read(samples)
-    return Case(model, settings, None if read is None else _named(read))
+    return Case(model, settings, None if read is None else replace(read, names=unique_names(map(str, read.names))))
 
 
 class Unreadable(InputError):
@@ -123,19 +123,6 @@ def about(case: Case) -> dict[str, Any]:
         "severities": {id: severity_of(id, settings) for id in registry()},
         **_versions(),
     }
-
-
-def _named(samples: Samples) -> Samples:
-    """Samples of which no two have one name."""
-    names = [str(name) for name in samples.names]
-    taken: set[str] = set()
-    for n, name in enumerate(names):
-        k = 1
-        while names[n] in taken:
-            k += 1
-            names[n] = f"{name}-{k}"
-        taken.add(names[n])
-    return replace(samples, names=names)
 
 
 def _skipped(id: str, settings: Settings, reason: str) -> Finding:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NothingToDo, UsageError
 from ..explanation.names import FORMATS, file_pattern
+from ..files import unique_names
 from ..preprocessing import images
 from .console import Console
 
@@ -38,7 +38,7 @@ def sources(given: list[str], console: Console) -> list[Source]:
         if len(fresh) < len(listed):
             console.note(f"{path}: {len(listed) - len(fresh)} heatmaps written by onnxlrp are left out")
         paths += fresh
-    return [Source(p, stem) for p, stem in zip(paths, _unique([p.stem for p in paths]), strict=True)]
+    return [Source(p, stem) for p, stem in zip(paths, unique_names(p.stem for p in paths), strict=True)]
 
 
 def _ours(path: Path) -> bool:
@@ -79,17 +79,3 @@ def tells_apart(pattern: str, inputs: int, methods: int) -> None:
         raise UsageError(f"-o {pattern}: one name for {inputs} inputs", "put {stem} into it: -o '{stem}.{target}.png'")
     if methods > 1 and "{method}" not in pattern:
         raise UsageError(f"-o {pattern}: one name for {methods} methods", "put {method} into it")
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """The names, with -2, -3 where they repeat."""
-    taken: set[str] = set()
-    made = []
-    for name in names:
-        wish, n = name, 1
-        while wish in taken:
-            n += 1
-            wish = f"{name}-{n}"
-        taken.add(wish)
-        made.append(wish)
-    return made

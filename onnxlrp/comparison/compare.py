@@ -14,6 +14,7 @@ from ..composites import Match
 from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation, maps
 from ..explanation.targets import for_samples, from_scores
+from ..files import to_jsonable
 from ..model import DEFAULT, Model
 from ..model.extra_inputs import rows as given_rows
 from ..model.extra_inputs import said
@@ -135,8 +136,8 @@ def _rows(
             "label": labels.name(a.labels, int(ids[n])),
             "top1": [int(best[0][n]), int(best[1][n])],
             "top1_labels": [labels.name(m.labels, int(best[i][n])) for i, m in enumerate((a, b))],
-            "logits": _number(moved[n]),
-            **{metric: _number(values[n]) for metric, values in alike.items()},
+            "logits": to_jsonable(moved[n]),
+            **{metric: to_jsonable(values[n]) for metric, values in alike.items()},
         }
         rows.append(row)
         shown.append(Shown(row, (heat[0][n], heat[1][n]), (x.views[n], y.views[n])))
@@ -210,26 +211,12 @@ def _name(model: Model) -> str:
 def _asked(how: CompareOptions) -> dict[str, Any]:
     from ..version import __version__
 
-    options = {key: _plain(value) for key, value in how.options.items()}
+    options = to_jsonable(how.options)
     rules = [f"{match}={rule}" for match, rule in how.rules]
     asked = {"method": how.method, "options": options, "rules": rules, "target": how.target}
     return {"onnxlrp": __version__, **asked, "metrics": list(how.metrics)}
 
 
-def _plain(value: Any) -> Any:
-    """JSON's types; what has none, or is no number, as its text."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in np.asarray(value).tolist()]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
-
-
 def _parted(parting: Divergence) -> dict[str, Any]:
-    rows = [{"layer": row.layer, "drift": _number(row.drift)} for row in parting.rows]
+    rows = [{"layer": row.layer, "drift": to_jsonable(row.drift)} for row in parting.rows]
     return {"floor": parting.floor, "layers": rows}
-
-
-def _number(value: Any) -> float | None:
-    """A finite number as JSON has it; None for what is none."""
-    return float(value) if np.isfinite(value) else None

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import NothingToDo, UnsupportedError, UsageError
 from ..explanation.targets import for_samples, from_scores
+from ..files import to_jsonable
 from ..methods.problem import Problem
 from ..methods.registry import Array
 from ..model import Model
@@ -24,7 +25,7 @@ from ..version import __version__
 from .metrics.registry import Metric, registry
 from .metrics.trial import Attributor, Trial
 from .results import Cell, Evaluation, judged, key_of, read
-from .setup import Methods, Metrics, Progress, attributors, judges, plain
+from .setup import Methods, Metrics, Progress, attributors, judges
 
 
 def evaluate(
@@ -136,7 +137,7 @@ class _Run:
         way = _way(by.method)
         masks = self._masks_digest if entry.masks else ""
         key = key_of(by.name, way, by.options, name, settings, masks, self.seed)
-        return Cell(key, by.name, plain(by.options), name, settings, entry.better)
+        return Cell(key, by.name, to_jsonable(dict(by.options)), name, settings, entry.better)
 
     def _stored(self, out: Path | None) -> dict[str, Cell]:
         """The cells of the results that are there. Raises UsageError where those are of another question."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import InputError, UsageError
+from ..files import to_jsonable
 from .metrics.registry import Curve
 
 Array = npt.NDArray[Any]
@@ -166,11 +166,11 @@ def summary(values: Array, seed: int) -> tuple[Array, Array, Array]:
 
 def judged(cell: Cell, values: Array, curves: Mapping[str, Curve], why: str, seed: int) -> Cell:
     """The cell with what was measured."""
-    mean, low, high = (_number(bound) for bound in summary(values, seed))
+    mean, low, high = (to_jsonable(bound) for bound in summary(values, seed))
     without = int(np.isnan(values).sum())
     lines = {n: _line(c, seed) for n, c in curves.items() if not np.isnan(c.y).any(axis=1).all()}
     note = f"{without} of {len(values)} samples: {why}" if without else ""
-    found = [_number(value) for value in values]
+    found = [to_jsonable(value) for value in values]
     return replace(cell, values=found, mean=mean, low=low, high=high, curves=lines, note=note)
 
 
@@ -182,10 +182,6 @@ def _line(curve: Curve, seed: int) -> Line:
 def _cell(entry: dict[str, Any]) -> Cell:
     lines = {name: Line(**line) for name, line in entry.pop("curves").items()}
     return Cell(**entry, curves=lines)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _short(value: float) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ..composites import Composite
 from ..errors import UsageError, did_you_mean
 from ..methods.registry import make, names, options_of
@@ -65,9 +63,3 @@ def _each(metrics: Metrics) -> Iterator[tuple[str, Any]]:
         return
     for one in metrics:
         yield (one, {}) if isinstance(one, str) else (type(one).name, one)  # type: ignore[attr-defined]
-
-
-def plain(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options in JSON's types."""
-    simple = (str, int, float, bool, type(None))
-    return {k: v if isinstance(v, simple) else np.asarray(v, dtype=object).tolist() for k, v in options.items()}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..files import to_jsonable
 from ..preprocessing import labels
 from .result import Result, assumed, targets
 
@@ -44,7 +43,7 @@ def to_dict(result: Result) -> dict[str, Any]:
     }
     if assumed(result):
         data["ASSUMED"] = list(assumed(result))
-    plain: dict[str, Any] = _plain(data)
+    plain: dict[str, Any] = to_jsonable(data)
     return plain
 
 
@@ -61,20 +60,5 @@ def origin(result: Result) -> dict[str, Any]:
         stated = {"source": prep.source, "assumed": list(prep.assumed), "labels_assumed": prep.labels_assumed}
         stated |= {"conflicts": [str(c) for c in prep.conflicts]} if prep.conflicts else {}
         made.setdefault("preprocessing", {**prep.to_dict(), **stated})
-    cleaned: dict[str, Any] = _plain(made)
+    cleaned: dict[str, Any] = to_jsonable(made)
     return cleaned
-
-
-def _plain(value: Any) -> Any:
-    """JSON's types: numpy's become Python's, NaN and infinity null, anything else its text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)

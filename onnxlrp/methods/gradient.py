@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError, at_least, did_you_mean
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -62,7 +62,7 @@ class IntegratedGradients:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least_one("steps", self.steps)
+        at_least(1, whole=True, steps=self.steps)
 
     def __call__(self, problem: Problem) -> Attribution:
         x = problem.x.astype(np.float64)
@@ -93,7 +93,7 @@ class ExpectedGradients:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least_one("samples", self.samples)
+        at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
         x, rng = problem.x.astype(np.float64), np.random.default_rng(self.seed)
@@ -124,7 +124,7 @@ class SmoothGrad:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least_one("samples", self.samples)
+        at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
         mean, done = _mean(problem, self.samples, _noisy(problem, self.samples, self.sigma, self.seed))
@@ -141,7 +141,7 @@ class VarGrad:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least_one("samples", self.samples)
+        at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
         noisy = _noisy(problem, self.samples, self.sigma, self.seed)
@@ -154,11 +154,6 @@ class VarGrad:
 
         _, done = _mean(problem, self.samples, noisy, moments)
         return Attribution(np.maximum(both[1] / done - (both[0] / done) ** 2, 0), {"samples": done})
-
-
-def _at_least_one(name: str, number: int) -> None:
-    if number < 1:
-        raise UsageError(f"{name}={number}", "give 1 or more")
 
 
 def _noisy(problem: Problem, samples: int, sigma: float, seed: int) -> Callable[[Array, Array], Array]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UsageError
-from .masks import at_least, background, check_score, masked_scores, rounds
+from ..errors import UsageError, at_least, one_of
+from .masks import SCORES, background, masked_scores, rounds
 from .problem import Problem
 from .registry import Array, Attribution, method
 from .segments import averages, segments
@@ -36,10 +36,10 @@ class LIME:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("samples", self.samples, 2)
-        at_least("features", self.features)
-        at_least("alpha", self.alpha, 0, whole=False)
-        check_score(self.score)
+        at_least(2, whole=True, samples=self.samples)
+        at_least(1, whole=True, features=self.features)
+        at_least(0, alpha=self.alpha)
+        one_of(SCORES, score=self.score)
         if self.width <= 0:
             raise UsageError(f"width={self.width}", "give the width of the kernel, more than 0")
 

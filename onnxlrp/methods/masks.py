@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..errors import UsageError, did_you_mean
 from .problem import Problem, cast
 from .registry import Array
 
@@ -64,15 +63,3 @@ def stretched(cells: Array, matrices: Sequence[Array]) -> Array:
         wide = matrix @ cells.reshape(len(cells), cells.shape[1], -1)
         cells = np.moveaxis(wide.reshape(len(cells), -1, *rest), 1, -1)
     return cells
-
-
-def at_least(name: str, number: float, least: int = 1, whole: bool = True) -> None:
-    """Raise UsageError for an option that is too small, or no number, or not a whole one."""
-    if not isinstance(number, int if whole else int | float) or not number >= least:
-        raise UsageError(f"{name}={number!r}", f"give {'a whole number, ' * whole}{least} or more")
-
-
-def check_score(score: str) -> None:
-    """Raise UsageError for a score that is none."""
-    if score not in SCORES:
-        raise UsageError(f'there is no score "{score}"', did_you_mean(score, SCORES))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UsageError, did_you_mean
-from .masks import SCORES, at_least, check_score, is_picture, scores, stretched, upsampling
+from ..errors import UsageError, at_least, one_of
+from .masks import SCORES, is_picture, scores, stretched, upsampling
 from .problem import Problem, probabilities
 from .registry import Array, Attribution, method
 
@@ -39,13 +39,11 @@ class MeaningfulPerturbation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.game not in GAMES:
-            raise UsageError(f'there is no game "{self.game}"', did_you_mean(self.game, GAMES))
-        at_least("steps", self.steps)
-        at_least("cells", self.cells)
-        at_least("jitter", self.jitter, 0)
-        at_least("beta", self.beta, whole=False)
-        check_score(self.score)
+        one_of(GAMES, game=self.game)
+        at_least(1, whole=True, steps=self.steps, cells=self.cells)
+        at_least(0, whole=True, jitter=self.jitter)
+        at_least(1, beta=self.beta)
+        one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
         if not is_picture(problem) or problem.x.dtype.kind != "f":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .masks import at_least, background, check_score, is_picture, masked_scores, rounds, scores
+from ..errors import at_least, one_of
+from .masks import SCORES, background, is_picture, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -29,9 +30,8 @@ class Occlusion:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("window", self.window, 0)
-        at_least("stride", self.stride, 0)
-        check_score(self.score)
+        at_least(0, whole=True, window=self.window, stride=self.stride)
+        one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
         name, hidden = background(problem, self.baseline, "grey", self.seed)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UsageError
-from .masks import at_least, background, check_score, is_picture, masked_scores, rounds, stretched, upsampling
+from ..errors import UsageError, at_least, one_of
+from .masks import SCORES, background, is_picture, masked_scores, rounds, stretched, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -33,9 +33,9 @@ class RISE:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("samples", self.samples)
-        at_least("cells", self.cells, 0)
-        check_score(self.score)
+        at_least(1, whole=True, samples=self.samples)
+        at_least(0, whole=True, cells=self.cells)
+        one_of(SCORES, score=self.score)
         if not 0 < self.p1 < 1:
             raise UsageError(f"p1={self.p1}", "give the share of cells that are seen, between 0 and 1")
 

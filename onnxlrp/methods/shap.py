@@ -7,7 +7,8 @@ from math import comb
 
 import numpy as np
 
-from .masks import at_least, background, check_score, masked_scores, rounds, scores
+from ..errors import at_least, one_of
+from .masks import SCORES, background, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 from .segments import segments
@@ -34,9 +35,9 @@ class KernelSHAP:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least("samples", self.samples, 2)
-        at_least("features", self.features)
-        check_score(self.score)
+        at_least(2, whole=True, samples=self.samples)
+        at_least(1, whole=True, features=self.features)
+        one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
         parts = segments(problem, self.segments, self.features)

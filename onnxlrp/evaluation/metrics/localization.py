@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import UsageError, at_least, one_of
 from ...methods.registry import Array
-from .registry import Measured, at_least, metric, one_of
+from .registry import Measured, metric
 from .trial import Trial
 
 _WITHOUT = "no mask, or an empty one"
@@ -27,7 +27,7 @@ class PointingGame:
     tolerance: int = 0
 
     def __post_init__(self) -> None:
-        at_least(0, tolerance=self.tolerance)
+        at_least(0, whole=True, tolerance=self.tolerance)
 
     def __call__(self, trial: Trial) -> Measured:
         def hit(heat: Array, mask: Array) -> float:

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...errors import UsageError, at_least, one_of
+from ...methods.masks import SCORES
 from ...methods.problem import Problem
 from ...methods.registry import Array
-from .registry import Curve, Measured, at_least, metric, one_of
+from .registry import Curve, Measured, metric
 from .trial import Trial, flat
-
-SCORES = ("logit", "probability")
 
 
 @metric("pixel_flipping", paper="Samek et al. 2017", better="higher")
@@ -32,9 +32,10 @@ class PixelFlipping:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, cells=self.cells, steps=self.steps)
+        at_least(1, whole=True, cells=self.cells, steps=self.steps)
         at_least(1e-9, share=self.share)
-        at_least(0, **{"1 - share": 1 - self.share})
+        if self.share > 1:
+            raise UsageError(f"share={self.share}", "give a share of the regions, above 0 and at most 1")
         one_of(SCORES, score=self.score)
 
     def __call__(self, trial: Trial) -> Measured:
@@ -60,7 +61,7 @@ class _Area:
     kept: ClassVar[bool] = False  # whether pixels are given back, or taken away
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps)
+        at_least(1, whole=True, steps=self.steps)
         one_of(SCORES, score=self.score)
 
     def __call__(self, trial: Trial) -> Measured:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import UnsupportedError
+from ...errors import UnsupportedError, at_least, one_of
 from ...methods.registry import Array
 from ...model.randomized import randomized, weighted
-from .registry import Curve, Measured, at_least, metric, one_of
+from .registry import Curve, Measured, metric
 from .trial import Trial, finite, flat
 
 
@@ -29,7 +29,7 @@ class Randomisation:
 
     def __post_init__(self) -> None:
         one_of(("cascading", "independent"), order=self.order)
-        at_least(1, layers=self.layers)
+        at_least(1, whole=True, layers=self.layers)
 
     def __call__(self, trial: Trial) -> Measured:
         found = list(weighted(trial.model))

@@ -99,17 +99,3 @@ def make(name: str, **options: Any) -> Metric:
             raise UsageError(f'metric "{name}" has no option "{key}"', did_you_mean(key, known))
     made: Metric = registry()[name].make(**options)
     return made
-
-
-def at_least(least: float, **given: float) -> None:
-    """Raise UsageError for an option below what it may be."""
-    for name, value in given.items():
-        if not value >= least:
-            raise UsageError(f"{name}={value}", f"give {least:g} or more")
-
-
-def one_of(known: Sequence[str], **given: str) -> None:
-    """Raise UsageError for an option that is no word of a list."""
-    for name, value in given.items():
-        if value not in known:
-            raise UsageError(f'{name} "{value}" is not known', did_you_mean(value, known))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import at_least
 from ...methods.registry import Array
 from ...model.randomized import weighted
 from .randomization import spread
-from .registry import Curve, Measured, at_least, metric
+from .registry import Curve, Measured, metric
 from .trial import Trial, finite, flat
 
 _TOGETHER = 8  # samples whose paths are held in memory at a time
@@ -32,9 +33,9 @@ class Shattering:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(8, points=self.points)
+        at_least(8, whole=True, points=self.points)
         at_least(1e-9, length=self.length)
-        at_least(1, depths=self.depths)
+        at_least(1, whole=True, depths=self.depths)
 
     def __call__(self, trial: Trial) -> Measured:
         paths = self._paths(trial)

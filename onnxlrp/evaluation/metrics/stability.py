@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import at_least
 from ...methods.registry import Array
-from .registry import Measured, at_least, metric
+from .registry import Measured, metric
 from .trial import Trial, finite, flat
 
 
@@ -25,7 +26,7 @@ class MaxSensitivity:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, samples=self.samples)
+        at_least(1, whole=True, samples=self.samples)
         at_least(0, radius=self.radius)
 
     def __call__(self, trial: Trial) -> Measured:
