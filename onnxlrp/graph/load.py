@@ -56,77 +56,77 @@ def load(
     memory.check(memory.estimate(model, weights, sizes.batch), most, file.name)
     if memory.estimate(model, {}, sizes.batch).folded:  # tables, of shape arithmetic
         model = basic(model, file.name, folded=most)
-    draft = parse(model, weights, paths, order, sizes)
-    _without_text(draft)
-    fold(draft, most)
-    _infer_all(draft, most)
-    memory.check(memory.Estimate(0, widened(draft), 0), most, file.name)
-    decompose(draft)
-    fold(draft, most)
-    draft.prune()
-    _infer_all(draft, most)
-    batch_norm_of_rows(draft)
-    lower(draft)
-    draft.prune()
-    draft = _answering(draft)
-    canonize(draft)
-    return _graph(draft, file, sizes)
+    graph = parse(model, weights, paths, order, sizes)
+    _without_text(graph)
+    fold(graph, most)
+    _infer_all(graph, most)
+    memory.check(memory.Estimate(0, widened(graph), 0), most, file.name)
+    decompose(graph)
+    fold(graph, most)
+    graph.prune()
+    _infer_all(graph, most)
+    batch_norm_of_rows(graph)
+    lower(graph)
+    graph.prune()
+    graph = _answering(graph)
+    canonize(graph)
+    return _graph(graph, file, sizes)
 
 
-def _without_text(draft: MutableGraph) -> None:
+def _without_text(graph: MutableGraph) -> None:
     """Names of classes are no scores: where the model has other outputs, it is read without them."""
-    numbers = [name for name in draft.outputs if draft.dtypes.get(name) != "object"]
+    numbers = [name for name in graph.outputs if graph.dtypes.get(name) != "object"]
     if not numbers:
         raise UnsupportedError(
-            f'The output "{printable(draft.outputs[0])}" is text.', "Export the model with an output of its scores."
+            f'The output "{printable(graph.outputs[0])}" is text.', "Export the model with an output of its scores."
         )
-    draft.outputs = numbers
-    draft.prune()
+    graph.outputs = numbers
+    graph.prune()
 
 
-def _infer_all(draft: MutableGraph, most: int) -> None:
+def _infer_all(graph: MutableGraph, most: int) -> None:
     """Shapes that the simplified model leaves open; one that becomes known may make others constant."""
-    while any(name and name not in draft.shapes for layer in draft.layers for name in layer.outputs):
-        count = len(draft.layers)
-        infer(draft)
-        fold(draft, most)
-        if len(draft.layers) == count:
+    while any(name and name not in graph.shapes for layer in graph.layers for name in layer.outputs):
+        count = len(graph.layers)
+        infer(graph)
+        fold(graph, most)
+        if len(graph.layers) == count:
             return
 
 
-def _answering(draft: MutableGraph) -> MutableGraph:
-    """The draft for any batch, or for its own; without outputs of whole numbers, where they alone stand against it."""
+def _answering(graph: MutableGraph) -> MutableGraph:
+    """The graph for any batch, or for its own; without outputs of whole numbers, where they alone stand against it."""
     try:
-        return _free_or_fixed(draft)
+        return _free_or_fixed(graph)
     except UnsupportedError:
-        scores = [name for name in draft.outputs if not np.issubdtype(draft.dtypes.get(name, "float32"), np.integer)]
-        if not scores or scores == draft.outputs:
+        scores = [name for name in graph.outputs if not np.issubdtype(graph.dtypes.get(name, "float32"), np.integer)]
+        if not scores or scores == graph.outputs:
             raise
-        draft.outputs = scores
-        draft.prune()
-        return _free_or_fixed(draft)
+        graph.outputs = scores
+        graph.prune()
+        return _free_or_fixed(graph)
 
 
-def _free_or_fixed(draft: MutableGraph) -> MutableGraph:
-    """The draft for any batch; where the model refuses and declares a batch, for that batch alone."""
+def _free_or_fixed(graph: MutableGraph) -> MutableGraph:
+    """The graph for any batch; where the model refuses and declares a batch, for that batch alone."""
     try:
-        freed = free(draft)
+        freed = free(graph)
         check(freed)
     except UnsupportedError as refusal:
-        if not draft.declared:
+        if not graph.declared:
             raise
-        infer(draft)
+        infer(graph)
         try:
-            check(draft)
+            check(graph)
         except UnsupportedError:
             raise refusal from None
-        return draft
+        return graph
     return freed
 
 
-def _graph(draft: MutableGraph, file: Read, sizes: Sizes) -> Graph:
-    shapes = {name: shape[1:] for name, shape in draft.shapes.items() if name not in draft.constants}
-    for name in draft.outputs:
+def _graph(graph: MutableGraph, file: Read, sizes: Sizes) -> Graph:
+    shapes = {name: shape[1:] for name, shape in graph.shapes.items() if name not in graph.constants}
+    for name in graph.outputs:
         if name not in shapes:
             raise UnsupportedError(
                 f'The output "{printable(name)}" is a constant: no input changes it.', "Export the model without it."
@@ -136,14 +136,14 @@ def _graph(draft: MutableGraph, file: Read, sizes: Sizes) -> Graph:
     if sizes.note:
         metadata["onnxlrp.note"] = sizes.note
     return Graph(
-        layers=tuple(draft.layers),
-        inputs=tuple(Tensor(name, shapes[name], draft.dtypes[name]) for name in draft.inputs),
-        outputs=tuple(Tensor(name, shapes[name], draft.dtypes[name]) for name in draft.outputs),
-        constants=MappingProxyType(draft.constants),
+        layers=tuple(graph.layers),
+        inputs=tuple(Tensor(name, shapes[name], graph.dtypes[name]) for name in graph.inputs),
+        outputs=tuple(Tensor(name, shapes[name], graph.dtypes[name]) for name in graph.outputs),
+        constants=MappingProxyType(graph.constants),
         shapes=MappingProxyType(shapes),
-        dtypes=MappingProxyType({name: draft.dtypes[name] for name in shapes}),
-        opsets=MappingProxyType(draft.opsets),
-        batch=None if draft.batch == PRIME else draft.batch,
+        dtypes=MappingProxyType({name: graph.dtypes[name] for name in shapes}),
+        opsets=MappingProxyType(graph.opsets),
+        batch=None if graph.batch == PRIME else graph.batch,
         metadata=MappingProxyType(metadata),
         source=file.name,
         sha256=file.sha256,

@@ -5,7 +5,7 @@ import pytest
 from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import UnsupportedError
-from onnxlrp.graph.batching.batch_axis import BatchAxis, place_after_reshape
+from onnxlrp.graph.batching.batch_axis import BatchAxis, batch_axis_after_reshape
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
 
@@ -105,12 +105,12 @@ def broadcast(batch):
 def picked(batch):
     """x[:, :, i, j] as torch's dynamo exporter writes it: the axes that are indexed in front, then GatherND."""
     rows, columns = np.array([[0], [3], [-1]], I64), np.array([[5, 2]], I64)
-    places = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
+    batch_axes = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
     nodes = [
         node("Transpose", ["x"], ["p"], perm=[2, 3, 0, 1]), node("GatherND", ["p", "places"], ["g"]),
         node("Transpose", ["g"], ["y"], perm=[2, 3, 0, 1]),
     ]  # fmt: skip
-    return nodes, {"places": places}
+    return nodes, {"places": batch_axes}
 
 
 def picked_rows(batch):
@@ -272,11 +272,11 @@ def test_open_height_and_width():
 
 
 def test_the_batch_keeps_its_stride():
-    assert place_after_reshape(BatchAxis(), (5, 4, 6), (20, 6), 5) == BatchAxis(0, 1, 4)
-    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (20, 6), 5) == BatchAxis(0, 4, 1)
-    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (4, 10, 3), 5) == BatchAxis(1, 1, 2)
-    assert place_after_reshape(BatchAxis(0, 1, 4), (20, 6), (5, 4, 6), 5) == BatchAxis()
-    assert place_after_reshape(BatchAxis(1), (4, 5, 6), (3, 40), 5) is None
+    assert batch_axis_after_reshape(BatchAxis(), (5, 4, 6), (20, 6), 5) == BatchAxis(0, 1, 4)
+    assert batch_axis_after_reshape(BatchAxis(1), (4, 5, 6), (20, 6), 5) == BatchAxis(0, 4, 1)
+    assert batch_axis_after_reshape(BatchAxis(1), (4, 5, 6), (4, 10, 3), 5) == BatchAxis(1, 1, 2)
+    assert batch_axis_after_reshape(BatchAxis(0, 1, 4), (20, 6), (5, 4, 6), 5) == BatchAxis()
+    assert batch_axis_after_reshape(BatchAxis(1), (4, 5, 6), (3, 40), 5) is None
 
 
 @pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])

@@ -12,136 +12,136 @@ from .layout import FRONT, Layout, Stored, in_front, refuse
 
 def along_axis(layout: Layout, layer: Layer) -> Stored:
     """Operators with an `axis`: it moves with the layout, and may vanish behind the layer."""
-    if layer.inputs[0] not in layout.places:
+    if layer.inputs[0] not in layout.batch_axes:
         return in_front(layout, layer)
-    place, rank = layout.common(layer), len(layout.shape(layer, layer.inputs[0]))
+    batch_axis, rank = layout.common(layer), len(layout.shape(layer, layer.inputs[0]))
     default = 0 if layer.op in ("Concat", "Gather", "ArgMax", "ArgMin") else -1
     axis = layer.attributes.get("axis", default) % rank
-    if place == FRONT and (axis or layout.draft.batch > 1):
-        return place, [layer]
-    stored = layout.along(place, axis)
+    if batch_axis == FRONT and (axis or layout.graph.batch > 1):
+        return batch_axis, [layer]
+    stored = layout.along(batch_axis, axis)
     if stored is None:
         raise refuse(layer, "works along the batch axis")
     lost = rank - len(layout.shape(layer, layer.outputs[0]))
-    if lost and axis == place.axis:
+    if lost and axis == batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
-    after = replace(place, axis=place.axis - (lost if axis < place.axis else 0))
+    after = replace(batch_axis, axis=batch_axis.axis - (lost if axis < batch_axis.axis else 0))
     return after, [replace(layer, attributes={**layer.attributes, "axis": stored})]
 
 
 def normalization(layout: Layout, layer: Layer) -> Stored:
     """LayerNormalization and RMSNormalization work on the last axes, and their scale and bias have these alone."""
     data, *operands = layer.inputs
-    if data not in layout.places or any(name in layout.places for name in operands):
+    if data not in layout.batch_axes or any(name in layout.batch_axes for name in operands):
         return in_front(layout, layer)
-    place, rank = layout.places[data], len(layout.shape(layer, data))
+    batch_axis, rank = layout.batch_axes[data], len(layout.shape(layer, data))
     axis = layer.attributes.get("axis", -1) % rank
-    if axis <= place.axis:
+    if axis <= batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
     for position, name in enumerate(operands, 1):
-        value = layout.draft.constant(name)
+        value = layout.graph.constant(name)
         if value is not None and value.ndim > rank - axis:
             # Broadcast to the whole operand (rms_norm of torch without a weight).
             rows = value.reshape(-1, *value.shape[value.ndim - (rank - axis) :])
             if rows.strides[0] and (rows != rows[:1]).any():
                 raise refuse(layer, "has a constant operand that differs between samples or places")
             layer = layout.with_constant(layer, position, np.ascontiguousarray(rows[0]))
-    return place, [replace(layer, attributes={**layer.attributes, "axis": axis - rank})]
+    return batch_axis, [replace(layer, attributes={**layer.attributes, "axis": axis - rank})]
 
 
 def along_axes(layout: Layout, layer: Layer) -> Stored:
     """Slice and the reductions: axes are a constant operand."""
-    place = layout.places[layer.inputs[0]]
-    if place == FRONT and layout.draft.batch > 1:
+    batch_axis = layout.batch_axes[layer.inputs[0]]
+    if batch_axis == FRONT and layout.graph.batch > 1:
         return in_front(layout, layer)
     position = 3 if layer.op == "Slice" else 1
     rank = len(layout.shape(layer, layer.inputs[0]))
     operand = layer.inputs[position] if len(layer.inputs) > position else ""
-    axes = layout.draft.constant(operand)
+    axes = layout.graph.constant(operand)
     kept = layer.op == "Slice" or layer.attributes.get("keepdims", 1)
     true = [] if axes is None else [a % rank for a in axes.tolist()]
-    along = [layout.along(place, a) for a in true]
-    if axes is None or None in along or (place.axis in true and layer.op != "Slice"):
+    along = [layout.along(batch_axis, a) for a in true]
+    if axes is None or None in along or (batch_axis.axis in true and layer.op != "Slice"):
         raise refuse(layer, "works along the batch axis")
     stored = np.array(along, np.int64)
-    after = place if kept else replace(place, axis=place.axis - sum(a < place.axis for a in true))
+    after = batch_axis if kept else replace(batch_axis, axis=batch_axis.axis - sum(a < batch_axis.axis for a in true))
     return after, [layout.with_constant(layer, position, stored)]
 
 
 def along_constant_axis(layout: Layout, layer: Layer) -> Stored:
     """CumSum: the axis is a constant operand."""
-    place = layout.places[layer.inputs[0]]
-    axis = layout.draft.constant(layer.inputs[1])
+    batch_axis = layout.batch_axes[layer.inputs[0]]
+    axis = layout.graph.constant(layer.inputs[1])
     rank = len(layout.shape(layer, layer.inputs[0]))
-    if axis is None or int(axis.reshape(())) % rank == place.axis:
+    if axis is None or int(axis.reshape(())) % rank == batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
-    (stored,) = place.stored_axes(int(axis.reshape(())) % rank)
-    return place, [layout.with_constant(layer, 1, np.array(stored, np.int64))]
+    (stored,) = batch_axis.stored_axes(int(axis.reshape(())) % rank)
+    return batch_axis, [layout.with_constant(layer, 1, np.array(stored, np.int64))]
 
 
 def for_each_axis(layout: Layout, layer: Layer) -> Stored:
     """Pad and Tile: amounts for each axis, none for the batch."""
-    place, rank = layout.places[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
-    amounts = layout.draft.constant(layer.inputs[1])
-    axes = layout.draft.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(rank)
+    batch_axis, rank = layout.batch_axes[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
+    amounts = layout.graph.constant(layer.inputs[1])
+    axes = layout.graph.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(rank)
     if amounts is None or axes is None:
         raise refuse(layer, "repeats or pads by amounts that are computed at run time")
     nothing, ends = (1, 1) if layer.op == "Tile" else (0, 2)
     full = np.full((ends, rank), nothing)
     full[:, axes % rank] = amounts.reshape(ends, -1)
-    if (full[:, place.axis] != nothing).any():
+    if (full[:, batch_axis.axis] != nothing).any():
         raise refuse(layer, "repeats or pads the batch")
-    stored = np.full((ends, rank + len(place.factors)), nothing)
-    for axis in set(range(rank)) - {place.axis}:
-        stored[:, place.stored_axes(axis)[0]] = full[:, axis]
+    stored = np.full((ends, rank + len(batch_axis.factors)), nothing)
+    for axis in set(range(rank)) - {batch_axis.axis}:
+        stored[:, batch_axis.stored_axes(axis)[0]] = full[:, axis]
     layer = replace(layer, inputs=tuple(layer.inputs[:3]))
-    return place, [layout.with_constant(layer, 1, stored.reshape(-1).astype(np.int64))]
+    return batch_axis, [layout.with_constant(layer, 1, stored.reshape(-1).astype(np.int64))]
 
 
 def triangle(layout: Layout, layer: Layer) -> Stored:
     """Trilu works on the last two axes."""
-    place, rank = layout.places[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
-    if place.axis >= rank - 2:
+    batch_axis, rank = layout.batch_axes[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
+    if batch_axis.axis >= rank - 2:
         raise refuse(layer, "works along the batch axis")
-    return place, [layer]
+    return batch_axis, [layer]
 
 
 def concat(layout: Layout, layer: Layer) -> Stored:
     """A constant that is concatenated with activations (a class token) is expanded over the batch."""
-    place, layers = along_axis(layout, layer) if not _constants(layout, layer) else (layout.common(layer), [layer])
+    batch_axis, layers = along_axis(layout, layer) if not _constants(layout, layer) else (layout.common(layer), [layer])
     if not _constants(layout, layer):
-        return place, layers
+        return batch_axis, layers
     rank = len(layout.shape(layer, layer.outputs[0]))
     axis = layer.attributes["axis"] % rank
-    if axis == place.axis:
+    if axis == batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
     added: list[Layer] = []
     inputs = list(layer.inputs)
     for position, name in enumerate(inputs):
-        value = layout.draft.constant(name)
+        value = layout.graph.constant(name)
         if value is None:
             continue
-        sample = place.stored_constant(value, rank, layout.draft.batch)
+        sample = batch_axis.stored_constant(value, rank, layout.graph.batch)
         if sample is None:
             raise refuse(layer, "has a constant operand that differs between samples")
         out = f"{layer.outputs[0]}/operand{position}"
         target = np.array([-1, *sample.shape[1:]], np.int64)
-        operands = (layout.draft.add_constant(sample, name), layout.draft.add_constant(target, f"{out}/shape"))
+        operands = (layout.graph.add_constant(sample, name), layout.graph.add_constant(target, f"{out}/shape"))
         added.append(Layer("Expand", out, layer.path, operands, (out,)))
         inputs[position] = out
-    stored = {**layer.attributes, "axis": place.stored_axes(axis)[0]}
-    return place, [*added, replace(layer, inputs=tuple(inputs), attributes=stored)]
+    stored = {**layer.attributes, "axis": batch_axis.stored_axes(axis)[0]}
+    return batch_axis, [*added, replace(layer, inputs=tuple(inputs), attributes=stored)]
 
 
 def _constants(layout: Layout, layer: Layer) -> bool:
-    return any(layout.draft.constant(name) is not None for name in layer.inputs)
+    return any(layout.graph.constant(name) is not None for name in layer.inputs)
 
 
 def resize(layout: Layout, layer: Layer) -> Stored:
     """`sizes`, `scales` and `roi` without the batch; whole lengths as sizes, which every runtime reads alike."""
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
     attributes, rank = dict(layer.attributes), len(source)
-    roi, scales, sizes = (None if len(layer.inputs) <= i else layout.draft.constant(layer.inputs[i]) for i in (1, 2, 3))
+    roi, scales, sizes = (None if len(layer.inputs) <= i else layout.graph.constant(layer.inputs[i]) for i in (1, 2, 3))
     if source[0] != target[0] or (roi is scales is sizes is None):
         raise refuse(layer, "resizes the batch, or by sizes that are computed at run time")
     axes = [a % rank for a in attributes.get("axes", range(rank))]

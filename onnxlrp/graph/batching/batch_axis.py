@@ -58,11 +58,11 @@ class BatchAxis:
         return np.ascontiguousarray(full.reshape(1, *before, *inner, *after))
 
 
-def place_after_reshape(place: BatchAxis, source: Shape, target: Shape, batch: int) -> BatchAxis | None:
+def batch_axis_after_reshape(batch_axis: BatchAxis, source: Shape, target: Shape, batch: int) -> BatchAxis | None:
     """The batch keeps its stride through a Reshape; where it can be read as several axes, as the plainest."""
     if 0 in source or 0 in target:
         return None
-    stride = place.post * math.prod(source[place.axis + 1 :])
+    stride = batch_axis.post * math.prod(source[batch_axis.axis + 1 :])
     found: list[tuple[int, int, BatchAxis]] = []
     for axis, length in enumerate(target):
         after = math.prod(target[axis + 1 :])

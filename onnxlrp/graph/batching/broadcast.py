@@ -12,8 +12,8 @@ from .layout import FRONT, Layout, Stored, in_front, refuse
 
 def elementwise(layout: Layout, layer: Layer) -> Stored:
     added, layer = _aligned(layout, layer)
-    place, layers = _same_rank(layout, layer)
-    return place, [*added, *layers]
+    batch_axis, layers = _same_rank(layout, layer)
+    return batch_axis, [*added, *layers]
 
 
 def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
@@ -21,40 +21,43 @@ def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
     ([N, C] with [H, W, N, C]) gets the axes that it lacks."""
     rank, added, inputs = len(layout.shape(layer, layer.outputs[0])), [], list(layer.inputs)
     lacking = {name: rank - len(layout.shape(layer, name)) for name in layout.activations(layer)}
-    meeting = {replace(layout.places[name], axis=layout.places[name].axis + n) for name, n in lacking.items()}
+    meeting = {replace(layout.batch_axes[name], axis=layout.batch_axes[name].axis + n) for name, n in lacking.items()}
     if len(meeting) != 1 or not any(lacking.values()):
         return [], layer
-    place = meeting.pop()
+    batch_axis = meeting.pop()
     for position, name in enumerate(inputs):
         if lacking.get(name):
             shape, out = layout.shape(layer, name), f"{layer.outputs[0]}/operand{position}"
-            added.append(layout.reshaped(layer, name, place.stored_shape((1,) * lacking[name] + shape), out))
-            layout.draft.shapes[out] = (1,) * lacking[name] + shape
-            layout.places[out] = place
+            added.append(layout.reshaped(layer, name, batch_axis.stored_shape((1,) * lacking[name] + shape), out))
+            layout.graph.shapes[out] = (1,) * lacking[name] + shape
+            layout.batch_axes[out] = batch_axis
             inputs[position] = out
     return added, replace(layer, inputs=tuple(inputs))
 
 
 def _same_rank(layout: Layout, layer: Layer) -> Stored:
-    place = layout.common(layer) if layout.activations(layer) else FRONT
+    batch_axis = layout.common(layer) if layout.activations(layer) else FRONT
     rank = len(layout.shape(layer, layer.outputs[0]))
     if any(len(layout.shape(layer, name)) != rank for name in layout.activations(layer)):
         return in_front(layout, layer)
     for position, name in enumerate(layer.inputs):
-        value = layout.draft.constant(name)
+        value = layout.graph.constant(name)
         if value is None or value.ndim == 0:
             continue
-        stored = place.stored_constant(value, rank, layout.draft.batch)
+        stored = batch_axis.stored_constant(value, rank, layout.graph.batch)
         if stored is None:
             raise refuse(layer, "has a constant operand that differs between samples")
         if stored.shape != value.shape:
             layer = layout.with_constant(layer, position, stored)
-    return place, [layer]
+    return batch_axis, [layer]
 
 
 def expand(layout: Layout, layer: Layer) -> Stored:
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
-    place = layout.places[layer.inputs[0]]
-    if place.axis + len(target) - len(source) != place.axis or source[place.axis] != target[place.axis]:
+    batch_axis = layout.batch_axes[layer.inputs[0]]
+    if (
+        batch_axis.axis + len(target) - len(source) != batch_axis.axis
+        or source[batch_axis.axis] != target[batch_axis.axis]
+    ):
         raise refuse(layer, "adds an axis before the batch, or repeats the batch")
-    return place, [layout.with_constant(layer, 1, np.array([1, *place.stored_shape(target)], np.int64))]
+    return batch_axis, [layout.with_constant(layer, 1, np.array([1, *batch_axis.stored_shape(target)], np.int64))]

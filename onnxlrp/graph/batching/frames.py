@@ -17,28 +17,28 @@ _OF_FRAMES = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding":
 
 
 def spatial(layout: Layout, layer: Layer) -> Stored:
-    place = layout.places.get(layer.inputs[0], FRONT)
-    layers = None if place == FRONT else _over_frames(layout, layer)
-    return in_front(layout, layer) if layers is None else (place, layers)
+    batch_axis = layout.batch_axes.get(layer.inputs[0], FRONT)
+    layers = None if batch_axis == FRONT else _over_frames(layout, layer)
+    return in_front(layout, layer) if layers is None else (batch_axis, layers)
 
 
 def global_pool(layout: Layout, layer: Layer) -> Stored:
-    place = layout.places[layer.inputs[0]]
-    if place == FRONT or place.axis:
+    batch_axis = layout.batch_axes[layer.inputs[0]]
+    if batch_axis == FRONT or batch_axis.axis:
         return in_front(layout, layer)
-    return place, [_pooled_whole(layout, layer)]
+    return batch_axis, [_pooled_whole(layout, layer)]
 
 
 def _over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
     """The layers that compute the same on stored [N, T, C, H, W], through [N, C, T, H, W]; None where they do not."""
     source, rank = layer.inputs[0], len(layout.shape(layer, layer.inputs[0]))
-    place = layout.places[source]
-    others = [layout.draft.constant(name) for name in layer.inputs[1:] if name]
+    batch_axis = layout.batch_axes[source]
+    others = [layout.graph.constant(name) for name in layer.inputs[1:] if name]
     unfit = "output_shape" in layer.attributes or len(layer.outputs) > 1
-    if unfit or place.axis or len(place.factors) != 1 or rank < 3 or any(value is None for value in others):
+    if unfit or batch_axis.axis or len(batch_axis.factors) != 1 or rank < 3 or any(value is None for value in others):
         return None
     if layer.op.startswith("Conv"):
-        kernel = layout.draft.constants[layer.inputs[1]]
+        kernel = layout.graph.constants[layer.inputs[1]]
         layer = layout.with_constant(layer, 1, kernel.reshape(*kernel.shape[:2], 1, *kernel.shape[2:]))
     if layer.op != "BatchNormalization":
         layer = replace(layer, attributes={k: _with_frames(k, v) for k, v in layer.attributes.items()})
@@ -60,6 +60,6 @@ def _with_frames(name: str, value: object) -> object:
 def _pooled_whole(layout: Layout, layer: Layer) -> Layer:
     """GlobalAveragePool and GlobalMaxPool as a reduction of the axes behind the channels."""
     rank = len(layout.shape(layer, layer.inputs[0]))
-    axes = [layout.places[layer.inputs[0]].stored_axes(axis)[0] for axis in range(2, rank)]
+    axes = [layout.batch_axes[layer.inputs[0]].stored_axes(axis)[0] for axis in range(2, rank)]
     op = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[layer.op]
     return layout.with_constant(replace(layer, op=op, attributes={"keepdims": 1}), 1, np.array(axes, np.int64))

@@ -20,50 +20,50 @@ _AXIS_DEFAULT = {
 }  # fmt: skip
 
 
-def free(draft: MutableGraph) -> MutableGraph:
+def free(graph: MutableGraph) -> MutableGraph:
     """The same model for any batch, its shapes at the prime; `UnsupportedError` names the layer that refuses."""
-    freed = copy.copy(draft)
-    freed.constants = dict(draft.constants)
+    freed = copy.copy(graph)
+    freed.constants = dict(graph.constants)
     layout = Layout(freed)
     try:
-        freed.layers = [stored for layer in draft.layers for stored in store(layout, layer)]
+        freed.layers = [stored for layer in graph.layers for stored in store(layout, layer)]
     except UnsupportedError as refusal:
         # What makes the places mixes the samples before they are written to.
-        raise next((why for layer in draft.layers if (why := scattered(draft, layer))), refusal) from None
+        raise next((why for layer in graph.layers if (why := scattered(graph, layer))), refusal) from None
     layout.check_outputs()
     freed.batch = PRIME
     infer(freed)
     return freed
 
 
-def check(draft: MutableGraph) -> None:
+def check(graph: MutableGraph) -> None:
     """The batch is axis 0 of every activation and of nothing else, and no layer mixes samples."""
-    for layer in draft.layers:
+    for layer in graph.layers:
         if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
             fix = "Export the model for inference (model.eval() in PyTorch)."
             raise refuse(layer, "is in training mode: a sample's result depends on the others", fix)
         for name in layer.outputs:
             if not name:
                 continue
-            shape = draft.shapes.get(name)
+            shape = graph.shapes.get(name)
             if shape is None:
                 raise refuse(layer, "has an output of unknown shape", "Export the model with static shapes.")
             if (
                 not shape
-                or shape[0] != draft.batch
-                or (draft.batch == PRIME and any(d % PRIME == 0 for d in shape[1:]))
+                or shape[0] != graph.batch
+                or (graph.batch == PRIME and any(d % PRIME == 0 for d in shape[1:]))
             ):
-                seen = ", ".join("N" if d == draft.batch else str(d) for d in shape)
-                alone = shape[:1] == (1,) and draft.batch == PRIME
+                seen = ", ".join("N" if d == graph.batch else str(d) for d in shape)
+                alone = shape[:1] == (1,) and graph.batch == PRIME
                 fix = "If it mixes samples on purpose, export it for one sample: without dynamic axes." if alone else ""
                 raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch", fix)
-        if draft.batch != 1 and _mixes_samples(draft, layer):
+        if graph.batch != 1 and _mixes_samples(graph, layer):
             raise refuse(layer, "works along the batch axis")
 
 
-def _mixes_samples(draft: MutableGraph, layer: Layer) -> bool:
-    data = next((i for i in layer.inputs if i in draft.shapes), "")
-    rank = len(draft.shapes.get(data, ()))
-    if layer.op not in _AXIS_DEFAULT or not rank or (layer.op == "Gather" and layer.inputs[0] in draft.constants):
+def _mixes_samples(graph: MutableGraph, layer: Layer) -> bool:
+    data = next((i for i in layer.inputs if i in graph.shapes), "")
+    rank = len(graph.shapes.get(data, ()))
+    if layer.op not in _AXIS_DEFAULT or not rank or (layer.op == "Gather" and layer.inputs[0] in graph.constants):
         return False
     return bool(layer.attributes.get("axis", _AXIS_DEFAULT[layer.op]) % rank == 0)

@@ -29,53 +29,53 @@ def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
 
 @dataclass
 class Layout:
-    """Where the batch of each activation lies. `draft.shapes` are the model's own shapes, at `draft.batch`."""
+    """Where the batch of each activation lies. `graph.shapes` are the model's own shapes, at `graph.batch`."""
 
-    draft: MutableGraph
-    places: dict[str, BatchAxis] = field(default_factory=dict)
+    graph: MutableGraph
+    batch_axes: dict[str, BatchAxis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.places.update(dict.fromkeys(self.draft.inputs, FRONT))
+        self.batch_axes.update(dict.fromkeys(self.graph.inputs, FRONT))
 
     def check_outputs(self) -> None:
         """An output of the model keeps its order of elements."""
-        for layer in self.draft.layers:
+        for layer in self.graph.layers:
             for name in layer.outputs:
-                place = self.places.get(name, FRONT)
-                if name in self.draft.outputs and (place.axis or place.pre > 1):
+                batch_axis = self.batch_axes.get(name, FRONT)
+                if name in self.graph.outputs and (batch_axis.axis or batch_axis.pre > 1):
                     raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
 
-    def along(self, place: BatchAxis, axis: int) -> int | None:
+    def along(self, batch_axis: BatchAxis, axis: int) -> int | None:
         """Where an axis is stored as one; None for the batch, and for an axis that mixes it with its factors."""
-        if axis != place.axis:
-            return place.stored_axes(axis)[0]
-        return axis + 1 if self.draft.batch == 1 and len(place.factors) == 1 else None
+        if axis != batch_axis.axis:
+            return batch_axis.stored_axes(axis)[0]
+        return axis + 1 if self.graph.batch == 1 and len(batch_axis.factors) == 1 else None
 
     def activations(self, layer: Layer) -> list[str]:
-        return [name for name in layer.inputs if name in self.places]
+        return [name for name in layer.inputs if name in self.batch_axes]
 
     def common(self, layer: Layer) -> BatchAxis:
         """The place that all activations of a layer share."""
-        places = {self.places[name] for name in self.activations(layer)}
+        batch_axes = {self.batch_axes[name] for name in self.activations(layer)}
         ranks = {len(self.shape(layer, name)) for name in self.activations(layer)}
-        if len(places) == 1 and (len(ranks) == 1 or places == {FRONT}):
-            return places.pop()
+        if len(batch_axes) == 1 and (len(ranks) == 1 or batch_axes == {FRONT}):
+            return batch_axes.pop()
         raise refuse(layer, "reads activations that have the batch on different axes")
 
     def shape(self, layer: Layer, name: str) -> Shape:
-        if name not in self.draft.shapes:
+        if name not in self.graph.shapes:
             raise refuse(layer, f'has no known shape for "{printable(name)}"', "Export the model with static shapes.")
-        return self.draft.shapes[name]
+        return self.graph.shapes[name]
 
     def with_constant(self, layer: Layer, position: int, value: Array, **changes: Any) -> Layer:
         """The layer with another constant operand, stored under a name of its own."""
         inputs = list(layer.inputs) + [""] * (position + 1 - len(layer.inputs))
-        inputs[position] = self.draft.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
+        inputs[position] = self.graph.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
         return replace(layer, inputs=tuple(inputs), **changes)
 
     def reshaped(self, layer: Layer, source: str, shape: Shape, out: str) -> Layer:
         """A stored tensor in another shape per sample."""
-        target = self.draft.add_constant(np.array([-1, *shape], np.int64), f"{out}/shape")
+        target = self.graph.add_constant(np.array([-1, *shape], np.int64), f"{out}/shape")
         return Layer("Reshape", f"{layer.name}/{out}", layer.path, (source, target), (out,))
 
 
@@ -86,9 +86,9 @@ Rule = Callable[[Layout, Layer], Stored]
 
 def in_front(layout: Layout, layer: Layer) -> Stored:
     """Operators without a rule of their own need the batch in front."""
-    if any(layout.places[name] != FRONT for name in layout.activations(layer)):
+    if any(layout.batch_axes[name] != FRONT for name in layout.activations(layer)):
         raise refuse(layer, "reads an activation whose axis 0 is not the batch")
-    operands = (layout.draft.constant(name) for name in layer.inputs)
-    if layout.draft.batch == PRIME and any(value is not None and PRIME in value.shape[:1] for value in operands):
+    operands = (layout.graph.constant(name) for name in layer.inputs)
+    if layout.graph.batch == PRIME and any(value is not None and PRIME in value.shape[:1] for value in operands):
         raise refuse(layer, "has a constant operand with an entry for each sample")
     return FRONT, [layer]

@@ -8,16 +8,16 @@ import numpy as np
 
 from ..graph import Layer
 from .axes import along_axis
-from .batch_axis import BatchAxis, place_after_reshape
+from .batch_axis import BatchAxis, batch_axis_after_reshape
 from .layout import FRONT, Layout, Stored, refuse
 
 
 def transpose(layout: Layout, layer: Layer) -> Stored:
     source = layer.inputs[0]
-    place, rank = layout.places[source], len(layout.shape(layer, source))
+    batch_axis, rank = layout.batch_axes[source], len(layout.shape(layer, source))
     perm = layer.attributes.get("perm") or tuple(reversed(range(rank)))
-    stored = (0, *(axis for a in perm for axis in place.stored_axes(a)))
-    after = replace(place, axis=perm.index(place.axis))
+    stored = (0, *(axis for a in perm for axis in batch_axis.stored_axes(a)))
+    after = replace(batch_axis, axis=perm.index(batch_axis.axis))
     if stored == tuple(range(len(stored))):
         return after, [replace(layer, op="Identity", attributes={})]
     return after, [replace(layer, attributes={"perm": stored})]
@@ -26,13 +26,13 @@ def transpose(layout: Layout, layer: Layer) -> Stored:
 def reshape(layout: Layout, layer: Layer) -> Stored:
     """Reshape, Flatten, Squeeze, Unsqueeze: the elements keep their order."""
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
-    place = layout.places[layer.inputs[0]]
-    after = place if source == target else place_after_reshape(place, source, target, layout.draft.batch)
+    batch_axis = layout.batch_axes[layer.inputs[0]]
+    after = batch_axis if source == target else batch_axis_after_reshape(batch_axis, source, target, layout.graph.batch)
     if after is None:
         raise refuse(layer, f"gives {list(target)}: the batch is no factor of an axis")
     # Of a batch of one the axis in front may be another than before: Unsqueeze in front of it.
-    kept = layer.op == "Flatten" or (layer.op != "Reshape" and layout.draft.batch > 1)
-    if kept and place == after == FRONT and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
+    kept = layer.op == "Flatten" or (layer.op != "Reshape" and layout.graph.batch > 1)
+    if kept and batch_axis == after == FRONT and len(layer.inputs) == (1 if layer.op == "Flatten" else 2):
         return after, [layer]
     shape = np.array([-1, *after.stored_shape(target)], np.int64)
     return after, [layout.with_constant(layer, 1, shape, op="Reshape", attributes={})]
@@ -40,31 +40,31 @@ def reshape(layout: Layout, layer: Layer) -> Stored:
 
 def gather(layout: Layout, layer: Layer) -> Stored:
     """At constant places along the batch's axis, where each sample picks the same of its own (torch's as_strided)."""
-    data, indices, batch = layer.inputs[0], layout.draft.constant(layer.inputs[1]), layout.draft.batch
-    if data not in layout.places or indices is None:
+    data, indices, batch = layer.inputs[0], layout.graph.constant(layer.inputs[1]), layout.graph.batch
+    if data not in layout.batch_axes or indices is None:
         return along_axis(layout, layer)
-    place, shape = layout.places[data], layout.shape(layer, data)
+    batch_axis, shape = layout.batch_axes[data], layout.shape(layer, data)
     axis = layer.attributes.get("axis", 0) % len(shape)
     rows = np.atleast_1d(indices) % shape[axis]
-    if axis != place.axis or place.pre > 1 or len(rows) % batch:
+    if axis != batch_axis.axis or batch_axis.pre > 1 or len(rows) % batch:
         return along_axis(layout, layer)
     samples = np.arange(batch).reshape(-1, *[1] * rows.ndim)
-    own = rows.reshape(batch, -1, *rows.shape[1:]) - place.post * samples
-    if own.min() < 0 or own.max() >= place.post or (own != own[:1]).any():
+    own = rows.reshape(batch, -1, *rows.shape[1:]) - batch_axis.post * samples
+    if own.min() < 0 or own.max() >= batch_axis.post or (own != own[:1]).any():
         raise refuse(layer, "works along the batch axis")
     picked = (*shape[:axis], *rows.shape, *shape[axis + 1 :])
     target = layout.shape(layer, layer.outputs[0])
-    after = place_after_reshape(BatchAxis(axis, 1, len(own[0])), picked, target, batch)
+    after = batch_axis_after_reshape(BatchAxis(axis, 1, len(own[0])), picked, target, batch)
     if after is None:
         raise refuse(layer, "works along the batch axis")
-    if np.array_equal(own[0].reshape(-1), np.arange(place.post)):
+    if np.array_equal(own[0].reshape(-1), np.arange(batch_axis.post)):
         return after, [
             replace(layout.reshaped(layer, data, after.stored_shape(target), layer.outputs[0]), name=layer.name)
         ]
     unfolded, taken = f"{layer.outputs[0]}/unfolded", f"{layer.outputs[0]}/taken"
-    places = layout.draft.add_constant(own[0].astype(np.int64), f"{layer.name}/places")
+    indices_within = layout.graph.add_constant(own[0].astype(np.int64), f"{layer.name}/places")
     return after, [
-        layout.reshaped(layer, data, (*shape[:axis], place.post, *shape[axis + 1 :]), unfolded),
-        replace(layer, inputs=(unfolded, places), outputs=(taken,), attributes={"axis": axis + 1}),
+        layout.reshaped(layer, data, (*shape[:axis], batch_axis.post, *shape[axis + 1 :]), unfolded),
+        replace(layer, inputs=(unfolded, indices_within), outputs=(taken,), attributes={"axis": axis + 1}),
         layout.reshaped(layer, taken, after.stored_shape(target), layer.outputs[0]),
     ]

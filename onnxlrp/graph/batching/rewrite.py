@@ -29,14 +29,14 @@ _SCATTERS = ops("ScatterND ScatterElements")
 def store(layout: Layout, layer: Layer) -> list[Layer]:
     """The layers that compute the same on stored tensors; `UnsupportedError` where there are none."""
     try:
-        place, layers = _stored(layout, layer)
+        batch_axis, layers = _stored(layout, layer)
     except UnsupportedError:
-        found = _elsewhere(layout, layer) if layout.draft.batch == 1 else None
+        found = _elsewhere(layout, layer) if layout.graph.batch == 1 else None
         if found is None:
             raise
-        place, layers = found
-    layout.places.update(dict.fromkeys((name for name in layer.outputs if name), place))
-    if layout.draft.batch == 1:
+        batch_axis, layers = found
+    layout.batch_axes.update(dict.fromkeys((name for name in layer.outputs if name), batch_axis))
+    if layout.graph.batch == 1:
         layers = [part for one in layers for part in _output_in_order(layout, one)]
     return layers
 
@@ -49,37 +49,37 @@ def _stored(layout: Layout, layer: Layer) -> Stored:
 def _elsewhere(layout: Layout, layer: Layer) -> Stored | None:
     """A batch of one may lie anywhere: with all activations read anew, each with its batch on the same axis."""
     names = list(dict.fromkeys(layout.activations(layer)))
-    shapes = [layout.draft.shapes.get(name, ()) for name in names]
+    shapes = [layout.graph.shapes.get(name, ()) for name in names]
     for axis in range(min(map(len, shapes), default=0)):
         again, renamed = [], {}
         for name, shape in zip(names, shapes, strict=True):
-            place = BatchAxis(axis, 1, shape[axis])
-            if place == layout.places[name]:
+            batch_axis = BatchAxis(axis, 1, shape[axis])
+            if batch_axis == layout.batch_axes[name]:
                 continue
             renamed[name] = out = f"{name}/{axis}"
-            if out not in layout.places:
-                layout.draft.shapes[out], layout.places[out] = shape, place
-                again.append(layout.reshaped(layer, name, place.stored_shape(shape), out))
+            if out not in layout.batch_axes:
+                layout.graph.shapes[out], layout.batch_axes[out] = shape, batch_axis
+                again.append(layout.reshaped(layer, name, batch_axis.stored_shape(shape), out))
         try:
             moved = replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs))
-            place, layers = _stored(layout, moved)
+            batch_axis, layers = _stored(layout, moved)
         except UnsupportedError:
             for added in again:
-                del layout.places[added.outputs[0]]
+                del layout.batch_axes[added.outputs[0]]
             continue
-        return place, [*again, *layers]
+        return batch_axis, [*again, *layers]
     return None
 
 
 def _output_in_order(layout: Layout, layer: Layer) -> list[Layer]:
     """An output of the model keeps its order of elements, wherever the batch of one came to lie."""
     name = layer.outputs[0]
-    place, shape = layout.places.get(name, FRONT), layout.draft.shapes.get(name, ())
-    if name not in layout.draft.outputs or not shape or not (place.axis or place.pre > 1):
+    batch_axis, shape = layout.batch_axes.get(name, FRONT), layout.graph.shapes.get(name, ())
+    if name not in layout.graph.outputs or not shape or not (batch_axis.axis or batch_axis.pre > 1):
         return [layer]
     stored = f"{name}/stored"
-    layout.places[name] = BatchAxis(0, 1, shape[0])
-    again = layout.reshaped(layer, stored, layout.places[name].stored_shape(shape), name)
+    layout.batch_axes[name] = BatchAxis(0, 1, shape[0])
+    again = layout.reshaped(layer, stored, layout.batch_axes[name].stored_shape(shape), name)
     return [replace(layer, outputs=(stored, *layer.outputs[1:])), again]
 
 
@@ -91,12 +91,12 @@ def _scatter(layout: Layout, layer: Layer) -> Stored:
     try:
         return in_front(layout, layer)
     except UnsupportedError:
-        raise scattered(layout.draft, layer) or refuse(layer, "works along the batch axis") from None
+        raise scattered(layout.graph, layer) or refuse(layer, "works along the batch axis") from None
 
 
-def scattered(draft: MutableGraph, layer: Layer) -> UnsupportedError | None:
+def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
     """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
-    if layer.op not in _SCATTERS or draft.constant(layer.inputs[1]) is not None:
+    if layer.op not in _SCATTERS or graph.constant(layer.inputs[1]) is not None:
         return None
     return refuse(
         layer,

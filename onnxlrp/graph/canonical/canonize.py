@@ -23,26 +23,26 @@ _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
-def canonize(draft: MutableGraph) -> None:
-    """Rewrite a draft with known shapes into the form that every later stage may assume."""
-    draft.layers = [_explicit(draft, layer) for layer in draft.layers]
-    draft.layers = [_dense(draft, layer) for layer in draft.layers]
-    merge_pads(draft)
-    merge_affine(draft)
-    recombine(draft)
-    draft.prune()
-    number_conditions(draft)
+def canonize(graph: MutableGraph) -> None:
+    """Rewrite a graph with known shapes into the form that every later stage may assume."""
+    graph.layers = [_explicit(graph, layer) for layer in graph.layers]
+    graph.layers = [_dense(graph, layer) for layer in graph.layers]
+    merge_pads(graph)
+    merge_affine(graph)
+    recombine(graph)
+    graph.prune()
+    number_conditions(graph)
 
 
-def _explicit(draft: MutableGraph, layer: Layer) -> Layer:
+def _explicit(graph: MutableGraph, layer: Layer) -> Layer:
     """Attributes that the node leaves to their defaults, written down."""
     if "::" in layer.op:
         return layer
-    attributes = {**_defaults(layer.op, draft.opsets.get("", 23)), **layer.attributes}
+    attributes = {**_defaults(layer.op, graph.opsets.get("", 23)), **layer.attributes}
     if layer.op in _CONVOLUTIONS or layer.op in _POOLS:
-        attributes = _window(draft, layer, attributes)
+        attributes = _window(graph, layer, attributes)
     if layer.op == "Transpose" and "perm" not in attributes:
-        attributes["perm"] = tuple(reversed(range(len(draft.shapes[layer.inputs[0]]))))
+        attributes["perm"] = tuple(reversed(range(len(graph.shapes[layer.inputs[0]]))))
     return replace(layer, attributes=attributes)
 
 
@@ -54,13 +54,13 @@ def _defaults(op: str, opset: int) -> Mapping[str, Any]:
     return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
 
 
-def _window(draft: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> dict[str, Any]:
+def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> dict[str, Any]:
     """kernel_shape, strides, dilations and pads as numbers; auto_pad and output_shape resolved into pads."""
-    source, out = draft.shapes[layer.inputs[0]][2:], draft.shapes[layer.outputs[0]][2:]
+    source, out = graph.shapes[layer.inputs[0]][2:], graph.shapes[layer.outputs[0]][2:]
     rank = len(source)
     if layer.op in _CONVOLUTIONS:
         name = layer.inputs[1]
-        weight = draft.constants[name].shape if name in draft.constants else draft.shapes[name]
+        weight = graph.constants[name].shape if name in graph.constants else graph.shapes[name]
         attributes["kernel_shape"] = tuple(weight[2:])
     ones, zeros = (1,) * rank, (0,) * rank
     attributes["strides"] = tuple(attributes.get("strides") or ones)
@@ -97,51 +97,51 @@ def _split(total: list[int], begin_heavy: bool) -> tuple[int, ...]:
     return (*begin, *(t - b for t, b in zip(total, begin, strict=True)))
 
 
-def _dense(draft: MutableGraph, layer: Layer) -> Layer:
+def _dense(graph: MutableGraph, layer: Layer) -> Layer:
     """MatMul of a matrix with a constant is a Gemm; a Gemm's alpha and beta go into its constants."""
-    weight = draft.constant(layer.inputs[1]) if len(layer.inputs) > 1 else None
+    weight = graph.constant(layer.inputs[1]) if len(layer.inputs) > 1 else None
     if weight is None or weight.ndim != 2 or not is_floating(weight):
         return layer
-    if layer.op == "MatMul" and len(draft.shapes.get(layer.inputs[0], ())) == 2:
+    if layer.op == "MatMul" and len(graph.shapes.get(layer.inputs[0], ())) == 2:
         attributes = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
         return replace(layer, op="Gemm", attributes=attributes)
     if layer.op != "Gemm" or layer.attributes["transA"]:
         return layer
     inputs, attributes = list(layer.inputs), dict(layer.attributes)
     if attributes["alpha"] != 1:
-        inputs[1] = draft.add_constant(weight.astype(np.float64) * attributes["alpha"], inputs[1])
+        inputs[1] = graph.add_constant(weight.astype(np.float64) * attributes["alpha"], inputs[1])
         attributes["alpha"] = 1.0
-    bias = draft.constant(inputs[2]) if len(inputs) > 2 else None
-    width = draft.shapes[layer.outputs[0]][1]
+    bias = graph.constant(inputs[2]) if len(inputs) > 2 else None
+    width = graph.shapes[layer.outputs[0]][1]
     if bias is not None and bias.size in (1, width):
         if attributes["beta"] != 1:
             bias = bias.astype(np.float64) * attributes["beta"]
             attributes["beta"] = 1.0
-        if bias is not draft.constants[inputs[2]] or bias.shape != (width,):
-            inputs[2] = draft.add_constant(np.array(np.broadcast_to(bias.reshape(-1), (width,))), inputs[2])
+        if bias is not graph.constants[inputs[2]] or bias.shape != (width,):
+            inputs[2] = graph.add_constant(np.array(np.broadcast_to(bias.reshape(-1), (width,))), inputs[2])
     return replace(layer, inputs=tuple(inputs), attributes=attributes)
 
 
-def number_conditions(draft: MutableGraph) -> None:
+def number_conditions(graph: MutableGraph) -> None:
     """The condition of a Where as a number too, 1 where it holds: what relevance reads. Nobody in the model does."""
     layers: list[Layer] = []
-    for layer in draft.layers:
+    for layer in graph.layers:
         name = layer.inputs[0] if layer.op == "Where" else ""
         number = f"{name}/chosen"
-        if name and name not in draft.constants and number not in draft.shapes:
-            draft.shapes[number], draft.dtypes[number] = draft.shapes[name], "float32"
+        if name and name not in graph.constants and number not in graph.shapes:
+            graph.shapes[number], graph.dtypes[number] = graph.shapes[name], "float32"
             layers.append(Layer("Cast", number, layer.path, (name,), (number,), {"to": onnx.TensorProto.FLOAT}))
         layers.append(layer)
-    draft.layers = layers
+    graph.layers = layers
 
 
-def merge_pads(draft: MutableGraph) -> None:
+def merge_pads(graph: MutableGraph) -> None:
     """A Pad with zeros before a convolution (tf2onnx) is the convolution's padding."""
-    producers = draft.producers()
+    producers = graph.producers()
     merged: list[Layer] = []
-    for layer in draft.layers:
+    for layer in graph.layers:
         pad = producers.get(layer.inputs[0]) if layer.inputs else None
-        pads = _zero_pads(draft, pad) if pad is not None and pad.op == "Pad" else None
+        pads = _zero_pads(graph, pad) if pad is not None and pad.op == "Pad" else None
         if pad is not None and pads is not None and _takes_pads(layer, pads):
             total = tuple(a + b for a, b in zip(layer.attributes["pads"], pads, strict=True))
             attributes = {**layer.attributes, "pads": total}
@@ -149,7 +149,7 @@ def merge_pads(draft: MutableGraph) -> None:
                 attributes["count_include_pad"] = 1
             layer = replace(layer, inputs=(pad.inputs[0], *layer.inputs[1:]), attributes=attributes)
         merged.append(layer)
-    draft.layers = merged
+    graph.layers = merged
 
 
 def _takes_pads(layer: Layer, pads: tuple[int, ...]) -> bool:
@@ -165,18 +165,18 @@ def _takes_pads(layer: Layer, pads: tuple[int, ...]) -> bool:
     )
 
 
-def _zero_pads(draft: MutableGraph, pad: Layer) -> tuple[int, ...] | None:
+def _zero_pads(graph: MutableGraph, pad: Layer) -> tuple[int, ...] | None:
     """The spatial pads of a Pad that adds zeros to spatial axes alone."""
-    amounts = draft.constant(pad.inputs[1])
-    rank = len(draft.shapes[pad.inputs[0]])
+    amounts = graph.constant(pad.inputs[1])
+    rank = len(graph.shapes[pad.inputs[0]])
     if pad.attributes["mode"] != "constant" or amounts is None:
         return None
     if len(pad.inputs) > 2 and pad.inputs[2]:
-        value = draft.constant(pad.inputs[2])
+        value = graph.constant(pad.inputs[2])
         if value is None or value.any():
             return None
     begin, end = np.zeros(rank, np.int64), np.zeros(rank, np.int64)
-    axes = draft.constant(pad.inputs[3]) if len(pad.inputs) > 3 else np.arange(rank)
+    axes = graph.constant(pad.inputs[3]) if len(pad.inputs) > 3 else np.arange(rank)
     if axes is None:
         return None
     begin[axes], end[axes] = amounts[: len(axes)], amounts[len(axes) :]

@@ -12,9 +12,9 @@ from ..graph import Array, Layer
 from ..rewriting.mutable_graph import MutableGraph
 
 
-def recombine(draft: MutableGraph) -> None:
+def recombine(graph: MutableGraph) -> None:
     """x * HardSigmoid(x) is HardSwish(x); x * Tanh(Softplus(x)) is Mish(x)."""
-    producers, uses = draft.producers(), draft.uses()
+    producers, uses = graph.producers(), graph.uses()
 
     def only(name: str, op: str) -> Layer | None:
         """The producer of a tensor that nobody else reads."""
@@ -38,12 +38,12 @@ def recombine(draft: MutableGraph) -> None:
         return next(i for i in layer.inputs if only(i, "HardSigmoid") is None and only(i, "Tanh") is None)
 
     layers = []
-    for layer in draft.layers:
+    for layer in graph.layers:
         op = function(layer) if layer.op == "Mul" else ""
         layers.append(replace(layer, op=op, inputs=(source(layer),), attributes={}) if op else layer)
-    draft.layers = layers
-    if draft.opsets.get("", 0) >= 20:
-        _gelus(draft)
+    graph.layers = layers
+    if graph.opsets.get("", 0) >= 20:
+        _gelus(graph)
 
 
 _FORMULA: dict[str, Callable[..., Array]] = {
@@ -54,16 +54,16 @@ _POINTS = np.linspace(-4.0, 4.0, 33)
 _LONGEST = 10  # layers of a formula
 
 
-def _gelus(draft: MutableGraph) -> None:
+def _gelus(graph: MutableGraph) -> None:
     """A product that is the function Gelu of a tensor, however it is written; nobody else reads what is in between."""
-    producers, uses = draft.producers(), draft.uses()
+    producers, uses = graph.producers(), graph.uses()
     normal = (1 + _FORMULA["Erf"](_POINTS * math.sqrt(0.5))) / 2
     inner = math.sqrt(2 / math.pi) * (_POINTS + 0.044715 * _POINTS**3)
     forms = {"none": _POINTS * normal, "tanh": _POINTS * (1 + np.tanh(inner)) / 2}
 
     def values(name: str, x: str, within: dict[str, Layer]) -> Array | None:
         """The numbers of a tensor at the points x; `within` gets the layers in between."""
-        constant = draft.constant(name)
+        constant = graph.constant(name)
         if name == x or constant is not None:
             return _POINTS if constant is None else constant.reshape(-1) if constant.size == 1 else None
         layer = producers.get(name)
@@ -85,8 +85,8 @@ def _gelus(draft: MutableGraph) -> None:
                 return replace(layer, op="Gelu", inputs=(x,), attributes={"approximate": form})
         return layer
 
-    if any(layer.op in ("Tanh", "Erf") for layer in draft.layers):
-        draft.layers = [gelu(layer) if layer.op == "Mul" else layer for layer in draft.layers]
+    if any(layer.op in ("Tanh", "Erf") for layer in graph.layers):
+        graph.layers = [gelu(layer) if layer.op == "Mul" else layer for layer in graph.layers]
 
 
 def _before(layer: Layer, producers: dict[str, Layer]) -> Iterator[str]:

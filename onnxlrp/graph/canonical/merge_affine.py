@@ -20,47 +20,47 @@ Affine = tuple[Vector, Vector]
 Uses = Counter[str]
 
 
-def merge_affine(draft: MutableGraph) -> None:
+def merge_affine(graph: MutableGraph) -> None:
     """Fold y = scale * f(x) + shift into f, wherever nothing else reads f(x).
 
     Folded weights are new float64 constants; a weight that another layer shares stays as it is.
     """
-    uses = draft.uses()
+    uses = graph.uses()
     merged: list[Layer] = []
     position: dict[str, int] = {}
     channels_last: set[str] = set()
-    for layer in draft.layers:
-        source, affine = _affine(draft, layer, channels_last)
+    for layer in graph.layers:
+        source, affine = _affine(graph, layer, channels_last)
         at = position.get(source)
         if affine is not None and at is not None and uses[source] == 1:
-            fused = _APPLY[merged[at].op](draft, merged[at], affine, uses)
+            fused = _APPLY[merged[at].op](graph, merged[at], affine, uses)
             merged[at] = replace(fused, outputs=layer.outputs[:1])
         else:
             at = len(merged)
             merged.append(layer)
-        if _is_affine(draft, merged[at]):
+        if _is_affine(graph, merged[at]):
             position[merged[at].outputs[0]] = at
             if merged[at].op == "MatMul":
                 channels_last.add(merged[at].outputs[0])
-    draft.layers = merged
+    graph.layers = merged
 
 
-def _affine(draft: MutableGraph, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
+def _affine(graph: MutableGraph, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
     """(the activation, scale and shift) of a layer that is affine per channel.
 
     Channels are on axis 1, and on the last one where a MatMul of more than two axes (tokens) gives the activation.
     """
     if layer.op == "BatchNormalization":
-        parameters = None if layer.inputs[0] in channels_last else _batch_norm(draft, layer)
+        parameters = None if layer.inputs[0] in channels_last else _batch_norm(graph, layer)
         return layer.inputs[0], parameters
     if layer.op not in ("Mul", "Add", "Sub", "Div") or len(layer.inputs) != 2:
         return "", None
     left, right = layer.inputs
-    constant_left = left in draft.constants
+    constant_left = left in graph.constants
     source, operand = (right, left) if constant_left else (left, right)
-    shape = draft.shapes.get(source, ())
-    vector = _per_channel(draft, operand, shape, len(shape) - 1 if source in channels_last else 1)
-    if vector is None or draft.shapes.get(source) != draft.shapes.get(layer.outputs[0]):
+    shape = graph.shapes.get(source, ())
+    vector = _per_channel(graph, operand, shape, len(shape) - 1 if source in channels_last else 1)
+    if vector is None or graph.shapes.get(source) != graph.shapes.get(layer.outputs[0]):
         return source, None
     one, zero = np.ones_like(vector), np.zeros_like(vector)
     if layer.op == "Mul":
@@ -72,9 +72,9 @@ def _affine(draft: MutableGraph, layer: Layer, channels_last: Container[str]) ->
     return source, (None if constant_left or not vector.all() else (1 / vector, zero))
 
 
-def _per_channel(draft: MutableGraph, name: str, shape: tuple[int, ...], channels: int) -> Vector | None:
+def _per_channel(graph: MutableGraph, name: str, shape: tuple[int, ...], channels: int) -> Vector | None:
     """A constant that has one number per channel (axis `channels`), or one in all."""
-    value = draft.constant(name)
+    value = graph.constant(name)
     if value is None or len(shape) < 2 or value.ndim > len(shape) or not is_floating(value):
         return None
     full = (1,) * (len(shape) - value.ndim) + value.shape
@@ -84,8 +84,8 @@ def _per_channel(draft: MutableGraph, name: str, shape: tuple[int, ...], channel
     return np.array(np.broadcast_to(value.astype(np.float64).reshape(-1), (width,)))
 
 
-def _batch_norm(draft: MutableGraph, layer: Layer) -> Affine | None:
-    values = [draft.constant(name) for name in layer.inputs[1:]]
+def _batch_norm(graph: MutableGraph, layer: Layer) -> Affine | None:
+    values = [graph.constant(name) for name in layer.inputs[1:]]
     if layer.attributes["training_mode"] or len(values) != 4:
         return None
     scale, shift, mean, variance = (None if v is None else v.astype(np.float64) for v in values)
@@ -95,15 +95,15 @@ def _batch_norm(draft: MutableGraph, layer: Layer) -> Affine | None:
     return factor, shift - mean * factor
 
 
-def _is_affine(draft: MutableGraph, layer: Layer) -> bool:
+def _is_affine(graph: MutableGraph, layer: Layer) -> bool:
     """Can a scale and a shift be folded into this layer?"""
     if layer.op == "BatchNormalization":
-        return _batch_norm(draft, layer) is not None
+        return _batch_norm(graph, layer) is not None
     if layer.op not in _APPLY:
         return False
     if layer.op == "Gemm" and (layer.attributes["alpha"] != 1 or layer.attributes["beta"] != 1):
         return False
-    constants = [draft.constant(name) for name in layer.inputs[1:] if name]
+    constants = [graph.constant(name) for name in layer.inputs[1:] if name]
     if layer.op == "MatMul" and (constants[0] is None or constants[0].ndim != 2):
         return False
     return all(c is not None and is_floating(c) for c in constants) and all(
@@ -111,56 +111,56 @@ def _is_affine(draft: MutableGraph, layer: Layer) -> bool:
     )
 
 
-def _conv(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
-    return _linear(draft, layer, affine, uses, lambda w, scale: w * scale.reshape(-1, *[1] * (w.ndim - 1)))
+def _conv(graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+    return _linear(graph, layer, affine, uses, lambda w, scale: w * scale.reshape(-1, *[1] * (w.ndim - 1)))
 
 
-def _conv_transpose(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _conv_transpose(graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     group = layer.attributes["group"]
 
     def scaled(w: Array, scale: Vector) -> Array:
         blocks = w.reshape(group, w.shape[0] // group, *w.shape[1:])
         return (blocks * scale.reshape(group, 1, -1, *[1] * (w.ndim - 2))).reshape(w.shape)
 
-    return _linear(draft, layer, affine, uses, scaled)
+    return _linear(graph, layer, affine, uses, scaled)
 
 
-def _gemm(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _gemm(graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     transposed = layer.attributes["transB"]
-    return _linear(draft, layer, affine, uses, lambda w, scale: w * (scale[:, None] if transposed else scale))
+    return _linear(graph, layer, affine, uses, lambda w, scale: w * (scale[:, None] if transposed else scale))
 
 
-def _matmul(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _matmul(graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     # A bias as third input, as a Gemm has it: ONNX has no such MatMul, and `emit` writes an Add behind it.
-    return _linear(draft, layer, affine, uses, lambda w, scale: w * scale)
+    return _linear(graph, layer, affine, uses, lambda w, scale: w * scale)
 
 
 def _linear(
-    draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses, scaled: Callable[[Array, Vector], Array]
+    graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses, scaled: Callable[[Array, Vector], Array]
 ) -> Layer:
     scale, shift = affine
     source, weight, bias = (*layer.inputs, "")[:3]
-    old = draft.constants[bias].astype(np.float64) if bias else np.zeros_like(shift)
+    old = graph.constants[bias].astype(np.float64) if bias else np.zeros_like(shift)
     if (scale != 1).any():
-        weight = _store(draft, scaled(draft.constants[weight].astype(np.float64), scale), weight, uses)
-    bias = _store(draft, old * scale + shift, bias or f"{layer.name}/bias", uses)
+        weight = _store(graph, scaled(graph.constants[weight].astype(np.float64), scale), weight, uses)
+    bias = _store(graph, old * scale + shift, bias or f"{layer.name}/bias", uses)
     return replace(layer, inputs=(source, weight, bias))
 
 
-def _batch_norm_again(draft: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
+def _batch_norm_again(graph: MutableGraph, layer: Layer, affine: Affine, uses: Uses) -> Layer:
     scale, shift = affine
     source, old_scale, old_shift, *statistics = layer.inputs
-    new_scale = _store(draft, draft.constants[old_scale].astype(np.float64) * scale, old_scale, uses)
-    new_shift = _store(draft, draft.constants[old_shift].astype(np.float64) * scale + shift, old_shift, uses)
+    new_scale = _store(graph, graph.constants[old_scale].astype(np.float64) * scale, old_scale, uses)
+    new_shift = _store(graph, graph.constants[old_shift].astype(np.float64) * scale + shift, old_shift, uses)
     return replace(layer, inputs=(source, new_scale, new_shift, *statistics))
 
 
-def _store(draft: MutableGraph, value: Array, name: str, uses: Uses) -> str:
+def _store(graph: MutableGraph, value: Array, name: str, uses: Uses) -> str:
     """Under its own name where this layer alone reads it, else under a new one."""
-    if name not in draft.constants or uses[name] == 1:
-        draft.constants[name] = value
+    if name not in graph.constants or uses[name] == 1:
+        graph.constants[name] = value
         return name
-    return draft.add_constant(value, name)
+    return graph.add_constant(value, name)
 
 
 _APPLY: dict[str, Callable[[MutableGraph, Layer, Affine, Uses], Layer]] = {

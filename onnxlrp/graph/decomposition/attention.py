@@ -45,7 +45,7 @@ def _multi_head_attention(parts: Replacement) -> None:
     operands = [parts.input(i) for i in range(3)]
     widths = [parts.shape(name)[-1] for name in operands]
     if parts.input(3):
-        bias = parts.draft.constant(parts.input(3))
+        bias = parts.graph.constant(parts.input(3))
         if bias is None:
             raise parts.refuse("a bias that is computed at run time")
         ends = np.cumsum(widths)[:-1]
@@ -57,7 +57,7 @@ def _multi_head_attention(parts: Replacement) -> None:
 def _projected_attention(parts: Replacement) -> None:
     """onnxruntime's Attention: x·W + b gives queries, keys and values, one behind the other."""
     parts.only(0, 1, 2, 5)
-    weight, bias = (parts.draft.constant(parts.input(i)) for i in (1, 2))
+    weight, bias = (parts.graph.constant(parts.input(i)) for i in (1, 2))
     if weight is None or (bias is None and parts.input(2)) or parts.attribute("do_rotary", 0):
         raise parts.refuse("weights that are computed at run time, or rotary embeddings")
     widths = parts.attribute("qkv_hidden_sizes", ()) or (weight.shape[1] // 3,) * 3
@@ -92,8 +92,8 @@ def _weighted(parts: Replacement, operands: list[str], scale: float, masks: list
     scores = parts.add("MatMul", queries, parts.add("Transpose", keys, perm=(0, 1, 3, 2)))
     scores = parts.add("Mul", scores, parts.constant(float(scale), "scale"))
     for mask in filter(None, masks):
-        given = parts.draft.constant(mask)
-        if given is None and parts.draft.dtypes.get(mask) == "bool":
+        given = parts.graph.constant(mask)
+        if given is None and parts.graph.dtypes.get(mask) == "bool":
             scores = parts.add("Where", mask, scores, parts.constant(_NEVER, "never"))
             continue
         if given is not None:

@@ -25,15 +25,15 @@ _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT1
 
 
 def _quantize(parts: Replacement) -> None:
-    draft, scale, zero = parts.draft, parts.output(1), parts.output(2)
-    if set(parts.fused.outputs).intersection(draft.outputs):
+    graph, scale, zero = parts.graph, parts.output(1), parts.output(2)
+    if set(parts.fused.outputs).intersection(graph.outputs):
         raise parts.refuse("a result that is an output of the model", _FIX)
-    for layer in draft.layers:
+    for layer in graph.layers:
         if scale in layer.inputs and layer.op not in _SCALED:
             raise parts.refuse(f'a scale that the {layer.op} node "{printable(layer.name)}" reads', _FIX)
-    draft.constants |= {scale: np.array(1, np.float32), zero: np.array(0, np.float32)}
+    graph.constants |= {scale: np.array(1, np.float32), zero: np.array(0, np.float32)}
     for name in (scale, zero):
-        draft.shapes.pop(name, None)
+        graph.shapes.pop(name, None)
     parts.loose.add(zero)
     _by_sample(parts, parts.input(0), to=(parts.output(),))
     _loosen(parts)
@@ -85,22 +85,22 @@ def _biased(parts: Replacement, y: str, position: int) -> None:
 def follow(parts: Replacement) -> None:
     """A standard operator that reads integers whose unit is moved, as floats; refused by name where it would not mean
     the same."""
-    layer, draft = parts.fused, parts.draft
-    live = [name for name in layer.inputs if name and (name in parts.loose or name not in draft.constants)]
+    layer, graph = parts.fused, parts.graph
+    live = [name for name in layer.inputs if name and (name in parts.loose or name not in graph.constants)]
     if layer.op == "DequantizeLinear" or (layer.op == "Cast" and layer.attributes["to"] in _FLOATS):
         parts.add("Identity", floats(parts, 0, 1, 2), main=True)
         parts.finish()
         return
-    if layer.op == "Cast" and layer.inputs[0] in draft.constants:
-        draft.constants[parts.output()] = draft.constants[layer.inputs[0]]
-        draft.shapes.pop(parts.output(), None)
+    if layer.op == "Cast" and layer.inputs[0] in graph.constants:
+        graph.constants[parts.output()] = graph.constants[layer.inputs[0]]
+        graph.shapes.pop(parts.output(), None)
         _loosen(parts)
         return
     if layer.op == "Cast":
         parts.add("Identity", *layer.inputs, main=True)
     elif layer.op in _ROUTES and live == [layer.inputs[0]]:
         parts.add(layer.op, *layer.inputs, main=True, **layer.attributes)
-    elif layer.op == "Sub" and parts.loose.issuperset(live) and layer.inputs[1] in draft.constants:
+    elif layer.op == "Sub" and parts.loose.issuperset(live) and layer.inputs[1] in graph.constants:
         parts.add("Identity", layer.inputs[0], main=True)  # the zero point
     else:
         others = [name for name in live if name in parts.loose]
@@ -111,7 +111,7 @@ def follow(parts: Replacement) -> None:
 
 def _loosen(parts: Replacement) -> None:
     parts.loose.add(parts.output())
-    parts.draft.dtypes[parts.output()] = "float32"
+    parts.graph.dtypes[parts.output()] = "float32"
 
 
 RULES: dict[str, Callable[[Replacement], None]] = {

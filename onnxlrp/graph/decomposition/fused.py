@@ -18,36 +18,36 @@ from .ml import CLASSICAL
 from .replacement import Replacement
 
 
-def decompose(draft: MutableGraph) -> None:
+def decompose(graph: MutableGraph) -> None:
     """Replace fused layers in place by standard ones of the same result; `UnsupportedError` for a variant unknown here.
 
     The layer with the weights, or the last one, keeps the name and the path.
     """
     layers: list[Layer] = []
-    names = {layer.name for layer in draft.layers}
+    names = {layer.name for layer in graph.layers}
     made: dict[Hashable, str] = {}
     loose: set[str] = set()
-    for position, layer in enumerate(draft.layers):
-        if layer.op in integer.BY_RANK and layer.inputs[0] not in draft.shapes:
-            so_far = replace(draft, layers=[*layers, *draft.layers[position:]])
+    for position, layer in enumerate(graph.layers):
+        if layer.op in integer.BY_RANK and layer.inputs[0] not in graph.shapes:
+            so_far = replace(graph, layers=[*layers, *graph.layers[position:]])
             infer(so_far)
-            draft.shapes |= so_far.shapes
+            graph.shapes |= so_far.shapes
         rule = RULES.get(layer.op) or (dynamic_quantization.follow if loose.intersection(layer.inputs) else None)
         if rule is None:
             layers.append(layer)
             continue
-        parts = Replacement(draft, layer, names, made, loose)
+        parts = Replacement(graph, layer, names, made, loose)
         rule(parts)
         layers.extend(parts.layers)
-    draft.layers = layers
+    graph.layers = layers
     alien = {layer.op.rpartition("::")[0] for layer in layers}
-    draft.opsets = {domain: version for domain, version in draft.opsets.items() if domain in alien or not domain}
+    graph.opsets = {domain: version for domain, version in graph.opsets.items() if domain in alien or not domain}
 
 
-def widened(draft: MutableGraph) -> int:
+def widened(graph: MutableGraph) -> int:
     """Bytes of the integers that become floats."""
-    read = {name for layer in draft.layers if layer.op in RULES for name in layer.inputs}
-    whole = (value for name, value in draft.constants.items() if name in read and value.dtype.kind in "iu")
+    read = {name for layer in graph.layers if layer.op in RULES for name in layer.inputs}
+    whole = (value for name, value in graph.constants.items() if name in read and value.dtype.kind in "iu")
     return 4 * sum(value.size for value in whole)
 
 
@@ -90,7 +90,7 @@ def _fused_matmul(parts: Replacement) -> None:
     """alpha·Aᵀ·Bᵀ, each transposed where an attribute says so."""
     operands = [_transposed(parts, position, side) for position, side in enumerate("AB")]
     alpha = float(parts.attribute("alpha", 1.0))
-    weight = parts.draft.constant(operands[1])
+    weight = parts.graph.constant(operands[1])
     if alpha != 1 and weight is not None:
         operands[1] = parts.constant(weight * alpha, "weight")
     y = parts.add("MatMul", *operands, main=True)
@@ -111,7 +111,7 @@ def _transposed(parts: Replacement, position: int, side: str) -> str:
         axes[-2:] = axes[:-3:-1]
     if axes == list(range(rank)):
         return name
-    value = parts.draft.constant(name)
+    value = parts.graph.constant(name)
     if value is not None:
         return parts.constant(np.ascontiguousarray(value.transpose(axes)), f"{side}/transposed")
     return parts.add("Transpose", name, perm=tuple(axes))
@@ -166,7 +166,7 @@ def _matmul_nbits(parts: Replacement) -> None:
     parts.only(0, 1, 2, 3, 5)
     width, rows, bits = (int(parts.attribute(key, 0)) for key in ("K", "N", "bits"))
     block = int(parts.attribute("block_size", 0))
-    packed, scales, zeros = (parts.draft.constant(parts.input(i)) for i in (1, 2, 3))
+    packed, scales, zeros = (parts.graph.constant(parts.input(i)) for i in (1, 2, 3))
     if packed is None or scales is None or bits not in (2, 4, 8) or (parts.input(3) and zeros is None):
         raise parts.refuse("weights that are computed at run time, or of other than 2, 4 or 8 bits")
     integers = _unpacked(packed.reshape(rows, -1), bits).astype(np.float32)

@@ -100,7 +100,7 @@ def _standard(function: str) -> Callable[[Replacement], None]:
 def numbers(parts: Replacement, position: int, default: float | None = None) -> Array:
     """A scale or zero point, in float64."""
     name = parts.input(position)
-    value = np.asarray(default) if not name and default is not None else parts.draft.constant(name)
+    value = np.asarray(default) if not name and default is not None else parts.graph.constant(name)
     if value is None:
         raise parts.refuse(f'a scale or zero point that is computed at run time ("{printable(name)}")', _FIX)
     return np.asarray(value, np.float64)
@@ -109,7 +109,7 @@ def numbers(parts: Replacement, position: int, default: float | None = None) -> 
 def floats(parts: Replacement, x: int, scale: int, zero: int, axis: int | None = None) -> str:
     """(x - zero)·scale of the operands at these positions, scale and zero along `axis` where they are lists."""
     name, s, z = parts.input(x), numbers(parts, scale, 1.0), numbers(parts, zero, 0.0)
-    value = parts.draft.constant(name)
+    value = parts.graph.constant(name)
     if value is not None:
         # Exact in float32 but for int32, whose numbers may be larger than 2²⁴.
         kind = np.dtype(np.float32 if value.dtype.itemsize < 4 else np.float64)
@@ -136,18 +136,18 @@ def rounded(parts: Replacement, y: str, scale: int, zero: int) -> None:
         s, z = numbers(parts, scale), numbers(parts, zero, 0.0)
         if s.size > 1 or z.size > 1:
             raise parts.refuse("several scales for its result", _FIX)
-        dtype = _dtype(parts, zero, parts.output()) or parts.draft.dtypes.get(parts.input(0), "")
+        dtype = _dtype(parts, zero, parts.output()) or parts.graph.dtypes.get(parts.input(0), "")
         if dtype not in INTEGERS:
             raise parts.refuse("a result without a zero point, of an unknown type", _FIX)
         parts.add("QuantizeLinear", y, *_operands(parts, s, z, dtype))
-        parts.draft.dtypes[parts.output()] = dtype
+        parts.graph.dtypes[parts.output()] = dtype
     parts.finish()
 
 
 def _dtype(parts: Replacement, zero: int, tensor: str) -> str:
     """The type of a tensor: that of its zero point, if it has one."""
-    value = parts.draft.constant(parts.input(zero))
-    return parts.draft.dtypes.get(tensor, "") if value is None else value.dtype.name
+    value = parts.graph.constant(parts.input(zero))
+    return parts.graph.dtypes.get(tensor, "") if value is None else value.dtype.name
 
 
 def _operands(parts: Replacement, scale: Array, zero: Array, dtype: str) -> tuple[str, str]:
@@ -168,7 +168,7 @@ def _along(value: Array, rank: int, axis: int | None) -> Array:
 
 def _bias(parts: Replacement, position: int, unit: Array) -> str:
     name = parts.input(position)
-    value = parts.draft.constant(name)
+    value = parts.graph.constant(name)
     if name and value is None:
         raise parts.refuse(f'a bias that is computed at run time ("{printable(name)}")', _FIX)
     return "" if value is None else parts.constant((value * unit).astype(np.float32), "bias")

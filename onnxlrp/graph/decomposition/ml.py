@@ -76,9 +76,9 @@ def _normalizer(parts: Replacement) -> None:
 def _extractor(parts: Replacement) -> None:
     """Columns at constant places, or a label for each index that is found."""
     x, indices = parts.input(0), parts.input(1)
-    table = parts.draft.constant(x)
+    table = parts.graph.constant(x)
     if table is None:
-        places = parts.draft.constant(indices)
+        places = parts.graph.constant(indices)
         if places is None:
             raise parts.refuse("places that are found at run time")
         parts.add("Gather", x, parts.constant(places.reshape(-1), "places"), main=True, axis=-1)

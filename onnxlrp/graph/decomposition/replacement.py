@@ -26,7 +26,7 @@ class Replacement:
     replaced by the numbers that they stand for (see `dynamic`).
     """
 
-    draft: MutableGraph
+    graph: MutableGraph
     fused: Layer
     names: set[str]
     made: dict[Hashable, str] = field(default_factory=dict)
@@ -41,10 +41,10 @@ class Replacement:
         return self.fused.outputs[position] if position < len(self.fused.outputs) else ""
 
     def shape(self, name: str) -> tuple[int, ...]:
-        value = self.draft.constant(name)
-        if value is None and name not in self.draft.shapes:
+        value = self.graph.constant(name)
+        if value is None and name not in self.graph.shapes:
             raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
-        return self.draft.shapes[name] if value is None else value.shape
+        return self.graph.shapes[name] if value is None else value.shape
 
     def rank(self, name: str) -> int:
         return len(self.shape(name))
@@ -54,11 +54,11 @@ class Replacement:
 
     def constant(self, value: Any, what: str) -> str:
         array = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
-        return self.draft.add_constant(array, f"{self.fused.name}/{what}")
+        return self.graph.add_constant(array, f"{self.fused.name}/{what}")
 
     def add(self, op: str, *inputs: str, to: tuple[str, ...] = (), main: bool = False, **attributes: Any) -> str:
         """Append a layer; it writes `to`, or a tensor of its own, whose name is returned."""
-        if self.draft.opsets.get("", 23) < _SINCE.get(op, 0):
+        if self.graph.opsets.get("", 23) < _SINCE.get(op, 0):
             raise self.refuse(f"no standard form before opset {_SINCE[op]}")
         name = self.fused.name if main else self._named(op)
         given = list(inputs)

@@ -24,9 +24,9 @@ class Reach:
     last: int
 
 
-def elements(draft: MutableGraph, layer: Layer) -> Reach | None:
+def elements(graph: MutableGraph, layer: Layer) -> Reach | None:
     """Of GatherElements and ScatterElements; None where samples differ, or are mixed."""
-    indices, shape = draft.constant(layer.inputs[1]), shape_of(draft, layer.inputs[0])
+    indices, shape = graph.constant(layer.inputs[1]), shape_of(graph, layer.inputs[0])
     axis = layer.attributes.get("axis", 0) % max(len(shape), 1)
     if indices is None or not axis or not alike(indices) or indices.shape[0] != shape[0]:
         return None
@@ -36,10 +36,10 @@ def elements(draft: MutableGraph, layer: Layer) -> Reach | None:
     return Reach(np.asarray(np.ravel_multi_index(places, shape[1:])), 1, len(shape))
 
 
-def tuples(draft: MutableGraph, layer: Layer, batch_dims: int) -> Reach | None:
+def tuples(graph: MutableGraph, layer: Layer, batch_dims: int) -> Reach | None:
     """Of GatherND and ScatterND, whose indices are tuples on their last axis: within each sample, where the samples
     name themselves first; else within the axes that the tuples index, which the batch is none of."""
-    indices, shape = draft.constant(layer.inputs[1]), shape_of(draft, layer.inputs[0])
+    indices, shape = graph.constant(layer.inputs[1]), shape_of(graph, layer.inputs[0])
     if indices is None or not shape or batch_dims > 1:
         return None
     depth = indices.shape[-1]
@@ -53,7 +53,7 @@ def tuples(draft: MutableGraph, layer: Layer, batch_dims: int) -> Reach | None:
             places = inner[tuple(within[0, ..., i] for i in range(within.shape[-1]))]
             return Reach(np.asarray(places), 1, len(shape))
     lead = shape[:depth]
-    if batch_dims or not depth or (draft.batch > 1 and draft.batch in lead) or math.prod(lead) > _LARGEST:
+    if batch_dims or not depth or (graph.batch > 1 and graph.batch in lead) or math.prod(lead) > _LARGEST:
         return None
     return Reach(np.ravel_multi_index(tuple(indices[..., i] % n for i, n in enumerate(lead)), lead), 0, depth)
 

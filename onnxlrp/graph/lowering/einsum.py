@@ -10,12 +10,12 @@ from ..rewriting.builder import declare, reshaped
 from ..rewriting.mutable_graph import MutableGraph
 
 
-def einsum(draft: MutableGraph, layer: Layer) -> list[Layer]:
+def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
     """y[out] = Σ a[left] b[right]: matrices [B, M, K] by [B, K, N], B the axes of all three, K those that y lacks."""
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
-    if not left or any(name in draft.constants for name in layer.inputs):
+    if not left or any(name in graph.constants for name in layer.inputs):
         return []
-    shapes = [draft.shapes[name] for name in layer.inputs]
+    shapes = [graph.shapes[name] for name in layer.inputs]
     size = {a: n for term, shape in zip((left, right), shapes, strict=True) for a, n in zip(term, shape, strict=True)}
     both = [a for a in out if a in left and a in right]
     inner = [a for a in left if a in right and a not in out]
@@ -31,12 +31,12 @@ def einsum(draft: MutableGraph, layer: Layer) -> list[Layer]:
         order = tuple(term.index(a) for group in groups for a in group)
         shape = tuple(size[term[i]] for i in order)
         if order != tuple(range(len(order))):
-            after = declare(draft, f"{layer.outputs[0]}/{what}", shape, layer.outputs[0])
+            after = declare(graph, f"{layer.outputs[0]}/{what}", shape, layer.outputs[0])
             layers.append(Layer("Transpose", f"{layer.name}/{what}", layer.path, (name,), (after,), {"perm": order}))
             name = after
         flat = (*shape[: len(both)], *(math.prod(size[a] for a in group) for group in groups[1:]))
         if flat != shape:
-            layers.append(reshaped(draft, layer, name, flat, f"{layer.outputs[0]}/{what}/flat"))
+            layers.append(reshaped(graph, layer, name, flat, f"{layer.outputs[0]}/{what}/flat"))
             name = layers[-1].outputs[0]
         return name
 
@@ -44,10 +44,10 @@ def einsum(draft: MutableGraph, layer: Layer) -> list[Layer]:
     b = arranged(layer.inputs[1], right, [both, inner, columns], "right")
     lead = tuple(size[x] for x in both)
     whole = (*lead, math.prod(size[x] for x in rows), math.prod(size[x] for x in columns))
-    product = declare(draft, f"{layer.outputs[0]}/product", whole, layer.outputs[0])
+    product = declare(graph, f"{layer.outputs[0]}/product", whole, layer.outputs[0])
     layers.append(replace(layer, op="MatMul", inputs=(a, b), outputs=(product,), attributes={}))
     letters = [*both, *rows, *columns]
-    split = reshaped(draft, layer, product, tuple(size[x] for x in letters), f"{layer.outputs[0]}/split")
+    split = reshaped(graph, layer, product, tuple(size[x] for x in letters), f"{layer.outputs[0]}/split")
     order = tuple(letters.index(x) for x in out)
     last = Layer("Transpose", f"{layer.name}/out", layer.path, split.outputs, layer.outputs, {"perm": order})
     return [*layers, split, last]

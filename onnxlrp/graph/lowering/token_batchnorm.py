@@ -10,43 +10,43 @@ from ..graph import Array, Layer
 from ..rewriting.mutable_graph import MutableGraph
 
 
-def batch_norm_of_rows(draft: MutableGraph) -> None:
+def batch_norm_of_rows(graph: MutableGraph) -> None:
     """[N, L, C] → Reshape [N·L, C] → BatchNormalization becomes Mul and Add over C before the Reshape.
 
     There the batch keeps its axis, and the linear layer that gives the tokens can take the factors in.
     """
-    producers, uses = draft.producers(), draft.uses()
+    producers, uses = graph.producers(), graph.uses()
     layers: list[Layer] = []
-    for layer in draft.layers:
+    for layer in graph.layers:
         reshape = producers.get(layer.inputs[0]) if layer.op == "BatchNormalization" else None
-        if reshape is None or uses[reshape.outputs[0]] != 1 or not _keeps_channels(draft, reshape):
+        if reshape is None or uses[reshape.outputs[0]] != 1 or not _keeps_channels(graph, reshape):
             layers.append(layer)
             continue
-        values = [draft.constant(name) for name in layer.inputs[1:]]
+        values = [graph.constant(name) for name in layer.inputs[1:]]
         if any(value is None for value in values) or layer.attributes.get("training_mode", 0):
             layers.append(layer)
             continue
         scale, shift, mean, variance = (np.asarray(value, np.float64) for value in values)
         factor = scale / np.sqrt(variance + layer.attributes.get("epsilon", 1e-5))
         layers.remove(reshape)
-        layers += _arithmetic(draft, layer, reshape, factor, shift - mean * factor)
-    draft.layers = layers
+        layers += _arithmetic(graph, layer, reshape, factor, shift - mean * factor)
+    graph.layers = layers
 
 
-def _keeps_channels(draft: MutableGraph, reshape: Layer) -> bool:
+def _keeps_channels(graph: MutableGraph, reshape: Layer) -> bool:
     if reshape.op not in ("Reshape", "Flatten"):
         return False
-    source, rows = draft.shapes.get(reshape.inputs[0], ()), draft.shapes.get(reshape.outputs[0], ())
+    source, rows = graph.shapes.get(reshape.inputs[0], ()), graph.shapes.get(reshape.outputs[0], ())
     return len(source) > 2 and len(rows) == 2 and source[-1] == rows[1]
 
 
-def _arithmetic(draft: MutableGraph, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
+def _arithmetic(graph: MutableGraph, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
     source, out = reshape.inputs[0], norm.outputs[0]
     scaled, shifted = f"{out}/scaled", f"{out}/shifted"
     for name in (scaled, shifted):
-        draft.shapes[name], draft.dtypes[name] = draft.shapes[source], draft.dtypes.get(source, "float32")
-    factors = draft.add_constant(factor, f"{norm.name}/factor")
-    shifts = draft.add_constant(shift, f"{norm.name}/shift")
+        graph.shapes[name], graph.dtypes[name] = graph.shapes[source], graph.dtypes.get(source, "float32")
+    factors = graph.add_constant(factor, f"{norm.name}/factor")
+    shifts = graph.add_constant(shift, f"{norm.name}/shift")
     return [
         replace(norm, op="Mul", name=f"{norm.name}/Mul", inputs=(source, factors), outputs=(scaled,), attributes={}),
         replace(norm, op="Add", inputs=(scaled, shifts), outputs=(shifted,), attributes={}),

@@ -19,45 +19,45 @@ _NOT_PURE = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike M
 _FLOATS = ops("float16 float32 float64 bfloat16")
 
 
-def fold(draft: MutableGraph, most: int = 1 << 62) -> None:
+def fold(graph: MutableGraph, most: int = 1 << 62) -> None:
     """Compute layers that read constants alone, and Shape of what has a known shape.
 
     Raises `InputError` before a result that takes more than `most` bytes.
     """
     kept: list[Layer] = []
-    for layer in draft.layers:
-        values = _values(draft, layer, most)
+    for layer in graph.layers:
+        values = _values(graph, layer, most)
         if values is None:
             kept.append(layer)
             continue
         for name, value in zip(layer.outputs, values, strict=False):
             if name:
-                draft.constants[name] = value
-    draft.layers = kept
-    drop_noops(draft)
+                graph.constants[name] = value
+    graph.layers = kept
+    drop_noops(graph)
 
 
-def drop_noops(draft: MutableGraph) -> None:
+def drop_noops(graph: MutableGraph) -> None:
     """Remove Identity, Dropout and casts between floating types; constants behind them are read directly."""
     kept: list[Layer] = []
     alias: dict[str, str] = {}
-    uses = draft.uses()
-    for layer in draft.layers:
+    uses = graph.uses()
+    for layer in graph.layers:
         inputs = tuple(alias.get(i, i) for i in layer.inputs)
-        if not _is_noop(draft, layer, uses):
+        if not _is_noop(graph, layer, uses):
             kept.append(replace(layer, inputs=inputs))
             continue
         source, target = inputs[0], layer.outputs[0]
-        if target not in draft.outputs:
+        if target not in graph.outputs:
             alias[target] = source
-        elif source in draft.inputs or source in draft.constants or source in draft.outputs:
+        elif source in graph.inputs or source in graph.constants or source in graph.outputs:
             kept.append(replace(layer, op="Identity", inputs=(source,), outputs=(target,), attributes={}))
         else:
             # The model's output keeps its name: the tensor before it takes it over.
             kept = [_substitute(other, source, target) for other in kept]
             alias = {old: target if new == source else new for old, new in alias.items()}
             alias[source] = target
-    draft.layers = kept
+    graph.layers = kept
 
 
 def _substitute(layer: Layer, old: str, new: str) -> Layer:
@@ -71,28 +71,28 @@ def _substitute(layer: Layer, old: str, new: str) -> Layer:
     )
 
 
-def _is_noop(draft: MutableGraph, layer: Layer, uses: dict[str, int]) -> bool:
+def _is_noop(graph: MutableGraph, layer: Layer, uses: dict[str, int]) -> bool:
     if layer.op == "Identity":
         return True
     if layer.op == "Dropout":
-        mode = draft.constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
+        mode = graph.constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
         mask_read = len(layer.outputs) > 1 and uses.get(layer.outputs[1], 0)
         return not mask_read and (len(layer.inputs) < 3 or (mode is not None and not mode.any()))
     if layer.op in ("Sum", "Mean", "Max", "Min", "Concat"):
         return len(layer.inputs) == 1
     if layer.op == "Cast":
-        source = draft.dtypes.get(layer.inputs[0], "")
-        return source == draft.dtypes.get(layer.outputs[0], "-") or (
+        source = graph.dtypes.get(layer.inputs[0], "")
+        return source == graph.dtypes.get(layer.outputs[0], "-") or (
             source in _FLOATS and helper.tensor_dtype_to_np_dtype(layer.attributes["to"]).name in _FLOATS
         )
     return False
 
 
-def _values(draft: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
+def _values(graph: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
     if layer.op == "Shape":
-        shape = draft.shapes.get(layer.inputs[0])
-        if layer.inputs[0] in draft.constants:
-            shape = draft.constants[layer.inputs[0]].shape
+        shape = graph.shapes.get(layer.inputs[0])
+        if layer.inputs[0] in graph.constants:
+            shape = graph.constants[layer.inputs[0]].shape
         start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
     if (
@@ -101,9 +101,9 @@ def _values(draft: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
         or any(isinstance(v, onnx.GraphProto) for v in layer.attributes.values())
     ):
         return None
-    if not all(name in draft.constants for name in layer.inputs if name):
+    if not all(name in graph.constants for name in layer.inputs if name):
         return None
-    return _evaluate(draft, layer, most)
+    return _evaluate(graph, layer, most)
 
 
 def _is_rounding(layer: Layer) -> bool:
@@ -111,28 +111,28 @@ def _is_rounding(layer: Layer) -> bool:
     return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
 
 
-def _evaluate(draft: MutableGraph, layer: Layer, most: int) -> list[Array]:
+def _evaluate(graph: MutableGraph, layer: Layer, most: int) -> list[Array]:
     """One layer on its constants."""
-    values = [draft.constants[name] for name in layer.inputs if name]
+    values = [graph.constants[name] for name in layer.inputs if name]
     if layer.op in ("Identity", "Dropout"):
         return values[:1]
     if layer.op == "Transpose":
         return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
-    _foresee(draft, layer, most)
+    _foresee(graph, layer, most)
     from onnx.reference import ReferenceEvaluator
 
     names = dict.fromkeys(name for name in layer.inputs if name)
-    kinds = {name: helper.np_dtype_to_tensor_dtype(draft.constants[name].dtype) for name in names}
-    graph = helper.make_graph(
+    kinds = {name: helper.np_dtype_to_tensor_dtype(graph.constants[name].dtype) for name in names}
+    alone = helper.make_graph(
         [to_node(layer)],
         "constant",
         [helper.make_tensor_value_info(name, kinds[name], None) for name in names],
         [onnx.ValueInfoProto(name=name) for name in layer.outputs if name],
     )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in draft.opsets.items()]
+    opsets = [helper.make_opsetid(domain, version) for domain, version in graph.opsets.items()]
     try:
-        run = ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
-        results = iter(run.run(None, {name: draft.constants[name] for name in names}))
+        run = ReferenceEvaluator(helper.make_model(alone, opset_imports=opsets))
+        results = iter(run.run(None, {name: graph.constants[name] for name in names}))
     except Exception as error:
         raise UnsupportedError(
             f'The constant "{printable(layer.label)}" ({layer.op}) cannot be computed: {printable(str(error))}',
@@ -141,10 +141,10 @@ def _evaluate(draft: MutableGraph, layer: Layer, most: int) -> list[Array]:
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
 
 
-def _foresee(draft: MutableGraph, layer: Layer, most: int) -> None:
+def _foresee(graph: MutableGraph, layer: Layer, most: int) -> None:
     """Refuse a result that would not fit into memory, and one whose size nobody knows before it is computed."""
-    operands = {name: draft.constants[name] for name in layer.inputs if name}
-    length = memory.result(to_node(layer), operands, draft.opsets)
+    operands = {name: graph.constants[name] for name in layer.inputs if name}
+    length = memory.result(to_node(layer), operands, graph.opsets)
     if length is None:
         raise UnsupportedError(
             f'The constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell.',

@@ -89,7 +89,7 @@ def parse(
     order: Mapping[str, int],
     sizes: Sizes,
 ) -> MutableGraph:
-    """The simplified skeleton and the true weights → a draft, its layers in the order of the file."""
+    """The simplified skeleton and the true weights → a mutable graph, its layers in the order of the file."""
     file = model.graph
     constants: dict[str, Array] = {}
     for tensor in file.initializer:

@@ -14,24 +14,24 @@ from ..to_onnx import build, is_floating
 from .mutable_graph import MutableGraph, value_types
 
 
-def infer(draft: MutableGraph) -> None:
-    """Static shapes and types of every activation, by onnx.shape_inference on the draft without its weights."""
+def infer(graph: MutableGraph) -> None:
+    """Static shapes and types of every activation, by onnx.shape_inference on the graph without its weights."""
     inputs, constants = [], {}
-    for name in draft.inputs:
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(draft.dtypes[name]))
-        inputs.append(helper.make_tensor_value_info(name, kind, (draft.batch, *draft.shapes[name][1:])))
-    for name, value in draft.constants.items():
+    for name in graph.inputs:
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtypes[name]))
+        inputs.append(helper.make_tensor_value_info(name, kind, (graph.batch, *graph.shapes[name][1:])))
+    for name, value in graph.constants.items():
         if value.size <= LARGE:
             constants[name] = value
         else:
             kind = onnx.TensorProto.FLOAT if is_floating(value) else helper.np_dtype_to_tensor_dtype(value.dtype)
             inputs.append(helper.make_tensor_value_info(name, kind, value.shape))
-    outputs = [onnx.ValueInfoProto(name=name) for name in draft.outputs]
+    outputs = [onnx.ValueInfoProto(name=name) for name in graph.outputs]
     model = build(
-        draft.layers, constants, inputs, outputs, draft.opsets, np.dtype(np.float32), draft.inputs[0], draft.batch
+        graph.layers, constants, inputs, outputs, graph.opsets, np.dtype(np.float32), graph.inputs[0], graph.batch
     )
-    for layer in draft.layers:
-        model.graph.value_info.extend(_contributed(draft, layer))
+    for layer in graph.layers:
+        model.graph.value_info.extend(_contributed(graph, layer))
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
     except onnx.shape_inference.InferenceError as error:
@@ -39,26 +39,26 @@ def infer(draft: MutableGraph) -> None:
             f"The shapes of the model do not fit together: {printable(str(error).splitlines()[0])}",
             "Export the model again with static shapes.",
         ) from None
-    shapes, dtypes = value_types((*inputs[: len(draft.inputs)], *model.graph.value_info, *model.graph.output))
-    draft.shapes, draft.dtypes = shapes, {**draft.dtypes, **dtypes}
+    shapes, dtypes = value_types((*inputs[: len(graph.inputs)], *model.graph.value_info, *model.graph.output))
+    graph.shapes, graph.dtypes = shapes, {**graph.dtypes, **dtypes}
 
 
-def _contributed(draft: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]:
+def _contributed(graph: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]:
     """Types of the outputs of an operator that onnx does not know: what onnxruntime said."""
     if "::" not in layer.op:
         return []
-    operands = [name for name in layer.inputs if name in draft.shapes]
+    operands = [name for name in layer.inputs if name in graph.shapes]
     count = classes(layer)
     if count:
         # The class of each sample, and its scores.
-        for name, shape in zip(layer.outputs, ((draft.batch,), (draft.batch, count)), strict=False):
-            draft.shapes.setdefault(name, shape)
-            draft.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
+        for name, shape in zip(layer.outputs, ((graph.batch,), (graph.batch, count)), strict=False):
+            graph.shapes.setdefault(name, shape)
+            graph.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
     values = []
     for name in layer.outputs:
-        if draft.shapes.get(name):
-            dtype = draft.dtypes.setdefault(name, draft.dtypes.get(operands[0], "float32") if operands else "float32")
-            shape = (draft.batch, *draft.shapes[name][1:])
+        if graph.shapes.get(name):
+            dtype = graph.dtypes.setdefault(name, graph.dtypes.get(operands[0], "float32") if operands else "float32")
+            shape = (graph.batch, *graph.shapes[name][1:])
             values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
     return values
 
