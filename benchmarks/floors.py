@@ -24,19 +24,19 @@ FUSED = {"Relu", "Clip", "LeakyRelu", "Sigmoid", "BatchNormalization", "Reshape"
 
 
 @dataclass(frozen=True)
-class LinearPlanner:
+class Work:
     """One kernel: operations, and bytes of device memory."""
 
     flop: float
     bytes: float
 
 
-def floor(works: Iterable[LinearPlanner], rate: float, bandwidth: float = BANDWIDTH) -> float:
+def floor(works: Iterable[Work], rate: float, bandwidth: float = BANDWIDTH) -> float:
     """Seconds."""
     return sum(max(work.flop / rate, work.bytes / bandwidth) for work in works)
 
 
-def forward_works(graph: Any, batch: int) -> Iterator[LinearPlanner]:
+def forward_works(graph: Any, batch: int) -> Iterator[Work]:
     """The kernels of the forward pass: one a layer, but for layers that are fused into the one before."""
     for layer in graph.layers:
         if layer.op in FUSED:
@@ -44,17 +44,17 @@ def forward_works(graph: Any, batch: int) -> Iterator[LinearPlanner]:
         result = batch * math.prod(graph.shapes[layer.outputs[0]])
         read = sum(batch * math.prod(graph.shapes[name]) for name in layer.inputs if name in graph.shapes)
         if layer.op == "Add":  # the convolution before it adds the other branch
-            yield LinearPlanner(0.0, 4.0 * read / 2)
+            yield Work(0.0, 4.0 * read / 2)
             continue
         held = [graph.constants[name] for name in layer.inputs if name in graph.constants]
         flop = 0.0
         if layer.op in ("Conv", "Gemm", "MatMul") and held:
             outer = graph.shapes[layer.outputs[0]][0 if layer.op == "Conv" else -1]
             flop = 2.0 * result * held[0].size / outer
-        yield LinearPlanner(flop, 4.0 * (result + read + sum(array.size for array in held)))
+        yield Work(flop, 4.0 * (result + read + sum(array.size for array in held)))
 
 
-def program_works(made: Any, batch: int) -> Iterator[LinearPlanner]:
+def program_works(made: Any, batch: int) -> Iterator[Work]:
     """The kernels of a program: its linear maps, with the chains beside them fused into them."""
     from onnxlrp.engines.cuda.planning.fusion import join_chains
     from onnxlrp.program.linear import Conv, Matmul, Reshape
@@ -74,7 +74,7 @@ def program_works(made: Any, batch: int) -> Iterator[LinearPlanner]:
             activations = {i for i in given if isinstance(steps[i].what, Activation)}
             computed = sorted((elements(i) for i in given - activations), reverse=True)
             # The largest result of a kernel is still in registers; the results go where the neighbour's would.
-            yield LinearPlanner(0.0, 4.0 * (sum(map(elements, activations)) + sum(computed[1:])))
+            yield Work(0.0, 4.0 * (sum(map(elements, activations)) + sum(computed[1:])))
             continue
         step = steps[item]
         if step.kind == "read" or isinstance(step.what, Reshape):
@@ -85,7 +85,7 @@ def program_works(made: Any, batch: int) -> Iterator[LinearPlanner]:
             outer = step.what.target[0 if isinstance(step.what, Conv) else -1]
             lead = elements(item) // math.prod(step.shape)
             flop = 2.0 * lead * math.prod(step.what.target) * weight / outer
-        yield LinearPlanner(flop, 4.0 * (elements(item) + sum(map(elements, step.inputs))))
+        yield Work(flop, 4.0 * (elements(item) + sum(map(elements, step.inputs))))
 
 
 def floors(case: Case, batch: int, bandwidth: float = BANDWIDTH) -> dict[str, Any]:

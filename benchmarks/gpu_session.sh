@@ -52,15 +52,15 @@ step_first() { # the shortest way through all of it: launched, captured, replaye
     limited "$python" benchmarks/gpu.py --tiny --json "$logs/tiny.json"
 }
 step_fatbin-build() { limited "$python" -m onnxlrp.engines.cuda.kernels.build; }
-step_nvrtc() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py tests/cuda/test_library.py --kernels nvrtc; }
-step_fatbin() { tests tests/cuda/test_kernels.py tests/cuda/test_gemm.py --kernels fatbin; }
+step_nvrtc() { tests tests/engines/cuda/test_kernels.py tests/engines/cuda/test_gemm.py tests/engines/cuda/test_library.py --kernels nvrtc; }
+step_fatbin() { tests tests/engines/cuda/test_kernels.py tests/engines/cuda/test_gemm.py --kernels fatbin; }
 step_conformance() { tests tests/program tests/layers tests/rules -k "cuda or plain" --kernels nvrtc; }
-step_engine() { tests tests/cuda/test_engine.py tests/cuda/test_precision.py --kernels nvrtc; }
-step_memcheck() { sanitized memcheck tests/cuda/test_kernels.py; }
-step_memcheck-gemm() { sanitized memcheck tests/cuda/test_gemm.py; }
-step_racecheck() { sanitized racecheck tests/cuda/test_kernels.py -k "linear_maps or dense or sums or classes"; }
-step_racecheck-gemm() { sanitized racecheck tests/cuda/test_gemm.py; }
-step_initcheck() { sanitized initcheck tests/cuda/test_engine.py -k "models or memory"; }
+step_engine() { tests tests/engines/cuda/test_engine.py tests/engines/cuda/test_precision.py --kernels nvrtc; }
+step_memcheck() { sanitized memcheck tests/engines/cuda/test_kernels.py; }
+step_memcheck-gemm() { sanitized memcheck tests/engines/cuda/test_gemm.py; }
+step_racecheck() { sanitized racecheck tests/engines/cuda/test_kernels.py -k "linear_maps or dense or sums or classes"; }
+step_racecheck-gemm() { sanitized racecheck tests/engines/cuda/test_gemm.py; }
+step_initcheck() { sanitized initcheck tests/engines/cuda/test_engine.py -k "models or memory"; }
 step_bench() { bench --no-layers --json "$logs/gpu.json"; }
 step_bench-layers() { bench --networks resnet50 --batches 16 --json "$logs/gpu-layers.json"; }
 step_profile() { # hardware counters of every kernel of one picture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-import kernels_under_test
 import pytest
 from hypothesis import HealthCheck, settings
+
+from support import kernels_under_test
 
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
@@ -17,7 +18,7 @@ _NOTES = pytest.StashKey[list[str]]()
 
 def pytest_addoption(parser):
     words = ("emulator", "nvrtc", "fatbin")
-    parser.addoption("--kernels", choices=words, default="emulator", help="where tests/cuda runs kernels")
+    parser.addoption("--kernels", choices=words, default="emulator", help="where tests/engines/cuda runs kernels")
     each = "on a GPU: an allocation for each array, so that compute-sanitizer sees where it ends"
     parser.addoption("--exact-memory", action="store_true", help=each)
 

@@ -23,7 +23,7 @@ BLOCKS = dict(re.findall(r"```python\n# (\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 @pytest.fixture
 def recipe(monkeypatch):
     """Runs a recipe's code as a module; what it registers is gone after the test."""
-    layers.registry(), rules.registry()
+    layers.registry(), rules.registry(), methods.registry()
     tables = (layers.LAYERS, composites.PRESETS, rules.RULES, methods.METHODS)
     before = [dict(table) for table in tables]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import small_nets
 from onnx import numpy_helper
 from PIL import Image
 
 from onnxlrp.checks import pytest_assertions, registry, regression
+from support import small_nets
 
 pytest_plugins = ["pytester"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import small_nets
 
 from onnxlrp.composites import preset
+from support import small_nets
 
 
 def test_a_file_becomes_relevance():

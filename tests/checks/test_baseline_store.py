@@ -7,12 +7,12 @@ import os
 
 import numpy as np
 import pytest
-from cases import SHAPES, Tampering, write_scenes
 
 import onnxlrp
 from onnxlrp.checks import Settings, baseline
 from onnxlrp.checks.suite import case
 from onnxlrp.errors import CheckFailed, InputError
+from support.check_cases import SHAPES, Tampering, write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import re
 import numpy as np
 import onnx
 import pytest
-from cases import HANS, SHAPES, Tampering, checked, found, only, with_random_head, write_scenes
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
 from onnxlrp.checks import Settings, baseline, run
 from onnxlrp.checks.registry import registry
 from onnxlrp.checks.suite import case
+from support.check_cases import HANS, SHAPES, Tampering, checked, found, only, with_random_head, write_scenes
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from functools import cache
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine, prepared
 
 from onnxlrp.composites import Composite, preset
 from onnxlrp.explanation import ledger
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Norm, Pass
+from support import small_nets
+from support.conformance import each_engine, prepared
 
 OPTIONS = {"epsilon_gamma_box": {"low": -4.0, "high": 4.0}, "deep_taylor_bounded": {"low": -4.0, "high": 4.0}}
 # Where every layer on the way conserves relevance, the whole does.

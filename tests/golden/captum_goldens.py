@@ -1,6 +1,6 @@
-"""Makes captum.npz of test_captum_goldens.py: captum's attributions in float64 for two of the networks of make.py.
+"""Makes captum.npz of test_captum.py: captum's attributions in float64 for two of the networks of make.py.
 
-    pip install -e '.[golden]' && python tests/golden/captum_goldens.py
+    pip install -e '.[golden]' && PYTHONPATH=tests python tests/golden/captum_goldens.py
 
 The weights are those in NET.onnx; `x` and `target` are those of NET.npz. For each network and case there is
 `NET/CASE`, rounded to float32 (the tests ask for 1e-6), and `error/NET/CASE`, how far captum in float32 is off it.
@@ -13,12 +13,13 @@ import warnings
 from pathlib import Path
 from unittest.mock import patch
 
-import nets
 import numpy as np
 import onnx
 import torch
 from captum import attr
 from onnx import numpy_helper
+
+from golden import nets
 
 HERE = Path(__file__).parent
 # Each net: the layers of Grad-CAM, the last map first; the second is as wide as the input.

@@ -1,6 +1,6 @@
-"""Makes the golden files of test_parity.py: small networks as ONNX, and zennit's relevance for them in float64.
+"""Makes the golden files of test_zennit.py: small networks as ONNX, and zennit's relevance for them in float64.
 
-    pip install -e '.[golden]' && python tests/golden/make.py [NET...]
+    pip install -e '.[golden]' && PYTHONPATH=tests python tests/golden/make.py [NET...]
 
 Writes NET.onnx (float32 weights) and NET.npz beside this script: `x`, a batch of three; `target`; `logits`; for each
 composite its `relevance/NAME`, rounded to 2⁻³⁶ of its largest (so that it compresses; the tests ask for 1e-9), and
@@ -19,10 +19,11 @@ import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import nets
 import numpy as np
 import onnx
 import torch
+
+from golden import nets
 
 HERE = Path(__file__).parent
 # Each net: the shape of its input, the exporter, the seed (one for which every case below says something), and

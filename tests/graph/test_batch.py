@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.batching.batch_axis import BatchAxis, batch_axis_after_reshape
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import conv, model, node, values
 
 I64 = np.int64
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tiny_models import batch_norm, conv, model, node, norm, values
 
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import batch_norm, conv, model, node, norm, values
 
 W = {"w": values(6, 4, 3, 3)}
 DENSE = [node("GlobalAveragePool", ["x"], ["g"]), node("Flatten", ["g"], ["f"])]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from tiny_models import model, node, values
 
 import onnxlrp
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import model, node, values
 
 COEFFICIENTS = {"coefficients": values(3 * 5).tolist(), "intercepts": values(3, seed=1).tolist()}
 

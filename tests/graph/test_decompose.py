@@ -5,12 +5,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
-from tiny_models import conv, model, node, values
 
 import onnxlrp
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import conv, model, node, values
 
 
 def fused(op, inputs, outputs=("y",), domain="com.microsoft", **attributes):

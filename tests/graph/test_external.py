@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, external_data_helper, numpy_helper
-from tiny_models import conv, model, node, values
 
 import onnxlrp
 from onnxlrp.errors import InputError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import conv, model, node, values
 
 
 def saved(path, source=None):

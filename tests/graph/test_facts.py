@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import pytest
-from tiny_models import conv, model, node, values
 
 from onnxlrp.graph.facts import first_layers, head, nonnegative, relevant
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
+from support.tiny_models import conv, model, node, values
 
 W = {"w": values(4, 4, 3, 3)}
 PAD = {"pads": [1, 1, 1, 1]}

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
-from tiny_models import batch_norm, model, node, norm, values
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import batch_norm, model, node, norm, values
 
 I64 = np.int64
 MAPS = {"fold": np.array([-1, 4, 9, 8], I64), "w": values(4, 4, 3, 2), "grouped": values(6, 2, 3, 3), "bias": values(6),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_nets import Net
 
 from onnxlrp.graph.load import load
 from onnxlrp.graph.pixel_range import pixel_range
+from support.small_nets import Net
 
 
 def graph(first):

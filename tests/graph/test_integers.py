@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_models import model, node, values
 
 import onnxlrp
 from onnxlrp.errors import CheckFailed, UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import model, node, values
 
 KINDS = {"uint8": np.uint8, "int8": np.int8}
 IMAGE, ROWS, TOKENS = ("N", 4, 8, 8), ("N", 8), ("N", 6, 8)

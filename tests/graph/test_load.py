@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tiny_models import batch_norm, conv, model, node, norm, values
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.graph.verify import verify
 from onnxlrp.model.io_selection import choose
+from support.tiny_models import batch_norm, conv, model, node, norm, values
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from onnx import helper
-from tiny_models import conv, model, node, values
 
 import onnxlrp
 from onnxlrp.errors import InputError, UsageError
@@ -11,6 +10,7 @@ from onnxlrp.graph.frontend.weightless import skeleton
 from onnxlrp.graph.load import load
 from onnxlrp.graph.reading import memory
 from onnxlrp.graph.reading.read import read
+from support.tiny_models import conv, model, node, values
 
 
 @pytest.mark.parametrize(

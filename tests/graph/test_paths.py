@@ -1,10 +1,10 @@
 """Module paths, from the names that exporters leave behind."""
 
 import pytest
-from tiny_models import conv, model, node, values
 
 from onnxlrp.graph.load import load
 from onnxlrp.graph.reading.module_paths import module_paths
+from support.tiny_models import conv, model, node, values
 
 
 @pytest.mark.parametrize(

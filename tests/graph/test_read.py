@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import external_data_helper, helper
-from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.reading.read import printable
+from support.tiny_models import conv, model, node, values
 
 
 def small():

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import onnxruntime as ort
 import pytest
-import small_nets
 
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
+from support import small_nets
 
 ONE, HALF = np.array(1.0), np.array(0.5)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from onnx import helper
-from tiny_models import model, node, norm, values
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import model, node, norm, values
 
 
 def tokens():

@@ -4,11 +4,11 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from tiny_models import conv, model, node, values
 
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.tiny_models import conv, model, node, values
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import corpus
 import pytest
+
+from support import hostile_corpus
 
 HERE = Path(__file__).parent
 DIGITS = HERE.parents[1] / "models" / "digits.onnx"
@@ -26,7 +27,7 @@ def words(case, out):
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    return dict(zip(corpus.names(), corpus.build(tmp_path_factory.mktemp("hostile")), strict=True))
+    return dict(zip(hostile_corpus.names(), hostile_corpus.build(tmp_path_factory.mktemp("hostile")), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def results(cases, tmp_path_factory, notes):
     return found
 
 
-@pytest.mark.parametrize("name", corpus.names())
+@pytest.mark.parametrize("name", hostile_corpus.names())
 def test_a_bad_file_is_refused(name, cases, results):
     row = results.get(name, {})
     assert "code" in row, "the process ended here" if row else "the process ended before"
@@ -64,7 +65,7 @@ def test_a_bad_file_is_refused(name, cases, results):
 
 
 def test_the_corpus_is_large(cases):
-    assert sum(case.codes == (corpus.REJECTED,) for case in cases.values()) >= 100
+    assert sum(case.codes == (hostile_corpus.REJECTED,) for case in cases.values()) >= 100
 
 
 @pytest.mark.parametrize("name", ["constant of shape bomb", "data in a pipe", "if in if 1000 deep", "bomb.png"])

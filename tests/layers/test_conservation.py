@@ -6,12 +6,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import prepared
-from operator_models import MODELS
 
 from onnxlrp.composites import preset
 from onnxlrp.explanation import ledger
+from support import small_nets
+from support.conformance import prepared
+from support.operator_models import MODELS
 
 TOLERANCE = 1e-4  # of Σ|R|: float32
 

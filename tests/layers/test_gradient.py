@@ -10,15 +10,15 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
-import small_nets
-from conformance import prepared
 from onnx import helper, numpy_helper
 from onnx.backend.test.case import node as node_cases
-from operator_models import MODELS
 
 from onnxlrp.composites import preset
 from onnxlrp.errors import OnnxLrpError
 from onnxlrp.layers import registry
+from support import small_nets
+from support.conformance import prepared
+from support.operator_models import MODELS
 
 STEP = 1e-5
 

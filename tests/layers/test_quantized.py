@@ -11,8 +11,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_nets
-from conformance import each_engine, prepared
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case import node as node_cases
 from PIL import Image
@@ -23,6 +21,8 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.graph.verify import verify
+from support import small_nets
+from support.conformance import each_engine, prepared
 
 Array = np.ndarray[Any, Any]
 KINDS = {"uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16}

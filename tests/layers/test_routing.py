@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine, prepared
 from onnx import TensorProto, helper, numpy_helper
-from routing_models import MODELS, each, numbers
 
 from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
+from support import small_nets
+from support.conformance import each_engine, prepared
+from support.routing_models import MODELS, each, numbers
 
 NONE = np.array([], np.float32)
 

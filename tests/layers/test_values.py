@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import prepared
-from operator_models import MODELS
 
 from onnxlrp.composites import Composite, preset
 from onnxlrp.errors import UnsupportedError
@@ -20,6 +17,9 @@ from onnxlrp.program.value import total
 from onnxlrp.rules import make
 from onnxlrp.rules.gradient import Gradient
 from onnxlrp.rules.lrp import Pass
+from support import small_nets
+from support.conformance import prepared
+from support.operator_models import MODELS
 
 
 def graph_of(operator):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from problems import convolutional
 
 from onnxlrp.cli import main
 from onnxlrp.commands.parsers.groups import METHOD_OPTIONS
@@ -14,6 +13,7 @@ from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import make, names, registry
 from onnxlrp.methods.registry import options_of as method_options
+from support.problems import convolutional
 
 MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))

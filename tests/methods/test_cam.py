@@ -6,11 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import explain, model, problem
 
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.cam import last_map
 from onnxlrp.model import Model
+from support.problems import explain, model, problem
 
 
 def pooled():

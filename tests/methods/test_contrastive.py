@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import explain, problem
 
 from onnxlrp.errors import UsageError
+from support.problems import explain, problem
 
 
 def relevance_of(p, base, seed):

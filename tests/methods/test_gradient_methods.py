@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from problems import convolutional, explain, problem
 
 from onnxlrp.composites import Composite
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import make
 from onnxlrp.rules.lrp import Epsilon, Pass
+from support.problems import convolutional, explain, problem
 
 SAMPLED = ("integrated_gradients", "expected_gradients", "smooth_grad", "var_grad")
 

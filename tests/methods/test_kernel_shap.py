@@ -7,9 +7,9 @@ from math import factorial
 
 import numpy as np
 import pytest
-from problems import explain, problem
 
 from onnxlrp.methods.shap import coalitions, fit
+from support.problems import explain, problem
 
 
 def shapley(value, count):

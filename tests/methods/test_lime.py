@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import explain, problem
 
 from onnxlrp.methods.lime import coalitions, fit
 from onnxlrp.methods.segments import segments
+from support.problems import explain, problem
 
 
 def brute_force(seen, scores, width, alpha):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import model, problem
 
 from onnxlrp.methods.masks import background, is_picture, scores
 from onnxlrp.preprocessing import Preprocessing
+from support.problems import model, problem
 
 
 def shaped(*shape, kind="float32", samples=2, **options):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import inside, planted
-from problems import explain, model, problem
 
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.masks import stretched, upsampling
 from onnxlrp.methods.meaningful import MeaningfulPerturbation, _shifted, _variation_slope, gradient
+from support.planted import inside, planted
+from support.problems import explain, model, problem
 
 
 def slopes(f, x):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import explain, model, problem
+
+from support.problems import explain, model, problem
 
 
 def by_loops(p, window, stride, score):

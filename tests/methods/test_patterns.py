@@ -6,9 +6,6 @@ import itertools
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine
-from problems import convolutional, model
 
 from onnxlrp.compile import weighted
 from onnxlrp.composites import preset
@@ -17,6 +14,9 @@ from onnxlrp.errors import InputError, NothingToDo, UnsupportedError, UsageError
 from onnxlrp.methods.patterns import ESTIMATORS, estimate
 from onnxlrp.patterns import Patterns
 from onnxlrp.rules import make
+from support import small_nets
+from support.conformance import each_engine
+from support.problems import convolutional, model
 
 # -- the definition, neuron by neuron
 

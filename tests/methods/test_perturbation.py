@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import inside, planted, unruled
-from problems import explain, model, problem
 
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.methods.registry import make
+from support.planted import inside, planted, unruled
+from support.problems import explain, model, problem
 
 FORWARD = {
     "occlusion": {"window": 4, "stride": 1},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import planted
-from problems import explain, model, problem
 
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.masks import stretched, upsampling
 from onnxlrp.methods.rise import RISE, _Masks
+from support.planted import planted
+from support.problems import explain, model, problem
 
 
 def interpolated(cells, height, width):

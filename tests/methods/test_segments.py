@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from problems import explain, model, problem
 
 from onnxlrp.errors import InputError, UsageError
 from onnxlrp.methods import segments as module
 from onnxlrp.methods.segments import Segments, averages, segments, squares
+from support.problems import explain, model, problem
 
 
 def picture(samples=2, channels=3, side=24):

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from small_nets import Net
 
 import onnxlrp
 from onnxlrp.cli import main
@@ -19,6 +18,7 @@ from onnxlrp.engines import ENGINES
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.explanation import ledger
 from onnxlrp.model.io_selection import choose
+from support.small_nets import Net
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(5)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import libraries
 import numpy as np
 import onnx
-import prep_cases
 import pytest
-from make_tensors import thinned
 from PIL import Image
 
 import onnxlrp
 from onnxlrp.preprocessing.sources.huggingface import DEFAULTS
+from support import prep_cases, preprocessing_libraries
 
 GOLDEN = np.load(Path(__file__).with_name("tensors.npz"))
 CASES = (*prep_cases.HUGGINGFACE, *prep_cases.TIMM)
@@ -23,7 +21,7 @@ PICTURES = prep_cases.pictures()
 
 def of_library(function, *words):
     """A tensor of transformers or timm; skips where it is not installed."""
-    for module in ("torch", "transformers" if function is libraries.huggingface else "timm"):
+    for module in ("torch", "transformers" if function is preprocessing_libraries.huggingface else "timm"):
         try:
             return function(*words)
         except ImportError:
@@ -39,18 +37,18 @@ def test_the_input_is_that_of_the_library(tmp_path, name):
     assert not model.preprocessing.notes
     for n, picture in enumerate(PICTURES):
         expected = GOLDEN[f"{name}/{n}"]
-        np.testing.assert_allclose(thinned(model.read(picture).values), expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(prep_cases.thinned(model.read(picture).values), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_stored_tensors_are_those_of_the_library_installed(name):
     if name in prep_cases.HUGGINGFACE:
         kind, fields, _ = prep_cases.HUGGINGFACE[name]
-        made = [of_library(libraries.huggingface, kind, fields, picture) for picture in PICTURES]
+        made = [of_library(preprocessing_libraries.huggingface, kind, fields, picture) for picture in PICTURES]
     else:
-        made = [of_library(libraries.timm, prep_cases.TIMM[name][0], picture) for picture in PICTURES]
+        made = [of_library(preprocessing_libraries.timm, prep_cases.TIMM[name][0], picture) for picture in PICTURES]
     for n, tensor in enumerate(made):
-        np.testing.assert_allclose(thinned(tensor), GOLDEN[f"{name}/{n}"], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(prep_cases.thinned(tensor), GOLDEN[f"{name}/{n}"], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", sorted(DEFAULTS))
@@ -58,7 +56,7 @@ def test_fields_that_a_file_leaves_out_are_the_class_s_own(tmp_path, kind):
     """Files that name no more than the class: every default of ours against the library's."""
     picture = PICTURES[0].resize((310, 290))
     extra = {"size": {"shortest_edge": 256}} if kind == "MobileViT" else {}  # its default cuts 256 out of 224
-    expected = of_library(libraries.huggingface, f"{kind}ImageProcessor", extra, picture)
+    expected = of_library(preprocessing_libraries.huggingface, f"{kind}ImageProcessor", extra, picture)
     config = {"image_processor_type": f"{kind}ImageProcessorFast", **extra}
     path = prep_cases.put(tmp_path, prep_cases.model(expected.shape[2:]), preprocessor_config=config)
     model = onnxlrp.load(path)

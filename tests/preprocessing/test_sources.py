@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import prep_cases
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ import onnxlrp
 from onnxlrp.errors import UsageError
 from onnxlrp.preprocessing.find import find
 from onnxlrp.preprocessing.sources.huggingface import DEFAULTS
+from support import prep_cases
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PICTURE = prep_cases.pictures()[0]

@@ -6,8 +6,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conformance import Sketch, each_engine, prepared, tolerance
-from geometries import LINEAR_MAPS, convs, pools, selects, weight_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -18,6 +16,8 @@ from onnxlrp.engines.emit.nodes import SMALL
 from onnxlrp.program import interpret
 from onnxlrp.program.linear import Conv, LinearMap, Matmul, Pool, Select, Window
 from onnxlrp.program.program import Activation, Instruction, Program
+from support.conformance import Sketch, each_engine, prepared, tolerance
+from support.geometries import LINEAR_MAPS, convs, pools, selects, weight_shape
 
 EXAMPLES = 25
 each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)

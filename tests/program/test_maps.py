@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from conformance import Sketch, each_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxlrp.program.maps import MAPS, Sign
+from support.conformance import Sketch, each_engine
 
 # Written from the definitions, one number at a time.
 DEFINITIONS = {

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import identity, prepared
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +13,8 @@ from onnxlrp.program.linear import Conv, Permute, Reshape, Select, Slice, Sum, W
 from onnxlrp.program.rewrites import REWRITES
 from onnxlrp.program.trace import Trace
 from onnxlrp.program.value import negative, positive, stabilize
+from support import small_nets
+from support.conformance import identity, prepared
 
 EXAMPLES = 60
 SHAPE, POOLED, WIDE = (2, 4, 4), (2, 2, 2), (4, 4, 4)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine, prepared
 
 from onnxlrp.composites import Composite, preset
 from onnxlrp.explanation import ledger
 from onnxlrp.rules.attention import Softmax
 from onnxlrp.rules.lrp import Norm, Pass
+from support import small_nets
+from support.conformance import each_engine, prepared
 
 TOKENS, WIDTH, HEADS = 5, 4, 2
 

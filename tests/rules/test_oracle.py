@@ -6,8 +6,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
@@ -15,6 +13,8 @@ from onnxlrp.composites import Composite
 from onnxlrp.rules import make, registry
 from onnxlrp.rules.gradient import Route
 from onnxlrp.rules.lrp import Pass
+from support import small_nets
+from support.conformance import each_engine
 
 # -- the oracles: W is [out, in], x [N, in], R [N, out]
 

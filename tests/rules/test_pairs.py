@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine
 
 from onnxlrp.composites import Composite, preset
 from onnxlrp.engines import ENGINES
 from onnxlrp.rules import make, registry
 from onnxlrp.rules.gradient import Gradient
 from onnxlrp.rules.lrp import Norm, Pass
+from support import small_nets
+from support.conformance import each_engine
 
 NETS = ("plain", "residual", "clip")  # the residual branches start behind a max pooling
 OPTIONS = {"epsilon_gamma_box": {"low": -4.0, "high": 4.0}, "deep_taylor_bounded": {"low": -4.0, "high": 4.0}}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import small_nets
-from conformance import each_engine, prepared
 from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.composites import Composite, preset
@@ -13,6 +11,8 @@ from onnxlrp.graph import facts
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Pass
 from onnxlrp.rules.product import Signal, Uniform
+from support import small_nets
+from support.conformance import each_engine, prepared
 
 PRODUCTS = {}
 

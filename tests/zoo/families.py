@@ -9,8 +9,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from nets import Grown, Inverted, Plus
 from torch import nn
+
+from golden.nets import Grown, Inverted, Plus
 
 CLASSES = 10
 

@@ -1,13 +1,14 @@
 """Does onnxlrp explain what every exporter makes of every family of image models?
 
-    pip install -e '.[cpu,zoo]' && python tests/zoo/zoo.py [FAMILY...] [--exporter NAME]... [--table] [--store]
+    pip install -e '.[cpu,zoo]' && PYTHONPATH=tests python tests/zoo/zoo.py [FAMILY...] [--table]
+        [--exporter NAME]... [--store]
 
 Builds each family of families.py with random weights (batch norms calibrated, none dead), writes it as each exporter of
 exporters.py does, and asks of each file: the forward pass equals that of the untouched file (1e-4 of its range), every
 layer's balance closes (1e-4 of Σ|R|), relevance is finite, and the exported explainer gives what `explain` gives. On
 torch's own file the engines `ort` and `reference` agree, and the reference engine gives zennit's relevance in float64
 where zennit can explain the family. Results go to benchmarks/results/coverage.json, families run again replace their
-lines; `--table` prints the matrix of the README; `--store` writes the small files of tests/test_zoo.py, and `--light`
+lines; `--table` prints the matrix of the README; `--store` writes the small files of test_stored.py, and `--light`
 explains the nine light models of the onnx wheel, with weights from a seed, instead.
 """
 
@@ -17,7 +18,6 @@ import argparse
 import copy
 import datetime
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +25,6 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "coverage.json"
-sys.path[:0] = [str(HERE), str(HERE.parent / "golden"), str(HERE.parent)]
 
 METHOD = "epsilon_plus_flat"
 FORWARD = {"fp16": 2e-2}
@@ -60,8 +59,9 @@ def main():
     if asked.light:
         light()
         return
-    import make as golden
     import torch
+
+    from golden import make as golden
 
     golden._import_zennit()
     torch.set_num_threads(1)
@@ -77,9 +77,10 @@ def main():
 def build(family):
     """(the network, a batch of two of its inputs), with weights and batch norms that let signals through."""
     import families
-    import make as golden
-    import nets
     import torch
+
+    from golden import make as golden
+    from golden import nets
 
     torch.manual_seed(0)
     x = golden.pictures(24, families.shape(family))
@@ -200,10 +201,10 @@ def _targets(model, x):
 def _zennit(family, net, x, target, path):
     """Composite → how far our reference engine is from zennit in float64, as a share of max |R|."""
     import families
-    import make as golden
     import torch
 
     import onnxlrp
+    from golden import make as golden
 
     fold, found = families.ZENNIT[family][1], {}
     if not fold:
@@ -253,10 +254,10 @@ def write(family, record):
 def light():
     """The light models with seeded weights: the same checks, less the exported explainer."""
     import numpy as np
-    from light_nets import NAMES, reinitialised
 
     import onnxlrp
     from onnxlrp.graph.verify import verify
+    from support.light_nets import NAMES, reinitialised
 
     found = {}
     for name in NAMES:
@@ -274,7 +275,7 @@ def light():
 
 
 def store(wanted):
-    """The files of tests/test_zoo.py, less what exporters note about our sources."""
+    """The files of test_stored.py, less what exporters note about our sources."""
     import onnx
     from exporters import EXPORTERS
 

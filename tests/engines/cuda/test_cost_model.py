@@ -1,0 +1,152 @@
+"""What a plan is counted to move and compute, against layers counted by hand; and the estimate that is made of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import estimate
+import numpy as np
+import pytest
+
+from onnxlrp.compile import compile
+from onnxlrp.composites import preset
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Product
+from onnxlrp.engines.cuda.planning.cost_model import traffic
+from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.graph.load import load
+from onnxlrp.program.linear import Conv, Matmul, Select, Sum, Window
+from onnxlrp.program.program import Program
+from support.conformance import Sketch
+
+ROOT = Path(__file__).parents[3]
+
+DIGITS = ROOT / "models" / "digits.onnx"
+TILE = next(tile for tile in TILES if (tile.rows, tile.pixels) == (64, 64))
+
+
+def counted(sketch, batch=1, choice=None, precision="exact"):
+    """The traffic of a program that is what was sketched."""
+    drafts = Schedules(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
+    if choice is not None:
+        drafts.tensor.choose = lambda product: choice
+    return list(traffic(drafts, drafts.draft(batch)))
+
+
+def conv(inner, outer, kernel, stride=1, size=8, group=1):
+    target = (size + 2 * (kernel // 2) - kernel) // stride + 1
+    pairs = [(n, n) for n in (kernel, stride, 1, kernel // 2, kernel // 2, size, target)]
+    return Conv((inner, size, size), (outer, target, target), Window(*pairs), group)
+
+
+def convolved(linear, direction="linear"):
+    sketch = Sketch()
+    weight = sketch.constant(np.ones((linear.target[0], linear.source[0] // linear.group, *linear.window.kernel)))
+    x = sketch.activation("x", linear.source if direction == "linear" else linear.target)
+    (sketch.linear if direction == "linear" else sketch.adjoint)(linear, x, weight)
+    return sketch
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_pointwise_product(precision):
+    (one,) = counted(convolved(conv(16, 32, 1)), 2, Choice(TILE, 1), precision)
+    x, w, y = 4 * 2 * 16 * 64, 4 * 32 * 16, 4 * 2 * 32 * 64
+    assert (one.family, one.read, one.written) == ("gemm", x + w, y)
+    assert one.flop == 2 * 2 * 64 * 16 * 32
+    # Two tiles of 64 pixels, of one step each.
+    assert (one.blocks, one.copied) == (2, 2 * 4 * 16 * (64 + 64))
+    assert one.product == Product(32, 128, 1, 1, 1, precision)
+
+
+def test_taps_share_what_they_read():
+    (one,) = counted(convolved(conv(32, 64, 3)), 1, Choice(TILE, 1))
+    assert one.flop == 2 * 64 * 9 * 32 * 64
+    assert one.copied == 4 * 16 * 2 * (9 * 64 + 64)
+    assert one.product is not None
+    assert (one.product.steps, one.product.taps) == (18, 9)
+
+
+def test_phases_have_their_own_taps():
+    (one,) = counted(convolved(conv(16, 16, 3, 2), "adjoint"), 1, Choice(TILE, 1))
+    assert one.flop == 2 * 16 * 9 * 16 * 16  # as many products as the convolution has
+    assert one.copied == 4 * 16 * (9 * 64 + 4 * 64)
+    assert one.product is not None
+    assert (one.product.phases, one.product.steps, one.product.taps) == (4, 3, 4)
+
+
+def test_shares_are_written_and_read_again():
+    first, second = counted(convolved(conv(64, 32, 1)), 1, Choice(TILE, 4))
+    parts, y = 4 * 4 * 32 * 64, 4 * 32 * 64
+    assert (first.written, second.read, second.written) == (parts, parts, y)
+    assert second.flop == 4 * 32 * 64
+
+
+def test_a_depthwise_convolution():
+    (one,) = counted(convolved(conv(32, 32, 3, group=32)), 3)
+    data, geometry = 4 * 3 * 32 * 64, 4 * 21
+    assert (one.family, one.read, one.written) == ("depthwise", data + 4 * 32 * 9 + geometry, data)
+    assert one.flop == 2 * 3 * 32 * 64 * 9
+
+
+def test_maps_read_what_is_broadcast_once():
+    sketch = Sketch()
+    x = sketch.activation("x", (8, 5, 5))
+    sketch.map("add", sketch.map("mul", x, x), sketch.constant(np.arange(8.0).reshape(8, 1, 1)))
+    (one,) = counted(sketch, 2)
+    assert (one.read, one.written, one.flop) == (4 * 2 * 200 + 4 * 8, 4 * 2 * 200, 2 * 2 * 200)
+    assert one.divisions == 2 * 2 * 200
+    sketch = Sketch()
+    x = sketch.activation("x", (8, 4, 5))
+    sketch.map("add", x, sketch.constant(np.arange(8.0).reshape(8, 1, 1)))
+    (one,) = counted(sketch, 2)
+    assert one.divisions == 2 * 2 * 160 // 4  # four neighbours at a time
+
+
+def test_a_sum_a_dense_layer_and_a_maximum():
+    sketch = Sketch()
+    sketch.linear(Sum((4, 6), (4,), (1,)), sketch.activation("x", (4, 6)))
+    (one,) = counted(sketch)
+    assert (one.family, one.read - 4 * 34, one.written, one.flop) == ("reduce", 4 * 24, 4 * 4, 24 + 34)
+    sketch = Sketch()
+    sketch.linear(Matmul((40,), (7,)), sketch.activation("x", (40,)), sketch.constant(np.ones((40, 7))))
+    (one,) = counted(sketch, 8)
+    assert (one.read, one.written, one.flop) == (4 * (8 * 40 + 40 * 7), 4 * 8 * 7, 2 * 8 * 40 * 7)
+    assert one.copied == one.read + 4 * 40 * 7  # the weight once more, for the rows from the fifth on
+    sketch = Sketch()
+    pool = conv(1, 1, 2, 2).window
+    s, x = sketch.activation("s", (3, 5, 5)), sketch.activation("x", (3, 8, 8))
+    sketch.adjoint(Select((3, 8, 8), (3, *pool.target), pool), s, x)
+    (one,) = counted(sketch)
+    assert (one.family, one.read - 4 * 19, one.written) == ("pool", 4 * (3 * 25 + 3 * 64), 4 * 3 * 64)
+
+
+@pytest.mark.parametrize("batch", [16, 64])  # dense layers by kernels of ours, and by the library
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_every_launch_of_a_network_is_counted(precision, batch):
+    program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
+    drafts = Schedules(program, precision)
+    draft = drafts.draft(batch)
+    found = list(traffic(drafts, draft))
+    assert len(found) == len(draft.launches)
+    assert all(one.read and one.written for one in found)
+    results = {life.name: life.size for life in draft.lives if isinstance(life.name, int)}
+    assert sum(one.written for one in found) >= sum(results.values())
+    flop = sum(one.flop for one in found if one.product is not None or one.family in ("image", "dense", "library"))
+    expected = sum(
+        2 * batch * math.prod(step.what.target) * math.prod(program.instructions[step.inputs[1]].shape)
+        / step.what.target[0 if isinstance(step.what, Conv) else -1]
+        for step in program.instructions if isinstance(step.what, Conv | Matmul) and not step.constant
+    )  # fmt: skip
+    # Adjoints without padding multiply what hangs over the edge as well.
+    assert expected < flop < 1.1 * expected
+
+
+def test_the_estimate_is_above_its_floor():
+    program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
+    for batch in (1, 64):
+        found = estimate.estimate(program, batch, "exact")
+        assert found["launches"] == sum(row["launches"] for row in found["families"].values())
+        assert found["ms"] == pytest.approx(sum(row["ms"] for row in found["families"].values()), rel=1e-2)
+        assert found["ms"] == pytest.approx(sum(found["ms by"].values()), rel=1e-2)
+        assert found["ms"] >= 1.7e-3 * found["launches"]
+        assert found["ms"] > found["floor"]["ms"] >= found["floor"]["ms memory"]

@@ -1,0 +1,137 @@
+"""The CUDA engine on the emulated kernels: whole models, memory, batches that do not fit."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onnxlrp
+from onnxlrp.compile import compile
+from onnxlrp.composites import preset
+from onnxlrp.engines import Forward
+from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.cuda.planning.arena import Life, layout
+from onnxlrp.errors import UnsupportedError, UsageError
+from onnxlrp.graph.load import load
+from onnxlrp.graph.to_onnx import emit
+from support import kernels_under_test
+
+MODELS = Path(__file__).parents[3] / "models"
+CASES = [
+    (None, "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3}),
+    (None, "digits", {"method": "guided_backprop", "targets": [1, 7]}),
+    (None, "shapes", {"method": "epsilon_plus_flat", "record": ["blocks.2"]}),
+    ("exact", "digits", {"method": "epsilon_plus_flat"}),
+    ("exact", "digits", {"method": "epsilon_alpha2_beta1", "target": "top3"}),
+    ("exact", "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3, "record": ["conv2"]}),
+    ("exact", "shapes", {"method": "guided_backprop", "targets": [1, 4]}),
+    ("exact", "shapes", {"method": "epsilon_plus_flat", "record": ["blocks.2"]}),
+    ("fast", "shapes", {"method": "epsilon_plus"}),
+]
+# Relative L2 to float64. On a GPU a fast forward pass is TF32 too, which moves denominators near 0.
+FAR = {None: 1e-4, "exact": 1e-4, "fast": 5e-3 if kernels_under_test.which == "emulator" else 5e-2}
+each_way = pytest.mark.parametrize("precision", [None, "exact"], ids=["plain", "exact"])
+
+
+def engine(precision="exact", memory=None):
+    try:
+        return Cuda(kernels_under_test.device(memory), precision)
+    except UsageError as error:
+        pytest.skip(error.message)
+
+
+def digits(precision="exact", memory=None):
+    return onnxlrp.load(MODELS / "digits.onnx", engine=engine(precision, memory))
+
+
+def inputs(model, samples=2):
+    return np.random.default_rng(0).random((samples, *model.graph.inputs[0].shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("precision", "name", "options"), CASES, ids=[f"{p or 'plain'}-{n}-{o['method']}" for p, n, o in CASES]
+)
+def test_models_as_the_reference_has_them(precision, name, options):
+    model = onnxlrp.load(MODELS / f"{name}.onnx", engine=engine(precision))
+    exact = onnxlrp.load(MODELS / f"{name}.onnx", engine="reference")
+    x = inputs(model, 3)
+    found, wanted = model.explain(x, **options), exact.explain(x, **options)
+    assert np.array_equal(found.target, wanted.target)
+    pairs = [(found.relevance, wanted.relevance), *((found.layers[k], wanted.layers[k]) for k in wanted.layers)]
+    for ours, theirs in pairs:
+        assert np.linalg.norm(ours - theirs) <= FAR[precision] * np.linalg.norm(theirs)
+    np.testing.assert_array_equal(found.relevance, model.explain(x, **options).relevance)  # to the bit
+
+
+@each_way
+def test_the_ledger_closes(precision):
+    model = digits(precision)
+    assert max(row.error for row in model.explain(inputs(model), ledger=True).ledger) < 1e-4
+
+
+def prepared(memory=None, precision=None):
+    graph = load(MODELS / "digits.onnx")
+    program = compile(graph, preset("epsilon_plus_flat"), mode="index", targets=3)
+    return engine(precision, memory).prepare(Forward(partial(emit, graph), ("image",)), program)
+
+
+@each_way
+def test_a_batch_larger_than_memory_is_split(precision):
+    whole, run = digits(precision), prepared(precision=precision)
+    x, some = inputs(whole, 5), run.draft(2).bytes
+    assert run.draft(3).bytes > some
+    small = digits(precision, some)
+    for options in ({}, {"target": "top3"}, {"target": [1, 2, 3, 4, 5]}):
+        a, b = small.explain(x, **options), whole.explain(x, **options)
+        assert np.array_equal(a.target, b.target)
+        # Products divide their sums by the size of the batch.
+        np.testing.assert_allclose(a.relevance, b.relevance, rtol=0, atol=1e-5 * np.abs(b.relevance).max())
+    with pytest.raises(UnsupportedError, match="one sample needs"):
+        digits(precision, 1000).explain(x)
+
+
+def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch):
+    """Five samples where three fit: the second piece takes the third sample again."""
+    run = prepared(prepared().draft(3).bytes)
+    x = np.random.default_rng(0).random((5, 1, 28, 28)).astype(np.float32)
+    ids = np.arange(15).reshape(3, 5) % 10
+    first = run({"image": x, "target": ids})
+    assert list(run.plans) == [3]
+    monkeypatch.setattr(run, "draft", None)
+    monkeypatch.setattr(run.device, "free", None)
+    again = run({"image": x, "target": ids})
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name])
+    for sample in range(5):
+        alone = prepared()({"image": x[sample : sample + 1], "target": ids[:, sample : sample + 1]})
+        np.testing.assert_array_equal(alone["relevance"][:, 0], first["relevance"][:, sample])
+
+
+def test_a_batch_that_was_met_asks_nothing_again(monkeypatch):
+    """No planning, no look at free memory: what is left to do is the forward pass, the seed and the launches."""
+    run = prepared()
+    feeds = {"image": np.zeros((1, 1, 28, 28), np.float32), "target": np.zeros((3, 1), np.int64)}
+    first = run(feeds)["relevance"]
+    for name in ("draft", "_plan", "_planned", "_argument"):
+        monkeypatch.setattr(run, name, None)
+    monkeypatch.setattr(run.device, "free", None)
+    np.testing.assert_array_equal(run(feeds)["relevance"], first)
+
+
+def test_arrays_that_live_together_do_not_overlap():
+    rng = np.random.default_rng(0)
+    lives = []
+    for n in range(200):
+        born = int(rng.integers(0, 100))
+        lives.append(Life(n, int(rng.integers(1, 5000)), born, born + int(rng.integers(0, 20))))
+    offsets, size = layout(lives)
+    for a in lives:
+        assert offsets[a.name] % 256 == 0
+        assert offsets[a.name] + a.size <= size
+        for b in lives:
+            if a is not b and a.born <= b.dies and b.born <= a.dies:
+                assert offsets[a.name] + a.size <= offsets[b.name] or offsets[b.name] + b.size <= offsets[a.name]
+    assert size < sum(life.size for life in lives) / 3

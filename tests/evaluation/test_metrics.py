@@ -1,0 +1,361 @@
+"""Metrics against their definitions: planted models, brute force, and what must come out of perfect and empty maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
+from onnxlrp.evaluation.metrics import registry
+from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
+from onnxlrp.evaluation.metrics.randomization import mean_ranks, spearman, spread
+from onnxlrp.evaluation.metrics.shattering import autocorrelation
+from onnxlrp.evaluation.metrics.trial import Attributor, Trial
+from onnxlrp.evaluation.results import summary
+from support.planted import LENGTH, inside, reader, unruled
+from support.problems import convolutional
+
+ALL = sorted(registry.registry())
+
+
+def constant(heat):
+    """Who explains everything by one map [H, W]."""
+
+    def explain(model, x, ids):
+        return np.broadcast_to(heat / x.shape[1], x.shape).copy()
+
+    return explain
+
+
+def bright(samples=3):
+    """Noise that the reader takes for class 0; black where nothing is."""
+    x = np.random.default_rng(1).uniform(0.6, 1, (samples, 2, LENGTH, LENGTH)).astype(np.float32)
+    x[:, 1, 0, 0] = 0
+    return x
+
+
+def trial(model, x, method, ids=None, masks=None, ledger=False):
+    samples = model.read(x)
+    ids = np.zeros(len(x), np.int64) if ids is None else ids
+    by = Attributor("mine", method)
+    return Trial(model, samples, ids, by, by(model, samples, ids, ledger=ledger), masks)
+
+
+def on_reader(heat, masks=None):
+    return trial(reader(), bright(), constant(np.asarray(heat, np.float64)), masks=masks)
+
+
+def values(name, given, **options):
+    return registry.make(name, **options)(given).values
+
+
+def random_samples(model, n=3, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, *model.graph.inputs[0].shape)).astype(np.float32)
+    return x, rng.integers(model.classes, size=n)
+
+
+# -- perturbation
+
+
+@pytest.mark.parametrize("name", ["pixel_flipping", "deletion", "insertion"])
+def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name):
+    sign = 1 if registry.registry()[name].better == "higher" else -1
+    noise = np.random.default_rng(0).normal(size=(LENGTH, LENGTH))
+    perfect, guessed, inverted = (
+        sign * values(name, on_reader(heat), score="logit", baseline="zero")
+        for heat in (inside() * 1.0, noise, -1.0 * inside())
+    )
+    assert (perfect > guessed).all()
+    assert (guessed > inverted).all()
+
+
+def test_the_score_drops_at_once_where_the_true_feature_is_deleted():
+    """The reader's logit is 20·mean - 10 of a square of 16 pixels, and the black that takes its place is 0."""
+    found = registry.make("deletion", score="logit", steps=16)(on_reader(inside() * 1.0))
+    curve = found.curves[""]
+    square = bright()[:, 0][:, inside()]
+    np.testing.assert_allclose(curve.x, np.arange(17) / 16)
+    np.testing.assert_allclose(curve.y[:, 0], 20 * square.mean(axis=1) - 10, rtol=1e-5)
+    np.testing.assert_allclose(curve.y[:, 1:], -10, atol=1e-4)
+    np.testing.assert_allclose(found.values, (curve.y[:, 0] - 10) / 32 - 10 * 15 / 16, atol=1e-4)
+
+
+def test_insertion_of_the_true_feature_alone_gives_the_whole_score():
+    curve = registry.make("insertion", score="logit", steps=16, baseline="zero")(on_reader(inside() * 1.0)).curves[""]
+    np.testing.assert_allclose(curve.y[:, 0], -10, atol=1e-4)
+    np.testing.assert_allclose(curve.y[:, 1:], np.repeat(curve.y[:, -1:], 16, axis=1), rtol=1e-5)
+
+
+def test_pixel_flipping_replaces_the_most_relevant_regions_first():
+    found = registry.make("pixel_flipping", cells=4, steps=2, share=0.125, baseline="zero")(on_reader(inside() * 1.0))
+    curve = found.curves[""]
+    np.testing.assert_allclose(curve.x, [0, 1 / 16, 2 / 16])
+    np.testing.assert_allclose(curve.y[:, 1:], -10, atol=1e-4)  # the square is one of the 16 regions
+    np.testing.assert_allclose(found.values, (curve.y[:, 0] + 10) * 2 / 3, rtol=1e-5)
+
+
+def test_samples_and_steps_may_be_batched_in_any_way():
+    asked = registry.make("deletion", steps=5)
+    whole = on_reader(np.random.default_rng(2).normal(size=(LENGTH, LENGTH)))
+    parts = Trial(whole.model, whole.samples, whole.ids, whole.by, whole.explanation, None, batch_size=4)
+    np.testing.assert_allclose(asked(parts).values, asked(whole).values, rtol=1e-12)
+
+
+def test_ranks_and_regions():
+    values = np.random.default_rng(0).integers(0, 4, (5, 40)) * 1.0
+    ranks = ranked(values, seed=3)
+    for row, places in zip(values, ranks, strict=True):
+        assert sorted(places) == list(range(40))
+        assert (np.diff(row[np.argsort(places)]) <= 0).all()
+    assert not np.array_equal(ranks, ranked(values, seed=4))
+    assert np.bincount(regions_of((8, 6), 3)).tolist() == [6, 6, 6, 6, 6, 6, 4, 4, 4]
+    assert regions_of((3,), 16).tolist() == [0, 1, 2]
+
+
+# -- localisation
+
+
+def test_pointing_and_energy_by_brute_force():
+    rng = np.random.default_rng(0)
+    heats = rng.normal(size=(3, 2, LENGTH, LENGTH))
+    masks = [rng.random((LENGTH, LENGTH)) < 0.5, rng.random((LENGTH, LENGTH)) < 0.1, None]
+    given = trial(reader(), bright(), lambda model, x, ids: heats, masks=masks)
+    hits, shares, positive = [], [], []
+    for n in range(2):
+        best, place, held, whole, above, all_above = -np.inf, None, 0.0, 0.0, 0.0, 0.0
+        for i in range(LENGTH):
+            for j in range(LENGTH):
+                r = heats[n, 0, i, j] + heats[n, 1, i, j]
+                if r > best:
+                    best, place = r, (i, j)
+                whole, held = whole + abs(r), held + abs(r) * masks[n][i, j]
+                all_above, above = all_above + max(r, 0), above + max(r, 0) * masks[n][i, j]
+        hits.append(float(masks[n][place]))
+        shares.append(held / whole)
+        positive.append(above / all_above)
+    np.testing.assert_array_equal(values("pointing_game", given), [*hits, np.nan])
+    np.testing.assert_allclose(values("energy_in_mask", given), [*shares, np.nan], rtol=1e-12)
+    np.testing.assert_allclose(values("energy_in_mask", given, of="positive"), [*positive, np.nan], rtol=1e-12)
+
+
+def test_a_map_that_knows_nothing_points_by_chance():
+    given = on_reader(np.ones((LENGTH, LENGTH)), [inside(), ~inside(), np.zeros_like(inside())])
+    area = inside().mean()
+    np.testing.assert_allclose(values("pointing_game", given), [area, 1 - area, np.nan])
+    np.testing.assert_allclose(values("energy_in_mask", given), [area, 1 - area, np.nan])
+    nothing = on_reader(np.zeros((LENGTH, LENGTH)), [inside()] * 3)
+    assert (values("energy_in_mask", nothing) == 0).all()
+
+
+def test_a_tolerance_grows_the_mask():
+    heat = np.zeros((LENGTH, LENGTH))
+    heat[2, 6] = 1  # two pixels from the corner of the square, diagonally
+    given = on_reader(heat, [inside()] * 3)
+    found = [values("pointing_game", given, tolerance=t)[0] for t in range(4)]
+    assert found == [0, 0, 1, 1]
+
+
+# -- stability
+
+
+def test_max_sensitivity_of_a_constant_explanation_is_0():
+    assert (values("max_sensitivity", on_reader(inside() * 1.0)) == 0).all()
+    assert (values("max_sensitivity", on_reader(inside() * 0.0)) == 0).all()
+
+
+def test_max_sensitivity_of_a_map_that_is_its_input():
+    """R = x moves as far as x does: at most radius · range · √size, and nearly that over many points."""
+    x = bright()
+    found = values("max_sensitivity", trial(reader(), x, lambda model, x, ids: x * 1.0), radius=0.1, samples=5)
+    limit = 0.1 * (x.max() - x.min()) * np.sqrt(x[0].size) / np.linalg.norm(x.reshape(3, -1), axis=1)
+    assert (found < limit).all()
+    assert (found > 0.5 * limit).all()  # a uniform point is at √(1/3) of it
+
+
+def test_max_sensitivity_grows_with_the_radius_and_its_samples_are_nested():
+    model = convolutional()
+    given = trial(model, *random_samples(model)[:1], "gradient_x_input", random_samples(model)[1])
+    near, far, more = (
+        values("max_sensitivity", given, **how) for how in ({"radius": 0.001}, {"radius": 0.1}, {"samples": 20})
+    )
+    assert (near < far).all()
+    assert (more >= values("max_sensitivity", given, samples=5)).all()
+
+
+# -- randomisation
+
+
+def test_the_map_of_random_weights_is_less_like_the_map_than_a_map_that_reads_no_weights():
+    model = convolutional()
+    x, ids = random_samples(model)
+    own = registry.make("randomisation")(trial(model, x, "epsilon_plus", ids))
+    blind = values("randomisation", trial(model, x, lambda model, x, ids: x * 1.0, ids))
+    np.testing.assert_allclose(blind, 1)
+    assert (own.values < 0.9).all()
+    assert own.curves[""].y.shape == (3, 3)
+    assert len(own.curves[""].ticks) == 3
+
+
+def test_independent_randomisation_starts_as_the_cascade_does():
+    model = convolutional()
+    x, ids = random_samples(model)
+    given = trial(model, x, "gradient", ids)
+    cascade, alone = (registry.make("randomisation", order=o)(given).curves[""].y for o in ("cascading", "independent"))
+    np.testing.assert_array_equal(cascade[:, 0], alone[:, 0])
+    assert not np.allclose(cascade[:, 1], alone[:, 1])
+
+
+def test_rank_correlation_by_its_definition():
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 6, (4, 30)) * 1.0
+    b = rng.normal(size=(4, 30))
+    for row in a:
+        expected = [np.mean([1 + (row < v).sum() + k for k in range((row == v).sum())]) for v in row]
+        np.testing.assert_allclose(mean_ranks(row), expected)
+    np.testing.assert_allclose(spearman(a, np.exp(a)), 1)
+    np.testing.assert_allclose(spearman(b, -(b**3)), -1)
+    np.testing.assert_array_equal(spearman(a, np.ones_like(a)), 0)
+    assert spread(20, 4) == [0, 6, 13, 19]
+    assert spread(2, 6) == [0, 1]
+
+
+def test_a_model_without_weights_is_refused_with_the_fix():
+    given = on_reader(inside() * 1.0)
+    graph = given.model.graph
+    object.__setattr__(graph, "constants", {k: v.astype(np.int64) for k, v in graph.constants.items()})
+    with pytest.raises(UnsupportedError) as caught:
+        values("randomisation", given)
+    assert caught.value.fix
+
+
+# -- conservation
+
+
+def test_the_ledger_closes_for_lrp_and_the_gradient_keeps_none():
+    model = convolutional()
+    x, ids = random_samples(model)
+    assert (values("ledger", trial(model, x, "epsilon_plus", ids, ledger=True)) < 1e-6).all()
+    assert np.isnan(values("ledger", trial(model, x, "gradient", ids, ledger=True))).all()
+
+
+def test_conservation_is_the_distance_from_the_logit():
+    model = convolutional(bias=False)
+    x, ids = random_samples(model)
+    assert (values("conservation", trial(model, x, "gradient_x_input", ids)) < 1e-5).all()
+    halved = values("conservation", trial(model, x, lambda model, x, ids: half(model, x, ids), ids))
+    np.testing.assert_allclose(halved, 0.5, rtol=1e-5)
+
+
+def half(model, x, ids):
+    return 0.5 * model.explain(x, ids, "gradient_x_input").relevance
+
+
+# -- shattering
+
+
+def test_autocorrelation_of_noise_of_a_line_and_of_nothing():
+    rng = np.random.default_rng(0)
+    noise = autocorrelation(rng.normal(size=(1, 64, 4000)), 8)
+    assert noise[0, 0] == 1
+    assert np.abs(noise[0, 1:]).max() < 0.03
+    t = np.linspace(0, 1, 64)[None, :, None]
+    expected = [sum((t[0, i, 0] - 0.5) * (t[0, i + k, 0] - 0.5) for i in range(64 - k)) for k in range(9)]
+    np.testing.assert_allclose(autocorrelation(t, 8)[0], np.array(expected) / expected[0])
+    np.testing.assert_array_equal(autocorrelation(np.ones((2, 16, 3)), 4), 1)
+
+
+def test_a_smooth_map_is_not_shattered_and_noise_is():
+    def noise(model, x, ids):
+        seeds = [abs(hash(row.tobytes())) % 2**32 for row in x]
+        return np.stack([np.random.default_rng(s).normal(size=x.shape[1:]) for s in seeds])
+
+    smooth = values("shattering", trial(reader(), bright(), lambda model, x, ids: x * 1.0), points=16)
+    shattered = values("shattering", trial(reader(), bright(), noise), points=16)
+    still = values("shattering", on_reader(inside() * 1.0), points=16)
+    np.testing.assert_array_equal(still, 1)
+    assert (smooth > 0.5).all()
+    assert (np.abs(shattered) < 0.2).all()
+
+
+def test_the_curve_by_depth_ends_at_the_input():
+    model = convolutional()
+    x, ids = random_samples(model)
+    found = registry.make("shattering", points=12)(trial(model, x, "epsilon_plus", ids))
+    depth = found.curves["depth"]
+    assert depth.ticks[-1] == "input"
+    assert len(depth.ticks) == depth.y.shape[1] == 3  # two convolutions below the dense layer
+    np.testing.assert_array_equal(depth.y[:, -1], found.values)
+    assert "depth" not in registry.make("shattering", points=12)(trial(model, x, "sensitivity", ids)).curves
+
+
+# -- all of them
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name):
+    model = convolutional()
+    x, ids = random_samples(model, n=2)
+    masks = [np.eye(8, dtype=bool)] * 2
+    asked = registry.make(name)
+    first, again = (asked(trial(model, x, "epsilon_plus", ids, masks, ledger=True)) for _ in range(2))
+    assert first.values.shape == (2,)
+    assert np.isfinite(first.values).all()
+    np.testing.assert_array_equal(first.values, again.values)
+    for curve in first.curves.values():
+        assert curve.y.shape == (2, len(curve.x))
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if "seed" in registry.kinds(n) and n not in ("insertion", "deletion")])
+def test_another_seed_draws_otherwise(name):
+    model = convolutional()
+    x, ids = random_samples(model, n=2)
+    given = trial(model, x, "gradient_x_input", ids)
+    assert not np.array_equal(values(name, given, seed=0), values(name, given, seed=1))
+
+
+def test_models_that_no_rule_explains_are_judged_by_their_scores():
+    model = unruled()
+    x = np.random.default_rng(0).uniform(0.5, 1, (2, 1, LENGTH, LENGTH)).astype(np.float32)
+    given = trial(model, x, constant(inside() * 1.0))
+    assert (values("deletion", given, score="logit", baseline="black") < 4).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("deletion", {"steps": 0}),
+        ("insertion", {"score": "loss"}),
+        ("pixel_flipping", {"share": 1.5}),
+        ("pixel_flipping", {"cell": 3}),
+        ("pointing_game", {"tolerance": -1}),
+        ("energy_in_mask", {"of": "negative"}),
+        ("max_sensitivity", {"samples": 0}),
+        ("randomisation", {"order": "bottom"}),
+        ("shattering", {"points": 4}),
+        ("pointing", {}),
+    ],
+)
+def test_bad_options_are_refused_with_the_fix(name, options):
+    with pytest.raises(UsageError) as caught:
+        registry.make(name, **options)
+    assert caught.value.fix
+
+
+def test_maps_that_are_not_finite_are_refused():
+    with pytest.raises(CheckFailed, match="NaN"):
+        values("deletion", on_reader(np.full((LENGTH, LENGTH), np.nan)))
+
+
+# -- intervals
+
+
+def test_the_interval_is_that_of_the_bootstrap():
+    values = np.random.default_rng(0).normal(3, 1, 400)
+    mean, low, high = summary(np.append(values, np.nan), seed=0)
+    assert mean == pytest.approx(values.mean())
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert float(mean - low) == pytest.approx(half, rel=0.1)
+    assert float(high - mean) == pytest.approx(half, rel=0.1)
+    assert np.isnan(summary(np.array([np.nan]), seed=0)).all()
+    np.testing.assert_array_equal(summary(np.ones((5, 2)), seed=0), np.ones((3, 2)))

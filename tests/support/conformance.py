@@ -1,0 +1,115 @@
+"""Engine conformance: programs written by hand over a forward model that computes nothing.
+
+A new engine takes part by being listed in `onnxlrp.engines.ENGINES`; where its runtime is missing, tests are skipped.
+Tests ask `run` for what a program gives, and compare it with numpy or with the reference engine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from onnxlrp.engines import ENGINES, Forward, engine
+from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.errors import UsageError
+from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
+
+from . import kernels_under_test
+
+# "plain" is cuda or the emulator without tensor cores: the gathers that serve what those do not take.
+each_engine = pytest.mark.parametrize("name", [*ENGINES, "plain"])
+
+# How far an engine's result may be from the exact one, as a share of the sum of the magnitudes that it adds up.
+TOLERANCE = {"reference": 1e-12, "ort": 2e-6}
+FLOAT32 = 2e-6
+
+
+def tolerance(name):
+    return TOLERANCE.get(name, FLOAT32)
+
+
+def prepared(name, forward, program):
+    """The program on an engine; skips the test where the machine cannot run it."""
+    try:
+        found = Cuda(kernels_under_test.device(), None) if name == "plain" else engine(name)
+    except UsageError as error:
+        if name == "cuda" and kernels_under_test.which != "emulator":
+            raise  # a GPU was asked for
+        pytest.skip(f"{name}: {error.message}")
+    return found.prepare(forward, program)
+
+
+def identity(shapes):
+    """A forward model that hands out its inputs: tensor "x" is input "x/in"."""
+
+    def model(dtype, tensors):
+        kind = TensorProto.DOUBLE if dtype is np.float64 else TensorProto.FLOAT
+        wanted = list(dict.fromkeys([*tensors, *shapes]))
+        inputs = [helper.make_tensor_value_info(f"{t}/in", kind, ["N", *shape]) for t, shape in shapes.items()]
+        outputs = [helper.make_tensor_value_info(t, kind, ["N", *shapes[t]]) for t in wanted]
+        nodes = [helper.make_node("Identity", [f"{t}/in"], [t], name=t) for t in wanted]
+        graph = helper.make_graph(nodes, "identity", inputs, outputs)
+        return helper.make_model(graph, ir_version=11, opset_imports=[helper.make_opsetid("", 23)])
+
+    return Forward(model, tuple(f"{t}/in" for t in shapes))
+
+
+class Sketch:
+    """A program written down instruction by instruction. Values are numbers of instructions.
+
+    With `targets` the seed alone has a target axis; it is fed as the array "relevance", [T, N, *shape].
+    """
+
+    def __init__(self, targets=None):
+        self.targets = targets
+        self.steps = []
+        self.shapes = {}
+
+    def activation(self, tensor, shape):
+        self.shapes[tensor] = shape
+        return self._add(Instruction("read", "activation", (), Activation(tensor), shape, False, False))
+
+    def seed(self, shape):
+        """The array that is fed as "relevance"."""
+        self.shapes["seeded"] = shape
+        source = Seed("seeded", "relevance", self.targets)
+        return self._add(Instruction("read", "seed", (), source, shape, False, self.targets is not None))
+
+    def constant(self, array):
+        array = np.asarray(array)
+        return self._add(Instruction("read", "constant", (), Constant(array), array.shape, True, False))
+
+    def map(self, op, *inputs, parameter=0.0):
+        shape = np.broadcast_shapes(*(self.steps[i].shape for i in inputs))
+        return self._add(self._step("map", op, inputs, None, shape, parameter=parameter))
+
+    def linear(self, linear, x, *weights, biased=False):
+        return self._add(self._step("linear", linear.name, (x, *weights), linear, linear.target, biased=biased))
+
+    def adjoint(self, linear, s, *weights):
+        return self._add(self._step("adjoint", linear.name, (s, *weights), linear, linear.source))
+
+    def run(self, name, outputs, **arrays):
+        """The outputs by name; `arrays` are activations by tensor, and the seed as `relevance`."""
+        program = Program(tuple(self.steps), outputs, self.targets)
+        seeded = arrays.pop("relevance", None)
+        feeds = {f"{tensor}/in": _typed(name, array) for tensor, array in arrays.items()}
+        if seeded is not None:
+            feeds["relevance"] = _typed(name, seeded)
+            blank = seeded if self.targets is None else seeded[0]
+            feeds["seeded/in"] = _typed(name, np.zeros_like(blank))
+        return prepared(name, identity(self.shapes), program)(feeds)
+
+    def _add(self, step):
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+    def _step(self, kind, op, inputs, what, shape, **rest):
+        steps = [self.steps[i] for i in inputs]
+        constant, targets = all(s.constant for s in steps), any(s.targets for s in steps)
+        return Instruction(kind, op, tuple(inputs), what, tuple(shape), constant, targets, origin="sketch", **rest)
+
+
+def _typed(name, array):
+    return np.asarray(array, np.float64 if name == "reference" else np.float32)

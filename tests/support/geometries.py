@@ -1,0 +1,140 @@
+"""Hypothesis strategies for linear maps: small geometries of every kind that the layers can ask for."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import strategies as st
+
+from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+
+
+@st.composite
+def _axis(draw, kind, ceil):
+    """One spatial axis: (kernel, stride, dilation, before, after, source, target)."""
+    kernel, stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    reach = dilation * (kernel - 1) + 1
+    # Poolings refuse padding as wide as their kernel; convolutions do not.
+    most = 2 if kind == "conv" else kernel - 1
+    before, after = draw(st.integers(0, most)), draw(st.integers(0, most))
+    source = draw(st.integers(max(1, reach - before - after), reach + 4))
+    target = _count(source + before, after, reach, stride, ceil)
+    if kind != "conv" and any(_outside(i, kernel, stride, dilation, before, source) for i in range(target)):
+        before = after = 0
+        source = max(source, reach)
+        target = _count(source, 0, reach, stride, ceil)
+    return kernel, stride, dilation, before, after, source, target
+
+
+def _count(length, after, reach, stride, ceil):
+    """How many windows fit; with ceil_mode the last may hang over the end, if it starts before it."""
+    room = length + after - reach
+    if not ceil:
+        return room // stride + 1
+    count = math.ceil(room / stride) + 1
+    return count - 1 if (count - 1) * stride >= length else count
+
+
+def _outside(i, kernel, stride, dilation, before, source):
+    """Whether window i has padding alone under its taps."""
+    return not any(before <= i * stride + tap * dilation < before + source for tap in range(kernel))
+
+
+@st.composite
+def windows(draw, kind, dimensions=None):
+    d = dimensions or draw(st.sampled_from((1, 2, 2, 3)))
+    ceil = kind != "conv" and draw(st.booleans())
+    return Window(*zip(*(draw(_axis(kind, ceil)) for _ in range(d)), strict=True))
+
+
+def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, group=1):
+    """A convolution that is the same along every axis."""
+    axes = len(source)
+    target = tuple((n + 2 * before - dilation * (kernel - 1) - 1) // stride + 1 for n in source)
+    numbers = ((kernel,) * axes, (stride,) * axes, (dilation,) * axes, (before,) * axes, (before,) * axes)
+    return Conv((inner, *source), (outer, *target), Window(*numbers, source, target), group)
+
+
+@st.composite
+def convs(draw):
+    window, group = draw(windows("conv")), draw(st.integers(1, 3))
+    inner, outer = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    return Conv((group * inner, *window.source), (group * outer, *window.target), window, group)
+
+
+@st.composite
+def matmuls(draw):
+    lead = draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
+    inner, outer = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    return Matmul((*lead, inner), (*lead, outer), draw(st.booleans()))
+
+
+@st.composite
+def pools(draw):
+    window, channels = draw(windows("pool")), draw(st.integers(1, 3))
+    return Pool((channels, *window.source), (channels, *window.target), window, draw(st.booleans()))
+
+
+@st.composite
+def selects(draw):
+    window, channels = draw(windows("pool")), draw(st.integers(1, 3))
+    return Select((channels, *window.source), (channels, *window.target), window)
+
+
+shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+
+
+@st.composite
+def sums(draw):
+    source = draw(shapes)
+    axes = tuple(sorted(draw(st.sets(st.integers(0, len(source) - 1), min_size=1))))
+    if draw(st.booleans()):
+        return Sum(source, tuple(1 if i in axes else n for i, n in enumerate(source)), axes)
+    return Sum(source, tuple(n for i, n in enumerate(source) if i not in axes), axes)
+
+
+@st.composite
+def reshapes(draw):
+    source = draw(shapes)
+    flat = (math.prod(source),)
+    return Reshape(source, draw(st.sampled_from((flat, (1, *source), (*source[:-1], 1, source[-1]), source[::-1]))))
+
+
+@st.composite
+def permutes(draw):
+    source = draw(shapes)
+    order = tuple(draw(st.permutations(range(len(source)))))
+    return Permute(source, tuple(source[i] for i in order), order)
+
+
+@st.composite
+def slices(draw):
+    boxes = []
+    for n in (source := draw(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple))):
+        start, step = draw(st.integers(0, n - 1)), draw(st.sampled_from((-3, -2, -1, 1, 1, 2, 3)))
+        room = (n - 1 - start if step > 0 else start) // abs(step) + 1
+        boxes.append((start, step, draw(st.integers(1, room))))
+    starts, steps, target = zip(*boxes, strict=True)
+    return Slice(source, target, starts, steps)
+
+
+LINEAR_MAPS = {
+    "Conv": convs(),
+    "Matmul": matmuls(),
+    "Pool": pools(),
+    "Select": selects(),
+    "Sum": sums(),
+    "Reshape": reshapes(),
+    "Permute": permutes(),
+    "Slice": slices(),
+}
+
+
+def weight_shape(linear):
+    """The shape of the weight that a map wants, or None."""
+    if isinstance(linear, Conv):
+        return (linear.target[0], linear.source[0] // linear.group, *linear.window.kernel)
+    if isinstance(linear, Matmul):
+        inner, outer = linear.source[-1], linear.target[-1]
+        return (outer, inner) if linear.transposed else (inner, outer)
+    return None

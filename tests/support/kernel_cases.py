@@ -1,0 +1,171 @@
+"""Programs run launch by launch by the kernels under test, against the meaning of their instructions.
+
+A test module that imports this is skipped where the kernels cannot be run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from onnxlrp.engines.cuda.kernels.cublas import MATMUL
+from onnxlrp.engines.cuda.kernels.elementwise import module
+from onnxlrp.engines.cuda.kernels.launch import InputRef, InstructionRef, Scratch, Table
+from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.instructions import plan
+from onnxlrp.errors import UsageError
+from onnxlrp.program.interpret import run_linear, run_map
+from onnxlrp.program.linear import Select
+from onnxlrp.program.program import Constant, Program
+
+from .conformance import Sketch
+from .geometries import weight_shape
+from .kernels_under_test import kernels, library
+
+try:
+    EMULATORS = {check: kernels(check) for check in (False, True)}
+except UsageError as error:
+    pytest.skip(error.message, allow_module_level=True)
+
+LIBRARY = library()
+seeds = st.integers(0, 2**32 - 1)
+leads = st.sampled_from((None, None, 1, 3))
+batches = st.sampled_from((1, 3))
+
+# Axes of a grid, and blocks, that say how the work is divided; elsewhere kernels go on from where their grid ends.
+MEANT = {"dense_tiled": (0,), "reduce_blocks": (1,)}
+SHAPED = ("dense_columns", "dense_tiled", "reduce_blocks", "seed_top")
+
+
+def launched(launch, arguments, check=False, seed=0):
+    """Run one launch; `check` looks at every access to memory, `seed` orders the threads."""
+    if launch.source:
+        if launch.source not in GENERATED:
+            GENERATED[launch.source] = kernels().generated(module([launch]))
+        GENERATED[launch.source].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
+    elif launch.kernel == MATMUL:
+        LIBRARY.launch(launch.kernel, launch.grid, launch.block, arguments)
+    else:
+        EMULATORS[check].seed = seed
+        EMULATORS[check].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
+
+
+GENERATED = {}
+
+
+def ran(program, batch, arrays, feeds=None, narrow=False, check=True, seed=0, tier=None):
+    """The arrays of all instructions after the planned launches; `arrays` has those of activations and given seeds.
+
+    `narrow` runs every kernel that allows it with a grid of one block, and that of one warp.
+    New arrays hold NaN until they are written.
+    """
+    constants = folded(program)
+    held = {n: np.ascontiguousarray(array, np.float32) for n, array in {**constants, **arrays}.items()}
+    for n, step in enumerate(program.instructions):
+        launches = plan(program, n, batch, constants, tier)
+        if not launches:
+            continue
+        lead = (program.targets or 1, batch) if step.targets else (batch,)
+        held[n] = np.full((*lead, *step.shape), np.nan, np.float32)
+        scratches = {}
+        for launch in launches:
+            if narrow:
+                meant = MEANT.get(launch.kernel, ())
+                grid = tuple(b if a in meant else 1 for a, b in enumerate(launch.grid))
+                launch = replace(launch, grid=grid, block=launch.block if launch.kernel in SHAPED else (32, 1, 1))
+            arguments = [bound(argument, held, scratches, feeds) for argument in launch.arguments]
+            launched(launch, arguments, check, seed)
+    return held
+
+
+def bound(argument, held, scratches, feeds):
+    if isinstance(argument, InstructionRef):
+        return held[argument.index]
+    if isinstance(argument, InputRef):
+        return feeds[argument.name]
+    if isinstance(argument, Table):
+        return argument.array
+    if isinstance(argument, Scratch):
+        if argument not in scratches:
+            fill = -(2**30) if argument.dtype == "int32" else np.nan
+            scratches[argument] = np.full(argument.count, fill, argument.dtype)
+        return scratches[argument]
+    return argument
+
+
+def meant(program, arrays):
+    """What interpret.py makes of the program, in float64."""
+    values = []
+    for n, step in enumerate(program.instructions):
+        if isinstance(step.what, Constant):
+            values.append(np.asarray(step.what.array, np.float64))
+        elif step.kind == "read":
+            values.append(np.asarray(arrays[n], np.float64))
+        else:
+            run = run_map if step.kind == "map" else run_linear
+            operands = [values[i] for i in step.inputs]
+            if step.kind != "map" and not step.constant and program.instructions[step.inputs[0]].constant:
+                lead = (program.targets or 1, arrays["batch"]) if step.targets else (arrays["batch"],)
+                operands[0] = np.broadcast_to(operands[0], (*lead, *operands[0].shape))
+            values.append(run(step, operands))
+    return values
+
+
+def whole(rng, *shape):
+    """Small whole numbers: sums are exact in float32, and selectors have ties."""
+    return rng.integers(-4, 5, size=shape).astype(np.float64)
+
+
+class Case(Sketch):
+    """A program with the arrays of its leaves, which are whole numbers."""
+
+    def __init__(self, rng, batch, targets=None):
+        super().__init__(targets)
+        self.rng, self.batch, self.arrays = rng, batch, {}
+
+    def read(self, shape):
+        """An activation."""
+        n = self.activation(f"a{len(self.steps)}", shape)
+        self.arrays[n] = whole(self.rng, self.batch, *shape)
+        return n
+
+    def given(self, shape):
+        """The first operand of a linear map: a seed where there are targets, else an activation."""
+        if self.targets is None:
+            return self.read(shape)
+        n = self.seed(shape)
+        self.arrays[n] = whole(self.rng, self.targets, self.batch, *shape)
+        return n
+
+    @property
+    def program(self):
+        return Program(tuple(self.steps), {"y": len(self.steps) - 1}, self.targets)
+
+    def check(self, exact=True, **how):
+        """The last instruction, as planned, is what it means."""
+        n = len(self.steps) - 1
+        actual = ran(self.program, self.batch, self.arrays, **how)[n]
+        expected = meant(self.program, {**self.arrays, "batch": self.batch})[n]
+        expected = np.broadcast_to(expected, actual.shape)
+        if exact:
+            np.testing.assert_array_equal(actual, expected)
+        else:
+            np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-6 * np.max(np.abs(expected), initial=1))
+        return actual
+
+
+def applied(case, linear, direction):
+    """Append a linear map or its adjoint with fresh operands."""
+    x = case.given(linear.source if direction == "linear" else linear.target)
+    rest = []
+    if weight_shape(linear) is not None:
+        rest.append(case.constant(whole(case.rng, *weight_shape(linear))))
+    if isinstance(linear, Select):
+        rest.append(case.read(linear.source))
+    return case.linear(linear, x, *rest) if direction == "linear" else case.adjoint(linear, x, *rest)
+
+
+each_direction = pytest.mark.parametrize("direction", ["linear", "adjoint"])

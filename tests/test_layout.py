@@ -1,0 +1,39 @@
+"""The tests themselves: what several share is in tests/support, and no test changes where Python looks for modules."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+FILES = [path for path in sorted(TESTS.rglob("*.py")) if "fake_driver" not in path.parts]
+ROOMS = {path.name for path in TESTS.iterdir() if path.is_dir()} - {"support"}
+
+
+def modules(path: Path) -> Iterator[str]:
+    """Dotted names of the modules that a file imports, relative ones from the folder of tests."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            folder = path.relative_to(TESTS).parts[: -node.level] if node.level else ()
+            yield ".".join([*folder, *filter(None, [node.module])])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_no_test_imports_another(path: Path) -> None:
+    for name in modules(path):
+        # The scripts that write golden files and the zoo share their networks.
+        rooms = ROOMS if path.name.startswith("test_") or "support" in path.parts else set()
+        top, last = name.partition(".")[0], name.rpartition(".")[2]
+        assert not last.startswith("test_"), f"imports {name}: move what both need to tests/support"
+        assert top not in rooms, f"imports {name}: move what both need to tests/support"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
+def test_no_module_changes_the_path(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"), f"line {node.lineno}"
