@@ -1,4 +1,4 @@
-"""The patterns of a model's linear layers, as `onnxlrp patterns` writes them beside it."""
+"""Patterns of a model's linear layers (Kindermans et al. 2018), and the .npz files that hold them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ MAKE = "onnxlrp patterns MODEL.onnx IMAGES... -o MODEL.patterns.npz"
 
 @dataclass(frozen=True, eq=False)
 class Patterns:
-    """`arrays` holds the pattern of each linear layer by its node name or path, in the shape of the layer's weight.
+    """The patterns of a model's linear layers, the directions of the signal in their inputs.
 
-    `sha256` is that of the model's file, "" where it is not known; `about` says how they were estimated.
+    Args:
+        arrays: Pattern of each layer by node name or path, in the shape of the layer's weight.
+        sha256: Digest of the model's file; "" where it is not known.
+        about: How they were estimated.
+
+    References:
+        Kindermans et al., Learning how to explain neural networks: PatternNet and PatternAttribution, ICLR 2018.
     """
 
     arrays: Mapping[str, Array]
@@ -37,7 +43,7 @@ class Patterns:
 
     @functools.cached_property
     def digest(self) -> str:
-        """A hash of the numbers: what compiled programs are kept by."""
+        """A hash of the arrays, the key under which compiled programs are kept."""
         made = hashlib.sha256()
         for name in sorted(self.arrays):
             array = np.ascontiguousarray(self.arrays[name])
@@ -55,7 +61,17 @@ class Patterns:
         return f"Patterns of {len(self.arrays)} layers"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write an .npz file, whole or not at all. Raises InputError."""
+        """Write an .npz file, completely or not at all.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
         names = list(self.arrays)
         stated = {"format": FORMAT, "sha256": self.sha256, "layers": names, **self.about}
         buffer = io.BytesIO()
@@ -65,8 +81,16 @@ class Patterns:
 
 
 def of(given: Any, method: str) -> Patterns:
-    """What a method is given as `patterns`: a path of an .npz file, a mapping, or Patterns. Raises UsageError,
-    InputError."""
+    """Return the value of a method's option `patterns` as Patterns.
+
+    Args:
+        given: Path of an .npz file, mapping of arrays by layer, or Patterns.
+        method: The method's name, for messages.
+
+    Raises:
+        UsageError: There are none, or they are of another type.
+        InputError: The file holds no patterns.
+    """
     if given is None:
         raise UsageError(
             f'method "{method}" needs the patterns of the model, estimated from images',
@@ -78,11 +102,18 @@ def of(given: Any, method: str) -> Patterns:
         return Patterns({name: np.asarray(array) for name, array in given.items()})
     if isinstance(given, str | os.PathLike):
         return load(Path(given))
-    raise UsageError(f"patterns: {type(given).__name__} is no path and no mapping", "give a path of an .npz file")
+    raise UsageError(f"patterns: {type(given).__name__} is neither a path nor a mapping", "give a path of an .npz file")
 
 
 def load(path: Path) -> Patterns:
-    """The patterns in a file; read again only where it has changed. Raises InputError."""
+    """Return the patterns in a file, read again only if it has changed.
+
+    Args:
+        path: The .npz file.
+
+    Raises:
+        InputError: It is missing or holds no patterns.
+    """
     files.check(path)
     stat = path.stat()
     return _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
@@ -100,5 +131,5 @@ def _load(path: Path, *_: int) -> Patterns:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no patterns ({files.reason(error)})", MAKE) from None
     if any(a.dtype.kind != "f" or not np.isfinite(a).all() for a in arrays.values()):
-        raise InputError(f"{path}: holds patterns that are no finite numbers", MAKE)
+        raise InputError(f"{path}: patterns must be finite floating-point numbers", MAKE)
     return made

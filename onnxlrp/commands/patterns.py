@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..compile import weighted
+from ..compile import weighted_layers
 from ..errors import InputError, UsageError
 from ..methods.patterns import ESTIMATORS, estimate
 from ..methods.registry import Array
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"{path}: the patterns would replace an input", "choose another name with -o")
     model = arguments.open_model(args)
     model.refuse_maps()
-    _, others = weighted(model.graph)
+    _, others = weighted_layers(model.graph)
     if others:
         said = ", ".join(f"{layer.op} {layer.label!r}" for layer in others)
         console.note(

@@ -1,6 +1,6 @@
-"""The compiler: a graph and a composite become a program."""
+"""Compiler: from a graph and a composite to a program."""
 
 from .compiler import compile, forward
-from .layer_rules import Weighted, rules_of, weighted
+from .layer_rules import WeightedLayer, rules_of, weighted_layers
 
-__all__ = ["Weighted", "compile", "forward", "rules_of", "weighted"]
+__all__ = ["WeightedLayer", "compile", "forward", "rules_of", "weighted_layers"]

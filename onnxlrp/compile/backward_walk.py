@@ -1,4 +1,4 @@
-"""The backward walk over a graph: what rules see of each layer, the rule that it gets, and that rule applied."""
+"""Backward walk over a graph: builds the op of each layer, chooses its rule and applies it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ from .ledger_plan import LedgerPlan, name_of
 _NAMED = 12  # layers that one message lists
 
 
-class Walk:
-    """The state of one backward walk."""
+class BackwardWalk:
+    """The state of one backward walk.
+
+    Args:
+        graph: The model.
+        composite: The composite that chooses rules.
+        source: Name of the explained input.
+        trace: The trace that instructions are recorded in.
+    """
 
     def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace) -> None:
         self.graph, self.composite, self.source, self.trace = graph, composite, source, trace
@@ -31,12 +38,13 @@ class Walk:
         self.tensors: dict[int, str] = {}
         self.nonnegative = facts.nonnegative(graph)
         self.first = facts.first_layers(graph, source)
-        self.books = LedgerPlan()
-        self.leading = {source}  # the tensors on a path from the explained input
-        self.refused: dict[str, UnsupportedError] = {}
-        self.decided: list[tuple[str, str, str]] = []  # layer, operator and rule where --on-unsupported chose it
+        self.ledger = LedgerPlan()
+        self.on_path = {source}  # the tensors on a path from the explained input
+        self.build_errors: dict[str, UnsupportedError] = {}
+        self.fallbacks: list[tuple[str, str, str]] = []  # layer, operator, rule chosen by --on-unsupported
 
     def value(self, tensor: str) -> Value:
+        """Return the traced value of a tensor of the forward pass."""
         if tensor not in self.values:
             value = self.trace.activation(tensor, self.graph.shapes[tensor], tensor in self.nonnegative)
             self.values[tensor] = value
@@ -44,17 +52,17 @@ class Walk:
         return self.values[tensor]
 
     def backward(self, target: str) -> list[Layer]:
-        """The layers between the explained input and the target, last first."""
+        """Return the layers between the explained input and the tensor `target`, last first."""
         relevant = facts.relevant(self.graph, (self.source,), target)
         return [layer for layer in reversed(self.graph.layers) if layer.name in relevant]
 
     def check(self, target: str) -> None:
-        """Every layer on the way has a rule; all that have none are named at once."""
-        trial = Walk(self.graph, self.composite, self.source, Trace())
+        """Check that every layer on the way to `target` has a rule; the UnsupportedError names all that have none."""
+        trial = BackwardWalk(self.graph, self.composite, self.source, Trace())
         missing: dict[str, UnsupportedError] = {}
         for layer in self.backward(target):
             try:
-                trial.answer(layer)
+                trial.rule_for_layer(layer)
             except UnsupportedError as error:
                 missing[layer.name] = error
         if missing:
@@ -65,7 +73,7 @@ class Walk:
             raise UnsupportedError(missing[first].message + more, missing[first].fix)
 
     def op(self, layer: Layer) -> Op:
-        """What rules see of a layer; one that nobody has taught us, or in this form, is of kind "unknown"."""
+        """Return a layer as rules see it; an unregistered operator, or form of one, has the kind "unknown"."""
         for tensor in (*layer.inputs, *layer.outputs):
             if tensor and tensor not in self.graph.constants:
                 self.value(tensor)
@@ -74,32 +82,36 @@ class Walk:
             try:
                 return replace(build(node), node=layer.name)
             except UnsupportedError as error:
-                self.refused[layer.name] = error
+                self.build_errors[layer.name] = error
                 return unknown(node)
 
-    def answer(self, layer: Layer) -> tuple[Op, Rule]:
-        """A layer and the rule that it gets. Raises UnsupportedError, naming node, path and what decides it."""
+    def rule_for_layer(self, layer: Layer) -> tuple[Op, Rule]:
+        """Return a layer's op and rule.
+
+        Raises:
+            UnsupportedError: It has no rule; the message names node and path, the fix an option that gives it one.
+        """
         op = self.op(layer)
-        seen = self.matched(layer, op.kind)
+        match = self.match_of(layer, op.kind)
         try:
-            rule = self.composite.rule_for(seen)
+            rule = self.composite.rule_for(match)
         except UnsupportedError:
             if op.kind != "unknown":
                 raise
-            raise self.refused.get(layer.name) or unsupported(layer) from None
-        if self.composite.falls_back(seen):
+            raise self.build_errors.get(layer.name) or unsupported(layer) from None
+        if self.composite.falls_back(match):
             if isinstance(rule, Pass) and not (len(op.operands) == 1 and op.operands[0].shape == op.result.shape):
                 raise UnsupportedError(
                     f"no rule for operator {layer.op} ({place_of(layer)}), and pass, by "
-                    f"--on-unsupported, wants one operand of the result's shape",
+                    f"--on-unsupported, requires one operand of the result's shape",
                     "explain an output before it (--output NAME)" * (op.kind == "unknown")
                     or f"--rule '{layer.name}=gradient', or --on-unsupported gradient",
                 )
-            self.decided.append((layer.label, layer.op, name_of(rule)))
+            self.fallbacks.append((layer.label, layer.op, name_of(rule)))
         return op, rule
 
     def result_of(self, path: str, target: str) -> str:
-        """The tensor that the module at `path` returns: the output of its last layer."""
+        """Return the name of the tensor that the module at `path` returns, the output of its last layer."""
         for layer in self.backward(target):
             if layer.path == path or layer.path.startswith(path + ".") or layer.name == path:
                 return layer.outputs[0]
@@ -107,7 +119,7 @@ class Walk:
         raise UsageError(f'no layer has the path "{path}"', did_you_mean(path, paths))
 
     def mask(self, tensor: str, channels: Sequence[int]) -> Value:
-        """1 at these channels of a tensor, else 0; channels are the first axis of a map, the last of tokens."""
+        """Return 1 at these channels of a tensor and 0 elsewhere; channels are a map's first axis, tokens' last."""
         shape = self.graph.shapes[tensor]
         axis = 1 if len(shape) == 2 else 0
         wrong = [c for c in channels if not 0 <= c < shape[axis]]
@@ -117,21 +129,30 @@ class Walk:
         hot[list(channels)] = 1
         return self.trace.constant(hot.reshape([-1 if i == axis else 1 for i in range(len(shape))]))
 
-    def matched(self, layer: Layer, kind: str) -> Matched:
+    def match_of(self, layer: Layer, kind: str) -> Matched:
+        """Return a layer as the matches of composites see it."""
         return Matched(layer.op, layer.path, layer.name, kind, layer.name in self.first)
 
     def step(self, layer: Layer, arriving: Value) -> list[tuple[str, Value]]:
-        """One layer: its rule applied, the shares of the operands that lead to the explained input."""
+        """Apply a layer's rule.
+
+        Args:
+            layer: The layer.
+            arriving: The relevance of its result.
+
+        Returns:
+            (tensor, relevance) for each operand.
+        """
         trace = self.trace
-        op, rule = self.answer(layer)
-        booked = len(trace.booked)
+        op, rule = self.rule_for_layer(layer)
+        before = len(trace.absorbed)
         with trace.at(f"{layer.label}/{name_of(rule)}"):
             shares = rule(op, arriving)
             if trace.ledger:
-                arriving = trace.spread(arriving, self.graph.shapes[layer.outputs[0]])
-                got = [
-                    (share, x, self.tensors[x.index] in self.leading)
+                arriving = trace.broadcast_to(arriving, self.graph.shapes[layer.outputs[0]])
+                received = [
+                    (share, x, self.tensors[x.index] in self.on_path)
                     for x, share in zip(op.operands, shares, strict=True)
                 ]
-                self.books.enter(layer, rule, arriving, got, trace.booked[booked:])
+                self.ledger.add(layer, rule, arriving, received, trace.absorbed[before:])
         return [(self.tensors[x.index], share) for x, share in zip(op.operands, shares, strict=True)]

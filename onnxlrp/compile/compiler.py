@@ -1,4 +1,4 @@
-"""Graph + Composite → Program."""
+"""Compilation of a graph and a composite into a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..program.program import Program, Seed
 from ..program.rewrites import REWRITES
 from ..program.trace import Trace
 from ..program.value import Value, positive
-from .backward_walk import Walk
+from .backward_walk import BackwardWalk
 
 
 def compile(
@@ -30,21 +30,43 @@ def compile(
     ledger: bool = False,
     rewrites: Iterable[str] = REWRITES,
 ) -> Program:
-    """The program that computes the relevance of input `explained` for a target of `output`.
+    """Compile the program that computes the relevance of an input for a target of an output.
 
-    Its outputs: "relevance", in the input's shape; "logits" and "scores", tensors of the forward pass; "record/PATH"
-    for each of `record`, the relevance of that module's result; "activation/PATH" for each of `activations`, the result
-    itself; with `ledger`, what notes["ledger"] lists. `conditions` let relevance through these channels of a module's
-    result alone (Achtibat et al. 2023).
+    Args:
+        graph: The model.
+        composite: The rule of each layer, and the seed.
+        output: Name of the output with the scores; the first one by default.
+        explained: Name of the input that is explained; the first one by default.
+        mode: How targets are chosen: "index", "top" or "relevance" (see `Seed`).
+        targets: T, the length of the target axis; None without one.
+        record: Paths of modules whose result's relevance becomes an output.
+        activations: Paths of modules whose result becomes an output.
+        conditions: Channels by path of a module; of its result's relevance only these channels pass (concept
+            relevance).
+        ledger: Add the outputs that notes["ledger"] lists (`LedgerEntry`).
+        rewrites: The rewrites that are on, of `REWRITES`.
+
+    Returns:
+        A program with the outputs "relevance", [N, *input] or [T, N, *input]; "logits" and "scores", tensors of the
+        forward pass; "record/PATH", [N, *result] or [T, N, *result]; "activation/PATH", [N, *result]; and with
+        `ledger` "ledger/NODE/COLUMN", [N] or [T, N].
+
+    Raises:
+        UnsupportedError: A layer on the way has no rule, or the output does not depend on the input.
+        UsageError: A path names no module, a channel does not exist, or the composite belongs to another model.
+
+    References:
+        Achtibat et al., From attribution maps to human-understandable explanations through concept relevance
+        propagation, Nature Machine Intelligence 2023 (`conditions`).
     """
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
     logits = facts.head(graph, scores)
     _check_model(graph, composite)
-    walk = Walk(graph, composite, source, Trace(rewrites, ledger))
+    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger))
     trace = walk.trace
     walk.check(logits)
-    walk.leading.update(name for layer in walk.backward(logits) for name in layer.outputs)
+    walk.on_path.update(name for layer in walk.backward(logits) for name in layer.outputs)
     recorded = {path: walk.result_of(path, logits) for path in record}
     masks = {walk.result_of(path, logits): channels for path, channels in (conditions or {}).items()}
     with trace.at("seed"):
@@ -57,7 +79,7 @@ def compile(
             arriving = arriving * walk.mask(layer.outputs[0], masks[layer.outputs[0]])
         for path, tensor in recorded.items():
             if tensor == layer.outputs[0] and arriving is not None:
-                outputs[f"record/{path}"] = trace.spread(arriving, graph.shapes[tensor])
+                outputs[f"record/{path}"] = trace.broadcast_to(arriving, graph.shapes[tensor])
         if arriving is None:
             continue
         for tensor, share in walk.step(layer, arriving):
@@ -65,21 +87,37 @@ def compile(
                 relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
     if source not in relevance:
         raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
-    outputs["relevance"] = trace.spread(relevance[source], graph.shapes[source])
+    outputs["relevance"] = trace.broadcast_to(relevance[source], graph.shapes[source])
     outputs["logits"], outputs["scores"] = walk.value(logits), walk.value(scores)
     outputs |= {f"activation/{path}": walk.value(walk.result_of(path, logits)) for path in activations}
-    outputs.update(walk.books.columns)
+    outputs.update(walk.ledger.columns)
     outputs = {name: _of_each_sample(trace, value, seed) for name, value in outputs.items()}
-    notes = {"ledger": tuple(walk.books.plan), "source": source, "scores": scores, "unsupported": tuple(walk.decided)}
+    notes = {
+        "ledger": tuple(walk.ledger.plan),
+        "source": source,
+        "scores": scores,
+        "unsupported": tuple(walk.fallbacks),
+    }
     return dead_code(trace.program(outputs, targets, notes))
 
 
 def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> Program:
-    """The program that propagates nothing: its outputs are "logits", "scores" and "activation/NAME" for each of
-    `activations`, paths of modules or names of tensors, whatever operators the graph has."""
+    """Compile the program of the forward pass alone, for a graph of any operators.
+
+    Args:
+        graph: The model.
+        output: Name of the output with the scores; the first one by default.
+        activations: Paths of modules, or names of tensors, whose values become outputs.
+
+    Returns:
+        A program with the outputs "logits", "scores" and "activation/NAME", in that order.
+
+    Raises:
+        UsageError: A path names no module.
+    """
     scores = output or graph.outputs[0].name
     logits = facts.head(graph, scores)
-    walk = Walk(graph, Composite(()), graph.inputs[0].name, Trace())
+    walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace())
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
     for name in activations:
         outputs[f"activation/{name}"] = walk.value(name if name in graph.shapes else walk.result_of(name, logits))
@@ -89,22 +127,23 @@ def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> 
 def _check_model(graph: Graph, composite: Composite) -> None:
     if composite.model and composite.model != graph.sha256:
         raise UsageError(
-            f'what "{composite.name}" is given was estimated from another model: sha256 {composite.model[:12]}…, '
-            f"this one is {graph.sha256[:12]}…",
-            f"estimate it again: onnxlrp patterns {graph.source or 'MODEL.onnx'} IMAGES... -o MODEL.patterns.npz",
+            f'the patterns of method "{composite.name}" were estimated from another model: sha256 '
+            f"{composite.model[:12]}…, this one is {graph.sha256[:12]}…",
+            f"estimate them again: onnxlrp patterns {graph.source or 'MODEL.onnx'} IMAGES... -o MODEL.patterns.npz",
         )
 
 
 def _of_each_sample(trace: Trace, value: Value, seed: Value) -> Value:
-    """A result with the seed's batch and targets: relevance that is zero whatever the input is has none of its own."""
+    """Give a constant result the batch and target axes of the seed: relevance that is zero for every input has none."""
     if not value.constant:
         return value
     amount = trace.total(seed)
     zero = trace.append_map("greater", (amount, amount))
-    return trace.spread(trace.reshape(zero, (1,) * len(value.shape)), value.shape)
+    return trace.broadcast_to(trace.reshape(zero, (1,) * len(value.shape)), value.shape)
 
 
 def _seed(trace: Trace, logits: Value, seed: Seed, kind: str) -> Value:
+    """Return the relevance of the logits: 1, the logit or its positive part at the targets, by the composite's seed."""
     if seed.mode == "relevance":
         return trace.seed(seed, logits.shape)
     chosen = trace.seed(seed, logits.shape)

@@ -1,4 +1,4 @@
-"""What a walk sees where nothing is propagated: the rule of each layer, the weights of linear ones."""
+"""Queries without propagation: the rule of each layer, and the weights of linear layers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ from ..program.linear import Conv, Matmul
 from ..program.program import Array
 from ..program.trace import Trace
 from ..rules import Rule
-from .backward_walk import Walk
+from .backward_walk import BackwardWalk
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted:
-    """A linear layer with one weight: result = linear(operand) + bias, by the names of tensors."""
+class WeightedLayer:
+    """A linear layer with one weight: result = linear(operand) + bias.
+
+    Args:
+        node: The node's name, unique in the graph.
+        label: The layer's path, or its name without one.
+        operand: Name of the tensor that it is applied to.
+        result: Name of its result.
+        linear: The geometry.
+        weight: [C_out, C_in/group, *kernel], or [in, out] ([out, in] if `linear.transposed`).
+    """
 
     node: str
     label: str
@@ -27,10 +36,19 @@ class Weighted:
     weight: Array
 
 
-def weighted(graph: Graph, explained: str = "", output: str = "") -> tuple[list[Weighted], list[Layer]]:
-    """For patterns: the Conv, Gemm and MatMul layers on the way, in order, and the linear layers of other forms."""
-    walk = Walk(graph, Composite(()), explained or graph.inputs[0].name, Trace())
-    found: list[Weighted] = []
+def weighted_layers(graph: Graph, explained: str = "", output: str = "") -> tuple[list[WeightedLayer], list[Layer]]:
+    """Return the linear layers between an input and an output, from input to output.
+
+    Args:
+        graph: The model.
+        explained: Name of the input; the first one by default.
+        output: Name of the output; the first one by default.
+
+    Returns:
+        The Conv, Gemm and MatMul layers of one weight, and the linear layers of other forms.
+    """
+    walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace())
+    found: list[WeightedLayer] = []
     others: list[Layer] = []
     for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
         op = walk.op(layer)
@@ -41,7 +59,7 @@ def weighted(graph: Graph, explained: str = "", output: str = "") -> tuple[list[
             if isinstance(linear, Conv | Matmul) and affine.weight is not None and x.index in walk.tensors:
                 array = walk.trace.array(affine.weight)
                 operand = walk.tensors[x.index]
-                found.append(Weighted(layer.name, layer.label, operand, layer.outputs[0], linear, array))
+                found.append(WeightedLayer(layer.name, layer.label, operand, layer.outputs[0], linear, array))
                 continue
         others.append(layer)
     return found, others
@@ -50,13 +68,23 @@ def weighted(graph: Graph, explained: str = "", output: str = "") -> tuple[list[
 def rules_of(
     graph: Graph, composite: Composite, explained: str = "", output: str = ""
 ) -> list[tuple[Layer, Matched, Rule | None]]:
-    """For `inspect`: each layer on the way, what a match sees of it, and the rule it gets, None without one."""
-    walk = Walk(graph, composite, explained or graph.inputs[0].name, Trace())
+    """Return the rule of each layer between an input and an output, from input to output.
+
+    Args:
+        graph: The model.
+        composite: The composite that chooses rules.
+        explained: Name of the input; the first one by default.
+        output: Name of the output; the first one by default.
+
+    Returns:
+        (layer, the layer as matches see it, its rule or None where it has none).
+    """
+    walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace())
     rows: list[tuple[Layer, Matched, Rule | None]] = []
     for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
         try:
-            op, rule = walk.answer(layer)
-            rows.append((layer, walk.matched(layer, op.kind), rule))
+            op, rule = walk.rule_for_layer(layer)
+            rows.append((layer, walk.match_of(layer, op.kind), rule))
         except UnsupportedError:
-            rows.append((layer, walk.matched(layer, walk.op(layer).kind), None))
+            rows.append((layer, walk.match_of(layer, walk.op(layer).kind), None))
     return rows

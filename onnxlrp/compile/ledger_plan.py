@@ -1,4 +1,4 @@
-"""The ledger's plan: which outputs of a program hold what of which layer."""
+"""Ledger plan: maps program outputs to the ledger's columns, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from ..rules import Rule
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """A line of the ledger's plan: which program outputs hold what of one layer."""
+    """The ledger's columns of one layer; the output "ledger/NODE/COLUMN" holds each, one number a sample.
+
+    Args:
+        node: The node's name, unique in the graph.
+        layer: The layer's label.
+        op: Its operator.
+        rule: The name of its rule.
+        conserves: Whether that rule conserves relevance.
+        columns: "out" and "in", relevance of result and operands; "scale", Σ|R| of the result; where there is any,
+            "others", what went to operands that do not lead to the explained input; "bias", "epsilon" and "gate",
+            what each of them absorbed.
+    """
 
     node: str
     layer: str
@@ -24,30 +35,37 @@ class LedgerEntry:
 
 @dataclass(eq=False)
 class LedgerPlan:
-    """What has been entered: the plan, and its values by the names of outputs."""
+    """The entries so far, and their values by the names of program outputs."""
 
     plan: list[LedgerEntry] = field(default_factory=list)
     columns: dict[str, Value] = field(default_factory=dict)
 
-    def enter(
+    def add(
         self,
         layer: Layer,
         rule: Rule,
         arriving: Value,
         shares: Sequence[tuple[Value, Value, bool]],
-        booked: Sequence[tuple[str, Value]],
+        absorbed: Sequence[tuple[str, Value]],
     ) -> None:
-        """One layer: the relevance of its result, (share, operand, whether that leads to the explained input) for each
-        operand, and what went nowhere."""
+        """Add one layer.
+
+        Args:
+            layer: The layer.
+            rule: The rule that was applied.
+            arriving: The relevance of its result, at its full shape.
+            shares: (relevance, operand, whether the operand depends on the explained input) for each operand.
+            absorbed: (column, sum over each sample) of what was not passed on.
+        """
         trace = arriving.trace
         entries = {"out": trace.total(arriving), "scale": trace.total(trace.map("max", arriving, -arriving))}
-        inputs = [(trace.total(trace.spread(share, x.shape)), leads) for share, x, leads in shares]
-        entries["in"] = total(got for got, _ in inputs)
-        lost = [got for got, leads in inputs if not leads and not got.is_zero]
-        if lost:
-            entries["others"] = total(lost)
+        inputs = [(trace.total(trace.broadcast_to(share, x.shape)), on_path) for share, x, on_path in shares]
+        entries["in"] = total(amount for amount, _ in inputs)
+        others = [amount for amount, on_path in inputs if not on_path and not amount.is_zero]
+        if others:
+            entries["others"] = total(others)
         for column in ("bias", "epsilon", "gate"):
-            amounts = [value for entry, value in booked if entry == column]
+            amounts = [value for entry, value in absorbed if entry == column]
             if amounts:
                 entries[column] = total(amounts)
         conserves = bool(getattr(rule, "conserves", True))
@@ -56,5 +74,5 @@ class LedgerPlan:
 
 
 def name_of(rule: Rule) -> str:
-    """What a rule is called in the ledger and in origins."""
+    """Return the name of a rule, as ledger and origins show it."""
     return str(getattr(rule, "name", type(rule).__name__))

@@ -19,7 +19,7 @@ def activation(node: Node, slope: Callable[[Value, Value], Value | float]) -> Op
 
 @layer("Relu", kind="activation")
 def relu(node: Node) -> Op:
-    node.trace.know_rectified(node.operand(0), node.result, exact=True)
+    node.trace.declare_rectified(node.operand(0), node.result, exact=True)
     return activation(node, lambda x, y: y > 0)
 
 
@@ -28,7 +28,7 @@ def clip(node: Node) -> Op:
     low = float(node.array(1, -float("inf")).reshape(()))
     high = float(node.array(2, float("inf")).reshape(()))
     if low == 0 and high > 0:
-        node.trace.know_rectified(node.operand(0), node.result, exact=high == float("inf"))
+        node.trace.declare_rectified(node.operand(0), node.result, exact=high == float("inf"))
     return activation(node, lambda x, y: (y > low) * (y < high) if high != float("inf") else y > low)
 
 
@@ -98,13 +98,13 @@ def hard_swish(node: Node) -> Op:
 
 @layer("Sigmoid", kind="activation")
 def sigmoid(node: Node) -> Op:
-    node.trace.know_map("sigmoid", (node.operand(0),), node.result)
+    node.trace.declare_map("sigmoid", (node.operand(0),), node.result)
     return activation(node, lambda x, y: y * (1 - y))
 
 
 @layer("Tanh", kind="activation")
 def tanh(node: Node) -> Op:
-    node.trace.know_map("tanh", (node.operand(0),), node.result)
+    node.trace.declare_map("tanh", (node.operand(0),), node.result)
     return activation(node, lambda x, y: 1 - y * y)
 
 

@@ -35,11 +35,11 @@ def _sum(node: Node, gain: float) -> Op:
         x = operands[0]
         parts[0] = (Affine(Diagonal(x.shape, y.shape), trace.constant(gain), shift), x)
     if len(parts) == 2 and shift is None and gain == 1:
-        trace.know_map("add", (operands[0], operands[1]), y)
+        trace.declare_map("add", (operands[0], operands[1]), y)
         _fusable(node, *operands)
     else:
         *most, last = (layer(x) for layer, x in parts)
-        trace.know_map("add", (total(most), last), y)
+        trace.declare_map("add", (total(most), last), y)
     return linear_op("sum", tuple(parts), y, node.layer.label)
 
 
@@ -48,7 +48,7 @@ def _fusable(node: Node, a: Value, b: Value) -> None:
     for x, other, name in ((a, b, node.layer.inputs[0]), (b, a, node.layer.inputs[1])):
         producer = node.graph.producer(name)
         if producer is not None and producer.op == "Conv" and len(node.graph.consumers(name)) == 1:
-            node.trace.know_summand(x, node.result, other)
+            node.trace.declare_summand(x, node.result, other)
             return
 
 
@@ -57,7 +57,7 @@ def sub(node: Node) -> Op:
     live, trace = node.activations, node.trace
     if len(live) == 2:
         a, b = node.operand(0), node.operand(1)
-        trace.know_map("sub", (a, b), node.result)
+        trace.declare_map("sub", (a, b), node.result)
         minus = Affine(Diagonal(b.shape, node.result.shape), gain=trace.constant(-1.0))
         return linear_op("sum", ((node.identity(a), a), (minus, b)), node.result, node.layer.label)
     x = node.operand(live[0])
@@ -71,7 +71,7 @@ def mul(node: Node) -> Op:
     live = node.activations
     if len(live) == 2:
         a, b, y = node.operand(0), node.operand(1), node.result
-        node.trace.know_map("mul", (a, b), y)
+        node.trace.declare_map("mul", (a, b), y)
         gate = facts.gate(node.graph, node.layer)
         if gate == 0:
             a, b = b, a
@@ -97,7 +97,7 @@ def _quotient(node: Node) -> Op:
         kind = "activation" if b.shape == y.shape else "gate"
         return Op(kind, (b,), y, lambda r: (whole(-(r * y) / b),), name=node.layer.label)
     a = node.operand(0)
-    node.trace.know_map("div", (a, b), y)
+    node.trace.declare_map("div", (a, b), y)
     part = Affine(Diagonal(a.shape, y.shape)).T
     return Op("gate", (a, b), y, lambda r: (part(r / b), whole(-(r * y) / b)), name=node.layer.label)
 
@@ -124,6 +124,6 @@ def _scaled(node: Node, x: Value, factor: Value) -> Op:
 def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
     """x · factor + shift. Where the constants are larger than x its copies are summed, as in an addition."""
     linear = Diagonal(x.shape, node.result.shape)
-    node.trace.know(linear, x, factor, shift, node.result)
+    node.trace.declare_linear(linear, x, factor, shift, node.result)
     kind = "scale" if x.shape == node.result.shape else "sum"
     return linear_op(kind, ((Affine(linear, factor, shift), x),), node.result, node.layer.label)

@@ -18,11 +18,11 @@ def bilinear(node: Node) -> Op:
     flipped, out = swapped(b.shape), swapped(y.shape)
     right = composed(
         LinearStep(Permute(b.shape, flipped, _swap(b.shape))),
-        LinearStep(Matmul(flipped, out, transposed=True), own=True),
+        LinearStep(Matmul(flipped, out, transposed=True), layer_weight=True),
         LinearStep(Permute(out, y.shape, _swap(y.shape))),
     )
-    node.trace.know(left, a, b, None, y)
-    node.trace.know(right, b, a, None, y)
+    node.trace.declare_linear(left, a, b, None, y)
+    node.trace.declare_linear(right, b, a, None, y)
     return linear_op("bilinear", ((Affine(left, b), a), (Affine(right, a), b)), y, node.layer.label)
 
 

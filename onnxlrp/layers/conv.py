@@ -32,7 +32,7 @@ def conv(node: Node) -> Op:
     linear = Conv(
         x.shape, y.shape, window(node, x.shape[1:], y.shape[1:], weight.shape[2:]), int(node.attribute("group", 1))
     )
-    node.trace.know(linear, x, weight, bias, y)
+    node.trace.declare_linear(linear, x, weight, bias, y)
     return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)
 
 
@@ -43,10 +43,12 @@ def conv_transpose(node: Node) -> Op:
     if not node.is_constant(1):
         node.array(1)
     w = window(node, y.shape[1:], x.shape[1:], weight.shape[2:])
-    linear = composed(LinearStep(Conv(y.shape, x.shape, w, int(node.attribute("group", 1))), adjoint=True, own=True))
+    linear = composed(
+        LinearStep(Conv(y.shape, x.shape, w, int(node.attribute("group", 1))), adjoint=True, layer_weight=True)
+    )
     bias = None
     if node.has(2):
         node.array(2)
         bias = trace.reshape(node.operand(2), (y.shape[0], *([1] * (len(y.shape) - 1))))
-    trace.know(linear, x, weight, bias, y)
+    trace.declare_linear(linear, x, weight, bias, y)
     return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)

@@ -39,7 +39,7 @@ def matmul(node: Node) -> Op:
 
 
 def _dense(node: Node, linear: Matmul, x: Value, weight: Value, bias: Value | None) -> Op:
-    node.trace.know(linear, x, weight, bias, node.result)
+    node.trace.declare_linear(linear, x, weight, bias, node.result)
     return linear_op("dense", ((Affine(linear, weight, bias), x),), node.result, node.layer.label)
 
 

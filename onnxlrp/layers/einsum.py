@@ -42,7 +42,7 @@ def contraction(node: Node, x: Value, letters: str, constant: Array, others: str
     linear = Matmul(way.shape, (*lead, rows, outer))
     order = [own.index(a) for a in both + summed + added]
     matrix = node.trace.constant(np.ascontiguousarray(weight.transpose(order)).reshape(*lead, inner, outer))
-    steps = [*way.steps, LinearStep(linear, own=True)]
+    steps = [*way.steps, LinearStep(linear, layer_weight=True)]
     way.steps, way.shape = [], linear.target
     way.reshape(tuple(wide[a] for a in both + alone + added))
     way.permute([(both + alone + added).index(a) for a in out])
@@ -52,7 +52,7 @@ def contraction(node: Node, x: Value, letters: str, constant: Array, others: str
 
 def _dense(node: Node, x: Value, steps: tuple[LinearStep, ...], weight: Value) -> Op:
     linear = composed(*steps)
-    node.trace.know(linear, x, weight, None, node.result)
+    node.trace.declare_linear(linear, x, weight, None, node.result)
     return linear_op("dense", ((Affine(linear, weight), x),), node.result, node.layer.label)
 
 
@@ -123,5 +123,5 @@ def cumsum(node: Node) -> Op:
     matrix = np.triu(np.ones((n, n)), 1 if node.attribute("exclusive", 0) else 0)
     way.multiply(axis, matrix.T if node.attribute("reverse", 0) else matrix)
     linear = composed(*way.steps)
-    trace.know(linear, x, None, None, y)
+    trace.declare_linear(linear, x, None, None, y)
     return linear_op("avgpool", ((Affine(linear, gain=trace.constant(1.0)), x),), y, node.layer.label)

@@ -18,7 +18,7 @@ def extremum(node: Node) -> Op:
         node.operand(i) if i in live else per_sample(node, node.operand(i)) for i in range(len(node.layer.inputs))
     ]
     if len(operands) == 2:
-        trace.know_map(node.layer.op.lower(), (operands[0], operands[1]), y)
+        trace.declare_map(node.layer.op.lower(), (operands[0], operands[1]), y)
 
     def loses(x: Value) -> Value:
         return y > x if highest else y < x
@@ -34,7 +34,7 @@ def extremum(node: Node) -> Op:
             if i in live:
                 shares.append(Affine(Diagonal(x.shape, y.shape)).T(share))
             else:
-                trace.record_absorbed("gate", lambda dropped=share: trace.spread(dropped, y.shape))  # type: ignore[misc]
+                trace.record_absorbed("gate", lambda dropped=share: trace.broadcast_to(dropped, y.shape))  # type: ignore[misc]
         return tuple(shares)
 
     return Op("maxpool", tuple(operands[i] for i in live), y, vjp, name=node.layer.label)
@@ -49,5 +49,5 @@ def _bounded(node: Node, operands: list[Value], highest: bool) -> Op:
     for other in bounds[1:]:
         bound = trace.map("max" if highest else "min", bound, other)
     if highest and bound.is_zero:
-        trace.know_rectified(x, y, exact=True)
+        trace.declare_rectified(x, y, exact=True)
     return Op("activation", (x,), y, lambda r: (r * (y > bound if highest else y < bound),), name=node.layer.label)

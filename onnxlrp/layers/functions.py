@@ -22,7 +22,7 @@ def sign(x: Value) -> Value:
 
 @layer("Exp", kind="activation")
 def exp(node: Node) -> Op:
-    node.trace.know_map("exp", (node.operand(0),), node.result)
+    node.trace.declare_map("exp", (node.operand(0),), node.result)
     return activation(node, lambda x, y: y)
 
 
@@ -33,7 +33,7 @@ def log(node: Node) -> Op:
 
 @layer("Sqrt", kind="activation")
 def sqrt(node: Node) -> Op:
-    node.trace.know_map("sqrt", (node.operand(0),), node.result)
+    node.trace.declare_map("sqrt", (node.operand(0),), node.result)
     return activation(node, lambda x, y: 0.5 / y)
 
 
@@ -44,25 +44,25 @@ def absolute(node: Node) -> Op:
 
 @layer("Reciprocal", kind="activation")
 def reciprocal(node: Node) -> Op:
-    node.trace.know_map("div", (node.trace.constant(1.0), node.operand(0)), node.result)
+    node.trace.declare_map("div", (node.trace.constant(1.0), node.operand(0)), node.result)
     return activation(node, lambda x, y: -square(y))
 
 
 @layer("Erf", kind="activation")
 def erf(node: Node) -> Op:
-    node.trace.know_map("erf", (node.operand(0),), node.result)
+    node.trace.declare_map("erf", (node.operand(0),), node.result)
     return activation(node, lambda x, y: node.trace.map("exp", -square(x)) * (2 / math.sqrt(math.pi)))
 
 
 @layer("Sin", kind="activation")
 def sin(node: Node) -> Op:
-    node.trace.know_map("sin", (node.operand(0),), node.result)
+    node.trace.declare_map("sin", (node.operand(0),), node.result)
     return activation(node, lambda x, y: node.trace.map("cos", x))
 
 
 @layer("Cos", kind="activation")
 def cos(node: Node) -> Op:
-    node.trace.know_map("cos", (node.operand(0),), node.result)
+    node.trace.declare_map("cos", (node.operand(0),), node.result)
     return activation(node, lambda x, y: -node.trace.map("sin", x))
 
 
@@ -90,7 +90,7 @@ def pow_(node: Node) -> Op:
 
 def _power(node: Node, exponent: float) -> Op:
     if exponent == 2:
-        node.trace.know_map("square", (node.operand(0),), node.result)
+        node.trace.declare_map("square", (node.operand(0),), node.result)
         return activation(node, lambda x, y: x * 2.0)
     if exponent == 0.5:
         return activation(node, lambda x, y: 0.5 / y)

@@ -30,10 +30,10 @@ def lrn(node: Node) -> Op:
     window = Conv(x.shape, x.shape, Window(ones, ones, ones, none, none, tuple(space), tuple(space)))
     neighbours = trace.linear(window, square(x), band) * (alpha / size) + bias
     weight, diagonal = power(neighbours, -beta), Diagonal(x.shape, y.shape)
-    trace.know(diagonal, x, weight, None, y)
+    trace.declare_linear(diagonal, x, weight, None, y)
 
     def vjp(r: Value) -> tuple[Value, ...]:
-        back = trace.adjoint(window, trace.spread(r * y / neighbours, x.shape), band)
+        back = trace.adjoint(window, trace.broadcast_to(r * y / neighbours, x.shape), band)
         return (r * weight - x * back * (2 * alpha * beta / size),)
 
     return Op("normalization", (x,), y, vjp, ((Affine(diagonal, weight), x),), node.layer.label)

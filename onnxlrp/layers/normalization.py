@@ -26,7 +26,7 @@ def batch_normalization(node: Node) -> Op:
     shape = (-1, *([1] * (len(x.shape) - 1)))
     factor, shift = trace.constant(scale.reshape(shape)), trace.constant((beta - mean * scale).reshape(shape))
     linear = Diagonal(x.shape, y.shape)
-    trace.know(linear, x, factor, shift, y)
+    trace.declare_linear(linear, x, factor, shift, y)
     return linear_op("batchnorm", ((Affine(linear, factor, shift), x),), y, node.layer.label)
 
 
@@ -87,19 +87,19 @@ def _standardized(
     weight = inverse if gain is None else inverse * gain
     parts = [(Affine(diagonal, weight, bias), x)]
     if centred:
-        means = composed(LinearStep(sums), LinearStep(sums, adjoint=True), LinearStep(diagonal, own=True))
+        means = composed(LinearStep(sums), LinearStep(sums, adjoint=True), LinearStep(diagonal, layer_weight=True))
         parts.append((Affine(means, weight * -share), x))
-        trace.know_map("add", (parts[0][0](x), parts[1][0](x)), y)
+        trace.declare_map("add", (parts[0][0](x), parts[1][0](x)), y)
     else:
-        trace.know(diagonal, x, weight, bias, y)
+        trace.declare_linear(diagonal, x, weight, bias, y)
 
     def vjp(r: Value) -> tuple[Value, ...]:
         g = r if gain is None else r * gain
         standard = offset * inverse
-        slope = g - standard * mean(trace.spread(g * standard, x.shape))
+        slope = g - standard * mean(trace.broadcast_to(g * standard, x.shape))
         if not centred:
             return (slope * inverse,)
-        return ((slope - mean(trace.spread(g, x.shape))) * inverse, trace.zeros(x.shape))
+        return ((slope - mean(trace.broadcast_to(g, x.shape))) * inverse, trace.zeros(x.shape))
 
     return Op("normalization", tuple(v for _, v in parts), y, vjp, tuple(parts), node.layer.label)
 
@@ -115,10 +115,10 @@ def lp_normalization(node: Node) -> Op:
     length = trace.linear(sums, trace.map("max", x, -x)) if p == 1 else power(trace.linear(sums, square(x)), 0.5)
     inverse = 1.0 / stabilize(length, 1e-30)
     diagonal = Diagonal(x.shape, y.shape)
-    trace.know(diagonal, x, inverse, None, y)
+    trace.declare_linear(diagonal, x, inverse, None, y)
 
     def vjp(r: Value) -> tuple[Value, ...]:
         along = sign(x) if p == 1 else y
-        return ((r - along * trace.linear(sums, trace.spread(r * y, x.shape))) * inverse,)
+        return ((r - along * trace.linear(sums, trace.broadcast_to(r * y, x.shape))) * inverse,)
 
     return Op("normalization", (x,), y, vjp, ((Affine(diagonal, inverse), x),), node.layer.label)

@@ -16,7 +16,7 @@ from .reduce import inverse_power, slope_of_norm
 
 def _average(node: Node, linear: LinearMap) -> Op:
     x, y, trace = node.operand(0), node.result, node.trace
-    trace.know(linear, x, None, None, y)
+    trace.declare_linear(linear, x, None, None, y)
     return linear_op("avgpool", ((Affine(linear, gain=trace.constant(1.0)), x),), y, node.layer.label)
 
 
@@ -42,7 +42,7 @@ def _whole(x: Value) -> Window:
 def _select(node: Node, w: Window) -> Op:
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Select(x.shape, y.shape, w)
-    trace.know(linear, x, x, None, y)
+    trace.declare_linear(linear, x, x, None, y)
     return Op("maxpool", (x,), y, lambda r: (trace.adjoint(linear, r, x),), name=node.layer.label)
 
 
@@ -77,9 +77,9 @@ def _norm(node: Node, w: Window) -> Op:
     number = trace.constant(float(taps.flat[0]) if np.all(taps == taps.flat[0]) else taps)
     weight = slope_of_norm(x, p)
     linear = composed(
-        LinearStep(Diagonal(x.shape, x.shape), own=True),
+        LinearStep(Diagonal(x.shape, x.shape), layer_weight=True),
         LinearStep(pool),
         LinearStep(Diagonal(y.shape, y.shape), weight=inverse_power(y, p) * number),
     )
-    trace.know(linear, x, weight, None, y)
+    trace.declare_linear(linear, x, weight, None, y)
     return linear_op("avgpool", ((Affine(linear, weight), x),), y, node.layer.label)

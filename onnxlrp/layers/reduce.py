@@ -21,9 +21,9 @@ def reduce(node: Node) -> Op:
     count = np.prod([x.shape[i] for i in linear.axes]) if node.layer.op == "ReduceMean" else 1
     affine = Affine(linear, gain=trace.constant(1.0 / float(count)))
     if count == 1:
-        trace.know(linear, x, None, None, y)
+        trace.declare_linear(linear, x, None, None, y)
     else:
-        trace.know_map("mul", (trace.linear(linear, x), trace.constant(1.0 / float(count))), y)
+        trace.declare_map("mul", (trace.linear(linear, x), trace.constant(1.0 / float(count))), y)
     return linear_op("avgpool", ((affine, x),), y, node.layer.label)
 
 
@@ -52,8 +52,8 @@ def extreme(node: Node) -> Op:
     select = Select((count, width), (count, 1), Window((width,), (1,), (1,), (0,), (0,), (width,), (1,)))
     selector = rows if node.layer.op == "ReduceMax" else -rows
     linear = composed(*moves, LinearStep(select, weight=selector), LinearStep(Reshape((count, 1), y.shape)))
-    trace.know(linear, x, None, None, y)
-    return Op("maxpool", (x,), y, lambda r: (Affine(linear).T(trace.spread(r, y.shape)),), name=node.layer.label)
+    trace.declare_linear(linear, x, None, None, y)
+    return Op("maxpool", (x,), y, lambda r: (Affine(linear).T(trace.broadcast_to(r, y.shape)),), name=node.layer.label)
 
 
 def _as_rows(shape: Shape, axes: tuple[int, ...]) -> tuple[LinearMap, ...]:
@@ -93,8 +93,8 @@ def norm(node: Node) -> Op:
     weight = slope_of_norm(x, p)
     if node.layer.op == "ReduceL2":
         weight = weight * trace.adjoint(linear, inverse_power(y, p))
-    affine = Affine(composed(LinearStep(Diagonal(x.shape, x.shape), own=True), LinearStep(linear)), weight)
-    trace.know(affine.linear, x, weight, None, y)
+    affine = Affine(composed(LinearStep(Diagonal(x.shape, x.shape), layer_weight=True), LinearStep(linear)), weight)
+    trace.declare_linear(affine.linear, x, weight, None, y)
     if node.layer.op != "ReduceSumSquare":
         return linear_op("avgpool", ((affine, x),), y, node.layer.label)
     return Op("avgpool", (x,), y, lambda r: (affine.T(r * 2.0),), ((affine, x),), node.layer.label)
@@ -122,6 +122,6 @@ def log_sum(node: Node) -> Op:
     linear = Sum(x.shape, y.shape, _axes(node, x))
     inverse = trace.map("exp", -y)
     weight = y * inverse
-    affine = Affine(composed(LinearStep(linear), LinearStep(Diagonal(y.shape, y.shape), own=True)), weight)
-    trace.know(affine.linear, x, weight, None, y)
+    affine = Affine(composed(LinearStep(linear), LinearStep(Diagonal(y.shape, y.shape), layer_weight=True)), weight)
+    trace.declare_linear(affine.linear, x, weight, None, y)
     return Op("avgpool", (x,), y, lambda r: (trace.adjoint(linear, r * inverse),), ((affine, x),), node.layer.label)

@@ -95,14 +95,14 @@ def _interpolated(node: Node, matrices: list[Array], outside: list[Array], fill:
     if linear is None:
         return route(node, None)
     if not fill:
-        trace.know(linear, x, None, None, y)
+        trace.declare_linear(linear, x, None, None, y)
         return linear_op("avgpool", ((Affine(linear, gain=trace.constant(1.0)), x),), y, node.layer.label)
     inside = np.ones(())
     for gone in outside:
         inside = inside[..., None] * ~gone
-    shifted = composed(*way.steps, LinearStep(Diagonal(y.shape, y.shape), own=True))
+    shifted = composed(*way.steps, LinearStep(Diagonal(y.shape, y.shape), layer_weight=True))
     weight, bias = trace.constant(1.0), trace.constant((1 - inside) * fill)
-    trace.know(shifted, x, weight, bias, y)
+    trace.declare_linear(shifted, x, weight, bias, y)
     return linear_op("avgpool", ((Affine(shifted, weight, bias), x),), y, node.layer.label)
 
 

@@ -30,9 +30,9 @@ class Path:
 
     def add(self, linear: LinearMap, adjoint: bool = False, weight: Value | None = None) -> None:
         step = LinearStep(linear, adjoint, weight)
-        assert step.ends()[0] == self.shape
+        assert step.shapes()[0] == self.shape
         self.steps.append(step)
-        self.shape = step.ends()[1]
+        self.shape = step.shapes()[1]
 
     def reshape(self, shape: Shape) -> None:
         if shape != self.shape:
@@ -99,12 +99,12 @@ def route(node: Node, linear: LinearMap | None, inside: Array | None = None, fil
     """
     x, y, trace = node.operand(node.activations[0]), node.result, node.trace
     if linear is not None and not filled:
-        trace.know(linear, x, None, None, y)
+        trace.declare_linear(linear, x, None, None, y)
 
     def vjp(r: Value) -> tuple[Value, ...]:
         if inside is not None and not inside.all():
             trace.record_absorbed("gate", lambda: r * trace.constant(1.0 - inside))
-        return (r if linear is None else Affine(linear).T(trace.spread(r, y.shape)),)
+        return (r if linear is None else Affine(linear).T(trace.broadcast_to(r, y.shape)),)
 
     return Op("routing", (x,), y, vjp, name=node.layer.label)
 

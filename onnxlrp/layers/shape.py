@@ -89,14 +89,14 @@ def concat(node: Node) -> Op:
         else:
             operands.append(node.operand(i))
             pieces.append(piece)
-            trace.know(piece, y, None, None, node.operand(i))
+            trace.declare_linear(piece, y, None, None, node.operand(i))
         start += width
 
     def vjp(r: Value) -> tuple[Value, ...]:
         if not inside.all():
             shape = [-1 if i == axis else 1 for i in range(len(y.shape))]
             trace.record_absorbed("gate", lambda: r * trace.constant((1 - inside).reshape(shape)))
-        return tuple(trace.linear(piece, trace.spread(r, y.shape)) for piece in pieces)
+        return tuple(trace.linear(piece, trace.broadcast_to(r, y.shape)) for piece in pieces)
 
     return Op("routing", tuple(operands), y, vjp, name=node.layer.label)
 

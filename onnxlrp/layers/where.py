@@ -47,10 +47,10 @@ def _masked(node: Node, live: list[tuple[Value, Value]], lost: list[Value]) -> O
         part = Affine(Diagonal(x.shape, y.shape)).T(r * mask)
         # Where y is zero and x was taken, x is zero.
         kept = y.index in r.gates and x.shape == y.shape
-        return trace.gated(part, frozenset({x.index})) if kept else part
+        return trace.with_gates(part, frozenset({x.index})) if kept else part
 
     def vjp(r: Value) -> tuple[Value, ...]:
-        whole = trace.spread(r, y.shape)
+        whole = trace.broadcast_to(r, y.shape)
         for mask in lost:
             trace.record_absorbed("gate", lambda mask=mask: whole * mask)  # type: ignore[misc]
         return tuple(share(whole, x, mask) for x, mask in live)

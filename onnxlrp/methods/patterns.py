@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..compile import Weighted, weighted
+from ..compile import WeightedLayer, weighted_layers
 from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
 from ..graph.graph import Graph, ops
 from ..patterns import Patterns
@@ -44,7 +44,7 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
     """
     if estimator not in ESTIMATORS:
         raise UsageError(f'there is no estimator "{estimator}"', did_you_mean(estimator, ESTIMATORS))
-    layers, _ = weighted(model.graph)
+    layers, _ = weighted_layers(model.graph)
     if not layers:
         raise UnsupportedError(
             f"{model.graph.source or 'the model'} has no Conv, Gemm or MatMul with a constant weight",
@@ -84,7 +84,7 @@ class Moments:
     Neurons are [group, outputs of the group], x is [*taps of the kernel, group, inputs of the group].
     """
 
-    def __init__(self, layer: Weighted, everywhere: bool = False) -> None:
+    def __init__(self, layer: WeightedLayer, everywhere: bool = False) -> None:
         self.layer, self.everywhere = layer, everywhere
         self.geometry = geometry = _geometry(layer)
         neurons = (geometry.group, geometry.outputs)
@@ -168,7 +168,7 @@ class Geometry:
             yield tap, padded[(..., *where)]
 
 
-def _geometry(layer: Weighted) -> Geometry:
+def _geometry(layer: WeightedLayer) -> Geometry:
     linear = layer.linear
     if isinstance(linear, Conv):
         outputs, inputs = linear.target[0] // linear.group, linear.source[0] // linear.group

@@ -1,0 +1,1 @@
+"""Programs: instructions, tracing, linear maps, and their meaning in numpy. It imports numpy alone."""

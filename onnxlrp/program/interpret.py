@@ -1,4 +1,4 @@
-"""The meaning of every instruction, in numpy: constant folding, and the reference engine's table."""
+"""Interpreter: the meaning of every instruction in numpy, for constant folding and the reference engine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ from .program import Array, Instruction
 
 
 def run_map(instruction: Instruction, operands: Sequence[Array]) -> Array:
-    """An elementwise instruction."""
+    """Return the result of an elementwise instruction on its operands."""
     if instruction.op in PARAMETRIC:
         return MAPS[instruction.op].run(*operands, instruction.parameter)
     return MAPS[instruction.op].run(*operands)
 
 
 def run_linear(instruction: Instruction, operands: Sequence[Array]) -> Array:
-    """A linear map or its adjoint on operands with any leading axes (batch, targets, none)."""
+    """Return the result of a linear map or its adjoint.
+
+    Args:
+        instruction: Of kind "linear" or "adjoint".
+        operands: (x[, weight][, bias]) or (s[, weight]); x and s as [..., *per-sample shape] with any leading axes
+            (targets, batch, or none).
+
+    Returns:
+        The result with the same leading axes.
+    """
     linear = instruction.what
     assert isinstance(linear, LinearMap)
     x, *rest = operands
@@ -32,18 +41,18 @@ def run_linear(instruction: Instruction, operands: Sequence[Array]) -> Array:
     bias = rest.pop() if instruction.biased else None
     table = LINEAR if forward else ADJOINT
     y = table[linear.name](linear, x, *rest)
-    return y if bias is None else y + along(linear, bias)
+    return y if bias is None else y + _bias_to_add(linear, bias)
 
 
-def along(linear: LinearMap, bias: Array) -> Array:
-    """A bias vector as it is added to the result: over the channel axis of a convolution, else trailing."""
+def _bias_to_add(linear: LinearMap, bias: Array) -> Array:
+    """Return a bias shaped for addition to the result: along the channels of a convolution, else the last axes."""
     if isinstance(linear, Conv) and bias.ndim == 1:
         return bias.reshape(-1, *([1] * len(linear.window.kernel)))
     return bias
 
 
 def _at(index: Sequence[Any]) -> Any:
-    """An index of the trailing axes, whatever leads."""
+    """Return a numpy index of the trailing axes."""
     return (..., *index)
 
 
@@ -96,7 +105,10 @@ def _matmul_adjoint(m: Matmul, s: Array, weight: Array) -> Array:
 
 
 def counts(p: Pool) -> Array:
-    """The divisor of each average: taps inside the input, or inside the declared padding too if that is counted."""
+    """Return the divisor of each average, [*target of the window].
+
+    It is the number of taps inside the input, or with `count_padding` inside input and declared padding.
+    """
     w = p.window
     reach = np.zeros([b + n + max(0, a) for b, n, a in zip(w.before, w.source, w.after, strict=True)])
     if p.count_padding:
@@ -122,7 +134,15 @@ def _pool_adjoint(p: Pool, s: Array) -> Array:
 
 
 def winners(window: Window, selector: Array) -> Array:
-    """The number of the tap that wins each window; the first one on ties."""
+    """Return the index of each window's largest element, as a tap in row-major order; the first one on ties.
+
+    Args:
+        window: The window, over the last axes of the selector.
+        selector: [..., *window.source].
+
+    Returns:
+        int64 [..., *window.target].
+    """
     padded = _padded(selector, window, -np.inf)
     best = winner = None
     for n, (_, where) in enumerate(window.taps()):

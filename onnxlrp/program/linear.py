@@ -1,4 +1,4 @@
-"""Linear maps: frozen geometry alone. What they compute is in interpret.py and in each engine's table."""
+"""Linear maps: their geometry. Interpreter and engines each have a table of what they compute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ Shape = tuple[int, ...]
 class LinearMap:
     """A linear map between per-sample arrays; subclasses add the geometry.
 
-    `source` and `target` are the shapes of its operand and of its result, without batch axis.
+    Args:
+        source: Shape of the operand, without batch axis.
+        target: Shape of the result, without batch axis.
     """
 
     source: Shape
@@ -22,21 +24,28 @@ class LinearMap:
 
     @property
     def name(self) -> str:
-        """The row of an engine's table."""
+        """Name of the map in an engine's table."""
         return type(self).__name__
 
     @property
     def routes(self) -> bool:
-        """Whether every output is a copy of one input, so that zeros stay zeros both ways."""
+        """True if every output element is a copy of one input element, so that zeros stay zeros both ways."""
         return False
 
 
 @dataclass(frozen=True)
 class Window:
-    """A sliding window: kernel, strides, dilations and the padding before, one entry for each spatial axis.
+    """A sliding window; every field has one entry for each spatial axis.
 
-    The padding after is what the output size asks for; `explicit` is the padding the model declares there,
-    which only the divisor of an average that counts padding needs.
+    Args:
+        kernel: Taps.
+        strides: Elements from one window to the next.
+        dilations: Elements from one tap to the next.
+        before: Padding before the input, in elements.
+        explicit: Padding after the input as the model declares it. It counts only in the divisor of an average that
+            includes padding; the padding that is read follows from the output size (`after`).
+        source: Spatial shape of the input.
+        target: Spatial shape of the output.
     """
 
     kernel: Shape
@@ -49,7 +58,7 @@ class Window:
 
     @property
     def after(self) -> Shape:
-        """Padding after each axis so that every window fits; negative where the input's tail is unused."""
+        """Padding after the input so that every window fits; negative where the input's tail is unused."""
         reach = [
             (t - 1) * s + d * (k - 1) + 1 - n - b
             for t, s, d, k, n, b in zip(
@@ -60,22 +69,22 @@ class Window:
 
     @property
     def overlaps(self) -> bool:
-        """Whether one input element can be in two windows."""
+        """True if two windows can share an input element."""
         return any(d * (k - 1) + 1 > s for d, k, s in zip(self.dilations, self.kernel, self.strides, strict=True))
 
     @property
-    def covers(self) -> bool:
-        """Whether there is one window and it is the whole input: a global pooling."""
+    def is_global(self) -> bool:
+        """True if the only window is the whole input, as in global pooling."""
         plain = not any(self.before) and all(d == 1 or k == 1 for d, k in zip(self.dilations, self.kernel, strict=True))
         return plain and self.kernel == self.source and math.prod(self.target) == 1
 
     @property
-    def trivial(self) -> bool:
-        """Whether the windows are single elements that touch each input once: a pointwise convolution."""
+    def is_pointwise(self) -> bool:
+        """True if every window is one element, a stride of 1 apart, as in a 1x1 convolution."""
         return all(k == 1 for k in self.kernel) and all(s == 1 for s in self.strides) and not any(self.before)
 
     def taps(self) -> Iterator[tuple[Shape, tuple[slice, ...]]]:
-        """For each tap of the kernel, in row-major order, the slice of the padded input that it reads."""
+        """Yield for each tap, in row-major order, its index in the kernel and its slice of the padded input."""
         for tap in itertools.product(*(range(k) for k in self.kernel)):
             yield (
                 tap,
@@ -103,7 +112,7 @@ class Matmul(LinearMap):
 
 @dataclass(frozen=True)
 class Pool(LinearMap):
-    """Average over windows of the trailing axes."""
+    """Average over windows of the trailing axes; with `count_padding`, declared padding counts in the divisor."""
 
     window: Window
     count_padding: bool = False
@@ -111,24 +120,28 @@ class Pool(LinearMap):
 
 @dataclass(frozen=True)
 class Select(LinearMap):
-    """For each window, the element at the place where the *selector* operand is largest (first index on ties)."""
+    """For each window, the element at the index where the second operand, the selector, is largest.
+
+    The first index wins on ties. With the operand itself as selector it is max pooling.
+    """
 
     window: Window
 
     @property
     def routes(self) -> bool:
+        """True: outputs are copies."""
         return True
 
 
 @dataclass(frozen=True)
 class Sum(LinearMap):
-    """Sum over per-sample axes, which the target keeps as size 1 or drops; its adjoint spreads copies."""
+    """Sum over per-sample axes, which the target keeps as size 1 or drops; its adjoint broadcasts."""
 
     axes: Shape
 
     @property
     def kept(self) -> Shape:
-        """The target with the summed axes kept."""
+        """Shape of the target with the summed axes kept as size 1."""
         return tuple(1 if i in self.axes else n for i, n in enumerate(self.source))
 
 
@@ -138,33 +151,36 @@ class Reshape(LinearMap):
 
     @property
     def routes(self) -> bool:
+        """True: outputs are copies."""
         return True
 
 
 @dataclass(frozen=True)
 class Permute(LinearMap):
-    """Axes in another order (per-sample axes)."""
+    """Transposition: axis i of the target is axis order[i] of the source (per-sample axes)."""
 
     order: Shape
 
     @property
     def routes(self) -> bool:
+        """True: outputs are copies."""
         return True
 
 
 @dataclass(frozen=True)
 class Slice(LinearMap):
-    """A strided box of the input, one (start, step) for each per-sample axis; its adjoint pads with zeros."""
+    """A strided slice, one start and step for each per-sample axis; its adjoint pads with zeros."""
 
     starts: Shape
     steps: Shape
 
     @property
     def routes(self) -> bool:
+        """True: outputs are copies."""
         return True
 
     def slices(self) -> tuple[slice, ...]:
-        """The numpy index, per-sample axes only."""
+        """Return the numpy index of the per-sample axes."""
         out = []
         for start, step, n in zip(self.starts, self.steps, self.target, strict=True):
             stop: int | None = start + (n - 1) * step + (1 if step > 0 else -1)

@@ -1,4 +1,4 @@
-"""The elementwise vocabulary: for each map its numpy meaning, its sign and whether it keeps zeros."""
+"""Elementwise maps: for each its meaning in numpy, the sign of its result and whether it keeps zeros."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = npt.NDArray[Any]
 
 
 class Sign(Flag):
-    """What is known of every element: NONNEGATIVE, NONPOSITIVE, both (ZERO) or neither (ANY)."""
+    """A fact about all elements of a value: NONNEGATIVE, NONPOSITIVE, both (ZERO) or neither (ANY)."""
 
     ANY = 0
     NONNEGATIVE = 1
@@ -23,13 +23,13 @@ class Sign(Flag):
     ZERO = 3
 
     def flipped(self) -> Sign:
-        """The sign of the negated value."""
+        """Return the sign of the negated value."""
         nonnegative = Sign.NONPOSITIVE if Sign.NONNEGATIVE in self else Sign.ANY
         nonpositive = Sign.NONNEGATIVE if Sign.NONPOSITIVE in self else Sign.ANY
         return nonnegative | nonpositive
 
     def times(self, other: Sign) -> Sign:
-        """The sign of a product."""
+        """Return the sign of a product."""
         if self == Sign.ANY or other == Sign.ANY:
             return Sign.ZERO if Sign.ZERO in (self, other) else Sign.ANY
         if Sign.ZERO in (self, other):
@@ -38,12 +38,12 @@ class Sign(Flag):
 
 
 def stabilize(z: Array, epsilon: float) -> Array:
-    """z + ε·sgn(z) with sgn(0) = +1, so that nothing is ever divided by zero."""
+    """Return z + ε·sgn(z) with sgn(0) = +1, a denominator that is never zero."""
     return np.asarray(z + np.where(z >= 0, epsilon, -epsilon).astype(z.dtype))
 
 
 def power(x: Array, exponent: float) -> Array:
-    """x**exponent; NaN for a negative x where the exponent is no integer."""
+    """Return x**exponent; NaN for a negative x where the exponent is not an integer."""
     return np.asarray(np.power(x, np.asarray(exponent, x.dtype)))
 
 
@@ -58,10 +58,13 @@ def _sigmoid(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Map:
-    """One elementwise operation.
+    """One elementwise map.
 
-    `run(*operands, parameter)` is its meaning, `sign(*signs)` what is known of its result,
-    `keeps` the operands whose zeros are zeros of the result ("any" of two for a product, "all" for a sum).
+    Args:
+        run: Its meaning: run(*operands), or run(*operands, parameter) for those in PARAMETRIC.
+        sign: The sign of the result from the signs of the operands.
+        keeps: Operands whose zeros are zeros of the result: "any" of them (a product), "all" at once (a sum), the
+            "first" alone, or "none".
     """
 
     run: Callable[..., Array]
@@ -89,7 +92,7 @@ def _min_sign(a: Sign, b: Sign) -> Sign:
     return (a & b) & Sign.NONNEGATIVE | (a | b) & Sign.NONPOSITIVE
 
 
-PARAMETRIC = frozenset({"power", "stabilize"})  # these take the instruction's parameter as their last argument
+PARAMETRIC = frozenset({"power", "stabilize"})  # maps whose last argument is the instruction's parameter
 
 MAPS: dict[str, Map] = {
     "add": Map(np.add, lambda a, b: a & b, "all"),

@@ -1,4 +1,4 @@
-"""Op: a layer as rules see it, and nothing of ONNX."""
+"""Op: a layer as rules see it, independent of ONNX."""
 
 from __future__ import annotations
 
@@ -28,12 +28,17 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False)
 class Op:
-    """One layer, traced.
+    """One traced layer, the argument of every rule.
 
-    `operands` carry relevance, `result` is the layer's output; `gradient(r)` is the vector-Jacobian product, one value
-    for each operand. `parts` writes a linear layer as the sum of affine maps of its operands: result = Σ layer(x). The
-    signal of a gate is its first operand. `along` sums over what a softmax normalises, and keeps the axis. `name` is
-    what a person calls the layer, `node` what is unique in the graph.
+    Args:
+        kind: One of KINDS, by which composites choose rules; "unknown" for an unregistered operator.
+        operands: Inputs that receive relevance; the signal of a gate comes first.
+        result: The layer's output.
+        gradient: r → one value for each operand, the vector-Jacobian product.
+        parts: A linear layer as a sum of affine maps of its operands, result = Σ affine(x); () for other layers.
+        name: The layer's label in messages and reports.
+        along: For a softmax: v → Σ v over the normalised axis, which is kept with size 1.
+        node: The node's name, unique in the graph.
     """
 
     kind: str
@@ -46,10 +51,17 @@ class Op:
     node: str = ""
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
-        """∂result/∂operand transposed, applied to r."""
+        """Return (∂result/∂operand)ᵀ r for each operand; r has the result's shape."""
         return self.gradient(r)
 
 
 def linear_op(kind: str, parts: tuple[tuple[Affine, Value], ...], result: Value, name: str = "") -> Op:
-    """A layer that is a sum of affine maps: its gradient is their transposes."""
+    """Return the op of a layer that is a sum of affine maps; their transposes are its gradient.
+
+    Args:
+        kind: One of KINDS.
+        parts: (affine, operand) with result = Σ affine(operand).
+        result: The layer's output.
+        name: The layer's label.
+    """
     return Op(kind, tuple(x for _, x in parts), result, lambda r: tuple(layer.T(r) for layer, _ in parts), parts, name)

@@ -1,4 +1,4 @@
-"""Passes over a finished program. Each keeps its meaning."""
+"""Passes over a finished program: dead code elimination and fusion; each preserves the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .program import Instruction, Program
 
 
 def dead_code(program: Program) -> Program:
-    """Without the instructions that no output needs."""
+    """Return the program without the instructions that no output needs."""
     needed = set(program.outputs.values())
     for n in range(len(program.instructions) - 1, -1, -1):
         if n in needed:
@@ -24,16 +24,22 @@ def dead_code(program: Program) -> Program:
 
 @dataclass(frozen=True)
 class Chain:
-    """Elementwise instructions that one kernel can run: `steps` in order, `results` those that others need."""
+    """Elementwise instructions that one kernel can run.
+
+    Args:
+        steps: Indices of the instructions, in order.
+        results: Those whose results are read outside the chain, or are outputs.
+    """
 
     steps: tuple[int, ...]
     results: tuple[int, ...]
 
 
 def fuse(program: Program) -> tuple[int | Chain, ...]:
-    """The program's instructions in an order to run, with connected elementwise ones of one shape gathered in chains.
+    """Return the program's instructions in execution order, connected elementwise ones of one shape as chains.
 
-    A chain is convex: nothing outside it stands between two of its steps. Constants are left out: they are folded.
+    A chain is convex: no instruction outside it depends on one of its steps and feeds another. Constants are left out,
+    for they are folded.
     """
     steps = program.instructions
     stage: list[int] = []
@@ -52,12 +58,12 @@ def fuse(program: Program) -> tuple[int | Chain, ...]:
 
 
 def members(item: int | Chain) -> tuple[int, ...]:
-    """The instructions of an item of `fuse`."""
+    """Return the instructions of an item of `fuse`."""
     return item.steps if isinstance(item, Chain) else (item,)
 
 
 def _scheduled(program: Program, items: list[int | Chain]) -> tuple[int | Chain, ...]:
-    """Items so that operands come first, and else as late as the program had them: results then live briefly."""
+    """Order items topologically, otherwise as the program has them, so that results are live for a short time."""
     home = {n: k for k, item in enumerate(items) for n in members(item)}
     waits: list[set[int]] = []
     readers: list[list[int]] = [[] for _ in items]
@@ -84,7 +90,7 @@ def _space(step: Instruction) -> tuple[object, ...]:
 
 
 def _connected(program: Program, stage: list[int]) -> dict[int, list[int]]:
-    """Elementwise instructions by group: of one stage and shape, one reading the other."""
+    """Group elementwise instructions of one stage and shape that read one another, by union-find."""
     root: dict[int, int] = {}
 
     def find(n: int) -> int:

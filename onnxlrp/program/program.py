@@ -1,4 +1,4 @@
-"""A program: the straight-line code of one backward pass, and nothing of how it was found."""
+"""Programs: the straight-line code of one backward pass, independent of the rules it was traced from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A weight (`tensor` names it in the forward model, whose copy is then used) or an array of our own (no name)."""
+    """An array of constants.
+
+    Args:
+        array: The numbers, without batch axis.
+        tensor: For a weight of the model its name there, by which engines share it with the forward pass; "" otherwise.
+    """
 
     array: Array
     tensor: str = ""
@@ -31,10 +36,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class Seed:
-    """The relevance that enters at the logits, [N, K], or [T, N, K] with several targets.
+    """The relevance of the logits, [N, K], or [T, N, K] with several targets.
 
-    `mode` "index": 1 at the class ids that the caller gives as `target` (int64, [N] or [T, N]), else 0;
-    "top": 1 at each sample's T highest logits; "relevance": the caller's own array, as `relevance`.
+    Args:
+        tensor: Name of the logits in the forward pass.
+        mode: "index": 1 at the class ids of the input "target" (int64, [N] or [T, N]), else 0. "top": 1 at each
+            sample's T highest logits. "relevance": the input "relevance" itself.
+        targets: T, the length of the target axis; None without one.
     """
 
     tensor: str
@@ -47,12 +55,20 @@ Source = Activation | Constant | Seed
 
 @dataclass(frozen=True)
 class Instruction:
-    """One step. `inputs` are indices of earlier instructions.
+    """One instruction. An engine holds its result as [N, *shape], [T, N, *shape] or [*shape] (see Args).
 
-    kind "read": `what` is a Source. "map": `op` names an elementwise map, `parameter` its number (ε of stabilize).
-    "linear": `what` a LinearMap, inputs (x[, weight][, bias]); "adjoint": inputs (s[, weight]).
-    `shape` is per sample; an engine holds an array [N, *shape], [T, N, *shape] if `targets`, and *shape if `constant`.
-    `origin` is the layer and rule it comes from ("layer1.0.conv2/gamma").
+    Args:
+        kind: "read", "map", "linear" or "adjoint".
+        op: Name of the elementwise map or of the linear map; of a read, its sort.
+        inputs: Indices of earlier instructions: operands of a map, (x[, weight][, bias]) of a linear map,
+            (s[, weight]) of an adjoint.
+        what: The Source of a read, the LinearMap of a linear map or adjoint, else None.
+        shape: Shape of the result per sample.
+        constant: The result has no batch axis.
+        targets: The result has a leading axis of T targets.
+        parameter: The number of a map that takes one: ε of stabilize, the exponent of power.
+        biased: The last input is a bias.
+        origin: Layer and rule that it comes from ("layer1.0.conv2/gamma").
     """
 
     kind: str
@@ -69,7 +85,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Program:
-    """Instructions in order and the names of the results; `targets` is the length of the target axis, None without."""
+    """A straight-line program over the activations of one forward pass.
+
+    Args:
+        instructions: In order; each reads earlier ones only.
+        outputs: Names of results, and the indices of their instructions.
+        targets: T, the length of the target axis; None without one.
+        notes: Facts for callers that do not change the results: the ledger's plan, names of input and output.
+    """
 
     instructions: tuple[Instruction, ...]
     outputs: Mapping[str, int]
@@ -78,17 +101,17 @@ class Program:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The forward activations that an engine must provide."""
+        """Names of the forward activations that an engine must provide."""
         names = [i.what.tensor for i in self.instructions if isinstance(i.what, Activation)]
         return tuple(dict.fromkeys(names))
 
     @property
     def seed(self) -> Seed | None:
-        """How relevance enters."""
+        """The seed, where relevance enters; None for a program that propagates none."""
         return next((i.what for i in self.instructions if isinstance(i.what, Seed)), None)
 
     def listing(self) -> str:
-        """The program as text, a line an instruction."""
+        """Return the program as text, one line for each instruction."""
         lines = []
         for n, i in enumerate(self.instructions):
             what = i.what.tensor if isinstance(i.what, Activation | Constant | Seed) else ""
@@ -101,5 +124,5 @@ class Program:
 
 
 def scalar(value: float) -> Array:
-    """A constant of no axes."""
+    """Return a float64 constant of shape ()."""
     return np.asarray(value, dtype=np.float64)

@@ -1,6 +1,7 @@
-"""Rewrites: the cheap form of what a rule asks for, from the facts that values carry.
+"""Rewrites: cheaper equal forms of the expressions that rules write, from the facts that values carry.
 
-Each is one of REWRITES and can be switched off, which must not change a result.
+Each is one of REWRITES and can be switched off; the results stay the same up to rounding. `a` is an activation behind
+its ReLU, `z` the pre-activation, `r` and `s` are relevance.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "facto
 
 
 def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
-    """zero parts: what adds or multiplies nothing is not computed."""
+    """Return an elementwise map without terms and factors known to be zero or one ("zero"); None if it has none."""
     a = values[0]
     b = values[1] if len(values) > 1 else a
     shape = np.broadcast_shapes(*(v.shape for v in values))
@@ -34,11 +35,11 @@ def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
     if op == "mul":
         for r, ones in ((a, b), (b, a)):
             if trace.uniform(ones) == 1 and len(r.shape) == len(shape):
-                return trace.spread(r, shape)
+                return trace.broadcast_to(r, shape)
         for r, mask in ((a, b), (b, a)):
-            known = _masked(trace, r, mask)
-            if known is not None and "gated" in trace.rewrites:
-                return known
+            unmasked = _masked(trace, r, mask)
+            if unmasked is not None and "gated" in trace.rewrites:
+                return unmasked
     if op == "max" and b.is_zero and a.shape == shape:
         return a if a.nonnegative else trace.zeros(shape) if a.nonpositive else None
     if op == "min" and b.is_zero and a.shape == shape:
@@ -51,7 +52,7 @@ def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
 
 
 def _masked(trace: Tape, r: Value, mask: Value) -> Value | None:
-    """r·[a > 0] is r, and r·[z < 0] is nothing, where r is zero wherever a is."""
+    """Return r for r·[a > 0], and 0 for r·[z < 0], where r is zero wherever a is; else None."""
     step = trace.steps[mask.index]
     if step.op != "greater":
         return None
@@ -65,7 +66,7 @@ def _masked(trace: Tape, r: Value, mask: Value) -> Value | None:
 
 
 def without_summands(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """a·s = (y - b)·s where y = relu(a + b) and s is zero wherever y is."""
+    """Return the factors of a·s as (y - b)·s where y = relu(a + b) and s is zero wherever y is ("summand")."""
     for own, other in ((0, 1), (1, 0)):
         y, b = trace.summands.get(values[own].index, (None, None))
         if y is not None and b is not None and y.index in values[other].gates:
@@ -74,7 +75,7 @@ def without_summands(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...
 
 
 def common_factor(trace: Tape, left: Value, right: Value) -> Value | None:
-    """x·p + x·q = x·(p + q): one pass less, and the sum joins the convolution that computes q."""
+    """Return x·(p + q) for x·p + x·q ("factor"), one pass fewer, and p + q can be fused with what computes q."""
     a, b = trace.steps[left.index], trace.steps[right.index]
     if not a.op == b.op == "mul" or left.shape != right.shape:
         return None
@@ -85,14 +86,17 @@ def common_factor(trace: Tape, left: Value, right: Value) -> Value | None:
     return None
 
 
-def compared(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """z > 0 is a > 0 for a = relu(z): the pre-activation is not asked for."""
+def compare_activation(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Return the operands of z > 0 as those of a > 0, a = relu(z), so that the pre-activation is not read ("gated")."""
     left, right = values
     return (trace.clipped.get(left.index, left) if right.is_zero else left, right)
 
 
 def under_gate(trace: Tape, value: Value, gates: frozenset[int]) -> Value:
-    """In R / D, with R zero wherever a = relu(z) is, z in the elementwise part of D may be read as a."""
+    """Return the denominator D of R / D with z read as a = relu(z) in its elementwise part ("gated").
+
+    It requires that R is zero wherever a is: `gates` are those of R.
+    """
     if value.index in trace.rectified:
         a = trace.rectified[value.index]
         return a if a.index in gates else value
@@ -106,18 +110,18 @@ def under_gate(trace: Tape, value: Value, gates: frozenset[int]) -> Value:
     return trace.map(step.op, *new, parameter=step.parameter)
 
 
-def stabilized(trace: Tape, z: Value, epsilon: float) -> Value:
-    """z ± ε where the sign of z is known; then ε joins the bias of the linear map that computes z."""
+def stabilize_by_sign(trace: Tape, z: Value, epsilon: float) -> Value:
+    """Return stabilize(z) as z ± ε where the sign of z is known, ε in the bias of what computes z ("fold")."""
     if z.nonnegative and "fold" in trace.rewrites:
-        return _raised(trace, z, epsilon) or z + epsilon
+        return _plus_constant(trace, z, epsilon) or z + epsilon
     if z.nonpositive and "fold" in trace.rewrites:
         # At z = 0 every term of a sum of nonpositive terms is 0, so that the sign of ε there is free.
-        return _lowered(trace, z, epsilon) or z - epsilon
+        return _minus_constant(trace, z, epsilon) or z - epsilon
     return trace.append_map("stabilize", (z,), epsilon)
 
 
-def _lowered(trace: Tape, z: Value, epsilon: float) -> Value | None:
-    """min(v - w, 0) - ε = min(v - (w + ε), -ε)."""
+def _minus_constant(trace: Tape, z: Value, epsilon: float) -> Value | None:
+    """Return z - ε without a pass of its own, by min(v - w, 0) - ε = min(v - (w + ε), -ε); else None."""
     step = trace.steps[z.index]
     if step.op != "min" or step.constant or not trace.values[step.inputs[1]].is_zero:
         return None
@@ -125,23 +129,25 @@ def _lowered(trace: Tape, z: Value, epsilon: float) -> Value | None:
     if inner.op != "sub":
         return None
     left, right = (trace.values[i] for i in inner.inputs)
-    raised = _raised(trace, right, epsilon)
+    raised = _plus_constant(trace, right, epsilon)
     return None if raised is None else trace.map("min", left - raised, -epsilon)
 
 
-def _raised(trace: Tape, z: Value, epsilon: float) -> Value | None:
-    """z + ε without a pass of its own, or None."""
+def _plus_constant(trace: Tape, z: Value, epsilon: float) -> Value | None:
+    """Return z + ε without a pass of its own, ε added to a bias; None where z has none."""
     step = trace.steps[z.index]
     if step.constant:
         return None
     operands = tuple(trace.values[i] for i in step.inputs)
     if step.op == "add":
         for n, v in enumerate(operands):
-            raised = _raised(trace, v, epsilon)
+            raised = _plus_constant(trace, v, epsilon)
             if raised is not None:
                 return raised + operands[1 - n]
-    if step.op == "max" and operands[1].is_zero and (raised := _raised(trace, operands[0], epsilon)) is not None:
-        return trace.map("max", raised, epsilon)
+    if step.op == "max" and operands[1].is_zero:
+        raised = _plus_constant(trace, operands[0], epsilon)
+        if raised is not None:
+            return trace.map("max", raised, epsilon)
     if step.kind == "linear" and isinstance(step.what, Conv | Matmul):
         linear = step.what
         width = (linear.target[0],) if isinstance(linear, Conv) else linear.target[-1:]

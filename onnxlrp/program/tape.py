@@ -1,6 +1,6 @@
-"""The tape: the instructions of a program in the making, as they are asked for, and what is known of their values.
+"""Tape: records the instructions of a program and the facts about their values.
 
-What the forward pass has computed is read, and equal instructions are one.
+Results that the forward pass computes are read from it, and equal instructions are recorded once.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ from .interpret import run_linear, run_map
 from .linear import LinearMap, Pool, Reshape, Shape, Sum
 from .maps import MAPS, Sign
 from .program import Activation, Array, Constant, Instruction, Program, Seed
-from .value import Value, distinct
+from .value import Value, drop_broadcast
 
-EAGER = 4096  # constants up to this many elements are folded while tracing, so that their sign is known
+EAGER = 4096  # constants up to this many elements are folded while tracing, which gives their sign
 
 
 class Tape(ForwardFacts):
-    """Instructions, their values, and the ledger's entries; `rewriting` names the rewrites that are on."""
+    """The instructions recorded so far, their values, and the relevance that layers absorbed.
+
+    Args:
+        rewriting: The rewrites that are on, of `rewrites.REWRITES`.
+        ledger: Record what layers absorb (`record_absorbed`).
+    """
 
     def __init__(self, rewriting: Iterable[str] = (), ledger: bool = False) -> None:
         super().__init__()
         self.rewrites = frozenset(rewriting)
         self.ledger = ledger
         self.origin = ""
-        self.booked: list[tuple[str, Value]] = []
+        self.absorbed: list[tuple[str, Value]] = []
         self.steps: list[Instruction] = []
         self.values: list[Value] = []
         self._arrays: dict[int, Array] = {}
@@ -40,53 +45,53 @@ class Tape(ForwardFacts):
     # -- leaves
 
     def activation(self, tensor: str, shape: Shape, nonnegative: bool = False) -> Value:
-        """Read a tensor of the forward pass."""
+        """Return a tensor of the forward pass, by its name and per-sample shape."""
         sign = Sign.NONNEGATIVE if nonnegative else Sign.ANY
         return self._emit(Instruction("read", "activation", (), Activation(tensor), shape, False, False), sign)
 
     def weight(self, tensor: str, array: Array) -> Value:
-        """Read a weight of the model, shared by name with the forward pass."""
+        """Return a weight of the model, which engines share with the forward pass by its name."""
         if tensor not in self._constants:
             self._constants[tensor] = self._constant(Constant(array, tensor))
         return self._constants[tensor]
 
     def constant(self, value: Array | float) -> Value:
-        """An array of our own; equal small ones are one."""
+        """Return a constant; equal small ones are recorded once."""
         array = np.asarray(value, dtype=np.float64) if np.ndim(value) == 0 else np.asarray(value)
-        if array.size > 64 and distinct(array).size > 1:
+        if array.size > 64 and drop_broadcast(array).size > 1:
             return self._constant(Constant(array))
-        key = f"\0{array.shape}{array.dtype}{distinct(array).tolist()}"
+        key = f"\0{array.shape}{array.dtype}{drop_broadcast(array).tolist()}"
         if key not in self._constants:
             self._constants[key] = self._constant(Constant(array))
         return self._constants[key]
 
     def _constant(self, source: Constant) -> Value:
         instruction = Instruction("read", "constant", (), source, source.array.shape, True, False, origin=source.tensor)
-        small = distinct(source.array)
+        small = drop_broadcast(source.array)
         return self._append(instruction, _sign_of(small) if small.size <= EAGER else Sign.ANY, frozenset())
 
     def seed(self, seed: Seed, shape: Shape) -> Value:
-        """The relevance that enters."""
+        """Return the relevance of the logits, of this per-sample shape."""
         sign = Sign.ANY if seed.mode == "relevance" else Sign.NONNEGATIVE
         return self._emit(Instruction("read", "seed", (), seed, shape, False, seed.targets is not None), sign)
 
     def zeros(self, shape: Shape = ()) -> Value:
-        """Nothing."""
+        """Return a constant of zeros of this shape."""
         return self.constant(np.broadcast_to(np.zeros(()), shape))
 
     # -- instructions
 
     def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value:
-        """An elementwise map."""
+        """Return an elementwise map of the operands; numbers become constants."""
         values = tuple(v if isinstance(v, Value) else self.constant(v) for v in operands)
         return self.append_map(op, values, parameter)
 
     def append_map(self, op: str, values: tuple[Value, ...], parameter: float = 0.0) -> Value:
-        """An elementwise map as it stands, unless the forward pass has it."""
+        """Return an elementwise map without rewriting it, read from the forward pass where it computes it."""
         row = MAPS[op]
-        known = self.known_map(op, values, parameter)
-        if known is not None and "reuse" in self.rewrites:
-            return known
+        computed = self.find_map(op, values, parameter)
+        if computed is not None and "reuse" in self.rewrites:
+            return computed
         shape = np.broadcast_shapes(*(v.shape for v in values))
         instruction = Instruction(
             "map", op, tuple(v.index for v in values), None, shape, all(v.constant for v in values),
@@ -95,46 +100,53 @@ class Tape(ForwardFacts):
         return self._emit(instruction, row.sign(*(v.sign for v in values)), _gates(row.keeps, values))
 
     def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value:
-        """linear(x) with an optional weight (for Select: the selector) and bias."""
+        """Return a linear map applied to x, read from the forward pass where it computes it.
+
+        Args:
+            linear: The map.
+            x: Its operand, of shape `linear.source`.
+            weight: Its weight, if it has one; for Select the selector.
+            bias: Its bias, or None.
+        """
         if x.is_zero and bias is None and "zero" in self.rewrites:
             return self.zeros(linear.target)
         operands = tuple(v for v in (x, weight, bias) if v is not None)
-        known = self.reused(linear, x, weight, bias)
-        if known is not None:
-            return known
+        computed = self.reused(linear, x, weight, bias)
+        if computed is not None:
+            return computed
         signs = [v.sign for v in (x, weight) if v is not None] if not _has_selector(linear) else [x.sign]
         sign = signs[0] if len(signs) == 1 else signs[0].times(signs[1])
-        return self._apply("linear", linear, operands, bias, sign, self.carried(linear, x, weight))
+        return self._apply("linear", linear, operands, bias, sign, self.forward_gates(linear, x, weight))
 
     def reused(self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None) -> Value | None:
-        """What the forward pass has for linear(x), where that is to be read."""
-        return self.known(linear, x, weight, bias) if "reuse" in self.rewrites else None
+        """Return the forward pass's tensor that equals linear(x), or None; None without the rewrite "reuse"."""
+        return self.find_linear(linear, x, weight, bias) if "reuse" in self.rewrites else None
 
     def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value:
-        """The transpose of a linear map, applied to s."""
+        """Return the transpose of a linear map applied to s, of shape `linear.target`."""
         if s.is_zero and "zero" in self.rewrites:
             return self.zeros(linear.source)
         if isinstance(linear, Sum) and s.shape == linear.target:
-            return self.reshape(s, linear.kept)  # copies are broadcast: whoever needs them all asks `spread`
-        if isinstance(linear, Pool) and linear.window.covers:
+            return self.reshape(s, linear.kept)  # copies stay implicit until `broadcast_to`
+        if isinstance(linear, Pool) and linear.window.is_global:
             return s * (1.0 / float(np.prod(linear.window.kernel)))
         sign = s.sign if weight is None or _has_selector(linear) else s.sign.times(weight.sign)
         operands = (s,) if weight is None else (s, weight)
-        return self._apply("adjoint", linear, operands, None, sign, self.carried_back(linear, s, weight))
+        return self._apply("adjoint", linear, operands, None, sign, self.adjoint_gates(linear, s, weight))
 
-    def gated(self, value: Value, gates: frozenset[int]) -> Value:
-        """The value, of which more is known: it is zero wherever one of these tensors is."""
+    def with_gates(self, value: Value, gates: frozenset[int]) -> Value:
+        """Return the value with more gates: it is zero wherever one of these tensors is."""
         if gates <= value.gates:
             return value
         value = self.values[value.index] = replace(value, gates=value.gates | gates)
         return value
 
     def reshape(self, value: Value, shape: Shape) -> Value:
-        """The same elements in another shape."""
+        """Return the same elements in another shape."""
         return value if value.shape == shape else self.linear(Reshape(value.shape, shape), value)
 
-    def spread(self, value: Value, shape: Shape) -> Value:
-        """The value at its full shape: what broadcasting left implicit, made explicit."""
+    def broadcast_to(self, value: Value, shape: Shape) -> Value:
+        """Return the value with implicit broadcast copies made explicit: size-1 axes repeated to this shape."""
         if value.shape == shape:
             return value
         axes = tuple(n for n, (a, b) in enumerate(zip(value.shape, shape, strict=True)) if a != b)
@@ -153,7 +165,7 @@ class Tape(ForwardFacts):
         inner, outer = (linear.source, linear.target) if kind == "linear" else (linear.target, linear.source)
         x = operands[0]
         if x.shape != inner and not x.constant:
-            operands = (self.spread(x, inner), *operands[1:])
+            operands = (self.broadcast_to(x, inner), *operands[1:])
         if bias is not None:
             sign &= bias.sign
         instruction = Instruction(
@@ -165,7 +177,7 @@ class Tape(ForwardFacts):
     # -- constants and bookkeeping
 
     def array(self, value: Value) -> Array:
-        """The numbers of a constant value, folded when first asked for."""
+        """Return the array of a constant value, folded at the first call."""
         if value.index not in self._arrays:
             step = self.steps[value.index]
             assert step.constant
@@ -177,31 +189,36 @@ class Tape(ForwardFacts):
         return self._arrays[value.index]
 
     def leaf(self, value: Value) -> Array | None:
-        """The array of a constant that is no expression, else None."""
+        """Return the array of a constant that is not an expression, or None."""
         what = self.steps[value.index].what
         return what.array if isinstance(what, Constant) else None
 
     def uniform(self, value: Value) -> float | None:
-        """The number that every element of a constant leaf is, else None."""
+        """Return the number that every element of a constant leaf equals, or None."""
         array = self.leaf(value)
-        if array is None or distinct(array).size != 1:
+        if array is None or drop_broadcast(array).size != 1:
             return None
-        return float(distinct(array).reshape(()))
+        return float(drop_broadcast(array).reshape(()))
 
     def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None:
-        """Enter relevance that goes nowhere into the ledger, if one is kept ("bias", "epsilon", "gate")."""
+        """Record relevance that a layer absorbs and does not pass on, if a ledger is kept.
+
+        Args:
+            entry: The ledger's column: "bias", "epsilon" or "gate".
+            relevance: Returns the absorbed relevance; not called without a ledger.
+        """
         if self.ledger:
-            self.booked.append((entry, self.total(relevance())))
+            self.absorbed.append((entry, self.total(relevance())))
 
     def total(self, value: Value) -> Value:
-        """The sum over a sample, shape ()."""
+        """Return the sum over each sample, of shape ()."""
         if value.is_zero or not value.shape:
             return self.zeros() if value.is_zero else value
         return self.linear(Sum(value.shape, (), tuple(range(len(value.shape)))), value)
 
     @contextmanager
     def at(self, origin: str) -> Iterator[None]:
-        """Instructions in this block come from `origin`."""
+        """Give the instructions recorded in this block the origin `origin`, such as "layer1.0.conv2/gamma"."""
         before, self.origin = self.origin, origin
         try:
             yield
@@ -209,7 +226,7 @@ class Tape(ForwardFacts):
             self.origin = before
 
     def program(self, outputs: dict[str, Value], targets: int | None, notes: dict[str, Any] | None = None) -> Program:
-        """What has been traced, as a program."""
+        """Return the recorded instructions as a program with these outputs."""
         return Program(tuple(self.steps), {name: v.index for name, v in outputs.items()}, targets, notes or {})
 
     def _emit(self, instruction: Instruction, sign: Sign, gates: frozenset[int] = frozenset()) -> Value:
@@ -225,7 +242,7 @@ class Tape(ForwardFacts):
 
     def _append(self, instruction: Instruction, sign: Sign, gates: frozenset[int]) -> Value:
         if instruction.op == "activation":
-            gates = frozenset({len(self.steps)})  # a tensor is zero where it is zero
+            gates = frozenset({len(self.steps)})  # a tensor gates itself
         value = Value(self, len(self.steps), instruction.shape, sign, gates, instruction.constant, instruction.targets)
         self.steps.append(instruction)
         self.values.append(value)

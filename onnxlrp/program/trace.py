@@ -1,4 +1,4 @@
-"""Tracing: what a rule asks for is appended in its cheapest equal form."""
+"""Tracing: expressions of rules become instructions, in their cheapest equal form."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from .value import Value
 
 
 class Trace(Tape):
-    """A tape that rewrites while it is written."""
+    """A tape that rewrites expressions as they are recorded.
+
+    Args:
+        rewriting: The rewrites that are on, of `rewrites.REWRITES`.
+        ledger: Record what layers absorb (`record_absorbed`).
+    """
 
     def __init__(self, rewriting: Iterable[str] = rewrites.REWRITES, ledger: bool = False) -> None:
         super().__init__(rewriting, ledger)
 
     def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value:
-        """An elementwise map, in its cheapest equal form."""
+        """Return an elementwise map of the operands, recorded in its cheapest equal form."""
         values = tuple(v if isinstance(v, Value) else self.constant(v) for v in operands)
         on = self.rewrites
         if op == "div" and "gated" in on:
@@ -26,9 +31,9 @@ class Trace(Tape):
         if op == "add" and "factor" in on and (product := rewrites.common_factor(self, *values)) is not None:
             return product
         if op == "greater" and "gated" in on:
-            values = rewrites.compared(self, values)
+            values = rewrites.compare_activation(self, values)
         if "zero" in on and (simpler := rewrites.simplify(self, op, values)) is not None:
             return simpler
         if op == "stabilize" and "fold" in on:
-            return rewrites.stabilized(self, values[0], parameter)
+            return rewrites.stabilize_by_sign(self, values[0], parameter)
         return self.append_map(op, values, parameter)

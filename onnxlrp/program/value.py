@@ -1,7 +1,4 @@
-"""Values: what rules do arithmetic on. Each operation appends an instruction to the trace it belongs to.
-
-Facts of a value: its sign; `gates`, the forward tensors where whose zeros it is zero too; whether it is constant.
-"""
+"""Traced values, on which rules do arithmetic: each operation appends an instruction to the value's trace."""
 
 from __future__ import annotations
 
@@ -17,42 +14,84 @@ from .program import Array
 
 
 class Recorder(Protocol):
-    """Interface of the trace that a value belongs to: every operation on a value is recorded there."""
+    """Interface of the trace that a value belongs to, which records every operation on it (see `tape.Tape`)."""
 
-    def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value: ...
+    def map(self, op: str, *operands: Value | float, parameter: float = 0.0) -> Value:
+        """Record an elementwise map."""
+        ...
 
-    def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value: ...
+    def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value:
+        """Record a linear map applied to x."""
+        ...
 
-    def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value: ...
+    def adjoint(self, linear: LinearMap, s: Value, weight: Value | None = None) -> Value:
+        """Record the transpose of a linear map applied to s."""
+        ...
 
-    def reused(self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None) -> Value | None: ...
+    def reused(self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None) -> Value | None:
+        """Return the forward pass's tensor that equals linear(x), or None."""
+        ...
 
-    def constant(self, value: Array | float) -> Value: ...
+    def constant(self, value: Array | float) -> Value:
+        """Record a constant."""
+        ...
 
-    def zeros(self, shape: Shape = ()) -> Value: ...
+    def zeros(self, shape: Shape = ()) -> Value:
+        """Record zeros of a shape."""
+        ...
 
-    def spread(self, value: Value, shape: Shape) -> Value: ...
+    def broadcast_to(self, value: Value, shape: Shape) -> Value:
+        """Record explicit broadcast copies."""
+        ...
 
-    def reshape(self, value: Value, shape: Shape) -> Value: ...
+    def reshape(self, value: Value, shape: Shape) -> Value:
+        """Record the same elements in another shape."""
+        ...
 
-    def total(self, value: Value) -> Value: ...
+    def total(self, value: Value) -> Value:
+        """Record the sum over each sample."""
+        ...
 
-    def gated(self, value: Value, gates: frozenset[int]) -> Value: ...
+    def with_gates(self, value: Value, gates: frozenset[int]) -> Value:
+        """Return the value with more gates."""
+        ...
 
-    def carried(self, linear: LinearMap, x: Value, weight: Value | None = None) -> frozenset[int]: ...
+    def forward_gates(self, linear: LinearMap, x: Value, weight: Value | None = None) -> frozenset[int]:
+        """Return the gates of linear(x) that follow from those of x."""
+        ...
 
-    def carried_back(self, linear: LinearMap, s: Value, weight: Value | None = None) -> frozenset[int]: ...
+    def adjoint_gates(self, linear: LinearMap, s: Value, weight: Value | None = None) -> frozenset[int]:
+        """Return the gates of the adjoint's result that follow from those of s."""
+        ...
 
-    def leaf(self, value: Value) -> Array | None: ...
+    def leaf(self, value: Value) -> Array | None:
+        """Return the array of a constant that is not an expression, or None."""
+        ...
 
-    def uniform(self, value: Value) -> float | None: ...
+    def uniform(self, value: Value) -> float | None:
+        """Return the number that every element of a constant leaf equals, or None."""
+        ...
 
-    def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None: ...
+    def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None:
+        """Record relevance that a layer absorbs, for the ledger."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A traced per-sample array."""
+    """A traced array; shapes are per sample, without batch and target axes.
+
+    Arithmetic broadcasts as in numpy, and appends instructions to the trace.
+
+    Args:
+        trace: The trace that it belongs to.
+        index: Its instruction.
+        shape: Its shape per sample; size-1 axes may stand for broadcast copies.
+        sign: Its sign, as far as known.
+        gates: Indices of forward tensors: wherever one of them is zero, this value is zero.
+        constant: It depends on weights alone, and has no batch axis.
+        targets: It has a leading target axis.
+    """
 
     trace: Recorder
     index: int
@@ -97,52 +136,52 @@ class Value:
 
     @property
     def is_zero(self) -> bool:
-        """Known to be zero everywhere."""
+        """True if it is known to be zero everywhere."""
         return self.sign == Sign.ZERO
 
     @property
     def nonnegative(self) -> bool:
-        """Known to have no negative element."""
+        """True if it is known to have no negative element."""
         return Sign.NONNEGATIVE in self.sign
 
     @property
     def nonpositive(self) -> bool:
-        """Known to have no positive element."""
+        """True if it is known to have no positive element."""
         return Sign.NONPOSITIVE in self.sign
 
 
 def positive(x: Value) -> Value:
-    """max(x, 0)."""
+    """Return max(x, 0)."""
     return x.trace.map("max", x, 0.0)
 
 
 def negative(x: Value) -> Value:
-    """min(x, 0)."""
+    """Return min(x, 0)."""
     return x.trace.map("min", x, 0.0)
 
 
 def square(x: Value) -> Value:
-    """x²."""
+    """Return x²."""
     return x.trace.map("square", x)
 
 
 def power(x: Value, exponent: float) -> Value:
-    """x**exponent, for x > 0 or a whole exponent."""
+    """Return x**exponent, for x > 0 or an integer exponent."""
     return x.trace.map("power", x, parameter=exponent)
 
 
 def one(x: Value) -> Value:
-    """Ones in the shape of x."""
+    """Return ones in the shape of x."""
     return x.trace.constant(np.broadcast_to(np.ones(()), x.shape))
 
 
 def stabilize(z: Value, epsilon: float = 1e-6) -> Value:
-    """z + ε·sgn(z), sgn(0) = +1."""
+    """Return z + ε·sgn(z) with sgn(0) = +1, a denominator that is never zero."""
     return z.trace.map("stabilize", z, parameter=epsilon)
 
 
 def total(values: Iterable[Value]) -> Value:
-    """The sum of the values that are not known to be zero."""
+    """Return the sum of the values, in order."""
     terms = list(values)
     result = terms[0]
     for term in terms[1:]:
@@ -150,7 +189,7 @@ def total(values: Iterable[Value]) -> Value:
     return result
 
 
-def distinct(array: Array) -> Array:
-    """The array without the copies that broadcasting made: axes of stride 0 are cut to one element."""
+def drop_broadcast(array: Array) -> Array:
+    """Return the array without broadcast copies: axes of stride 0 are cut to one element."""
     return array[tuple(slice(0, 1) if stride == 0 and n > 1 else slice(None) for stride, n in zip(
         array.strides, array.shape, strict=True))]  # fmt: skip

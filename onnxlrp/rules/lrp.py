@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..program.op import Op
 from ..program.value import Value, negative, one, positive, square, stabilize, total
 from . import rule
-from .share import Part, book_absorbed, share
+from .share import Part, record_losses, share
 
 FEW = 32  # terms of a sum (a depthwise 3x3 convolution has 9)
 
@@ -192,7 +192,7 @@ class ZBox:
             terms.append((layer.reweighted(positive), layer.reweighted(negative), x, low, high))
         z = total(layer(x) for layer, x in parts) - total(up(low) + down(high) for up, down, _, low, high in terms)
         s = relevance / stabilize(z, self.epsilon)
-        book_absorbed(s, z, [], self.epsilon)
+        record_losses(s, z, [], self.epsilon)
         return tuple((x - low) * up.T(s) + (x - high) * down.T(s) for up, down, x, low, high in terms)
 
 

@@ -10,7 +10,7 @@ from ..program.value import Value
 from . import rule
 
 
-def _narrowed(op: Op, operand: Value, relevance: Value) -> Value:
+def _unbroadcast(op: Op, operand: Value, relevance: Value) -> Value:
     """Relevance of the result as an operand that was broadcast receives it: summed over its copies."""
     return Affine(Diagonal(operand.shape, op.result.shape)).T(relevance)
 
@@ -23,7 +23,7 @@ class Signal:
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         signal, *gates = op.operands
         none = (relevance.trace.zeros(gate.shape) for gate in gates)
-        return (_narrowed(op, signal, relevance), *none)
+        return (_unbroadcast(op, signal, relevance), *none)
 
 
 @rule("uniform")
@@ -33,4 +33,4 @@ class Uniform:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         share = relevance * (1.0 / len(op.operands))
-        return tuple(_narrowed(op, x, share) for x in op.operands)
+        return tuple(_unbroadcast(op, x, share) for x in op.operands)

@@ -17,11 +17,11 @@ def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Val
     """
     z = total(layer(x) for layer, x in parts) if z is None else z
     s = relevance / stabilize(z, epsilon)
-    book_absorbed(s, z, [layer for layer, _ in parts], epsilon)
+    record_losses(s, z, [layer for layer, _ in parts], epsilon)
     return [x * layer.T(s) for layer, x in parts]
 
 
-def book_absorbed(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) -> None:
+def record_losses(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) -> None:
     """Enter s·b and s·ε·sgn(z) into the ledger."""
     for layer in layers:
         absorbed = layer.absorbed(s)

@@ -48,7 +48,7 @@ def test_parts_add_up_to_the_result(operator):
         op = build(Node(graph, layer, trace, values))
         if op.parts and op.kind != "bilinear":  # its two parts are each the whole
             whole = total(part(x) for part, x in op.parts)
-            outputs |= {f"sum/{layer.name}": trace.spread(whole, op.result.shape), f"is/{layer.name}": op.result}
+            outputs |= {f"sum/{layer.name}": trace.broadcast_to(whole, op.result.shape), f"is/{layer.name}": op.result}
     run = prepared("reference", small_nets.forward(graph), dead_code(trace.program(outputs, None)))
     rng = np.random.default_rng(4)
     found = run({t.name: rng.normal(size=(2, *t.shape)) for t in graph.inputs})

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from onnxlrp.compile import weighted
+from onnxlrp.compile import weighted_layers
 from onnxlrp.composites import preset
 from onnxlrp.engines import engine
 from onnxlrp.errors import InputError, NothingToDo, UnsupportedError, UsageError
@@ -63,7 +63,7 @@ CONVOLUTIONS = {
 def test_a_convolution_is_a_dense_layer_on_its_patches(name, estimator):
     shape, options = CONVOLUTIONS[name]
     asked = model(lambda n: n.relu(n.conv("x", shape[0], 4, **options)), *shape)
-    (layer,) = weighted(asked.graph)[0]
+    (layer,) = weighted_layers(asked.graph)[0]
     x = np.random.default_rng(1).normal(size=(6, *shape)) + 0.5
     kernel = layer.weight.shape[2:]
     stated = [options.get(key, [1] * len(kernel)) for key in ("strides", "dilations")]
@@ -93,7 +93,7 @@ DENSE = {
 def test_a_dense_layer_is_its_definition(name, estimator):
     shape, build = DENSE[name]
     asked = model(lambda n: n.relu(build(n)), *shape)
-    (layer,) = weighted(asked.graph)[0]
+    (layer,) = weighted_layers(asked.graph)[0]
     x = np.random.default_rng(1).normal(size=(30, *shape)) + 0.5
     y = asked.outputs(x, activations=[layer.result])[f"activation/{layer.result}"].reshape(-1, 4)
     matrix = layer.weight if layer.linear.transposed else layer.weight.T
@@ -116,7 +116,7 @@ def test_the_signal_has_the_output_of_the_neuron(estimator):
     """wᵀa = 1, in every layer."""
     asked = convolutional()
     found = estimate(asked, [samples()], estimator)
-    for layer in weighted(asked.graph)[0]:
+    for layer in weighted_layers(asked.graph)[0]:
         products = (found.arrays[layer.node] * layer.weight).reshape(len(layer.weight), -1)
         np.testing.assert_allclose(products.sum(axis=1), 1, rtol=1e-5)
 
@@ -134,7 +134,7 @@ def test_batches_change_nothing(estimator):
 
 def test_a_layer_that_no_rectifier_follows_has_one_component():
     asked, x = convolutional(), samples()
-    last = weighted(asked.graph)[0][-1].node
+    last = weighted_layers(asked.graph)[0][-1].node
     linear, positive = (estimate(asked, [x], name).arrays for name in ("linear", "positive"))
     np.testing.assert_array_equal(positive[last], linear[last])
     assert all((positive[node] != linear[node]).any() for node in linear if node != last)
@@ -147,7 +147,7 @@ def test_a_neuron_that_is_never_active_has_no_pattern():
 
     asked = model(build, 3)
     found = estimate(asked, [samples(shape=(3,))])
-    (layer, _) = weighted(asked.graph)[0]
+    (layer, _) = weighted_layers(asked.graph)[0]
     assert found.about["silent"] == {layer.label: 1}
     assert not found.arrays[layer.node][:, 1].any()
     assert np.isfinite(found.arrays[layer.node]).all()
@@ -170,7 +170,7 @@ def toy(rectified):
 def test_the_pattern_is_the_direction_of_the_signal_where_the_weight_is_not(estimator, rectified):
     asked, x = toy(rectified)
     found = estimate(asked, np.array_split(x, 7), estimator)
-    first = weighted(asked.graph)[0][0].node
+    first = weighted_layers(asked.graph)[0][0].node
     np.testing.assert_allclose(found.arrays[first].ravel(), [1, 0], atol=0.1)
     sample = np.array([[2.0, 1.0]])  # y = 1, ε = 1
     signal = asked.explain(sample, 0, "pattern_net", patterns=found).relevance
@@ -180,7 +180,7 @@ def test_the_pattern_is_the_direction_of_the_signal_where_the_weight_is_not(esti
 
 
 def weights_of(asked):
-    return {layer.node: layer.weight for layer in weighted(asked.graph)[0]}
+    return {layer.node: layer.weight for layer in weighted_layers(asked.graph)[0]}
 
 
 def test_patterns_that_are_the_weights_give_the_gradient():
@@ -199,7 +199,7 @@ def test_attribution_multiplies_patterns_by_weights():
         for layer in asked.graph.layers if layer.op == "Gemm"
     ], strict=True)  # fmt: skip
     a, d = rng.normal(size=(2, 30))[0].reshape(6, 5), rng.normal(size=(3, 6))
-    first, second = (layer.label for layer in weighted(asked.graph)[0])
+    first, second = (layer.label for layer in weighted_layers(asked.graph)[0])
     z = x @ w.T + b
     logit = (np.maximum(z, 0) @ v.T + c)[:, 2:3]
     expected = {
@@ -222,7 +222,7 @@ def test_attribution_keeps_relevance_without_padding():
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
 def test_engines_agree_on_patterns(method, name):
     graph = small_nets.graph("everything")
-    patterns = {layer.node: np.abs(layer.weight) for layer in weighted(graph)[0]}
+    patterns = {layer.node: np.abs(layer.weight) for layer in weighted_layers(graph)[0]}
     inputs, composite = small_nets.batch(graph, 3), preset(method, patterns=patterns)
     outputs = small_nets.explained(graph, composite, inputs, name)
     exact = small_nets.explained(graph, composite, inputs, rewrites=())
@@ -286,7 +286,7 @@ def test_a_transposed_convolution_is_named_and_left_to_the_user():
 
     asked = model(build, 2, 4, 4)
     found, x = estimate(asked, [samples(20, (2, 4, 4))]), samples(2, (2, 4, 4))
-    assert [layer.op for layer in weighted(asked.graph)[1]] == ["ConvTranspose"]
+    assert [layer.op for layer in weighted_layers(asked.graph)[1]] == ["ConvTranspose"]
     with pytest.raises(UnsupportedError, match="no pattern for layer") as caught:
         asked.explain(x, 0, "pattern_net", patterns=found)
     assert "gradient" in caught.value.fix

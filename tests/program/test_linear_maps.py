@@ -264,7 +264,7 @@ def test_every_linear_map_is_in_every_table_and_in_these_tests():
 
 def test_global_average_is_a_pool_that_covers():
     window = Window((2, 3), (1, 1), (1, 1), (0, 0), (0, 0), (2, 3), (1, 1))
-    assert window.covers
+    assert window.is_global
     dense = np.zeros((2, 6, 2))
     dense[0, :, 0] = dense[1, :, 1] = 1 / 6
     is_matrix(Pool((2, 2, 3), (2, 1, 1), window), dense.reshape(12, 2))

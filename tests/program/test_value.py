@@ -52,18 +52,18 @@ class Traced:
         self.read = {name: trace.activation(name, t.shape[1:], name in NONNEGATIVE) for name, t in tensors.items()}
         r = self.read
         self.weight, self.bias = trace.weight("weight", weight), trace.weight("bias", bias)
-        trace.know(CONV, r["x"], self.weight, self.bias, r["z"])
-        trace.know_rectified(r["z"], r["a"], exact=True)
-        trace.know_rectified(r["other"], r["c"], exact=False)
-        trace.know(MAXPOOL, r["a"], r["a"], None, r["pool a"])
-        trace.know(MAXPOOL, r["c"], r["c"], None, r["pool c"])
-        trace.know(FLAT, r["a"], None, None, r["flat"])
-        trace.know(TURN, r["a"], None, None, r["turned"])
-        trace.know(UPPER, r["both"], None, None, r["a"])
-        trace.know(LOWER, r["both"], None, None, r["c"])
-        trace.know_map("add", (r["x"], r["other"]), r["sum"])
-        trace.know_rectified(r["sum"], r["y"], exact=True)
-        trace.know_summand(r["x"], r["sum"], r["other"])
+        trace.declare_linear(CONV, r["x"], self.weight, self.bias, r["z"])
+        trace.declare_rectified(r["z"], r["a"], exact=True)
+        trace.declare_rectified(r["other"], r["c"], exact=False)
+        trace.declare_linear(MAXPOOL, r["a"], r["a"], None, r["pool a"])
+        trace.declare_linear(MAXPOOL, r["c"], r["c"], None, r["pool c"])
+        trace.declare_linear(FLAT, r["a"], None, None, r["flat"])
+        trace.declare_linear(TURN, r["a"], None, None, r["turned"])
+        trace.declare_linear(UPPER, r["both"], None, None, r["a"])
+        trace.declare_linear(LOWER, r["both"], None, None, r["c"])
+        trace.declare_map("add", (r["x"], r["other"]), r["sum"])
+        trace.declare_rectified(r["sum"], r["y"], exact=True)
+        trace.declare_summand(r["x"], r["sum"], r["other"])
         self.values = list(r.values())
         self.weights = [
             self.weight,
@@ -141,7 +141,7 @@ STEPS = {
     "crop": _on(SHAPE, lambda t, x, pick: t.trace.linear(CROP, x)),
     "uncrop": _on(POOLED, lambda t, x, pick: t.trace.adjoint(CROP, x)),
     "total": _on(SHAPE, lambda t, x, pick: t.trace.linear(TOTAL, x)),
-    "spread": _on((2, 1, 1), lambda t, x, pick: t.trace.spread(t.trace.adjoint(TOTAL, x), SHAPE)),
+    "spread": _on((2, 1, 1), lambda t, x, pick: t.trace.broadcast_to(t.trace.adjoint(TOTAL, x), SHAPE)),
     "conv": _on(SHAPE, _biased),
     "conv back": _on(SHAPE, lambda t, x, pick: t.trace.adjoint(CONV, x, pick(t.weights))),
 }

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from ...program.interpret import run_linear, run_map
 from ...program.linear import LinearMap, Matmul, Select
 from ...program.program import Activation, Array, Constant, Instruction, Program, Seed
-from ...program.value import distinct
+from ...program.value import drop_broadcast
 from .adjoint import ADJOINT
 from .linear import LINEAR, matrices
 from .maps import MAPS, Operand
@@ -72,7 +72,7 @@ class Emitter:
     def _constant(self, source: Constant) -> str:
         if source.tensor:
             return self.nodes.weight(source.tensor, source.array)
-        return self.nodes.store(distinct(source.array))
+        return self.nodes.store(drop_broadcast(source.array))
 
     def _array(self, n: int) -> Array:
         if n not in self._arrays:
@@ -122,7 +122,7 @@ class Emitter:
     def _stored_shape(self, n: int) -> tuple[int, ...]:
         step = self.program.instructions[n]
         own = isinstance(step.what, Constant) and not step.what.tensor
-        return distinct(step.what.array).shape if own and isinstance(step.what, Constant) else step.shape
+        return drop_broadcast(step.what.array).shape if own and isinstance(step.what, Constant) else step.shape
 
     def _operand(self, n: int) -> str:
         """A weight or bias, whole: kernels do not broadcast theirs."""

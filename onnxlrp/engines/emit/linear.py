@@ -33,7 +33,7 @@ def matrices(g: Nodes, transposed: bool, x: str, rank: int, weight: str, bias: s
 
 
 def _pool(g: Nodes, p: Pool, x: str) -> str:
-    if p.window.covers:
+    if p.window.is_global:
         return g.node("GlobalAveragePool", x)
     if windows.overhangs(p.window):
         ones = g.store(np.ones((p.source[0], 1, *p.window.kernel)))

@@ -17,7 +17,7 @@ import numpy as np
 from ....program.linear import Shape
 from ....program.maps import PARAMETRIC
 from ....program.program import Array, Constant, Instruction, Program
-from ....program.value import distinct
+from ....program.value import drop_broadcast
 from .build import CSRC
 from .launch import Argument, InstructionRef, Launch
 
@@ -205,7 +205,7 @@ def stored(step: Instruction, array: Array | None = None) -> Array | None:
     if array is None:
         assert isinstance(step.what, Constant), "constants are folded before their readers are planned"
         array = step.what.array
-    return distinct(array)
+    return drop_broadcast(array)
 
 
 def _aligned(lead: Shape, own: Shape, shape: Shape, leads: int = 0) -> Shape:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ....program.interpret import run_linear, run_map
 from ....program.program import Array, Constant, Program
-from ....program.value import distinct
+from ....program.value import drop_broadcast
 
 
 def folded(program: Program) -> dict[int, Array]:
@@ -20,7 +20,7 @@ def folded(program: Program) -> dict[int, Array]:
             return step.what.array
         if n not in exact:
             operands = [array(i) for i in step.inputs]
-            cut = run_map(step, [*map(distinct, operands)]) if step.kind == "map" else run_linear(step, operands)
+            cut = run_map(step, [*map(drop_broadcast, operands)]) if step.kind == "map" else run_linear(step, operands)
             exact[n] = np.broadcast_to(cut, step.shape)
         return exact[n]
 
@@ -29,5 +29,5 @@ def folded(program: Program) -> dict[int, Array]:
 
 
 def _packed(array: Array) -> Array:
-    cut = distinct(array)
+    cut = drop_broadcast(array)
     return np.ascontiguousarray(cut, np.float32).reshape(cut.shape)

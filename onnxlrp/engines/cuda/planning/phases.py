@@ -81,7 +81,7 @@ def _phase(*fields: tuple[int, ...] | tuple[tuple[int, ...], ...]) -> Phase:
 def flat(c: Conv) -> Window | None:
     """The convolution's window over two axes (a pointwise one over all places as one); None if there is none."""
     w = c.window
-    if w.trivial and w.source == w.target:
+    if w.is_pointwise and w.source == w.target:
         w = plain_window((1,), (1,), (1,), (0,), (math.prod(w.source),), (math.prod(w.target),))
     if len(w.kernel) > 2:
         return None
