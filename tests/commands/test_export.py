@@ -1,0 +1,36 @@
+"""`onnxlrp export`: the explainer's inputs and outputs, and refused options."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from support.command_line import DIGITS
+
+
+def test_export(run: Any, refused: Any) -> None:
+    out, _ = run(0, "export", DIGITS, "-o", "explainer.onnx")
+    lines = out.splitlines()
+    assert lines[0] == "method  epsilon_plus_flat, target input"
+    assert "input   image  float32 [N, 1, 28, 28]" in lines
+    assert "input   target  int64 [N]" in lines
+    assert "output  relevance  float32 [N, 1, 28, 28]" in lines
+    assert " MB" in lines[-1]
+    data = json.loads(
+        run(0, "export", DIGITS, "-o", "top.onnx", "-t", "top3", "-m", "gamma", "--gamma", 0.1, "--json")[0]
+    )
+    assert data["bytes"] == Path("top.onnx").stat().st_size
+    assert [value["name"] for value in data["inputs"]] == ["image"]
+    assert data["outputs"][1] == {"name": "relevance", "dtype": "float32", "shape": [3, "N", 1, 28, 28]}
+    assert data["options"] == {"gamma": 0.1}
+    shutil.copy(DIGITS, "model.onnx")
+    before = Path("model.onnx").read_bytes()
+    assert "replace the model" in refused(2, "export", "model.onnx", "-o", "./model.onnx")[0]
+    assert Path("model.onnx").read_bytes() == before
+    refused(2, "export", DIGITS, "-o", "x.onnx", "-t", "281")
+    refused(2, "export", DIGITS, "-o", "x.onnx", "-t", "top99")
+    refused(2, "export", DIGITS, "-o", "x.png")
+    refused(2, "export", DIGITS, "-o", "x.onnx", "-m", "gamma,epsilon")
+    refused(3, "export", DIGITS, "-o", "nowhere/x.onnx")
