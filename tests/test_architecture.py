@@ -119,7 +119,7 @@ ALLOWED |= {
     },
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     # The tables of the documentation, from the registries.
-    "tables": {"composites", "files", "graph.decomposition", "layers", "methods", "program", "rules"},
+    "tables": {"composites", "graph.decomposition", "layers", "methods", "program", "rules"},
     "streaming": {"model", "preprocessing", "numpy"},
 }
 _JUDGES = {*_RESULTS, *_GRAPH, "composites", "rules", "methods", "model", "streaming"}

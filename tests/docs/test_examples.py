@@ -44,8 +44,8 @@ def test_every_example_is_tested_and_shown():
     assert found == set(NAMES)
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for name in NAMES:
-        assert f"({name}.py)" in readme
-        assert f"(../docs/{name}.png)" in readme
+        assert f"(./{name}.py)" in readme
+        assert f"(../docs/pictures/{name}.png)" in readme
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -59,7 +59,7 @@ def test_it_is_short_and_says_what_it_shows(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_draws_the_picture_of_the_docs(name, run):
     _, path = run(name)
-    with Image.open(path) as drawn, Image.open(ROOT / "docs" / f"{name}.png") as kept:
+    with Image.open(path) as drawn, Image.open(ROOT / "docs" / "pictures" / f"{name}.png") as kept:
         assert drawn.format == kept.format == "PNG"
         assert drawn.size == kept.size
         # Not a blank sheet, and the same up to how a font is drawn.

@@ -8,7 +8,7 @@ exporters.py does, and asks of each file: the forward pass equals that of the un
 layer's balance closes (1e-4 of Σ|R|), relevance is finite, and the exported explainer gives what `explain` gives. On
 torch's own file the engines `ort` and `reference` agree, and the reference engine gives zennit's relevance in float64
 where zennit can explain the family. Results go to benchmarks/results/coverage.json, families run again replace their
-lines; `--table` prints the matrix of the README; `--store` writes the small files of test_stored.py, and `--light`
+lines; `--table` prints the documentation's table; `--store` writes the small files of test_stored.py, and `--light`
 explains the nine light models of the onnx wheel, with weights from a seed, instead.
 """
 
@@ -52,9 +52,10 @@ def main():
     parser.add_argument("--light", action="store_true", help="the nine light models of the onnx wheel instead")
     asked = parser.parse_args()
     if asked.table:
-        from onnxlrp.tables import coverage
+        sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
+        import result_tables
 
-        print(coverage(RESULTS))
+        print(result_tables.read("coverage"))
         return
     if asked.light:
         light()

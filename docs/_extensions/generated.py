@@ -1,0 +1,84 @@
+"""Directives for what the pages take from the code: tables of registries and results, what the command prints."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import result_tables
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from onnxlrp import tables
+from onnxlrp.commands.parsers import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+
+
+class RegistryTable(SphinxDirective):
+    """`{registry-table} methods`: a table made from a registry."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(tables.TABLES[self.arguments[0]]())
+
+
+class ResultTable(SphinxDirective):
+    """`{result-table} cpu`: the table of benchmarks/results/cpu.json."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        self.env.note_dependency(str(result_tables.RESULTS / f"{name}.json"))
+        return self.parse_text_to_nodes(result_tables.read(name))
+
+
+class Run(SphinxDirective):
+    """`{run} onnxlrp …`: a command, run in an empty folder that holds the shipped models, and what it prints."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        command = self.arguments[0]
+        text = f"$ {command}\n{printed(command)}"
+        return [nodes.literal_block(text, text, language="console")]
+
+
+class CommandHelp(SphinxDirective):
+    """`{command-help}`: a section for each command with what its `--help` prints."""
+
+    def run(self) -> list[nodes.Node]:
+        sections = (f"## onnxlrp {name}\n\n```{{run}} onnxlrp {name} --help\n```" for name in COMMANDS)
+        return self.parse_text_to_nodes("\n\n".join(sections), allow_section_headings=True)
+
+
+def printed(command: str) -> str:
+    """Return what a command `onnxlrp …` prints on stdout and stderr; it must succeed."""
+    words = shlex.split(command)
+    if words[0] != "onnxlrp":
+        raise ValueError(f"only onnxlrp is run: {command}")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "models").symlink_to(ROOT / "models")
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+    if done.returncode:
+        raise ValueError(f"{command} exits with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("registry-table", RegistryTable)
+    app.add_directive("result-table", ResultTable)
+    app.add_directive("command-help", CommandHelp)
+    app.add_directive("run", Run)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,122 @@
+"""Tables of what was measured, from the JSON files in benchmarks/results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def cpu(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/cpu.py: a line for each network, batch size and method; costs in forwards."""
+    rows = []
+    for record in found["records"]:
+        times, memory = record["time"], record.get("memory", {})
+        rows.append(
+            [
+                record["network"],
+                str(record["batch"]),
+                f"`{record['preset']}`",
+                f"{times['forward']['ms']:.0f} ms",
+                *(f"{times[who]['forwards']:.1f}" if who in times else "–" for who in ("ours", "zennit", "torch")),
+                *(f"{memory[who]['peak MB']:.0f} MB" if who in memory else "–" for who in ("ours", "zennit")),
+            ]
+        )
+    head = ("network", "batch", "method", "forward", "onnxlrp", "zennit", "torch", "onnxlrp peak", "zennit peak")
+    meta = found["meta"]
+    return f"{meta['date'][:10]}, {meta['cores']} cores of {meta['cpu']}; {_versions(meta)}.\n\n{table(head, rows)}"
+
+
+def coverage(found: Mapping[str, Any]) -> str:
+    """Return the results of tests/zoo/zoo.py: a line for each family of models, a column for each exporter."""
+    records = found["records"]
+    exporters = list(dict.fromkeys(name for record in records.values() for name in record["cells"]))
+    rows = [
+        [
+            family.replace("_", " "),
+            *(_supported(record["cells"].get(name)) for name in exporters),
+            f"{max(record['zennit'].values()):.0e}" if record.get("zennit") else "–",
+        ]
+        for family, record in records.items()
+    ]
+    return f"{found['meta']['date']}; {_versions(found['meta'])}.\n\n{table(('', *exporters, 'zennit'), rows)}"
+
+
+def judging(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/judging.py: the mean and 95 % interval of each metric, best pointing first."""
+    cells = {(cell["method"], cell["metric"]): cell for cell in found["cells"]}
+    metrics = list(dict.fromkeys(metric for _, metric in cells))
+
+    def text(method: str, metric: str) -> str:
+        cell = cells.get((method, metric))
+        if cell is None or cell["mean"] is None:
+            return "–"
+        return f"{cell['mean']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+
+    def means(method: str) -> tuple[float, ...]:
+        return tuple(-((cells.get((method, metric)) or {}).get("mean") or 0.0) for metric in metrics)
+
+    methods = sorted(dict.fromkeys(method for method, _ in cells), key=means)
+    rows = [[f"`{method}`", *(text(method, metric) for metric in metrics)] for method in methods]
+    return table(("method", *(metric.replace("_", " ") for metric in metrics)), rows)
+
+
+def localisation(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/localisation.py: energy over area in the boxes and masks of photographs."""
+    records = found["records"]
+    heads = [
+        f"{record['model']} ({len(record['counted'])} of {len(record['counted']) + len(record['missed'])})"
+        for record in records
+    ]
+    names = sorted(dict.fromkeys(name for record in records for name in record["methods"]), key="centre".__eq__)
+    rows = [
+        [
+            "a Gaussian in the middle" if name == "centre" else f"`{name}`",
+            *(_localised(record["methods"].get(name)) for record in records),
+        ]
+        for name in names
+    ]
+    return table(("method", *heads), rows)
+
+
+def _versions(meta: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
+
+
+def _localised(found: Mapping[str, Any] | None) -> str:
+    if not found or found["ratio"] is None:
+        return "–"
+    return f"{found['ratio']:.2f} ({100 * found['energy']:.0f} %)"
+
+
+def _supported(cell: Mapping[str, Any] | None) -> str:
+    if cell is None or cell["status"] == "none":
+        return "–"
+    if cell["status"] == "ok":
+        return "✓"
+    named = re.search(r"operator ([\w:]+)|The ([\w:]+) node", cell["why"])
+    return f"`{named[1] or named[2]}`" if named else cell["status"]
+
+
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "cpu": cpu,
+    "coverage": coverage,
+    "judging": judging,
+    "localisation": localisation,
+}
+
+
+def read(name: str) -> str:
+    """Return the table of benchmarks/results/NAME.json."""
+    return TABLES[name](json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))

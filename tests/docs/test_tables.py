@@ -1,0 +1,46 @@
+"""The tables of the documentation hold every row of the registries and of the result files."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import result_tables
+
+from onnxlrp import tables
+
+
+def rows(table):
+    """The cells of a Markdown table, head first, without the line of dashes."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (lines[0], *lines[2:])]
+
+
+@pytest.mark.parametrize("name", ["methods", "rules", "operators"])
+def test_tables_of_registries_are_tables(name):
+    head, *body = rows(tables.TABLES[name]())
+    assert len(body) > 5
+    assert {len(row) for row in body} == {len(head)}
+
+
+@pytest.mark.parametrize("name", ["cpu", "coverage", "judging", "localisation"])
+def test_tables_of_results_have_a_row_for_each_record(name):
+    found = json.loads((result_tables.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    head, *body = rows(result_tables.read(name))
+    assert {len(row) for row in body} == {len(head)}
+    if name == "judging":
+        assert {row[0].strip("`") for row in body} == {cell["method"] for cell in found["cells"]}
+    elif name == "localisation":
+        assert {row[0] for row in body} - {"a Gaussian in the middle"} == {
+            f"`{method}`" for record in found["records"] for method in record["methods"] if method != "centre"
+        }
+    else:
+        assert len(body) == len(found["records"])
+
+
+def test_a_refused_model_shows_the_operator():
+    cells = {"torch": {"status": "ok"}, "keras": {"status": "refused", "why": 'no rule for operator Foo (node "x")'}}
+    meta = {"date": "2026-01-01", "versions": {"torch": "2"}}
+    table = result_tables.coverage({"meta": meta, "records": {"some_net": {"cells": cells}}})
+    assert rows(table) == [["", "torch", "keras", "zennit"], ["some net", "✓", "`Foo`", "–"]]
