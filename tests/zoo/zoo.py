@@ -18,6 +18,7 @@ import argparse
 import copy
 import datetime
 import json
+import sys
 import tempfile
 import time
 from pathlib import Path
