@@ -1,9 +1,10 @@
-"""Tables of what was measured, from the JSON files in benchmarks/results."""
+"""Tables of what was measured, from the JSON files in benchmarks/results; `python result_tables.py cpu` prints one."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
 def read(name: str) -> str:
     """Return the table of benchmarks/results/NAME.json."""
     return TABLES[name](json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    print(read(sys.argv[1]))

@@ -1,6 +1,6 @@
 """Does onnxlrp explain what every exporter makes of every family of image models?
 
-    pip install -e '.[cpu,zoo]' && PYTHONPATH=tests python tests/zoo/zoo.py [FAMILY...] [--table]
+    pip install -e '.[cpu,zoo]' && PYTHONPATH=tests python tests/zoo/zoo.py [FAMILY...]
         [--exporter NAME]... [--store]
 
 Builds each family of families.py with random weights (batch norms calibrated, none dead), writes it as each exporter of
@@ -8,7 +8,7 @@ exporters.py does, and asks of each file: the forward pass equals that of the un
 layer's balance closes (1e-4 of Σ|R|), relevance is finite, and the exported explainer gives what `explain` gives. On
 torch's own file the engines `ort` and `reference` agree, and the reference engine gives zennit's relevance in float64
 where zennit can explain the family. Results go to benchmarks/results/coverage.json, families run again replace their
-lines; `--table` prints the documentation's table; `--store` writes the small files of test_stored.py, and `--light`
+lines (`python docs/_extensions/result_tables.py coverage` prints its table); `--store` writes the small files of test_stored.py, and `--light`
 explains the nine light models of the onnx wheel, with weights from a seed, instead.
 """
 
@@ -18,7 +18,6 @@ import argparse
 import copy
 import datetime
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -48,16 +47,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*")
     parser.add_argument("--exporter", action="append")
-    parser.add_argument("--table", action="store_true")
     parser.add_argument("--store", action="store_true")
     parser.add_argument("--light", action="store_true", help="the nine light models of the onnx wheel instead")
     asked = parser.parse_args()
-    if asked.table:
-        sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
-        import result_tables
-
-        print(result_tables.read("coverage"))
-        return
     if asked.light:
         light()
         return
