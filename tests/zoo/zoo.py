@@ -8,8 +8,8 @@ exporters.py does, and asks of each file: the forward pass equals that of the un
 layer's balance closes (1e-4 of Σ|R|), relevance is finite, and the exported explainer gives what `explain` gives. On
 torch's own file the engines `ort` and `reference` agree, and the reference engine gives zennit's relevance in float64
 where zennit can explain the family. Results go to benchmarks/results/coverage.json, families run again replace their
-lines (`python docs/_extensions/result_tables.py coverage` prints its table); `--store` writes the small files of test_stored.py, and `--light`
-explains the nine light models of the onnx wheel, with weights from a seed, instead.
+lines (`python docs/_extensions/result_tables.py coverage` prints the table); `--store` writes the small files of
+test_stored.py, and `--light` explains the nine light models of the onnx wheel, with weights from a seed, instead.
 """
 
 from __future__ import annotations
