@@ -40,13 +40,17 @@ ALLOWED = {
     "graph.rewriting": {"graph.graph", "graph.to_onnx", "graph.reading", "graph.frontend", "numpy", "onnx"},
 }
 _REWRITES = {"graph.graph", "graph.to_onnx", "graph.reading", "graph.frontend", "graph.rewriting", "numpy", "onnx"}
+_STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical"}
 ALLOWED |= {
     "graph.decomposition": _REWRITES,
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,
     "graph.verify": {*_REWRITES, "graph.decomposition"},
-    "graph.load": {*_REWRITES, "graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical"},
+    "graph.load_state": _REWRITES,
+    "graph.properties": {*_REWRITES, *_STAGES, "graph.load_state"},
+    "graph.passes": {*_REWRITES, *_STAGES, "graph.load_state", "graph.properties"},
+    "graph.load": {*_REWRITES, "graph.load_state", "graph.passes"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},

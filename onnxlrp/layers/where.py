@@ -24,7 +24,7 @@ def _condition(node: Node) -> Value:
     """1 where the first branch is taken, else 0."""
     if node.is_constant(0):
         return per_sample(node, node.trace.constant(node.array(0).astype(np.float64)))
-    # A condition that is computed stands in the graph as a number too (graph/canonize.py).
+    # A condition that is computed stands in the graph as a number too (graph/canonical/where_conditions.py).
     name = f"{node.layer.inputs[0]}/chosen"
     return node.trace.activation(name, node.graph.shapes[name], nonnegative=True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
+
 from ...errors import UnsupportedError
 from ..frontend.symbolic_sizes import PRIME
 from ..graph import Layer
@@ -20,8 +22,47 @@ _AXIS_DEFAULT = {
 }  # fmt: skip
 
 
+def free_or_fix(graph: MutableGraph) -> MutableGraph:
+    """Return the graph for any batch size or, where the model declares one and refuses others, for that one.
+
+    Outputs of whole numbers (classes, counts) are left out where they alone do not keep the batch on axis 0.
+
+    Raises:
+        UnsupportedError: A layer mixes samples, or has the batch elsewhere; the message names it.
+    """
+    try:
+        return _free_or_fixed(graph)
+    except UnsupportedError:
+        scores = [name for name in graph.outputs if not np.issubdtype(graph.dtypes.get(name, "float32"), np.integer)]
+        if not scores or scores == graph.outputs:
+            raise
+        graph.outputs = scores
+        graph.prune()
+        return _free_or_fixed(graph)
+
+
+def _free_or_fixed(graph: MutableGraph) -> MutableGraph:
+    try:
+        freed = free(graph)
+        check(freed)
+    except UnsupportedError as refusal:
+        if not graph.declared:
+            raise
+        infer(graph)
+        try:
+            check(graph)
+        except UnsupportedError:
+            raise refusal from None
+        return graph
+    return freed
+
+
 def free(graph: MutableGraph) -> MutableGraph:
-    """The same model for any batch, its shapes at the prime; `UnsupportedError` names the layer that refuses."""
+    """Return the same model for any batch size, with the prime as the batch in its shapes.
+
+    Raises:
+        UnsupportedError: A layer has no equivalent with the batch on axis 0; the message names it.
+    """
     freed = copy.copy(graph)
     freed.constants = dict(graph.constants)
     layout = Layout(freed)
@@ -37,7 +78,11 @@ def free(graph: MutableGraph) -> MutableGraph:
 
 
 def check(graph: MutableGraph) -> None:
-    """The batch is axis 0 of every activation and of nothing else, and no layer mixes samples."""
+    """Check that the batch is axis 0 of every activation and of nothing else, and that no layer mixes samples.
+
+    Raises:
+        UnsupportedError: It is not; the message names the layer.
+    """
     for layer in graph.layers:
         if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
             fix = "Export the model for inference (model.eval() in PyTorch)."

@@ -12,7 +12,7 @@ from ..graph import Array, Layer
 from ..rewriting.mutable_graph import MutableGraph
 
 
-def recombine(graph: MutableGraph) -> None:
+def fuse_activations(graph: MutableGraph) -> None:
     """x * HardSigmoid(x) is HardSwish(x); x * Tanh(Softplus(x)) is Mish(x)."""
     producers, uses = graph.producers(), graph.uses()
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Layer
+from ..rewriting.constant_folding import is_rounding
 from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
 from . import dynamic_quantization, integer
@@ -33,7 +34,7 @@ def decompose(graph: MutableGraph) -> None:
             infer(so_far)
             graph.shapes |= so_far.shapes
         rule = RULES.get(layer.op) or (dynamic_quantization.follow if loose.intersection(layer.inputs) else None)
-        if rule is None:
+        if rule is None or is_rounding(layer):
             layers.append(layer)
             continue
         parts = Replacement(graph, layer, names, made, loose)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -44,7 +45,7 @@ def drop_noops(graph: MutableGraph) -> None:
     uses = graph.uses()
     for layer in graph.layers:
         inputs = tuple(alias.get(i, i) for i in layer.inputs)
-        if not _is_noop(graph, layer, uses):
+        if not is_noop(graph, layer, uses):
             kept.append(replace(layer, inputs=inputs))
             continue
         source, target = inputs[0], layer.outputs[0]
@@ -71,7 +72,8 @@ def _substitute(layer: Layer, old: str, new: str) -> Layer:
     )
 
 
-def _is_noop(graph: MutableGraph, layer: Layer, uses: dict[str, int]) -> bool:
+def is_noop(graph: MutableGraph, layer: Layer, uses: Mapping[str, int]) -> bool:
+    """Whether a layer hands its first operand on; `uses` counts the readers of each tensor."""
     if layer.op == "Identity":
         return True
     if layer.op == "Dropout":
@@ -95,19 +97,19 @@ def _values(graph: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
             shape = graph.constants[layer.inputs[0]].shape
         start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
-    if (
-        layer.op in _NOT_PURE
-        or _is_rounding(layer)
-        or any(isinstance(v, onnx.GraphProto) for v in layer.attributes.values())
-    ):
-        return None
-    if not all(name in graph.constants for name in layer.inputs if name):
+    if not is_pure(layer) or not all(name in graph.constants for name in layer.inputs if name):
         return None
     return _evaluate(graph, layer, most)
 
 
-def _is_rounding(layer: Layer) -> bool:
-    """A DynamicQuantizeLinear of a `Graph`: of that name, and not that operator any more."""
+def is_pure(layer: Layer) -> bool:
+    """Whether the operands of a layer alone determine its results, and it can be computed by itself."""
+    has_body = any(isinstance(value, onnx.GraphProto) for value in layer.attributes.values())
+    return layer.op not in _NOT_PURE and not is_rounding(layer) and not has_body
+
+
+def is_rounding(layer: Layer) -> bool:
+    """Whether a layer is the DynamicQuantizeLinear of a `Graph`: its one output are the floats of its integers."""
     return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
 
 

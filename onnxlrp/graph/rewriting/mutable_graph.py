@@ -31,6 +31,17 @@ class MutableGraph:
     declared: bool = False
     _fresh: int = field(default=0, repr=False)
 
+    def copy(self) -> MutableGraph:
+        """Return a graph of its own with the same layers and constants."""
+        return replace(
+            self,
+            layers=list(self.layers),
+            constants=dict(self.constants),
+            outputs=list(self.outputs),
+            shapes=dict(self.shapes),
+            dtypes=dict(self.dtypes),
+        )
+
     def uses(self) -> Counter[str]:
         """How often each tensor is read; being an output of the model counts."""
         counts = Counter(name for layer in self.layers for name in layer.inputs if name)

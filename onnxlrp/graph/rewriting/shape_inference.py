@@ -11,7 +11,23 @@ from ..frontend.weightless import LARGE
 from ..graph import Layer
 from ..reading.printable import printable
 from ..to_onnx import build, is_floating
+from .constant_folding import fold
 from .mutable_graph import MutableGraph, value_types
+
+
+def complete_shapes(graph: MutableGraph, memory_limit: int = 1 << 62) -> None:
+    """Infer the shapes that are still open, and fold what becomes constant by them, until nothing changes.
+
+    Args:
+        graph: Its constants are folded.
+        memory_limit: Bytes that a folded constant may take.
+    """
+    while any(name and name not in graph.shapes for layer in graph.layers for name in layer.outputs):
+        count = len(graph.layers)
+        infer(graph)
+        fold(graph, memory_limit)
+        if len(graph.layers) == count:
+            return
 
 
 def infer(graph: MutableGraph) -> None:

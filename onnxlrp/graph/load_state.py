@@ -1,0 +1,64 @@
+"""A model on its way from a file to a `Graph`: what the passes of `load` read and change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+
+from .frontend.symbolic_sizes import Sizes
+from .graph import Array
+from .reading.read import Read
+from .rewriting.mutable_graph import MutableGraph
+
+# (height, width) that the model's metadata state, or None.
+SizeReader = Callable[[Mapping[str, str]], tuple[int, int] | None]
+
+
+@dataclass
+class LoadState:
+    """The file, what was asked of `load`, and the model in its present form.
+
+    Attributes:
+        file: The parsed file, never changed.
+        memory_limit: Bytes that loading may take.
+        size: Lengths of the axes that the inputs leave open; None for defaults.
+        read_size: Finds the height and width that the metadata of a model state.
+        model: The model as ONNX has it, up to the pass that parses it.
+        weights: Name → value of the constants that were taken out of `model`.
+        paths: Tensor → path of the module that computes it.
+        positions: Tensor → position of its node in the file.
+        sizes: The batch that the model runs at while it is loaded, and what was assumed of its inputs.
+    """
+
+    file: Read
+    memory_limit: int = 1 << 62
+    size: tuple[int, ...] | None = None
+    read_size: SizeReader = lambda metadata: None
+    model: onnx.ModelProto = field(init=False)
+    weights: dict[str, Array] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    positions: Mapping[str, int] = field(default_factory=dict)
+    sizes: Sizes | None = None
+    parsed: MutableGraph | None = None
+
+    def __post_init__(self) -> None:
+        self.model = self.file.model
+
+    @property
+    def graph(self) -> MutableGraph:
+        """The model as layers, from the pass on that parses it."""
+        assert self.parsed is not None, "the model is not parsed yet"
+        return self.parsed
+
+    @property
+    def batch(self) -> int:
+        """The size of the batch axis while the model is loaded."""
+        assert self.sizes is not None, "the sizes of the inputs are not fixed yet"
+        return self.sizes.batch
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of the file."""
+        return {entry.key: entry.value for entry in self.file.model.metadata_props}

@@ -1,0 +1,363 @@
+"""The passes that turn a file into a `Graph`, in order, each with what it requires and what it ensures.
+
+A new pass is a function that changes the state, and a row in `PASSES`. `run(..., check=True)` sees to it that every
+property that a pass requires, ensures or leaves intact holds; `load` does without, for checks take time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..errors import OnnxLrpError
+from . import properties as has
+from .batching.free import free_or_fix
+from .canonical.attributes import spell_out_attributes
+from .canonical.fuse_activations import fuse_activations
+from .canonical.gemm import write_as_gemm
+from .canonical.merge_affine import merge_affine
+from .canonical.merge_pads import merge_pads
+from .canonical.where_conditions import number_conditions
+from .decomposition.fused import decompose, widened
+from .frontend.simplify import basic, simplify
+from .frontend.symbolic_sizes import fix_sizes
+from .frontend.weightless import skeleton
+from .load_state import LoadState
+from .lowering.lower import lower
+from .lowering.token_batchnorm import batch_norm_of_rows
+from .properties import Property
+from .reading import memory
+from .reading.module_paths import module_paths
+from .rewriting.constant_folding import fold
+from .rewriting.mutable_graph import MutableGraph, parse
+from .rewriting.outputs import drop_text_outputs
+from .rewriting.shape_inference import complete_shapes
+
+
+class ContractError(OnnxLrpError):
+    """A pass does not keep its contract: an error of this library."""
+
+
+class PreconditionError(ContractError):
+    """A property that a pass requires does not hold before it."""
+
+
+class PostconditionError(ContractError):
+    """A property that a pass ensures, or should leave intact, does not hold behind it."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One step from a file to a `Graph`.
+
+    Attributes:
+        name: What errors call the pass; a pass that runs again has its name twice in `PASSES`.
+        summary: One sentence: what the pass does.
+        run: Changes the state.
+        requires: Properties that must hold before it.
+        ensures: Properties that hold behind it.
+        breaks: Properties that may have held before it and need not hold behind it.
+    """
+
+    name: str
+    summary: str
+    run: Callable[[LoadState], None]
+    requires: tuple[Property, ...] = ()
+    ensures: tuple[Property, ...] = ()
+    breaks: tuple[Property, ...] = ()
+
+    def __call__(self, state: LoadState) -> None:
+        """Run the pass, and check its contract before and behind it.
+
+        Raises:
+            PreconditionError: A property that it requires does not hold.
+            PostconditionError: A property that it ensures does not hold.
+        """
+        for required in self.requires:
+            if not required.holds(state):
+                raise PreconditionError(*self._broken("requires", required))
+        self.run(state)
+        for ensured in self.ensures:
+            if not ensured.holds(state):
+                raise PostconditionError(*self._broken("ensures", ensured))
+
+    def _broken(self, verb: str, wanted: Property) -> tuple[str, str]:
+        fix = "Report the model: this is an error of onnxlrp."
+        return f'The pass "{self.name}" {verb} that {wanted.name}, and it is not so.', fix
+
+
+def run(passes: Iterable[Pass], state: LoadState, check: bool = False) -> None:
+    """Run passes in order.
+
+    Args:
+        passes: The passes.
+        state: The model, changed in place.
+        check: Whether to check, around each pass, that the properties hold that should by then.
+
+    Raises:
+        ContractError: With `check`, for the first pass that does not keep its contract.
+    """
+    holding: dict[Property, None] = {}
+    for step in passes:
+        if not check:
+            step.run(state)
+            continue
+        step(state)
+        holding = {kept: None for kept in holding if kept not in step.breaks} | dict.fromkeys(step.ensures)
+        for kept in holding:
+            if not kept.holds(state):
+                raise PostconditionError(*step._broken("leaves intact", kept))
+
+
+def _on_graph(change: Callable[[MutableGraph], None]) -> Callable[[LoadState], None]:
+    return lambda state: change(state.graph)
+
+
+def _check_weights(state: LoadState) -> None:
+    memory.check(memory.stored(state.file.model), state.memory_limit, state.file.name)
+
+
+def _record_nodes(state: LoadState) -> None:
+    state.paths = module_paths(state.file.model)
+    nodes = enumerate(state.file.model.graph.node)
+    state.positions = {name: position for position, node in nodes for name in node.output}
+
+
+def _separate_weights(state: LoadState) -> None:
+    state.model, state.weights = skeleton(state.file)
+
+
+def _fix_sizes(state: LoadState) -> None:
+    state.sizes = fix_sizes(state.model, state.weights, state.size, lambda: state.read_size(state.metadata))
+
+
+def _check_inferred(state: LoadState) -> None:
+    estimate = memory.estimate(memory.inferred(state.model), state.weights, state.batch)
+    memory.check(estimate, state.memory_limit, state.file.name)
+
+
+def _convert(state: LoadState) -> None:
+    state.model = simplify(state.model, state.file.name)
+
+
+def _check_model(state: LoadState) -> None:
+    memory.check(memory.estimate(state.model, state.weights, state.batch), state.memory_limit, state.file.name)
+
+
+def _fold_tables(state: LoadState) -> None:
+    if memory.estimate(state.model, {}, state.batch).folded:
+        state.model = basic(state.model, state.file.name, folded=state.memory_limit)
+
+
+def _parse(state: LoadState) -> None:
+    assert state.sizes is not None
+    state.parsed = parse(state.model, state.weights, state.paths, state.positions, state.sizes)
+
+
+def _fold(state: LoadState) -> None:
+    fold(state.graph, state.memory_limit)
+
+
+def _complete_shapes(state: LoadState) -> None:
+    complete_shapes(state.graph, state.memory_limit)
+
+
+def _check_floats(state: LoadState) -> None:
+    memory.check(memory.Estimate(0, widened(state.graph), 0), state.memory_limit, state.file.name)
+
+
+def _free_batch(state: LoadState) -> None:
+    state.parsed = free_or_fix(state.graph)
+
+
+_FOLD = Pass(
+    "fold constants",
+    "Compute what depends on constants alone; drop layers that hand their operand on.",
+    _fold,
+    requires=(has.PARSED,),
+    ensures=(has.CONSTANTS_FOLDED,),
+    breaks=(has.UNUSED_REMOVED,),
+)
+_COMPLETE_SHAPES = Pass(
+    "complete shapes",
+    "Infer the shapes that are open, and fold what becomes constant by them.",
+    _complete_shapes,
+    requires=(has.CONSTANTS_FOLDED,),
+    ensures=(has.SHAPES_INFERRED,),
+    breaks=(has.UNUSED_REMOVED,),
+)
+_REMOVE_UNUSED = Pass(
+    "remove unused",
+    "Drop the layers and constants that no output needs.",
+    _on_graph(MutableGraph.prune),
+    requires=(has.PARSED,),
+    ensures=(has.UNUSED_REMOVED,),
+)
+
+PASSES = (
+    # On the file, and on the model as ONNX has it.
+    Pass(
+        "check weights",
+        "Refuse weights that do not fit into memory, by their dims alone.",
+        _check_weights,
+        ensures=(has.WEIGHTS_FIT,),
+    ),
+    Pass(
+        "record nodes",
+        "Note the module path and the position of every node, which conversion loses.",
+        _record_nodes,
+        ensures=(has.NODES_RECORDED,),
+    ),
+    Pass(
+        "separate weights",
+        "Copy the model without its large weights.",
+        _separate_weights,
+        requires=(has.WEIGHTS_FIT,),
+        ensures=(has.WEIGHTS_APART,),
+    ),
+    Pass(
+        "fix sizes",
+        "Give every axis of the inputs a length, the batch a prime.",
+        _fix_sizes,
+        requires=(has.WEIGHTS_APART,),
+        ensures=(has.SIZES_FIXED,),
+    ),
+    Pass(
+        "check model as exported",
+        "Refuse a model that does not fit into memory, before it is converted.",
+        _check_inferred,
+        requires=(has.SIZES_FIXED,),
+        ensures=(has.MODEL_FITS,),
+    ),
+    Pass(
+        "convert operators",
+        "Inline functions, convert to a current opset and fold shape arithmetic.",
+        _convert,
+        requires=(has.MODEL_FITS,),
+        ensures=(has.CONVERTED,),
+        breaks=(has.MODEL_FITS, has.WEIGHTS_APART),
+    ),
+    Pass(
+        "check model as converted",
+        "Refuse a model that does not fit into memory, by the shapes that conversion states.",
+        _check_model,
+        requires=(has.CONVERTED,),
+        ensures=(has.MODEL_FITS,),
+    ),
+    Pass(
+        "fold tables",
+        "Fold the larger constants that are left.",
+        _fold_tables,
+        requires=(has.CONVERTED, has.MODEL_FITS),
+        ensures=(has.TABLES_FOLDED,),
+        breaks=(has.MODEL_FITS, has.WEIGHTS_APART),
+    ),
+    Pass(
+        "parse",
+        "Read the nodes into layers, in the order of the file, with their true weights.",
+        _parse,
+        requires=(has.CONVERTED, has.NODES_RECORDED),
+        ensures=(has.PARSED,),
+    ),
+    # On layers: constants, shapes, standard operators.
+    Pass(
+        "drop text outputs",
+        "Leave out outputs of text.",
+        _on_graph(drop_text_outputs),
+        requires=(has.PARSED,),
+        ensures=(has.NUMERIC_OUTPUTS, has.UNUSED_REMOVED),
+    ),
+    _FOLD,
+    _COMPLETE_SHAPES,
+    Pass(
+        "check floats",
+        "Refuse integers that do not fit into memory as floats.",
+        _check_floats,
+        requires=(has.PARSED,),
+        ensures=(has.FLOATS_FIT,),
+    ),
+    Pass(
+        "decompose",
+        "Write fused operators, and those on integers, as the standard ones that they stand for.",
+        _on_graph(decompose),
+        requires=(has.FLOATS_FIT, has.SHAPES_INFERRED, has.NUMERIC_OUTPUTS),
+        ensures=(has.DECOMPOSED,),
+        breaks=(has.CONSTANTS_FOLDED, has.SHAPES_INFERRED, has.UNUSED_REMOVED),
+    ),
+    _FOLD,
+    _REMOVE_UNUSED,
+    _COMPLETE_SHAPES,
+    Pass(
+        "rewrite BatchNormalization of tokens",
+        "Write a BatchNormalization of flattened tokens as arithmetic on the tokens.",
+        _on_graph(batch_norm_of_rows),
+        requires=(has.CONSTANTS_FOLDED, has.SHAPES_INFERRED),
+        ensures=(has.TOKENS_NORMALISED,),
+    ),
+    Pass(
+        "lower",
+        "Write operators that others express as these.",
+        _on_graph(lower),
+        requires=(has.CONSTANTS_FOLDED, has.SHAPES_INFERRED, has.DECOMPOSED),
+        ensures=(has.LOWERED,),
+        breaks=(has.CONSTANTS_FOLDED, has.UNUSED_REMOVED),
+    ),
+    _REMOVE_UNUSED,
+    # The batch.
+    Pass(
+        "free batch",
+        "Move the batch to axis 0 of every activation, for any batch size where the model allows it.",
+        _free_batch,
+        requires=(has.LOWERED, has.UNUSED_REMOVED),
+        ensures=(has.BATCH_FIRST, has.SHAPES_KNOWN),
+        breaks=(has.CONSTANTS_FOLDED, has.LOWERED, has.UNUSED_REMOVED),
+    ),
+    # One way to write each layer.
+    Pass(
+        "spell out attributes",
+        "Write down the attributes that are left to their defaults.",
+        _on_graph(spell_out_attributes),
+        requires=(has.SHAPES_KNOWN,),
+        ensures=(has.ATTRIBUTES_SPELLED_OUT,),
+    ),
+    Pass(
+        "write as Gemm",
+        "Write products with a constant matrix as Gemms without factors.",
+        _on_graph(write_as_gemm),
+        requires=(has.ATTRIBUTES_SPELLED_OUT,),
+        ensures=(has.PRODUCTS_AS_GEMM,),
+    ),
+    Pass(
+        "merge pads",
+        "Merge zero padding into the convolution that reads it.",
+        _on_graph(merge_pads),
+        requires=(has.ATTRIBUTES_SPELLED_OUT,),
+        ensures=(has.PADS_MERGED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "merge affine",
+        "Merge normalisation and arithmetic per channel into the linear layer before it, in float64.",
+        _on_graph(merge_affine),
+        requires=(has.ATTRIBUTES_SPELLED_OUT, has.PRODUCTS_AS_GEMM),
+        ensures=(has.ONE_AFFINE,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "fuse activations",
+        "Write formulas of HardSwish, Mish and Gelu as one layer.",
+        _on_graph(fuse_activations),
+        requires=(has.ATTRIBUTES_SPELLED_OUT,),
+        ensures=(has.ACTIVATIONS_FUSED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    _REMOVE_UNUSED,
+    Pass(
+        "number conditions",
+        "Add the condition of each Where as a number.",
+        _on_graph(number_conditions),
+        requires=(has.SHAPES_KNOWN,),
+        ensures=(has.CONDITIONS_NUMBERED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+)

@@ -1,0 +1,232 @@
+"""Every pass of `load` alone, and their order: what they require, ensure and leave intact."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from tiny_models import batch_norm, conv, model, node, norm, values
+
+from onnxlrp.errors import InputError
+from onnxlrp.graph import load as load_module
+from onnxlrp.graph import properties as has
+from onnxlrp.graph.frontend.symbolic_sizes import PRIME
+from onnxlrp.graph.graph import Layer
+from onnxlrp.graph.load import load
+from onnxlrp.graph.load_state import LoadState
+from onnxlrp.graph.passes import PASSES, Pass, PostconditionError, PreconditionError, run
+from onnxlrp.graph.reading.read import read
+from onnxlrp.graph.rewriting.mutable_graph import MutableGraph
+from onnxlrp.graph.rewriting.shape_inference import infer
+
+ZOO = Path(__file__).parents[1] / "zoo"
+WINDOW = {"kernel_shape": (3, 3), "strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "group": 1}
+
+
+def layer(op, inputs, outputs, **attributes):
+    return Layer(op, f"{op} {outputs}", "", tuple(inputs.split()), tuple(outputs.split()), attributes)
+
+
+def graph(layers, constants=None, shape=(4, 8, 8), outputs="y", domains=()):
+    made = MutableGraph(
+        layers,
+        constants or {},
+        ["x"],
+        outputs.split(),
+        {"x": (PRIME, *shape)},
+        {"x": "float32"},
+        {"": 23, **dict.fromkeys(domains, 1)},
+        PRIME,
+    )
+    infer(made)
+    return made
+
+
+def unknown_shapes():
+    made = graph([layer("Relu", "x", "a"), layer("Relu", "a", "y")])
+    del made.shapes["a"], made.shapes["y"]
+    return made
+
+
+def text_output():
+    made = graph([layer("Relu", "x", "y"), layer("Sigmoid", "x", "label")], outputs="label y")
+    made.dtypes["label"] = "object"
+    return made
+
+
+def fused_conv():
+    fused = layer("com.microsoft::FusedConv", "a w", "y", activation="Relu")
+    return graph([layer("Relu", "x", "a"), fused], {"w": values(6, 4, 3, 3)}, domains=["com.microsoft"])
+
+
+def tokens():
+    constants = {"rows": np.array([-1, 8]), "back": np.array([-1, 4, 8])} | norm(8)
+    norm_of_rows = layer("BatchNormalization", "rows_of_x s b m v", "n")
+    layers = [layer("Reshape", "x rows", "rows_of_x"), norm_of_rows, layer("Reshape", "n back", "y")]
+    return graph(layers, constants, shape=(4, 8))
+
+
+def batch_behind():
+    layers = [layer("Transpose", "x", "a", perm=(1, 0, 2)), layer("Relu", "a", "b")]
+    return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
+
+
+def padded():
+    layers = [layer("Pad", "x amounts", "p", mode="constant"), layer("Conv", "p w", "y", **WINDOW)]
+    return graph(layers, {"amounts": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": values(6, 4, 3, 3)})
+
+
+def normalised():
+    layers = [layer("Conv", "x w", "c", **WINDOW),
+              layer("BatchNormalization", "c s b m v", "n", epsilon=1e-5, training_mode=0),
+              layer("Mul", "n half", "y")]  # fmt: skip
+    return graph(layers, {"w": values(6, 4, 3, 3), "half": np.array(0.5, np.float32)} | norm(6))
+
+
+# A graph that fulfils what the pass requires, and lacks what it ensures.
+GRAPHS = {
+    "drop text outputs": text_output,
+    "fold constants": lambda: graph(
+        [layer("Add", "one two", "three"), layer("Identity", "x", "same"), layer("Mul", "same three", "y")],
+        {"one": np.ones(1, np.float32), "two": np.ones(1, np.float32)},
+    ),
+    "complete shapes": unknown_shapes,
+    "decompose": fused_conv,
+    "remove unused": lambda: graph([layer("Relu", "x", "y"), layer("Exp", "x", "z")], {"nobody": np.ones(3)}),
+    "rewrite BatchNormalization of tokens": tokens,
+    "lower": lambda: graph([layer("Split", "x", "y z", axis=1, num_outputs=2)], outputs="y z"),
+    "free batch": batch_behind,
+    "spell out attributes": lambda: graph(
+        [layer("Conv", "x w", "y", auto_pad="SAME_UPPER")], {"w": values(6, 4, 3, 3)}
+    ),
+    "write as Gemm": lambda: graph([layer("MatMul", "x w", "y")], {"w": values(4, 3)}, shape=(4,)),
+    "merge pads": padded,
+    "merge affine": normalised,
+    "fuse activations": lambda: graph(
+        [layer("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), layer("Mul", "x g", "y")]
+    ),
+    "number conditions": lambda: graph(
+        [layer("Greater", "x zero", "c"), layer("Where", "c x zero", "y")], {"zero": np.zeros(1, np.float32)}
+    ),
+}
+ON_GRAPHS = list(dict.fromkeys(step for step in PASSES if step.name in GRAPHS))
+
+
+def state_of(made):
+    state = LoadState(read(classifier()))
+    state.parsed = made
+    return state
+
+
+def classifier(shape=("N", 4, "H", "W")):
+    nodes = [
+        conv("x", "c", "w"), batch_norm("c", "n"), node("GlobalAveragePool", ["n"], ["p"]),
+        node("ConstantOfShape", ["lengths"], ["table"]), node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "table"], ["y"]),
+    ]  # fmt: skip
+    constants = {"w": values(40, 4, 8, 8), "lengths": np.array([40, 300])} | norm(40)
+    return model(nodes, constants, shape, opset=17)
+
+
+def written_out(made):
+    """A graph as something to compare."""
+    constants = {name: (value.dtype, value.shape, value.tobytes()) for name, value in made.constants.items()}
+    return made.layers, constants, made.outputs, made.shapes, made.dtypes, made.opsets
+
+
+@pytest.mark.parametrize("step", ON_GRAPHS, ids=lambda step: step.name)
+def test_a_pass_alone(step):
+    """From a graph that lacks what the pass ensures to one that has it; done again, nothing changes."""
+    state = state_of(GRAPHS[step.name]())
+    assert all(required.holds(state) for required in step.requires)
+    assert not all(ensured.holds(state) for ensured in step.ensures)
+    step(state)
+    for ensured in step.ensures:
+        assert ensured.holds(state), ensured.name
+    once = written_out(state.graph.copy())
+    step.run(state)
+    assert written_out(state.graph) == once
+
+
+@pytest.mark.parametrize("step", [*{*PASSES} - {*ON_GRAPHS}], ids=lambda step: step.name)
+def test_a_pass_on_the_model(step):
+    """The passes before the model is parsed, behind those that ensure what they require."""
+    state = LoadState(read(classifier()))
+    for earlier in PASSES[: PASSES.index(step)]:
+        earlier.run(state)
+    step(state)
+    assert all(ensured.holds(state) for ensured in step.ensures)
+
+
+def test_each_pass_has_a_test():
+    before_parsing = {step.name for step in PASSES[: [step.name for step in PASSES].index("parse") + 1]}
+    assert {step.name for step in PASSES} == GRAPHS.keys() | before_parsing | {"check floats"}
+    assert all(step.ensures and step.summary.endswith(".") for step in PASSES)
+
+
+def test_the_order_gives_each_pass_what_it_requires():
+    holding = set()
+    for step in PASSES:
+        assert holding.issuperset(step.requires), step.name
+        holding = (holding - {*step.breaks}) | {*step.ensures}
+    assert holding >= {has.BATCH_FIRST, has.SHAPES_KNOWN, has.ATTRIBUTES_SPELLED_OUT, has.ONE_AFFINE, has.PARSED}
+
+
+@pytest.mark.parametrize("name", ["resnet-ort-extended", "convnext-dynamo-18", "inception-int8-weights"])
+def test_contracts_hold_on_a_whole_model(name):
+    """Around every pass, what should hold by then does: none breaks what it does not say."""
+    state = LoadState(read(ZOO / f"{name}.onnx"))
+    run(PASSES, state, check=True)
+    assert load_module.graph_of(state).layers == load(ZOO / f"{name}.onnx").layers
+
+
+def test_load_runs_the_list(monkeypatch):
+    ran = []
+    watched = [
+        Pass(step.name, step.summary, lambda state, step=step: (ran.append(step.name), step.run(state))[1])
+        for step in PASSES
+    ]
+    monkeypatch.setattr(load_module, "PASSES", watched)
+    load(classifier((1, 4, 8, 8)))
+    assert ran == [step.name for step in PASSES]
+
+
+@pytest.mark.parametrize("name", ["check weights", "check model as exported", "check model as converted"])
+def test_memory_is_checked(name):
+    step = next(step for step in PASSES if step.name == name)
+    state = LoadState(read(classifier()))
+    run(PASSES[: PASSES.index(step)], state)
+    state.memory_limit = 1000
+    with pytest.raises(InputError, match="the limit is 1000 bytes"):
+        step.run(state)
+    assert not step.ensures[0].holds(state)
+
+
+def test_a_broken_contract_is_named():
+    breaks = Pass("nothing", "Do nothing.", lambda state: None, ensures=(has.CONSTANTS_FOLDED,))
+    state = state_of(GRAPHS["fold constants"]())
+    with pytest.raises(PostconditionError, match='"nothing" ensures that constants are folded'):
+        breaks(state)
+    early = Pass("early", "Do nothing.", lambda state: None, requires=(has.CONSTANTS_FOLDED,))
+    with pytest.raises(PreconditionError, match='"early" requires that constants are folded'):
+        early(state)
+
+
+def test_a_pass_may_not_break_what_it_does_not_say():
+    def unfold(state):
+        state.graph.layers.insert(0, layer("Neg", "three", "four"))
+
+    spoils = Pass("spoils", "Add a layer of constants.", unfold)
+    state = state_of(GRAPHS["fold constants"]())
+    fold = next(step for step in PASSES if step.name == "fold constants")
+    with pytest.raises(PostconditionError, match='"spoils" leaves intact that constants are folded'):
+        run([fold, spoils], state, check=True)
+    run([fold, spoils], state_of(GRAPHS["fold constants"]()))
+
+
+def test_nothing_of_the_file_changes():
+    source = classifier()
+    before = source.SerializeToString()
+    run(PASSES, LoadState(read(source)), check=True)
+    assert source.SerializeToString() == before
+    assert isinstance(source, onnx.ModelProto)
