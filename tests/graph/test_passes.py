@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny_models import batch_norm, conv, model, node, norm, values
 
 from onnxlrp.errors import InputError
 from onnxlrp.graph import load as load_module
@@ -18,6 +17,7 @@ from onnxlrp.graph.passes import PASSES, Pass, PostconditionError, PreconditionE
 from onnxlrp.graph.reading.read import read
 from onnxlrp.graph.rewriting.mutable_graph import MutableGraph
 from onnxlrp.graph.rewriting.shape_inference import infer
+from support.tiny_models import batch_norm, conv, model, node, norm, values
 
 ZOO = Path(__file__).parents[1] / "zoo"
 WINDOW = {"kernel_shape": (3, 3), "strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "group": 1}
