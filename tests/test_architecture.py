@@ -117,10 +117,14 @@ ALLOWED |= {
         "engines",
         "methods",
         "model.explainer",
+        "model.options",
         "graph.load",
         "graph.pixel_range",
         "graph.to_onnx",
     },
+    # Read for --help: what is asked of an explanation, and how the command line and settings state it.
+    "model.options": {"model.option_values", "composites", "methods", "rules"},  # the last three for types alone
+    "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     # The tables of the documentation, from the registries.
     "tables": {"composites", "graph.decomposition", "layers", "methods", "program", "rules"},

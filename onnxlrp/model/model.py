@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..compile import compile, rules_of
-from ..composites import Composite, Match, Matched
+from ..composites import Composite, Matched
 from ..engines import Engine, Run
 from ..errors import UnsupportedError, UsageError
-from ..explanation import Explanation, ledger, targets
+from ..explanation import Explanation, targets
 from ..explanation.targets import Wanted
 from ..graph import facts
 from ..graph.graph import Array, Graph, Layer
 from ..graph.pixel_range import pixel_range
-from ..methods.problem import solve
-from ..methods.registry import Method, asked, name_of, refuse_composites_own
+from ..methods.registry import Method
 from ..preprocessing import Preprocessing
 from ..preprocessing.find import find, find_labels
 from ..preprocessing.samples import Samples
@@ -29,16 +28,17 @@ from ..program.program import Program
 from ..rules import Rule
 from .batches import in_batches
 from .explainer import save
-from .extra_inputs import check as check_given
+from .explaining import prepared
 from .extra_inputs import feeds
 from .extra_inputs import read as read_given
 from .io_selection import Choice, choose, refuse_maps
+from .options import DEFAULT, ExplainOptions
 from .programs import Programs, forward_of
-from .provenance import computed, decided, provenance
-from .resolve_composite import composed
+from .provenance import decided, provenance
+from .resolve_composite import resolve_composite
 
-DEFAULT = "epsilon_plus_flat"
-Rules = Iterable[tuple[Match, Rule]]
+if TYPE_CHECKING:
+    from .options import Rules
 
 
 @dataclass(eq=False)
@@ -127,50 +127,58 @@ class Model:
         target: Any = "top1",
         method: str | Composite | Method = DEFAULT,
         *,
-        targets: Sequence[int | str] | None = None,
-        output: str | None = None,
-        input: str | None = None,
-        given: Mapping[str, Any] | None = None,
-        record: Sequence[str] = (),
-        conditions: Mapping[str, Sequence[int]] | None = None,
-        ledger: bool = False,
-        rules: Rules = (),
-        on_unsupported: str = "error",
-        batch_size: int | None = None,
         progress: Callable[[int, int], bool] | None = None,
-        **options: Any,
+        **keywords: Any,
     ) -> Explanation:
-        """Why the model scores x as it does: the relevance of every input value for a class.
+        """Explain why the model scores x as it does: the relevance of every input value for a class.
 
-        x is an array in the model's own layout (a sample or a batch), a PIL image, a path, or a list of them.
-        `target` is a class id, a label, "top1", "top3", or one id for each sample; `targets` asks for several classes
-        of every sample over one forward pass, and gives relevance a leading axis. `method` is a method's name, with
-        its `options` by name, or a Composite or Method. Of composites: `rules` are (match, rule) entries that come
-        first, `record` names module paths whose result's relevance is kept in `.layers`, `conditions` let relevance
-        through these channels of a module's result alone, and `ledger` keeps the balance of every layer. Of methods
-        that take many passes: `progress(done, of)` is called between them and ends them by returning False.
-        `output`, `input` and `given` are those of `choose`; `on_unsupported` is what layers get that the method has no
-        rule for: an "error", the "gradient", or "pass".
-        Raises UsageError, InputError, UnsupportedError.
+        `model.explain(x, options)` takes ExplainOptions that are ready, in the place of all other arguments.
+
+        Args:
+            x: An array in the model's own layout (one sample, or a batch [N, …]), a PIL image, a path, or a list of
+                them.
+            target: A class id, a label, "top1", "top3", or one id or label for each sample.
+            method: A method's name, a Composite or a Method.
+            progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
+                them.
+            **keywords: Further fields of `ExplainOptions` (targets, output, input, given, rules, on_unsupported,
+                conditions, record, ledger, batch_size), and options of the method by name.
+
+        Returns:
+            Relevance in x's shape, one class for each sample; with several targets, [T, N, …].
+
+        Raises:
+            UsageError: An option, method or target that does not exist or does not fit.
+            InputError: Samples that cannot be read.
+            UnsupportedError: A layer without a rule, or preprocessing that is not stated under `strict`.
         """
-        model = self._asked(output, input, given)
+        options = ExplainOptions.of(target, method, **keywords)
+        model = self._asked(options.output, options.input, options.given)
         samples = model.read(x)
-        wanted = model._wanted(target, targets, len(samples))
-        if (chosen := asked(method, options)) is not None:
-            refuse_composites_own(chosen, rules=rules, record=record, conditions=conditions, ledger=ledger)
-            how: dict[str, Any] = {"batch_size": batch_size, "on_unsupported": on_unsupported}
-            how |= {} if progress is None else {"progress": progress}
-            return model._solved(chosen, samples, wanted, how)
-        composite = model.composite(
-            method, rules=rules, pictures=samples.pictures, on_unsupported=on_unsupported, **options
-        )
-        inputs = model._inputs(samples.values)
-        program, run = model._program(composite, wanted, record=record, ledger=ledger, conditions=conditions)
-        outputs = in_batches(run, program, inputs, wanted.ids, batch_size, model.graph.batch)
-        about = model._provenance(composite.name, options) | decided(composite, program)
-        if conditions:
-            about["conditions"] = {path: list(channels) for path, channels in conditions.items()}
-        return model._explanation(samples, wanted, outputs, program.notes["ledger"], about)
+        return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
+
+    def prepare(
+        self,
+        target: Any = "top1",
+        method: str | Composite | Method = DEFAULT,
+        *,
+        pictures: bool = True,
+        **keywords: Any,
+    ) -> None:
+        """Compile what `explain` with the same arguments will run, and raise what is wrong with them.
+
+        Args:
+            target: As of `explain`; or ExplainOptions that are ready.
+            method: As of `explain`.
+            pictures: Preprocessing makes the inputs; it gives zBox its bounds.
+            **keywords: As of `explain`.
+
+        Raises:
+            UsageError: An option, method or target that does not exist or does not fit.
+            UnsupportedError: A layer without a rule.
+        """
+        options = ExplainOptions.of(target, method, **keywords)
+        prepared(self._asked(options.output, options.input, options.given), options, pictures)
 
     def read(self, x: Any) -> Samples:
         """What `explain` takes, read and preprocessed; it takes the result too. Raises InputError, UnsupportedError."""
@@ -196,52 +204,35 @@ class Model:
         a row for each of other samples. Raises UsageError, UnsupportedError.
         """
         wanted = Wanted("relevance" if seed is not None else "index")
-        program, run = self._program(composite, wanted, record=record, activations=activations)
+        program, run = self.program(composite, wanted, record=record, activations=activations)
         if seed is not None:
             seed = seed.reshape(len(x), *program.instructions[program.outputs["logits"]].shape).astype(np.float32)
-        return in_batches(run, program, self._inputs(x, at), ids, batch_size, self.graph.batch, seed)
-
-    def prepare(
-        self,
-        target: Any = "top1",
-        method: str | Composite | Method = DEFAULT,
-        *,
-        targets: Sequence[int | str] | None = None,
-        output: str | None = None,
-        input: str | None = None,
-        given: Mapping[str, Any] | None = None,
-        pictures: bool = True,
-        record: Sequence[str] = (),
-        conditions: Mapping[str, Sequence[int]] | None = None,
-        ledger: bool = False,
-        rules: Rules = (),
-        on_unsupported: str = "error",
-        **options: Any,
-    ) -> None:
-        """Compile what `explain` with the same arguments will run, and raise what is wrong with them.
-
-        `pictures` is whether preprocessing makes the inputs (it gives zBox its bounds).
-        """
-        model = self._asked(output, input, given)
-        check_given(model.given, model.graph.inputs)
-        wanted = model._wanted(target, targets, 1)
-        if (chosen := asked(method, options)) is not None:
-            refuse_composites_own(chosen, rules=rules, record=record, conditions=conditions, ledger=ledger)
-            return
-        composite = model.composite(method, rules=rules, pictures=pictures, on_unsupported=on_unsupported, **options)
-        model._program(composite, wanted, record=record, ledger=ledger, conditions=conditions)
+        return in_batches(run, program, self.feeds(x, at), ids, batch_size, self.graph.batch, seed)
 
     def composite(
         self,
-        method: str | Composite | Method = DEFAULT,
+        method: str | Composite | Method | ExplainOptions = DEFAULT,
         *,
         rules: Rules = (),
         pictures: bool = True,
         on_unsupported: str = "error",
         **options: Any,
     ) -> Composite:
-        """The composite that a method's name and options stand for, zBox bounded by the preprocessing."""
-        return composed(self.graph, method, tuple(rules), lambda: self._bounds(pictures), on_unsupported, options)
+        """Return the composite that a method's name and options stand for, zBox bounded by the preprocessing.
+
+        Args:
+            method: A name, a composite, or ExplainOptions in the place of all but `pictures`.
+            rules: Entries (match, rule) that come first; a rule may be its text.
+            pictures: Preprocessing makes the inputs; an assumed one bounds zBox only then.
+            on_unsupported: For layers without a rule: "error", "gradient" or "pass".
+            **options: Options of the method.
+
+        Raises:
+            UsageError: No such method or option, or a method that is no composite.
+        """
+        if not isinstance(method, ExplainOptions):
+            method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
+        return resolve_composite(self.graph, method, lambda: self._bounds(pictures))
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
         """The layers between input and output in order, what a match sees of each, and the rule it gets, if any."""
@@ -261,19 +252,39 @@ class Model:
     ) -> Path:
         """Save the explainer: one plain ONNX graph that takes the image and gives scores and "relevance".
 
-        `target` "input" adds an input "target" (int64 class ids, [N]); "top1" or "topK" explains the model's own
-        best classes. What the model takes besides the explained input, the file takes too. Standard operators
-        only, any batch size. Raises UsageError, UnsupportedError.
+        It has standard operators only and takes any batch size; what the model takes besides the explained input, the
+        file takes too.
+
+        Args:
+            path: The file to write.
+            method: The name of a composite, or a Composite.
+            target: "input" adds an input "target" (int64 class ids, [N]); "top1" or "topK" explains the model's own
+                best classes.
+            output: The model's output to explain, as of `choose`.
+            input: The model's input to explain it at, as of `choose`.
+            rules: Entries (match, rule) that come before the composite's own.
+            on_unsupported: For layers without a rule: "error", "gradient" or "pass".
+            **options: Options of the method.
+
+        Returns:
+            The path.
+
+        Raises:
+            UsageError: No such target, method or option.
+            UnsupportedError: A layer without a rule.
         """
         if target != "input" and targets.parse(target).kind != "top":
             raise UsageError(
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
         model = self._asked(output, input)
-        wanted = targets.Wanted("index") if target == "input" else model._wanted(target, None, 0)
+        wanted = Wanted("index")
+        if target != "input":
+            wanted = targets.wanted(target, None, model.labels, model.classes, 0)
         composite = model.composite(method, rules=rules, pictures=False, on_unsupported=on_unsupported, **options)
         program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
-        about = model._provenance(composite.name, options) | decided(composite, program) | {"target": target}
+        about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options)
+        about |= decided(composite, program) | {"target": target}
         return save(forward_of(model.graph), program, path, self.graph.metadata, about)
 
     # -- the steps
@@ -287,8 +298,14 @@ class Model:
         model.refuse_maps()
         return model
 
-    def _inputs(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+    def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        """Return the arrays of all inputs for x [N, …] of the explained one; `at` as of `outputs`."""
         return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
+
+    def program(self, composite: Composite | None, wanted: Wanted, **what: Any) -> tuple[Program, Run]:
+        """Return the compiled program of a composite (None: the forward pass alone), and what runs it."""
+        asked = {"mode": wanted.mode, "targets": wanted.count, **what}
+        return self._programs.prepared(self.engine, self.graph, composite, **asked)
 
     def _bounds(self, pictures: bool) -> tuple[Array, Array] | None:
         """The box of the pixels; an assumed preprocessing counts only where it made the input."""
@@ -297,54 +314,3 @@ class Model:
         except UnsupportedError:  # the input is no picture
             return None
         return prep.bounds() if pictures or not prep.assumed else None
-
-    def _wanted(self, target: Any, several: Sequence[int | str] | None, samples: int) -> Wanted:
-        return targets.wanted(target, several, self.labels, self.classes, samples)
-
-    def _program(self, composite: Composite | None, wanted: Wanted, **what: Any) -> tuple[Program, Run]:
-        asked = {"mode": wanted.mode, "targets": wanted.count, **what}
-        return self._programs.prepared(self.engine, self.graph, composite, **asked)
-
-    def _solved(self, chosen: Method, samples: Samples, wanted: Wanted, how: Mapping[str, Any]) -> Explanation:
-        """What a method finds that is no composite."""
-        outputs = self.outputs(samples.values, batch_size=how["batch_size"])
-        preprocessing = self.preprocessing if samples.pictures else None
-        relevance, notes = solve(self, chosen, samples, self._ids(wanted, outputs), preprocessing, **how)
-        about = self._provenance(name_of(chosen), vars(chosen))
-        return self._explanation(samples, wanted, {**outputs, "relevance": relevance}, (), about, notes)
-
-    def _ids(self, wanted: Wanted, outputs: Mapping[str, Array]) -> Array:
-        if wanted.ids is not None:
-            return wanted.ids
-        logits = outputs["logits"]
-        return targets.from_scores(targets.Target("top", k=wanted.count or 1), logits.reshape(len(logits), -1))
-
-    def _explanation(
-        self,
-        batch: Samples,
-        wanted: Wanted,
-        outputs: Mapping[str, Array],
-        plan: Sequence[Any],
-        about: Mapping[str, Any],
-        notes: Mapping[str, Any] | None = None,
-    ) -> Explanation:
-        logits, ids = outputs["logits"].reshape(len(batch.values), -1), self._ids(wanted, outputs)
-        return Explanation(
-            relevance=outputs["relevance"],
-            output=outputs["scores"],
-            head=facts.head_of(self.graph, self.graph.outputs[0].name).kind,
-            target=ids,
-            ledger=ledger.rows(plan, outputs) if plan else None,
-            provenance=dict(about) | computed(self.engine),
-            labels=self.labels,
-            layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
-            images=batch.views if batch.pictures else None,
-            preprocessing=self.preprocessing if batch.pictures else None,
-            logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
-            names=batch.names,
-            originals=batch.originals if batch.pictures else None,
-            notes=notes or {},
-        )
-
-    def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        return provenance(self.graph, self.engine, self.choice, self.given, method, options)

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from ..composites import PRESETS, Composite, Match, options_of, preset
 from ..errors import UsageError
 from ..graph.graph import Array, Graph
-from ..methods.registry import Method, asked, name_of
-from ..rules import Rule
+from ..methods.registry import asked, name_of
+from ..rules import Rule, parse
 from .align_bounds import align_bounds
+from .options import ExplainOptions
+
+if TYPE_CHECKING:
+    from .options import Rules
 
 Box = tuple[Array, Array]
 
 
-def composed(
-    graph: Graph,
-    method: str | Composite | Method,
-    entries: Sequence[tuple[Match, Rule]],
-    box: Callable[[], Box | None],
-    on_unsupported: str,
-    options: dict[str, Any],
-) -> Composite:
-    """The composite, its own rules behind `entries`; `box` is asked for the bounds of zBox that no option gives.
+def resolve_composite(graph: Graph, asked_for: ExplainOptions, box: Callable[[], Box | None]) -> Composite:
+    """Return the composite, its own rules behind those that are asked for.
 
-    Raises UsageError.
+    Args:
+        graph: What the model computes.
+        asked_for: The method, its options, the rules before its own, and what layers without a rule get.
+        box: Asked for the bounds of zBox that no option gives.
+
+    Raises:
+        UsageError: No such method or option, or a method that is no composite.
     """
+    method, options = asked_for.method, asked_for.options
     if (chosen := asked(method, options)) is not None:
         fix = "take a composite: " + ", ".join(PRESETS)
         raise UsageError(f"{name_of(chosen)} is no composite: it gives layers no rules", fix)
     if isinstance(method, Composite):
         if options:
             raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
-        return _completed(method, entries, on_unsupported)
+        return _completed(method, asked_for)
     assert isinstance(method, str)
     known = options_of(method)
     given = dict(options)
@@ -42,9 +46,18 @@ def composed(
         if stated is not None:
             given = {"low": stated[0], "high": stated[1], **given}
     given |= {name: align_bounds(graph, given[name]) for name in ("low", "high") if given.get(name) is not None}
-    return _completed(preset(method, **given), entries, on_unsupported)
+    return _completed(preset(method, **given), asked_for)
 
 
-def _completed(composite: Composite, entries: Sequence[tuple[Match, Rule]], on_unsupported: str) -> Composite:
+def _completed(composite: Composite, asked_for: ExplainOptions) -> Composite:
+    entries = _entries(asked_for.rules)
     composite = composite.with_rules(entries) if entries else composite
-    return composite if on_unsupported == "error" else composite.with_fallback(on_unsupported)
+    if asked_for.on_unsupported == "error":
+        return composite
+    return composite.with_fallback(asked_for.on_unsupported)
+
+
+def _entries(rules: Rules) -> list[tuple[Match, Rule]]:
+    """Return the entries, rules that are texts parsed. Raises UsageError."""
+    pairs = rules.items() if isinstance(rules, Mapping) else rules
+    return [(match, parse(rule) if isinstance(rule, str) else rule) for match, rule in pairs]

@@ -1,0 +1,136 @@
+"""An explanation, prepared and then run: what `Model.prepare` and `Model.explain` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..composites import Composite
+from ..engines import Run
+from ..explanation import Explanation, ledger, targets
+from ..explanation.targets import Wanted
+from ..files import to_jsonable
+from ..graph import facts
+from ..graph.graph import Array
+from ..methods.problem import solve
+from ..methods.registry import Method, asked, name_of, refuse_composites_own
+from ..preprocessing.samples import Samples
+from ..program.program import Program
+from .batches import in_batches
+from .extra_inputs import check as check_given
+from .options import ExplainOptions
+from .provenance import computed, decided, provenance
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An explanation that is ready to run.
+
+    Attributes:
+        model: The model, its output and inputs chosen.
+        options: What is asked for.
+        wanted: The classes.
+        method: A method that is no composite, else None.
+        composite: The composite, else None.
+        compiled: The program of the composite, on the model's engine.
+    """
+
+    model: Model
+    options: ExplainOptions
+    wanted: Wanted
+    method: Method | None = None
+    composite: Composite | None = None
+    compiled: tuple[Program, Run] | None = None
+
+    def run(self, samples: Samples, progress: Progress | None = None) -> Explanation:
+        """Explain samples; `progress` is told between the passes of a method that takes many."""
+        if self.compiled is None:
+            return self._solved(samples, progress)
+        assert self.composite is not None
+        program, run = self.compiled
+        inputs = self.model.feeds(samples.values)
+        outputs = in_batches(run, program, inputs, self.wanted.ids, self.options.batch_size, self.model.graph.batch)
+        about = self._provenance(self.composite.name, self.options.options) | decided(self.composite, program)
+        return self._explanation(samples, outputs, about, program.notes["ledger"])
+
+    def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
+        """Run a method that is no composite."""
+        assert self.method is not None
+        model, options = self.model, self.options
+        outputs = model.outputs(samples.values, batch_size=options.batch_size)
+        preprocessing = model.preprocessing if samples.pictures else None
+        how: dict[str, Any] = {"batch_size": options.batch_size, "on_unsupported": options.on_unsupported}
+        how |= {} if progress is None else {"progress": progress}
+        relevance, notes = solve(model, self.method, samples, self._ids(outputs), preprocessing, **how)
+        about = self._provenance(name_of(self.method), vars(self.method))
+        return self._explanation(samples, {**outputs, "relevance": relevance}, about, notes=notes)
+
+    def _ids(self, outputs: Mapping[str, Array]) -> Array:
+        if self.wanted.ids is not None:
+            return self.wanted.ids
+        logits = outputs["logits"]
+        return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), logits.reshape(len(logits), -1))
+
+    def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        model = self.model
+        return provenance(model.graph, model.engine, model.choice, model.given, method, options)
+
+    def _explanation(
+        self,
+        samples: Samples,
+        outputs: Mapping[str, Array],
+        about: Mapping[str, Any],
+        plan: Sequence[Any] = (),
+        notes: Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        model = self.model
+        logits, ids = outputs["logits"].reshape(len(samples), -1), self._ids(outputs)
+        return Explanation(
+            relevance=outputs["relevance"],
+            output=outputs["scores"],
+            head=facts.head_of(model.graph, model.graph.outputs[0].name).kind,
+            target=ids,
+            ledger=ledger.rows(plan, outputs) if plan else None,
+            provenance={**about, **to_jsonable(self.options.recorded()), **computed(model.engine)},
+            labels=model.labels,
+            layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
+            images=samples.views if samples.pictures else None,
+            preprocessing=model.preprocessing if samples.pictures else None,
+            logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
+            names=samples.names,
+            originals=samples.originals if samples.pictures else None,
+            notes=notes or {},
+        )
+
+
+def prepared(model: Model, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:
+    """Check what is asked for, and compile the program of a composite.
+
+    Args:
+        model: The model, its output and inputs chosen.
+        options: What is asked for.
+        pictures: Preprocessing makes the inputs; it gives zBox its bounds.
+        samples: The number of samples, for a target of each.
+
+    Raises:
+        UsageError: A target, method or option that does not exist or does not fit.
+        UnsupportedError: A layer without a rule.
+    """
+    check_given(model.given, model.graph.inputs)
+    wanted = targets.wanted(options.target, options.targets, model.labels, model.classes, samples)
+    if (method := asked(options.method, options.options)) is not None:
+        refuse_composites_own(method, **options.for_composites())
+        return Prepared(model, options, wanted, method)
+    composite = model.composite(options, pictures=pictures)
+    program = model.program(
+        composite, wanted, record=options.record, ledger=options.ledger, conditions=options.conditions
+    )
+    return Prepared(model, options, wanted, composite=composite, compiled=program)

@@ -1,0 +1,290 @@
+"""ExplainOptions: all that can be asked of an explanation, each thing declared once.
+
+A field says in its metadata how the command line and a settings file state it and whether the provenance names it:
+parsers, TOML keys, settings of checks and the options of a comparison are made from this declaration. Importing it
+imports nothing heavy, for `--help` reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import UsageError
+from . import option_values as values
+from .option_values import Kind
+
+if TYPE_CHECKING:
+    from ..composites import Composite, Match
+    from ..methods.registry import Method
+    from ..rules import Rule
+
+    Rules = Iterable[tuple[Match, Rule | str]] | Mapping[str, Rule | str]
+
+DEFAULT = "epsilon_plus_flat"
+UNSUPPORTED = ("error", "gradient", "pass")
+
+PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
+READING = ("explain", "compare", "evaluate", "patterns")  # commands that read samples
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option of the command line.
+
+    Attributes:
+        words: Its names, such as ("-t", "--target").
+        help: Its text in --help.
+        commands: The commands that take it.
+        group: The group of --help that it stands in: "asked" (what is explained) or "run" (how it runs).
+        argparse: Further arguments of `add_argument`.
+        read: Turn what argparse found into the field's value. Raises UsageError.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    commands: tuple[str, ...]
+    group: str = "asked"
+    argparse: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[Any], Any] = lambda found: found
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is stated outside of Python.
+
+    Attributes:
+        flag: On the command line; None where Python alone takes it.
+        toml: In a settings file; None where it has no key there.
+        composites: Only methods that propagate through layers take it.
+        recorded: The provenance names the value where it is not the default.
+    """
+
+    flag: Flag | None = None
+    toml: Kind | None = None
+    composites: bool = False
+    recorded: bool = False
+
+
+def stated(
+    flag: Flag | None = None, toml: Kind | None = None, *, composites: bool = False, recorded: bool = False
+) -> dict[str, Any]:
+    """Return the metadata of a field: see `Option`."""
+    return {"option": Option(flag, toml, composites, recorded)}
+
+
+_REPEATED = {"action": "append", "default": []}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """What `Model.explain` is asked for.
+
+    Attributes:
+        target: A class id, a label, "top1", "top3", or one id or label for each sample.
+        targets: Several classes of every sample over one forward pass; relevance then has a leading axis.
+        output: The model's output to explain; None for the first with a score for each of several classes.
+        input: The model's input to explain it at; None for the first that is like a picture.
+        given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
+        method: A method's name, a Composite or a Method.
+        options: Options of the method by name.
+        rules: Entries (match, rule) that come before the composite's own; a rule may be its text.
+        on_unsupported: For layers that the method has no rule for: "error", "gradient" or "pass".
+        conditions: Channels by module path: relevance runs through these channels of the module's result alone.
+        record: Module paths whose result's relevance is kept in `Explanation.layers`.
+        ledger: Keep the balance of every layer in `Explanation.ledger`.
+        batch_size: Samples at a time; None for all at once.
+    """
+
+    target: Any = field(
+        default="top1",
+        metadata=stated(
+            Flag(
+                ("-t", "--target"),
+                "class id, label or top1 (default: top1)",
+                ("explain", "check", "compare", "evaluate", "export"),
+                argparse={"metavar": "CLASS"},
+                read=values.target_word,
+            ),
+            values.TARGET,
+        ),
+    )
+    targets: Sequence[int | str] | None = None
+    output: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--output",),
+                "the model's output to explain (default: the first with a score a class)",
+                (*PROPAGATING, "check", "patterns"),
+                argparse={"metavar": "NAME"},
+            ),
+            values.TEXT,
+        ),
+    )
+    input: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--input",),
+                "the model's input to explain it at (default: the first that is like a picture)",
+                (*PROPAGATING, "check", "patterns"),
+                argparse={"metavar": "NAME"},
+            ),
+            values.TEXT,
+        ),
+    )
+    given: Mapping[str, Any] | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--given",),
+                "another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
+                READING,
+                argparse={**_REPEATED, "metavar": "NAME=VALUE"},
+                read=values.input_values,
+            ),
+            values.table("a table of numbers and .npy files by the names of inputs"),
+        ),
+    )
+    method: str | Composite | Method = field(
+        default=DEFAULT,
+        metadata=stated(
+            Flag(
+                ("-m", "--method"),
+                "`onnxlrp methods` lists them (default: epsilon_plus_flat)",
+                (*PROPAGATING, "check"),
+                argparse={"metavar": "NAME"},
+            ),
+            values.TEXT,
+        ),
+    )
+    options: Mapping[str, Any] = field(
+        default_factory=dict, metadata=stated(toml=values.table("a table, such as [options] epsilon = 1e-6"))
+    )
+    rules: Rules = field(
+        default=(),
+        metadata=stated(
+            Flag(
+                ("--rule",),
+                "'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)': path, regular expression for it, operator or kind; "
+                "repeatable, the first that matches counts, before the method's own",
+                ("explain", "inspect", "export", "compare"),
+                argparse={**_REPEATED, "metavar": "LAYER=RULE"},
+                read=values.rule_entries,
+            ),
+            values.RULES,
+            composites=True,
+        ),
+    )
+    on_unsupported: str = field(
+        default="error",
+        metadata=stated(
+            Flag(
+                ("--on-unsupported",),
+                "for layers that the method has no rule for: stop, take the gradient, or pass relevance unchanged; "
+                "those that it decides are named (default: error)",
+                PROPAGATING,
+                argparse={"choices": UNSUPPORTED},
+            ),
+            values.word_of(UNSUPPORTED),
+        ),
+    )
+    conditions: Mapping[str, Sequence[int]] | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--condition",),
+                "'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
+                ("explain",),
+                argparse={**_REPEATED, "metavar": "LAYER:CHANNELS"},
+                read=values.channels,
+            ),
+            composites=True,
+            recorded=True,
+        ),
+    )
+    record: Sequence[str] = field(default=(), metadata=stated(composites=True))
+    ledger: bool = field(
+        default=False,
+        metadata=stated(
+            Flag(
+                ("--ledger",),
+                "print where relevance stayed, layer by layer",
+                ("explain",),
+                "written",
+                argparse={"action": "store_true"},
+            ),
+            composites=True,
+        ),
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--batch-size",),
+                "inputs at a time (default: %(default)s)",
+                (*READING, "check"),
+                "run",
+                argparse={"type": int, "metavar": "N"},
+            ),
+            values.COUNT,
+        ),
+    )
+
+    @classmethod
+    def of(cls, first: Any = "top1", method: str | Composite | Method = DEFAULT, **keywords: Any) -> Self:
+        """Return the options that arguments of `Model.explain` state.
+
+        Args:
+            first: The target, or options that are ready.
+            method: The method.
+            **keywords: Fields by name; what is no field is an option of the method.
+
+        Raises:
+            UsageError: Keywords beside options that are ready.
+        """
+        if isinstance(first, ExplainOptions):
+            if keywords or method != DEFAULT:
+                raise UsageError(
+                    "ExplainOptions beside other arguments", "set them in the options: dataclasses.replace(options, …)"
+                )
+            return first  # type: ignore[return-value]
+        known = {f.name for f in fields(cls)}
+        own = {name: value for name, value in keywords.items() if name not in known}
+        asked = {name: value for name, value in keywords.items() if name in known}
+        return cls(target=first, method=method, options=own, **asked)
+
+    def at(self, given: Mapping[str, Any] | None = None, **changes: Any) -> Self:
+        """Return the options for a model whose output and input are chosen already.
+
+        Args:
+            given: The rows of its other inputs that belong to the samples, if not its own.
+            **changes: Other values of further fields.
+        """
+        return replace(self, output=None, input=None, given=given or None, **changes)
+
+    def for_composites(self) -> dict[str, Any]:
+        """Return what is stated that composites alone take, by name."""
+        stated = {f.name: getattr(self, f.name) for f, said in declared(type(self)) if said.composites}
+        return {name: value for name, value in stated.items() if value}
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what the provenance names beside the method: fields that are recorded and not at their default."""
+        stated = [(f, getattr(self, f.name)) for f, said in declared(type(self)) if said.recorded]
+        return {f.name: value for f, value in stated if value is not f.default and value != f.default}
+
+
+def declared(options: type[Any] = ExplainOptions) -> Iterator[tuple[Any, Option]]:
+    """Yield the fields of options, in order, with how each is stated."""
+    for f in fields(options):
+        if "option" in f.metadata:
+            yield f, f.metadata["option"]
+
+
+def flags(command: str, group: str | None = None) -> Iterator[tuple[str, Flag]]:
+    """Yield the fields that a command takes, of one group or all, with their flags."""
+    for f, said in declared():
+        if said.flag and command in said.flag.commands and group in (None, said.flag.group):
+            yield f.name, said.flag

@@ -1,0 +1,77 @@
+"""ExplainOptions: one declaration for Python, the command line and settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onnxlrp
+from onnxlrp.errors import UsageError
+from onnxlrp.model import ExplainOptions
+from onnxlrp.model.options import declared, flags
+
+MODELS = Path(__file__).parents[2] / "models"
+X = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
+
+
+def test_options_give_what_keywords_give():
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    by_words = model.explain(X, 3, "gamma", gamma=0.1, ledger=True, rules=[("Conv", onnxlrp.rule("zplus"))])
+    options = ExplainOptions(target=3, method="gamma", options={"gamma": 0.1}, ledger=True, rules={"Conv": "zplus"})
+    by_options = model.explain(X, options)
+    np.testing.assert_array_equal(by_words.relevance, by_options.relevance)
+    assert by_words.provenance == by_options.provenance
+    assert by_options.ledger
+
+
+def test_what_is_prepared_is_what_runs():
+    """A prepared explanation is compiled: explaining compiles nothing more."""
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    options = ExplainOptions(target="top3", method="epsilon", record=("conv1",))
+    model.prepare(options)
+    kept = dict(model._programs.kept)
+    model.explain(X, options)
+    assert model._programs.kept == kept
+
+
+def test_what_is_no_field_is_an_option_of_the_method():
+    made = ExplainOptions.of("zebra", "gamma", gamma=0.1, ledger=True)
+    assert made == ExplainOptions(target="zebra", method="gamma", options={"gamma": 0.1}, ledger=True)
+    assert ExplainOptions.of(made) is made
+
+
+def test_options_beside_other_arguments_are_refused():
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    with pytest.raises(UsageError, match="beside other arguments"):
+        model.explain(X, ExplainOptions(), ledger=True)
+    with pytest.raises(UsageError, match="beside other arguments"):
+        model.prepare(ExplainOptions(), "gamma")
+
+
+def test_a_recorded_field_is_in_the_provenance_where_it_is_stated():
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    made = model.explain(X, conditions={"conv1": np.array([0, 1])})
+    assert made.provenance["conditions"] == {"conv1": [0, 1]}
+    assert "conditions" not in model.explain(X).provenance
+
+
+def test_every_field_is_documented():
+    doc = ExplainOptions.__doc__ or ""
+    for f in dataclasses.fields(ExplainOptions):
+        assert f"\n        {f.name}: " in doc, f.name
+
+
+def test_flags_are_those_of_the_command_alone():
+    assert {name for name, _ in flags("patterns")} == {"output", "input", "given", "batch_size"}
+    words = [word for _, said in declared() if said.flag for word in said.flag.words]
+    assert len(words) == len(set(words))
+
+
+def test_the_declaration_imports_nothing_heavy():
+    code = "import sys, onnxlrp.model.options; print([m for m in ('numpy', 'onnx', 'PIL') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
