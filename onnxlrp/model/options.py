@@ -271,9 +271,9 @@ class ExplainOptions:
         return {name: value for name, value in stated.items() if value}
 
     def recorded(self) -> dict[str, Any]:
-        """Return what the provenance names beside the method: fields that are recorded and not at their default."""
-        stated = [(f, getattr(self, f.name)) for f, said in declared(type(self)) if said.recorded]
-        return {f.name: value for f, value in stated if value is not f.default and value != f.default}
+        """Return what the provenance names beside the method: fields that are recorded, where they are stated."""
+        recorded = [(f, getattr(self, f.name)) for f, said in declared(type(self)) if said.recorded]
+        return {f.name: value for f, value in recorded if value != f.default and value not in (None, (), [], {})}
 
 
 def declared(options: type[Any] = ExplainOptions) -> Iterator[tuple[Any, Option]]:

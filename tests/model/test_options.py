@@ -55,7 +55,7 @@ def test_options_beside_other_arguments_are_refused():
 
 def test_a_recorded_field_is_in_the_provenance_where_it_is_stated():
     model = onnxlrp.load(MODELS / "digits.onnx")
-    made = model.explain(X, conditions={"conv1": np.array([0, 1])})
+    made = model.explain(X, conditions={"conv1": (0, 1)})
     assert made.provenance["conditions"] == {"conv1": [0, 1]}
     assert "conditions" not in model.explain(X).provenance
 
