@@ -1,4 +1,4 @@
-"""The rule for a softmax inside a network: attention weights."""
+"""Rule for a softmax inside a network: attention weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from . import rule
 @rule("softmax")
 @dataclass(frozen=True)
 class Softmax:
-    """R_x = x (R - p ΣR), the first-order Taylor expansion of p = softmax(x) at x (Achtibat et al. 2024, eq. 12).
+    """R_x = x (R − p ΣR), the first-order Taylor expansion of p = softmax(x) at x (Achtibat et al. 2024, eq. 12).
 
-    What the expansion's bias takes, R (1 - x + Σ p x), is booked.
+    The bias of the expansion absorbs R (1 − x + Σ p x), which the ledger records.
+
+    References:
+        Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for transformers, ICML 2024.
     """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of x, in its shape."""
         (x, *_), p, along = op.operands, op.result, op.along
         if along is None:
             raise UsageError(
-                f'rule "softmax" wants a softmax, and {op.name or op.kind} is none', "match Softmax layers alone"
+                f'rule "softmax" requires a softmax; {op.name or op.kind} is not one', "match Softmax layers only"
             )
         relevance.trace.record_absorbed("bias", lambda: relevance * (1.0 - x + along(p * x)))
         return (x * (relevance - p * along(relevance)),)

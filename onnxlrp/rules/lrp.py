@@ -1,7 +1,13 @@
 """The LRP rules, as equations over an op's affine parts.
 
-R is the relevance of the result, x an operand, W⁺ = max(W, 0), W⁻ = min(W, 0). Conventions: the denominators are
-stabilised by ε·sgn(z) with ε = 1e-6; bias relevance is absorbed and booked, never redistributed.
+R is the relevance of the result, x an operand, W⁺ = max(W, 0), W⁻ = min(W, 0). Denominators are stabilised by
+ε·sgn(z), sgn(0) = +1. The relevance of biases is absorbed and recorded in the ledger, never redistributed.
+
+References of more than one rule:
+    Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+    PLoS ONE 2015.
+    Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern Recognition
+    2017.
 """
 
 from __future__ import annotations
@@ -18,88 +24,136 @@ from ..program.value import Value, negative, one, positive, square, stabilize, t
 from . import rule
 from .share import Part, record_losses, share
 
-FEW = 32  # terms of a sum (a depthwise 3x3 convolution has 9)
+FEW = 32  # terms of a sum; a depthwise 3x3 convolution has 9
 
 
 def _parts(op: Op, name: str) -> tuple[Part, ...]:
+    """Return the op's affine parts; UsageError where it is not linear."""
     if not op.parts:
         raise UsageError(
-            f'rule "{name}" wants a linear layer, and {op.name or op.kind} is none',
-            "use pass, gradient or norm there, or match linear layers alone",
+            f'rule "{name}" requires a linear layer; {op.name or op.kind} is not one',
+            "use pass, gradient or norm there, or match linear layers only",
         )
     return op.parts
 
 
 def _by_sign(parts: Iterable[Part], up: Any, down: Any) -> list[Part]:
-    """(up(W), x⁺) and (down(W), x⁻) of each part; the bias goes with the first."""
-    pieces = []
+    """Split each part (W, x) into (up(W), x⁺) and (down(W), x⁻); the bias belongs to the first."""
+    split = []
     for layer, x in parts:
-        pieces += [(layer.reweighted(up), positive(x)), (layer.reweighted(down).unbiased(), negative(x))]
-    return pieces
+        split += [(layer.reweighted(up), positive(x)), (layer.reweighted(down).unbiased(), negative(x))]
+    return split
 
 
-def _pairs(shares: Sequence[Value]) -> tuple[Value, ...]:
+def _sum_pairs(shares: Sequence[Value]) -> tuple[Value, ...]:
+    """Add up the two shares of each part that `_by_sign` has split."""
     return tuple(a + b for a, b in zip(shares[::2], shares[1::2], strict=True))
 
 
-def _sums(*shares: Sequence[Value]) -> tuple[Value, ...]:
+def _sum_operands(*shares: Sequence[Value]) -> tuple[Value, ...]:
+    """Add up several shares of each operand."""
     return tuple(total(terms) for terms in zip(*shares, strict=True))
 
 
 @rule("epsilon")
 @dataclass(frozen=True)
 class Epsilon:
-    """R_j = x_j Wᵀ(R / (z + ε·sgn z)), z = W x + b, the layer's own output (Bach et al. 2015, eq. 58)."""
+    """R_j = x_j Wᵀ(R / (z + ε·sgn z)), z = W x + b, the layer's own output (Bach et al. 2015, eq. 58).
+
+    Args:
+        epsilon: ε, the stabiliser; larger ones absorb more of weak and contradictory relevance.
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
+    """
 
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         return tuple(share(relevance, _parts(op, "epsilon"), self.epsilon))
 
 
 @rule("zero")
 @dataclass(frozen=True)
 class Zero:
-    """LRP-0, epsilon with nothing but the numerical stabiliser (Bach et al. 2015, eq. 56)."""
+    """R_j = x_j Wᵀ(R / z), z = W x + b, LRP-0, with a numerical stabiliser of 1e-9 (Bach et al. 2015, eq. 56).
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
+    """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         return tuple(share(relevance, _parts(op, "zero"), 1e-9))
 
 
 @rule("norm")
 @dataclass(frozen=True)
 class Norm:
-    """R_j = x_j Aᵀ(R / stabilize(A x)): each operand by its share of the sum (Bach et al. 2015); for + and pooling."""
+    """R_j = x_j Aᵀ(R / stabilize(A x)): each term's share of a sum (Bach et al. 2015), for additions and pooling.
+
+    Args:
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
+    """
 
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         return tuple(share(relevance, _parts(op, "norm"), self.epsilon))
 
 
 @rule("zplus")
 @dataclass(frozen=True)
 class ZPlus:
-    """Only positive contributions are credited: z = W⁺x⁺ + W⁻x⁻ + b⁺ (Montavon et al. 2017, generalised to x < 0).
+    """R = x⁺ W⁺ᵀs + x⁻ W⁻ᵀs, s = R / stabilize(W⁺x⁺ + W⁻x⁻ + b⁺): positive terms only (Montavon et al. 2017).
 
-    bias=False leaves b⁺ out, as deep Taylor decomposition does, and conserves relevance.
+    The paper has x ≥ 0; negative x is a generalisation.
+
+    Args:
+        epsilon: ε, the stabiliser of the denominator.
+        bias: Let b⁺ absorb its share. False leaves it out, as deep Taylor decomposition does, and conserves relevance.
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
     """
 
     epsilon: float = 1e-6
     bias: bool = True
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         parts = _parts(op, "zplus")
         kept = parts if self.bias else tuple((layer.unbiased(), x) for layer, x in parts)
-        return _pairs(share(relevance, _by_sign(kept, positive, negative), self.epsilon))
+        return _sum_pairs(share(relevance, _by_sign(kept, positive, negative), self.epsilon))
 
 
 @rule("alpha_beta")
 @dataclass(frozen=True)
 class AlphaBeta:
-    """α times the share in positive contributions less β times the share in negative ones (Bach et al. 2015, eq. 60).
+    """R_j = Σ_k (α z⁺_jk / z⁺_k − β z⁻_jk / z⁻_k) R_k, z⁺ the positive contributions (Bach et al. 2015, eq. 60).
 
-    α − β must be 1. A layer without negative contributions at a neuron gives up β there; it is not renormalised.
+    The share β of a neuron without negative contributions is absorbed; relevance is not renormalised.
+
+    Args:
+        alpha: α ≥ 0, the weight of positive contributions.
+        beta: β ≥ 0, the weight of negative contributions; α − β must be 1.
+        epsilon: ε, the stabiliser of both denominators.
+
+    Raises:
+        UsageError: α or β is negative, or α − β is not 1.
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
     """
 
     alpha: float = 2.0
@@ -109,40 +163,50 @@ class AlphaBeta:
     def __post_init__(self) -> None:
         if min(self.alpha, self.beta) < 0 or not np.isclose(self.alpha - self.beta, 1):
             raise UsageError(
-                f"alpha_beta wants alpha, beta >= 0 and alpha - beta = 1, not {self.alpha:g} and {self.beta:g}",
+                f"alpha_beta requires alpha, beta >= 0 and alpha - beta = 1, not {self.alpha:g} and {self.beta:g}",
                 "write alpha_beta(2, 1) or alpha_beta(1, 0)",
             )
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         parts = _parts(op, "alpha_beta")
         up = _by_sign(parts, positive, negative)
         z_up = total(layer(x) for layer, x in up)
         credit = share(relevance * self.alpha, up, self.epsilon, z_up)
         if not self.beta:
-            return _pairs(credit)
+            return _sum_pairs(credit)
         down = _by_sign(parts, negative, positive)
         z_down = None
         if max(layer.terms for layer, _ in parts) > FEW:
-            # What is not a positive contribution is a negative one: no second convolution. With few terms a negative
-            # part may be nearly nothing, and the difference would be rounding alone.
+            # Contributions that are not positive are negative, which saves a convolution. Of few terms the negative
+            # part can be almost zero, and the difference would be rounding error.
             z_down = negative(total(layer(x) for layer, x in parts) - z_up)
         debit = share(relevance * -self.beta, down, self.epsilon, z_down)
-        return _sums(_pairs(credit), _pairs(debit))
+        return _sum_operands(_sum_pairs(credit), _sum_pairs(debit))
 
 
 @rule("gamma")
 @dataclass(frozen=True)
 class Gamma:
-    """Favours contributions of the output's sign by γ (Montavon et al. 2019; generalised by Andéol et al. 2021).
+    """Epsilon with (W + γW⁺) for W: contributions of the output's sign weigh 1 + γ (Montavon et al. 2019).
 
-    Where y > 0: z = y + γ z⁺, weights (W + γW⁺) on x⁺ and (W + γW⁻) on x⁻; where y < 0 the signs are swapped.
-    Relevance at y = 0 exactly is dropped, and booked.
+    Where y > 0: z = y + γ z⁺, with the weights W + γW⁺ on x⁺ and W + γW⁻ on x⁻; where y < 0 the signs are swapped
+    (Andéol et al. 2021). Relevance at y = 0 exactly is absorbed, and the ledger records it.
+
+    Args:
+        gamma: γ ≥ 0; 0 is the epsilon rule, large ones approach z⁺.
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
+        Andéol et al., Learning domain invariant representations by joint Wasserstein distance minimization, 2021.
     """
 
     gamma: float = 0.25
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         parts = _parts(op, "gamma")
         y = total(layer(x) for layer, x in parts)
         above, below = relevance * (y > 0), relevance * (y < 0)
@@ -152,12 +216,12 @@ class Gamma:
         if below.is_zero:
             # y > 0 wherever there is relevance, and z > y there.
             z = positive(total(layer(x) for layer, x in favoured))
-            return _pairs(share(above, favoured, self.epsilon, z))
+            return _sum_pairs(share(above, favoured, self.epsilon, z))
         extra = total(layer(x) for layer, x in self._gains(parts, positive, negative))
         z_above, z_below = positive(y + extra), negative(y * (1 + self.gamma) - extra)
-        return _sums(
-            _pairs(share(above, favoured, self.epsilon, z_above)),
-            _pairs(share(below, _by_sign(parts, down, up), self.epsilon, z_below)),
+        return _sum_operands(
+            _sum_pairs(share(above, favoured, self.epsilon, z_above)),
+            _sum_pairs(share(below, _by_sign(parts, down, up), self.epsilon, z_below)),
         )
 
     def _favour(self, part: Any) -> Any:
@@ -170,9 +234,17 @@ class Gamma:
 @rule("zbox")
 @dataclass(frozen=True)
 class ZBox:
-    """R = (x − l) W⁺ᵀs + (x − h) W⁻ᵀs, s = R / stabilize(W x − W⁺l − W⁻h) (Montavon et al. 2017), for bounded pixels.
+    """R = (x − l) W⁺ᵀs + (x − h) W⁻ᵀs, s = R / stabilize(W x − W⁺l − W⁻h) (Montavon et al. 2017), for bounded inputs.
 
-    low and high are numbers or arrays that broadcast to the operand's per-sample shape, in the model's input space.
+    Args:
+        low: l, the lowest value of each input: a number, or an array that broadcasts to the operand's per-sample shape,
+            in the model's input space (after preprocessing).
+        high: h, the highest value of each input, likewise.
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
     """
 
     low: Any = None
@@ -180,6 +252,7 @@ class ZBox:
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         parts = _parts(op, "zbox")
         if self.low is None or self.high is None:
             raise UsageError(
@@ -197,39 +270,59 @@ class ZBox:
 
 
 def _box(x: Value, bound: Any) -> Value:
+    """Return a bound as a constant of the operand's shape."""
     array = np.asarray(bound, dtype=np.float64)
     try:
         return x.trace.constant(np.broadcast_to(array, x.shape) if array.ndim else array)
     except ValueError:
         raise UsageError(
             f"a bound of shape {array.shape} does not fit an input of shape {x.shape}",
-            "give one number, or one a channel",
+            "give one number, or one for each channel",
         ) from None
 
 
 def _over(parts: Iterable[Part], f: Any) -> list[Part]:
+    """Return the parts with weights f(W), on operands of ones: denominators that do not depend on the input."""
     return [(layer.reweighted(f), one(x)) for layer, x in parts]
 
 
 @rule("wsquare")
 @dataclass(frozen=True)
 class WSquare:
-    """R = (W²)ᵀ(R / stabilize(W²·1 + b²)): for inputs without bounds (Montavon et al. 2017)."""
+    """R = (W²)ᵀ(R / stabilize(W²·1 + b²)), for unbounded inputs (Montavon et al. 2017).
+
+    Args:
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
+    """
 
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         return tuple(share(relevance, _over(_parts(op, "wsquare"), square), self.epsilon))
 
 
 @rule("flat")
 @dataclass(frozen=True)
 class Flat:
-    """All weights one: relevance is spread evenly over the receptive field (Lapuschkin et al. 2019)."""
+    """R = 1ᵀ(R / stabilize(Σ 1)), weights of one: relevance is even over the receptive field (Lapuschkin et al. 2019).
+
+    Args:
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Lapuschkin et al., Unmasking Clever Hans predictors and assessing what machines really learn, Nature
+        Communications 2019.
+    """
 
     epsilon: float = 1e-6
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
         parts = [(layer.unbiased(), x) for layer, x in _parts(op, "flat")]
         return tuple(share(relevance, _over(parts, one), self.epsilon))
 
@@ -237,17 +330,22 @@ class Flat:
 @rule("pass")
 @dataclass(frozen=True)
 class Pass:
-    """Relevance unchanged, for ops of one operand that keep its shape: activations, constant scales and shifts.
+    """R_x = R, for ops of one operand that keep its shape: activations, constant scales and shifts.
 
-    A normalisation names its operand twice: for x, and for the mean that it takes off x.
+    A normalisation has its operand twice, for x and for the mean that is subtracted; the first takes the relevance.
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
     """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance unchanged, and zeros for further mentions of the operand."""
         if len({x.index for x in op.operands}) != 1 or op.operands[0].shape != op.result.shape:
             fix = "use norm for sums and pooling, gradient elsewhere"
             if op.kind == "unknown":
                 fix = "no other rule fits this operator: explain an output before it, or -m occlusion"
             raise UsageError(
-                f'rule "pass" wants one operand of the result\'s shape, and {op.name or op.kind} has another', fix
+                f'rule "pass" requires one operand of the result\'s shape; {op.name or op.kind} differs', fix
             )
         return (relevance, *(relevance.trace.zeros(x.shape) for x in op.operands[1:]))

@@ -1,4 +1,4 @@
-"""Rules for products of activations: who of the factors gets the relevance."""
+"""Rules for products of activations: how relevance is divided among the factors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from . import rule
 
 
 def _unbroadcast(op: Op, operand: Value, relevance: Value) -> Value:
-    """Relevance of the result as an operand that was broadcast receives it: summed over its copies."""
+    """Return relevance of the result in the shape of a broadcast operand: summed over its copies."""
     return Affine(Diagonal(operand.shape, op.result.shape)).T(relevance)
 
 
 @rule("signal")
 @dataclass(frozen=True)
 class Signal:
-    """The signal takes all of the relevance and its gate none (Arras et al. 2017, LRP-all)."""
+    """R_signal = R, R_gate = 0: the signal takes all relevance (Arras et al. 2017, LRP-all).
+
+    References:
+        Arras et al., Explaining recurrent neural network predictions in sentiment analysis, WASSA 2017.
+    """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance for the signal, the first operand, and zeros for the gates."""
         signal, *gates = op.operands
         none = (relevance.trace.zeros(gate.shape) for gate in gates)
         return (_unbroadcast(op, signal, relevance), *none)
@@ -29,8 +34,13 @@ class Signal:
 @rule("uniform")
 @dataclass(frozen=True)
 class Uniform:
-    """Each factor takes the same share, R/2 of two (Achtibat et al. 2024, eq. 13, elementwise)."""
+    """R_x = R / n for each of n factors, R / 2 of two (Achtibat et al. 2024, eq. 13, elementwise).
+
+    References:
+        Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for transformers, ICML 2024.
+    """
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the same share for each operand, in its shape."""
         share = relevance * (1.0 / len(op.operands))
         return tuple(_unbroadcast(op, x, share) for x in op.operands)

@@ -1,4 +1,4 @@
-"""The one equation of LRP."""
+"""The basic equation of LRP, which most rules apply to weights and operands of their own choice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,22 @@ Part = tuple[Affine, Value]
 
 
 def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Value | None = None) -> list[Value]:
-    """R_j = x_j · Wᵀ(R / stabilize(Σ W x + b)), one term for each part (layer, x) (Bach et al. 2015, eq. 58).
+    """Return R_j = x_j · Wᵀ(R / stabilize(Σ W x + b)) for each part (Bach et al. 2015, eq. 58).
 
-    `z` is the sum of the parts where the caller has it in a cheaper form. What the biases and ε absorb is booked.
+    The relevance that biases and ε absorb is recorded for the ledger.
+
+    Args:
+        relevance: R, of the result's shape.
+        parts: (affine map, operand), whose sum is the denominator.
+        epsilon: ε of stabilize(z) = z + ε·sgn(z).
+        z: The sum of the parts, where the caller has a cheaper form of it.
+
+    Returns:
+        One relevance for each part, in its operand's shape.
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
     """
     z = total(layer(x) for layer, x in parts) if z is None else z
     s = relevance / stabilize(z, epsilon)
@@ -22,7 +35,14 @@ def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Val
 
 
 def record_losses(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) -> None:
-    """Enter s·b and s·ε·sgn(z) into the ledger."""
+    """Record s·b and s·ε·sgn(z), which biases and ε absorb, for the ledger.
+
+    Args:
+        s: R / stabilize(z), of the result's shape.
+        z: The denominator before stabilisation.
+        layers: The affine maps whose biases are part of z.
+        epsilon: ε.
+    """
     for layer in layers:
         absorbed = layer.absorbed(s)
         if absorbed is not None:
@@ -31,7 +51,7 @@ def record_losses(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) 
 
 
 def sign_times(z: Value, s: Value) -> Value:
-    """s·sgn(z), sgn(0) = +1 as in `stabilize`."""
+    """Return s·sgn(z), with sgn(0) = +1 as in `stabilize`."""
     if z.nonnegative:
         return s
     return -s if z.nonpositive else s - s * (z < 0) * 2.0
