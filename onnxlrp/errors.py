@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 
 
@@ -70,6 +70,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return "did you mean " + " or ".join(f'"{c}"' for c in close) + "?"
     return "known: " + ", ".join(choices)
+
+
+def listed(words: Sequence[str], most: int = 3) -> str:
+    """Join words for a message, the first few of many: `a, b, c and 5 more`."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def at_least(least: float, *, whole: bool = False, **options: float) -> None:

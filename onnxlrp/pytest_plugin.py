@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .checks.pytest_assertions import Asserting
+    from .checks.pytest_assertions import PytestAssertions
     from .findings.finding import Finding
 
 _MODELS = pytest.StashKey[dict[Any, Any]]()
@@ -52,12 +52,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 @pytest.fixture
-def onnxlrp(request: pytest.FixtureRequest) -> Asserting:
+def onnxlrp(request: pytest.FixtureRequest) -> PytestAssertions:
     """`load`, `assert_conserves`, `assert_inside` and `regression`; models are loaded once in a run."""
-    from .checks.pytest_assertions import Asserting
+    from .checks.pytest_assertions import PytestAssertions
 
     models = request.config.stash.setdefault(_MODELS, {})
-    return Asserting(request.path, request.node.name, request.config.getoption("onnxlrp_update"), models)
+    return PytestAssertions(request.path, request.node.name, request.config.getoption("onnxlrp_update"), models)
 
 
 class CheckFile(pytest.File):

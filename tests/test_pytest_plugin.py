@@ -137,7 +137,12 @@ def test_inside_a_mask(folder):
         """
     )
     result = outcome(folder, passed=2, failed=4)
-    said = "holds 75.0% of Σ|R|, not 76.0%", "holds 25.0%*not 50.0%", "(5, 6) for a heatmap of (6, 6)", "is no share"
+    said = (
+        "holds 75.0% of Σ|R|, not 76.0%",
+        "holds 25.0%*not 50.0%",
+        "(5, 6) for a heatmap of (6, 6)",
+        "energy = 75 is out of range",
+    )
     result.stdout.fnmatch_lines_random([f"E*{words}*" for words in said])
 
 
@@ -153,7 +158,7 @@ TEST = """
 def test_a_missing_baseline_is_written_and_fails_once(folder):
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     stored = folder.path / "test_some_maps" / "test_map.npz"
-    outcome(folder, failed=1).stdout.fnmatch_lines(["*there was no baseline: wrote*test_map.npz*"])
+    outcome(folder, failed=1).stdout.fnmatch_lines(["*there was no baseline:*test_map.npz is written*"])
     assert stored.stat().st_size < 8000
     outcome(folder, passed=1)
 
@@ -178,7 +183,7 @@ def test_another_method_is_no_drift(folder):
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
     folder.makepyfile(test_some_maps=TEST.format(method="gradient"))
-    outcome(folder, failed=1).stdout.fnmatch_lines(["*made with*epsilon_plus*now it is*gradient*"])
+    outcome(folder, failed=1).stdout.fnmatch_lines(["*made with*epsilon_plus*now*gradient*"])
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no archive", lambda b: b""])

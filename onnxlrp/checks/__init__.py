@@ -1,4 +1,4 @@
-"""What CI runs on an exported model: `run(model, samples, settings) -> Findings`, and how findings are written."""
+"""Checks of an exported model, as CI runs them: `run(model, samples, settings) -> Findings`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline of a model: what it said and why, small enough to be kept in a repository, in one file."""
+"""Baselines: logits and pooled heatmaps of a model, in one file small enough for a repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from .. import files
 from ..errors import CheckFailed, InputError
 from ..explanation import maps
-from .case import Case
+from .context import CheckContext
 
 Array = npt.NDArray[Any]
 
@@ -27,11 +27,17 @@ UPDATE = "re-baseline: onnxlrp check … --update-baseline, once the change is m
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """Of N samples: `names`, `samples` (a hash of each), `logits` [N, K], the class explained `target` [N], and pooled
-    `maps` [N, h, w], at most 56 x 56 (float16 in the file, where each is divided by its largest magnitude).
+    """Logits and heatmaps of N samples, with hashes of what they depend on.
 
-    `hashes` are SHA-256 of the "model", of its "preprocessing" and of the "method" with all that it was asked; `said`
-    are the latter two in words.
+    Attributes:
+        hashes: SHA-256 of the "model", of its "preprocessing", and of the "method" with its options.
+        names: Names of the samples.
+        samples: A hash of each sample.
+        logits: Logits [N, K].
+        target: The class explained of each sample [N].
+        maps: Heatmaps [N, h, w], pooled to at most 56 x 56. The file holds each divided by its largest magnitude, in
+            float16.
+        descriptions: "preprocessing" and "method" in words.
     """
 
     hashes: Mapping[str, str]
@@ -40,71 +46,88 @@ class Baseline:
     logits: Array
     target: Array
     maps: Array
-    said: Mapping[str, str]
+    descriptions: Mapping[str, str]
 
     def row(self, name: str) -> int | None:
-        """Where a sample is."""
+        """Return the row of a sample, None where the baseline lacks it."""
         return self.names.index(name) if name in self.names else None
 
 
-def of(case: Case) -> Baseline:
-    """The baseline that a case would have. Raises CheckFailed for what is not finite: it could only be failed."""
-    logits, pooled = case.logits, maps.pooled(case.maps)
-    for n, name in enumerate(case.samples.names):
+def capture(context: CheckContext) -> Baseline:
+    """Make the baseline of a model and its samples.
+
+    Raises:
+        CheckFailed: Logits or relevance are not finite: no later run could pass.
+    """
+    logits, pooled = context.logits, maps.pooled(context.maps)
+    for n, name in enumerate(context.samples.names):
         if not (np.isfinite(logits[n]).all() and np.isfinite(pooled[n]).all()):
-            raise CheckFailed(f"{name}: logits or relevance are not finite", "mend that first: onnxlrp check names it")
+            raise CheckFailed(
+                f"{name}: logits or relevance are not finite", "fix that first: onnxlrp check names the cause"
+            )
     return Baseline(
-        hashes(case),
-        tuple(case.samples.names),
-        tuple(sample_hash(case, n) for n in range(len(case.samples))),
+        hashes(context),
+        tuple(context.samples.names),
+        tuple(sample_hash(context, n) for n in range(len(context.samples))),
         logits.astype(np.float32),
-        case.targets.astype(np.int64),
+        context.targets.astype(np.int64),
         pooled,
-        said(case),
+        describe(context),
     )
 
 
-def said(case: Case) -> dict[str, str]:
-    """The preprocessing and the method in words."""
-    asked = case.settings.asked
-    more = {name: value for name, value in asked.items() if value and name not in ("method", "target")}
-    words = [str(asked["method"]), f"target {asked['target']}", *(f"{name} {value}" for name, value in more.items())]
-    prep = case.model.preprocessing.describe() if case.samples.pictures else "arrays as they are"
+def describe(context: CheckContext) -> dict[str, str]:
+    """Describe the preprocessing and the method in words."""
+    requested = context.settings.requested
+    more = {name: value for name, value in requested.items() if value and name not in ("method", "target")}
+    words = [
+        str(requested["method"]),
+        f"target {requested['target']}",
+        *(f"{name} {value}" for name, value in more.items()),
+    ]
+    prep = context.model.preprocessing.describe() if context.samples.pictures else "arrays as they are"
     return {"preprocessing": prep, "method": ", ".join(words)}
 
 
-def hashes(case: Case) -> dict[str, str]:
-    """What an explanation depends on beside the sample."""
+def hashes(context: CheckContext) -> dict[str, str]:
+    """Hash what an explanation depends on besides the sample: model, preprocessing, method."""
     prep = {"input": "array"}
-    if case.samples.pictures:
-        stated = case.model.preprocessing
+    if context.samples.pictures:
+        stated = context.model.preprocessing
         prep = {**stated.to_dict(), "dtype": stated.dtype}
     return {
-        "model": case.model.graph.sha256,
+        "model": context.model.graph.sha256,
         "preprocessing": hashlib.sha256(json.dumps(prep, sort_keys=True).encode()).hexdigest(),
-        "method": case.settings.method_hash,
+        "method": context.settings.method_hash,
     }
 
 
-def sample_hash(case: Case, index: int) -> str:
-    """A hash of a picture's own pixels, of an array's values: whatever the preprocessing makes of them."""
-    original = case.samples.originals[index]
-    values = case.samples.values[index] if original is None else np.asarray(original)
+def sample_hash(context: CheckContext, index: int) -> str:
+    """Hash the pixels of a picture or the values of an array, before preprocessing."""
+    original = context.samples.originals[index]
+    values = context.samples.values[index] if original is None else np.asarray(original)
     return hashlib.sha256(repr((values.shape, values.dtype.str)).encode() + values.tobytes()).hexdigest()[:16]
 
 
 def write(baseline: Baseline, folder: Path) -> Path:
-    """Write a baseline into a folder, at once or not at all; the file. Raises InputError."""
+    """Write a baseline into a folder, whole or not at all.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: The folder or the file cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({files.reason(error)})", "choose another folder") from None
+        raise InputError(f"{folder}: cannot be created ({files.reason(error)})", "choose another folder") from None
     scale = np.abs(baseline.maps).max(axis=(1, 2))
     unit = baseline.maps / np.where(scale == 0, 1, scale)[:, None, None]
     about = {
         "schema": SCHEMA,
         "hashes": dict(baseline.hashes),
-        "said": dict(baseline.said),
+        "said": dict(baseline.descriptions),
         "names": baseline.names,
         "samples": baseline.samples,
     }
@@ -121,7 +144,11 @@ def write(baseline: Baseline, folder: Path) -> Path:
 
 
 def read(folder: Path) -> Baseline:
-    """The baseline of a folder. Raises InputError for a damaged one, and for one of another version."""
+    """Read the baseline of a folder.
+
+    Raises:
+        InputError: It is damaged, or of another version.
+    """
     path = folder / FILE
     files.check(path)
     try:

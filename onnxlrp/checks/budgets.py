@@ -1,4 +1,4 @@
-"""What an explanation may cost: time, and memory of the process."""
+"""Budgets of an explanation: time, and memory of the process."""
 
 from __future__ import annotations
 
@@ -11,25 +11,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..findings.finding import Finding, MissingData, judged
-from .case import Case
+from .context import CheckContext
 from .registry import check
 
 
 @check("latency")
 @dataclass(frozen=True)
 class Latency:
-    """One sample alone, the median of `repeats` runs after one that does not count: the forward pass takes at most
-    `forward_ms` milliseconds, the explanation at most `explain_ms`, or `forwards` times the forward pass."""
+    """The forward pass and the explanation of a single sample stay within their time budgets.
+
+    Args:
+        forward_ms: The longest forward pass, in milliseconds.
+        explain_ms: The longest explanation, in milliseconds.
+        forwards: The longest explanation, in forward passes.
+        repeats: Runs whose median is taken, after one that warms up.
+    """
 
     forward_ms: float | None = None
     explain_ms: float | None = None
     forwards: float | None = None
     repeats: int = 5
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
         if self.forward_ms is None and self.explain_ms is None and self.forwards is None:
             raise MissingData("no budget is set", "[checks.latency] explain_ms = 200, or forwards = 8")
-        yield from self._judge(*measured(case, self.repeats))
+        yield from self._judge(*measured(context, self.repeats))
 
     def _judge(self, forward: float, whole: float) -> Iterator[Finding]:
         rows = (
@@ -39,44 +46,53 @@ class Latency:
         )
         for subject, value, limit, message in rows:
             if limit is not None:
-                fix = "a larger model or a slower machine; --calibrate measures what is usual here"
+                fix = "the model grew or the machine is slower; onnxlrp check --calibrate measures usual times here"
                 yield judged(value <= limit, f"{message} for one sample", subject, value, limit, fix)
 
 
 @check("memory")
 @dataclass(frozen=True)
 class Memory:
-    """The largest resident size of the process while all samples are explained is at most `peak_mb` megabytes (2^20);
-    where the kernel cannot reset it, since the process began."""
+    """The process stays within its memory budget while all samples are explained.
+
+    Args:
+        peak_mb: The largest resident size, in MiB (2^20 bytes). Where the system cannot reset its high-water mark, it
+            is that of the process since its start.
+    """
 
     peak_mb: float | None = None
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
         if self.peak_mb is None:
             raise MissingData("no budget is set", "[checks.memory] peak_mb = 2000")
-        value = peak(case)
+        value = peak(context)
         fix = "explain fewer samples at once: batch_size = 1"
-        message = f"{value:.0f} MB at most while {len(case.samples)} samples are explained"
+        message = f"at most {value:.0f} MB while {len(context.samples)} samples are explained"
         yield judged(value <= self.peak_mb, message, "process", value, self.peak_mb, fix)
 
 
-def measured(case: Case, repeats: int) -> tuple[float, float]:
-    """Milliseconds of the forward pass and of the explanation of the first sample alone, medians."""
-    one = case.samples[:1]
-    target = case.targets[:1]
+def measured(context: CheckContext, repeats: int) -> tuple[float, float]:
+    """Measure the forward pass and the explanation of the first sample alone: medians in milliseconds."""
+    one = context.samples[:1]
+    target = context.targets[:1]
     runs: tuple[Callable[[], object], ...] = (
-        lambda: case.forward(case.model, one.values),
-        lambda: case.explain(case.model, one, target, ledger=case.conserves),
+        lambda: context.forward(context.model, one.values),
+        lambda: context.explain(context.model, one, target, ledger=context.conserves),
     )
     forward, whole = (_median(run, repeats) for run in runs)
     return forward, whole
 
 
-def peak(case: Case) -> float:
-    """The largest resident size, in MB, while all samples are explained. Raises Missing."""
+def peak(context: CheckContext) -> float:
+    """Measure the largest resident size, in MiB, while all samples are explained.
+
+    Raises:
+        MissingData: The system does not report the memory of a process.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark becomes the present size
-    case.explain(case.model, case.samples, case.targets, ledger=case.conserves)
+    context.explain(context.model, context.samples, context.targets, ledger=context.conserves)
     return _high_water()
 
 
@@ -100,5 +116,5 @@ def _high_water() -> float:
     try:
         import resource
     except ImportError:
-        raise MissingData("this system does not say how much memory a process takes", "") from None
+        raise MissingData("this system does not report the memory of a process", "") from None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0**2 if sys.platform == "darwin" else 1024.0)

@@ -1,4 +1,4 @@
-"""Why outputs differ from the stored ones: another preprocessing is tried before weights are suspected."""
+"""Probable causes of outputs that differ from stored ones: other preprocessings are tried first."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ from ..errors import OnnxLrpError
 from ..model import Model
 from ..preprocessing import Preprocessing
 from ..preprocessing.fields import INTERPOLATIONS, PRESETS, RESIZES, wide
-from .case import Case
+from .context import CheckContext
 
 Array = npt.NDArray[Any]
 Answer = tuple[str, str]
 
-_PIECES = ("color", "scale", "mean", "std", "resize", "crop", "resize_to", "interpolation", "offset")
+_FIELDS = ("color", "scale", "mean", "std", "resize", "crop", "resize_to", "interpolation", "offset")
 
 
 def probable(
-    case: Case, rows: Array, wanted: Array, stored: Array | None, kind: str, ratio: Callable[[Array], float]
+    context: CheckContext, rows: Array, wanted: Array, stored: Array | None, kind: str, ratio: Callable[[Array], float]
 ) -> Answer:
-    """The probable cause of outputs that differ, and what to type; the samples are `rows` of the case.
+    """The probable cause of outputs that differ, and what to type; the samples are `rows` of the context.
 
     `stored` are the inputs that gave the `wanted` outputs, where somebody kept them; `ratio` says how far outputs are
     off, agreeing up to 1.
     """
-    pictures = [case.samples.originals[n] for n in rows]
+    pictures = [context.samples.originals[n] for n in rows]
     if any(picture is None for picture in pictures):
-        return "the samples are arrays, so that weights or graph differ", "export the model again"
-    prep = case.model.preprocessing
-    if stored is not None and stored.shape == case.samples.values[rows].shape:
-        answer = _affine(prep, case.samples.values[rows], stored)
+        return "the samples are arrays without preprocessing: weights or graph differ", "export the model again"
+    prep = context.model.preprocessing
+    if stored is not None and stored.shape == context.samples.values[rows].shape:
+        answer = _affine(prep, context.samples.values[rows], stored)
         if answer is not None:
             return answer
     best: tuple[float, str, Preprocessing] | None = None
-    for said, other in _others(case, prep):
+    for name, other in _others(context, prep):
         x = np.concatenate([other.apply(picture) for picture in pictures if picture is not None])
-        off = ratio(case.forward(case.model, x)[kind])
+        off = ratio(context.forward(context.model, x)[kind])
         if best is None or off < best[0]:
-            best = off, said, other
+            best = off, name, other
     if best is not None and best[0] <= 1:
-        _, said, other = best
-        pieces = _apart(prep, other)
-        cause = f"probable cause: the preprocessing ({', '.join(pieces)}); {said} gives the stored outputs"
-        return cause, _toml(other, pieces)
+        _, name, other = best
+        fields = _differing(prep, other)
+        cause = f"probable cause: the preprocessing ({', '.join(fields)}); {name} gives the stored outputs"
+        return cause, _toml(other, fields)
     return (
-        "no usual preprocessing gives the stored outputs either: mean and std, or the weights, are others",
-        "store the inputs beside the outputs in the .npz: they tell the two apart",
+        "no common preprocessing gives the stored outputs: mean and std, or the weights, differ",
+        "store the inputs with the outputs in the .npz file: they show which",
     )
 
 
 def _affine(prep: Preprocessing, mine: Array, stored: Array) -> Answer | None:
-    """The mean and std by which pictures became the stored inputs, where a line for each channel leads there."""
+    """Fit mean and std of each channel to the stored inputs; None where no linear map per channel fits."""
     if np.allclose(mine, stored, rtol=1e-3, atol=1e-3):
-        return "the inputs agree with the stored ones, so that weights or graph differ", "export the model again"
+        return "the inputs agree with the stored ones: weights or graph differ", "export the model again"
     axis = {"NCHW": 1, "NHWC": 3, "NHW": None}[prep.layout]
     mean, std = [], []
     for c in range(prep.channels):
@@ -73,15 +73,15 @@ def _affine(prep: Preprocessing, mine: Array, stored: Array) -> Answer | None:
         mean.append(prep.mean[c] - shift * prep.std[c] / slope)
         std.append(prep.std[c] / slope)
     other = replace(prep, mean=tuple(round(v, 4) for v in mean), std=tuple(round(v, 4) for v in std))
-    pieces = [name for name in ("mean", "std") if not np.allclose(getattr(prep, name), getattr(other, name), rtol=0.01)]
-    said = f"probable cause: the preprocessing ({', '.join(pieces) or 'mean, std'}), by the stored inputs"
-    return said, _toml(other, pieces or ["mean", "std"])
+    fields = [name for name in ("mean", "std") if not np.allclose(getattr(prep, name), getattr(other, name), rtol=0.01)]
+    cause = f"probable cause: the preprocessing ({', '.join(fields) or 'mean, std'}), by the stored inputs"
+    return cause, _toml(other, fields or ["mean", "std"])
 
 
-def _others(case: Case, prep: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
-    """Other preprocessings that somebody states, or that are common; each with its name."""
-    model = case.model
-    for said, changed in (
+def _others(context: CheckContext, prep: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
+    """Yield other preprocessings, of the model's other sources and common ones, each with its name."""
+    model = context.model
+    for name, changed in (
         ("what the model's other sources state", Model(model.graph, model.engine, model.path)),
         ("what the model's metadata states", Model(model.graph, model.engine)),
     ):
@@ -89,33 +89,33 @@ def _others(case: Case, prep: Preprocessing) -> Iterator[tuple[str, Preprocessin
             other = changed.preprocessing
         except OnnxLrpError:
             continue
-        if _apart(prep, other) and other.size == prep.size:
-            yield said, other
+        if _differing(prep, other) and other.size == prep.size:
+            yield name, other
     variants = [("it", prep)]
-    for name, preset in PRESETS.items():
-        mean, std = (wide(preset[key], prep.channels) for key in ("mean", "std"))
+    for key, preset in PRESETS.items():
+        mean, std = (wide(preset[field], prep.channels) for field in ("mean", "std"))
         color = preset.get("color", prep.color) if prep.channels > 1 else prep.color
-        variants.append((f'prep = "{name}"', replace(prep, scale=preset["scale"], color=color, mean=mean, std=std)))
-    for said, other in variants:
-        yield said, other
+        variants.append((f'prep = "{key}"', replace(prep, scale=preset["scale"], color=color, mean=mean, std=std)))
+    for name, other in variants:
+        yield name, other
         if prep.channels > 1:
             flipped = {"RGB": "BGR", "BGR": "RGB"}[other.color]
             swapped = replace(other, color=flipped, mean=other.mean[::-1], std=other.std[::-1])
-            yield f"{said} with {flipped}", swapped
+            yield f"{name} with {flipped}", swapped
     for resize in RESIZES:
         yield f"resize by {resize}", replace(prep, resize=resize)
     for interpolation in INTERPOLATIONS:
         yield f"{interpolation} interpolation", replace(prep, interpolation=interpolation)
 
 
-def _apart(a: Preprocessing, b: Preprocessing) -> list[str]:
-    return [name for name in _PIECES if getattr(a, name) != getattr(b, name)]
+def _differing(a: Preprocessing, b: Preprocessing) -> list[str]:
+    return [name for name in _FIELDS if getattr(a, name) != getattr(b, name)]
 
 
-def _toml(prep: Preprocessing, pieces: list[str]) -> str:
+def _toml(prep: Preprocessing, fields: list[str]) -> str:
     def shown(value: Any) -> str:
         if isinstance(value, str):
             return f'"{value}"'
         return f"[{', '.join(f'{v:.6g}' for v in value)}]" if isinstance(value, tuple) else f"{value:.6g}"
 
-    return f"prep = {{ {', '.join(f'{name} = {shown(getattr(prep, name))}' for name in pieces)} }}"
+    return f"prep = {{ {', '.join(f'{name} = {shown(getattr(prep, name))}' for name in fields)} }}"

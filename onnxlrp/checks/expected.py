@@ -1,4 +1,4 @@
-"""Stored outputs to compare with: .npz files, and the `test_data_set_*` folders of ONNX."""
+"""Stored outputs: .npz files, and the `test_data_set_*` folders of ONNX."""
 
 from __future__ import annotations
 
@@ -22,8 +22,15 @@ _LIKE_LOGITS = ("logits", "scores")
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """What a file says: `output` [N, …] under a name, of `inputs` by name where it has them, else of the samples;
-    `names` are the samples' where it says them. `kind` is "scores" for the model's own output, or "logits"."""
+    """The stored outputs of one file or folder.
+
+    Attributes:
+        source: The file or folder.
+        output: The stored outputs [N, …].
+        kind: "scores" for the model's own output, "logits" for the values before a final Softmax or Sigmoid.
+        inputs: The inputs that gave them, by name; empty where the outputs are those of the samples.
+        names: The names of the samples, None where the file has none.
+    """
 
     source: str
     output: Array
@@ -33,19 +40,29 @@ class Expected:
 
 
 def read(words: Sequence[str], folder: Path, graph: Graph, output: str) -> list[Expected]:
-    """The stored outputs of files, folders and globs, for the model's output of this name.
+    """Read stored outputs.
 
-    An .npz has the output under its name, or under "logits" or "scores"; inputs under theirs; "names" of samples.
-    A folder has input_0.pb, …, output_0.pb, … in the model's order. Raises InputError, NothingToDo.
+    An .npz file has the output under its name, or under "logits" or "scores"; inputs under their names; names of
+    samples under "names". A folder has input_0.pb, …, output_0.pb, … in the model's order.
+
+    Args:
+        words: Files, folders and globs, relative to `folder`.
+        folder: The folder of the settings.
+        graph: The model.
+        output: The name of the explained output.
+
+    Raises:
+        InputError: A file is damaged, or lacks the output.
+        NothingToDo: A glob matches nothing.
     """
     return [
         _npz(path, graph, output) if path.suffix.lower() == ".npz" else _protobuf(path, graph, output)
         for word in words
-        for path in _places(word, folder)
+        for path in _paths(word, folder)
     ]
 
 
-def _places(word: str, folder: Path) -> list[Path]:
+def _paths(word: str, folder: Path) -> list[Path]:
     path = folder / word
     if not any(c in word for c in "*?["):
         if path.is_dir() and not list(path.glob("output_*.pb")):
@@ -77,22 +94,24 @@ def _npz(path: Path, graph: Graph, output: str) -> Expected:
     inputs = {name: array for name, array in arrays.items() if name in known}
     made = Expected(str(path), np.atleast_1d(arrays[key]), kind, inputs, names)
     if names is not None and len(names) != len(made.output):
-        raise InputError(f"{path}: {len(names)} names for {len(made.output)} outputs", "store a name for each")
+        raise InputError(f"{path}: {len(names)} names for {len(made.output)} outputs", "store one name for each output")
     return made
 
 
 def _protobuf(folder: Path, graph: Graph, output: str) -> Expected:
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder and no .npz file", "give an .npz file or a test_data_set_0 folder")
+        raise InputError(
+            f"{folder}: neither a folder nor an .npz file", "give an .npz file or a test_data_set_0 folder"
+        )
     outputs, inputs = (_numbered(folder, kind, ts) for kind, ts in (("output", graph.outputs), ("input", graph.inputs)))
     if output not in outputs or not inputs:
         missing = f'output "{output}"' if inputs else "input"
-        raise InputError(f"{folder}: has no {missing}", "keep input_0.pb and output_0.pb, in the model's order, there")
+        raise InputError(f"{folder}: has no {missing}", "store input_0.pb and output_0.pb there, in the model's order")
     return Expected(str(folder), outputs[output], "scores", inputs)
 
 
 def _numbered(folder: Path, kind: str, tensors: Sequence[Tensor]) -> dict[str, Array]:
-    """The arrays of input_0.pb, input_1.pb, … by the names of tensors; a file's own name goes first."""
+    """Read input_0.pb, input_1.pb, … by the names of tensors; the name in a file takes precedence."""
     import onnx
     from onnx import numpy_helper
 
@@ -107,7 +126,7 @@ def _numbered(folder: Path, kind: str, tensors: Sequence[Tensor]) -> dict[str, A
             tensor = onnx.load_tensor(str(path))
             array = numpy_helper.to_array(tensor)
         except Exception as error:  # protobuf raises its own errors, which differ between its versions
-            raise InputError(f"{path}: no tensor of ONNX ({files.reason(error)})", files.AGAIN) from None
+            raise InputError(f"{path}: not an ONNX tensor ({files.reason(error)})", files.AGAIN) from None
         name = tensor.name if tensor.name in known else known[int(number[1])] if int(number[1]) < len(known) else ""
         if name:
             found[name] = array

@@ -1,4 +1,4 @@
-"""Whether the model can be read and explained at all, and whether its preprocessing is stated."""
+"""Checks of loading: the model can be read and explained, and its preprocessing is stated."""
 
 from __future__ import annotations
 
@@ -8,73 +8,74 @@ from dataclasses import dataclass
 
 from ..errors import OnnxLrpError, UsageError
 from ..findings.finding import Finding, MissingData, judged
-from .case import Case
+from .context import CheckContext
 from .registry import check
 
 
 @check("load")
 @dataclass(frozen=True)
 class Load:
-    """The file is a model that onnxlrp reads."""
+    """The file is a model that onnxlrp can read."""
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        graph = case.model.graph
-        yield judged(True, f"{len(graph.layers)} layers, {case.model.classes} classes", case.name)
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        graph = context.model.graph
+        yield judged(True, f"{len(graph.layers)} layers, {context.model.classes} classes", context.name)
 
 
 @check("coverage")
 @dataclass(frozen=True)
 class Coverage:
-    """The method explains the model: every layer has a rule, and the output has a score for each class."""
+    """The method can explain the model: every layer has a rule, and the output has a score for each class."""
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        subject, settings = case.name, case.settings
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        subject, settings = context.name, context.settings
         try:
-            case.model.refuse_maps()
-            composite = case.composite
-            rows = [] if composite is None else case.model.layers(composite)
+            context.model.refuse_maps()
+            composite = context.composite
+            rows = [] if composite is None else context.model.layers(composite)
             without = Counter(layer.op for layer, _, rule in rows if rule is None)
-            pictures = case.given is None or case.given.pictures
+            pictures = context.given is None or context.given.pictures
             if composite is None:
-                if case.given is not None:
-                    _ = case.explanation  # there are no rules to look at: it is tried
+                if context.given is not None:
+                    _ = context.explanation  # a method without rules can only be tried
             elif not without:
-                # The very program that the explanations will run: it is compiled once.
-                case.model.prepare(0, composite, pictures=pictures, ledger=case.conserves)
+                # The program of the explanations, which is compiled once.
+                context.model.prepare(0, composite, pictures=pictures, ledger=context.conserves)
         except UsageError:
             raise
         except OnnxLrpError as error:
             yield judged(False, error.message, subject, fix=error.fix)
             return
         listed = ", ".join(f"{op} ({n})" for op, n in sorted(without.items()))
-        message = (
-            f"no rule for {listed} under {settings.method}" if without else f"{settings.method} explains all of it"
-        )
+        message = f"no rule for {listed} in {settings.method}" if without else f"{settings.method} explains every layer"
         yield judged(not without, message, subject, sum(without.values()), 0, _fix(without))
 
 
 @check("preprocessing", severity="warning")
 @dataclass(frozen=True)
-class Stated:
-    """Everything about how pictures become inputs is stated by somebody, and nobody contradicts."""
+class StatedPreprocessing:
+    """The preprocessing of pictures is stated completely, and its sources agree."""
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        if not case.samples.pictures:
-            raise MissingData("the samples are arrays: nothing is done to them", "")
-        prep = case.model.preprocessing
-        subject = case.name
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        if not context.samples.pictures:
+            raise MissingData("the samples are arrays, which are not preprocessed", "")
+        prep = context.model.preprocessing
+        subject = context.name
         if prep.assumed:
-            message = f"nobody states {', '.join(prep.assumed)}: assumed is {prep.describe()}"
-            yield judged(False, message, subject, fix=f"if it is right, say so: {prep.flags()}")
+            message = f"not stated: {', '.join(prep.assumed)}; assumed: {prep.describe()}"
+            yield judged(False, message, subject, fix=f"if it is right, state it: {prep.flags()}")
         elif prep.conflicts:
-            fix = "make the sources agree, or state it in the settings: [prep]"
+            fix = "make the sources agree, or state it in the settings under [prep]"
             yield judged(False, "; ".join(map(str, prep.conflicts)), subject, fix=fix)
         else:
             yield judged(True, f"{prep.describe()} ({prep.source})", subject)
 
 
 def unreadable(error: OnnxLrpError, subject: str) -> Finding:
-    """The finding of a model that is not read."""
+    """Return the finding of a model that cannot be read."""
     return judged(False, error.message, subject, fix=error.fix)
 
 

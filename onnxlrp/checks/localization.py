@@ -1,4 +1,4 @@
-"""Where relevance lies: inside masks, and not at borders and corners, where watermarks are."""
+"""Checks of localization: relevance lies inside masks, and not at borders and corners, where watermarks are."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..explanation.maps import shares
 from ..findings.finding import Finding, judged, skipped
 from ..preprocessing import labels
-from .case import Case
+from .context import CheckContext
 from .registry import check
 
 Array = npt.NDArray[Any]
@@ -21,60 +21,74 @@ Array = npt.NDArray[Any]
 @check("inside")
 @dataclass(frozen=True)
 class Inside:
-    """The mask of a sample holds at least `lift` times its share of Σ|R| (energy in mask over the mask's area)."""
+    """The mask of every sample holds more relevance than its share of the area.
+
+    Args:
+        lift: The smallest share of Σ|R| in the mask, divided by the mask's share of the area.
+    """
 
     lift: float = 1.0
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        parts = shares(case.pictures)
-        for n, name in enumerate(case.samples.names):
-            mask = case.masks[n]
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        parts = shares(context.pictures)
+        for n, name in enumerate(context.samples.names):
+            mask = context.masks[n]
             if mask is None or not mask.any():
-                yield skipped("no mask" if mask is None else "its mask is empty", name, _WHERE)
+                yield skipped("no mask" if mask is None else "the mask is empty", name, _WHERE)
                 continue
             energy, area = parts[n][mask].sum(), mask.mean()
             message = f"the mask holds {energy:.1%} of Σ|R| and {area:.1%} of the area"
-            fix = (
-                f"look at it: onnxlrp explain {case.model.path or 'MODEL'} with the sample; is the object what decides?"
-            )
+            fix = f"see whether the object decides: onnxlrp explain {context.model.path or 'MODEL'} SAMPLE"
             yield judged(bool(energy / area >= self.lift), message, name, energy / area, self.lift, fix)
 
 
 @check("pointing", severity="warning")
 @dataclass(frozen=True)
 class Pointing:
-    """Of all samples with a mask, a share of at least `rate` has the map's maximum in it (Zhang et al. 2016)."""
+    """The maximum of most heatmaps lies in the mask (pointing game, Zhang et al. 2016).
+
+    Args:
+        rate: The smallest share of samples with a mask whose maximum lies in it.
+    """
 
     rate: float = 0.8
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        pairs = [(heat, mask) for heat, mask in zip(case.pictures, case.masks, strict=True) if mask is not None]
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        pairs = [(heat, mask) for heat, mask in zip(context.pictures, context.masks, strict=True) if mask is not None]
         if not pairs:
             yield skipped("no sample has a mask", fix=_WHERE)
             return
         hits = [bool(mask.reshape(-1)[heat.argmax()]) for heat, mask in pairs]
         rate = float(np.mean(hits))
         message = f"{sum(hits)} of {len(hits)} maxima lie in their masks"
-        fix = "the findings of the check inside name the samples"
+        fix = "the findings of the check `inside` name the samples"
         yield judged(rate >= self.rate, message, ALL, rate, self.rate, fix)
 
 
 @check("border")
 @dataclass(frozen=True)
 class Border:
-    """A frame of `width` of each side holds at most `lift` times its share of Σ|R|, in the mean over the samples and
-    over those of each class; fewer than `least` samples say nothing, for objects lie at borders too."""
+    """The border of the picture holds little relevance, in the mean over all samples and over each class.
+
+    Args:
+        width: The width of the border, as a share of each side.
+        lift: The largest share of Σ|R| in the border, divided by its share of the area.
+        least: The fewest samples that are judged: single objects may lie at the border.
+    """
 
     width: float = 0.125
     lift: float = 1.25
     least: int = 4
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        height, width = case.pictures.shape[1:]
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        height, width = context.pictures.shape[1:]
         down, across = (max(1, round(self.width * n)) for n in (height, width))
         frame = np.ones((height, width), dtype=bool)
         frame[down : height - down, across : width - across] = False
-        for subject, mean in means(case, self.least):
+        for subject, mean in means(context, self.least):
             if mean is None:
                 yield skipped(f"fewer than {self.least} samples", subject, _MORE)
                 continue
@@ -86,20 +100,28 @@ class Border:
 @check("corners")
 @dataclass(frozen=True)
 class Corners:
-    """No corner of `width` of each side holds more than `lift` times its share of Σ|R|, in the mean over the samples
-    and over those of each class of at least `least`: objects move, watermarks stay (Lapuschkin et al. 2019)."""
+    """No corner of the picture holds much relevance, in the mean over all samples and over each class.
+
+    Objects move from picture to picture, watermarks stay (Lapuschkin et al. 2019).
+
+    Args:
+        width: The size of a corner, as a share of each side.
+        lift: The largest share of Σ|R| in a corner, divided by its share of the area.
+        least: The fewest samples that are judged.
+    """
 
     width: float = 0.25
     lift: float = 3.0
     least: int = 4
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        height, width = case.pictures.shape[1:]
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        height, width = context.pictures.shape[1:]
         down, across = (max(1, round(self.width * n)) for n in (height, width))
         rows = {"upper": slice(0, down), "lower": slice(height - down, None)}
         columns = {"left": slice(0, across), "right": slice(width - across, None)}
         area = down * across / (height * width)
-        for subject, mean in means(case, self.least):
+        for subject, mean in means(context, self.least):
             if mean is None:
                 yield skipped(f"fewer than {self.least} samples", subject, _MORE)
                 continue
@@ -111,20 +133,22 @@ class Corners:
 
 
 ALL = "all samples"
-_MARKS = "look for a watermark, a frame or a caption there in the training pictures of this class, and train without it"
-_MORE = "give more samples of each class, or a smaller least"
-_WHERE = "put a mask NAME.png beside those of the others, named like the sample"
+_MARKS = "look there for a watermark, a frame or a caption in the training pictures of this class, and train without it"
+_MORE = "give more samples of each class, or lower `least`"
+_WHERE = "add a mask NAME.png, named like the sample"
 
 
-def means(case: Case, least: int) -> Iterator[tuple[str, Array | None]]:
-    """The mean of |R| / Σ|R| over all samples, and over those of each class; None for all that are fewer than `least`,
-    the small classes together."""
-    parts, of = shares(case.pictures), case.targets
+def means(context: CheckContext, least: int) -> Iterator[tuple[str, Array | None]]:
+    """Yield the mean heatmap of |R| / Σ|R| [H, W] over all samples, and over those of each class.
+
+    Groups of fewer than `least` samples give None, small classes together.
+    """
+    parts, targets = shares(context.pictures), context.targets
     yield ALL, parts.mean(axis=0) if len(parts) >= least else None
     small = []
-    for id in np.unique(of):
-        name = f"class {labels.name(case.model.labels, int(id))}"
-        rows = parts[of == id]
+    for id in np.unique(targets):
+        name = f"class {labels.name(context.model.labels, int(id))}"
+        rows = parts[targets == id]
         if len(rows) >= least:
             yield name, rows.mean(axis=0)
         else:

@@ -1,4 +1,4 @@
-"""Whether the model says what it said where it was trained: forward parity with stored outputs."""
+"""Forward parity: the outputs equal those stored where the model was trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..findings.finding import Finding, MissingData, judged, skipped
 from ..graph.graph import Graph
 from ..model import Model
 from . import causes, expected
-from .case import Case
+from .context import CheckContext
 from .expected import Expected
 from .registry import check
 
@@ -24,64 +24,73 @@ Array = npt.NDArray[Any]
 @check("forward")
 @dataclass(frozen=True)
 class Forward:
-    """The outputs equal the stored ones: |y − stored| <= `atol` + `rtol`·|stored| everywhere; a finding's value is the
-    largest |y − stored| as a multiple of that. Inputs that are stored too are compared with what the pictures give."""
+    """The outputs equal the stored ones: |y − stored| <= atol + rtol·|stored|.
+
+    The value of a finding is the largest |y − stored|, in multiples of the tolerance. Stored inputs are run too, and
+    compared with those that preprocessing makes of the pictures.
+
+    Args:
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+    """
 
     rtol: float = 1e-3
     atol: float = 1e-4
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        if not case.settings.expected:
-            raise MissingData("no outputs are stored", 'expected = ["outputs.npz"], or ["test_data_set_*"]')
-        graph = case.model.whole or case.model.graph
-        name = case.model.choice.output if case.model.choice else graph.outputs[0].name
-        for stored in expected.read(case.settings.expected, case.settings.folder, graph, name):
-            yield from self._of_inputs(case, stored, graph) if stored.inputs else ()
-            yield from self._of_samples(case, stored)
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        if not context.settings.expected:
+            raise MissingData("no stored outputs are given", 'expected = ["outputs.npz"], or ["test_data_set_*"]')
+        graph = context.model.whole or context.model.graph
+        name = context.model.choice.output if context.model.choice else graph.outputs[0].name
+        for stored in expected.read(context.settings.expected, context.settings.folder, graph, name):
+            yield from self._of_inputs(context, stored, graph) if stored.inputs else ()
+            yield from self._of_samples(context, stored)
 
-    def _of_inputs(self, case: Case, stored: Expected, graph: Graph) -> Iterator[Finding]:
-        """Stored inputs through the model: no preprocessing has a part in it."""
-        explained = case.model.graph.inputs[0].name
+    def _of_inputs(self, context: CheckContext, stored: Expected, graph: Graph) -> Iterator[Finding]:
+        """Run the stored inputs: preprocessing has no part in it."""
+        explained = context.model.graph.inputs[0].name
         others = {k: v for k, v in stored.inputs.items() if k != explained}
         if explained not in stored.inputs:
-            yield skipped(f'it holds no input "{explained}"', stored.source)
+            yield skipped(f'no stored input "{explained}"', stored.source)
             return
         try:
-            model = case.model.choose(given=others) if others else case.model
+            model = context.model.choose(given=others) if others else context.model
             x = _batched(stored.inputs[explained], model)
-            found = case.forward(model, x)[stored.kind]
+            found = context.forward(model, x)[stored.kind]
         except OnnxLrpError as error:
-            yield judged(False, f"stored inputs do not run: {error.message}", stored.source, fix=error.fix)
+            yield judged(False, f"the stored inputs do not run: {error.message}", stored.source, fix=error.fix)
             return
-        fix = "the weights or the graph are not those that made it: export the model again, or store its outputs again"
+        fix = "weights or graph changed since: export the model again, or store its outputs again"
         yield self._compared(found, stored.output, f"{stored.source} (stored inputs)", fix)
 
-    def _of_samples(self, case: Case, stored: Expected) -> Iterator[Finding]:
-        """The samples of this run, through the whole of preprocessing and model."""
-        if case.given is None:
+    def _of_samples(self, context: CheckContext, stored: Expected) -> Iterator[Finding]:
+        """Run the samples through preprocessing and model."""
+        if context.given is None:
             if not stored.inputs:
-                raise MissingData("no samples are given that outputs are stored for", 'samples = ["images/"]')
+                raise MissingData("no samples are given for the stored outputs", 'samples = ["images/"]')
             return
-        rows = _rows(case, stored)
-        without = len(case.samples) - len(rows)
+        rows = _rows(context, stored)
+        without = len(context.samples) - len(rows)
         if without and not (stored.inputs and not rows):
-            said = f"{without} of {len(case.samples)} samples have no output there, which holds {len(stored.output)}"
-            yield skipped(said, stored.source, "store an output for each sample, with their names under names")
+            samples, outputs = len(context.samples), len(stored.output)
+            message = f"{without} of {samples} samples have no stored output; the file holds {outputs}"
+            yield skipped(message, stored.source, 'store an output for each sample, and their names under "names"')
         if not rows:
             return
         mine, theirs = np.array(list(rows)), np.array(list(rows.values()))
-        x = case.samples.values[mine]
-        found = case.forward(case.model, x)[stored.kind]
+        x = context.samples.values[mine]
+        found = context.forward(context.model, x)[stored.kind]
         wanted = stored.output[theirs]
         ratios = [self._ratio(a, b) for a, b in zip(found, wanted, strict=True)]
         cause = fix = ""
         if max(ratios) > 1:
-            tensor = stored.inputs.get(case.model.graph.inputs[0].name)
+            tensor = stored.inputs.get(context.model.graph.inputs[0].name)
             seen = None if tensor is None else tensor[theirs]
-            answer = causes.probable(case, mine, wanted, seen, stored.kind, lambda y: self._ratio(y, wanted))
+            answer = causes.probable(context, mine, wanted, seen, stored.kind, lambda y: self._ratio(y, wanted))
             cause, fix = answer
         for n, a, b in zip(mine, found, wanted, strict=True):
-            yield self._compared(a, b, case.samples.names[n], fix, cause)
+            yield self._compared(a, b, context.samples.names[n], fix, cause)
 
     def _ratio(self, found: Array, wanted: Array) -> float:
         if found.size != wanted.size:
@@ -93,19 +102,19 @@ class Forward:
 
     def _compared(self, found: Array, wanted: Array, subject: str, fix: str, cause: str = "") -> Finding:
         if found.size != wanted.size:
-            message = f"an output of shape {found.shape}, stored is {wanted.shape}"
-            return judged(False, message, subject, fix="store the output of this model, a row for each sample")
+            message = f"an output of shape {found.shape}, the stored one has {wanted.shape}"
+            return judged(False, message, subject, fix="store the outputs of this model, a row for each sample")
         ratio = self._ratio(found, wanted)
         a, b = (np.asarray(x, dtype=np.float64).reshape(-1) for x in (found, wanted))
         at = int(np.nanargmax(np.abs(a - b))) if np.isfinite(a - b).any() else 0
-        message = f"{a[at]:.6g} where {b[at]:.6g} is stored"
-        message = f"agrees: at worst {message}" if ratio <= 1 else message + (f"; {cause}" if cause else "")
+        message = f"{a[at]:.6g}, stored {b[at]:.6g}"
+        message = f"agrees; at worst {message}" if ratio <= 1 else message + (f"; {cause}" if cause else "")
         return judged(ratio <= 1, message, subject, ratio, 1.0, fix)
 
 
-def _rows(case: Case, stored: Expected) -> dict[int, int]:
-    """Which stored output belongs to which sample: by name, else in order where there are as many."""
-    names = list(case.samples.names)
+def _rows(context: CheckContext, stored: Expected) -> dict[int, int]:
+    """Map samples to stored outputs: by name, else in order where there are equally many."""
+    names = list(context.samples.names)
     if stored.names is not None:
         return {names.index(name): n for n, name in enumerate(stored.names) if name in names}
     return {n: n for n in range(len(names))} if len(stored.output) == len(names) else {}

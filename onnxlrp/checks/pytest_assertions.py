@@ -1,4 +1,4 @@
-"""What the pytest plugin asserts of an explanation, and the findings that it turns into items."""
+"""Assertions of the pytest fixture `onnxlrp`, and the findings that the plugin turns into test items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import model
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, listed
 from ..explanation import Explanation, ledger, maps
 from ..findings.finding import Finding
 from ..model import Model
@@ -20,10 +20,10 @@ from . import baseline, regression, suite, toml
 Array = npt.NDArray[Any]
 
 
-class Asserting:
-    """The fixture `onnxlrp` of one test; relative paths are those of the test's folder.
+class PytestAssertions:
+    """The fixture `onnxlrp` of one test; relative paths start at the test's folder.
 
-    What does not hold raises AssertionError; what was asked wrongly raises UsageError or InputError.
+    Assertions that do not hold raise AssertionError; wrong arguments raise UsageError or InputError.
     """
 
     def __init__(self, file: Path, test: str, update: bool, models: dict[Any, Model]) -> None:
@@ -31,7 +31,13 @@ class Asserting:
         self._calls = 0
 
     def load(self, path: str | Path, *engine: Any, **options: Any) -> Model:
-        """`onnxlrp.load` of a path beside the test; the same request gives the same model throughout the run."""
+        """Load a model by `onnxlrp.load`; equal arguments give the same model throughout the test run.
+
+        Args:
+            path: The file, relative to the test's folder.
+            *engine: The engine, as of `onnxlrp.load`.
+            **options: Further options of `onnxlrp.load`.
+        """
         place = self._file.parent / path
         key = (place, repr(engine), repr(sorted(options.items())))
         if key not in self._models:
@@ -39,20 +45,27 @@ class Asserting:
         return self._models[key]
 
     def assert_conserves(self, explanation: Explanation, tolerance: float = 1e-4) -> None:
-        """No relevance is lost: of every layer, |arrived − passed − bias − epsilon − gate| is at most `tolerance` of
-        its Σ|R|, and ΣR with all that was absorbed is what the walk began with, to `tolerance` of the largest Σ|R|.
+        """Assert that no relevance is lost, neither in a layer nor in all of them together.
 
-        Raises UsageError for an explanation without a ledger.
+        |arrived − passed − bias − epsilon − gate| of every layer is at most `tolerance` of its Σ|R|; ΣR at the input
+        plus all that was absorbed equals the relevance of the output, to `tolerance` of the largest Σ|R|.
+
+        Args:
+            explanation: An explanation with a ledger.
+            tolerance: The largest loss, as a share of Σ|R|.
+
+        Raises:
+            UsageError: The explanation has no ledger.
         """
         __tracebackhide__ = True
         rows = cast("Sequence[ledger.LedgerRow]", explanation.ledger or ())
         if not rows:
             raise UsageError("this explanation has no ledger", "explain with ledger=True, by a method that conserves")
         free = [f"{row.layer} ({row.rule})" for row in rows if not row.conserves]
-        assert not free, f"{len(free)} layers have a rule that does not conserve relevance: {_list(free)}"
+        assert not free, f"{len(free)} layers have a rule that does not conserve relevance: {listed(free)}"
         # `not <=` also finds NaN.
         open_ = [f"{row.layer} ({row.rule}) by {row.error:.1e}" for row in rows if not row.error <= tolerance]
-        assert not open_, f"the ledger does not close, beyond {tolerance:g} of Σ|R|: {_list(open_)}"
+        assert not open_, f"the ledger does not close, beyond {tolerance:g} of Σ|R|: {listed(open_)}"
         gone = sum(ledger.sums(rows).values())
         lost = np.abs(rows[0].arrived - explanation.total - gone)
         size = np.max([row.scale for row in rows], axis=0)
@@ -69,7 +82,7 @@ class Asserting:
         """
         __tracebackhide__ = True
         if not 0 < energy <= 1:
-            raise UsageError(f"energy = {energy!r} is no share", "give a number above 0, up to 1, such as 0.5")
+            raise UsageError(f"energy = {energy!r} is out of range", "give a number above 0, up to 1, such as 0.5")
         heat = maps.shares(_maps(explanation))
         per = explanation.target.shape[0] if explanation.target.ndim == 2 else 1
         inside = self._mask(mask)
@@ -85,26 +98,38 @@ class Asserting:
                 )
 
     def regression(self, explanation: Explanation, cosine: float = 0.98, name: str | None = None) -> None:
-        """Every heatmap is that of the stored baseline: the cosine of both, pooled to 56 x 56, is at least `cosine`.
+        """Assert that every heatmap equals that of the stored baseline.
 
         The baseline lies in a folder named like the test's module, in a file named like the test (and `name`, or the
-        number of the call). A missing one is written, and the test fails once; --onnxlrp-update writes it anew.
-        Raises UsageError, and InputError for a damaged baseline.
+        number of the call). A missing one is written, and the test fails once; --onnxlrp-update writes it again.
+
+        Args:
+            explanation: The explanation.
+            cosine: The smallest cosine of each heatmap with the stored one, both pooled to 56 x 56.
+            name: A name that tells several baselines of one test apart.
+
+        Raises:
+            UsageError: `cosine` is out of range.
+            InputError: The baseline is damaged.
         """
         __tracebackhide__ = True
         if not -1 <= cosine <= 1:
-            raise UsageError(f"cosine = {cosine!r} is none", "give a number from -1 to 1, such as 0.98")
+            raise UsageError(f"cosine = {cosine!r} is out of range", "give a number from -1 to 1, such as 0.98")
         self._calls += 1
         which = name or (str(self._calls) if self._calls > 1 else "")
         path = regression.place(self._file, self._test, which)
-        here = regression.of(explanation, _maps(explanation))
+        here = regression.capture(explanation, _maps(explanation))
         if self._update or not path.exists():
             regression.write(here, path)
             if not self._update:
-                raise AssertionError(f"there was no baseline: wrote {path}; add it to the repository, and run it again")
+                raise AssertionError(
+                    f"there was no baseline: {path} is written; add it to the repository and run the test again"
+                )
             return
         differs = regression.differences(here, regression.read(path), cosine)
-        assert not differs, "\n".join([*differs, f"baseline: {path}; if it is meant, pytest --onnxlrp-update"])
+        assert not differs, "\n".join(
+            [*differs, f"baseline: {path}; if the change is intended: pytest --onnxlrp-update"]
+        )
 
     def _mask(self, mask: Any) -> Array:
         if not isinstance(mask, (str, Path)):
@@ -116,24 +141,32 @@ class Asserting:
 
 
 def findings(path: Path, update: bool = False) -> Sequence[Finding]:
-    """What the checks of a file of settings find; with `update` its baseline is stored anew before."""
-    asked = toml.read(path)
-    if not update or asked.baseline is None:
-        return suite.run(settings=asked).findings
-    case = suite.case(None, None, asked)
-    baseline.write(baseline.of(case), asked.path(asked.baseline))
-    return suite.run(case.model, case.given, asked).findings
+    """Run the checks of a settings file.
+
+    Args:
+        path: An onnxlrp.toml.
+        update: Write its baseline again first.
+
+    Returns:
+        The findings, in the order of the checks.
+    """
+    settings = toml.read(path)
+    if not update or settings.baseline is None:
+        return suite.run(settings=settings).findings
+    context = suite.open_context(None, None, settings)
+    baseline.write(baseline.capture(context), settings.path(settings.baseline))
+    return suite.run(context.model, context.given, settings).findings
 
 
 def _maps(explanation: Explanation) -> Array:
-    """Heatmaps [T·N, H, W], target by target."""
+    """Return the heatmaps [T·N, H, W], target by target."""
     relevance, several = explanation.relevance, explanation.target.ndim == 2
     flat = relevance.reshape(-1, *relevance.shape[2:]) if several else relevance
-    return maps.of(flat, explanation.preprocessing.layout if explanation.preprocessing else None)
+    return maps.heatmaps(flat, explanation.preprocessing.layout if explanation.preprocessing else None)
 
 
 def _fitted(mask: Array, explanation: Explanation, sample: int, grid: tuple[int, ...]) -> Array:
-    """The mask of one sample on the grid of its heatmap, through the resize and crop of its picture."""
+    """Bring the mask of one sample to the grid of its heatmap, by the resize and crop of its picture."""
     original = explanation.originals[sample] if explanation.originals else None
     prep = explanation.preprocessing
     if mask.shape == grid:
@@ -144,7 +177,3 @@ def _fitted(mask: Array, explanation: Explanation, sample: int, grid: tuple[int,
             return np.asarray(seen)
     wanted = f"{grid}" + (f", or the picture's {(original.height, original.width)}" if original is not None else "")
     raise InputError(f"a mask of shape {mask.shape} for a heatmap of {grid}", f"give it the shape {wanted}")
-
-
-def _list(words: Sequence[str]) -> str:
-    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")

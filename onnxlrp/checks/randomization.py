@@ -1,4 +1,4 @@
-"""Whether explanations depend on the weights: a smoke test after Adebayo et al. 2018."""
+"""Check of weight randomization: explanations depend on the weights (Adebayo et al. 2018)."""
 
 from __future__ import annotations
 
@@ -10,29 +10,41 @@ import numpy as np
 from ..explanation import maps
 from ..findings.finding import Finding, MissingData, judged
 from ..model.randomized import last_weighted, randomized
-from .case import Case
+from .context import CheckContext
 from .localization import ALL
 from .registry import check
 
 
 @check("randomised", severity="warning")
 @dataclass(frozen=True)
-class Randomised:
-    """With the weights of the last layer drawn anew (normal, at their own scale, by `seed`), the maps change: the mean
-    |cosine| between old and new map is at most `cosine`. An explanation that stays explains the picture, not the model
-    (Adebayo et al. 2018, "Sanity checks for saliency maps")."""
+class WeightRandomization:
+    """The heatmaps change when the weights of the last layer are replaced by random ones.
+
+    The weights are drawn from a normal distribution of their own scale. A heatmap that stays explains the picture, not
+    the model.
+
+    Args:
+        cosine: The largest mean |cosine| between the heatmaps before and after.
+        seed: The seed of the weights.
+
+    References:
+        Adebayo et al. 2018, "Sanity checks for saliency maps".
+    """
 
     cosine: float = 0.999
     seed: int = 1
 
-    def __call__(self, case: Case) -> Iterable[Finding]:
-        layer = last_weighted(case.model)
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        layer = last_weighted(context.model)
         if layer is None:
             raise MissingData("no layer has weights in floating point", "")
-        changed = randomized(case.model, layer, self.seed)
-        new = case.heat(case.explain(changed, case.samples, case.targets))
-        value = float(np.abs(maps.cosine(case.maps, new)).mean())
-        message = f"with the weights of {layer.label} drawn anew, the maps keep a |cosine| of {value:.3f}"
-        # Sixt et al. 2020, "When explanations lie": what z⁺ passes down converges, whatever the last layers say.
-        fix = "z⁺ rules and guided backprop forget the last layers (Sixt et al. 2020): compare with -m epsilon"
+        changed = randomized(context.model, layer, self.seed)
+        new = context.heat(context.explain(changed, context.samples, context.targets))
+        value = float(np.abs(maps.cosine(context.maps, new)).mean())
+        message = f"with random weights in {layer.label}, the heatmaps keep a |cosine| of {value:.3f}"
+        # Sixt et al. 2020, "When explanations lie": relevance by z⁺ converges, whatever the last layers are.
+        fix = (
+            "z⁺ rules and guided backprop depend little on the last layers (Sixt et al. 2020): compare with -m epsilon"
+        )
         yield judged(value <= self.cosine, message, ALL, value, self.cosine, fix)

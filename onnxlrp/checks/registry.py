@@ -14,7 +14,7 @@ from ..findings.finding import SEVERITIES, Finding
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .case import Case
+    from .context import CheckContext
 
 FAMILIES = ("loading", "numerics", "parity", "drift", "localization", "randomization", "budgets")
 
@@ -22,7 +22,9 @@ FAMILIES = ("loading", "numerics", "parity", "drift", "localization", "randomiza
 class Check(Protocol):
     """Examines a case; its fields are its thresholds, which the settings may change."""
 
-    def __call__(self, case: Case) -> Iterable[Finding]: ...
+    def __call__(self, context: CheckContext) -> Iterable[Finding]:
+        """Yield the findings, one for each subject."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def make(id: str, **given: Any) -> Check:
     return made
 
 
-def asked(id: str, settings: Settings) -> Check:
+def configured(id: str, settings: Settings) -> Check:
     """The check with the thresholds of the settings. Raises UsageError."""
     return make(id, **settings.thresholds.get(id, {}))
 

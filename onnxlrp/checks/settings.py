@@ -1,4 +1,4 @@
-"""What a run of checks is told: frozen settings, every one with a documented default."""
+"""Settings of a run of checks, each with a default."""
 
 from __future__ import annotations
 
@@ -14,14 +14,32 @@ OFF = "off"
 
 @dataclass(frozen=True)
 class Settings:
-    """`model` is the file; `samples` are files, folders and globs; `masks` is a folder with a mask NAME.png or NAME.npy
-    of a sample; `expected` are stored outputs (.npz files, `test_data_set_*` folders); `baseline` is the folder of the
-    baseline. Paths are relative to `folder`, the place of the TOML.
+    """The settings of a run of checks: the data, the options of `load` and `explain`, and thresholds.
 
-    `method` with its `options`, `rules` (match → rule, before the method's) and `on_unsupported`, `target`, `output`,
-    `input`, `given`, `engine`, `prep`, `strict`, `size`, `batch_size`, `max_memory` and
-    `allow_linked_data` are those of `load` and `explain`.
-    `thresholds` are those of each check by its id, `severities` are "error", "warning", "note" or "off".
+    Attributes:
+        model: The model's file.
+        samples: Files, folders and globs.
+        masks: A folder with a mask NAME.png or NAME.npy for each sample.
+        expected: Stored outputs: .npz files, `test_data_set_*` folders.
+        baseline: The folder of the baseline.
+        method: The method of `explain`.
+        options: The options of the method.
+        rules: Rules by match, which take precedence over the method's.
+        on_unsupported: As of `explain`.
+        target: As of `explain`.
+        output: The explained output.
+        input: The explained input.
+        given: Values of the other inputs, by name.
+        engine: The engine of `load`.
+        prep: The preprocessing, as of `load`.
+        strict: Refuse an assumed preprocessing.
+        size: Height and width of the input, where the model leaves them open.
+        batch_size: Samples of a batch.
+        max_memory: As of `load`.
+        allow_linked_data: As of `load`.
+        thresholds: Thresholds of checks by the id of the check.
+        severities: "error", "warning", "note" or "off" by the id of the check.
+        folder: The folder that paths are relative to: that of the TOML file.
     """
 
     model: str | None = None
@@ -49,23 +67,23 @@ class Settings:
     folder: Path = Path()
 
     def path(self, name: str) -> Path:
-        """A path of the settings as seen from here."""
+        """Resolve a path of the settings."""
         return self.folder / name
 
     @property
-    def asked(self) -> dict[str, Any]:
-        """What decides an explanation beside the model and the sample."""
+    def requested(self) -> dict[str, Any]:
+        """The settings that an explanation depends on, besides the model and the sample."""
         names = ("method", "options", "rules", "on_unsupported", "target", "output", "input", "given")
-        return {name: _plain(getattr(self, name)) for name in names}
+        return {name: _without_folders(getattr(self, name)) for name in names}
 
     @property
     def method_hash(self) -> str:
-        """SHA-256 of `asked`."""
-        return hashlib.sha256(json.dumps(self.asked, sort_keys=True, default=str).encode()).hexdigest()
+        """SHA-256 of `requested`."""
+        return hashlib.sha256(json.dumps(self.requested, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """JSON's types; of a file the name alone, so that another place of the folder is no other method."""
+def _without_folders(value: Any) -> Any:
+    """Reduce files to their names, so that the same settings in another folder have the same hash."""
     if isinstance(value, Mapping):
         return {key: Path(item).name if isinstance(item, str) else item for key, item in value.items()}
     return value

@@ -1,4 +1,4 @@
-"""A run of all checks over one model and its samples."""
+"""Run all checks on one model and its samples."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import registry as methods
 from ..model import Model
 from ..streaming import collect
-from .case import Case, opened
+from .context import CheckContext, open_model
 from .loading import unreadable
-from .registry import asked, registry
+from .registry import configured, registry
 from .registry import severity as severity_of
 from .settings import OFF, Settings
 
-Progress = Callable[[int, int, str], None]  # (done, of, what comes next)
+Progress = Callable[[int, int, str], None]  # (done, total, next)
 
 
 def quiet(done: int, total: int, name: str) -> None:
-    """No progress is shown."""
+    """Show no progress."""
 
 
 def run(
@@ -35,24 +35,41 @@ def run(
     settings: Settings | None = None,
     progress: Progress = quiet,
 ) -> Findings:
-    """What every check finds of a model, in the order of the registry.
+    """Run every check, in the order of the registry.
 
-    `model` is a loaded one, a path, or None for that of the settings; `samples` is what `Model.explain` takes, or None
-    for those of the settings. A check without its data gives a finding "skipped" with the reason; a file that is no
-    model gives a failed check "load". Raises UsageError and InputError for what is wrong with the request itself.
+    A check whose data is missing gives a finding "skipped" with the reason; a file that is no readable model gives a
+    failed check "load".
+
+    Args:
+        model: A loaded model, a path, or None for that of the settings.
+        samples: Anything that `Model.explain` takes, or None for those of the settings.
+        settings: The settings; None for the defaults.
+        progress: Called with the checks done, their number, and the id of the next.
+
+    Returns:
+        The findings of all checks.
+
+    Raises:
+        UsageError: The settings name something that does not exist.
+        InputError: The file of the model does not exist, or samples cannot be read.
     """
     settings = settings or Settings()
     try:
-        found = case(model, samples, settings)
+        found = open_context(model, samples, settings)
     except Unreadable as error:
         failed = replace(unreadable(error, error.path.name), check="load", severity=_severity(settings, "load"))
         rest = [_skipped(id, settings, "the model cannot be read") for id in registry() if id != "load"]
         return Findings([failed, *rest], {"model": str(error.path), **_versions()}, _summaries())
-    return Findings(list(_findings(found, progress)), about(found), _summaries())
+    return Findings(list(_findings(found, progress)), run_metadata(found), _summaries())
 
 
-def case(model: Model | str | Path | None, samples: Any, settings: Settings) -> Case:
-    """The model, opened, and its samples, read. Raises Unreadable for a file that is no model, and UsageError."""
+def open_context(model: Model | str | Path | None, samples: Any, settings: Settings) -> CheckContext:
+    """Load the model and read its samples; arguments as of `run`.
+
+    Raises:
+        Unreadable: The file is no readable model.
+        UsageError: The settings name something that does not exist.
+    """
     known = {*PRESETS, *methods()}
     if settings.method not in known:
         raise UsageError(f'there is no method "{settings.method}"', did_you_mean(settings.method, known))
@@ -64,11 +81,13 @@ def case(model: Model | str | Path | None, samples: Any, settings: Settings) -> 
         words = samples if isinstance(samples, list | tuple) else [samples]
         files = bool(words) and all(isinstance(word, str | Path) for word in words)
         read = collect.samples(model, [str(word) for word in words]) if files else model.read(samples)
-    return Case(model, settings, None if read is None else replace(read, names=unique_names(map(str, read.names))))
+    return CheckContext(
+        model, settings, None if read is None else replace(read, names=unique_names(map(str, read.names)))
+    )
 
 
 class Unreadable(InputError):
-    """A file is there and is no model that can be read: what the check "load" is for."""
+    """A file exists and is no readable model, which the check "load" reports."""
 
     def __init__(self, path: Path, error: OnnxLrpError) -> None:
         super().__init__(error.message, error.fix)
@@ -86,39 +105,39 @@ def _path(model: str | Path | None, settings: Settings) -> Path:
 
 def _opened(path: Path, settings: Settings) -> Model:
     try:
-        return opened(path, settings)
+        return open_model(path, settings)
     except UsageError:
         raise
     except OnnxLrpError as error:
         raise Unreadable(path, error) from None
 
 
-def _findings(case: Case, progress: Progress) -> Iterator[Finding]:
+def _findings(context: CheckContext, progress: Progress) -> Iterator[Finding]:
     for done, id in enumerate(registry()):
         progress(done, len(registry()), id)
-        severity = severity_of(id, case.settings)
+        severity = severity_of(id, context.settings)
         if severity == OFF:
-            yield _skipped(id, case.settings, "switched off in the settings")
+            yield _skipped(id, context.settings, "switched off in the settings")
             continue
-        check = asked(id, case.settings)
+        check = configured(id, context.settings)
         try:
-            found = list(check(case))
+            found = list(check(context))
         except MissingData as error:
             found = [skipped(error.message, fix=error.fix)]
         yield from (replace(finding, check=id, severity=severity) for finding in found)
     progress(len(registry()), len(registry()), "")
 
 
-def about(case: Case) -> dict[str, Any]:
-    """What was checked, in JSON's types."""
-    graph, settings = case.model.graph, case.settings
-    thresholds = {id: dict(vars(asked(id, settings))) for id in registry()}
+def run_metadata(context: CheckContext) -> dict[str, Any]:
+    """Return what was checked (model, versions, settings), in JSON's types."""
+    graph, settings = context.model.graph, context.settings
+    thresholds = {id: dict(vars(configured(id, settings))) for id in registry()}
     return {
-        "model": str(case.model.path or graph.source),
+        "model": str(context.model.path or graph.source),
         "sha256": graph.sha256,
-        "samples": 0 if case.given is None else len(case.given),
-        "engine": case.model.engine.name,
-        **settings.asked,
+        "samples": 0 if context.given is None else len(context.given),
+        "engine": context.model.engine.name,
+        **settings.requested,
         "thresholds": thresholds,
         "severities": {id: severity_of(id, settings) for id in registry()},
         **_versions(),

@@ -1,4 +1,4 @@
-"""An `onnxlrp.toml`, its keys checked and read into settings."""
+"""Read an `onnxlrp.toml` into settings, every key checked."""
 
 from __future__ import annotations
 
@@ -17,23 +17,37 @@ _LONGEST = 1 << 22
 
 
 def read(path: str | Path) -> Settings:
-    """The settings of a TOML file. Raises InputError with the fix for what it does not understand."""
+    """Read the settings of a TOML file.
+
+    Raises:
+        InputError: The file cannot be read, or holds a key or value that is not known.
+    """
     path = Path(path)
     files.check(path)
     try:
         if path.stat().st_size > _LONGEST:
-            raise InputError(f"{path}: larger than 4 MiB", "give a file of settings")
+            raise InputError(f"{path}: larger than 4 MiB", "give a settings file")
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as TOML ({files.reason(error)})", "mend the line it names") from None
+        raise InputError(
+            f"{path}: cannot be read as TOML ({files.reason(error)})", "correct the line it names"
+        ) from None
     try:
-        return of(raw, path.parent)
+        return parse(raw, path.parent)
     except UsageError as error:
         raise InputError(f"{path}: {error.message}", error.fix) from None
 
 
-def of(raw: Mapping[str, Any], folder: Path = Path()) -> Settings:
-    """The settings of the keys of a TOML file. Raises UsageError."""
+def parse(raw: Mapping[str, Any], folder: Path = Path()) -> Settings:
+    """Parse the keys of a TOML file.
+
+    Args:
+        raw: The parsed TOML.
+        folder: The folder that paths are relative to.
+
+    Raises:
+        UsageError: A key or value is not known.
+    """
     given: dict[str, Any] = {}
     for key, value in raw.items():
         if key == "checks":
@@ -56,7 +70,7 @@ def of(raw: Mapping[str, Any], folder: Path = Path()) -> Settings:
 
 
 def _checks(value: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """The thresholds and severities of `[checks.ID]`; `ID = "warning"` is a severity alone."""
+    """Parse the thresholds and severities of `[checks.ID]`; `ID = "warning"` sets the severity alone."""
     if not isinstance(value, dict):
         raise UsageError(f"checks = {value!r}", "write a table for each check, such as [checks.drift]")
     thresholds: dict[str, dict[str, Any]] = {}
@@ -94,11 +108,11 @@ def _table(value: Any) -> dict[str, Any]:
 
 
 def _rules(value: Any) -> dict[str, str]:
-    from ..rules import parse
+    from .. import rules
 
     table = {match: _text(rule) for match, rule in _table(value).items()}
     for rule in table.values():
-        parse(rule)
+        rules.parse(rule)
     return table
 
 
@@ -109,9 +123,9 @@ def _prep(value: Any) -> dict[str, Any]:
 def _target(value: Any) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError
-    from ..explanation.targets import parse
+    from ..explanation import targets
 
-    if parse(value).k > 1:
+    if targets.parse(value).k > 1:
         raise ValueError
     return value
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import files
 from ..checks import baseline, calibrate, suite
-from ..checks.case import Case
+from ..checks.context import CheckContext
 from ..checks.registry import registry, thresholds
 from ..checks.settings import Settings
-from ..checks.toml import of, read
+from ..checks.toml import parse, read
 from ..errors import CheckFailed, UsageError
 from ..findings import formats
 from .console import Console
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     settings = asked(args)
     model, inputs = _words(args, settings)
     if args.update_baseline or args.calibrate:
-        case = suite.case(model, inputs, settings)
-        return _stored(case, console) if args.update_baseline else _calibrated(case, console)
+        context = suite.open_context(model, inputs, settings)
+        return _stored(context, console) if args.update_baseline else _calibrated(context, console)
     findings = suite.run(model, inputs, settings, console.progress)
     console.clear()
     for name, path in wanted:
@@ -57,7 +57,7 @@ def asked(args: argparse.Namespace) -> Settings:
         flags["prep"] = {**settings.prep, **prep}
     given = {name: value for name, value in flags.items() if value not in (None, ())}
     # What a flag says is read as the same key of a file would be.
-    stated = of({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
+    stated = parse({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
     checks: dict[str, Any] = {
         "thresholds": {**settings.thresholds, **_merged(settings.thresholds, stated.thresholds)},
         "severities": {**settings.severities, **stated.severities},
@@ -112,23 +112,23 @@ def _file(word: str) -> tuple[str, Path]:
     return formats.of_file(word), Path(word)
 
 
-def _stored(case: Case, console: Console) -> int:
-    if case.settings.baseline is None:
+def _stored(context: CheckContext, console: Console) -> int:
+    if context.settings.baseline is None:
         raise UsageError("--update-baseline: no folder", 'add --baseline DIR, or baseline = "DIR" to the settings')
-    made = baseline.of(case)
-    path = baseline.write(made, case.settings.path(case.settings.baseline))
+    made = baseline.capture(context)
+    path = baseline.write(made, context.settings.path(context.settings.baseline))
     console.line("wrote", f"{path}  {len(made.names)} samples, {path.stat().st_size / 1e3:.1f} kB")
     console.json({"file": str(path), "samples": len(made.names), "hashes": dict(made.hashes)}, indent=1)
     return 0
 
 
-def _calibrated(case: Case, console: Console) -> int:
-    found = calibrate.proposals(case)
+def _calibrated(context: CheckContext, console: Console) -> int:
+    found = calibrate.proposals(context)
     console.json({"proposals": [asdict(proposal) for proposal in found]}, indent=1)
     if not console.as_json:
         _print(calibrate.to_toml(found), console)
     console.note(
-        f"measured on {len(case.samples)} samples: what is there now becomes what is allowed",
+        f"measured on {len(context.samples)} samples: what is there now becomes what is allowed",
         "look at the heatmaps first: onnxlrp explain",
     )
     return 0

@@ -164,7 +164,7 @@ def _logits(model: Model, samples: Samples, at: Array, how: CompareOptions) -> A
 
 def _heat(explanation: Explanation) -> Array:
     prep = explanation.preprocessing
-    return maps.of(explanation.relevance, prep.layout if prep else None)
+    return maps.heatmaps(explanation.relevance, prep.layout if prep else None)
 
 
 def _alike(a: Model, b: Model, heat: Sequence[Array], samples: Samples, metrics: Sequence[str]) -> dict[str, Array]:

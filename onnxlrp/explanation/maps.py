@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 GRID = 56  # of the pooled maps: what the eye sees of a heatmap, in 6 kB
 
 
-def of(relevance: Array, layout: str | None = None) -> Array:
+def heatmaps(relevance: Array, layout: str | None = None) -> Array:
     """Maps [N, H, W] in float64 of relevance [N, …], summed over channels; [N, 1, L] of what is no picture."""
     if relevance.ndim not in (3, 4):
         return relevance.reshape(len(relevance), 1, -1).astype(np.float64)

@@ -1,0 +1,1 @@
+"""Findings of checks and comparisons, and their formats."""

@@ -1,4 +1,4 @@
-"""What a check finds, and what a run of checks comes to."""
+"""Findings: the results of checks, and of a run of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ SCHEMA = 1  # version of the JSON that `to_dict` gives
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one subject: the model, a sample or a layer.
+    """The result of one check for one subject: the model, a sample or a layer.
 
-    `value` is what was measured and `limit` what the check allows, both None where nothing is a number; `fix` is what
-    to type or change where it failed; a `skipped` check says why in `message`.
+    Attributes:
+        check: The id of the check.
+        status: "passed", "failed" or "skipped".
+        message: The result in words; of a skipped check, the reason.
+        severity: "error", "warning" or "note".
+        subject: The model, sample or layer.
+        value: The measured value, None where nothing is a number.
+        limit: The limit of the check, None where it has none.
+        fix: What to type or change, where the check failed.
     """
 
     check: str
@@ -37,7 +44,7 @@ class Finding:
 
     @property
     def fails(self) -> bool:
-        """Whether it makes the run fail."""
+        """Whether the finding makes the run fail."""
         return self.status == "failed" and self.severity == "error"
 
 
@@ -49,25 +56,41 @@ def judged(
     limit: float | None = None,
     fix: str = "",
 ) -> Finding:
-    """A finding that passed or failed, with its fix where it failed; who runs the check sets its id and severity."""
+    """Make a finding that passed or failed.
+
+    The run sets the id and the severity of its check.
+
+    Args:
+        holds: Whether the check passed.
+        message: The result in words.
+        subject: The model, sample or layer.
+        value: The measured value.
+        limit: The limit of the check.
+        fix: What to type or change; dropped where the check passed.
+    """
     value = None if value is None or not math.isfinite(value) else float(value)
     status = "passed" if holds else "failed"
     return Finding("", status, message, subject=subject, value=value, limit=limit, fix="" if holds else fix)
 
 
 def skipped(reason: str, subject: str = "", fix: str = "") -> Finding:
-    """A finding that could not be made, and why."""
+    """Make a finding for a check that could not run, with the reason."""
     return Finding("", "skipped", reason, subject=subject, fix=fix)
 
 
 class MissingData(NothingToDo):
-    """What a check needs is not there; the check is skipped with this reason, and the fix says what to give."""
+    """Data that a check needs is missing: the check is skipped, with this message and fix."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """All findings of a run; `about` says of what (model, hashes, versions, settings), `summaries` what each check
-    examines, by its id."""
+    """All findings of a run.
+
+    Attributes:
+        findings: The findings, in the order of the checks.
+        about: Model, hashes, versions and settings of the run.
+        summaries: One sentence about each check, by its id.
+    """
 
     findings: Sequence[Finding]
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -79,11 +102,11 @@ class Findings:
         return any(finding.fails for finding in self.findings)
 
     def count(self, status: str) -> int:
-        """How many have a status."""
+        """Count the findings of a status."""
         return sum(finding.status == status for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of a run."""
+        """Return the run in JSON's types."""
         counts = {status: self.count(status) for status in STATUSES}
         rows = [asdict(finding) for finding in self.findings]
         head = {"schema": SCHEMA, "fails": self.fails, "counts": counts, "about": dict(self.about)}
@@ -92,5 +115,5 @@ class Findings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Findings:
-        """What `to_dict` gave."""
+        """Rebuild findings from what `to_dict` returned."""
         return cls([Finding(**row) for row in data["findings"]], data.get("about", {}), data.get("summaries", {}))

@@ -10,7 +10,7 @@ import pytest
 
 import onnxlrp
 from onnxlrp.checks import Settings, baseline
-from onnxlrp.checks.suite import case
+from onnxlrp.checks.suite import open_context
 from onnxlrp.errors import CheckFailed, InputError
 from support.check_cases import SHAPES, Tampering, write_scenes
 
@@ -18,18 +18,18 @@ from support.check_cases import SHAPES, Tampering, write_scenes
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     scenes = write_scenes(tmp_path_factory.mktemp("scenes"), stars=1, others=3)
-    return case(SHAPES, [str(scenes)], Settings())
+    return open_context(SHAPES, [str(scenes)], Settings())
 
 
 def test_what_is_written_is_read(made, tmp_path):
-    first = baseline.of(made)
+    first = baseline.capture(made)
     path = baseline.write(first, tmp_path / "new" / "folder")
     again = baseline.read(path.parent)
-    assert (again.hashes, again.names, again.samples, again.said) == (
+    assert (again.hashes, again.names, again.samples, again.descriptions) == (
         first.hashes,
         first.names,
         first.samples,
-        first.said,
+        first.descriptions,
     )
     np.testing.assert_array_equal(again.logits, first.logits)
     np.testing.assert_array_equal(again.target, first.target)
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(made, tmp_path):
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_relevance_far_from_one_keeps_its_digits(made, tmp_path, scale):
-    first = baseline.of(made)
+    first = baseline.capture(made)
     far = dataclasses.replace(first, maps=first.maps * scale)
     again = baseline.read(baseline.write(far, tmp_path).parent)
     np.testing.assert_allclose(again.maps / scale, first.maps, atol=np.abs(first.maps).max() * 2**-11)
@@ -51,7 +51,7 @@ def test_hashes_tell_what_changed(made):
     here = baseline.hashes(made)
     settings = dataclasses.replace(made.settings, prep={"prep": "imagenet"}, method="gamma")
     other = baseline.hashes(
-        case(SHAPES, None, settings).__class__(onnxlrp.load(SHAPES, prep=settings.prep), settings, made.given)
+        open_context(SHAPES, None, settings).__class__(onnxlrp.load(SHAPES, prep=settings.prep), settings, made.given)
     )
     assert here["model"] == other["model"] == onnxlrp.load(SHAPES).graph.sha256
     assert here["preprocessing"] != other["preprocessing"]
@@ -63,14 +63,14 @@ def test_the_hash_of_a_picture_is_of_the_picture_itself(made):
     paths = [str(name) for name in made.samples.names]
     assert len({baseline.sample_hash(made, n) for n in range(4)}) == 4
     pictures = [made.samples.originals[n] for n in range(4)]
-    other = case(model, pictures, Settings())
+    other = open_context(model, pictures, Settings())
     assert [baseline.sample_hash(other, n) for n in range(4)] == [baseline.sample_hash(made, n) for n in range(4)]
     assert len(paths) == 4
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"no zip", lambda b: b"PK" + b[9:]])
 def test_a_damaged_baseline_is_refused(made, tmp_path, spoil):
-    path = baseline.write(baseline.of(made), tmp_path)
+    path = baseline.write(baseline.capture(made), tmp_path)
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError) as refused:
         baseline.read(tmp_path)
@@ -80,14 +80,14 @@ def test_a_damaged_baseline_is_refused(made, tmp_path, spoil):
 
 def test_a_baseline_of_another_version_is_refused(made, tmp_path, monkeypatch):
     monkeypatch.setattr(baseline, "SCHEMA", 99)
-    baseline.write(baseline.of(made), tmp_path)
+    baseline.write(baseline.capture(made), tmp_path)
     monkeypatch.undo()
     with pytest.raises(InputError, match="version 99"):
         baseline.read(tmp_path)
 
 
 def test_a_write_that_fails_leaves_the_old_one_whole(made, tmp_path, monkeypatch):
-    first = baseline.of(made)
+    first = baseline.capture(made)
     path = baseline.write(first, tmp_path)
     before = path.read_bytes()
 
@@ -105,6 +105,6 @@ def test_what_is_not_finite_is_no_baseline(made):
     def spoilt(name, value, runs):
         return value * np.nan if name == "relevance" else value
 
-    broken = case(onnxlrp.load(SHAPES, engine=Tampering(spoilt)), made.given, Settings())
+    broken = open_context(onnxlrp.load(SHAPES, engine=Tampering(spoilt)), made.given, Settings())
     with pytest.raises(CheckFailed, match="not finite"):
-        baseline.of(broken)
+        baseline.capture(broken)

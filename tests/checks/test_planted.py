@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp.checks import Settings, baseline, run
 from onnxlrp.checks.registry import registry
-from onnxlrp.checks.suite import case
+from onnxlrp.checks.suite import open_context
 from support.check_cases import HANS, SHAPES, Tampering, checked, found, only, with_random_head, write_scenes
 
 
@@ -106,7 +106,7 @@ def test_a_watermark_is_outside_of_the_masks(hans, shapes, marked):
 
 def test_energy_in_a_mask_by_its_definition(shapes, scenes):
     settings = only("inside", masks=str(scenes / "masks"))
-    seen = case(shapes, folder(scenes), settings)
+    seen = open_context(shapes, folder(scenes), settings)
     values = found(run(shapes, folder(scenes), settings), "inside")
     for n, name in enumerate(seen.samples.names):
         heat, mask = np.abs(seen.explanation.relevance[n].sum(axis=0)), seen.masks[n]
@@ -131,7 +131,7 @@ def test_a_sample_without_a_mask_is_named(shapes, scenes, tmp_path):
 @pytest.fixture(scope="module")
 def kept(shapes, scenes, tmp_path_factory):
     path = tmp_path_factory.mktemp("baseline")
-    baseline.write(baseline.of(case(shapes, folder(scenes), Settings())), path)
+    baseline.write(baseline.capture(open_context(shapes, folder(scenes), Settings())), path)
     return str(path)
 
 
@@ -190,7 +190,7 @@ def test_samples_that_changed_or_are_new_or_are_gone_are_named(shapes, scenes, k
     findings = checked(shapes, folder(tmp_path), *DRIFT, baseline=kept)
     drift = found(findings, "drift")
     assert "changed" in drift[paths[0].stem].message
-    assert "does not have it" in drift["new"].message
+    assert "lacks this sample" in drift["new"].message
     assert drift[paths[3].stem].status == "passed"
     gone = found(findings, "baseline", "failed")["samples"]
     assert gone.value == 8
@@ -205,7 +205,7 @@ def test_a_folder_without_a_baseline_fails_once(shapes, scenes, tmp_path):
 
 
 def stored(shapes, scenes, path, **more):
-    samples = case(shapes, folder(scenes), Settings()).samples
+    samples = open_context(shapes, folder(scenes), Settings()).samples
     scores = shapes.outputs(samples.values)["scores"]
     extra = {"image": samples.values} if more.get("inputs") else {}
     np.savez(path, logits=scores, names=list(samples.names), **extra)
@@ -272,7 +272,7 @@ def test_stored_outputs_that_are_not_there_are_refused(shapes, tmp_path, name):
 def test_outputs_of_another_shape_fail(shapes, scenes, tmp_path):
     np.savez(tmp_path / "e.npz", logits=np.zeros((10, 7), np.float32))
     findings = checked(shapes, folder(scenes), "forward", expected=(str(tmp_path / "e.npz"),))
-    assert "stored is (7,)" in next(iter(found(findings, "forward").values())).message
+    assert "stored one has (7,)" in next(iter(found(findings, "forward").values())).message
 
 
 # -- numbers
@@ -362,7 +362,7 @@ def test_a_layer_without_a_rule_fails_coverage_and_nothing_is_silent(tmp_path):
     (coverage,) = found(findings, "coverage").values()
     assert coverage.fails
     assert "Det" in coverage.message
-    assert all("there is no explanation" in f.message for f in found(findings, "finite").values())
+    assert all("the method gives no explanation" in f.message for f in found(findings, "finite").values())
     assert not found(findings, "drift", "passed")
 
 
@@ -397,10 +397,10 @@ def test_an_input_that_is_no_picture_has_no_places(tmp_path):
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [w])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
     x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
-    made = case(tmp_path / "m.onnx", x, Settings())
-    baseline.write(baseline.of(made), tmp_path)
+    made = open_context(tmp_path / "m.onnx", x, Settings())
+    baseline.write(baseline.capture(made), tmp_path)
     findings = run(tmp_path / "m.onnx", x, Settings(baseline=str(tmp_path), masks=str(tmp_path)))
     assert not findings.fails
     assert {f.status for f in found(findings, "drift").values()} == {"passed"}
     for id in ("inside", "border", "corners"):
-        assert "no picture" in next(iter(found(findings, id).values())).message
+        assert "no spatial axes" in next(iter(found(findings, id).values())).message

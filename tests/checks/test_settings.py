@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onnxlrp.checks import toml
-from onnxlrp.checks.registry import asked, make, registry, severity, thresholds
+from onnxlrp.checks.registry import configured, make, registry, severity, thresholds
 from onnxlrp.checks.settings import Settings
 from onnxlrp.errors import InputError, UsageError
 
@@ -53,7 +53,7 @@ def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path):
     assert (found.target, found.size, found.prep) == (3, (32, 48), {"prep": "imagenet"})
     assert found.given == {"scale": 0.5, "mask": str(tmp_path / "mask.npy")}
     assert found.options == {"epsilon": 1e-3}
-    assert asked("drift", found).cosine == 0.9
+    assert configured("drift", found).cosine == 0.9
     counted = [severity(id, found) for id in ("drift", "latency", "ledger")]
     assert counted == ["warning", "off", "error"]
 
@@ -100,7 +100,7 @@ def test_every_check_is_documented_and_takes_its_own_defaults(id):
     doc = registry()[id].make.__doc__
     assert doc.strip()
     for name in known:
-        assert f"`{name}`" in doc, f"{id}: its documentation does not say what {name} is"
+        assert f"\n        {name}: " in doc, f"{id}: its documentation does not describe {name}"
 
 
 def test_thresholds_are_checked_from_python_too():

@@ -72,4 +72,4 @@ def test_shares_add_up_to_one_or_to_nothing():
 def test_channels_are_summed(shape, layout):
     relevance = np.random.default_rng(0).normal(size=shape)
     axis = {"NCHW": 1, "NHWC": 3, None: ()}[layout]
-    np.testing.assert_allclose(maps.of(relevance, layout), relevance.sum(axis=axis))
+    np.testing.assert_allclose(maps.heatmaps(relevance, layout), relevance.sum(axis=axis))

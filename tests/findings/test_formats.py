@@ -263,7 +263,7 @@ def test_formats_by_name_and_by_suffix():
         "markdown",
         "table",
     ]
-    with pytest.raises(UsageError, match="which format"):
+    with pytest.raises(UsageError, match="suffix names no format"):
         of_file("r.html")
     with pytest.raises(UsageError) as refused:
         named("jnit")

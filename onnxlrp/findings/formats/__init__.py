@@ -1,4 +1,4 @@
-"""Findings as text: one module for each format, `FORMATS` by name."""
+"""Formats of findings: one module for each, `FORMATS` by name."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ SUFFIXES = {".json": "json", ".xml": "junit", ".sarif": "sarif", ".md": "markdow
 
 
 def named(name: str) -> Format:
-    """The format of a name. Raises UsageError."""
+    """Return the format of a name. Raises UsageError."""
     if name not in FORMATS:
         raise UsageError(f'there is no format "{name}"', did_you_mean(name, FORMATS))
     return FORMATS[name]
 
 
 def of_file(path: str) -> str:
-    """The name of the format that a file's suffix stands for. Raises UsageError."""
+    """Return the name of the format of a file, by its suffix. Raises UsageError."""
     suffix = PurePath(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"{path}: which format?", f"end it in {', '.join(SUFFIXES)}, or say it: junit={path}")
+        raise UsageError(
+            f"{path}: the suffix names no format", f"end it in {', '.join(SUFFIXES)}, or name the format: junit={path}"
+        )
     return SUFFIXES[suffix]

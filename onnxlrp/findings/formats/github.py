@@ -10,7 +10,7 @@ _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def text(findings: Findings) -> str:
-    """A line for each check that failed, with its worst subject (a step shows ten), then the verdict in plain text."""
+    """Format an annotation for each check that failed, with its worst subject, and the verdict in plain text."""
     file = str(findings.about.get("model") or "")
     lines = [_line(group, file) for group in groups(findings) if group.of("failed")]
     return "\n".join([*lines, verdict(findings)]) + "\n"
@@ -21,11 +21,11 @@ def _line(group: Group, file: str) -> str:
     command = _COMMANDS[worst.severity]
     where = f"file={_property(file)}," if file else ""
     several = f"{len(failed)} of {len(group.findings)} fail; worst: " if len(failed) > 1 else ""
-    message = several + _said(worst) + (f"\nfix: {worst.fix}" if worst.fix else "")
+    message = several + _summary(worst) + (f"\nfix: {worst.fix}" if worst.fix else "")
     return f"::{command} {where}title={_property(f'onnxlrp {group.check}')}::{_data(message)}"
 
 
-def _said(finding: Finding) -> str:
+def _summary(finding: Finding) -> str:
     subject = f"{finding.subject}: " if finding.subject else ""
     limits = ""
     if finding.value is not None and finding.limit is not None:
@@ -34,7 +34,7 @@ def _said(finding: Finding) -> str:
 
 
 def _data(words: str) -> str:
-    """Text that cannot end the command, nor begin another."""
+    """Escape text so that it can neither end the command nor begin another."""
     return printable(words).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

@@ -1,4 +1,4 @@
-"""What several formats share: findings in groups, and numbers and verdicts in words."""
+"""Groups of findings by check, and the words for numbers and verdicts that formats share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Group:
     findings: Sequence[Finding]
 
     def of(self, status: str) -> list[Finding]:
-        """Those with a status."""
+        """Return the findings of a status."""
         return [finding for finding in self.findings if finding.status == status]
 
     @property
     def worst(self) -> Finding:
-        """The finding nearest to its limit, or furthest beyond it: of those that failed if any did."""
-        return max(self.of("failed") or self.of("passed") or list(self.findings), key=_excess)
+        """The finding furthest beyond its limit, or nearest to it where none failed."""
+        return max(self.of("failed") or self.of("passed") or list(self.findings), key=_distance)
 
 
 def groups(findings: Findings) -> list[Group]:
-    """The findings by check, in the order in which checks first occur."""
+    """Group findings by check, in the order in which checks first occur."""
     found: dict[str, list[Finding]] = {}
     for finding in findings.findings:
         found.setdefault(finding.check, []).append(finding)
@@ -36,19 +36,19 @@ def groups(findings: Findings) -> list[Group]:
 
 
 def status(finding: Finding) -> str:
-    """A verdict in a word: ok, FAILED, WARNING, NOTE or skipped."""
+    """Return the status in a word: ok, FAILED, WARNING, NOTE or skipped."""
     if finding.status == "failed":
         return WORDS[finding.severity]
     return "ok" if finding.status == "passed" else "skipped"
 
 
 def number(value: float | None) -> str:
-    """A number as a person reads it, "" for none."""
+    """Format a number in four digits, None as ""."""
     return "" if value is None else f"{value:.4g}"
 
 
 def verdict(findings: Findings) -> str:
-    """`FAILED: 2 failed, 1 warning, 40 passed, 6 skipped`."""
+    """Summarize a run: `FAILED: 2 failed, 1 warning, 40 passed, 6 skipped`."""
     failed = [f for f in findings.findings if f.status == "failed"]
     errors = sum(f.fails for f in failed)
     others = len(failed) - errors
@@ -61,8 +61,8 @@ def verdict(findings: Findings) -> str:
     return f"{'FAILED' if findings.fails else 'ok'}: {', '.join(filter(None, words))}"
 
 
-def _excess(finding: Finding) -> float:
-    """How far a value is from its limit, whichever side is the good one."""
+def _distance(finding: Finding) -> float:
+    """Return the relative distance of a value from its limit, negative where the check passed."""
     if finding.value is None or finding.limit is None:
         return float("inf") if finding.status == "failed" and finding.value is None else -float("inf")
     apart = abs(finding.value - finding.limit) / (abs(finding.limit) or 1)

@@ -1,4 +1,4 @@
-"""Findings as JSON with a schema version: what `Findings.from_dict` reads again."""
+"""Findings as JSON, with a schema version; `Findings.from_dict` reads it."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from ..finding import Findings
 
 
 def text(findings: Findings) -> str:
-    """The JSON of a run; NaN and infinity become null."""
+    """Format a run as JSON; NaN and infinity become null."""
     return json.dumps(to_jsonable(findings.to_dict()), indent=1, ensure_ascii=True, allow_nan=False) + "\n"

@@ -8,12 +8,12 @@ from xml.etree import ElementTree
 from ..finding import Finding, Findings
 from .groups import Group, groups, number
 
-# What XML 1.0 cannot hold, even escaped.
+# Characters that XML 1.0 cannot hold, even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text(findings: Findings) -> str:
-    """The XML; a failed check of severity warning or note is a passed case that says so, for JUnit knows no others."""
+    """Format a run as JUnit XML; warnings and notes, which JUnit does not know, are passed cases with output."""
     root = ElementTree.Element("testsuites", name="onnxlrp check")
     for group in groups(findings):
         root.append(_suite(group, findings))

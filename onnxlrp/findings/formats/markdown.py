@@ -1,4 +1,4 @@
-"""Findings as Markdown for a job summary, which holds 1 MiB: at most 900 KiB, and what is left out is said."""
+"""Findings as Markdown for a job summary, at most 900 KiB of the 1 MiB that it holds."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")
 
 
 def text(findings: Findings) -> str:
-    """The verdict, a table of checks, and one of the subjects that failed, in as many rows as fit."""
+    """Format the verdict, a table of checks, and a table of failed subjects in as many rows as fit."""
     about = findings.about
-    said = [f"{name} {_cell(str(about[name])[:200])}" for name in ("model", "method", "engine") if about.get(name)]
-    head = [f"## onnxlrp check: {_cell(verdict(findings))}", "", " · ".join(said), ""]
-    head += ["| | check | passed | failed | skipped | at worst |", "| --- | --- | --- | --- | --- | --- |"]
+    facts = [f"{name} {_cell(str(about[name])[:200])}" for name in ("model", "method", "engine") if about.get(name)]
+    head = [f"## onnxlrp check: {_cell(verdict(findings))}", "", " · ".join(facts), ""]
+    head += ["| | check | passed | failed | skipped | worst |", "| --- | --- | --- | --- | --- | --- |"]
     head += [_summary(group) for group in groups(findings)]
     failed = [finding for finding in findings.findings if finding.status == "failed"]
     if failed:
-        head += ["", "### What failed", "", "| | check | subject | value | limit | finding | fix |"]
+        head += ["", "### Failed", "", "| | check | subject | value | limit | finding | fix |"]
         head += ["| --- | --- | --- | --- | --- | --- | --- |"]
     rows = [_row(finding) for finding in sorted(failed, key=lambda f: not f.fails)]
     return _fitting("\n".join(head) + "\n", rows)
@@ -37,15 +37,15 @@ def _fitting(head: str, rows: list[str]) -> str:
             break
         kept.append(row)
     left = len(rows) - len(kept)
-    more = [f"\n{left} more failed subjects are left out here; the JSON has all."] if left else []
+    more = [f"\n{left} more failed subjects are left out; the JSON has all."] if left else []
     return head + "\n".join([*kept, *more]) + ("\n" if kept or more else "")
 
 
 def _summary(group: Group) -> str:
     counts = [len(group.of(name)) for name in ("passed", "failed", "skipped")]
     worst = group.worst
-    said = worst.message if worst.status != "passed" or worst.value is not None else ""
-    return _line(_MARKS[status(worst)], group.check, *map(str, counts), said)
+    message = worst.message if worst.status != "passed" or worst.value is not None else ""
+    return _line(_MARKS[status(worst)], group.check, *map(str, counts), message)
 
 
 def _row(finding: Finding) -> str:
@@ -59,7 +59,7 @@ def _line(mark: str, *cells: str) -> str:
 
 
 def _cell(words: str) -> str:
-    """Text that is shown as it is: no markup, no line end, of bounded length."""
+    """Escape markup, join lines, and cut to a bounded length."""
     plain = printable(" ".join(words.split()))
     plain = plain if len(plain) <= _ROW else plain[: _ROW - 1] + "…"
     return _SPECIAL.sub(r"\\\1", plain)

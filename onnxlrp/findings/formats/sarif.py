@@ -16,7 +16,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def text(findings: Findings) -> str:
-    """The SARIF log of a run; skipped checks are notifications, passed ones are the rules without results."""
+    """Format a run as a SARIF log; skipped checks are notifications, passed ones rules without results."""
     checks = [group.check for group in groups(findings)]
     failed = [finding for finding in findings.findings if finding.status == "failed"]
     uri = _uri(str(findings.about.get("model") or "model.onnx"))
@@ -40,12 +40,12 @@ def _rule(id: str, summary: str, severity: str) -> dict[str, Any]:
 
 
 def _result(finding: Finding, index: int, uri: str) -> dict[str, Any]:
-    said = [f"{finding.subject}: {finding.message}" if finding.subject else finding.message]
+    parts = [f"{finding.subject}: {finding.message}" if finding.subject else finding.message]
     if finding.value is not None and finding.limit is not None:
-        said.append(f"(value {number(finding.value)}, limit {number(finding.limit)})")
-    message = " ".join(said) + (f". Fix: {finding.fix}" if finding.fix else "")
-    # What stays the same from run to run, so that one alert is kept for one subject.
-    print_of = hashlib.sha256(f"{finding.check}\0{finding.subject}".encode("utf-8", "replace")).hexdigest()
+        parts.append(f"(value {number(finding.value)}, limit {number(finding.limit)})")
+    message = " ".join(parts) + (f". Fix: {finding.fix}" if finding.fix else "")
+    # Equal from run to run, so that one alert is kept for each subject.
+    fingerprint = hashlib.sha256(f"{finding.check}\0{finding.subject}".encode("utf-8", "replace")).hexdigest()
     return {
         "ruleId": finding.check,
         "ruleIndex": index,
@@ -53,7 +53,7 @@ def _result(finding: Finding, index: int, uri: str) -> dict[str, Any]:
         "level": finding.severity,
         "message": {"text": message},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}}],
-        "partialFingerprints": {"subject/v1": print_of},
+        "partialFingerprints": {"subject/v1": fingerprint},
     }
 
 
@@ -68,7 +68,7 @@ def _hashes(findings: Findings) -> dict[str, Any]:
 
 
 def _uri(path: str) -> str:
-    """A path as a URI: relative to the repository where it is relative, else of the file system."""
+    """Turn a path into a URI: a relative path stays relative to the repository."""
     pure = PurePath(path)
     words = quote(pure.as_posix(), errors="replace")
     return f"file://{words}" if pure.is_absolute() else words

@@ -1,4 +1,4 @@
-"""Findings for a person at a terminal: a line for each check, and one for each subject that failed."""
+"""Findings as a table for a terminal: a line for each check, and one for each failed subject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = 10  # failed subjects of one check
 
 
 def text(findings: Findings) -> str:
-    """A table, the fixes of what failed, and the verdict."""
+    """Format the table, the fixes of failed checks, and the verdict."""
     cells = [("status", "check", "subject", "value", "limit", "finding")]
     for group in groups(findings):
         cells += _lines(group)
@@ -50,7 +50,7 @@ def _lines(group: Group) -> list[Cells]:
 
 def _nearest(worst: Finding) -> str:
     message = _one_line(worst.message)
-    return f"at worst ({_one_line(worst.subject)}): {message}" if worst.value != 0 else message
+    return f"worst ({_one_line(worst.subject)}): {message}" if worst.value != 0 else message
 
 
 def _cells(finding: Finding) -> Cells:

@@ -1,4 +1,4 @@
-"""What the checks of one run share: the model, its samples, and explanations that are computed once."""
+"""Context of a run of checks: the model, its samples, and explanations that are computed once."""
 
 from __future__ import annotations
 
@@ -26,8 +26,16 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(eq=False)
-class Case:
-    """A model under examination. What it lacks raises `Missing`, so that the check that needs it is skipped."""
+class CheckContext:
+    """A model with its samples and settings; everything else is computed on first use.
+
+    Data that is not there raises `MissingData`, so that the check that needs it is skipped.
+
+    Attributes:
+        model: The model.
+        settings: The settings of the run.
+        given: The samples, None where none are given.
+    """
 
     model: Model
     settings: Settings
@@ -40,7 +48,7 @@ class Case:
 
     @property
     def samples(self) -> Samples:
-        """The samples."""
+        """The samples. Raises MissingData where none are given."""
         if self.given is None:
             raise MissingData(
                 "no samples are given", 'give pictures: onnxlrp check MODEL images/, or samples = ["images/"]'
@@ -63,48 +71,63 @@ class Case:
         if self.settings.method not in PRESETS:
             return None
         pictures = self.given is None or self.given.pictures
-        return self.model.composite(self.settings.method, pictures=pictures, **self._how)
+        return self.model.composite(self.settings.method, pictures=pictures, **self._options)
 
     def explain(self, model: Model, samples: Any, target: Any, **more: Any) -> Explanation:
-        """The explanation of some samples by this method, of this model or a changed one. Raises Missing."""
+        """Explain samples by the method of the settings.
+
+        Args:
+            model: The model of the run, or a changed one.
+            samples: Anything that `Model.explain` takes.
+            target: The target of the explanation, or the class id of each sample.
+            **more: Further options of `Model.explain`.
+
+        Raises:
+            MissingData: The method cannot explain this model.
+        """
         settings = self.settings
         try:
             return model.explain(
-                samples, target, settings.method, batch_size=settings.batch_size, **self._how, **_stated(more)
+                samples,
+                target,
+                settings.method,
+                batch_size=settings.batch_size,
+                **self._options,
+                **_without_defaults(more),
             )
         except UsageError:
             raise
         except OnnxLrpError as error:
-            raise MissingData(f"there is no explanation: {error.message}", error.fix) from None
+            raise MissingData(f"the method gives no explanation: {error.message}", error.fix) from None
 
     @property
-    def _how(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         settings = self.settings
         entries = [(match, rules.parse(rule)) for match, rule in settings.rules.items()]
         on_unsupported = "" if settings.on_unsupported == "error" else settings.on_unsupported
-        return {**_stated({"rules": entries, "on_unsupported": on_unsupported}), **settings.options}
+        return {**_without_defaults({"rules": entries, "on_unsupported": on_unsupported}), **settings.options}
 
     @cached_property
     def maps(self) -> Array:
-        """The heatmaps [N, H, W]; [N, 1, L] where the input is no picture."""
+        """Heatmaps [N, H, W]; [N, 1, L] where the input is no picture."""
         return self.heat(self.explanation)
 
     def heat(self, explanation: Explanation) -> Array:
-        """The heatmaps [N, H, W] of an explanation."""
+        """Sum the relevance of an explanation over channels: heatmaps [N, H, W]."""
         prep = self.model.preprocessing if self.samples.pictures else None
-        return maps.of(explanation.relevance, prep.layout if prep else None)
+        return maps.heatmaps(explanation.relevance, prep.layout if prep else None)
 
     @cached_property
     def pictures(self) -> Array:
-        """The heatmaps [N, H, W], of pictures alone."""
+        """Heatmaps [N, H, W] of pictures. Raises MissingData for inputs without spatial axes."""
         if self.maps.shape[1] < 8 and not self.samples.pictures:
             shape = self.samples.values.shape[1:]
-            raise MissingData(f"an input of shape {shape} is no picture: it has no places", "")
+            raise MissingData(f"an input of shape {shape} has no spatial axes", "")
         return self.maps
 
     @cached_property
     def masks(self) -> list[Array | None]:
-        """The mask of each sample, None where it has none."""
+        """The mask [H, W] of each sample, None where it has none. Raises MissingData where no folder is given."""
         if self.settings.masks is None:
             raise MissingData("no masks are given", 'give a folder with a mask for each sample: masks = "masks/"')
         folder, grid = self.settings.path(self.settings.masks), self.pictures.shape[1:]
@@ -113,25 +136,28 @@ class Case:
 
     @cached_property
     def logits(self) -> Array:
-        """The logits [N, K] of the samples, by the forward pass alone."""
+        """Logits [N, K] of the samples, by a forward pass."""
         return self.forward(self.model, self.samples.values)["logits"].reshape(len(self.samples), -1)
 
     def forward(self, model: Model, x: Array) -> Mapping[str, Array]:
-        """Logits and scores of inputs [N, …]."""
+        """Compute logits and scores of inputs [N, …]."""
         return model.outputs(x.astype(model.graph.inputs[0].dtype, copy=False), batch_size=self.settings.batch_size)
 
     @cached_property
     def targets(self) -> Array:
-        """The class [N] that each sample is explained for."""
-        asked = self.settings.target
-        found = for_samples(asked, self.model.labels, self.model.classes, len(self.samples))
+        """The class explained of each sample [N]."""
+        target = self.settings.target
+        found = for_samples(target, self.model.labels, self.model.classes, len(self.samples))
         return found if isinstance(found, np.ndarray) else from_scores(found, self.logits)
 
 
-def opened(path: Path, settings: Settings) -> Model:
-    """A model with the engine, preprocessing, output and inputs of the settings.
+def open_model(path: Path, settings: Settings) -> Model:
+    """Load a model with the engine, preprocessing, output and inputs of the settings.
 
-    Raises UsageError, InputError, UnsupportedError.
+    Raises:
+        UsageError: The settings name something that does not exist.
+        InputError: The file is no readable model.
+        UnsupportedError: The model, or an input of it, is not supported.
     """
     model = load(
         path,
@@ -145,6 +171,6 @@ def opened(path: Path, settings: Settings) -> Model:
     return model.choose(settings.output, settings.input, settings.given or None)
 
 
-def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that say something: a method that is no composite takes no others."""
+def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop options at their defaults: methods that are no composites refuse them."""
     return {name: value for name, value in options.items() if value not in ("", None, False, [])}
