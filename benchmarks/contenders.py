@@ -72,13 +72,13 @@ def session_options(**entries: Any) -> Any:
 def program(case: Case) -> tuple[Any, Any]:
     """(forward, program) of a case: the target is an input, the ledger is off."""
     from onnxlrp.compile import compile
-    from onnxlrp.composites import preset
     from onnxlrp.engines import Forward
     from onnxlrp.graph.to_onnx import emit
+    from onnxlrp.methods.registry import make_composite
 
     graph = case.graph
     forward = Forward(lambda dtype, names: emit(graph, dtype, names), tuple(i.name for i in graph.inputs))
-    return forward, compile(graph, preset(case.preset, **case.options), mode="index")
+    return forward, compile(graph, make_composite(case.preset, **case.options), mode="index")
 
 
 @contextmanager

@@ -28,7 +28,7 @@ import onnxruntime
 from contenders import PRESETS, Array, Case
 
 from onnxlrp.engines.emit.explainer import explainer
-from onnxlrp.rules import registry
+from onnxlrp.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def profile(models: Sequence[tuple[bytes, Mapping[str, Array]]], runs: int) -> l
 
 def _read(events: Path, optimised: Path) -> list[Spent]:
     nodes = onnx.load(optimised, load_external_data=False).graph.node
-    rules = set(registry())
+    rules = set(RULES)
     known = {node.name: node for node in nodes}
     readers: dict[str, list[Any]] = defaultdict(list)
     for node in nodes:

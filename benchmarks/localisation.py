@@ -26,8 +26,8 @@ from PIL import Image
 
 import onnxlrp
 from onnxlrp import files
-from onnxlrp.composites import preset
 from onnxlrp.errors import InputError, OnnxLrpError
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.model import Model
 from onnxlrp.preprocessing import Preprocessing
 from onnxlrp.preprocessing.samples import Samples
@@ -278,7 +278,7 @@ def run(data: Path, wanted: Sequence[str], methods: Sequence[str]) -> Record:
     Raises InputError, UsageError.
     """
     for method in methods:
-        preset(method)  # an unknown name is no refusal
+        make_composite(method)  # an unknown name is no refusal
     listed = manifest(data)
     targets = list(objects(data, listed["images"]))
     records, refused = [], {}

@@ -69,6 +69,10 @@ def _run(words: list[str], console: Console) -> int:
     summary, arguments, module = COMMANDS[name]
     parser = _parser(f"onnxlrp {name}", summary[0].upper() + summary[1:] + ".")
     arguments(parser)
+    if parser.takes_method_options and parser.unknown(words[1:]):
+        from .commands import method_options
+
+        method_options.add(parser)
     try:
         args = parser.read(words[1:])
     except SystemExit as done:  # --help

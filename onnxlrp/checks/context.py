@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import rules
-from ..composites import PRESETS
 from ..errors import OnnxLrpError, UsageError
 from ..explanation import Explanation, maps
 from ..explanation.targets import for_samples, from_scores
 from ..findings.finding import MissingData
+from ..methods.registry import METHODS
 from ..model import Model, load
 from ..preprocessing.samples import Samples
 from ..streaming import collect
@@ -68,7 +68,7 @@ class CheckContext:
     @cached_property
     def composite(self) -> Any:
         """The composite of the method; None for a method that is none."""
-        if self.settings.method not in PRESETS:
+        if not METHODS[self.settings.method].is_composite:
             return None
         pictures = self.given is None or self.given.pictures
         return self.model.composite(self.settings.method, pictures=pictures, **self._options)

@@ -9,11 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..composites import PRESETS
-from ..errors import InputError, OnnxLrpError, UsageError, did_you_mean
+from ..errors import InputError, OnnxLrpError, UsageError
 from ..files import unique_names
 from ..findings.finding import Finding, Findings, MissingData, skipped
-from ..methods.registry import registry as methods
+from ..methods.registry import METHODS
 from ..model import Model
 from ..streaming import collect
 from .context import CheckContext, open_model
@@ -70,9 +69,8 @@ def open_context(model: Model | str | Path | None, samples: Any, settings: Setti
         Unreadable: The file is no readable model.
         UsageError: The settings name something that does not exist.
     """
-    known = {*PRESETS, *methods()}
-    if settings.method not in known:
-        raise UsageError(f'there is no method "{settings.method}"', did_you_mean(settings.method, known))
+    if settings.method not in METHODS:
+        raise METHODS.unknown(settings.method)
     if not isinstance(model, Model):
         model = _opened(_path(model, settings), settings)
     if samples is None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from .. import rules
-from ..composites import PRESETS, Composite, matches, options_of, preset
+from ..composites import Composite, matches
 from ..errors import UsageError, did_you_mean
-from ..methods.registry import make, registry
-from ..methods.registry import names as method_names
-from ..methods.registry import options_of as method_options
+from ..methods.registry import METHODS, make
 from ..model import Model, load
 from ..rules import Rule
-from .parsers.groups import METHOD_OPTIONS, PREPROCESSING
+from . import method_options
+from .parsers.groups import PREPROCESSING
 
 Entries = list[tuple[str, Rule]]
 
@@ -25,29 +23,25 @@ def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Each method that is asked for, with those of the given options that it has. Raises UsageError."""
     names = list(dict.fromkeys(filter(None, (word.strip() for word in args.method.split(",")))))
     if names == ["all"]:
-        names = [name for name in method_names() if _stands_alone(name)]
+        names = [name for name in METHODS if _stands_alone(name)]
     if not names:
         raise UsageError("--method names no method", "onnxlrp methods lists them")
     for name in names:
-        if name not in PRESETS and name not in method_names():
-            raise UsageError(f'there is no method "{name}"', did_you_mean(name, method_names()))
-    given = {key: getattr(args, key) for key in METHOD_OPTIONS if getattr(args, key) is not None}
+        if name not in METHODS:
+            raise METHODS.unknown(name)
+    given = method_options.given(args)
     for key in given:
-        if not any(key in known_options(name) for name in names):
-            having = ", ".join(name for name in method_names() if key in known_options(name))
+        if not any(key in METHODS[name].options for name in names):
+            having = ", ".join(name for name, entry in METHODS.items() if key in entry.options)
             raise UsageError(
-                f"method {' and '.join(names)} has no option {_flag(key)}", f"methods that have it: {having}"
+                f"method {' and '.join(names)} has no option {method_options.flag(key)}",
+                f"methods that have it: {having}",
             )
     chosen: dict[str, dict[str, Any]] = {}
     for name in names:
-        own = {key: text for key, text in given.items() if key in known_options(name)}
-        if name in PRESETS:
-            chosen[name] = {key: text if key == "patterns" else _number(key, text) for key, text in own.items()}
-            preset(name, **chosen[name])
-        else:
-            kinds = {f.name: f.type for f in fields(registry()[name].make)}
-            chosen[name] = {key: _value(key, text, str(kinds[key])) for key, text in own.items()}
-            make(name, **chosen[name])
+        known = METHODS[name].options
+        chosen[name] = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
+        make(name, **chosen[name])
     if args.on_unsupported != "error":
         chosen = {name: {**options, "on_unsupported": args.on_unsupported} for name, options in chosen.items()}
     return chosen
@@ -56,23 +50,15 @@ def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 def _stands_alone(name: str) -> bool:
     """Whether a method can be made without options."""
     try:
-        if name in PRESETS:
-            preset(name)
-        else:
-            make(name)
+        make(name)
     except (UsageError, TypeError):
         return False
     return True
 
 
-def known_options(name: str) -> tuple[str, ...]:
-    """The names of the options of a composite or method."""
-    return options_of(name) if name in PRESETS else method_options(name)
-
-
 def refuse_unread(methods: Mapping[str, Any], **given: Any) -> None:
     """Rules and conditions are of composites: refuse them where no method reads them."""
-    if any(given.values()) and not any(name in PRESETS for name in methods):
+    if any(given.values()) and not any(METHODS[name].is_composite for name in methods):
         word = "--rule" if given["entries"] else "--condition"
         raise UsageError(
             f"{word}: {', '.join(methods)} gives layers no rules", "take a composite: -m epsilon_plus_flat"
@@ -183,40 +169,6 @@ def providers(text: str | None) -> list[str] | None:
     if not found:
         raise UsageError("--providers names none", "known: " + ", ".join(here))
     return found
-
-
-def _number(key: str, text: str) -> Any:
-    try:
-        numbers = [float(word) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f'--{key} "{text}" is not a number', f"write --{key} 0.25") from None
-    if len(numbers) > 1 and key not in ("low", "high"):
-        raise UsageError(f'--{key} "{text}" is several numbers', f"write --{key} {numbers[0]:g}")
-    return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _flag(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
-
-
-def _value(key: str, text: str, kind: str) -> Any:
-    """An option's text as the type of its field: "int", "float", "bool", "str", each with "| None"."""
-    kinds = [word.strip() for word in kind.split("|")]
-    if "bool" in kinds:
-        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise UsageError(f'{_flag(key)} "{text}" is neither true nor false', f"write {_flag(key)} true")
-        return text.lower() in ("true", "yes", "1")
-    for name, read in (("int", int), ("float", float)):
-        if name in kinds:
-            try:
-                return read(text)
-            except ValueError:
-                if "str" in kinds or (name == "int" and "float" in kinds):
-                    continue
-                raise UsageError(
-                    f'{_flag(key)} "{text}" is no {"whole " if name == "int" else ""}number', f"write {_flag(key)} 8"
-                ) from None
-    return text
 
 
 def _size(text: str | None) -> tuple[int, ...] | None:

@@ -11,11 +11,11 @@ from typing import Any
 from .. import files
 from ..comparison import compare, side_by_side, verdict, worst_samples
 from ..comparison.similarity import METRICS
-from ..composites import PRESETS
 from ..errors import CheckFailed, UsageError, did_you_mean
 from ..explanation.targets import parse as parse_target
 from ..findings import formats
 from ..findings.finding import Findings
+from ..methods.registry import METHODS
 from ..model import DEFAULT, Model
 from . import arguments, extra_input_rows, output_names
 from .console import Console
@@ -67,7 +67,7 @@ def _computed(
     b = arguments.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
     for model in (a, b):
         extra_input_rows.starts(model, sources)
-        if entries and method in PRESETS:
+        if entries and METHODS[method].is_composite:
             arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
         for note in model.notes:
             console.note(*note)

@@ -14,11 +14,12 @@ from ..evaluation.results import Evaluation, read
 from ..streaming import collect
 from . import arguments
 from .console import Console
+from .parsers.groups import METHOD_OPTION
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Judge every method by every metric; the exit code."""
-    seed, args.seed = _seed(args.seed), None
+    seed = _seed(vars(args).pop(f"{METHOD_OPTION}seed"))
     methods = arguments.methods(args)
     metrics = _metrics(args)
     if args.batch_size < 1:

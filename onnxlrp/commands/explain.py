@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from .. import files
-from ..composites import PRESETS
 from ..errors import CheckFailed, InputError, UsageError
 from ..explanation import Explanation, grid
 from ..explanation.figures import SPACES
 from ..explanation.saving import encoded
 from ..explanation.targets import parse as parse_target
 from ..graph import facts
+from ..methods.registry import METHODS
 from ..model import Model
 from ..pictures import colors
 from ..preprocessing import images
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     start = time.perf_counter()
     model = arguments.open_model(args)
     for method, options in methods.items():
-        if entries and method in PRESETS:
+        if entries and METHODS[method].is_composite:
             arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
     conditions = arguments.conditions(args)
@@ -132,7 +132,7 @@ def _asked(job: Job, method: str, pictures: bool) -> dict[str, Any]:
     """What `Model.explain` is asked for; the ledger of what conserves anything always, for the summary."""
     options = job.methods[method]
     asked = {"method": method, **job.target, **options}
-    if method not in PRESETS:
+    if not METHODS[method].is_composite:
         return asked
     conserves = job.model.composite(method, pictures=pictures, **options).seed != "one"
     return {**asked, "rules": job.entries, "conditions": job.conditions, "ledger": job.args.ledger or conserves}

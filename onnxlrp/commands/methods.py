@@ -1,32 +1,25 @@
-"""`onnxlrp methods`: what each does, what it costs, and its options."""
+"""`onnxlrp methods`: a sentence about each method, its cost and its options."""
 
 from __future__ import annotations
 
 import argparse
 
-from ..composites import PRESETS, options_of
-from ..methods.registry import options_of as method_options
-from ..methods.registry import registry
+from ..methods.registry import METHODS
 from ..model import DEFAULT
-from ..tables import PROPAGATION, summary
 from .console import Console
+from .method_options import flag
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """List the methods; the exit code."""
-    rows = [(name, summary(make), PROPAGATION, options_of(name)) for name, make in PRESETS.items()]
-    for name, entry in registry().items():
-        text = f"{summary(entry.make).rstrip('.:')} ({entry.paper})."
-        rows.append((name, text, entry.passes, method_options(name)))
-    flags = [" ".join(f"--{option.replace('_', '-')}" for option in options) for *_, options in rows]
-    shown = [(name, text, cost, own) for (name, text, cost, _), own in zip(rows, flags, strict=True)]
-    console.table([("method", "what it does", "passes a sample", "options"), *shown])
+    """List the methods; return the exit code."""
+    rows = [(name, entry.summary, entry.passes, " ".join(map(flag, entry.options))) for name, entry in METHODS.items()]
+    console.table([("method", "what it does", "passes a sample", "options"), *rows])
     console.json(
         {
             "default": DEFAULT,
             "methods": [
-                {"name": name, "summary": text, "passes": cost, "options": list(options)}
-                for name, text, cost, options in rows
+                {"name": name, "summary": entry.summary, "passes": entry.passes, "options": list(entry.options)}
+                for name, entry in METHODS.items()
             ],
         },
         indent=1,

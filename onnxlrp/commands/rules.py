@@ -1,21 +1,17 @@
-"""`onnxlrp rules`: what `--rule` can name."""
+"""`onnxlrp rules`: the rules that `--rule` can name."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
-from .. import rules
-from ..tables import summary
+from ..registry import options_of, summary
+from ..rules import RULES
 from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """List the rules; the exit code."""
-    found = {
-        name: (summary(cls), [field.name for field in dataclasses.fields(cls)])
-        for name, cls in sorted(rules.registry().items())
-    }
+    """List the rules; return the exit code."""
+    found = {name: (summary(cls), list(options_of(cls))) for name, cls in sorted(RULES.items())}
     rows = [(f"{name}({', '.join(options)})" if options else name, text) for name, (text, options) in found.items()]
     console.table([("rule", "what it does"), *rows])
     console.json(

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..composites import Composite
-from ..errors import UsageError, did_you_mean
-from ..methods.registry import make, names, options_of
-from ..methods.registry import registry as methods_by_name
+from ..errors import UsageError
+from ..methods.registry import METHODS, make
 from .metrics import registry
 from .metrics.registry import Metric
 from .metrics.trial import Attributor
@@ -31,12 +30,11 @@ def attributors(
     made = []
     for name, way in named.items():
         given = dict(options.get(name, {}))
-        if isinstance(way, str) and way in methods_by_name():
-            if "seed" in options_of(way):
+        if isinstance(way, str):
+            if "seed" in METHODS[way].options:
                 given = {"seed": seed, **given}
-            make(way, **{k: v for k, v in given.items() if k != "on_unsupported"})
-        elif isinstance(way, str) and way not in names():
-            raise UsageError(f'there is no method "{way}"', did_you_mean(way, names()))
+            if not METHODS[way].is_composite:
+                make(way, **{k: v for k, v in given.items() if k != "on_unsupported"})
         elif not isinstance(way, str | Composite) and not callable(way):
             raise UsageError(f'method "{name}" is a {type(way).__name__}', "give a name, a Composite or a function")
         made.append(Attributor(name, way, given, batch_size))

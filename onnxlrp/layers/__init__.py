@@ -18,6 +18,7 @@ from ..program.affine import Affine, Diagonal
 from ..program.op import KINDS, Op
 from ..program.trace import Trace
 from ..program.value import Value
+from ..registry import Registry
 
 
 @dataclass(frozen=True)
@@ -92,53 +93,37 @@ class Operator:
     build: Build
 
 
-LAYERS: dict[str, Operator] = {}
+LAYERS: Registry[Operator] = Registry("operator", __name__)
 
 
 def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
-    """Register the function that makes an Op of these ONNX operators."""
+    """Register the function that makes an Op of ONNX operators.
+
+    Args:
+        operators: The operators' names, with the domain in front where it is not ONNX's own: "Conv",
+            "com.microsoft::Gelu".
+        kind: The kind of op, a key of `program.op.KINDS`, by which composites choose a rule.
+
+    Returns:
+        A decorator for the function, which it gives back.
+
+    Raises:
+        ValueError: There is no such kind.
+    """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of op")
 
     def register(build: Build) -> Build:
         for operator in operators:
-            if operator in LAYERS:
-                raise ValueError(f"two functions make {operator}")
-            LAYERS[operator] = Operator(operators, kind, build)
+            LAYERS.register(operator, Operator(operators, kind, build), source=build)
         return build
 
     return register
 
 
-def registry() -> dict[str, Operator]:
-    """All operators by name."""
-    from . import (  # noqa: F401 (registers)
-        activation,
-        arithmetic,
-        conv,
-        dense,
-        einsum,
-        extremum,
-        functions,
-        gather,
-        lrn,
-        normalization,
-        pool,
-        quantized,
-        reduce,
-        resize,
-        shape,
-        smooth,
-        where,
-    )
-
-    return LAYERS
-
-
 def build(node: Node) -> Op:
     """The op of a layer. One that nobody has taught us has operands, and no rule but the user's own fits it."""
-    row = registry().get(node.layer.op)
-    return unknown(node) if row is None else row.build(node)
+    return LAYERS[node.layer.op].build(node) if node.layer.op in LAYERS else unknown(node)
 
 
 def unknown(node: Node) -> Op:

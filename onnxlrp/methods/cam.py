@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..composites import preset
 from ..errors import UsageError
 from ..graph.graph import Graph, ops
 from .problem import Problem
-from .registry import Array, Attribution, method
+from .registry import Array, Attribution, make_composite, method
 
 _ROUTES = ops(
     "Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout QuantizeLinear DequantizeLinear"
@@ -52,7 +51,7 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
     if not layer:
         raise UsageError("the model has no layer of maps before its output", "name one with layer=, or use gradient")
     outputs = problem.propagate(
-        preset("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
+        make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
     )
     maps, slopes = (outputs[f"{kind}/{layer}"].astype(np.float64) for kind in ("activation", "record"))
     if maps.ndim != 4:

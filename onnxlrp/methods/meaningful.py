@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UsageError, at_least, one_of
 from .masks import SCORES, is_picture, scores, stretched, upsampling
 from .problem import Problem, probabilities
-from .registry import Array, Attribution, method
+from .registry import Array, Attribution, make_composite, method
 
 GAMES = ("deletion", "preservation")
 
@@ -93,13 +93,11 @@ def gradient(problem: Problem, x: Array, score: str) -> Array:
     everybody = np.arange(len(x))
     if score == SCORES[1]:
         return problem.gradient(x, everybody).astype(np.float64)
-    from ..composites import preset
-
     p = probabilities(problem.logits(x, everybody).astype(np.float64), problem.separate)
     own = p[everybody, problem.ids][:, None]
     hot = np.eye(p.shape[1])[problem.ids]
     seed = own * (1 - own) * hot if problem.separate else own * (hot - p)
-    slope: Array = problem.propagate(preset("gradient"), x, everybody, seed=seed)["relevance"]
+    slope: Array = problem.propagate(make_composite("gradient"), x, everybody, seed=seed)["relevance"]
     return slope.astype(np.float64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UsageError, did_you_mean
 from ..graph.facts import head_of
 from ..preprocessing import Preprocessing
-from .registry import Array, Method
+from .registry import Array, Method, make_composite
 
 if TYPE_CHECKING:
     from ..composites import Composite
@@ -96,9 +96,7 @@ class Problem:
 
     def gradient(self, x: Array, at: Array) -> Array:
         """∂logit/∂x of each row, [n, …]."""
-        from ..composites import preset
-
-        slope: Array = self.propagate(preset("gradient"), x, at)["relevance"]
+        slope: Array = self.propagate(make_composite("gradient"), x, at)["relevance"]
         return slope
 
     def propagate(

@@ -1,26 +1,29 @@
-"""What a method is, and the list of those that are no composite. A new one is a frozen dataclass beside this file."""
+"""The registry of methods: composites (`@preset`) and attributions (`@method`), in the modules of this folder."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
-from ..composites import PRESETS
-from ..errors import UsageError, did_you_mean
-from . import FAMILIES
+from .. import registry
+from ..composites import Composite
+from ..errors import UsageError
+from ..registry import Option, Registry
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What a method finds: `relevance` in the shape of the problem's x, and `notes` to print with it by name: an array
-    [N] has one for each sample, anything else is for all of them."""
+    """The result of a method.
+
+    Attributes:
+        relevance: An array in the shape of the problem's x.
+        notes: Values to print with it by name: an array [N] has one for each sample, anything else is for all of them.
+    """
 
     relevance: Array
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -34,66 +37,132 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of `onnxlrp methods`: `passes` says what it costs, in forward passes for each sample."""
+    """A registered method.
 
-    make: type[Any]
-    paper: str
+    Attributes:
+        make: The function that returns its Composite, or the class of the Method.
+        is_composite: Whether it is a choice of rules: it walks back through the layers, so that rules, layers,
+            conditions and a ledger may be asked of it.
+        passes: Its cost, in passes through the model for each sample.
+        paper: Authors and year, where `summary` does not end with them.
+    """
+
+    make: Callable[..., Any]
+    is_composite: bool
     passes: str
+    paper: str = ""
+
+    @property
+    def summary(self) -> str:
+        """A sentence about it, with its paper."""
+        text = registry.summary(self.make)
+        return f"{text.rstrip('.:')} ({self.paper})." if self.paper else text
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Its options by name."""
+        return registry.options_of(self.make)
 
 
-METHODS: dict[str, Entry] = {}
+# Composites are what most runs ask for: their module is imported without those of the other methods.
+METHODS: Registry[Entry] = Registry("method", __package__ or "", first=("presets",))
 _Class = TypeVar("_Class", bound=type[Any])
+_Preset = TypeVar("_Preset", bound=Callable[..., Composite])
+_PROPAGATION = "1 + 1 propagation"
 
 
 def method(name: str, *, paper: str, passes: str) -> Callable[[_Class], _Class]:
-    """Register a method under the name that the command line and `explain` use."""
+    """Register a method that is not a composite: a frozen dataclass whose fields are its options.
+
+    Args:
+        name: The name that the command line and `explain` use; the class gets it as its attribute `name`.
+        paper: Authors and year.
+        passes: Its cost, in passes through the model for each sample: "samples, each with a gradient".
+
+    Returns:
+        A decorator for the class, which it gives back.
+    """
 
     def register(cls: _Class) -> _Class:
-        if name in METHODS:
-            raise ValueError(f"two methods are called {name!r}")
         cls.name = name
-        METHODS[name] = Entry(cls, paper, passes)
+        METHODS.register(name, Entry(cls, False, passes, paper), source=cls, order=1)
         return cls
 
     return register
 
 
-def registry() -> Mapping[str, Entry]:
-    """All methods that are no composite, by name: the package's families, then those of others."""
-    for family in FAMILIES:
-        importlib.import_module(f"{__package__}.{family}")
-
-    def place(name: str) -> int:
-        family = METHODS[name].make.__module__.removeprefix(f"{__package__}.")
-        return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-
-    return {name: METHODS[name] for name in sorted(METHODS, key=place)}
+def preset(make_composite: _Preset) -> _Preset:
+    """Register a function that returns a Composite as the method of the function's name; its arguments are options."""
+    entry = Entry(make_composite, True, _PROPAGATION)
+    METHODS.register(make_composite.__name__, entry, source=make_composite)
+    return make_composite
 
 
-def names() -> tuple[str, ...]:
-    """The names of all methods: composites first."""
-    return (*PRESETS, *registry())
+def composites() -> tuple[str, ...]:
+    """Return the names of the methods that are composites."""
+    return tuple(name for name, entry in METHODS.items() if entry.is_composite)
 
 
-def asked(chosen: Any, options: Mapping[str, Any]) -> Method | None:
-    """The method that a name and its options, or an object, stand for; None for a composite and a preset's name."""
-    if isinstance(chosen, str):
-        if chosen in PRESETS:
-            return None
-        if chosen not in names():
-            raise UsageError(f'there is no method "{chosen}"', did_you_mean(chosen, names()))
-        return make(chosen, **options)
-    if type(chosen) not in {entry.make for entry in registry().values()}:
-        return None
-    if options:
-        raise UsageError("options belong to methods named by a word", "set them where the method is made")
-    made: Method = chosen
+def make(name: str, **options: Any) -> Any:
+    """Return the Composite or the Method of a name.
+
+    Args:
+        name: A name in `METHODS`.
+        options: Values of its options.
+
+    Raises:
+        UsageError: There is no such method or option, or an option refuses its value.
+    """
+    return registry.made("method", name, METHODS[name].make, options)
+
+
+def make_composite(name: str, **options: Any) -> Composite:
+    """Return the Composite of a name.
+
+    Args:
+        name: A name in `METHODS`.
+        options: Values of its options.
+
+    Raises:
+        UsageError: There is no such method or option, or the method is not a composite.
+    """
+    if not METHODS[name].is_composite:
+        raise UsageError(
+            f"{name} is no composite: it gives layers no rules", f"take a composite: {', '.join(composites())}"
+        )
+    made: Composite = make(name, **options)
     return made
 
 
+def asked(chosen: Any, options: Mapping[str, Any]) -> Method | None:
+    """Return the Method that a name with its options, or an object, stands for.
+
+    Args:
+        chosen: A name in `METHODS`, a Composite or a Method.
+        options: The options of a method that is named.
+
+    Returns:
+        None for composites and their names, and for objects of classes that are not registered.
+
+    Raises:
+        UsageError: There is no such method or option, or options are given beside an object.
+    """
+    if isinstance(chosen, str):
+        made: Method | None = None if METHODS[chosen].is_composite else make(chosen, **options)
+        return made
+    name = str(getattr(type(chosen), "name", ""))
+    if isinstance(chosen, Composite) or name not in METHODS or METHODS[name].make is not type(chosen):
+        return None
+    if options:
+        raise UsageError("options belong to methods named by a word", "set them where the method is made")
+    found: Method = chosen
+    return found
+
+
 def name_of(chosen: Method) -> str:
-    """The name that a method is registered under."""
-    return next(name for name, entry in registry().items() if entry.make is type(chosen))
+    """Return the name that a method is registered under."""
+    name: str = chosen.name  # type: ignore[attr-defined]
+    return name
 
 
 def refuse_composites_own(chosen: Method, **given: Any) -> None:
@@ -102,19 +171,3 @@ def refuse_composites_own(chosen: Method, **given: Any) -> None:
     if wrong:
         fix = "leave it out, or take a composite such as epsilon_plus_flat"
         raise UsageError(f"{name_of(chosen)} propagates through no layers: {wrong[0]} is not for it", fix)
-
-
-def options_of(name: str) -> tuple[str, ...]:
-    """The names of a method's options."""
-    return tuple(f.name for f in dataclasses.fields(registry()[name].make))
-
-
-def make(name: str, **options: Any) -> Method:
-    """A method by its name and options. Raises UsageError."""
-    known = options_of(name)
-    for key in options:
-        if key not in known:
-            fix = did_you_mean(key, known) if known else "it has no options"
-            raise UsageError(f'method "{name}" has no option "{key}"', fix)
-    made: Method = registry()[name].make(**options)
-    return made

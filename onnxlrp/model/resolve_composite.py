@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from ..composites import PRESETS, Composite, Match, options_of, preset
+from ..composites import Composite, Match
 from ..errors import UsageError
 from ..graph.graph import Array, Graph
-from ..methods.registry import asked, name_of
+from ..methods.registry import METHODS, asked, composites, make_composite, name_of
 from ..rules import Rule, parse
 from .align_bounds import align_bounds
 from .options import ExplainOptions
@@ -32,21 +32,21 @@ def resolve_composite(graph: Graph, asked_for: ExplainOptions, box: Callable[[],
     """
     method, options = asked_for.method, asked_for.options
     if (chosen := asked(method, options)) is not None:
-        fix = "take a composite: " + ", ".join(PRESETS)
+        fix = "take a composite: " + ", ".join(composites())
         raise UsageError(f"{name_of(chosen)} is no composite: it gives layers no rules", fix)
     if isinstance(method, Composite):
         if options:
             raise UsageError("options belong to methods named by a word", "set them in the composite's rules")
         return _completed(method, asked_for)
     assert isinstance(method, str)
-    known = options_of(method)
+    known = METHODS[method].options
     given = dict(options)
     if "low" in known and not {"low", "high"} <= given.keys():
         stated = box()
         if stated is not None:
             given = {"low": stated[0], "high": stated[1], **given}
     given |= {name: align_bounds(graph, given[name]) for name in ("low", "high") if given.get(name) is not None}
-    return _completed(preset(method, **given), asked_for)
+    return _completed(make_composite(method, **given), asked_for)
 
 
 def _completed(composite: Composite, asked_for: ExplainOptions) -> Composite:

@@ -5,14 +5,14 @@ A rule is a frozen dataclass, `rule(op, relevance) -> one relevance for each ope
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError
 from ..program.op import Op
 from ..program.value import Value
+from ..registry import Registry, options_of
 
 
 class Rule(Protocol):
@@ -21,42 +21,58 @@ class Rule(Protocol):
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]: ...
 
 
-RULES: dict[str, type[Any]] = {}
+RULES: Registry[type[Any]] = Registry("rule", __name__)
 _Class = TypeVar("_Class", bound=type[Any])
 
 
 def rule(name: str, *, conserves: bool = True) -> Callable[[_Class], _Class]:
-    """Register a rule under the name that the command line and composites use."""
+    """Register a rule, a frozen dataclass.
+
+    Args:
+        name: The name that the command line and composites use; the class gets it as its attribute `name`.
+        conserves: Whether the operands together get the relevance of the result, but for what the ledger accounts for.
+
+    Returns:
+        A decorator for the class, which it gives back.
+    """
 
     def register(cls: _Class) -> _Class:
-        if name in RULES:
-            raise ValueError(f"two rules are called {name!r}")
         cls.name, cls.conserves = name, conserves
-        RULES[name] = cls
+        RULES.register(name, cls)
         return cls
 
     return register
 
 
 def make(name: str, *args: float, **options: Any) -> Rule:
-    """A rule by its name and options."""
-    _load()
-    if name not in RULES:
-        raise UsageError(f'there is no rule "{name}"', did_you_mean(name, RULES))
+    """Return a rule by its name and options.
+
+    Args:
+        name: A name in `RULES`.
+        args: Values of its options in their order.
+        options: Values of its options by name.
+
+    Raises:
+        UsageError: There is no such rule, or it has no such option.
+    """
     cls = RULES[name]
-    fields = [f.name for f in dataclasses.fields(cls)]
-    unknown = [key for key in options if key not in fields]
-    if unknown or len(args) > len(fields):
-        known = ", ".join(fields) or "none"
+    known = tuple(options_of(cls))
+    unknown = [key for key in options if key not in known]
+    if unknown or len(args) > len(known):
         raise UsageError(
-            f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}', f"its options: {known}"
+            f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}',
+            f"its options: {', '.join(known) or 'none'}",
         )
     made: Rule = cls(*args, **options)
     return made
 
 
 def parse(text: str) -> Rule:
-    """`gamma(0.25)`, `alpha_beta(alpha=2, beta=1)`, `zplus`."""
+    """Return the rule that a text names: `gamma(0.25)`, `alpha_beta(alpha=2, beta=1)`, `zplus`.
+
+    Raises:
+        UsageError: The text is not a rule, or there is no such rule or option.
+    """
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
     if match is None:
         raise UsageError(f'"{text}" is not a rule', "write name, name(0.25) or name(option=0.25)")
@@ -73,13 +89,3 @@ def parse(text: str) -> Rule:
         else:
             args.append(value)
     return make(name, *args, **options)
-
-
-def registry() -> dict[str, type[Any]]:
-    """All rules by name."""
-    _load()
-    return dict(RULES)
-
-
-def _load() -> None:
-    from . import attention, gradient, lrp, pattern, product  # noqa: F401 (registers)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from onnxlrp.cli import main
+from support import small_nets
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,7 @@ def refused(run: Any) -> Any:
 @pytest.fixture
 def untaught(monkeypatch: pytest.MonkeyPatch) -> str:
     """An operator of which the table of operators knows nothing."""
-    from onnxlrp.layers import LAYERS, registry
+    from onnxlrp.layers import LAYERS
 
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     return "Tanh"

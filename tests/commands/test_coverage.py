@@ -12,10 +12,11 @@ import pytest
 
 import onnxlrp
 from onnxlrp.cli import main
-from onnxlrp.composites import PRESETS
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.layers import LAYERS, registry
+from onnxlrp.layers import LAYERS
+from onnxlrp.methods.registry import METHODS as REGISTERED
 from onnxlrp.rules.lrp import Epsilon, Pass
+from support import small_nets
 from support.small_nets import METHODS, Net
 
 X = np.random.default_rng(2).normal(size=(2, 2, 4, 4)).astype(np.float32)
@@ -34,9 +35,8 @@ def net(*activations: str) -> onnx.ModelProto:
 @pytest.fixture
 def untaught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Tanh and GlobalAveragePool the table of operators knows nothing."""
-    registry()
     for op in ("Tanh", "GlobalAveragePool"):
-        monkeypatch.delitem(LAYERS, op)
+        small_nets.unregister(monkeypatch, LAYERS, op)
 
 
 @pytest.fixture
@@ -77,8 +77,7 @@ def test_every_layer_without_a_rule_is_named_with_node_and_path(untaught: None) 
 
 
 def test_pass_by_flag_is_pass_by_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     model = onnxlrp.load(net("Tanh", "Relu"))
     for method in ("epsilon_plus_flat", "zplus"):
         by_rule = model.explain(X, 1, method, rules=[("Tanh", Pass())])
@@ -120,7 +119,7 @@ def test_presets_have_a_rule_for_all_that_is_known() -> None:
     """on_unsupported changes nothing where nothing is missing."""
     model = onnxlrp.load(net("Tanh", "Relu"))
     for method in METHODS:
-        options = {"low": -4.0, "high": 4.0} if "low" in PRESETS[method].__code__.co_varnames else {}
+        options = {"low": -4.0, "high": 4.0} if "low" in REGISTERED[method].options else {}
         plain = model.explain(X, 1, method, **options)
         for how in ("gradient", "pass"):
             e = model.explain(X, 1, method, on_unsupported=how, **options)
@@ -131,8 +130,7 @@ def test_presets_have_a_rule_for_all_that_is_known() -> None:
 
 
 def test_the_command_says_which_layers_it_decided(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     onnx.save(net("Tanh"), "odd.onnx")
     _, err = run(4, "explain", "odd.onnx", "x.npy")
     assert "tanh1" in err
@@ -161,8 +159,7 @@ def folder() -> None:
 
 
 def test_a_table_of_many_models(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     folder()
     out, err = run(1, "inspect", "--coverage", "zoo")
     assert not err
@@ -186,8 +183,7 @@ def test_a_table_of_many_models(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_all_covered_is_0_and_rules_count(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     folder()
     assert "covered 0 of 1" in run(1, "inspect", "--coverage", "zoo/deep")[0]
     assert "covered 1 of 1" in run(0, "inspect", "--coverage", "zoo/deep", "--rule", "Tanh=pass")[0]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.composites import PRESETS, options_of
+from onnxlrp.methods.registry import METHODS, composites
 from support.command_line import DIGITS, SCENE, SEVEN, SHAPES, folder, written
 
 
@@ -34,7 +34,7 @@ def test_the_summary(run: Any) -> None:
 
 
 def test_the_sums_of_the_summary_add_up(run: Any) -> None:
-    alone = [name for name in PRESETS if "patterns" not in options_of(name)]
+    alone = [name for name in composites() if "patterns" not in METHODS[name].options]
     out, _ = run(0, "explain", DIGITS, SEVEN, "--json", "-m", ",".join(alone))
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["method"] for line in lines] == alone

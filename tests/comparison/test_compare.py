@@ -20,7 +20,7 @@ from onnxlrp.comparison import compare, side_by_side, verdict
 from onnxlrp.comparison.divergence import INPUT, Divergence, LayerDivergence, Meter, pairs
 from onnxlrp.comparison.worst_samples import Shown, Worst
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
-from onnxlrp.layers import LAYERS, registry
+from onnxlrp.layers import LAYERS
 from support import small_nets
 
 Array = np.ndarray[Any, Any]
@@ -291,8 +291,7 @@ def test_models_of_other_classes_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_model_that_cannot_be_explained_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     for name, ops in (("plain", []), ("odd", ["Tanh"])):
         n = small_nets.Net(4)
         x = n.op(ops[0], "x") if ops else "x"

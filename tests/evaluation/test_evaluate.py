@@ -144,12 +144,12 @@ def test_results_of_another_question_are_not_overwritten(model, scenes, whole, t
 
 
 def test_own_functions_and_composites_are_judged_too(model, scenes):
-    from onnxlrp.composites import preset
+    from onnxlrp.methods.registry import make_composite
 
     def noise(model, x, ids):
         return np.random.default_rng(0).normal(size=x.shape)
 
-    methods = {"noise": noise, "mine": preset("epsilon_plus"), "named": "epsilon_plus"}
+    methods = {"noise": noise, "mine": make_composite("epsilon_plus"), "named": "epsilon_plus"}
     found = run(model, scenes, methods=methods, metrics=["energy_in_mask", "max_sensitivity"], options={})
     assert found.cell("mine", "energy_in_mask").values == found.cell("named", "energy_in_mask").values
     assert found.cell("noise", "energy_in_mask").mean < found.cell("mine", "energy_in_mask").mean

@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
 from onnxlrp.explanation import ledger
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Norm, Pass
 from support import small_nets
@@ -23,7 +24,7 @@ PROPAGATION = tuple(m for m in small_nets.METHODS if m not in UNCONSERVING)
 @cache
 def of_method(method, net):
     """What a preset enters on the reference engine."""
-    return booked(net, preset(method, **OPTIONS.get(method, {})))
+    return booked(net, make_composite(method, **OPTIONS.get(method, {})))
 
 
 def booked(net, composite, name="reference", **options):
@@ -62,7 +63,7 @@ FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net i
 
 @pytest.mark.parametrize(("method", "net"), sorted(FLOAT32))
 def test_every_layer_balances_in_float32(method, net):
-    closes(*booked(net, preset(method, **OPTIONS.get(method, {})), "ort"), 1e-4)
+    closes(*booked(net, make_composite(method, **OPTIONS.get(method, {})), "ort"), 1e-4)
 
 
 @pytest.mark.parametrize("net", small_nets.NETS)
@@ -81,7 +82,7 @@ def test_all_layers_together_account_for_the_logit(method, net):
 
 
 def test_rows_say_the_same():
-    entries, outputs = booked("everything", preset("epsilon_plus"))
+    entries, outputs = booked("everything", make_composite("epsilon_plus"))
     rows = ledger.rows(entries, outputs)
     assert [row.op for row in rows] == [entry.op for entry in entries]
     for row, entry in zip(rows, entries, strict=True):
@@ -92,7 +93,7 @@ def test_rows_say_the_same():
 
 @each_engine
 def test_every_target_has_its_own_balance(name):
-    entries, outputs = booked("everything", preset("gamma"), name, targets=2)
+    entries, outputs = booked("everything", make_composite("gamma"), name, targets=2)
     closes(entries, outputs, 1e-9 if name == "reference" else 1e-4)
     assert outputs[f"ledger/{entries[0].node}/out"].shape == (2, 3)
 
@@ -111,11 +112,11 @@ def test_what_is_absorbed_is_named():
     assert np.abs(column("plain", ("epsilon", 5.0), "Gemm", "epsilon")).max() > 0.1
     assert np.abs(column("plain", ("epsilon", 1e-9), "Gemm", "epsilon")).max() < 1e-6
     assert np.abs(column("plain", ("zplus",), "Conv", "bias")).max() > 0.01
-    assert "gate" in {c for e in booked("pad", preset("epsilon_plus"))[0] if e.op == "Pad" for c in e.columns}
+    assert "gate" in {c for e in booked("pad", make_composite("epsilon_plus"))[0] if e.op == "Pad" for c in e.columns}
 
 
 def test_a_ledger_costs_nothing_unless_asked_for():
     graph = small_nets.graph("plain")
-    program = small_nets.compile(graph, preset("epsilon_plus"), mode="top")
+    program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="top")
     assert program.notes["ledger"] == ()
     assert not any(name.startswith("ledger/") for name in program.outputs)

@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from onnxlrp.composites import preset
 from onnxlrp.explanation import ledger
+from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import prepared
 from support.operator_models import MODELS
@@ -28,7 +28,7 @@ def run(name, operator, method, explained, **options):
     graph, rng = built(operator), np.random.default_rng(2)
     x = {t.name: rng.normal(size=(2, *t.shape)).astype(np.float32) for t in graph.inputs}
     relevance = rng.uniform(0.5, 1.5, size=(2, *graph.outputs[0].shape)).astype(np.float32)
-    program = small_nets.compile(graph, preset(method), mode="relevance", explained=explained, **options)
+    program = small_nets.compile(graph, make_composite(method), mode="relevance", explained=explained, **options)
     return program, prepared(name, small_nets.forward(graph), program)({**x, "relevance": relevance}), relevance
 
 

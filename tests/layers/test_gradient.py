@@ -13,9 +13,9 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.backend.test.case import node as node_cases
 
-from onnxlrp.composites import preset
 from onnxlrp.errors import OnnxLrpError
-from onnxlrp.layers import registry
+from onnxlrp.layers import LAYERS
+from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import prepared
 from support.operator_models import MODELS
@@ -27,7 +27,7 @@ STEP = 1e-5
 
 def runner(graph, explained):
     """Inputs and relevance → the model's output and the vector-Jacobian product for one input, in float64."""
-    program = small_nets.compile(graph, preset("gradient"), mode="relevance", explained=explained)
+    program = small_nets.compile(graph, make_composite("gradient"), mode="relevance", explained=explained)
     run = prepared("reference", small_nets.forward(graph), program)
 
     def values(inputs, relevance):
@@ -100,7 +100,7 @@ def test_every_operator_has_a_model():
         n = small_nets.Net(*shape)
         build(n)
         modelled |= {node.op_type for node in n.nodes}
-    assert set(registry()) <= modelled | LATER
+    assert set(LAYERS) <= modelled | LATER
 
 
 # Operators with finite differences of their own: test_quantized.py
@@ -147,7 +147,7 @@ def closed(case, free):
     return model, {v.name: arrays[v.name] for v in kept}
 
 
-@pytest.mark.parametrize("op", sorted(registry().keys() - LATER))
+@pytest.mark.parametrize("op", sorted(LAYERS.keys() - LATER))
 def test_node_cases_of_onnx(op):
     for case in cases(op):
         operands = len(case.data_sets[0][0])

@@ -16,11 +16,11 @@ from onnx.backend.test.case import node as node_cases
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.graph.verify import verify
+from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import each_engine, prepared
 
@@ -36,7 +36,7 @@ def rounded(n: small_nets.Net, x: str, scale: Any, zero: Array, **axis: int) -> 
 
 def gradient(graph: Any, x: Array, r: Array, name: str = "reference") -> tuple[Array, Array]:
     """The output, and the vector-Jacobian product of r."""
-    program = small_nets.compile(graph, preset("gradient"), mode="relevance")
+    program = small_nets.compile(graph, make_composite("gradient"), mode="relevance")
     found = prepared(name, small_nets.forward(graph), program)({graph.inputs[0].name: x, "relevance": r})
     return found["logits"], found["relevance"]
 
@@ -104,7 +104,8 @@ def test_quantised_activations_between_whole_layers(kind: str, name: str) -> Non
     x = small_nets.batch(graph)
     for method in ("epsilon_plus_flat", "gradient", "gamma"):
         exact, quick = (
-            small_nets.explained(graph, preset(method), x, engine, ledger=True) for engine in ("reference", name)
+            small_nets.explained(graph, make_composite(method), x, engine, ledger=True)
+            for engine in ("reference", name)
         )
         small_nets.agree(quick["relevance"], exact["relevance"], 1e-4)
     rows = onnxlrp.load(model, "reference").explain(x["x"], 1, "gamma", ledger=True).ledger
@@ -215,7 +216,7 @@ def test_node_cases_of_onnx(op: str) -> None:
         output, back = gradient(graph, x, r, "ort")
         np.testing.assert_allclose(output.reshape(expected.shape), -expected, rtol=1e-6, err_msg=case.name)
         assert back.shape == x.shape
-        program = small_nets.compile(graph, preset("epsilon"), mode="relevance", ledger=True)
+        program = small_nets.compile(graph, make_composite("epsilon"), mode="relevance", ledger=True)
         found = prepared("ort", small_nets.forward(graph), program)({graph.inputs[0].name: x, "relevance": r})
         rows = ledger.rows(program.notes["ledger"], found)
         assert rows
@@ -258,7 +259,7 @@ def test_dynamic_quantisation_lets_all_through(name: str) -> None:
     for method in ("gradient", "epsilon", "zplus"):
         results = []
         for graph, given in ((quantised, x), (bare, rounded_x)):
-            program = small_nets.compile(graph, preset(method), mode="top")
+            program = small_nets.compile(graph, make_composite(method), mode="top")
             results.append(prepared(name, small_nets.forward(graph), program)({"x": given}))
         small_nets.agree(results[0]["relevance"], results[1]["relevance"], 1e-4)
         small_nets.agree(results[0]["logits"], results[1]["logits"], 1e-4)

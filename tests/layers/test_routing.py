@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxlrp.composites import preset
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
+from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import each_engine, prepared
 from support.routing_models import MODELS, each, numbers
@@ -69,11 +69,11 @@ def test_gates_survive(route):
     width, *space = graph.outputs[0].shape
     last = n.op("GlobalAveragePool", n.relu(n.conv(y, width, 3, kernel=(1,) * len(space))))
     graph = small_nets.load(n.model(n.op("Flatten", last)))
-    program = small_nets.compile(graph, preset("epsilon"), mode="top")
+    program = small_nets.compile(graph, make_composite("epsilon"), mode="top")
     assert first not in program.reads
     inputs = small_nets.batch(graph)
     found = prepared("reference", small_nets.forward(graph), program)(inputs)["relevance"]
-    plain = small_nets.explained(graph, preset("epsilon"), inputs, rewrites=())["relevance"]
+    plain = small_nets.explained(graph, make_composite("epsilon"), inputs, rewrites=())["relevance"]
     small_nets.agree(found, plain)
 
 
@@ -89,7 +89,7 @@ def test_the_forward_pass_is_not_repeated(operator):
     shape, _, build = MODELS[operator]
     n = small_nets.Net(*shape)
     graph = small_nets.load(n.model(n.op("Tanh", build(n))))
-    program = small_nets.compile(graph, preset("epsilon"), mode="relevance")
+    program = small_nets.compile(graph, make_composite("epsilon"), mode="relevance")
     heavy = {(kind, op) for kind, op in kinds(program) if op in ("Matmul", "Conv")}
     adjoint = {"convtranspose": {("linear", "Conv")}}.get(operator, {("adjoint", "Matmul")})
     assert heavy == adjoint
@@ -98,7 +98,7 @@ def test_the_forward_pass_is_not_repeated(operator):
 def test_whole_nearest_upsampling_is_copies():
     n = small_nets.Net(2, 3, 3)
     graph = small_nets.load(n.model(doubled(n, "x", mode="nearest")))
-    program = small_nets.compile(graph, preset("epsilon_plus"), mode="relevance")
+    program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="relevance")
     assert kinds(program) == {("adjoint", "Reshape"), ("linear", "Sum")}
 
 
@@ -120,7 +120,7 @@ def test_the_parts_of_a_split_keep_its_path():
     parts = [layer for layer in graph.layers if layer.op == "Slice"]
     assert [(layer.name, layer.path) for layer in parts] == [
         ("/block/chunk/Split/0", "block.chunk"), ("/block/chunk/Split/1", "block.chunk")]  # fmt: skip
-    recorded = small_nets.explained(graph, preset("epsilon_plus"), {"x": np.ones((1, 4, 2), np.float32)},
+    recorded = small_nets.explained(graph, make_composite("epsilon_plus"), {"x": np.ones((1, 4, 2), np.float32)},
                                     record=["/block/chunk/Split/1"])  # fmt: skip
     assert recorded["record//block/chunk/Split/1"].shape == (1, 2, 2)
 
@@ -139,7 +139,7 @@ def test_upsample_is_read_as_resize():
     relevance = np.zeros((1, 1, 6, 6))
     relevance[0, 0, 0, 1] = 1
     inputs = {"x": np.ones((1, 1, 3, 3)), "relevance": relevance}
-    found = small_nets.explained(graph, preset("gradient"), inputs, mode="relevance")["relevance"]
+    found = small_nets.explained(graph, make_composite("gradient"), inputs, mode="relevance")["relevance"]
     np.testing.assert_allclose(found[0, 0, 0], [0.5, 0.5, 0])
 
 
@@ -153,7 +153,7 @@ def test_relevance_goes_to_the_branch_that_was_chosen(name):
     graph = small_nets.load(n.model(n.op("Where", n.op("Greater", "x", np.array(1.0)), "x", double)))
     x, r = np.array([[0.5, 1.5, -3, 7]]), np.array([[1.0, 2, 3, 4]])
     inputs = {"x": x.astype(np.float32), "relevance": r.astype(np.float32)}
-    found = small_nets.explained(graph, preset("gradient"), inputs, name, mode="relevance")["relevance"]
+    found = small_nets.explained(graph, make_composite("gradient"), inputs, name, mode="relevance")["relevance"]
     np.testing.assert_array_equal(found, [[2, 2, 6, 4]])
 
 
@@ -161,7 +161,7 @@ def test_what_a_constant_takes_is_booked():
     n = small_nets.Net(2, 2)
     y = n.op("Concat", n.op("Trilu", "x"), each(n, np.ones((1, 2, 1))), axis=2)
     graph = small_nets.load(n.model(n.op("Pad", y, numbers(0, 0, 1, 0, 0, 0), np.array(1.0))))
-    program = small_nets.compile(graph, preset("epsilon_plus"), mode="relevance", ledger=True)
+    program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="relevance", ledger=True)
     inputs = {"x": np.ones((1, 2, 2)), "relevance": np.ones((1, 2, 4))}
     outputs = prepared("reference", small_nets.forward(graph), program)(inputs)
     rows = {row.op: row for row in ledger.rows(program.notes["ledger"], outputs)}
@@ -185,12 +185,12 @@ def test_a_segmentation_net(method, name):
     graph = small_nets.load(n.model(n.op("Flatten", n.op("GlobalAveragePool", y))))
     inputs = small_nets.batch(graph)
     options = {"ledger": method != "gradient"}
-    expected = small_nets.explained(graph, preset(method), inputs, **options)
-    for key, value in small_nets.explained(graph, preset(method), inputs, name, **options).items():
+    expected = small_nets.explained(graph, make_composite(method), inputs, **options)
+    for key, value in small_nets.explained(graph, make_composite(method), inputs, name, **options).items():
         if not key.startswith("ledger"):
             small_nets.agree(value, expected[key], 1e-3 if key == "relevance" else 1e-4)
     if options["ledger"]:
-        program = small_nets.compile(graph, preset(method), mode="top", **options)
+        program = small_nets.compile(graph, make_composite(method), mode="top", **options)
         outputs = prepared(name, small_nets.forward(graph), program)(inputs)
         assert all(row.error < 1e-4 for row in ledger.rows(program.notes["ledger"], outputs))
 
@@ -215,7 +215,7 @@ def test_refusals_name_the_operator(message):
     n = small_nets.Net(2, 4, 4)
     model = n.model(n.op("Neg", REFUSED[message](n)))
     with pytest.raises(UnsupportedError, match=message):
-        small_nets.compile(small_nets.load(model), preset("epsilon_plus"))
+        small_nets.compile(small_nets.load(model), make_composite("epsilon_plus"))
 
 
 def test_a_selection_that_is_too_large_is_refused():
@@ -223,4 +223,4 @@ def test_a_selection_that_is_too_large_is_refused():
     order = np.random.default_rng(0).permutation(6000)
     graph = small_nets.load(n.model(n.op("Gather", "x", order, axis=1)))
     with pytest.raises(UnsupportedError, match="too large"):
-        small_nets.compile(graph, preset("epsilon_plus"))
+        small_nets.compile(graph, make_composite("epsilon_plus"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.layers import Node, build
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.passes import dead_code
 from onnxlrp.program.rewrites import REWRITES
 from onnxlrp.program.trace import Trace
@@ -100,7 +101,9 @@ def test_what_divides_or_gates_takes_nothing(operator):
     rng = np.random.default_rng(0)
     x = rng.choice([-1, 1], size=(2, *graph.inputs[0].shape)) * rng.uniform(0.5, 1.5, size=(2, *graph.inputs[0].shape))
     r = rng.normal(size=(2, *graph.outputs[0].shape))
-    np.testing.assert_allclose(explained(graph, preset("epsilon_plus"), {"x": x}, r)[1]["relevance"], r, rtol=1e-4)
+    np.testing.assert_allclose(
+        explained(graph, make_composite("epsilon_plus"), {"x": x}, r)[1]["relevance"], r, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("square", ["Pow", "Mul"])
@@ -118,7 +121,7 @@ def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square)
     def relevance(build):
         n = small_nets.Net(3, 6)
         graph = small_nets.load(n.model(n.op("Neg", build(n))))
-        return explained(graph, preset("epsilon_plus", stabilizer=1e-9), {"x": x}, r)[1]["relevance"]
+        return explained(graph, make_composite("epsilon_plus", stabilizer=1e-9), {"x": x}, r)[1]["relevance"]
 
     whole = relevance(lambda n: n.op("LayerNormalization", "x", gain))
     np.testing.assert_allclose(relevance(pieces), whole, rtol=1e-5, atol=1e-5 * np.abs(whole).max())
@@ -136,7 +139,7 @@ def test_the_first_of_equals_wins(function):
     expected = np.zeros((1, 2, 4))
     expected[0, :, 0] = [1, 2]
     for name, share in (("x", expected), ("z", 0 * expected)):
-        got = explained(graph, preset("gradient"), x, r, explained=name)[1]["relevance"]
+        got = explained(graph, make_composite("gradient"), x, r, explained=name)[1]["relevance"]
         np.testing.assert_array_equal(got, share)
 
 
@@ -144,7 +147,7 @@ def test_what_a_constant_wins_is_booked():
     n = small_nets.Net(3)
     graph = small_nets.load(n.model(n.op("Neg", n.op("Max", "x", np.array([9.0, -9.0, -9.0]), n.op("Neg", "x")))))
     x, r = np.array([[1.0, 2.0, -3.0]]), np.array([[1.0, 10.0, 100.0]])
-    program, outputs = explained(graph, preset("epsilon_plus"), {"x": x}, r, ledger=True)
+    program, outputs = explained(graph, make_composite("epsilon_plus"), {"x": x}, r, ledger=True)
     np.testing.assert_allclose(outputs["relevance"], [[0, 10, 100]])
     assert {row.op: row.gate.sum() for row in ledger.rows(program.notes["ledger"], outputs)}["Max"] == 1
 
@@ -164,7 +167,7 @@ def test_a_maximum_with_zero_is_a_relu(composite):
 
     bounds = {"low": -1.0, "high": 1.0} if composite == "epsilon_gamma_box" else {}
     of_max, of_relu = (
-        small_nets.compile(net(activation), preset(composite, **bounds), mode="top")
+        small_nets.compile(net(activation), make_composite(composite, **bounds), mode="top")
         for activation in (lambda n, z: n.op("Max", z, np.array(0.0)), lambda n, z: n.relu(z))
     )
     assert work(of_max) == work(of_relu)
@@ -177,7 +180,7 @@ def test_relevance_that_is_zero_everywhere_has_its_shape(targets):
     n = small_nets.Net(2, 3)
     graph = small_nets.load(n.model(n.dense(n.op("Flatten", n.op("Round", "x")), 6, 4)))
     x = {"x": np.ones((5, 2, 3))}
-    got = explained(graph, preset("gradient"), x, targets=targets)[1]["relevance"]
+    got = explained(graph, make_composite("gradient"), x, targets=targets)[1]["relevance"]
     assert got.shape == ((5, 2, 3) if targets is None else (3, 5, 2, 3))
     assert not got.any()
 
@@ -187,7 +190,7 @@ def test_a_gate_s_branch_has_rows_for_each_sample():
     n = small_nets.Net(3, 4, 4)
     gate = n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1)))
     graph = small_nets.load(n.model(n.dense(n.op("Flatten", n.op("Mul", "x", gate)), 48, 4)))
-    program, outputs = explained(graph, preset("epsilon_plus"), {"x": np.ones((5, 3, 4, 4))}, ledger=True)
+    program, outputs = explained(graph, make_composite("epsilon_plus"), {"x": np.ones((5, 3, 4, 4))}, ledger=True)
     for row in ledger.rows(program.notes["ledger"], outputs):
         assert row.of(np.array([1, 2])).arrived.shape == (2,)
 

@@ -9,10 +9,8 @@ import pytest
 
 from onnxlrp.cli import main
 from onnxlrp.commands.parsers.groups import METHOD_OPTIONS
-from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.errors import UsageError
-from onnxlrp.methods.registry import make, names, registry
-from onnxlrp.methods.registry import options_of as method_options
+from onnxlrp.methods.registry import METHODS, make
 from support.problems import convolutional
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -20,13 +18,7 @@ X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
 
 
 def test_every_method_has_its_options_on_the_command_line():
-    known = {option for name in PRESETS for option in options_of(name)}
-    known |= {option for name in registry() for option in method_options(name)}
-    assert known == set(METHOD_OPTIONS)
-
-
-def test_no_two_methods_share_a_name():
-    assert len(names()) == len(set(names()))
+    assert {option for entry in METHODS.values() for option in entry.options} == set(METHOD_OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "layer_cam"])
@@ -113,7 +105,7 @@ def test_the_command_takes_methods_and_their_options(tmp_path, capsys):
 def test_the_list_of_methods_has_them_all(capsys):
     code, said = run(capsys, "methods")
     assert code == 0
-    assert all(name in said.out for name in names())
+    assert all(name in said.out for name in METHODS)
 
 
 def test_a_method_is_no_composite():

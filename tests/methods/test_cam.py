@@ -25,9 +25,9 @@ def pooled():
 
 
 def maps_of(p, layer):
-    from onnxlrp.composites import preset
+    from onnxlrp.methods.registry import make_composite
 
-    return p.propagate(preset("gradient"), p.x, np.arange(len(p.x)), record=(layer,), activations=(layer,))
+    return p.propagate(make_composite("gradient"), p.x, np.arange(len(p.x)), record=(layer,), activations=(layer,))
 
 
 def test_grad_cam_behind_a_global_pooling_is_the_class_weights_times_the_maps():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from onnxlrp.compile import weighted_layers
-from onnxlrp.composites import preset
 from onnxlrp.engines import engine
 from onnxlrp.errors import InputError, NothingToDo, UnsupportedError, UsageError
 from onnxlrp.methods.patterns import ESTIMATORS, estimate
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.patterns import Patterns
 from onnxlrp.rules import make
 from support import small_nets
@@ -223,7 +223,7 @@ def test_attribution_keeps_relevance_without_padding():
 def test_engines_agree_on_patterns(method, name):
     graph = small_nets.graph("everything")
     patterns = {layer.node: np.abs(layer.weight) for layer in weighted_layers(graph)[0]}
-    inputs, composite = small_nets.batch(graph, 3), preset(method, patterns=patterns)
+    inputs, composite = small_nets.batch(graph, 3), make_composite(method, patterns=patterns)
     outputs = small_nets.explained(graph, composite, inputs, name)
     exact = small_nets.explained(graph, composite, inputs, rewrites=())
     assert exact["relevance"].any()
@@ -255,7 +255,7 @@ def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other():
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
 def test_without_patterns_the_command_is_named(method):
     with pytest.raises(UsageError, match="needs the patterns") as caught:
-        preset(method)
+        make_composite(method)
     assert "onnxlrp patterns" in caught.value.fix
     with pytest.raises(UsageError) as caught:
         convolutional().explain(samples(1), 0, rules=[("Conv", make(method))])
@@ -311,7 +311,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
     found = estimate(asked, [samples()])
     path = found.save(tmp_path / "model.patterns.npz")
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    composite = preset("pattern_net", patterns=path)
+    composite = make_composite("pattern_net", patterns=path)
     (kept,) = {entry.patterns for _, entry in composite.entries if hasattr(entry, "patterns")}
     assert kept == found
     assert (kept.sha256, kept.about) == (asked.graph.sha256, found.about)
@@ -335,11 +335,11 @@ def test_a_damaged_file_is_refused(tmp_path, content):
     path = tmp_path / "bad.npz"
     path.write_bytes(content)
     with pytest.raises(InputError):
-        preset("pattern_net", patterns=path)
+        make_composite("pattern_net", patterns=path)
 
 
 def test_another_npz_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", relevance=np.zeros(3))
     with pytest.raises(InputError) as caught:
-        preset("pattern_net", patterns=tmp_path / "other.npz")
+        make_composite("pattern_net", patterns=tmp_path / "other.npz")
     assert "onnxlrp patterns" in caught.value.fix

@@ -15,6 +15,7 @@ from PIL import Image
 import onnxlrp
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.rules.lrp import Epsilon, Gamma, ZPlus
+from support import small_nets
 
 MODELS = Path(__file__).parents[2] / "models"
 DIGITS = MODELS / "digits.onnx"
@@ -357,10 +358,9 @@ def test_strict_refuses_what_nobody_states() -> None:
 
 
 def test_an_operator_without_a_rule_is_named_with_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnxlrp.layers import LAYERS, registry
+    from onnxlrp.layers import LAYERS
 
-    registry()
-    monkeypatch.delitem(LAYERS, "Tanh")
+    small_nets.unregister(monkeypatch, LAYERS, "Tanh")
     odd = small()
     odd.graph.node[1].op_type = "Tanh"
     model = onnxlrp.load(odd)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from onnxlrp.compile import compile
-from onnxlrp.composites import preset
 from onnxlrp.graph.load import load
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.passes import Chain, dead_code, fuse, members
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -17,7 +17,7 @@ MODELS = Path(__file__).parents[2] / "models"
 @pytest.fixture(scope="module", params=["epsilon_plus_flat", "epsilon_gamma_box", "gradient"])
 def program(request):
     options = {"low": -1.0, "high": 1.0} if request.param == "epsilon_gamma_box" else {}
-    return compile(load(MODELS / "shapes.onnx"), preset(request.param, **options), ledger=True)
+    return compile(load(MODELS / "shapes.onnx"), make_composite(request.param, **options), ledger=True)
 
 
 def test_dead_code_is_gone(program):

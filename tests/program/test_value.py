@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.composites import preset
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.interpret import LINEAR
 from onnxlrp.program.linear import Conv, Permute, Reshape, Select, Slice, Sum, Window
 from onnxlrp.program.rewrites import REWRITES
@@ -213,7 +213,7 @@ def test_each_rewrite_can_be_left_out(method):
     choices = (REWRITES, *(REWRITES - {rewrite} for rewrite in sorted(REWRITES)))
     for net, some in (("everything", choices), ("preactivation", choices[:1]), ("norm_first", choices[:1])):
         graph = small_nets.graph(net)
-        inputs, composite = small_nets.batch(graph), preset(method, **OPTIONS.get(method, {}))
+        inputs, composite = small_nets.batch(graph), make_composite(method, **OPTIONS.get(method, {}))
         none = small_nets.explained(graph, composite, inputs, rewrites=())["relevance"]
         assert none.any()
         for rewrites in some:

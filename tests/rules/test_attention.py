@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
 from onnxlrp.explanation import ledger
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules.attention import Softmax
 from onnxlrp.rules.lrp import Norm, Pass
 from support import small_nets
@@ -76,8 +77,8 @@ def test_gradient_of_attention_is_its_slope(name):
     rng = np.random.default_rng(2)
     graph = graph_of(attention, TOKENS, WIDTH)
     x, r = rng.normal(size=(2, TOKENS, WIDTH)), rng.normal(size=(2, TOKENS, WIDTH))
-    got = run(graph, preset("gradient"), name, r, x=x)
-    program = small_nets.compile(graph, preset("gradient"), mode="relevance", explained="x")
+    got = run(graph, make_composite("gradient"), name, r, x=x)
+    program = small_nets.compile(graph, make_composite("gradient"), mode="relevance", explained="x")
     scores = prepared("reference", small_nets.forward(graph), program)
     for _ in range(4):
         step = rng.normal(size=x.shape)
@@ -89,7 +90,7 @@ def test_gradient_of_attention_is_its_slope(name):
 @pytest.mark.parametrize("method", ["epsilon_plus", "epsilon"])
 def test_the_ledger_of_attention_closes(method):
     graph = graph_of(attention, TOKENS, WIDTH)
-    program = small_nets.compile(graph, preset(method), explained="x", ledger=True)
+    program = small_nets.compile(graph, make_composite(method), explained="x", ledger=True)
     rng = np.random.default_rng(3)
     x = rng.normal(size=(4, TOKENS, WIDTH))
     outputs = prepared("reference", small_nets.forward(graph), program)({"x": x, "target": np.zeros(4, np.int64)})

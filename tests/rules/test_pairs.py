@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
 from onnxlrp.engines import ENGINES
-from onnxlrp.rules import make, registry
+from onnxlrp.methods.registry import make_composite
+from onnxlrp.rules import RULES, make
 from onnxlrp.rules.gradient import Gradient
 from onnxlrp.rules.lrp import Norm, Pass
 from support import small_nets
@@ -61,7 +62,7 @@ def stacked(graph, lower, upper):
 
 def test_every_rule_is_in_these_tests():
     used = {getattr(rule, "name", "") for s in STYLES.values() for rule in (s.linear, s.activation, s.sum)}
-    assert set(registry()) - used <= {"route"} | LATER
+    assert set(RULES) - used <= {"route"} | LATER
 
 
 # Rules for layers that these nets do not have, and those that need patterns.
@@ -91,7 +92,7 @@ def test_rewrites_change_nothing_whatever_rule_is_above(upper, net):
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_engines_agree_with_the_reference(method, name):
     for net in ("everything", "overlapping"):
-        graph, composite = small_nets.graph(net), preset(method, **OPTIONS.get(method, {}))
+        graph, composite = small_nets.graph(net), make_composite(method, **OPTIONS.get(method, {}))
         inputs = small_nets.batch(graph, 3)
         outputs = small_nets.explained(graph, composite, inputs, name)
         for key, expected in small_nets.explained(graph, composite, inputs).items():
@@ -101,7 +102,7 @@ def test_engines_agree_with_the_reference(method, name):
 @each_engine
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_three_targets_are_three_runs(method, name):
-    graph, composite = small_nets.graph("everything"), preset(method, **OPTIONS.get(method, {}))
+    graph, composite = small_nets.graph("everything"), make_composite(method, **OPTIONS.get(method, {}))
     inputs = small_nets.batch(graph, 3)
     ids = np.array([[0, 1, 2], [3, 3, 1], [2, 0, 0]])
     together = small_nets.explained(graph, composite, {**inputs, "target": ids}, name, mode="index", targets=3)
@@ -112,7 +113,7 @@ def test_three_targets_are_three_runs(method, name):
 
 @each_engine
 def test_the_top_targets_are_the_highest_logits(name):
-    graph, composite = small_nets.graph("everything"), preset("epsilon_plus")
+    graph, composite = small_nets.graph("everything"), make_composite("epsilon_plus")
     inputs = small_nets.batch(graph, 3)
     top = small_nets.explained(graph, composite, inputs, name, targets=2)
     ids = np.argsort(-top["logits"], axis=1)[:, :2].T
@@ -125,7 +126,7 @@ def test_the_top_targets_are_the_highest_logits(name):
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "gamma", "deconvnet"])
 def test_samples_do_not_know_of_each_other(method, name):
-    graph, composite = small_nets.graph("everything"), preset(method)
+    graph, composite = small_nets.graph("everything"), make_composite(method)
     inputs = small_nets.batch(graph, 3)
     together = small_nets.explained(graph, composite, inputs, name)["relevance"]
     for n in range(3):
@@ -140,6 +141,6 @@ def test_one_bound_serves_maps_of_several_sizes():
     coarse = n.relu(n.conv(n.op("AveragePool", "x", kernel_shape=[5, 5]), 1, 4))
     means = [n.op("Flatten", n.op("GlobalAveragePool", y)) for y in (whole, coarse)]
     graph = small_nets.load(n.model(n.dense(n.op("Concat", *means, axis=1), 8, 4)))
-    x, box = small_nets.batch(graph), preset("epsilon_gamma_box", low=-4.0, high=4.0)
+    x, box = small_nets.batch(graph), make_composite("epsilon_gamma_box", low=-4.0, high=4.0)
     exact, ours = (small_nets.explained(graph, box, x, name)["relevance"] for name in ("reference", "ort"))
     small_nets.agree(ours, exact, 1e-4)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
 from onnxlrp.graph import facts
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Pass
 from onnxlrp.rules.product import Signal, Uniform
@@ -117,7 +118,7 @@ def test_a_quotient_is_a_gated_numerator():
     graph = small_nets.load(n.model(n.op("Neg", n.op("Div", "x", norm))))
     rng = np.random.default_rng(0)
     x, r = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3, 4, 4))
-    got = explained(graph, preset("epsilon_plus"), x, r)
+    got = explained(graph, make_composite("epsilon_plus"), x, r)
     np.testing.assert_allclose(got, r)
 
 
@@ -132,4 +133,4 @@ def test_a_comparison_has_no_relevance():
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
     np.testing.assert_allclose(session.run(None, {"x": x})[0], -np.maximum(x, 0))
     r = np.ones_like(x)
-    np.testing.assert_allclose(explained(graph, preset("gradient"), x, r), -(x > 0).astype(float))
+    np.testing.assert_allclose(explained(graph, make_composite("gradient"), x, r), -(x > 0).astype(float))

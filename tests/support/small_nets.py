@@ -9,15 +9,22 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.compile import compile
-from onnxlrp.composites import PRESETS, options_of
 from onnxlrp.engines import Forward
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
+from onnxlrp.methods.registry import METHODS as REGISTERED
+from onnxlrp.methods.registry import composites
 
 from .conformance import prepared
 
 # The presets that need no file; those of patterns have tests of their own.
-METHODS = tuple(name for name in PRESETS if "patterns" not in options_of(name))
+METHODS = tuple(name for name in composites() if "patterns" not in REGISTERED[name].options)
+
+
+def unregister(monkeypatch, registry, name):
+    """Take a name out of a registry for the rest of a test."""
+    assert name in list(registry)
+    monkeypatch.delitem(registry._rows, name)
 
 
 class Net:

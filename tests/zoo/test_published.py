@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.composites import Composite, preset
+from onnxlrp.composites import Composite
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules.lrp import AlphaBeta, Epsilon, Norm, Pass, ZPlus
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -110,7 +111,7 @@ def test_innvestigate_layer(analyzer, layer, engine):
         linear = [(kind, RULES[analyzer]) for kind in ("convolution", "dense")]
         method = Composite((*linear, ("avgpool", Norm(SAFE)), ("activation", Pass()), ("scale", Pass())), analyzer)
     else:
-        method = preset("gradient")
+        method = make_composite("gradient")
     path = REFERENCES / "innvestigate_layers" / f"{analyzer}__{layer}.onnx"
     explained = onnxlrp.load(path, engine=engine).explain(x, target="top1", method=method)
     relevance = explained.relevance * x if analyzer == "InputTimesGradient" else explained.relevance

@@ -6,7 +6,9 @@ from typing import Any
 
 from .parser import Parser
 
-# Options of methods, by the names that presets and rules give them.
+# What the options of methods are called among the arguments, where other flags may have the same names.
+METHOD_OPTION = "option."
+# Options of the package's own methods, by the names that presets and rules give them.
 METHOD_OPTIONS = {
     "epsilon": "of the epsilon rule",
     "gamma": "of the gamma rule",
@@ -107,11 +109,12 @@ def method(group: Any, more: str = "") -> None:
 
 
 def options(parser: Parser) -> None:
-    """The fields of methods and presets."""
+    """The options of the package's own methods; those of others become flags when one is met that is not known."""
     group = parser.add_argument_group("options of methods")
     for name, text in METHOD_OPTIONS.items():
         metavar = "FILE" if name == "patterns" else "X"
-        group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+        group.add_argument(f"--{name.replace('_', '-')}", dest=f"{METHOD_OPTION}{name}", metavar=metavar, help=text)
+    parser.takes_method_options = True
 
 
 def running(parser: Parser) -> None:

@@ -15,6 +15,17 @@ _LEADING_MINUS = re.compile(r"-[\d.]")
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors are ours, and which takes a value that begins with a minus: `--low -2.1,-2.0`."""
 
+    takes_method_options = False
+
+    def has(self, flag: str) -> bool:
+        """Return whether a flag such as `--low` is known."""
+        return flag in self._option_string_actions
+
+    def unknown(self, argv: Sequence[str]) -> bool:
+        """Return whether a word is a flag that is not known."""
+        words = argv[: argv.index("--")] if "--" in argv else argv
+        return any(word.startswith("--") and not self.has(word.partition("=")[0]) for word in words)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"{self.prog} --help lists what there is")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...composites import PRESETS, Composite
+from ...composites import Composite
 from ...errors import CheckFailed
 from ...explanation import Explanation
 from ...methods.problem import Problem
-from ...methods.registry import Array, Method
+from ...methods.registry import METHODS, Array, Method
 from ...model import Model
 from ...model.extra_inputs import rows
 from ...preprocessing.samples import Samples
@@ -45,7 +45,9 @@ class Attributor:
     @property
     def propagates(self) -> bool:
         """Whether it is a composite: it walks through the layers, and relevance can be recorded there."""
-        return isinstance(self.method, Composite) or (isinstance(self.method, str) and self.method in PRESETS)
+        return isinstance(self.method, Composite) or (
+            isinstance(self.method, str) and METHODS[self.method].is_composite
+        )
 
     def conserves(self, model: Model, pictures: bool) -> bool:
         """Whether it distributes the logit, and so keeps a ledger."""

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from onnxlrp.compile import compile
-from onnxlrp.composites import preset
 from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Product
 from onnxlrp.engines.cuda.planning.cost_model import traffic
 from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
+from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.linear import Conv, Matmul, Select, Sum, Window
 from onnxlrp.program.program import Program
 from support.conformance import Sketch
@@ -123,7 +123,7 @@ def test_a_sum_a_dense_layer_and_a_maximum():
 @pytest.mark.parametrize("batch", [16, 64])  # dense layers by kernels of ours, and by the library
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_launch_of_a_network_is_counted(precision, batch):
-    program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
+    program = compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
     drafts = Schedules(program, precision)
     draft = drafts.draft(batch)
     found = list(traffic(drafts, draft))
@@ -142,7 +142,7 @@ def test_every_launch_of_a_network_is_counted(precision, batch):
 
 
 def test_the_estimate_is_above_its_floor():
-    program = compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
+    program = compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
     for batch in (1, 64):
         found = estimate.estimate(program, batch, "exact")
         assert found["launches"] == sum(row["launches"] for row in found["families"].values())

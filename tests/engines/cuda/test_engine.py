@@ -10,13 +10,13 @@ import pytest
 
 import onnxlrp
 from onnxlrp.compile import compile
-from onnxlrp.composites import preset
 from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.planning.arena import Life, layout
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
+from onnxlrp.methods.registry import make_composite
 from support import kernels_under_test
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -74,7 +74,7 @@ def test_the_ledger_closes(precision):
 
 def prepared(memory=None, precision=None):
     graph = load(MODELS / "digits.onnx")
-    program = compile(graph, preset("epsilon_plus_flat"), mode="index", targets=3)
+    program = compile(graph, make_composite("epsilon_plus_flat"), mode="index", targets=3)
     return engine(precision, memory).prepare(Forward(partial(emit, graph), ("image",)), program)
 
 

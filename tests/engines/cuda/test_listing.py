@@ -11,10 +11,10 @@ import pytest
 
 from onnxlrp.cli import main
 from onnxlrp.compile import compile
-from onnxlrp.composites import preset
 from onnxlrp.engines.cuda.listing import Kernel, listing
 from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
+from onnxlrp.methods.registry import make_composite
 
 MODELS = Path(__file__).parents[3] / "models"
 DIGITS = str(MODELS / "digits.onnx")
@@ -22,7 +22,7 @@ DIGITS = str(MODELS / "digits.onnx")
 
 @pytest.fixture(scope="module")
 def program():
-    return compile(load(DIGITS), preset("epsilon_plus_flat"), mode="top")
+    return compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
 
 
 @pytest.mark.parametrize("batch", [1, 16])

@@ -12,13 +12,13 @@ import pytest
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.compile import compile
-from onnxlrp.composites import preset
 from onnxlrp.engines import Forward, engine
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.listing import listing
 from onnxlrp.engines.cuda.runtime.device import Emulated
 from onnxlrp.errors import UsageError
 from onnxlrp.graph.load import load
+from onnxlrp.methods.registry import make_composite
 
 MODELS = Path(__file__).parents[3] / "models"
 DIGITS = str(MODELS / "digits.onnx")
@@ -56,7 +56,7 @@ def test_fast_is_further_off_than_exact_and_neither_is_far():
 def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch):
     asked = []
     monkeypatch.setattr(Emulated, "session", lambda self, model, tensors, tf32: asked.append(tf32))
-    program = compile(load(DIGITS), preset("gradient"), mode="index")
+    program = compile(load(DIGITS), make_composite("gradient"), mode="index")
     forward = Forward(lambda dtype, tensors: None, ("image",))
     for precision in (None, "exact", "fast"):
         Cuda(Emulated(), precision).prepare(forward, program)
@@ -110,7 +110,7 @@ def test_inspect_refuses(capsys, words, said):
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_nothing_is_a_plain_convolution_by_default(name):
-    program = compile(load(MODELS / f"{name}.onnx"), preset("epsilon_alpha2_beta1"), mode="index")
+    program = compile(load(MODELS / f"{name}.onnx"), make_composite("epsilon_alpha2_beta1"), mode="index")
     for batch in (1, 16):
         names = {kernel.name for item in listing(program, batch).items for kernel in item.kernels}
         assert any(kernel.startswith("gemm_exact_") for kernel in names)

@@ -1,0 +1,71 @@
+"""Options of methods on the command line: their flags, and the values that are written behind them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..errors import UsageError
+from ..methods.registry import METHODS
+from ..registry import Option
+from .parsers.groups import METHOD_OPTION
+from .parsers.parser import Parser
+
+
+def add(parser: Parser) -> None:
+    """Add a flag for every option of a registered method that has none yet.
+
+    The options of the package's own methods are flags from the start, so that help needs no import of a method. A flag
+    that means something else to the command stays as it is.
+    """
+    for name, entry in METHODS.items():
+        for key in entry.options:
+            if not parser.has(flag(key)):
+                parser.add_argument(flag(key), dest=f"{METHOD_OPTION}{key}", metavar="X", help=f"of {name}")
+
+
+def given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the texts of the options that are given, by their names."""
+    return {
+        key.removeprefix(METHOD_OPTION): text
+        for key, text in vars(args).items()
+        if key.startswith(METHOD_OPTION) and text is not None
+    }
+
+
+def flag(key: str) -> str:
+    """Return the flag of an option: "--times-input"."""
+    return f"--{key.replace('_', '-')}"
+
+
+def value(option: Option, text: str) -> Any:
+    """Return the value that a text stands for, by the type of the option.
+
+    Args:
+        option: The option of a method.
+        text: What is written behind its flag: a number, several between commas, true or false, or a word.
+
+    Raises:
+        UsageError: The text is no value of the option's type.
+    """
+    types, shown = option.types, flag(option.name)
+    if "bool" in types:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise UsageError(f'{shown} "{text}" is neither true nor false', f"write {shown} true")
+        return text.lower() in ("true", "yes", "1")
+    for name, read in (("int", int), ("float", float), ("Sequence[float]", _numbers)):
+        if name in types:
+            try:
+                return read(text)
+            except ValueError:
+                continue
+    if "str" not in types and {"int", "float"} & {*types}:
+        kind, example = ("a number", "0.25") if "float" in types else ("a whole number", "8")
+        if "," in text:
+            raise UsageError(f'{shown} "{text}" is several numbers', f"write {shown} {text.partition(',')[0]}")
+        raise UsageError(f'{shown} "{text}" is not {kind}', f"write {shown} {example}")
+    return text
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]

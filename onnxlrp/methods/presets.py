@@ -1,0 +1,176 @@
+"""Methods that are composites: presets of rules for the layers.
+
+A preset is a function that returns a Composite. Its arguments are the options of the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from .. import patterns as pattern_files
+from ..composites import Composite, Match
+from ..rules import Rule
+from ..rules.attention import Softmax
+from ..rules.gradient import DeconvNet, Gradient, Guided
+from ..rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
+from ..rules.pattern import PatternAttribution, PatternNet
+from ..rules.product import Signal, Uniform
+from .registry import preset
+
+
+def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
+    return [
+        ("activation", Pass()),
+        ("sum", Norm(stabilizer)),
+        ("avgpool", Norm(stabilizer)),
+        ("batchnorm", Pass()),
+        ("scale", Pass()),
+        ("normalization", Norm(stabilizer)),
+        ("gate", Signal()),
+        ("product", Uniform()),
+        ("bilinear", Norm(stabilizer)),
+        ("softmax", Softmax()),
+    ]
+
+
+def _lrp(
+    name: str, convolution: Rule, dense: Rule, stabilizer: float, first: Sequence[tuple[Match, Rule]] = ()
+) -> Composite:
+    entries = [*first, *_base(stabilizer), ("convolution", convolution), ("dense", dense)]
+    return Composite(tuple(entries), name)
+
+
+@preset
+def epsilon_plus_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
+    """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers. The default (Kohlbrenner et al. 2020)."""
+    return _lrp("epsilon_plus_flat", ZPlus(stabilizer), Epsilon(epsilon), stabilizer, [("first", Flat(stabilizer))])
+
+
+@preset
+def epsilon_plus(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
+    """z⁺ in convolutions, epsilon in dense layers (Montavon et al. 2019)."""
+    return _lrp("epsilon_plus", ZPlus(stabilizer), Epsilon(epsilon), stabilizer)
+
+
+@preset
+def epsilon_alpha2_beta1(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
+    """α = 2, β = 1 in convolutions, epsilon in dense layers (Bach et al. 2015)."""
+    return _lrp("epsilon_alpha2_beta1", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer)
+
+
+@preset
+def epsilon_alpha2_beta1_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
+    """Flat in the first layer, α = 2, β = 1 in convolutions, epsilon in dense layers (Kohlbrenner et al. 2020)."""
+    first = [("first", Flat(stabilizer))]
+    return _lrp("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer, first)
+
+
+@preset
+def epsilon_gamma_box(
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
+    epsilon: float = 1e-6,
+    gamma: float = 0.25,
+    stabilizer: float = 1e-6,
+) -> Composite:
+    """zBox on pixels, gamma in convolutions, epsilon in dense layers (Montavon et al. 2019).
+
+    low and high bound the model's input; without them, the bounds that the preprocessing gives.
+    """
+    first: list[tuple[Match, Rule]] = [(("first", "convolution"), ZBox(low, high, stabilizer))]
+    return _lrp("epsilon_gamma_box", Gamma(gamma, stabilizer), Epsilon(epsilon), stabilizer, first)
+
+
+@preset
+def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
+    """Gamma in every linear layer (Montavon et al. 2019)."""
+    return _lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
+
+
+@preset
+def epsilon(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
+    """Epsilon in every linear layer (Bach et al. 2015)."""
+    return _lrp("epsilon", Epsilon(epsilon), Epsilon(epsilon), stabilizer)
+
+
+@preset
+def zplus(stabilizer: float = 1e-6) -> Composite:
+    """z⁺ in every linear layer (Montavon et al. 2017)."""
+    return _lrp("zplus", ZPlus(stabilizer), ZPlus(stabilizer), stabilizer)
+
+
+@preset
+def deep_taylor(stabilizer: float = 1e-6) -> Composite:
+    """Deep Taylor decomposition, unbounded inputs: w² in the first layer, z⁺ above, a ReLU on the output."""
+    return _deep_taylor("deep_taylor", WSquare(stabilizer), stabilizer)
+
+
+@preset
+def deep_taylor_bounded(
+    low: float | Sequence[float] | None = None, high: float | Sequence[float] | None = None, stabilizer: float = 1e-6
+) -> Composite:
+    """Deep Taylor decomposition for pixels: zBox in the first layer, z⁺ above, a ReLU on the output."""
+    return _deep_taylor("deep_taylor_bounded", ZBox(low, high, stabilizer), stabilizer)
+
+
+def _deep_taylor(name: str, first: Rule, stabilizer: float) -> Composite:
+    hidden = ZPlus(stabilizer, bias=False)
+    composite = _lrp(name, hidden, hidden, stabilizer, [("first", first)])
+    return replace(composite, seed="positive logit")
+
+
+@preset
+def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
+    """z⁺ in every linear layer, shares in sums and averages, the gradient elsewhere (Zhang et al. 2016)."""
+    entries: list[tuple[Match, Rule]] = [
+        ("sum", Norm(stabilizer)),
+        ("avgpool", Norm(stabilizer)),
+        ("convolution", ZPlus(stabilizer)),
+        ("dense", ZPlus(stabilizer)),
+        ("*", Gradient()),
+    ]
+    return Composite(tuple(entries), "excitation_backprop")
+
+
+@preset
+def gradient() -> Composite:
+    """The gradient of the target's logit (Simonyan et al. 2014)."""
+    return Composite((("*", Gradient()),), "gradient", "one")
+
+
+@preset
+def guided_backprop() -> Composite:
+    """The gradient with (x > 0)·max(R, 0) at every ReLU (Springenberg et al. 2015)."""
+    return Composite((("Relu", Guided()), ("*", Gradient())), "guided_backprop", "one")
+
+
+@preset
+def deconvnet() -> Composite:
+    """The gradient with max(R, 0) at every ReLU (Zeiler & Fergus 2014)."""
+    return Composite((("Relu", DeconvNet()), ("*", Gradient())), "deconvnet", "one")
+
+
+@preset
+def pattern_net(patterns: str | Mapping[str, Any] | None = None) -> Composite:
+    """The gradient with the patterns A in place of the weights: the signal in the input (Kindermans et al. 2018).
+
+    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    """
+    found = pattern_files.of(patterns, "pattern_net")
+    return _by_patterns("pattern_net", PatternNet(found), found.sha256)
+
+
+@preset
+def pattern_attribution(patterns: str | Mapping[str, Any] | None = None) -> Composite:
+    """The gradient with A ⊙ W in place of the weights: what the signal gives the output (Kindermans et al. 2018).
+
+    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    """
+    found = pattern_files.of(patterns, "pattern_attribution")
+    return _by_patterns("pattern_attribution", PatternAttribution(found), found.sha256)
+
+
+def _by_patterns(name: str, linear: Rule, model: str) -> Composite:
+    return Composite((("convolution", linear), ("dense", linear), ("*", Gradient())), name, model=model)

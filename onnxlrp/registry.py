@@ -1,0 +1,199 @@
+"""Registries: what a folder of the package and its plugins offer, by name.
+
+A rule, layer, method, metric, check or engine registers itself with a decorator. The modules of the registry's folder
+are found there and imported when a name is first looked up; those of other packages come through entry points of the
+group `onnxlrp.plugins`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+from .errors import UsageError, did_you_mean
+
+PLUGINS = "onnxlrp.plugins"
+T = TypeVar("T")
+
+
+class UnknownName(UsageError, KeyError):
+    """Nothing is registered under this name."""
+
+
+@dataclass(frozen=True)
+class _Row(Generic[T]):
+    value: T
+    source: tuple[str, str]  # module and qualified name of what was decorated
+    place: tuple[int, bool, str, int]  # by this, rows are in order
+
+
+class Registry(Mapping[str, T]):
+    """A mapping from names to what is registered, in a stable order: whoever imports which module first.
+
+    The order is that of `order`, then the package's own modules before those of plugins, then the modules' names, then
+    the order within a module.
+
+    Args:
+        kind: One of the things, as errors call it: "rule", "check".
+        package: The dotted name of the folder whose modules register themselves. A folder inside it counts as a module;
+            modules whose names begin with "_" and those called "registry" are left out.
+        first: Modules of the folder that are imported before the others: when they have the name that is looked up,
+            the others are not imported.
+    """
+
+    def __init__(self, kind: str, package: str, *, first: Sequence[str] = ()) -> None:
+        self.kind, self.package = kind, package
+        self._first = tuple(first)
+        self._rows: dict[str, _Row[T]] = {}
+        self._complete = False
+
+    def register(self, name: str, value: T, *, source: Any = None, order: int = 0) -> None:
+        """Add a row.
+
+        Args:
+            name: The name to look it up by.
+            value: What the registry gives for the name.
+            source: The class or function that was decorated, where `value` only describes it.
+            order: Rows with smaller numbers come first.
+
+        Raises:
+            ValueError: Another class or function has the name. (A module that is imported anew may replace its own.)
+        """
+        origin: Any = value if source is None else source
+        found = origin.__module__, origin.__qualname__
+        before = self._rows.get(name)
+        if before is not None and before.source != found:
+            raise ValueError(f"two {self.kind}s are called {name!r}: {'.'.join(before.source)} and {'.'.join(found)}")
+        foreign = not f"{found[0]}.".startswith(f"{self.package}.")
+        number = before.place[-1] if before else len(self._rows)
+        self._rows[name] = _Row(value, found, (order, foreign, found[0], number))
+
+    def __getitem__(self, name: str) -> T:
+        """Return what is registered under a name.
+
+        Raises:
+            UnknownName: Nothing is; it is a UsageError that names the nearest ones, and a KeyError.
+        """
+        if name not in self:
+            raise self.unknown(name)
+        return self._rows[name].value
+
+    def unknown(self, name: str) -> UnknownName:
+        """Return the error for a name that is not registered."""
+        return UnknownName(f'there is no {self.kind} "{name}"', did_you_mean(name, self))
+
+    def __contains__(self, name: object) -> bool:
+        # Modules are imported only as far as the name asks for: a first heatmap is mostly imports.
+        if name not in self._rows:
+            self._import(module for module in self._modules() if module == name or module in self._first)
+        if name not in self._rows:
+            self._import_folder()
+        if name not in self._rows:
+            load_plugins()
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        self._import_folder()
+        load_plugins()
+        return iter(sorted(self._rows, key=lambda name: self._rows[name].place))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _import_folder(self) -> None:
+        self._import(self._modules())
+        self._complete = True
+
+    def _import(self, modules: Iterable[str]) -> None:
+        for module in modules:
+            importlib.import_module(f"{self.package}.{module}")
+
+    def _modules(self) -> list[str]:
+        """The names of the folder's modules; none where all of them have been imported."""
+        if self._complete:
+            return []
+        path = importlib.import_module(self.package).__path__
+        names = [module.name for module in pkgutil.iter_modules(path)]
+        return [name for name in names if not name.startswith("_") and name != "registry"]
+
+
+@cache
+def load_plugins() -> None:
+    """Import what other packages offer: every entry point of the group `onnxlrp.plugins` names a module.
+
+    Raises:
+        UsageError: A module cannot be imported, or registers a name that is taken.
+    """
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group=PLUGINS), key=lambda point: (point.name, point.value)):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist is not None else point.name
+            raise UsageError(
+                f"the plugin {point.name!r} ({point.value}, of the package {package}) cannot be loaded: "
+                f"{type(error).__name__}: {error}",
+                f"pip install --upgrade {package}, or pip uninstall {package} to do without it",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of what is registered: a field of its dataclass, or an argument of its function.
+
+    `type` is its annotation as it is written, such as "int | None"; `default` is `inspect.Parameter.empty` where it
+    must be given.
+    """
+
+    name: str
+    type: str
+    default: Any
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The alternatives of the annotation: ("int", "None")."""
+        return tuple(word.strip() for word in self.type.split("|"))
+
+
+def options_of(make: Callable[..., Any]) -> dict[str, Option]:
+    """Return the options of a class or function by name, from its signature."""
+    found = {}
+    for parameter in inspect.signature(make).parameters.values():
+        written = parameter.annotation
+        if written is inspect.Parameter.empty:
+            written = type(parameter.default)
+        kind = written if isinstance(written, str) else inspect.formatannotation(written)
+        found[parameter.name] = Option(parameter.name, kind, parameter.default)
+    return found
+
+
+def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any], word: str = "option") -> T:
+    """Call `make` with options by name.
+
+    Args:
+        kind: What is made, as errors call it: "method", "check".
+        name: The name that it is registered under.
+        make: Its class or function.
+        options: The options to set.
+        word: What errors call an option: "threshold" of a check.
+
+    Raises:
+        UsageError: It has no option of this name, or refuses the value.
+    """
+    known = options_of(make)
+    for key in options:
+        if key not in known:
+            fix = did_you_mean(key, known) if known else f"it has no {word}s"
+            raise UsageError(f'{kind} "{name}" has no {word} "{key}"', fix)
+    return make(**options)
+
+
+def summary(thing: object) -> str:
+    """Return the first paragraph of a docstring, on one line."""
+    return " ".join((thing.__doc__ or "").split("\n\n")[0].split())
