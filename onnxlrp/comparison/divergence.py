@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import facts
-from ..graph.graph import Graph, Layer, ops
+from ..graph import facts, operators
+from ..graph.graph import Graph, Layer
 from ..model import Model
 
 Array = npt.NDArray[Any]
@@ -19,8 +19,6 @@ Array = npt.NDArray[Any]
 INPUT = "input"  # what the first row is called
 FLOOR = 1e-4  # what two runtimes of one deep float32 network may differ by
 _AT_A_TIME = 256 << 20  # bytes of activations
-_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
-_WEIGHTED = ops("Conv ConvTranspose Gemm MatMul")
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def pairs(a: Graph, b: Graph) -> list[Pair]:
     ]
     if len(shared) >= 2:
         return shared
-    first, second = ([layer for layer in _layers(g) if layer.op not in _ROUNDS] for g in (a, b))
+    first, second = ([layer for layer in _layers(g) if layer.op not in operators.ROUNDINGS] for g in (a, b))
     tokens = [[(layer.op, _shape(g, layer)) for layer in layers] for g, layers in ((a, first), (b, second))]
     blocks = SequenceMatcher(None, tokens[0], tokens[1], autojunk=False).get_matching_blocks()
     return [
@@ -162,9 +160,9 @@ def _normalised(graph: Graph, layer: Layer) -> Layer | None:
     if layer.op != "BatchNormalization":
         return None
     source = graph.producer(layer.inputs[0])
-    while source is not None and source.op in _ROUNDS:
+    while source is not None and source.op in operators.ROUNDINGS:
         source = graph.producer(source.inputs[0])
-    return source if source is not None and source.op in _WEIGHTED else None
+    return source if source is not None and source.op in operators.WEIGHTED else None
 
 
 def _shape(graph: Graph, layer: Layer) -> tuple[int, ...]:

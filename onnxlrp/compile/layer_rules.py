@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..composites import Composite, Matched
 from ..errors import UnsupportedError
-from ..graph import facts
+from ..graph import facts, operators
 from ..graph.graph import Graph, Layer
 from ..program.linear import Conv, Matmul
 from ..program.program import Array
@@ -54,7 +54,7 @@ def weighted_layers(graph: Graph, explained: str = "", output: str = "") -> tupl
         op = walk.op(layer)
         if op.kind not in ("convolution", "dense"):
             continue
-        if layer.op in ("Conv", "Gemm", "MatMul") and len(op.parts) == 1:
+        if layer.op in operators.WEIGHTED_AS_STORED and len(op.parts) == 1:
             (affine, x), linear = op.parts[0], op.parts[0][0].linear
             if isinstance(linear, Conv | Matmul) and affine.weight is not None and x.index in walk.tensors:
                 array = walk.trace.array(affine.weight)

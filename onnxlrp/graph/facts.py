@@ -7,36 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import Graph, Layer, ops
+from . import operators
+from .graph import Graph, Layer
 
-_NONNEGATIVE = ops(
-    """Relu Sigmoid HardSigmoid Softmax Softplus Abs Exp Sqrt Cosh Acos Acosh ReduceL1 ReduceL2 ReduceSumSquare
-    LpPool GlobalLpPool"""
-)
-# Nonnegative where every activation and constant that they read is.
-_KEEPS_SIGN = ops(
-    """Add Sum Mean Mul Div Min MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN LpNormalization
-    ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd Concat Where Identity Dropout Cast Sign Ceil
-    Floor Round LeakyRelu PRelu Elu Celu Selu HardSwish Swish Mish Gelu Erf Tanh Atan Asin Sinh Asinh Atanh Softsign
-    Reciprocal ThresholdedRelu CumSum DynamicQuantizeLinear"""
-)
-# Nonnegative where their first operand is; the others are indices and sizes.
-_ROUTES = ops(
-    """Reshape Flatten Transpose Squeeze Unsqueeze Split Slice Gather GatherElements GatherND Expand Tile
-    DepthToSpace SpaceToDepth Trilu TopK"""
-)
-_HEADS = ops("Softmax LogSoftmax Sigmoid Hardmax ArgMax TopK Cast Identity ai.onnx.ml::ZipMap")
-_SCORING = ops("Softmax LogSoftmax Sigmoid")
-_DECIDE = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
-# May stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
-_BEHIND_HEADS = ops("Reshape Flatten Squeeze Unsqueeze Transpose QuantizeLinear DequantizeLinear")
-_DECISIONS = frozenset({"bool", "int32", "int64"})
-# Factors of a product that are no signal: bounded functions, and what may stand between one and the product.
-_BOUNDED = ops("Sigmoid HardSigmoid Tanh Sin Cos Softmax Clip Erf Softsign")
-_BETWEEN = ops("Reshape Flatten Squeeze Unsqueeze Transpose Expand Identity Resize Slice Cast")
-_BETWEEN_A_CONSTANT = ops("Add Sub Mul Div")
-_ROUNDS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
-_WEIGHTED = ops("Conv ConvTranspose Gemm MatMul Einsum")
+_INTEGRAL = frozenset({"bool", "int32", "int64"})
 
 
 def nonnegative(graph: Graph) -> frozenset[str]:
@@ -53,7 +27,7 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
         return name in known or (name in graph.constants and bool((graph.constants[name] >= 0).all()))
 
     op, inputs = layer.op, [name for name in layer.inputs if name]
-    if op in _NONNEGATIVE:
+    if op in operators.NONNEGATIVE:
         return True
     if op == "Clip":
         low = _scalar(graph, layer, 1, -np.inf)
@@ -80,9 +54,9 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
         dtype = graph.dtypes.get(inputs[0], "")
         lowest = np.iinfo(dtype).min if dtype in ("uint8", "int8", "uint16", "int16") else None
         return zero is not None and bool((zero == lowest).all()) and holds(inputs[1])
-    if op in _ROUTES:
+    if op in operators.ROUTES:
         return holds(inputs[0])
-    if op in _KEEPS_SIGN:
+    if op in operators.KEEPS_SIGN:
         return all(holds(name) for name in inputs)
     return False
 
@@ -117,15 +91,15 @@ def head_of(graph: Graph, output: str) -> Head:
     found = Head(output, output)
     tensor = output
     while (layer := graph.producer(tensor)) is not None:
-        if layer.op in _HEADS:
+        if layer.op in operators.HEADS:
             tensor = layer.inputs[0]
             if tensor not in graph.shapes:
                 break
-            if layer.op in _DECIDE:
+            if layer.op in operators.DECISIONS:
                 found = Head(tensor, tensor)
             else:
-                found = Head(tensor, found.scores, found.kind or layer.op * (layer.op in _SCORING))
-        elif layer.op in _BEHIND_HEADS:
+                found = Head(tensor, found.scores, found.kind or layer.op * (layer.op in operators.SCORINGS))
+        elif layer.op in operators.BEHIND_HEADS:
             tensor = layer.inputs[0]
             if layer.op == "QuantizeLinear" and graph.dtypes.get(found.scores) in ("uint8", "int8"):
                 found = Head(tensor, tensor)  # the model gives integers: the scores are what they stand for
@@ -142,7 +116,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
     reached = set(inputs)
     for layer in graph.layers:
         if reached.intersection(layer.inputs):
-            reached.update(name for name in layer.outputs if graph.dtypes.get(name) not in _DECISIONS)
+            reached.update(name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL)
     needed, names = {target}, set()
     for layer in reversed(graph.layers):
         if needed.intersection(layer.outputs) and reached.intersection(layer.outputs):
@@ -172,11 +146,11 @@ def gate(graph: Graph, layer: Layer) -> int | None:
 def _divides(graph: Graph, tensor: str) -> bool:
     """Whether a factor is the inverse of something: 1/D or D^-β."""
     layer = graph.producer(tensor)
-    if layer is None or layer.op not in ("Reciprocal", "Pow", "Div"):
+    if layer is None:
         return False
     if layer.op == "Div":
         return layer.inputs[0] in graph.constants
-    return layer.op == "Reciprocal" or (_scalar(graph, layer, 1, None) or 0) < 0
+    return layer.op == "Reciprocal" or (layer.op == "Pow" and (_scalar(graph, layer, 1, None) or 0) < 0)
 
 
 def _formula(graph: Graph, tensor: str) -> set[str]:
@@ -186,8 +160,7 @@ def _formula(graph: Graph, tensor: str) -> set[str]:
         live = [name for name in layer.inputs if name and name not in graph.constants]
         if len(live) != 1 or graph.shapes.get(live[0]) != graph.shapes.get(tensor):
             break
-        known = _BOUNDED | _KEEPS_SIGN | _NONNEGATIVE | _BETWEEN_A_CONSTANT | _ROUNDS
-        if layer.op not in known or layer.op == "Softmax":
+        if layer.op not in operators.ELEMENTWISE and layer.op not in operators.ROUNDINGS:
             break
         tensor = live[0]
         chain.add(tensor)
@@ -198,10 +171,11 @@ def _is_bounded(graph: Graph, tensor: str) -> bool:
     while (layer := graph.producer(tensor)) is not None:
         if layer.op == "Clip":
             return _scalar(graph, layer, 1, None) is not None and _scalar(graph, layer, 2, None) is not None
-        if layer.op in _BOUNDED:
+        if layer.op in operators.BOUNDED:
             return True
         live = [name for name in layer.inputs if name not in graph.constants]
-        if layer.op not in _BETWEEN | _ROUNDS and not (layer.op in _BETWEEN_A_CONSTANT and len(live) == 1):
+        with_constant = layer.op in operators.ARITHMETIC and len(live) == 1
+        if not with_constant and layer.op not in operators.BETWEEN_GATE_AND_PRODUCT:
             return False
         tensor = live[0]
     return False
@@ -222,7 +196,7 @@ def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
 
 def is_weighted(graph: Graph, layer: Layer) -> bool:
     """Does the layer apply a constant kernel or matrix to an activation?"""
-    if layer.op not in _WEIGHTED:
+    if layer.op not in operators.WEIGHTED:
         return False
     operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[1],)
     return any(name in graph.constants and graph.constants[name].ndim > 1 for name in operands)

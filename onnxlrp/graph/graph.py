@@ -11,11 +11,6 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
-def ops(names: str) -> frozenset[str]:
-    """A set of operators, written as words."""
-    return frozenset(names.split())
-
-
 @dataclass(frozen=True)
 class Layer:
     """One operator of the forward pass.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from . import operators
 from .graph import Graph, Layer
 
 Vector = npt.NDArray[np.float64]
-
-_COPIES = frozenset({"Identity", "Cast", "Transpose", "Dropout"})
 
 
 def pixel_range(graph: Graph) -> float | None:
@@ -26,7 +25,7 @@ def pixel_range(graph: Graph) -> float | None:
         if len(layers) != 1 or not layers[0].outputs:
             break
         layer = layers[0]
-        if layer.op not in _COPIES:
+        if layer.op not in operators.COPIES_OF_PIXELS:
             line = _line(graph, layer, tensor)
             if line is None:
                 break
@@ -54,7 +53,7 @@ def _line(graph: Graph, layer: Layer, tensor: str) -> tuple[Vector, Vector] | No
         scale, bias, mean, variance = values
         factor = scale / np.sqrt(variance + float(layer.attributes.get("epsilon", 1e-5)))
         return factor, bias - mean * factor
-    if len(values) != 1 or values[0].size not in (1, 3) or layer.op not in ("Add", "Sub", "Mul", "Div"):
+    if len(values) != 1 or values[0].size not in (1, 3) or layer.op not in operators.ARITHMETIC:
         return None
     (value,), first = values, layer.inputs[0] == tensor
     one, zero = np.ones(1), np.zeros(1)

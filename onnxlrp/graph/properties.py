@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UnsupportedError
+from . import operators
 from .batching.free import check as check_batch
 from .decomposition.fused import RULES, widened
 from .frontend.weightless import LARGE, true_inputs
@@ -131,7 +132,7 @@ def _batch_first(graph: MutableGraph) -> bool:
 
 def _spelled_out(graph: MutableGraph) -> bool:
     window = {"kernel_shape", "strides", "dilations", "pads"}
-    moving = ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool")
+    moving = operators.CONVOLUTIONS | operators.WINDOW_POOLS
     return all(
         (layer.op not in moving or layer.attributes.keys() >= window)
         and not layer.attributes.keys() & {"auto_pad", "output_shape"}
@@ -158,7 +159,7 @@ def _one_affine(graph: MutableGraph) -> bool:
 
     def linear(name: str) -> bool:
         layer = producers.get(name)
-        if layer is None or layer.op not in ("Conv", "ConvTranspose", "Gemm") or uses[name] != 1:
+        if layer is None or layer.op not in operators.CONVOLUTIONS | {"Gemm"} or uses[name] != 1:
             return False
         operands = [graph.constants.get(i) for i in layer.inputs[1:]]
         return all(value is not None and value.dtype.kind == "f" for value in operands)

@@ -8,13 +8,10 @@ import numpy as np
 from PIL import Image
 
 from ..errors import UsageError
-from ..graph.graph import Graph, ops
+from ..graph import operators
+from ..graph.graph import Graph
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
-
-_ROUTES = ops(
-    "Transpose Reshape Identity Cast Squeeze Unsqueeze Pad Slice Resize Dropout QuantizeLinear DequantizeLinear"
-)
 
 
 @method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
@@ -63,7 +60,7 @@ def last_map(graph: Graph) -> str:
     """The last layer that computes maps of more than one place: what a global pooling or a classifier reads."""
     for n, layer in reversed([*enumerate(graph.layers)]):
         shape = graph.shapes[layer.outputs[0]]
-        if len(shape) == 3 and shape[1] * shape[2] > 1 and layer.op not in _ROUTES:
+        if len(shape) == 3 and shape[1] * shape[2] > 1 and layer.op not in operators.COPIES_OF_MAPS:
             # A path names the result of its last layer, which may be a pooling's.
             path = layer.label
             shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])

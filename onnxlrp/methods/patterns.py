@@ -11,7 +11,8 @@ import numpy as np
 
 from ..compile import WeightedLayer, weighted_layers
 from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
-from ..graph.graph import Graph, ops
+from ..graph import operators
+from ..graph.graph import Graph
 from ..patterns import Patterns
 from ..program.linear import Conv
 from .registry import Array
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 ESTIMATORS = ("positive", "two_component", "linear")
 PIECE = 1 << 23  # numbers of a layer that are held in float64 at a time: 64 MB
-RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
 NOISE = 1e-10  # a covariance below this share of the terms that cancel in it is rounding
 
 
@@ -75,7 +75,7 @@ def rectified(graph: Graph, tensor: str) -> bool:
     readers = graph.consumers(tensor)
     if tensor in {output.name for output in graph.outputs} or not readers:
         return False
-    return all(r.op in RECTIFIERS or (r.op == "MaxPool" and rectified(graph, r.outputs[0])) for r in readers)
+    return all(r.op in operators.RECTIFIERS or (r.op == "MaxPool" and rectified(graph, r.outputs[0])) for r in readers)
 
 
 class Moments:

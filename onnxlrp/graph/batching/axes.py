@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import operators
 from ..graph import Layer
 from .layout import FRONT, Layout, Stored, in_front, refuse
 
@@ -15,8 +16,7 @@ def along_axis(layout: Layout, layer: Layer) -> Stored:
     if layer.inputs[0] not in layout.batch_axes:
         return in_front(layout, layer)
     batch_axis, rank = layout.common(layer), len(layout.shape(layer, layer.inputs[0]))
-    default = 0 if layer.op in ("Concat", "Gather", "ArgMax", "ArgMin") else -1
-    axis = layer.attributes.get("axis", default) % rank
+    axis = layer.attributes.get("axis", operators.DEFAULT_AXIS[layer.op]) % rank
     if batch_axis == FRONT and (axis or layout.graph.batch > 1):
         return batch_axis, [layer]
     stored = layout.along(batch_axis, axis)

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Layer, ops
+from .. import operators
+from ..graph import Layer
 from .layout import FRONT, Layout, Stored, in_front
 
-SPATIAL = ops("Conv ConvTranspose MaxPool AveragePool LpPool BatchNormalization")
+# Global pooling as a reduction over the axes behind the channels.
+REDUCTIONS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
 # What an attribute says of the axis of frames: at its start, or at both ends.
 _OF_FRAMES = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "pads": 0}
 
@@ -37,7 +39,7 @@ def _over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
     unfit = "output_shape" in layer.attributes or len(layer.outputs) > 1
     if unfit or batch_axis.axis or len(batch_axis.factors) != 1 or rank < 3 or any(value is None for value in others):
         return None
-    if layer.op.startswith("Conv"):
+    if layer.op in operators.CONVOLUTIONS:
         kernel = layout.graph.constants[layer.inputs[1]]
         layer = layout.with_constant(layer, 1, kernel.reshape(*kernel.shape[:2], 1, *kernel.shape[2:]))
     if layer.op != "BatchNormalization":
@@ -61,5 +63,5 @@ def _pooled_whole(layout: Layout, layer: Layer) -> Layer:
     """GlobalAveragePool and GlobalMaxPool as a reduction of the axes behind the channels."""
     rank = len(layout.shape(layer, layer.inputs[0]))
     axes = [layout.batch_axes[layer.inputs[0]].stored_axes(axis)[0] for axis in range(2, rank)]
-    op = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[layer.op]
-    return layout.with_constant(replace(layer, op=op, attributes={"keepdims": 1}), 1, np.array(axes, np.int64))
+    reduced = replace(layer, op=REDUCTIONS[layer.op], attributes={"keepdims": 1})
+    return layout.with_constant(reduced, 1, np.array(axes, np.int64))

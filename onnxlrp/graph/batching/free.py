@@ -7,19 +7,13 @@ import copy
 import numpy as np
 
 from ...errors import UnsupportedError
+from .. import operators
 from ..frontend.symbolic_sizes import PRIME
 from ..graph import Layer
 from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
 from .layout import Layout, refuse
 from .rewrite import scattered, store
-
-# Operators that work along `axis`: along axis 0 they would mix samples.
-_AXIS_DEFAULT = {
-    "Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "Concat": 0, "Gather": 0, "GatherElements": 0,
-    "ScatterElements": 0, "ArgMax": 0, "ArgMin": 0, "LayerNormalization": -1, "RMSNormalization": -1, "TopK": -1,
-    "LpNormalization": -1, "Compress": 0,
-}  # fmt: skip
 
 
 def free_or_fix(graph: MutableGraph) -> MutableGraph:
@@ -109,6 +103,7 @@ def check(graph: MutableGraph) -> None:
 def _mixes_samples(graph: MutableGraph, layer: Layer) -> bool:
     data = next((i for i in layer.inputs if i in graph.shapes), "")
     rank = len(graph.shapes.get(data, ()))
-    if layer.op not in _AXIS_DEFAULT or not rank or (layer.op == "Gather" and layer.inputs[0] in graph.constants):
+    default = operators.DEFAULT_AXIS.get(layer.op)
+    if default is None or not rank or (layer.op == "Gather" and layer.inputs[0] in graph.constants):
         return False
-    return bool(layer.attributes.get("axis", _AXIS_DEFAULT[layer.op]) % rank == 0)
+    return bool(layer.attributes.get("axis", default) % rank == 0)

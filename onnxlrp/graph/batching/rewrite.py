@@ -5,25 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...errors import UnsupportedError
-from ..graph import Layer, ops
+from .. import operators
+from ..graph import Layer
 from ..reading.printable import printable
 from ..rewriting.mutable_graph import MutableGraph
 from .axes import along_axes, along_axis, along_constant_axis, concat, for_each_axis, normalization, resize, triangle
 from .batch_axis import BatchAxis
 from .broadcast import elementwise, expand
-from .frames import SPATIAL, global_pool, spatial
+from .frames import REDUCTIONS, global_pool, spatial
 from .layout import FRONT, Layout, Rule, Stored, in_front, refuse
 from .matmul import gemm, matmul
 from .reshape import gather, reshape, transpose
-
-_ELEMENTWISE = ops(
-    """Add Sub Mul Div Pow Max Min Sum Mean Where PRelu Mod And Or Xor Not Equal Greater GreaterOrEqual Less
-    LessOrEqual IsNaN IsInf Relu LeakyRelu Elu Selu Celu Clip HardSwish HardSigmoid Sigmoid Tanh Gelu Erf Mish
-    Softplus Softsign Sqrt Exp Log Abs Neg Reciprocal Sign Sin Cos Floor Ceil Round Cast Identity
-    Dropout QuantizeLinear DequantizeLinear"""
-)
-
-_SCATTERS = ops("ScatterND ScatterElements")
 
 
 def store(layout: Layout, layer: Layer) -> list[Layer]:
@@ -42,7 +34,7 @@ def store(layout: Layout, layer: Layer) -> list[Layer]:
 
 
 def _stored(layout: Layout, layer: Layer) -> Stored:
-    rule = _RULES.get(layer.op) or (elementwise if layer.op in _ELEMENTWISE else in_front)
+    rule = _RULES.get(layer.op) or (elementwise if layer.op in operators.ELEMENTWISE else in_front)
     return rule(layout, layer)
 
 
@@ -96,7 +88,7 @@ def _scatter(layout: Layout, layer: Layer) -> Stored:
 
 def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
     """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
-    if layer.op not in _SCATTERS or graph.constant(layer.inputs[1]) is not None:
+    if layer.op not in operators.SCATTERS or graph.constant(layer.inputs[1]) is not None:
         return None
     return refuse(
         layer,
@@ -123,21 +115,19 @@ def _part(layer: Layer, position: int = 0) -> str:
 
 _RULES: dict[str, Rule] = {
     "Transpose": transpose,
-    **dict.fromkeys(("Compress", "NonZero", "Unique"), _open_ended),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), reshape),
+    **dict.fromkeys(operators.OPEN_ENDED, _open_ended),
+    **dict.fromkeys(operators.RESHAPES, reshape),
     "Expand": expand,
     "MatMul": matmul,
     "Gemm": gemm,
-    **dict.fromkeys(["Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin"], along_axis),
+    **dict.fromkeys(operators.SOFTMAXES | operators.ARG_EXTREMES, along_axis),
     **dict.fromkeys(["LayerNormalization", "RMSNormalization"], normalization),
-    **dict.fromkeys(
-        ["Slice", "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceSumSquare"], along_axes
-    ),
-    **dict.fromkeys(SPATIAL, spatial),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
+    **dict.fromkeys(operators.AXES_AS_OPERAND, along_axes),
+    **dict.fromkeys(operators.SPATIAL, spatial),
+    **dict.fromkeys(REDUCTIONS, global_pool),
     "Gather": gather,
-    **dict.fromkeys(_SCATTERS, _scatter),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
+    **dict.fromkeys(operators.SCATTERS, _scatter),
+    **dict.fromkeys(operators.RECURRENT, _recurrent),
     "CumSum": along_constant_axis,
     **dict.fromkeys(["Pad", "Tile"], for_each_axis),
     "Trilu": triangle,

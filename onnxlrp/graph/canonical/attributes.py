@@ -11,12 +11,10 @@ import onnx
 from onnx import defs
 
 from ...errors import InputError
+from .. import operators
 from ..graph import Layer
 from ..reading.printable import printable
 from ..rewriting.mutable_graph import MutableGraph
-
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
 def spell_out_attributes(graph: MutableGraph) -> None:
@@ -37,7 +35,7 @@ def _explicit(graph: MutableGraph, layer: Layer) -> Layer:
     if "::" in layer.op:
         return layer
     attributes = {**_defaults(layer.op, graph.opsets.get("", 23)), **layer.attributes}
-    if layer.op in _CONVOLUTIONS or layer.op in _POOLS:
+    if layer.op in operators.CONVOLUTIONS or layer.op in operators.WINDOW_POOLS:
         attributes = _window(graph, layer, attributes)
     if layer.op == "Transpose" and "perm" not in attributes:
         attributes["perm"] = tuple(reversed(range(len(graph.shapes[layer.inputs[0]]))))
@@ -56,7 +54,7 @@ def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> di
     """kernel_shape, strides, dilations and pads as numbers; auto_pad and output_shape resolved into pads."""
     source, out = graph.shapes[layer.inputs[0]][2:], graph.shapes[layer.outputs[0]][2:]
     rank = len(source)
-    if layer.op in _CONVOLUTIONS:
+    if layer.op in operators.CONVOLUTIONS:
         name = layer.inputs[1]
         weight = graph.constants[name].shape if name in graph.constants else graph.shapes[name]
         attributes["kernel_shape"] = tuple(weight[2:])

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from .. import operators
 from ..graph import Array, Layer
 from ..rewriting.mutable_graph import MutableGraph
 from ..to_onnx import is_floating
@@ -53,7 +54,7 @@ def _affine(graph: MutableGraph, layer: Layer, channels_last: Container[str]) ->
     if layer.op == "BatchNormalization":
         parameters = None if layer.inputs[0] in channels_last else _batch_norm(graph, layer)
         return layer.inputs[0], parameters
-    if layer.op not in ("Mul", "Add", "Sub", "Div") or len(layer.inputs) != 2:
+    if layer.op not in operators.ARITHMETIC or len(layer.inputs) != 2:
         return "", None
     left, right = layer.inputs
     constant_left = left in graph.constants

@@ -12,15 +12,14 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from ..graph import ops
+from .. import operators
 from ..reading.printable import printable
 from .integer import floats
 from .replacement import Replacement
 
 _FIX = "Explain the float model that it was quantised from."
-_ROUTES = ops("Identity Reshape Flatten Transpose Squeeze Unsqueeze Slice Gather")
 # What may read the scale: it meets there the integers, or a product of them, that are already in its unit.
-_SCALED = ops("Mul DequantizeLinear com.microsoft::MatMulIntegerToFloat")
+_SCALED = operators.ops("Mul DequantizeLinear com.microsoft::MatMulIntegerToFloat")
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
@@ -98,7 +97,7 @@ def follow(parts: Replacement) -> None:
         return
     if layer.op == "Cast":
         parts.add("Identity", *layer.inputs, main=True)
-    elif layer.op in _ROUTES and live == [layer.inputs[0]]:
+    elif layer.op in operators.ROUTES_OF_INTEGERS and live == [layer.inputs[0]]:
         parts.add(layer.op, *layer.inputs, main=True, **layer.attributes)
     elif layer.op == "Sub" and parts.loose.issuperset(live) and layer.inputs[1] in graph.constants:
         parts.add("Identity", layer.inputs[0], main=True)  # the zero point

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Array, ops
+from ..graph import Array
+from ..operators import ops
 from ..reading.printable import printable
 from .replacement import Replacement
 

@@ -11,6 +11,7 @@ import onnx
 from onnx import inliner, version_converter
 
 from ...errors import InputError, OnnxLrpError, UnsupportedError, UsageError
+from .. import operators
 from ..reading.printable import printable
 from .group_normalization import split_groups
 
@@ -42,8 +43,6 @@ _MACHINES = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 # What it writes into ai.onnx whatever the opset is; the converter does not know them there.
 _FUSED = frozenset({"LayerNormalization", "SimplifiedLayerNormalization"})
 _HIDDEN = "onnxlrp.hidden"
-# Up to opset 12 these flatten their operand.
-_FLATTENING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 
 
 def onnxruntime() -> ModuleType:
@@ -92,7 +91,7 @@ def upgrade(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:
     if opset >= target:
         return model
     try:
-        if opset < 13 and any(node.op_type in _FLATTENING for node in model.graph.node):
+        if opset < 13 and any(node.op_type in operators.FLATTENING_UNTIL_12 for node in model.graph.node):
             # Of a Softmax along the last axis the converter keeps a Softmax, if it knows the rank.
             model = onnx.shape_inference.infer_shapes(model)
         converted = _shown(version_converter.convert_version(_convertible(model, opset), target))

@@ -6,6 +6,8 @@ import ast
 
 import onnx
 
+from .. import operators
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 
@@ -31,7 +33,7 @@ def _from_scopes(node: onnx.NodeProto, metadata: dict[str, str], weights: set[st
     path = scopes[-2] if len(scopes) > 1 else ""
     # A convolution that the exporter merged with its batch norm carries the batch norm's scope; its weight still
     # carries the convolution's.
-    if node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(classes) > 1 and "batchnorm" in classes[-2].lower():
+    if node.op_type in operators.WEIGHTED and len(classes) > 1 and "batchnorm" in classes[-2].lower():
         weight = node.input[1] if len(node.input) > 1 else ""
         if weight in weights and weight.endswith(".weight"):
             return weight.removesuffix(".weight")

@@ -10,14 +10,14 @@ import onnx
 from onnx import helper
 
 from ...errors import UnsupportedError
-from ..graph import Array, Layer, ops
+from .. import operators
+from ..graph import Array, Layer
 from ..reading import memory
 from ..reading.printable import printable
 from ..to_onnx import to_node
 from .mutable_graph import MutableGraph
 
-_NOT_PURE = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
-_FLOATS = ops("float16 float32 float64 bfloat16")
+_FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 
 def fold(graph: MutableGraph, most: int = 1 << 62) -> None:
@@ -80,7 +80,7 @@ def is_noop(graph: MutableGraph, layer: Layer, uses: Mapping[str, int]) -> bool:
         mode = graph.constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
         mask_read = len(layer.outputs) > 1 and uses.get(layer.outputs[1], 0)
         return not mask_read and (len(layer.inputs) < 3 or (mode is not None and not mode.any()))
-    if layer.op in ("Sum", "Mean", "Max", "Min", "Concat"):
+    if layer.op in operators.IDENTITIES_OF_ONE:
         return len(layer.inputs) == 1
     if layer.op == "Cast":
         source = graph.dtypes.get(layer.inputs[0], "")
@@ -105,7 +105,7 @@ def _values(graph: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
 def is_pure(layer: Layer) -> bool:
     """Whether the operands of a layer alone determine its results, and it can be computed by itself."""
     has_body = any(isinstance(value, onnx.GraphProto) for value in layer.attributes.values())
-    return layer.op not in _NOT_PURE and not is_rounding(layer) and not has_body
+    return layer.op not in operators.RANDOM and not is_rounding(layer) and not has_body
 
 
 def is_rounding(layer: Layer) -> bool:

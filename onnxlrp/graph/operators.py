@@ -1,0 +1,122 @@
+"""Properties of ONNX operators that several rooms ask for: families of operators, and the sets made of them.
+
+An operator stands in one family; every other set is made of families and of single names. Operators outside ai.onnx
+are written `domain::Op`. What an operator means is told elsewhere: relevance by `layers`, the layers that replace
+one by `decomposition` and `lowering`, each with a table of functions by operator.
+"""
+
+from __future__ import annotations
+
+
+def ops(names: str) -> frozenset[str]:
+    """Return the set of the operators that a text names."""
+    return frozenset(names.split())
+
+
+# Families: disjoint.
+
+CONVOLUTIONS = ops("Conv ConvTranspose")
+MATRIX_PRODUCTS = ops("MatMul Gemm Einsum")
+WINDOW_POOLS = ops("MaxPool AveragePool LpPool")
+GLOBAL_POOLS = ops("GlobalAveragePool GlobalMaxPool GlobalLpPool")
+NORMALIZATIONS = ops("BatchNormalization LayerNormalization RMSNormalization InstanceNormalization")
+RECURRENT = ops("LSTM GRU RNN")
+
+# Elementwise functions of one operand, by the sign of their results: >= 0 always; >= 0 where the operand is; any.
+_NONNEGATIVE_FUNCTIONS = ops("Relu Sigmoid HardSigmoid Softplus Abs Exp Sqrt Cosh Acos Acosh")
+_SIGN_KEEPING_FUNCTIONS = ops(
+    """LeakyRelu Elu Celu Selu ThresholdedRelu HardSwish Swish Mish Gelu Erf Tanh Atan Asin Sinh Asinh Atanh Softsign
+    Reciprocal Sign Ceil Floor Round"""
+)
+_SIGNED_FUNCTIONS = ops("Neg Log Sin Cos Tan Clip")
+# Elementwise, of several operands that broadcast.
+ARITHMETIC = ops("Add Sub Mul Div")
+_EXTREMES = ops("Max Min")
+_SUMS = ops("Sum Mean")
+_BROADCASTING = ops("Pow PRelu Mod Where")
+_LOGIC = ops("And Or Xor Not IsNaN IsInf Equal Greater GreaterOrEqual Less LessOrEqual")
+# Elementwise, between integers and the floats that they stand for.
+ROUNDINGS = ops("QuantizeLinear DequantizeLinear DynamicQuantizeLinear")
+
+COPIES = ops("Identity Dropout Cast")
+# The elements in the same order, on other axes.
+RESHAPES = ops("Reshape Flatten Squeeze Unsqueeze")
+GATHERS = ops("Gather GatherElements GatherND")
+SCATTERS = ops("ScatterElements ScatterND")
+_REARRANGEMENTS = ops("Transpose DepthToSpace SpaceToDepth")
+_SELECTIONS = ops("Slice Split Trilu")
+_REPETITIONS = ops("Expand Tile")
+
+SOFTMAXES = ops("Softmax LogSoftmax Hardmax")
+ARG_EXTREMES = ops("ArgMax ArgMin")
+_NONNEGATIVE_REDUCTIONS = ops("ReduceL1 ReduceL2 ReduceSumSquare")
+_SIGN_KEEPING_REDUCTIONS = ops("ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd")
+# Their results are as long as they find at run time.
+OPEN_ENDED = ops("Compress NonZero Unique")
+# Their results differ from run to run.
+RANDOM = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
+
+# Shapes and batch.
+
+ELEMENTWISE = (
+    _NONNEGATIVE_FUNCTIONS
+    | _SIGN_KEEPING_FUNCTIONS
+    | _SIGNED_FUNCTIONS
+    | ARITHMETIC
+    | _EXTREMES
+    | _SUMS
+    | _BROADCASTING
+    | _LOGIC
+    | COPIES
+    | ops("QuantizeLinear DequantizeLinear")
+)
+# They move a window over spatial axes, or treat each channel alike: one more spatial axis changes nothing.
+SPATIAL = CONVOLUTIONS | WINDOW_POOLS | ops("BatchNormalization")
+# With one operand these hand it on.
+IDENTITIES_OF_ONE = _EXTREMES | _SUMS | ops("Concat")
+# Reductions, and Slice, whose axes are an operand.
+AXES_AS_OPERAND = _SIGN_KEEPING_REDUCTIONS - ops("ReduceProd") | ops("ReduceL2 ReduceSumSquare Slice")
+# Operators that work along `axis`, and what it is where it is not stated.
+DEFAULT_AXIS = {
+    **dict.fromkeys(SOFTMAXES | ops("LayerNormalization RMSNormalization TopK LpNormalization"), -1),
+    **dict.fromkeys(ARG_EXTREMES | ops("Concat Gather GatherElements ScatterElements Compress"), 0),
+}
+# Until opset 12 they flatten their operand from `axis` on.
+FLATTENING_UNTIL_12 = SOFTMAXES
+
+# Signs (see facts.nonnegative).
+
+NONNEGATIVE = _NONNEGATIVE_FUNCTIONS | _NONNEGATIVE_REDUCTIONS | ops("Softmax LpPool GlobalLpPool")
+# Nonnegative where every activation and constant that they read is.
+KEEPS_SIGN = (
+    _SIGN_KEEPING_FUNCTIONS
+    | _SIGN_KEEPING_REDUCTIONS
+    | _SUMS
+    | COPIES
+    | ops("Add Mul Div Min PRelu Where Concat CumSum LRN LpNormalization DynamicQuantizeLinear")
+    | ops("MaxPool AveragePool GlobalAveragePool GlobalMaxPool")
+)
+# Nonnegative where their first operand is; the others are indices and sizes.
+ROUTES = RESHAPES | GATHERS | _REARRANGEMENTS | _SELECTIONS | _REPETITIONS | ops("TopK")
+BOUNDED = ops("Sigmoid HardSigmoid Tanh Sin Cos Softmax Clip Erf Softsign")
+
+# Places in a network.
+
+WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS
+# Of these the weight meets the operand as it is stored: patterns are computed for them.
+WEIGHTED_AS_STORED = WEIGHTED - ops("ConvTranspose Einsum")
+RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
+# What turns logits into scores for each class; what makes a decision of them.
+SCORINGS = ops("Softmax LogSoftmax Sigmoid")
+DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
+HEADS = SCORINGS | DECISIONS | ops("Cast Identity")
+# They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
+BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")
+# They may stand between a gate and the product that it scales.
+BETWEEN_GATE_AND_PRODUCT = RESHAPES | ROUNDINGS | ops("Transpose Expand Identity Resize Slice Cast")
+# They move or copy what a map shows, and make no new map.
+COPIES_OF_MAPS = COPIES | ops("Transpose Reshape Squeeze Unsqueeze Pad Slice Resize QuantizeLinear DequantizeLinear")
+# They may stand between the input and its normalisation.
+COPIES_OF_PIXELS = COPIES | ops("Transpose")
+# They hand integers of one operand on whatever their unit is, in one result.
+ROUTES_OF_INTEGERS = RESHAPES | ops("Identity Transpose Slice Gather")
