@@ -13,7 +13,6 @@ from ..errors import UnsupportedError
 from . import probes
 from .console import Console
 
-ENGINES = ("reference", "ort", "cuda", "emulator")
 DEFAULT = "ort"  # what `auto` takes
 CPU, GPU = "onnxruntime", "onnxruntime-gpu"
 Problem = tuple[str, str]  # what is wrong, and the command that mends it
@@ -53,9 +52,10 @@ def examined(console: Console | None = None) -> dict[str, Any]:
         "default": DEFAULT,
         "engines": {},
     }
-    for number, name in enumerate(ENGINES):
+    engines = probes.engines()
+    for number, name in enumerate(engines):
         if console:
-            console.progress(number, len(ENGINES), f"trying the {name} engine")
+            console.progress(number, len(engines), f"trying the {name} engine")
         report["engines"][name] = probes.tried(name)
     if console:
         console.clear()

@@ -173,6 +173,17 @@ def host_compiler() -> str | None:
 # -- engines
 
 
+def engines() -> list[str]:
+    """The names of the registered engines."""
+
+    def probe() -> list[str]:
+        from ..engines import ENGINES
+
+        return list(ENGINES)
+
+    return guarded(probe) or ["ort"]
+
+
 def tried(engine: str) -> dict[str, Any]:
     """What becomes of a tiny program on an engine, in a process of its own: libraries that do not fit may crash it.
 
@@ -220,7 +231,8 @@ def _run(name: str) -> dict[str, Any]:
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
-    from ..engines import Forward, engine
+    from ..engines import Forward
+    from ..engines.factory import make_engine
     from ..errors import CheckFailed
     from ..program.linear import Matmul
     from ..program.program import Activation, Constant, Instruction, Program
@@ -248,7 +260,7 @@ def _run(name: str) -> dict[str, Any]:
         Instruction("read", "constant", (), Constant(weight), (8, 5), True, False),
         Instruction("linear", "Matmul", (2, 3), Matmul((8,), (5,)), (5,), False, False),
     )
-    run = engine(name).prepare(Forward(model, ("x",)), Program(steps, {"y": 4}))
+    run = make_engine(name).prepare(Forward(model, ("x",)), Program(steps, {"y": 4}))
     x: Any = np.arange(16, dtype=np.float64 if name == "reference" else np.float32).reshape(2, 8)
     for _ in range(3):  # on a GPU: launched, captured, replayed
         found = run({"x": x})["y"]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from ..errors import UsageError, did_you_mean
 from ..program.program import Array, Program
+from ..registry import Registry
 
 
 @dataclass(frozen=True)
@@ -37,51 +36,31 @@ class Engine(Protocol):
     def prepare(self, forward: Forward, program: Program) -> Run: ...
 
 
-log = logging.getLogger("onnxlrp")
-
-ENGINES = ("reference", "ort", "cuda", "emulator")
-WITH_PRECISIONS = ("cuda", "emulator")
+ENGINES: Registry[Callable[..., Engine]] = Registry("engine", __name__)
+_Make = TypeVar("_Make", bound=Callable[..., Engine])
 
 
-def engine(name: str = "auto", providers: Sequence[Any] | None = None, precision: str | None = None) -> Engine:
-    """An engine by name; "auto" is ort, on a GPU where onnxruntime has one: cuda's kernels have not run on hardware.
+def engine(name: str, *, order: int = 100) -> Callable[[_Make], _Make]:
+    """Register an engine: its class, or a function that returns it and imports its runtime only then.
 
-    `providers` are onnxruntime's, of ort; `precision` is of cuda and emulator: "exact" (float32, their default) or
-    "fast" (TF32). Raises UsageError.
+    Arguments of the class or function are the engine's options; all of them have defaults. The conformance tests run
+    on every registered engine.
+
+    Args:
+        name: The name that the command line and `load` use; a class gets it as its attribute `name`.
+        order: Engines with smaller numbers are listed first.
+
+    Returns:
+        A decorator for the class or function, which it gives back.
     """
-    if name not in ("auto", *ENGINES):
-        raise UsageError(f'there is no engine "{name}"', did_you_mean(name, ("auto", *ENGINES)))
-    if precision is not None and name not in WITH_PRECISIONS:
-        chosen = "ort" if name == "auto" else name
-        fix = f"give --engine {' or '.join(WITH_PRECISIONS)}, or leave --precision out"
-        raise UsageError(f'precision "{precision}": the engine {chosen} has no precisions', fix)
-    if providers and name not in ("auto", "ort"):
-        raise UsageError(f"onnxruntime's providers: the engine {name} chooses its own", "give none, or --engine ort")
-    if name == "reference":
-        from .reference import Reference
 
-        return Reference()
-    if name in WITH_PRECISIONS:
-        from .cuda.engine import Cuda
-        from .cuda.kernels.tiles import precision_of
-        from .cuda.runtime.device import Emulated, Gpu
+    def register(make: _Make) -> _Make:
+        if isinstance(make, type):
+            make.name = name  # type: ignore[attr-defined]
+        ENGINES.register(name, make, order=order)
+        return make
 
-        wanted = precision_of(precision)
-        return Cuda(Gpu() if name == "cuda" else Emulated(), wanted)
-    from .ort import Ort
-
-    if name == "auto" and log.isEnabledFor(logging.INFO):
-        log.info("engine ort, by auto: %s", _why_not_cuda())
-    return Ort(providers)
-
-
-def _why_not_cuda() -> str:
-    from .cuda.runtime.loaders import absent
-
-    why = absent()
-    if why:
-        return f"cuda cannot run here ({why})"
-    return "cuda can run here, but only by --engine cuda: its kernels have not run on hardware yet"
+    return register
 
 
 def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> Array:

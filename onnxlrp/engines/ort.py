@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, UsageError
 from ..program.program import Array, Program
-from . import Forward, Run
+from . import Forward, Run, engine
 from .providers import CUDA, fix, preload
 from .weights import hand_over
 
@@ -25,10 +25,11 @@ log = logging.getLogger("onnxlrp")
 PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
 
 
+@engine("ort", order=1)
 class Ort:
     """The default without a GPU of our own kernels' kind; `providers` as onnxruntime takes them."""
 
-    name = "ort"
+    name: str
 
     def __init__(self, providers: Sequence[Any] | None = None, options: Any = None) -> None:
         if importlib.util.find_spec("onnxruntime") is None:

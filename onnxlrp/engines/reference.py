@@ -12,13 +12,14 @@ from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_map
 from ..program.linear import Conv, Pool, Select, Shape, Window
 from ..program.maps import MAPS
 from ..program.program import Activation, Array, Constant, Program
-from . import Forward, Run, seed_mask
+from . import Forward, Run, engine, seed_mask
 
 
+@engine("reference", order=0)
 class Reference:
     """The oracle of the other engines."""
 
-    name = "reference"
+    name: str
 
     def prepare(self, forward: Forward, program: Program) -> Run:
         """A function from inputs to the program's outputs, all in float64."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engines import Engine, engine
+from ..engines import Engine
+from ..engines.factory import make_engine
 from ..errors import UsageError
 from ..preprocessing.find import find_size
 from .model import Model
@@ -44,7 +45,7 @@ def load(
 
 def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:
     if isinstance(chosen, str):
-        return engine(chosen, providers, precision)
+        return make_engine(chosen, providers=providers, precision=precision)
     if precision is not None:
         raise UsageError(
             f'precision "{precision}" beside an engine that is made', "give it to the engine: Cuda(device, precision)"

@@ -11,6 +11,7 @@ import pytest
 
 from onnxlrp.cli import main
 from onnxlrp.commands import doctor, probes
+from onnxlrp.engines import ENGINES
 
 READY = {"ready": True, "provider": "CPUExecutionProvider"}
 H200 = {"name": "NVIDIA H200", "memory": "143771 MiB", "driver": "580.159.03", "capability": "9.0"}
@@ -105,7 +106,7 @@ def test_which_cuda_a_wheel_wants(version, cuda):
 def test_this_machine(capsys):
     code = main(["doctor"])
     out = capsys.readouterr().out
-    for word in ("python", "onnxruntime", "CuPy", "GPU", "fatbin", *doctor.ENGINES):
+    for word in ("python", "onnxruntime", "CuPy", "GPU", "fatbin", *ENGINES):
         assert any(line.startswith(word) for line in out.splitlines()), word
     assert (code == 0) == ("ort          ready" in out)
 
@@ -114,7 +115,7 @@ def test_json(capsys, monkeypatch):
     monkeypatch.setattr(probes, "tried", lambda name: {"ready": name == "ort"} | {"reason": "?", "fix": "?"})
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert list(report["engines"]) == list(doctor.ENGINES)
+    assert list(report["engines"]) == list(ENGINES)
     assert report["engines"]["ort"]["ready"]
     assert isinstance(report["problems"], list)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxlrp.compile import weighted_layers
-from onnxlrp.engines import engine
+from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import InputError, NothingToDo, UnsupportedError, UsageError
 from onnxlrp.methods.patterns import ESTIMATORS, estimate
 from onnxlrp.methods.registry import make_composite
@@ -244,7 +244,7 @@ def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other():
     rng = np.random.default_rng(2)
     patterns = {node: rng.normal(size=w.shape) / np.sqrt(width) for node, w in weights_of(exact).items()}
     x = samples(2, (width,)).astype(np.float32)
-    quick = model(build, width, engine=engine("ort"))
+    quick = model(build, width, engine=make_engine("ort"))
     found, right = (asked.explain(x, 1, "pattern_net", patterns=patterns).relevance for asked in (quick, exact))
     small_nets.agree(found, right, 1e-4)
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from onnxlrp.checks import Settings, run
-from onnxlrp.engines import engine
+from onnxlrp.engines.factory import make_engine
 
 MODELS = Path(__file__).parents[2] / "models"
 SHAPES, HANS = MODELS / "shapes.onnx", MODELS / "clever_hans.onnx"
@@ -52,7 +52,7 @@ class Tampering:
     name = "tampering"
 
     def __init__(self, change):
-        self.engine, self.change, self.runs = engine("ort"), change, 0
+        self.engine, self.change, self.runs = make_engine("ort"), change, 0
 
     def prepare(self, forward, program):
         prepared = self.engine.prepare(forward, program)

@@ -1,6 +1,6 @@
 """Engine conformance: programs written by hand over a forward model that computes nothing.
 
-A new engine takes part by being listed in `onnxlrp.engines.ENGINES`; where its runtime is missing, tests are skipped.
+Every registered engine takes part; where its runtime is missing, tests are skipped.
 Tests ask `run` for what a program gives, and compare it with numpy or with the reference engine.
 """
 
@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from onnxlrp.engines import ENGINES, Forward, engine
+from onnxlrp.engines import ENGINES, Forward
 from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
 from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
 
@@ -32,7 +33,7 @@ def tolerance(name):
 def prepared(name, forward, program):
     """The program on an engine; skips the test where the machine cannot run it."""
     try:
-        found = Cuda(kernels_under_test.device(), None) if name == "plain" else engine(name)
+        found = Cuda(kernels_under_test.device(), None) if name == "plain" else make_engine(name)
     except UsageError as error:
         if name == "cuda" and kernels_under_test.which != "emulator":
             raise  # a GPU was asked for

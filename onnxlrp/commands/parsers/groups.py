@@ -135,7 +135,10 @@ def running(parser: Parser) -> None:
 def engine(group: Any) -> None:
     """What runs the model."""
     group.add_argument(
-        "--engine", default="auto", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: %(default)s)"
+        "--engine",
+        default="auto",
+        metavar="NAME",
+        help="auto, ort, cuda, reference or emulator; `onnxlrp doctor` lists plugins too (default: %(default)s)",
     )
     precision(group)
     group.add_argument("--providers", metavar="LIST", help="onnxruntime's execution providers, such as cuda,cpu")

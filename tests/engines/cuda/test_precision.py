@@ -12,10 +12,11 @@ import pytest
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.compile import compile
-from onnxlrp.engines import Forward, engine
+from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.listing import listing
 from onnxlrp.engines.cuda.runtime.device import Emulated
+from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
@@ -41,7 +42,7 @@ def test_a_precision_is_chosen_by_name_and_written_down(given, chosen):
     model = onnxlrp.load(DIGITS, engine="emulator", **given)
     assert model.engine.precision == chosen
     assert model.explain(X).provenance["precision"] == chosen
-    assert engine("emulator", **given).precision == chosen
+    assert make_engine("emulator", **given).precision == chosen
 
 
 def test_fast_is_further_off_than_exact_and_neither_is_far():
@@ -64,12 +65,12 @@ def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch):
 
 
 REFUSED = {
-    "ort": ({"engine": "ort", "precision": "fast"}, "ort has no precisions"),
-    "auto": ({"precision": "exact"}, "ort has no precisions"),
-    "reference": ({"engine": "reference", "precision": "exact"}, "reference has no precisions"),
+    "ort": ({"engine": "ort", "precision": "fast"}, "ort has no option precision"),
+    "auto": ({"precision": "exact"}, "ort has no option precision"),
+    "reference": ({"engine": "reference", "precision": "exact"}, "reference has no option precision"),
     "a name that is none": ({"engine": "emulator", "precision": "fsat"}, "no precision"),
     "an engine that is made": ({"engine": types.SimpleNamespace(name="own"), "precision": "fast"}, "that is made"),
-    "providers": ({"engine": "emulator", "providers": ["CPUExecutionProvider"]}, "chooses its own"),
+    "providers": ({"engine": "emulator", "providers": ["CPUExecutionProvider"]}, "emulator has no option providers"),
 }
 
 
