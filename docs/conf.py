@@ -1,4 +1,4 @@
-"""Configuration of Sphinx: `sphinx-build -W --keep-going -b html docs docs/_build`."""
+"""Configuration of Sphinx: `sphinx-build -W --keep-going -b html docs docs/_build/html`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_extensions"))
 # The tutorial and the help texts run the command of the environment that builds the pages.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-os.environ["COLUMNS"] = "100"
+os.environ["COLUMNS"] = "94"
 
 from onnxlrp import __version__  # noqa: E402
 
@@ -28,7 +28,7 @@ extensions = [
     "sphinx_design",
     "generated",
 ]
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_extensions", "jupyter_execute"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3

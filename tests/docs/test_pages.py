@@ -26,7 +26,7 @@ TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for
 def commands(text: str) -> list[str]:
     """The lines `onnxlrp COMMAND …` of code blocks, without prompt and comment; a line may go on after a backslash."""
     text = re.sub(r" \\\n\s*", " ", text)
-    lines = re.findall(r"^ *(?:\$ |!|```\{run\} )?(onnxlrp [a-z].*?)(?:  +#.*)?$", text, flags=re.MULTILINE)
+    lines = re.findall(r"^ *(?:\$ |!|```\{run\} )?(onnxlrp [a-z].*?)(?:  +#.*|; .*)?$", text, flags=re.MULTILINE)
     return [line for line in lines if (shlex.split(line)[1:2] or [""])[0] in COMMANDS]
 
 
