@@ -1,7 +1,7 @@
 """Layers: for each ONNX operator, the Op that rules see. A new operator is one function with `@layer`.
 
-The function gets a `Node` and returns an `Op`; what the forward pass computes it also tells the trace (`know`), so that
-a rule that asks for it again reads it.
+The function gets a `Node` and returns an `Op`. It also declares what the forward pass computes (`declare_linear` of the
+trace), so that rules read this result instead of computing it again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Node:
         return tuple(i for i in range(len(self.layer.inputs)) if self.has(i) and not self.is_constant(i))
 
     def identity(self, x: Value) -> Affine:
-        """x itself, as an affine map; a smaller x is broadcast to the result."""
+        """Return the identity of x as an affine map; a smaller x is broadcast to the result."""
         return Affine(Diagonal(x.shape, self.result.shape), gain=self.trace.constant(1.0))
 
 
@@ -137,7 +137,7 @@ def unknown(node: Node) -> Op:
 
 def place_of(layer: Layer) -> str:
     """A layer as errors name it."""
-    return f"node {layer.name!r}" + f", path {layer.path!r}" * bool(layer.path)
+    return f"node {layer.name!r}" + f", path {layer.path!r}" * bool(layer.map_sequence)
 
 
 def unsupported(layer: Layer) -> UnsupportedError:

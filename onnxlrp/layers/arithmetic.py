@@ -11,16 +11,18 @@ from . import Node, layer, unsupported
 
 @layer("Add", "Sum", kind="sum")
 def add(node: Node) -> Op:
+    """Add and Sum: y = Σ x: each activation receives its share of the sum, constants act as a bias."""
     return _sum(node, 1.0)
 
 
 @layer("Mean", kind="sum")
 def mean(node: Node) -> Op:
+    """Mean: y = (Σ x) / n: each activation receives its share of the sum, constants act as a bias."""
     return _sum(node, 1.0 / len(node.layer.inputs))
 
 
 def _sum(node: Node, gain: float) -> Op:
-    """gain · Σ x; the constants among the terms are the bias of the first activation."""
+    """Return the op of gain · Σ x; constants among the terms are a bias of the first activation."""
     trace, y = node.trace, node.result
     live = node.activations
     operands = [node.operand(i) for i in live]
@@ -44,7 +46,7 @@ def _sum(node: Node, gain: float) -> Op:
 
 
 def _fusable(node: Node, a: Value, b: Value) -> None:
-    """A convolution, the sum and its ReLU run as one kernel as long as nobody reads the convolution's own result."""
+    """Declare the sum of a convolution, which runtimes fuse with its ReLU while no other node reads the convolution."""
     for x, other, name in ((a, b, node.layer.inputs[0]), (b, a, node.layer.inputs[1])):
         producer = node.graph.producer(name)
         if producer is not None and producer.op == "Conv" and len(node.graph.consumers(name)) == 1:
@@ -54,6 +56,7 @@ def _fusable(node: Node, a: Value, b: Value) -> None:
 
 @layer("Sub", kind="sum")
 def sub(node: Node) -> Op:
+    """Sub: y = a − b: a sum of a and −b."""
     live, trace = node.activations, node.trace
     if len(live) == 2:
         a, b = node.operand(0), node.operand(1)
@@ -68,6 +71,7 @@ def sub(node: Node) -> Op:
 
 @layer("Mul", kind="scale")
 def mul(node: Node) -> Op:
+    """Mul: y = a b: a scale where one is constant; else a signal and its gate, or a product of equals."""
     live = node.activations
     if len(live) == 2:
         a, b, y = node.operand(0), node.operand(1), node.result
@@ -83,17 +87,18 @@ def mul(node: Node) -> Op:
 
 @layer("Div", kind="scale")
 def div(node: Node) -> Op:
+    """Div: y = a / b: a scale where b is constant; else b is a gate of the signal a."""
     if 1 in node.activations:
         return _quotient(node)
     return _scaled(node, node.operand(0), node.trace.constant(1.0) / node.operand(1))
 
 
 def _quotient(node: Node) -> Op:
-    """What divides is a gate: the numerator is the signal, as in a normalisation."""
+    """Return the op of a quotient: the denominator is a gate of the numerator, the signal, as in a normalisation."""
     y, b = node.result, node.operand(1)
     whole = Affine(Diagonal(b.shape, y.shape)).T
     if node.is_constant(0):
-        # A constant over more values than divide it: each copy of 1/b hands its relevance back, which a gate does.
+        # A constant over an activation of fewer elements: each copy of 1/b returns its relevance, as a gate does.
         kind = "activation" if b.shape == y.shape else "gate"
         return Op(kind, (b,), y, lambda r: (whole(-(r * y) / b),), name=node.layer.label)
     a = node.operand(0)
@@ -104,11 +109,12 @@ def _quotient(node: Node) -> Op:
 
 @layer("Neg", kind="scale")
 def neg(node: Node) -> Op:
+    """Neg: y = −x, a scale."""
     return _scaled(node, node.operand(0), node.trace.constant(-1.0))
 
 
 def per_sample(node: Node, constant: Value) -> Value:
-    """A constant without the batch axis that exporters write as 1."""
+    """Return a constant without the batch axis of size 1 that some exporters write."""
     rank = len(node.result.shape)
     if len(constant.shape) <= rank:
         return constant
@@ -122,7 +128,7 @@ def _scaled(node: Node, x: Value, factor: Value) -> Op:
 
 
 def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
-    """x · factor + shift. Where the constants are larger than x its copies are summed, as in an addition."""
+    """Return the op of x · factor + shift; where x is broadcast to larger constants it is of kind "sum"."""
     linear = Diagonal(x.shape, node.result.shape)
     node.trace.declare_linear(linear, x, factor, shift, node.result)
     kind = "scale" if x.shape == node.result.shape else "sum"

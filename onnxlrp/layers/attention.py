@@ -1,4 +1,4 @@
-"""Products of two activations as matrices, and the softmax between them."""
+"""Matrix products of two activations, as in attention."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from . import Node, unsupported
 
 
 def bilinear(node: Node) -> Op:
-    """y = a b. As a sum of affine maps each factor is one's operand and the other's weight: 2 y = (· b) a + (a ·) b."""
+    """Return the op of y = a b, a matrix product of activations.
+
+    As affine maps, each factor is the operand of one and the weight of the other: 2 y = (· b) a + (a ·) b.
+    """
     a, b, y = node.operand(0), node.operand(1), node.result
     if len(a.shape) < 2 or len(a.shape) != len(b.shape) or a.shape[:-2] != b.shape[:-2]:
         raise unsupported(node.layer)
@@ -27,7 +30,7 @@ def bilinear(node: Node) -> Op:
 
 
 def swapped(shape: Shape) -> Shape:
-    """The shape of the transposed matrices."""
+    """Return the shape of the transposed matrices."""
     return (*shape[:-2], shape[-1], shape[-2])
 
 

@@ -9,7 +9,14 @@ from . import Node, layer
 
 
 def window(node: Node, source: tuple[int, ...], target: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
-    """The sliding window of a convolution or pooling; `source` and `target` are spatial shapes."""
+    """Return the sliding window of a convolution or pooling.
+
+    Args:
+        node: The layer, whose attributes give strides, dilations and pads.
+        source: Spatial shape of the input.
+        target: Spatial shape of the output.
+        kernel: Taps along each spatial axis.
+    """
     d = len(kernel)
     pads = node.ints("pads", (0,) * (2 * d))
     return Window(
@@ -25,6 +32,7 @@ def window(node: Node, source: tuple[int, ...], target: tuple[int, ...], kernel:
 
 @layer("Conv", kind="convolution")
 def conv(node: Node) -> Op:
+    """Conv: y = W ∗ x + b, a convolution in 1 to 3 dimensions: linear, so that every LRP rule applies."""
     x, y, weight = node.operand(0), node.result, node.operand(1)
     if not node.is_constant(1):
         node.array(1)
@@ -38,7 +46,7 @@ def conv(node: Node) -> Op:
 
 @layer("ConvTranspose", kind="convolution")
 def conv_transpose(node: Node) -> Op:
-    """y = Cᵀx + b, C the convolution from y to x: its channels are those of x, and its padding cuts y."""
+    """ConvTranspose: y = Cᵀx + b, C the convolution from y to x: its channels are those of x, its padding crops y."""
     x, y, weight, trace = node.operand(0), node.result, node.operand(1), node.trace
     if not node.is_constant(1):
         node.array(1)

@@ -1,4 +1,4 @@
-"""Gemm and MatMul."""
+"""Dense layers: Gemm and MatMul."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .einsum import product
 
 @layer("Gemm", kind="dense")
 def gemm(node: Node) -> Op:
+    """Gemm: y = α x W + β b, a dense layer: linear, so that every LRP rule applies."""
     x, y = node.operand(0), node.result
     if node.attribute("transA", 0) or node.is_constant(0):
         raise unsupported(node.layer)
@@ -29,6 +30,7 @@ def gemm(node: Node) -> Op:
 
 @layer("MatMul", kind="dense")
 def matmul(node: Node) -> Op:
+    """MatMul: y = x W, a dense layer with a constant W; attention's product of two activations without one."""
     if len(node.activations) == 2:
         return bilinear(node)
     own = node.activations[0]

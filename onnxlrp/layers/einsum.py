@@ -12,42 +12,50 @@ from ..program.linear import Matmul, Sum
 from ..program.op import Op, linear_op
 from ..program.value import Value
 from . import Node, layer, unsupported
-from .selection import LARGEST, path
+from .selection import MAX_SELECTION, map_sequence
 
 
 def contraction(node: Node, x: Value, letters: str, constant: Array, others: str, out: str) -> Op:
-    """y[out] = Σ x[letters] c[others], without the batch: as one product of matrices [B, M, K] by [B, K, N].
+    """Return the op of y[out] = Σ x[letters] c[others] as one product of matrices [B, M, K] by [B, K, N].
 
-    B are the axes that all three have, K those that y lacks, M those of x alone, N those of the constant alone.
+    B are the axes of all three, K those that y lacks, M those of x alone, N those of the constant alone.
+
+    Args:
+        node: The layer.
+        x: The activation.
+        letters: A letter for each per-sample axis of x.
+        constant: The other factor.
+        others: A letter for each axis of the constant.
+        out: A letter for each per-sample axis of the result.
     """
     size = dict(zip(letters, x.shape, strict=True))
     own = "".join(a for a in others if a in letters or a in out)
     weight = np.einsum(constant, [others.index(a) for a in others], [others.index(a) for a in own])
     both, summed = ("".join(a for a in letters if (a in own) and (a in out) == kept) for kept in (True, False))
     alone = "".join(a for a in letters if a not in own and a in out)
-    lost = "".join(a for a in letters if a not in own and a not in out)
+    dropped = "".join(a for a in letters if a not in own and a not in out)
     added = "".join(a for a in own if a not in letters)
     wide = {**size, **dict(zip(own, weight.shape, strict=True))}
-    way = path(node, x)
-    if lost:
-        axes = tuple(letters.index(a) for a in lost)
-        kept = "".join(a for a in letters if a not in lost)
-        way.add(Sum(x.shape, tuple(size[a] for a in kept), axes))
+    maps = map_sequence(node, x)
+    if dropped:
+        axes = tuple(letters.index(a) for a in dropped)
+        kept = "".join(a for a in letters if a not in dropped)
+        maps.add(Sum(x.shape, tuple(size[a] for a in kept), axes))
         letters = kept
-    way.permute([letters.index(a) for a in both + alone + summed])
+    maps.permute([letters.index(a) for a in both + alone + summed])
     # One matrix for all places has no axes B: they are rows like the others.
     lead = tuple(wide[a] for a in both)
     rows, inner, outer = (int(np.prod([wide[a] for a in some])) for some in (alone, summed, added))
-    way.reshape((*lead, rows, inner))
-    linear = Matmul(way.shape, (*lead, rows, outer))
+    maps.reshape((*lead, rows, inner))
+    linear = Matmul(maps.shape, (*lead, rows, outer))
     order = [own.index(a) for a in both + summed + added]
     matrix = node.trace.constant(np.ascontiguousarray(weight.transpose(order)).reshape(*lead, inner, outer))
-    steps = [*way.steps, LinearStep(linear, layer_weight=True)]
-    way.steps, way.shape = [], linear.target
-    way.reshape(tuple(wide[a] for a in both + alone + added))
-    way.permute([(both + alone + added).index(a) for a in out])
-    way.reshape(node.result.shape)
-    return _dense(node, x, (*steps, *way.steps), matrix)
+    steps = [*maps.steps, LinearStep(linear, layer_weight=True)]
+    maps.steps, maps.shape = [], linear.target
+    maps.reshape(tuple(wide[a] for a in both + alone + added))
+    maps.permute([(both + alone + added).index(a) for a in out])
+    maps.reshape(node.result.shape)
+    return _dense(node, x, (*steps, *maps.steps), matrix)
 
 
 def _dense(node: Node, x: Value, steps: tuple[LinearStep, ...], weight: Value) -> Op:
@@ -57,7 +65,12 @@ def _dense(node: Node, x: Value, steps: tuple[LinearStep, ...], weight: Value) -
 
 
 def product(node: Node, own: int) -> Op:
-    """MatMul of operand `own` with a constant of any rank, as numpy's matmul broadcasts them."""
+    """Return the op of a MatMul with a constant of any rank, which broadcast as in numpy's matmul.
+
+    Args:
+        node: The layer.
+        own: Index of the input that is an activation.
+    """
     x, constant = node.operand(own), node.array(1 - own)
     rank = len(x.shape)
     if constant.ndim == rank + 1 and rank > 1 and constant.shape[0] == 1:
@@ -83,6 +96,7 @@ def product(node: Node, own: int) -> Op:
 
 @layer("Einsum", kind="dense")
 def einsum(node: Node) -> Op:
+    """Einsum: y = Σ x c, a product with constants by an equation of axes: linear, so that every LRP rule applies."""
     live, constants = node.activations, [i for i in range(len(node.layer.inputs)) if node.is_constant(i)]
     if len(live) != 1 or not constants:
         raise unsupported(node.layer)
@@ -97,7 +111,7 @@ def einsum(node: Node) -> Op:
 
 
 def _terms(node: Node) -> tuple[list[str], str]:
-    """The letters of each input and of the result; an ellipsis becomes capital letters."""
+    """Return the letters of each input and of the result; an ellipsis becomes capital letters."""
     left, arrow, out = str(node.attribute("equation")).replace(" ", "").partition("->")
     terms = left.split(",")
     ranks = [node.array(i).ndim if node.is_constant(i) else len(node.operand(i).shape) + 1 for i in range(len(terms))]
@@ -114,14 +128,14 @@ def _terms(node: Node) -> tuple[list[str], str]:
 
 @layer("CumSum", kind="avgpool")
 def cumsum(node: Node) -> Op:
-    """Running sums share relevance as a mean does: x ⊙ Aᵀ(R / Ax)."""
+    """CumSum: y = A x, running sums, whose terms share relevance in proportion to their values: x ⊙ Aᵀ(R / Ax)."""
     x, y, trace = node.operand(0), node.result, node.trace
     axis = int(node.array(1).reshape(())) % (len(x.shape) + 1) - 1
-    if axis < 0 or x.shape[axis] ** 2 > LARGEST:
+    if axis < 0 or x.shape[axis] ** 2 > MAX_SELECTION:
         raise unsupported(node.layer)
-    way, n = path(node, x), x.shape[axis]
+    maps, n = map_sequence(node, x), x.shape[axis]
     matrix = np.triu(np.ones((n, n)), 1 if node.attribute("exclusive", 0) else 0)
-    way.multiply(axis, matrix.T if node.attribute("reverse", 0) else matrix)
-    linear = composed(*way.steps)
+    maps.multiply(axis, matrix.T if node.attribute("reverse", 0) else matrix)
+    linear = composed(*maps.steps)
     trace.declare_linear(linear, x, None, None, y)
     return linear_op("avgpool", ((Affine(linear, gain=trace.constant(1.0)), x),), y, node.layer.label)

@@ -1,4 +1,4 @@
-"""The larger or the smaller of tensors, element by element."""
+"""Elementwise maximum and minimum of several tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .arithmetic import per_sample
 
 @layer("Max", "Min", kind="maxpool")
 def extremum(node: Node) -> Op:
-    """The winner takes all, the first operand on ties; what a constant wins among several activations is dropped."""
+    """Max and Min: the winner takes all relevance, the first operand on ties; what constants win is dropped."""
     y, trace, live = node.result, node.trace, node.activations
     highest = node.layer.op == "Max"
     operands = [
@@ -29,8 +29,8 @@ def extremum(node: Node) -> Op:
     def vjp(r: Value) -> tuple[Value, ...]:
         shares, rest = [], r
         for i, x in enumerate(operands):
-            lost = rest * loses(x) if i + 1 < len(operands) else trace.zeros()
-            share, rest = rest - lost, lost
+            dropped = rest * loses(x) if i + 1 < len(operands) else trace.zeros()
+            share, rest = rest - dropped, dropped
             if i in live:
                 shares.append(Affine(Diagonal(x.shape, y.shape)).T(share))
             else:
@@ -41,7 +41,7 @@ def extremum(node: Node) -> Op:
 
 
 def _bounded(node: Node, operands: list[Value], highest: bool) -> Op:
-    """An activation with a floor or a ceiling; at the bound itself the slope is 0."""
+    """Return the op of an activation with constant bounds on one side; at the bound itself the slope is 0."""
     trace, y, own = node.trace, node.result, node.activations[0]
     x = operands[own]
     bounds = [v for i, v in enumerate(operands) if i != own]

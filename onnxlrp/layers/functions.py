@@ -1,4 +1,4 @@
-"""Functions of calculus, elementwise: powers, exponentials, what inverts them, and steps."""
+"""Elementwise functions: powers, exponentials, trigonometric functions, their inverses, and steps."""
 
 from __future__ import annotations
 
@@ -16,63 +16,72 @@ from .arithmetic import per_sample
 
 
 def sign(x: Value) -> Value:
-    """-1, 0 or 1."""
+    """Return −1, 0 or 1 by the sign of each element."""
     return (x > 0) - (x < 0)
 
 
 @layer("Exp", kind="activation")
 def exp(node: Node) -> Op:
+    """Exp: y = eˣ, dy/dx = y."""
     node.trace.declare_map("exp", (node.operand(0),), node.result)
     return activation(node, lambda x, y: y)
 
 
 @layer("Log", kind="activation")
 def log(node: Node) -> Op:
+    """Log: y = ln x, dy/dx = 1/x."""
     return activation(node, lambda x, y: 1.0 / x)
 
 
 @layer("Sqrt", kind="activation")
 def sqrt(node: Node) -> Op:
+    """Sqrt: y = √x, dy/dx = 1/(2y)."""
     node.trace.declare_map("sqrt", (node.operand(0),), node.result)
     return activation(node, lambda x, y: 0.5 / y)
 
 
 @layer("Abs", kind="activation")
 def absolute(node: Node) -> Op:
+    """Abs: y = |x|, dy/dx = sgn x."""
     return activation(node, lambda x, y: sign(x))
 
 
 @layer("Reciprocal", kind="activation")
 def reciprocal(node: Node) -> Op:
+    """Reciprocal: y = 1/x, dy/dx = −y²."""
     node.trace.declare_map("div", (node.trace.constant(1.0), node.operand(0)), node.result)
     return activation(node, lambda x, y: -square(y))
 
 
 @layer("Erf", kind="activation")
 def erf(node: Node) -> Op:
+    """Erf: y = erf x, dy/dx = 2/√π e^(−x²)."""
     node.trace.declare_map("erf", (node.operand(0),), node.result)
     return activation(node, lambda x, y: node.trace.map("exp", -square(x)) * (2 / math.sqrt(math.pi)))
 
 
 @layer("Sin", kind="activation")
 def sin(node: Node) -> Op:
+    """Sin: y = sin x, dy/dx = cos x."""
     node.trace.declare_map("sin", (node.operand(0),), node.result)
     return activation(node, lambda x, y: node.trace.map("cos", x))
 
 
 @layer("Cos", kind="activation")
 def cos(node: Node) -> Op:
+    """Cos: y = cos x, dy/dx = −sin x."""
     node.trace.declare_map("cos", (node.operand(0),), node.result)
     return activation(node, lambda x, y: -node.trace.map("sin", x))
 
 
 @layer("Pow", kind="activation")
 def pow_(node: Node) -> Op:
+    """Pow: y = xᵖ or aˣ, with a constant exponent or base: an activation."""
     x, y = node.operand(node.activations[0]), node.result
     if len(node.activations) == 2:
         raise UnsupportedError(
             f"Pow {node.layer.label!r} has an activation as its exponent",
-            f"decide yourself: --rule '{node.layer.name}=signal' gives the base all of the relevance",
+            f"choose a rule: --rule '{node.layer.name}=signal' gives the base all of the relevance",
         )
     if x.shape != y.shape:
         raise unsupported(node.layer)
@@ -115,4 +124,4 @@ _simple("Asinh", lambda x, y: power(square(x) + 1, -0.5))
 _simple("Acosh", lambda x, y: power(square(x) - 1, -0.5))
 _simple("Atanh", lambda x, y: 1.0 / (1 - square(x)))
 for _steps in ("Sign", "Floor", "Ceil", "Round"):
-    _simple(_steps, lambda x, y: 0.0)  # flat wherever it has a slope
+    _simple(_steps, lambda x, y: 0.0)  # constant between the steps

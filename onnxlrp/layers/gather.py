@@ -1,4 +1,4 @@
-"""Operators that take elements by constant indices: slices, paddings, gathers, tiles."""
+"""Selections by constant indices: Slice, Pad, Tile, Gather."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from ..graph.graph import Array
 from ..program.op import Op
 from ..program.value import Value
 from . import Node, layer, unsupported
-from .selection import NOTHING, copied, path, route
+from .selection import NO_SOURCE, copy_mask, map_sequence, route
 
 Picks = list[Array | None]
 
 
 def _selected(node: Node, x: Value, picks: Picks, filled: bool = False) -> Op:
-    way = path(node, x)
-    way.select(picks)
-    way.reshape(node.result.shape)
-    holes = any(pick is not None and (pick == NOTHING).any() for pick in picks)
-    return route(node, way.linear(), copied(picks, x.shape) if holes else None, filled)
+    maps = map_sequence(node, x)
+    maps.select(picks)
+    maps.reshape(node.result.shape)
+    holes = any(pick is not None and (pick == NO_SOURCE).any() for pick in picks)
+    return route(node, maps.linear(), copy_mask(picks, x.shape) if holes else None, filled)
 
 
 def _axes(node: Node, i: int, rank: int, count: int) -> list[int]:
-    """Axes given as input i, all of the first `count` without; counted with the batch."""
+    """Return the axes that input i lists, or without it the first `count`; the batch is axis 0."""
     return [int(a) % rank for a in node.array(i, range(count)).reshape(-1)]
 
 
 @layer("Slice", kind="routing")
 def slice_(node: Node) -> Op:
+    """A strided box: the elements that were taken receive their relevance."""
     x = node.operand(0)
     starts, ends = (node.array(i).reshape(-1).tolist() for i in (1, 2))
     axes = _axes(node, 3, len(x.shape) + 1, len(starts))
@@ -44,6 +45,7 @@ def slice_(node: Node) -> Op:
 
 @layer("Pad", kind="routing")
 def pad(node: Node) -> Op:
+    """Padding: elements and their copies at the borders return relevance, constant padding drops its own."""
     x, mode = node.operand(0), str(node.attribute("mode", "constant"))
     rank = len(x.shape) + 1
     axes, amounts = _axes(node, 3, rank, rank), node.array(1).reshape(-1)
@@ -61,16 +63,17 @@ def pad(node: Node) -> Op:
 
 
 def _padded(length: int, before: int, after: int, mode: str) -> Array:
-    """The index of each element of a padded axis; a negative amount cuts, before the rest is padded."""
+    """Return the source index of each element of a padded axis; a negative amount crops before the rest is padded."""
     kept = np.arange(length)[max(0, -before) : length - max(0, -after)]
     amounts = (max(0, before), max(0, after))
     if mode == "constant":
-        return np.pad(kept, amounts, constant_values=NOTHING)
+        return np.pad(kept, amounts, constant_values=NO_SOURCE)
     return np.asarray(np.pad(kept, amounts, mode=mode))  # type: ignore[call-overload]
 
 
 @layer("Tile", kind="routing")
 def tile(node: Node) -> Op:
+    """Repetition: an element receives the relevance of all its copies."""
     x, repeats = node.operand(0), node.array(1).reshape(-1).tolist()
     if repeats[0] != 1:
         raise unsupported(node.layer)
@@ -80,6 +83,7 @@ def tile(node: Node) -> Op:
 
 @layer("Gather", kind="routing")
 def gather(node: Node) -> Op:
+    """Elements by constant indices: each receives the relevance of all its copies."""
     if node.activations != (0,):
         raise unsupported(node.layer)
     x, indices = node.operand(0), node.array(1).reshape(-1)

@@ -13,7 +13,10 @@ from . import Node, layer, unsupported
 
 @layer("LRN", kind="normalization")
 def lrn(node: Node) -> Op:
-    """y = x D^-β, D = k + α/n Σ x² over n neighbouring channels (Krizhevsky et al. 2012); D is taken as constant."""
+    """LRN: y = x D^−β, D = k + α/n Σ x² over n neighbouring channels (Krizhevsky et al. 2012).
+
+    For relevance D is a constant, so that the layer is a scale; the gradient differentiates D too.
+    """
     x, y, trace = node.operand(0), node.result, node.trace
     size, alpha = int(node.attribute("size")), float(node.attribute("alpha", 1e-4))
     beta, bias = float(node.attribute("beta", 0.75)), float(node.attribute("bias", 1.0))

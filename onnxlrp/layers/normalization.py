@@ -1,6 +1,6 @@
-"""Normalisations: affine maps once the deviation that divides is taken as constant (Achtibat et al. 2024, section 3.3).
+"""Normalisations, affine maps if the standard deviation is taken as constant (Achtibat et al. 2024, section 3.3).
 
-Their gradient is the true one, with the derivative of mean and deviation.
+Their gradient differentiates mean and deviation too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .functions import sign
 
 @layer("BatchNormalization", kind="batchnorm")
 def batch_normalization(node: Node) -> Op:
+    """BatchNormalization: y = γ (x − μ) / √(σ² + ε) + β with constant μ and σ, a scale and a shift of each channel."""
     x, y, trace = node.operand(0), node.result, node.trace
     gamma, beta, mean, variance = (node.array(i).astype(np.float64) for i in (1, 2, 3, 4))
     scale = gamma / np.sqrt(variance + float(node.attribute("epsilon", 1e-5)))
@@ -32,6 +33,7 @@ def batch_normalization(node: Node) -> Op:
 
 @layer("LayerNormalization", "RMSNormalization", kind="normalization")
 def layer_normalization(node: Node) -> Op:
+    """LayerNormalization: y = γ (x − mean) / √(variance + ε) + β over the last axes; RMSNormalization has no mean."""
     rank = len(node.result.shape)
     axis = int(node.attribute("axis", -1)) % (rank + 1) - 1
     if axis < 0:
@@ -43,6 +45,7 @@ def layer_normalization(node: Node) -> Op:
 
 @layer("InstanceNormalization", kind="normalization")
 def instance_normalization(node: Node) -> Op:
+    """InstanceNormalization: y = γ (x − mean) / √(variance + ε) + β over the places of each channel."""
     rank = len(node.result.shape)
     channels = (-1, *([1] * (rank - 1)))
     gain, bias = (node.trace.constant(node.array(i).reshape(channels)) for i in (1, 2))
@@ -51,6 +54,7 @@ def instance_normalization(node: Node) -> Op:
 
 @layer("MeanVarianceNormalization", kind="normalization")
 def mean_variance_normalization(node: Node) -> Op:
+    """MeanVarianceNormalization: y = (x − mean) / √variance over given axes."""
     rank = len(node.result.shape) + 1
     axes = tuple(sorted(a % rank - 1 for a in node.ints("axes", (0, 2, 3))))
     if axes[0] < 0:
@@ -73,7 +77,7 @@ def _standardized(
     bias: Value | None = None,
     centred: bool = True,
 ) -> Op:
-    """y = γ (x - mean) / sqrt(variance + ε) + β over the given axes; without the mean if not `centred`."""
+    """Return the op of y = γ (x − mean) / √(variance + ε) + β over the axes; without the mean if not `centred`."""
     x, y, trace = node.operand(0), node.result, node.trace
     kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     sums, diagonal = Sum(x.shape, kept, axes), Diagonal(x.shape, y.shape)
@@ -106,7 +110,7 @@ def _standardized(
 
 @layer("LpNormalization", kind="normalization")
 def lp_normalization(node: Node) -> Op:
-    """y = x / ‖x‖ along an axis."""
+    """LpNormalization: y = x / ‖x‖ along an axis; for relevance ‖x‖ is a constant."""
     x, y, trace = node.operand(0), node.result, node.trace
     axis, p = int(node.attribute("axis", -1)) % (len(x.shape) + 1) - 1, int(node.attribute("p", 2))
     if axis < 0:

@@ -22,6 +22,7 @@ def _average(node: Node, linear: LinearMap) -> Op:
 
 @layer("AveragePool", kind="avgpool")
 def average_pool(node: Node) -> Op:
+    """AveragePool: y is the mean of each window, whose elements share relevance by their values."""
     x, y = node.operand(0), node.result
     w = window(node, x.shape[1:], y.shape[1:], node.ints("kernel_shape"))
     return _average(node, Pool(x.shape, y.shape, w, bool(node.attribute("count_include_pad", 0))))
@@ -29,6 +30,7 @@ def average_pool(node: Node) -> Op:
 
 @layer("GlobalAveragePool", kind="avgpool")
 def global_average_pool(node: Node) -> Op:
+    """GlobalAveragePool: y is the mean of each channel, whose elements share relevance by their values."""
     x, y = node.operand(0), node.result
     return _average(node, Pool(x.shape, y.shape, _whole(x)))
 
@@ -48,28 +50,32 @@ def _select(node: Node, w: Window) -> Op:
 
 @layer("MaxPool", kind="maxpool")
 def max_pool(node: Node) -> Op:
+    """MaxPool: y is the largest element of each window, the first one on ties, which receives all relevance."""
     x, y = node.operand(0), node.result
     return _select(node, window(node, x.shape[1:], y.shape[1:], node.ints("kernel_shape")))
 
 
 @layer("GlobalMaxPool", kind="maxpool")
 def global_max_pool(node: Node) -> Op:
+    """GlobalMaxPool: y is the largest element of each channel, the first one on ties, which receives all relevance."""
     return _select(node, _whole(node.operand(0)))
 
 
 @layer("LpPool", kind="avgpool")
 def lp_pool(node: Node) -> Op:
+    """LpPool: y is the p-norm of each window, whose elements share relevance in proportion to |x|^p."""
     x, y = node.operand(0), node.result
     return _norm(node, window(node, x.shape[1:], y.shape[1:], node.ints("kernel_shape")))
 
 
 @layer("GlobalLpPool", kind="avgpool")
 def global_lp_pool(node: Node) -> Op:
+    """GlobalLpPool: y is the p-norm of each channel, whose elements share relevance in proportion to |x|^p."""
     return _norm(node, _whole(node.operand(0)))
 
 
 def _norm(node: Node, w: Window) -> Op:
-    """y = (Σ |x|^p)^(1/p) = Σ w x with w = sgn(x) |x|^(p-1) y^(1-p), which is the slope too, taken as constant."""
+    """Return the op of y = (Σ |x|^p)^(1/p) = Σ w x, with w = dy/dx = sgn(x) |x|^(p−1) y^(1−p) taken as constant."""
     x, y, trace = node.operand(0), node.result, node.trace
     p = int(node.attribute("p", 2))
     pool = Pool(x.shape, y.shape, w, count_padding=True)

@@ -1,4 +1,4 @@
-"""Quantisation of activations: relevance passes through it, the gradient keeps its clip mask."""
+"""Quantisation of activations: relevance passes unchanged, the gradient is that of the straight-through estimator."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from . import Node, layer, unsupported
 
 @layer("QuantizeLinear", kind="activation")
 def quantize(node: Node) -> Op:
-    """y = clip(round(x/s) + z): dy/dx is 1/s where x/s rounds into the range, 0 beyond it (straight-through estimator,
-    Bengio et al. 2013)."""
+    """QuantizeLinear: y = clip(round(x/s) + z), with dy/dx = 1/s where x/s rounds into the range, 0 beyond it.
+
+    References:
+        Bengio et al., Estimating or propagating gradients through stochastic neurons for conditional computation, 2013
+        (straight-through estimator).
+    """
     x, scale = node.operand(0), _along(node, 1, 1.0)
     low, high = _range(node)
     zero = _along(node, 2, 0)
-    # Read from x: y is an integer that stands for many values, and its ends stand for the clipped ones too.
+    # From x, not from y: the lowest and highest integer stand for clipped values too.
     least, most = ((end - zero + half) * scale for end, half in ((low, -0.5), (high, 0.5)))
     constant = node.trace.constant
 
@@ -30,19 +34,19 @@ def quantize(node: Node) -> Op:
 
 @layer("DequantizeLinear", kind="activation")
 def dequantize(node: Node) -> Op:
-    """y = (x − z)·s, so that dy/dx = s."""
+    """DequantizeLinear: y = (x − z)·s, so that dy/dx = s."""
     x, scale = node.operand(0), _along(node, 1, 1.0)
     return Op("activation", (x,), node.result, lambda r: (r * node.trace.constant(scale),), name=node.layer.label)
 
 
 @layer("DynamicQuantizeLinear", kind="activation")
 def quantize_by_sample(node: Node) -> Op:
-    """y = s·round(x/s), s the range of the sample in 255 steps: nothing lies beyond the range, so that dy/dx = 1."""
+    """DynamicQuantizeLinear: y = s·round(x/s), s a 255th of the sample's range; nothing is clipped: dy/dx = 1."""
     return Op("activation", (node.operand(0),), node.result, lambda r: (r,), name=node.layer.label)
 
 
 def _along(node: Node, position: int, default: float) -> Array:
-    """A scale or zero point, one number or one for each place of an axis, as it broadcasts over a sample."""
+    """Return a scale or zero point, one number or one for each index of an axis, as it broadcasts over a sample."""
     values = node.array(position, default).astype(np.float64)
     shape = node.result.shape
     if values.size == 1:
@@ -54,7 +58,7 @@ def _along(node: Node, position: int, default: float) -> Array:
 
 
 def _range(node: Node) -> tuple[float, float]:
-    """The lowest and highest integer of the result's type."""
+    """Return the lowest and highest integer of the result's type."""
     dtype = node.graph.dtypes.get(node.layer.outputs[0], "")
     if dtype not in ("uint8", "int8", "uint16", "int16"):
         raise unsupported(node.layer)

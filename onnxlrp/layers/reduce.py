@@ -16,6 +16,7 @@ from .functions import sign
 
 @layer("ReduceMean", "ReduceSum", kind="avgpool")
 def reduce(node: Node) -> Op:
+    """ReduceMean and ReduceSum: y is the mean or sum over axes, whose terms share relevance by their values."""
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Sum(x.shape, y.shape, _axes(node, x))
     count = np.prod([x.shape[i] for i in linear.axes]) if node.layer.op == "ReduceMean" else 1
@@ -44,7 +45,7 @@ def _axes(node: Node, x: Value) -> tuple[int, ...]:
 
 @layer("ReduceMax", "ReduceMin", kind="maxpool")
 def extreme(node: Node) -> Op:
-    """The winner takes all, the first one on ties."""
+    """ReduceMax and ReduceMin: the winner takes all relevance, the first element on ties."""
     x, y, trace = node.operand(0), node.result, node.trace
     moves = [LinearStep(move) for move in _as_rows(x.shape, _axes(node, x))]
     rows = Affine(composed(*moves))(x) if moves else x
@@ -57,7 +58,7 @@ def extreme(node: Node) -> Op:
 
 
 def _as_rows(shape: Shape, axes: tuple[int, ...]) -> tuple[LinearMap, ...]:
-    """The maps that bring an array to a matrix with the given axes in its rows."""
+    """Return the maps that turn an array into a matrix whose rows are the given axes."""
     order = (*(i for i in range(len(shape)) if i not in axes), *axes)
     turned = tuple(shape[i] for i in order)
     width = math.prod(shape[i] for i in axes)
@@ -66,18 +67,18 @@ def _as_rows(shape: Shape, axes: tuple[int, ...]) -> tuple[LinearMap, ...]:
     return (*moves, Reshape(turned, flat)) if turned != flat else moves
 
 
-# -- norms: a sum with weights that are detached, so that relevance is shared as in any sum
+# -- norms: sums with detached weights, whose terms share relevance as those of any sum
 
 
 def slope_of_norm(x: Value, p: int) -> Value:
-    """sgn(x) |x|^(p-1), of which the weights of a p-norm are a multiple."""
+    """Return sgn(x) |x|^(p−1), of which the weights of a p-norm are a multiple."""
     if p == 1:
         return sign(x)
     return x if p == 2 else x * power(x.trace.map("max", x, -x), p - 2)
 
 
 def inverse_power(norm: Value, p: int) -> Value:
-    """norm^(1-p), kept finite where the norm is 0."""
+    """Return norm^(1−p), finite where the norm is 0."""
     if p == 1:
         return norm.trace.constant(1.0)
     above = stabilize(norm, 1e-30 ** (1 / (p - 1)))
@@ -86,7 +87,7 @@ def inverse_power(norm: Value, p: int) -> Value:
 
 @layer("ReduceL1", "ReduceL2", "ReduceSumSquare", kind="avgpool")
 def norm(node: Node) -> Op:
-    """y = Σ w x, with w = sgn(x), x/y or x taken as constant."""
+    """ReduceL1, ReduceL2 and ReduceSumSquare: y = Σ w x, with w = sgn(x), x/y or x taken as constant."""
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Sum(x.shape, y.shape, _axes(node, x))
     p = 1 if node.layer.op == "ReduceL1" else 2
@@ -105,7 +106,7 @@ def norm(node: Node) -> Op:
 
 @layer("ReduceLogSumExp", kind="maxpool")
 def log_sum_exp(node: Node) -> Op:
-    """A soft maximum: each element takes the share exp(x - y)."""
+    """ReduceLogSumExp: y = ln Σ eˣ, a soft maximum; each element takes the share e^(x − y)."""
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Sum(x.shape, y.shape, _axes(node, x))
 
@@ -117,7 +118,7 @@ def log_sum_exp(node: Node) -> Op:
 
 @layer("ReduceLogSum", kind="avgpool")
 def log_sum(node: Node) -> Op:
-    """y = w Σ x, with w = y/Σx taken as constant."""
+    """ReduceLogSum: y = w Σ x, with w = y/Σx taken as constant."""
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Sum(x.shape, y.shape, _axes(node, x))
     inverse = trace.map("exp", -y)

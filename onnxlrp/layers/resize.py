@@ -1,4 +1,4 @@
-"""Resize: along each axis a constant matrix, from the definition of the operator (ONNX, Resize-19)."""
+"""Resize: a constant matrix along each axis, from the definition of the operator (ONNX, Resize-19)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ from ..graph.graph import Array
 from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.op import Op, linear_op
 from . import Node, layer, unsupported
-from .selection import LARGEST, NOTHING, copied, path, route
+from .selection import MAX_SELECTION, NO_SOURCE, copy_mask, map_sequence, route
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis that is resized: lengths before and after, the scale between them, and the region of interest."""
+    """One resized axis.
+
+    Args:
+        before: Length of the input.
+        after: Length of the output.
+        scale: after / before, as the operator states it.
+        start: Begin of the region of interest, as a share of the input.
+        end: End of the region of interest, as a share of the input.
+    """
 
     before: int
     after: int
@@ -26,7 +34,7 @@ class Axis:
     end: float
 
     def coordinates(self, rule: str) -> Array:
-        """Where each output lies on the input's axis."""
+        """Return the coordinate of each output on the input's axis, by the coordinate transformation mode `rule`."""
         x, n = np.arange(self.after, dtype=np.float64), self.before
         half_pixel = (x + 0.5) / self.scale - 0.5
         if rule == "half_pixel_symmetric":
@@ -57,7 +65,7 @@ _NEAREST: dict[str, Callable[[Array], Array]] = {
 
 @layer("Resize", kind="avgpool")
 def resize(node: Node) -> Op:
-    """Nearest neighbours route relevance; what mixes inputs shares it as a mean does: x ⊙ Aᵀ(R / Ax)."""
+    """Resize: nearest neighbours return relevance to their source, interpolation y = A x shares it: x ⊙ Aᵀ(R / Ax)."""
     x, rule = node.operand(0), str(node.attribute("coordinate_transformation_mode", "half_pixel"))
     axes = _resized(node, rule)
     where = [axis.coordinates(rule) for axis in axes]
@@ -68,13 +76,13 @@ def resize(node: Node) -> Op:
     if node.attribute("mode", "nearest") == "nearest":
         nearest = _NEAREST[str(node.attribute("nearest_mode", "round_prefer_floor"))]
         picks = [
-            np.where(gone, NOTHING, np.clip(nearest(at), 0, axis.before - 1).astype(np.int64))
+            np.where(gone, NO_SOURCE, np.clip(nearest(at), 0, axis.before - 1).astype(np.int64))
             for axis, at, gone in zip(axes, where, outside, strict=True)
         ]
-        way = path(node, x)
-        way.select(picks)
+        maps = map_sequence(node, x)
+        maps.select(picks)
         holes = any(gone.any() for gone in outside)
-        return route(node, way.linear(), copied(picks, x.shape) if holes else None, filled=holes and fill != 0)
+        return route(node, maps.linear(), copy_mask(picks, x.shape) if holes else None, filled=holes and fill != 0)
     matrices = [
         np.where(gone, 0.0, _matrix(node, axis, at)) for axis, at, gone in zip(axes, where, outside, strict=True)
     ]
@@ -82,16 +90,16 @@ def resize(node: Node) -> Op:
 
 
 def _interpolated(node: Node, matrices: list[Array], outside: list[Array], fill: float) -> Op:
-    """The matrices along the axes, and `fill` where a coordinate on any axis lies outside."""
+    """Return the op of the matrices along the axes, with `fill` where a coordinate of any axis lies outside."""
     x, y, trace = node.operand(0), node.result, node.trace
-    way = path(node, x)
-    # What shrinks goes first, and the last axis, which needs no transposition, last of what grows.
+    maps = map_sequence(node, x)
+    # Shrinking axes first, and of the growing ones the last axis, which needs no transposition, at the end.
     order = sorted(range(len(matrices)), key=lambda i: matrices[i].shape[1] / matrices[i].shape[0] > 1)
     for i in order:
         n, m = matrices[i].shape
         if n != m or not np.array_equal(matrices[i], np.eye(n)):
-            way.multiply(i, matrices[i])
-    linear = way.linear()
+            maps.multiply(i, matrices[i])
+    linear = maps.linear()
     if linear is None:
         return route(node, None)
     if not fill:
@@ -100,14 +108,14 @@ def _interpolated(node: Node, matrices: list[Array], outside: list[Array], fill:
     inside = np.ones(())
     for gone in outside:
         inside = inside[..., None] * ~gone
-    shifted = composed(*way.steps, LinearStep(Diagonal(y.shape, y.shape), layer_weight=True))
+    shifted = composed(*maps.steps, LinearStep(Diagonal(y.shape, y.shape), layer_weight=True))
     weight, bias = trace.constant(1.0), trace.constant((1 - inside) * fill)
     trace.declare_linear(shifted, x, weight, bias, y)
     return linear_op("avgpool", ((Affine(shifted, weight, bias), x),), y, node.layer.label)
 
 
 def _resized(node: Node, rule: str) -> list[Axis]:
-    """Every per-sample axis of the operand."""
+    """Return every per-sample axis of the operand."""
     x, y = node.operand(0), node.result
     rank = len(x.shape) + 1
     chosen = node.attribute("axes")
@@ -131,8 +139,8 @@ def _resized(node: Node, rule: str) -> list[Axis]:
                 region = (float(roi[place]), float(roi[place + len(axes)]))
         if rule == "align_corners" and scales.size and abs(scale * n - m) > 1e-4:
             raise UnsupportedError(
-                f"Resize {node.layer.label!r} aligns corners with a scale that gives no whole length: {n} times "
-                f"{scale:g}; runtimes place its samples differently",
+                f"Resize {node.layer.label!r} aligns corners with a scale that gives no integer length, {n} times "
+                f"{scale:g}: runtimes disagree about its coordinates",
                 "export the model with the size of the result instead of the scale",
             )
         found.append(Axis(n, m, scale, *region))
@@ -140,14 +148,14 @@ def _resized(node: Node, rule: str) -> list[Axis]:
 
 
 def _matrix(node: Node, axis: Axis, where: Array) -> Array:
-    """[before, after]: what each output takes of each input."""
+    """Return the weight of each input in each output, [before, after]."""
     if axis.before == axis.after and np.allclose(where, np.arange(axis.before), atol=1e-6):
         return np.eye(axis.before)
-    if axis.before * axis.after > LARGEST:
+    if axis.before * axis.after > MAX_SELECTION:
         raise unsupported(node.layer)
     cubic = node.attribute("mode") == "cubic"
     kernel = _cubic(float(node.attribute("cubic_coeff_a", -0.75))) if cubic else _triangle
-    # Below scale 1, antialiasing widens the kernel to what one output stands for.
+    # Below scale 1, antialiasing widens the kernel to the inputs that one output stands for.
     wide = min(1.0, axis.scale) if node.attribute("antialias", 0) else 1.0
     first = np.floor(where).astype(np.int64) + 1
     reach = int(np.ceil((2 if cubic else 1) / wide))
@@ -157,7 +165,7 @@ def _matrix(node: Node, axis: Axis, where: Array) -> Array:
         weights = weights * ((taps >= 0) & (taps < axis.before))
     weights = weights / weights.sum(axis=1, keepdims=True)
     matrix = np.zeros((axis.before, axis.after))
-    # Taps beyond an edge repeat it.
+    # Taps beyond an edge repeat the edge.
     np.add.at(matrix, (np.clip(taps, 0, axis.before - 1), np.arange(axis.after)[:, None]), weights)
     return matrix
 
@@ -167,7 +175,7 @@ def _triangle(distance: Array) -> Array:
 
 
 def _cubic(a: float) -> Callable[[Array], Array]:
-    """The convolution kernel of Keys (1981)."""
+    """Return the cubic convolution kernel of Keys (1981)."""
 
     def kernel(d: Array) -> Array:
         near = ((a + 2) * d - (a + 3)) * d * d + 1

@@ -1,4 +1,4 @@
-"""Selections: which element of each axis an output copies, as maps that engines have."""
+"""Selections of elements by constant indices along each axis, expressed by the maps that engines have."""
 
 from __future__ import annotations
 
@@ -16,34 +16,43 @@ from ..program.trace import Trace
 from ..program.value import Value
 from . import Node
 
-NOTHING = -1  # an index that takes nothing: the output there is no copy
-LARGEST = 1 << 25  # elements of a selection matrix
+NO_SOURCE = -1  # the index of an output that copies no input
+MAX_SELECTION = 1 << 25  # elements of a selection matrix
 
 
 @dataclass
-class Path:
-    """Steps one after the other, in the making; `shape` is what they have come to."""
+class MapSequence:
+    """A builder of compositions: maps are appended one by one.
+
+    Args:
+        trace: The trace that holds constant weights.
+        shape: Shape of the result of the maps so far.
+        steps: The maps so far.
+    """
 
     trace: Trace
     shape: Shape
     steps: list[LinearStep]
 
     def add(self, linear: LinearMap, adjoint: bool = False, weight: Value | None = None) -> None:
+        """Append a map, or its adjoint."""
         step = LinearStep(linear, adjoint, weight)
         assert step.shapes()[0] == self.shape
         self.steps.append(step)
         self.shape = step.shapes()[1]
 
     def reshape(self, shape: Shape) -> None:
+        """Append a reshape, unless the shape is the same."""
         if shape != self.shape:
             self.add(Reshape(self.shape, shape))
 
     def permute(self, order: Sequence[int]) -> None:
+        """Append a transposition, unless the order is the same."""
         if tuple(order) != tuple(range(len(self.shape))):
             self.add(Permute(self.shape, tuple(self.shape[a] for a in order), tuple(order)))
 
     def multiply(self, axis: int, matrix: Array) -> None:
-        """Sum_i x_i M_ij over one axis."""
+        """Append y_j = Σ_i x_i M_ij along one axis."""
         order = list(range(len(self.shape)))
         order[axis], order[-1] = order[-1], order[axis]
         self.permute(order)
@@ -51,14 +60,18 @@ class Path:
         self.permute(order)
 
     def copy(self, shape: Shape) -> None:
-        """Axes of length 1 become copies."""
+        """Append broadcast copies: axes of size 1 grow to this shape."""
         axes = tuple(i for i, (a, b) in enumerate(zip(self.shape, shape, strict=True)) if a != b)
         if axes:
             self.add(Sum(shape, self.shape, axes), adjoint=True)
 
     def select(self, picks: Sequence[Array | None]) -> None:
-        """For each axis the index that each output copies, NOTHING for none; None keeps the axis as it is."""
-        plans = [_plan(self.shape[i], pick) for i, pick in enumerate(picks)]
+        """Append a selection by indices along each axis.
+
+        Args:
+            picks: For each axis the input index that each output copies, NO_SOURCE for zero; None keeps the axis.
+        """
+        plans = [_axis_selection(self.shape[i], pick) for i, pick in enumerate(picks)]
         boxes = [plan.box for plan in plans]
         if any(box != (0, 1, n) for box, n in zip(boxes, self.shape, strict=True)):
             starts, strides, lengths = zip(*boxes, strict=True)
@@ -80,22 +93,26 @@ class Path:
             self.add(Slice(whole, self.shape, starts, (1,) * len(whole)), adjoint=True)
 
     def linear(self) -> LinearMap | None:
-        """The whole path as one map; None where nothing happens."""
+        """Return the sequence as one map; None if it is empty."""
         if len(self.steps) == 1 and not self.steps[0].adjoint and self.steps[0].weight is None:
             return self.steps[0].linear
         return composed(*self.steps) if self.steps else None
 
 
-def path(node: Node, x: Value) -> Path:
-    """A path that begins at an operand."""
-    return Path(node.trace, x.shape, [])
+def map_sequence(node: Node, x: Value) -> MapSequence:
+    """Return an empty sequence of maps on an operand."""
+    return MapSequence(node.trace, x.shape, [])
 
 
 def route(node: Node, linear: LinearMap | None, inside: Array | None = None, filled: bool = False) -> Op:
-    """An operator that copies: relevance goes back to where the copies came from.
+    """Return the op of an operator that copies elements: relevance returns to their sources.
 
-    `inside` is 1 where the result is a copy and 0 elsewhere, `filled` says that it is not 0 there: what arrives there
-    goes nowhere, and is booked.
+    Args:
+        node: The layer.
+        linear: The map from operand to result; None for the identity.
+        inside: 1 where the result is a copy and 0 elsewhere; relevance that arrives elsewhere is dropped, which the
+            ledger records. None where all of it is copies.
+        filled: Whether the result is not zero where it is not a copy.
     """
     x, y, trace = node.operand(node.activations[0]), node.result, node.trace
     if linear is not None and not filled:
@@ -109,18 +126,23 @@ def route(node: Node, linear: LinearMap | None, inside: Array | None = None, fil
     return Op("routing", (x,), y, vjp, name=node.layer.label)
 
 
-def copied(picks: Sequence[Array | None], shape: Shape) -> Array:
-    """1 where the result of a selection is a copy, else 0; `shape` is that of the operand."""
+def copy_mask(picks: Sequence[Array | None], shape: Shape) -> Array:
+    """Return 1 where the result of a selection is a copy and 0 elsewhere.
+
+    Args:
+        picks: The selection, as `MapSequence.select` takes it.
+        shape: Shape of the operand.
+    """
     inside = np.ones(())
     for n, pick in zip(shape, picks, strict=True):
-        along = np.ones(n) if pick is None else (pick != NOTHING).astype(float)
+        along = np.ones(n) if pick is None else (pick != NO_SOURCE).astype(float)
         inside = inside[..., None] * along
     return inside
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """How one axis is selected: a box (start, step, length), a matrix, copies (outer, inner), pads with nothing."""
+class _AxisSelection:
+    """A selection along one axis: a box (start, step, length), then a matrix, copies (outer, inner), zero padding."""
 
     box: tuple[int, int, int]
     matrix: Array | None = None
@@ -128,26 +150,26 @@ class _Plan:
     pads: tuple[int, int] = (0, 0)
 
 
-def _plan(n: int, pick: Array | None) -> _Plan:
+def _axis_selection(n: int, pick: Array | None) -> _AxisSelection:
     if pick is None or np.array_equal(pick, np.arange(n)):
-        return _Plan((0, 1, n))
+        return _AxisSelection((0, 1, n))
     if not len(pick):
-        return _Plan((0, 1, 0))
-    taken = np.flatnonzero(pick != NOTHING)
+        return _AxisSelection((0, 1, 0))
+    taken = np.flatnonzero(pick != NO_SOURCE)
     first, last = (taken[0], taken[-1] + 1) if len(taken) else (0, 1)
     pads, core = (int(first), int(len(pick) - last)), pick[first:last]
     step = int(core[1] - core[0]) if len(core) > 1 else 1
-    if (core != NOTHING).all() and step and np.array_equal(core, core[0] + step * np.arange(len(core))):
-        return _Plan((int(core[0]), step, len(core)), pads=pads)
+    if (core != NO_SOURCE).all() and step and np.array_equal(core, core[0] + step * np.arange(len(core))):
+        return _AxisSelection((int(core[0]), step, len(core)), pads=pads)
     if len(core) % n == 0:
         k = len(core) // n
         for repeats, pattern in (((1, k), np.repeat(np.arange(n), k)), ((k, 1), np.tile(np.arange(n), k))):
             if np.array_equal(core, pattern):
-                return _Plan((0, 1, n), repeats=repeats, pads=pads)
-    if n * len(core) > LARGEST:
+                return _AxisSelection((0, 1, n), repeats=repeats, pads=pads)
+    if n * len(core) > MAX_SELECTION:
         raise UnsupportedError(
             f"a selection of {len(core)} out of {n} elements in no regular order is too large",
             "export the model with slices or reshapes instead of indices",
         )
     matrix = (core[None, :] == np.arange(n)[:, None]).astype(np.float64)
-    return _Plan((0, 1, n), matrix=matrix, pads=pads)
+    return _AxisSelection((0, 1, n), matrix=matrix, pads=pads)

@@ -1,4 +1,4 @@
-"""Reshaping, reordering, joining: every output element is a copy of one input element."""
+"""Reshape, transpose, concatenate: every output element is a copy of one input element."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from ..program.linear import Permute, Reshape, Slice
 from ..program.op import Op
 from ..program.value import Value
 from . import Node, layer, unsupported
-from .selection import path, route
+from .selection import map_sequence, route
 
 
 @layer("Identity", "Cast", kind="routing")
 def identity(node: Node) -> Op:
+    """Identity and Cast: y = x: relevance passes unchanged."""
     return route(node, None)
 
 
 @layer("Dropout", kind="routing")
 def dropout(node: Node) -> Op:
+    """Dropout: y = x at inference: relevance passes unchanged."""
     if node.array(2, False).any():
         raise UnsupportedError(
             f"Dropout {node.layer.label!r} is in training mode: every run gives another result",
@@ -29,11 +31,13 @@ def dropout(node: Node) -> Op:
 
 @layer("Reshape", "Flatten", "Squeeze", "Unsqueeze", kind="routing")
 def reshape(node: Node) -> Op:
+    """The same elements in another shape: relevance returns to its elements."""
     return route(node, Reshape(node.operand(0).shape, node.result.shape))
 
 
 @layer("Transpose", kind="routing")
 def transpose(node: Node) -> Op:
+    """Axes in another order: relevance returns to its elements."""
     x = node.operand(0)
     order = node.ints("perm", tuple(range(len(x.shape), -1, -1)))
     if order[0] != 0:
@@ -43,39 +47,43 @@ def transpose(node: Node) -> Op:
 
 @layer("DepthToSpace", kind="routing")
 def depth_to_space(node: Node) -> Op:
+    """Channels become blocks of pixels: relevance returns to its elements."""
     x, b = node.operand(0), int(node.attribute("blocksize"))
-    way, (channels, height, width) = path(node, x), x.shape
+    maps, (channels, height, width) = map_sequence(node, x), x.shape
     if node.attribute("mode", "DCR") == "DCR":
-        way.reshape((b, b, channels // b**2, height, width))
-        way.permute((2, 3, 0, 4, 1))
+        maps.reshape((b, b, channels // b**2, height, width))
+        maps.permute((2, 3, 0, 4, 1))
     else:
-        way.reshape((channels // b**2, b, b, height, width))
-        way.permute((0, 3, 1, 4, 2))
-    way.reshape(node.result.shape)
-    return route(node, way.linear())
+        maps.reshape((channels // b**2, b, b, height, width))
+        maps.permute((0, 3, 1, 4, 2))
+    maps.reshape(node.result.shape)
+    return route(node, maps.linear())
 
 
 @layer("SpaceToDepth", kind="routing")
 def space_to_depth(node: Node) -> Op:
+    """Blocks of pixels become channels: relevance returns to its elements."""
     x, b = node.operand(0), int(node.attribute("blocksize"))
-    way, (channels, height, width) = path(node, x), x.shape
-    way.reshape((channels, height // b, b, width // b, b))
-    way.permute((0, 2, 4, 1, 3) if node.attribute("mode", "DCR") == "CRD" else (2, 4, 0, 1, 3))
-    way.reshape(node.result.shape)
-    return route(node, way.linear())
+    maps, (channels, height, width) = map_sequence(node, x), x.shape
+    maps.reshape((channels, height // b, b, width // b, b))
+    maps.permute((0, 2, 4, 1, 3) if node.attribute("mode", "DCR") == "CRD" else (2, 4, 0, 1, 3))
+    maps.reshape(node.result.shape)
+    return route(node, maps.linear())
 
 
 @layer("Expand", kind="routing")
 def expand(node: Node) -> Op:
+    """Broadcast copies: an element receives the relevance of all its copies."""
     x, y = node.operand(0), node.result
-    way = path(node, x)
-    way.reshape((1,) * (len(y.shape) - len(x.shape)) + x.shape)
-    way.copy(y.shape)
-    return route(node, way.linear())
+    maps = map_sequence(node, x)
+    maps.reshape((1,) * (len(y.shape) - len(x.shape)) + x.shape)
+    maps.copy(y.shape)
+    return route(node, maps.linear())
 
 
 @layer("Concat", kind="routing")
 def concat(node: Node) -> Op:
+    """Operands side by side: each receives the relevance of its part, constants drop theirs."""
     y, trace = node.result, node.trace
     axis = int(node.attribute("axis")) % (len(y.shape) + 1) - 1
     if axis < 0:

@@ -1,4 +1,4 @@
-"""Smooth activation functions that are a formula of several others: Softplus, Gelu, Mish."""
+"""Smooth activation functions composed of several others: Softplus, Softsign, Gelu, Mish."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from .activation import activation
 
 @layer("Softplus", kind="activation")
 def softplus(node: Node) -> Op:
+    """Softplus: y = ln(1 + eˣ), dy/dx = sigmoid x."""
     return activation(node, lambda x, y: node.trace.map("sigmoid", x))
 
 
 @layer("Softsign", kind="activation")
 def softsign(node: Node) -> Op:
+    """Softsign: y = x / (1 + |x|), dy/dx = (1 − |y|)²."""
     # y = x / (1 + |x|), so that dy/dx = (1 - |y|)².
     return activation(node, lambda x, y: square(1 - node.trace.map("max", y, -y)))
 
 
 @layer("Gelu", kind="activation")
 def gelu(node: Node) -> Op:
-    """y = x Φ(x), Φ the normal distribution, or its approximation by tanh (Hendrycks & Gimpel 2016)."""
+    """Gelu: y = x Φ(x), Φ the normal distribution, or its approximation by tanh (Hendrycks and Gimpel 2016)."""
     return activation(node, _by_tanh if node.attribute("approximate", "none") == "tanh" else _by_erf)
 
 
@@ -40,7 +42,7 @@ def _by_tanh(x: Value, y: Value) -> Value:
 
 @layer("Mish", kind="activation")
 def mish(node: Node) -> Op:
-    """y = x tanh(ln(1 + eˣ)) (Misra 2020)."""
+    """Mish: y = x tanh(ln(1 + eˣ)) (Misra 2020)."""
 
     def slope(x: Value, y: Value) -> Value:
         # With w = eˣ and n = w² + 2w the tanh is n / (n + 2). Beyond x = 20 it is 1 in double precision too.

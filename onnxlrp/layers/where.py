@@ -1,4 +1,4 @@
-"""Choices between two tensors: relevance goes to the one that was taken."""
+"""Choices between tensors by a condition: relevance goes to the one that was taken."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from .arithmetic import per_sample
 
 @layer("Where", kind="routing")
 def where(node: Node) -> Op:
+    """An element of either branch by a condition: relevance goes to the branch that was taken."""
     chosen = _condition(node)
     branches = [(i, chosen if i == 1 else 1 - chosen) for i in (1, 2)]
     live = [(node.operand(i), mask) for i, mask in branches if not node.is_constant(i)]
-    lost = [mask for i, mask in branches if node.is_constant(i)]
-    return _masked(node, live, lost)
+    dropped = [mask for i, mask in branches if node.is_constant(i)]
+    return _masked(node, live, dropped)
 
 
 def _condition(node: Node) -> Value:
-    """1 where the first branch is taken, else 0."""
+    """Return 1 where the first branch is taken and 0 elsewhere."""
     if node.is_constant(0):
         return per_sample(node, node.trace.constant(node.array(0).astype(np.float64)))
-    # A condition that is computed stands in the graph as a number too (graph/canonical/where_conditions.py).
+    # The graph holds a computed condition as a number too (graph/canonical/where_conditions.py).
     name = f"{node.layer.inputs[0]}/chosen"
     return node.trace.activation(name, node.graph.shapes[name], nonnegative=True)
 
 
 @layer("Trilu", kind="routing")
 def trilu(node: Node) -> Op:
+    """A triangle of a matrix: the elements that are kept receive their relevance, the rest is dropped."""
     x = node.operand(0)
     if len(x.shape) < 2:
         raise unsupported(node.layer)
@@ -39,8 +41,8 @@ def trilu(node: Node) -> Op:
     return _masked(node, [(x, mask)], [1 - mask])
 
 
-def _masked(node: Node, live: list[tuple[Value, Value]], lost: list[Value]) -> Op:
-    """y is each operand where its mask is 1, and a constant where a mask of `lost` is."""
+def _masked(node: Node, live: list[tuple[Value, Value]], dropped: list[Value]) -> Op:
+    """Return the op of a result that is each operand where its mask is 1, and constant where a mask of `dropped` is."""
     y, trace = node.result, node.trace
 
     def share(r: Value, x: Value, mask: Value) -> Value:
@@ -51,7 +53,7 @@ def _masked(node: Node, live: list[tuple[Value, Value]], lost: list[Value]) -> O
 
     def vjp(r: Value) -> tuple[Value, ...]:
         whole = trace.broadcast_to(r, y.shape)
-        for mask in lost:
+        for mask in dropped:
             trace.record_absorbed("gate", lambda mask=mask: whole * mask)  # type: ignore[misc]
         return tuple(share(whole, x, mask) for x, mask in live)
 
