@@ -23,7 +23,14 @@ from ..registry import Registry
 
 @dataclass(frozen=True)
 class Node:
-    """One layer in the trace: its operands and result as values, its constants as arrays."""
+    """One layer in the trace: its operands and result as values, its constants as arrays.
+
+    Args:
+        graph: The model.
+        layer: The layer.
+        trace: The trace that instructions are recorded in.
+        values: The traced values of the graph's tensors, by name.
+    """
 
     graph: Graph
     layer: Layer
@@ -31,39 +38,43 @@ class Node:
     values: dict[str, Value]
 
     def has(self, i: int) -> bool:
-        """Whether input i is given."""
+        """Return whether input i is given."""
         return i < len(self.layer.inputs) and bool(self.layer.inputs[i])
 
     def is_constant(self, i: int) -> bool:
-        """Whether input i is a weight."""
+        """Return whether input i is a constant of the graph."""
         return self.layer.inputs[i] in self.graph.constants
 
     def operand(self, i: int) -> Value:
-        """Input i, an activation or a weight."""
+        """Return input i, an activation or a weight, as a traced value."""
         name = self.layer.inputs[i]
         if name in self.graph.constants:
             return self.trace.weight(name, self.graph.constants[name])
         return self.values[name]
 
     def array(self, i: int, default: Any = None) -> Array:
-        """The numbers of constant input i; `default` where it is absent."""
+        """Return the array of constant input i, or `default` where it is absent.
+
+        Raises:
+            UnsupportedError: The input is computed at run time.
+        """
         if not self.has(i):
             return np.asarray(default)
         if not self.is_constant(i):
             raise UnsupportedError(
                 f"{self.layer.op} {self.layer.label!r} computes its input {i} ({self.layer.inputs[i]!r}) at run time",
-                "export the model with fixed shapes, or decide with "
-                f"--rule '{self.layer.name}=gradient' if it does not matter",
+                "export the model with fixed shapes, or choose a rule that does not need it: "
+                f"--rule '{self.layer.name}=gradient'",
             )
         return self.graph.constants[self.layer.inputs[i]]
 
     def ints(self, name: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """An attribute of integers."""
+        """Return an attribute that is a list of integers."""
         value = self.layer.attributes.get(name, default)
         return tuple(int(v) for v in value)
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
+        """Return an attribute."""
         return self.layer.attributes.get(name, default)
 
     @property
@@ -73,7 +84,7 @@ class Node:
 
     @property
     def activations(self) -> tuple[int, ...]:
-        """The numbers of the inputs that are activations: the operands of the op."""
+        """The indices of the inputs that are activations, the operands of the op."""
         return tuple(i for i in range(len(self.layer.inputs)) if self.has(i) and not self.is_constant(i))
 
     def identity(self, x: Value) -> Affine:
@@ -86,7 +97,13 @@ Build = Callable[[Node], Op]
 
 @dataclass(frozen=True)
 class Operator:
-    """A line of the table of operators."""
+    """A row of the table of operators.
+
+    Args:
+        operators: ONNX operators, with the domain in front where it is not ONNX's own.
+        kind: The kind of op that they usually are.
+        build: The function that makes their op.
+    """
 
     operators: tuple[str, ...]
     kind: str
@@ -122,12 +139,12 @@ def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
 
 
 def build(node: Node) -> Op:
-    """The op of a layer. One that nobody has taught us has operands, and no rule but the user's own fits it."""
+    """Return the op of a layer; that of an unregistered operator has the kind "unknown"."""
     return LAYERS[node.layer.op].build(node) if node.layer.op in LAYERS else unknown(node)
 
 
 def unknown(node: Node) -> Op:
-    """An operator, or a form of one, that only the user's own `pass` can answer for."""
+    """Return the op of an unsupported operator, or form of one; only a rule that the user chooses applies to it."""
 
     def refuse(_: Value) -> tuple[Value, ...]:
         raise unsupported(node.layer)
@@ -136,15 +153,15 @@ def unknown(node: Node) -> Op:
 
 
 def place_of(layer: Layer) -> str:
-    """A layer as errors name it."""
-    return f"node {layer.name!r}" + f", path {layer.path!r}" * bool(layer.map_sequence)
+    """Return a layer's node and path, as errors name it."""
+    return f"node {layer.name!r}" + f", path {layer.path!r}" * bool(layer.path)
 
 
 def unsupported(layer: Layer) -> UnsupportedError:
-    """The error for an operator without a rule."""
+    """Return the error for an operator without a rule."""
     return UnsupportedError(
         f"no rule for operator {layer.op} ({place_of(layer)})",
-        f"decide: --rule '{layer.name}=pass' lets relevance through unchanged where shapes agree, --on-unsupported "
-        "pass does so for all such layers; --on-unsupported gradient serves only operators whose gradient is known; "
-        "-m occlusion, and other methods that need the forward pass alone, ask for no rules",
+        f"choose a rule: --rule '{layer.name}=pass' passes relevance unchanged where shapes agree, --on-unsupported "
+        "pass does so for all such layers; --on-unsupported gradient works for operators whose gradient is known; "
+        "-m occlusion, and other methods that need only the forward pass, need no rules",
     )

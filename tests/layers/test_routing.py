@@ -199,7 +199,7 @@ def test_a_segmentation_net(method, name):
 
 REFUSED = {
     "Compress": lambda n: n.op("Compress", "x", np.array([True, False, True, False]), axis=2),
-    "whole length": lambda n: n.op(
+    "integer length": lambda n: n.op(
         "Resize", "x", NONE, np.array([1, 1, 1.3, 1.3], np.float32), mode="linear",
         coordinate_transformation_mode="align_corners",
     ),
