@@ -81,7 +81,7 @@ class Ledger:
         if not rows:
             raise MissingData(f"{context.settings.method} keeps no ledger, for it does not redistribute the logit", "")
         for n, name in enumerate(context.samples.names):
-            worst = max((row.of(np.array([n])) for row in rows), key=lambda row: row.error)
+            worst = max((row.select(np.array([n])) for row in rows), key=lambda row: row.error)
             error = worst.error
             message = f"largest residual {error:.1e} of Σ|R|, in {worst.layer}"
             fix = 'compare with engine = "reference" (float64), or raise epsilon'

@@ -14,7 +14,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     out = Path(args.out)
     read = report.write(args.runs, out)
     for path in read.foreign:
-        console.note(f"{path}: left out, it is not what explain, check, compare or evaluate writes")
+        console.note(f"{path}: left out: not written by explain, check, compare or evaluate")
     size = out.stat().st_size
     counts = {
         "heatmaps": len(read.maps),

@@ -1,0 +1,1 @@
+"""Comparison of two models on the same samples: logits, heatmaps, and activations layer by layer."""

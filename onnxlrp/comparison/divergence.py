@@ -1,4 +1,4 @@
-"""Where two models part: how far their activations are from each other, layer by layer, on the same samples."""
+"""Divergence of two models: the distance of their activations on the same samples, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from ..model import Model
 
 Array = npt.NDArray[Any]
 
-INPUT = "input"  # what the first row is called
-FLOOR = 1e-4  # what two runtimes of one deep float32 network may differ by
-_AT_A_TIME = 256 << 20  # bytes of activations
+INPUT = "input"  # the name of the first row
+FLOOR = 1e-4  # difference of two runtimes on one deep float32 network
+_CHUNK_BYTES = 256 << 20  # bytes of activations
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A layer of A and the layer of B that computes the same, by the names of their nodes; A calls it `path`."""
+    """A layer of A and the layer of B that computes the same.
+
+    Attributes:
+        path: The path of the layer in A.
+        a: The name of its node in A.
+        b: The name of its node in B.
+    """
 
     path: str
     a: str
@@ -32,8 +38,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class LayerDivergence:
-    """A layer and its drift: the relative L2 distance |a - b| / |a| of its activations over all samples; 1 where A's
-    are all zero and B's are not."""
+    """The drift of a layer.
+
+    Attributes:
+        layer: The path of the layer in A.
+        drift: The relative L2 distance |a - b| / |a| of its activations over all samples; 1 where A's are all zero and
+            B's are not.
+    """
 
     layer: str
     drift: float
@@ -41,7 +52,12 @@ class LayerDivergence:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The drift of every layer that both models have, from the input on; `floor` is what counts as equal."""
+    """The drift of every layer that both models have.
+
+    Attributes:
+        rows: The layers, from the input on.
+        floor: Drift up to which layers count as equal.
+    """
 
     rows: Sequence[LayerDivergence]
     floor: float
@@ -53,14 +69,14 @@ class Divergence:
 
     @property
     def before(self) -> LayerDivergence | None:
-        """The layer before the first that parts."""
+        """The layer before the first one that diverges."""
         first = self.first
         at = self.rows.index(first) if first else 0
         return self.rows[at - 1] if at else None
 
     @property
     def steepest(self) -> tuple[LayerDivergence, float] | None:
-        """The layer whose drift rises most above all before it, and the largest of those."""
+        """The layer whose drift rises most above all layers before it, and the largest drift of those."""
         best: tuple[LayerDivergence, float] | None = None
         highest = 0.0
         for n, row in enumerate(self.rows):
@@ -71,8 +87,16 @@ class Divergence:
 
 
 @dataclass(eq=False)
-class Meter:
-    """Adds up squares of activations and of their differences, batch by batch."""
+class DivergenceMeter:
+    """Accumulates squares of activations and of their differences, batch by batch.
+
+    Attributes:
+        a: The first model, which the other is measured against.
+        b: The second model.
+        batch_size: Samples of a batch of activations; None for all.
+        squares: Σ|a - b|² and Σ|a|² by layer.
+        noise: The largest relative difference between A's activations alone and in a batch; None before it is measured.
+    """
 
     a: Model
     b: Model
@@ -84,36 +108,46 @@ class Meter:
         self.pairs = pairs(self.a.graph, self.b.graph)
 
     def add(self, x: Array, y: Array, at: Array | None = None) -> None:
-        """Samples [N, …] as A takes them, and as B does; `at` [N] are their rows of the inputs beside."""
+        """Add a batch of samples.
+
+        Args:
+            x: The samples [N, …] as A takes them.
+            y: The same samples as B takes them.
+            at: Their rows [N] in the models' other inputs; None for 0, 1, ….
+        """
         at = np.arange(len(x)) if at is None else at
         if x.shape == y.shape:
-            self._book(INPUT, x, y)
+            self._accumulate(INPUT, x, y)
         unmeasured = self.noise is None and self.a.graph.batch is None
-        for part in _pieces(self.pairs, self.a.graph, len(x)):
+        for part in _chunks(self.pairs, self.a.graph, len(x)):
             left, right = (_activations(m, z, names, at, self.batch_size) for m, z, names in (
                 (self.a, x, [p.a for p in part]), (self.b, y, [p.b for p in part])))  # fmt: skip
             for pair in part:
-                self._book(pair.path, left[pair.a], right[pair.b])
+                self._accumulate(pair.path, left[pair.a], right[pair.b])
             if unmeasured:
-                # Alone or in a batch, a sample takes other ways through the runtime: that is not a difference.
+                # The runtime computes a sample alone and in a batch in different orders: noise, not divergence.
                 alone = _activations(self.a, x[:1], [p.a for p in part], at[:1], 1)
                 self.noise = max(self.noise or 0.0, *(_relative(*_squares(left[p.a][:1], alone[p.a])) for p in part))
 
     def result(self, floor: float | None = None) -> Divergence:
-        """The drifts of what was added; the floor, where none is given, is 10 times A's own noise, at least FLOOR."""
+        """Compute the drift of every layer over all samples added.
+
+        Args:
+            floor: Drift that counts as none; None for 10 times A's own noise, at least FLOOR.
+        """
         order = [INPUT, *(pair.path for pair in self.pairs)]
         rows = [LayerDivergence(path, _relative(*self.squares[path])) for path in order if path in self.squares]
         return Divergence(rows, max(FLOOR, 10 * (self.noise or 0.0)) if floor is None else floor)
 
-    def _book(self, path: str, a: Array, b: Array) -> None:
+    def _accumulate(self, path: str, a: Array, b: Array) -> None:
         self.squares[path] = self.squares.get(path, np.zeros(2)) + _squares(a, b)
 
 
 def pairs(a: Graph, b: Graph) -> list[Pair]:
-    """The layers that both have, in A's order: of one path and shape, else by the order of equal operators and shapes.
+    """Match the layers of two graphs, in A's order: by path and shape, else by the order of operators and shapes.
 
-    The result of a module is that of its last layer. A BatchNormalization is folded into the convolution before it in
-    some files and not in others: its result is the convolution's.
+    The result of a module is that of its last layer. Some files fold a BatchNormalization into the convolution before
+    it: its result counts as the convolution's.
     """
     left, right = _modules(a), _modules(b)
     shared = [
@@ -134,10 +168,10 @@ def pairs(a: Graph, b: Graph) -> list[Pair]:
 
 
 def _modules(graph: Graph) -> dict[str, Layer]:
-    """The last layer of each path, in the order of the graph."""
+    """Return the last layer of each path, in the order of the graph."""
     last: dict[str, Layer] = {}
     for layer in _layers(graph):
-        source = _normalised(graph, layer)
+        source = _normalized(graph, layer)
         for label in (layer.label, *([source.label] if source else [])):
             last.pop(label, None)
             last[label] = layer
@@ -145,7 +179,7 @@ def _modules(graph: Graph) -> dict[str, Layer]:
 
 
 def _layers(graph: Graph) -> list[Layer]:
-    """The layers between the explained input and the logits whose results are floats."""
+    """Return the layers between the explained input and the logits whose results are floats."""
     logits = facts.head(graph, graph.outputs[0].name)
     relevant = facts.relevant(graph, (graph.inputs[0].name,), logits)
     return [
@@ -155,8 +189,8 @@ def _layers(graph: Graph) -> list[Layer]:
     ]
 
 
-def _normalised(graph: Graph, layer: Layer) -> Layer | None:
-    """The layer with weights whose result a BatchNormalization takes."""
+def _normalized(graph: Graph, layer: Layer) -> Layer | None:
+    """Return the layer with weights that a BatchNormalization normalizes, None for any other layer."""
     if layer.op != "BatchNormalization":
         return None
     source = graph.producer(layer.inputs[0])
@@ -169,14 +203,14 @@ def _shape(graph: Graph, layer: Layer) -> tuple[int, ...]:
     return graph.shapes[layer.outputs[0]]
 
 
-def _pieces(pairs: Sequence[Pair], graph: Graph, samples: int) -> Iterator[list[Pair]]:
-    """The pairs in as few pieces as keep their activations within memory."""
+def _chunks(pairs: Sequence[Pair], graph: Graph, samples: int) -> Iterator[list[Pair]]:
+    """Split the pairs into as few chunks as keep their activations within memory."""
     shapes = {layer.name: _shape(graph, layer) for layer in graph.layers}
     piece: list[Pair] = []
     size = 0
     for pair in pairs:
         wanted = 4 * samples * int(np.prod(shapes[pair.a]))
-        if piece and size + wanted > _AT_A_TIME:
+        if piece and size + wanted > _CHUNK_BYTES:
             yield piece
             piece, size = [], 0
         piece.append(pair)

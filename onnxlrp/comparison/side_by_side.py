@@ -1,4 +1,4 @@
-"""The samples on which two models differ most, as one picture: A's map on the left, B's on the right."""
+"""A picture of the least similar samples: A's heatmap on the left, B's on the right."""
 
 from __future__ import annotations
 
@@ -13,37 +13,38 @@ from .. import files
 from ..errors import UsageError
 from ..pictures import bars, heatmap, sheets
 from .compare import Comparison
-from .worst_samples import Shown
+from .worst_samples import WorstSample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 def sheet(comparison: Comparison) -> Image:
-    """A row for each of the worst samples, worst first; each map has a scale of its own.
+    """Draw a row for each of the worst samples, worst first; each heatmap has its own color scale.
 
-    Raises UsageError where no sample was kept.
+    Raises:
+        UsageError: No sample was kept.
     """
     if not comparison.worst:
-        raise UsageError("no sample was kept to be shown", "compare with worst=4, --worst 4")
+        raise UsageError("no sample was kept", "compare with worst=4, --worst 4")
     names = [Path(comparison.result[side]["model"]).name for side in "ab"]
     metrics = comparison.result["metrics"]
     return sheets.stack([_row(one, names, metrics) for one in comparison.worst])
 
 
 def save(comparison: Comparison, path: str | Path) -> Path:
-    """`sheet` as a PNG file, whole or not at all. Raises UsageError, InputError."""
+    """Write `sheet` as a PNG file, whole or not at all. Raises UsageError, InputError."""
     from PIL.PngImagePlugin import PngInfo
 
     words, stream = PngInfo(), io.BytesIO()
-    words.add_text("Software", "onnxlrp")  # by which a later run knows it from the pictures of its folder
+    words.add_text("Software", "onnxlrp")  # later runs over the folder skip it by this
     sheet(comparison).save(stream, "PNG", pnginfo=words)
     return files.replace(path, stream.getvalue())
 
 
-def _row(one: Shown, names: Sequence[str], metrics: Sequence[str]) -> Image:
+def _row(one: WorstSample, names: Sequence[str], metrics: Sequence[str]) -> Image:
     row = one.row
-    numbers = " · ".join(f"{name} {_said(row[name])}" for name in [*metrics, "logits"])
+    numbers = " · ".join(f"{name} {_number(row[name])}" for name in [*metrics, "logits"])
     figures = []
     for side, name, best, values, view in zip("AB", names, row["top1_labels"], one.maps, one.views, strict=True):
         title = f"{side} · {row['name']} · best {best} · why {row['label']}"
@@ -57,5 +58,5 @@ def _row(one: Shown, names: Sequence[str], metrics: Sequence[str]) -> Image:
     return sheets.beside(figures)
 
 
-def _said(value: Any) -> str:
+def _number(value: Any) -> str:
     return "none" if value is None else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The samples on which two models differ most, kept while all of them pass by, and beside a saved result."""
+"""The least similar samples of a comparison, kept while all of them pass, and saved beside its result."""
 
 from __future__ import annotations
 
@@ -23,8 +23,14 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A sample, what was measured of it, and the maps [H, W] of both models over what each sees."""
+class WorstSample:
+    """A sample with the heatmaps of both models.
+
+    Attributes:
+        row: The measurements of the sample, as in the result.
+        maps: The heatmaps [H, W] of A and B.
+        views: The picture as each model sees it, None for arrays.
+    """
 
     row: Mapping[str, Any]
     maps: tuple[Array, Array]
@@ -32,16 +38,22 @@ class Shown:
 
 
 @dataclass(eq=False)
-class Worst:
-    """The `most` samples that are least alike by one measure; of equal ones the first. No number is the worst."""
+class WorstSamples:
+    """Keeps the least similar samples by one measure; of equal ones the first.
+
+    Attributes:
+        measure: The name of the measure; a sample without a value is the worst.
+        most: How many are kept.
+        seen: How many samples were added.
+    """
 
     measure: str
     most: int
     seen: int = 0
-    _heap: list[tuple[float, int, Shown]] = field(default_factory=list)
+    _heap: list[tuple[float, int, WorstSample]] = field(default_factory=list)
 
-    def add(self, samples: Sequence[Shown]) -> None:
-        """Look at some more."""
+    def add(self, samples: Sequence[WorstSample]) -> None:
+        """Add samples."""
         metric = METRICS.get(self.measure)
         sign = -1 if metric is not None and metric.higher else 1
         for one in samples:
@@ -51,18 +63,18 @@ class Worst:
             if len(self._heap) > self.most:
                 heapq.heappop(self._heap)
 
-    def kept(self) -> list[Shown]:
-        """Worst first."""
+    def kept(self) -> list[WorstSample]:
+        """Return the kept samples, worst first."""
         return [one for _, _, one in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
 
 
 def beside(path: str | Path) -> Path:
-    """The file of maps beside a result."""
+    """Return the file of heatmaps beside a result."""
     return Path(path).with_suffix(".npz")
 
 
-def save(kept: Sequence[Shown], result: Mapping[str, Any], path: str | Path) -> Path:
-    """The maps and views of the samples that were `kept` of all, as an .npz file beside the result."""
+def save(kept: Sequence[WorstSample], result: Mapping[str, Any], path: str | Path) -> Path:
+    """Write the heatmaps and views of the kept samples as an .npz file beside the result."""
     places = {id(row): n for n, row in enumerate(result["samples"])}
     arrays: dict[str, Array] = {"row": np.array([places[id(one.row)] for one in kept], np.int64)}
     arrays["models"] = _models(result)
@@ -76,8 +88,8 @@ def save(kept: Sequence[Shown], result: Mapping[str, Any], path: str | Path) -> 
     return files.replace(beside(path), stream.getvalue())
 
 
-def read(result: Mapping[str, Any], path: str | Path) -> list[Shown]:
-    """What `save` kept of a result; nothing where there is no such file. Raises InputError."""
+def read(result: Mapping[str, Any], path: str | Path) -> list[WorstSample]:
+    """Read the samples that `save` wrote beside a result; empty where there is no file. Raises InputError."""
     path, rows = beside(path), result["samples"]
     if not path.exists():
         return []
@@ -86,17 +98,17 @@ def read(result: Mapping[str, Any], path: str | Path) -> list[Shown]:
         with np.load(path, allow_pickle=False) as stored:
             if not np.array_equal(stored["models"], _models(result)):
                 raise ValueError("of other models")
-            return [_shown(stored, n, rows[int(row)]) for n, row in enumerate(stored["row"])]
+            return [_sample(stored, n, rows[int(row)]) for n, row in enumerate(stored["row"])]
     except Exception as error:  # zipfile and numpy raise anything from BadZipFile to KeyError on a damaged file
         fix = "compute it again: onnxlrp compare A B IMAGES --save FILE"
-        raise InputError(f"{path}: no maps of a comparison ({files.reason(error)})", fix) from None
+        raise InputError(f"{path}: not the heatmaps of a comparison ({files.reason(error)})", fix) from None
 
 
 def _models(result: Mapping[str, Any]) -> Array:
     return np.array([str(result[side]["sha256"]) for side in "ab"])
 
 
-def _shown(stored: Mapping[str, Array], n: int, row: Mapping[str, Any]) -> Shown:
+def _sample(stored: Mapping[str, Array], n: int, row: Mapping[str, Any]) -> WorstSample:
     from PIL import Image as pillow
 
     maps, views = [], []
@@ -106,4 +118,4 @@ def _shown(stored: Mapping[str, Array], n: int, row: Mapping[str, Any]) -> Shown
             raise ValueError(f"a map of shape {values.shape}")
         maps.append(values.astype(np.float64))
         views.append(None if view is None else pillow.fromarray(view))
-    return Shown(row, (maps[0], maps[1]), (views[0], views[1]))
+    return WorstSample(row, (maps[0], maps[1]), (views[0], views[1]))

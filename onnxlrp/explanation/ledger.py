@@ -48,7 +48,7 @@ class LedgerRow:
             return 0.0
         return float(np.max(np.abs(self.residual) / np.maximum(self.scale, 1e-30)))
 
-    def of(self, samples: Array) -> LedgerRow:
+    def select(self, samples: Array) -> LedgerRow:
         """The same row for some of the samples, an array of indices."""
         columns = ("arrived", "passed", *SINKS, "scale")
         kept = {name: getattr(self, name)[..., samples] for name in columns}

@@ -42,6 +42,31 @@ def cosine(a: Array, b: Array) -> Array:
     return np.clip(alike, -1, 1)
 
 
+def spearman(a: Array, b: Array) -> Array:
+    """Compute the rank correlation of the pixels [N], in -1..1 (Spearman 1904).
+
+    Equal values share the mean of their ranks; 1 where both heatmaps are constant, 0 where one is.
+    """
+    x, y = (r - r.mean(axis=1, keepdims=True) for r in (ranks(a), ranks(b)))
+    return cosine(x, y)
+
+
+def ranks(maps: Array) -> Array:
+    """Return the rank of every value within its heatmap, from 0 [N, H·W]; equal values share their mean rank."""
+    return (
+        np.stack([_ranks(values) for values in maps.reshape(len(maps), -1)])
+        if len(maps)
+        else maps.reshape(len(maps), -1)
+    )
+
+
+def _ranks(values: Array) -> Array:
+    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean: Array = (last - (counts + 1) / 2)[group.reshape(-1)]
+    return mean
+
+
 def shares(maps: Array) -> Array:
     """|R| of each map [N, H, W] as a share of its sum; zero where there is none."""
     size = np.abs(maps)

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 class LedgerRow(Protocol):
     """A row of the ledger, as far as an explanation needs to know it."""
 
-    def of(self, samples: Array) -> LedgerRow: ...
+    def select(self, samples: Array) -> LedgerRow: ...
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -92,7 +92,7 @@ class Result:
             relevance=cut(self.relevance),
             output=self.output[keep],
             target=cut(self.target),
-            ledger=None if self.ledger is None else [row.of(keep) for row in self.ledger],
+            ledger=None if self.ledger is None else [row.select(keep) for row in self.ledger],
             layers={path: cut(values) for path, values in self.layers.items()},
             images=pick(self.images),
             logit=None if self.logit is None else cut(self.logit),

@@ -1,4 +1,4 @@
-"""A number by layer as a picture, and the ledger as a table."""
+"""Bar charts of a number by layer, and the ledger as a table."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .markup import Markup, number, tag
-from .read import COLUMNS, LedgerRow
+from .read import COLUMNS, HeatmapLedgerRow
 
 _ROW, _LABEL, _BARS, _VALUE = 18, 250, 620, 90
-_LETTERS = 34  # of a layer's name, its end, which tells more
+_LETTERS = 34  # shown of a layer's name: its end, which tells more
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A layer with its number; `said` is shown where the pointer rests, `look` is its class in the style sheet."""
+    """A bar of a chart.
+
+    Attributes:
+        layer: The layer.
+        value: Its number.
+        tooltip: Text shown under the pointer.
+        look: The class of the bar in the style sheet.
+    """
 
     layer: str
     value: float | None
-    said: str
+    tooltip: str
     look: str
 
 
-def sums(rows: Sequence[LedgerRow], name: str) -> Markup:
-    """What relevance arrived at the result of each layer, from the output down."""
+def sums(rows: Sequence[HeatmapLedgerRow], name: str) -> Markup:
+    """Chart the relevance that arrived at the result of each layer, from the output down."""
     arrived = [(row, row.numbers.get("arrived")) for row in rows]
     made = [
         Bar(
@@ -38,15 +45,15 @@ def sums(rows: Sequence[LedgerRow], name: str) -> Markup:
     return bars(made, f"ΣR by layer, {name}; the table below has the numbers")
 
 
-def bars(of: Sequence[Bar], name: str) -> Markup:
-    """A bar for each layer: to the right of the line its number is positive, to the left negative."""
-    values = [_finite(bar.value) for bar in of]
+def bars(rows: Sequence[Bar], name: str) -> Markup:
+    """Draw a bar for each layer: to the right of the line for positive numbers, to the left for negative ones."""
+    values = [_finite(bar.value) for bar in rows]
     most, least = max([*values, 0.0]), min([*values, 0.0])
     span = (most - least) or 1.0
     zero = _LABEL + _BARS * -least / span
-    height = _ROW * len(of) + 6
+    height = _ROW * len(rows) + 6
     parts: list[Markup] = []
-    for n, (bar, value) in enumerate(zip(of, values, strict=True)):
+    for n, (bar, value) in enumerate(zip(rows, values, strict=True)):
         y = 3 + n * _ROW
         width = _BARS * abs(value) / span
         x = zero - width if value < 0 else zero
@@ -54,7 +61,7 @@ def bars(of: Sequence[Bar], name: str) -> Markup:
         parts.append(
             tag(
                 "g",
-                tag("title", bar.said),
+                tag("title", bar.tooltip),
                 tag("text", text, x=_LABEL - 8, y=y + 13, text_anchor="end"),
                 tag("rect", x=_at(x), y=y + 2, width=_at(max(width, 0.5)), height=_ROW - 5, class_=bar.look),
                 tag("text", number(bar.value), x=_LABEL + _BARS + 8, y=y + 13),
@@ -66,8 +73,8 @@ def bars(of: Sequence[Bar], name: str) -> Markup:
                aria_label=name, class_="bars")  # fmt: skip
 
 
-def table(rows: Sequence[LedgerRow], name: str) -> Markup:
-    """The ledger: of every layer what arrived, what was passed on, and where the rest stayed."""
+def table(rows: Sequence[HeatmapLedgerRow], name: str) -> Markup:
+    """Tabulate the ledger: for every layer the relevance that arrived, was passed on, and was absorbed."""
     columns = [c for c in COLUMNS if any(c in row.numbers for row in rows)]
     head = tag(
         "tr",
@@ -75,7 +82,7 @@ def table(rows: Sequence[LedgerRow], name: str) -> Markup:
     )
     lines = []
     for row in rows:
-        # A rule that does not conserve has no balance, only sums.
+        # A rule that does not conserve has sums but no balance.
         kept = columns if row.conserves else columns[:2]
         cells = [tag("td", number(row.numbers.get(c)) if c in kept else "–", class_="n") for c in columns]
         lines.append(tag("tr", tag("th", row.layer, scope="row"), tag("td", row.op), tag("td", row.rule), cells))
@@ -84,7 +91,7 @@ def table(rows: Sequence[LedgerRow], name: str) -> Markup:
 
 
 def scrolled(content: Markup, name: str) -> Markup:
-    """Content that scrolls by keyboard too."""
+    """Wrap content so that it scrolls, by keyboard too."""
     return tag("div", content, class_="scroll", tabindex=0, role="region", aria_label=name)
 
 

@@ -1,4 +1,4 @@
-"""What `compare` measured: how much two models agree, the layer at which they part, and the worst pictures."""
+"""Section of `compare`: the agreement of two models, the first layer that diverges, and the worst pictures."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ import numpy as np
 
 from ..comparison import verdict
 from ..comparison.divergence import Divergence
-from ..comparison.worst_samples import Shown
+from ..comparison.worst_samples import WorstSample
 from ..errors import CheckFailed
 from ..pictures.colors import limit
 from . import chart
 from . import pictures as drawn
 from .markup import Markup, number, tag
-from .read import Compared, Run, model_of
+from .read import ReportData, SavedComparison, model_of
 
-_ROWS = 100  # samples that the table lists, the worst
+_ROWS = 100  # samples in the table, the worst first
 
 
-def comparisons(run: Run, side: int) -> Markup | None:
-    """The numbers, the layers and the pictures of each comparison."""
-    if not run.comparisons:
+def comparisons(report: ReportData, side: int) -> Markup | None:
+    """Return the numbers, the layers and the pictures of each comparison."""
+    if not report.comparisons:
         return None
-    parts: list[Markup | None] = [tag("h2", "Two models", id="compared")]
-    for n, one in enumerate(run.comparisons):
+    parts: list[Markup | None] = [tag("h2", "Comparison of two models", id="compared")]
+    for n, one in enumerate(report.comparisons):
         parts += _comparison(one, side, n)
     return tag("section", parts, aria_labelledby="compared")
 
 
-def _comparison(one: Compared, side: int, n: int) -> list[Markup | None]:
+def _comparison(one: SavedComparison, side: int, n: int) -> list[Markup | None]:
     result = one.result
     a, b = (model_of(result[side])[0] for side in "ab")
-    asked = f"Both explain the class that A is asked for, by {result.get('method', 'relevance')}."
+    target = f"Both explain the class that is explained of A, by {result.get('method', 'relevance')}."
     return [
-        tag("p", tag("strong", "A"), f" {a}, ", tag("strong", "B"), f" {b}. {asked}"),
+        tag("p", tag("strong", "A"), f" {a}, ", tag("strong", "B"), f" {b}. {target}"),
         tag("dl", _agreement(result), class_="facts"),
-        _parts(verdict.parting(result), f"{a} and {b}"),
+        _layers(verdict.divergence(result), f"{a} and {b}"),
         _worst(one.worst, (a, b), side, n),
         _samples(result, f"{a} and {b}"),
     ]
 
 
 def _agreement(result: Mapping[str, Any]) -> list[Markup]:
-    """Each measure with its mean, and its worst sample."""
+    """List each measure with its mean and its worst sample."""
     rows = result["samples"]
     same = sum(row["top1"][0] == row["top1"][1] for row in rows)
     made = [_fact("same best class", f"{same} of {len(rows)}", "")]
     for name in (*result["metrics"], "logits"):
         found = [(row[name], row["name"]) for row in rows if row[name] is not None]
         if not found:
-            made.append(_fact(name, "–", "no sample gives a number"))
+            made.append(_fact(name, "–", "no sample has a value"))
             continue
         worst = (min if name in verdict.HIGHER else max)(found, key=lambda pair: pair[0])
         mean = float(np.mean([value for value, _ in found]))
@@ -60,33 +60,39 @@ def _agreement(result: Mapping[str, Any]) -> list[Markup]:
 
 
 def _fact(name: str, value: str, more: str) -> Markup:
-    said = verdict.WORDS.get(name)
-    return tag("div", tag("dt", name), tag("dd", tag("strong", value), tag("div", more)), title=said)
+    meaning = verdict.WORDS.get(name)
+    return tag("div", tag("dt", name), tag("dd", tag("strong", value), tag("div", more)), title=meaning)
 
 
-def _parts(found: Divergence, name: str) -> Markup | None:
-    """The drift of every layer, the first that parts marked."""
+def _layers(found: Divergence, name: str) -> Markup | None:
+    """Chart the drift of every layer, the first that diverges marked."""
     if not found.rows:
-        return tag("p", "The two have no layer in common.", class_="quiet")
+        return tag("p", "The models have no layer in common.", class_="quiet")
     first, before = found.first, found.before
     if first is None:
-        said: list[object] = [f"No layer of {len(found.rows)} drifts by more than {number(found.floor)}."]
+        words: list[object] = [
+            f"None of {len(found.rows)} layers diverges by more than {number(found.floor)} (relative L2)."
+        ]
     else:
-        said = ["They part first at ", tag("strong", first.layer), f": relative L2 {number(first.drift)}"]
-        said.append(
-            f", {number(before.drift)} before it ({before.layer})." if before else ", the first that both have."
+        words = [
+            "The first layer that diverges is ",
+            tag("strong", first.layer),
+            f": relative L2 {number(first.drift)}",
+        ]
+        words.append(
+            f", {number(before.drift)} in the layer before ({before.layer})." if before else ", already at the input."
         )
         if found.steepest is not None and found.steepest[0] != first:
-            said.append(f" It rises most at {found.steepest[0].layer}, to {number(found.steepest[0].drift)}.")
+            words.append(f" The largest rise is at {found.steepest[0].layer}, to {number(found.steepest[0].drift)}.")
     bars = [
         chart.Bar(row.layer, row.drift, f"{row.layer}: {number(row.drift)}", "first" if row is first else "drift")
         for row in found.rows
     ]
     picture = chart.scrolled(chart.bars(bars, f"Drift by layer, {name}"), f"Drift by layer of {name}")
-    return tag("div", tag("h3", "Where they part"), tag("p", said), picture)
+    return tag("div", tag("h3", "Divergence by layer"), tag("p", words), picture)
 
 
-def _worst(kept: Sequence[Shown], names: tuple[str, str], side: int, n: int) -> Markup | None:
+def _worst(kept: Sequence[WorstSample], names: tuple[str, str], side: int, n: int) -> Markup | None:
     if not kept:
         return None
     parts: list[Markup | None] = [tag("h3", "The worst pictures")]
@@ -94,8 +100,8 @@ def _worst(kept: Sequence[Shown], names: tuple[str, str], side: int, n: int) -> 
         parts.append(drawn.slider(f"worst-{n}"))
     for one in kept:
         row = one.row
-        best = " · ".join(f"{which} says {label}" for which, label in zip("AB", row["top1_labels"], strict=True))
-        parts.append(tag("h4", tag("strong", row["name"]), f" {best}; why {row['label']}?"))
+        best = " · ".join(f"{which}: {label}" for which, label in zip("AB", row["top1_labels"], strict=True))
+        parts.append(tag("h4", tag("strong", row["name"]), f" {best} · explained: {row['label']}"))
         figures = [_figure(one, i, names[i], side) for i in range(2)]
         view = one.views[0]
         if view is not None:
@@ -107,7 +113,7 @@ def _worst(kept: Sequence[Shown], names: tuple[str, str], side: int, n: int) -> 
     return tag("div", parts, class_="picture")
 
 
-def _figure(one: Shown, i: int, name: str, side: int) -> Markup:
+def _figure(one: WorstSample, i: int, name: str, side: int) -> Markup:
     which, values, view = "AB"[i], one.maps[i], one.views[i]
     alt = f"Heatmap of {one.row['name']} for {one.row['label']} by {which}"
     caption = tag("figcaption", tag("div", tag("strong", which), f" {name}"))
@@ -123,7 +129,7 @@ def _figure(one: Shown, i: int, name: str, side: int) -> Markup:
 
 
 def _samples(result: Mapping[str, Any], name: str) -> Markup:
-    """The samples, those first whose answers or maps differ most."""
+    """Tabulate the samples, those first whose classes or heatmaps differ most."""
     measures = [*result["metrics"], "logits"]
     first = measures[0]
 
@@ -146,9 +152,9 @@ def _samples(result: Mapping[str, Any], name: str) -> Markup:
         )
         for row in rows[:_ROWS]
     ]  # fmt: skip
-    said = f"{len(rows)} samples, other answers first, then by {first}" + (
+    caption = f"{len(rows)} samples, different classes first, then by {first}" + (
         f"; the first {_ROWS}, the JSON file has the rest" if len(rows) > _ROWS else ""
     )
-    table = tag("table", tag("caption", said), tag("thead", tag("tr", head)), tag("tbody", body))
+    table = tag("table", tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", body))
     summary = tag("summary", f"All samples ({len(rows)})")
     return tag("details", summary, chart.scrolled(table, f"Samples of {name}"), open=len(rows) <= 12)

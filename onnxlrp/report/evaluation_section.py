@@ -1,4 +1,4 @@
-"""What `evaluate` found: a table of methods and metrics with intervals, and the curves."""
+"""Section of `evaluate`: a table of methods and metrics with intervals, and curves."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..evaluation.curves import curves
 from ..evaluation.results import ARROWS, Cell, Evaluation
 from . import chart, plot
 from .markup import Markup, number, tag
-from .read import Run, model_of
+from .read import ReportData, model_of
 
 _WIDTH, _HEIGHT = 96, 14  # of a cell's interval
 
 
-def methods(run: Run) -> Markup | None:
-    """A table and the curves of each evaluation."""
-    if not run.evaluations:
+def methods(report: ReportData) -> Markup | None:
+    """Return the table and the curves of each evaluation."""
+    if not report.evaluations:
         return None
-    parts: list[Markup | None] = [tag("h2", "Methods judged", id="methods")]
-    for found in run.evaluations:
+    parts: list[Markup | None] = [tag("h2", "Evaluation of methods", id="methods")]
+    for found in report.evaluations:
         parts += _evaluation(found)
     return tag("section", parts, aria_labelledby="methods")
 
@@ -27,8 +27,8 @@ def _evaluation(found: Evaluation) -> list[Markup | None]:
     names = list(dict.fromkeys(cell.method for cell in found.cells))
     numbers = {name: n for n, name in enumerate(names)}
     words = (
-        "The mean over the samples and its 95 % interval, on one scale for each column. An arrow says where better is, "
-        "bold is the best mean: where intervals overlap, it may be chance."
+        "Mean over the samples with its 95 % interval, on one scale for each column. Arrows point to the better side; "
+        "the best mean is bold, and may be chance where intervals overlap."
     )
     figures = [plot.plot(title, lines, numbers) for title, lines in curves(found).items()]
     legend = [tag("li", plot.swatch(n), name) for name, n in numbers.items()]
@@ -55,9 +55,9 @@ def _table(found: Evaluation, names: Sequence[str]) -> Markup:
             cells.append(_cell(cell, columns[metric], n))
         rows.append(tag("tr", tag("th", plot.swatch(n), method, scope="row"), cells))
     model, samples = model_of(found.about)[0], len(found.about["samples"]["names"])
-    said = f"{model}, {samples} sample{'s' * (samples != 1)}"
-    table = tag("table", tag("caption", said), tag("thead", tag("tr", head)), tag("tbody", rows), class_="judged")
-    return chart.scrolled(table, f"Methods judged on {said}")
+    caption = f"{model}, {samples} sample{'s' * (samples != 1)}"
+    table = tag("table", tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", rows), class_="judged")
+    return chart.scrolled(table, f"Evaluation of methods on {caption}")
 
 
 def _cell(cell: Cell | None, column: Sequence[Cell], n: int) -> Markup:
@@ -71,7 +71,7 @@ def _cell(cell: Cell | None, column: Sequence[Cell], n: int) -> Markup:
 
 
 def _bar(cell: Cell, column: Sequence[Cell], n: int) -> Markup:
-    """The interval on the scale that the column has."""
+    """Draw the interval on the scale of the column."""
     bounds = [bound for c in column for bound in (c.low, c.high) if bound is not None]
     low, high = min(bounds), max(bounds)
 
@@ -89,6 +89,6 @@ def _bar(cell: Cell, column: Sequence[Cell], n: int) -> Markup:
 
 
 def _notes(found: Evaluation) -> Markup | None:
-    """Why a cell has no number, each reason once."""
+    """List why cells have no number, each reason once."""
     notes = [tag("li", f"{note.replace(chr(10), ': ')} ({where})") for note, where in found.notes().items()]
     return tag("ul", notes, class_="quiet") if notes else None

@@ -1,4 +1,4 @@
-"""HTML by construction: what is not Markup is escaped, so that no string of a model can become a tag."""
+"""HTML by construction: anything that is not Markup is escaped, so that no string of a model becomes a tag."""
 
 from __future__ import annotations
 
@@ -10,30 +10,37 @@ _VOID = {"img", "input", "meta", "link", "br"}
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is HTML already, and is not escaped again."""
 
     __slots__ = ()
 
 
 def escaped(text: object) -> Markup:
-    """Any text as HTML: `& < > " '` and what a browser would hide or obey (control and bidi characters)."""
+    """Escape text for HTML: `& < > " '`, and characters that browsers hide or obey (control and bidi)."""
     return Markup(html.escape(printable(str(text))))
 
 
 def tag(element: str, /, *children: object, **attributes: object) -> Markup:
-    """An element. `class_` is class, `aria_label` is aria-label; True gives a bare attribute, None and False none."""
-    said = []
+    """Make an element.
+
+    Args:
+        element: The name of the tag.
+        *children: Markup, text, or lists of them.
+        **attributes: Attributes; `class_` is class, `aria_label` is aria-label; True gives a bare attribute, None and
+            False none.
+    """
+    written = []
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         word = key.rstrip("_").replace("_", "-")
-        said.append(f" {word}" if value is True else f' {word}="{_safe(value)}"')
-    opening = f"<{element}{''.join(said)}>"
+        written.append(f" {word}" if value is True else f' {word}="{_safe(value)}"')
+    opening = f"<{element}{''.join(written)}>"
     return Markup(opening if element in _VOID else f"{opening}{join(children)}</{element}>")
 
 
 def join(parts: object) -> Markup:
-    """The parts one after the other; lists are taken apart, None is nothing."""
+    """Concatenate parts; lists are flattened, None is empty."""
     if parts is None:
         return Markup()
     if isinstance(parts, (list, tuple)):
@@ -42,7 +49,7 @@ def join(parts: object) -> Markup:
 
 
 def number(value: float | None) -> str:
-    """Four digits; `–` for what is none, or is no number."""
+    """Format a number in four digits, None and NaN as `–`."""
     if value is None or value != value:
         return "–"
     return f"{value:.4g}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The page: verdict, pictures, checks and provenance, with a policy that lets it load and run nothing else."""
+"""The page: verdict, checks, pictures and provenance, under a policy that lets it load and run nothing else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ from importlib.resources import files
 
 from . import comparison_section, evaluation_section, sections
 from .markup import Markup, tag
-from .read import Run
+from .read import ReportData
 
 
-def html(run: Run, side: int, ledgers: int | None) -> str:
-    """The whole file; pictures at most `side` pixels long, at most `ledgers` ledgers (all for None)."""
-    style, script = _own("style.css"), _own("script.js")
+def html(report: ReportData, side: int, ledgers: int | None) -> str:
+    """Format the whole file.
+
+    Args:
+        report: What to show.
+        side: The longest side of a picture, in pixels.
+        ledgers: How many heatmaps show their ledger, None for all.
+    """
+    style, script = _package_file("style.css"), _package_file("script.js")
     allowed = f"img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
-    title = f"onnxlrp report: {', '.join(name for name, _ in sections.models(run))}"
+    title = f"onnxlrp report: {', '.join(name for name, _ in sections.models(report))}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -31,14 +37,14 @@ def html(run: Run, side: int, ledgers: int | None) -> str:
     body = tag(
         "body",
         tag("a", "Skip to the content", href="#content", class_="skip"),
-        sections.header(run),
+        sections.header(report),
         tag(
             "main",
-            sections.checks(run),
-            comparison_section.comparisons(run, side),
-            evaluation_section.methods(run),
-            sections.pictures(run, side, ledgers),
-            sections.provenance(run),
+            sections.checks(report),
+            comparison_section.comparisons(report, side),
+            evaluation_section.methods(report),
+            sections.pictures(report, side, ledgers),
+            sections.provenance(report),
             id="content",
             tabindex=-1,
         ),
@@ -47,8 +53,8 @@ def html(run: Run, side: int, ledgers: int | None) -> str:
     return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
 
 
-def _own(name: str) -> Markup:
-    """A file of this package. It may hold no end tag of its element."""
+def _package_file(name: str) -> Markup:
+    """Read a file of this package; it must not hold the end tag of its element."""
     return Markup(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 

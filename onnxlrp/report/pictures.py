@@ -1,4 +1,4 @@
-"""Pictures as data URIs: small enough for one file, with a heatmap apart from its picture, so that it can fade."""
+"""Pictures as data URIs; the heatmap is separate from its picture, so that it can fade."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
-CMAP = "RdBu_r"  # blue to red: told apart by every kind of colour blindness
+CMAP = "RdBu_r"  # blue to red: distinguishable with every kind of colour blindness
 
 
 def photo(pixels: Array, side: int) -> Markup:
-    """A picture [H, W, 3]; small ones without loss."""
+    """Encode a picture [H, W, 3]; small ones without loss."""
     from PIL import Image as pillow
 
     picture = _smaller(pillow.fromarray(pixels), side)
@@ -31,7 +31,14 @@ def photo(pixels: Array, side: int) -> Markup:
 
 
 def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
-    """R [H, W] in the colours of −v..v; `see_through` where R is small, so that the picture below stays to be seen."""
+    """Encode a heatmap.
+
+    Args:
+        values: Relevance [H, W].
+        v: The limit of the colours, which span −v..v.
+        see_through: Make small values transparent, so that a picture below stays visible.
+        side: The longest side, in pixels.
+    """
     from PIL import Image as pillow
 
     shrunk = np.asarray(_smaller(pillow.fromarray(values.astype(np.float32)), side), dtype=np.float64)
@@ -46,19 +53,19 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
 
 
 def signal(values: Array) -> Markup:
-    """R [L] as bars."""
+    """Draw relevance [L] as bars."""
     return _encoded(bars.strip(values, CMAP), "PNG")
 
 
 def figure(path: Path, side: int) -> Markup:
-    """The picture of a file, drawn anew: nothing that it carries besides comes along. Raises InputError."""
+    """Encode the picture of a file again, without its metadata. Raises InputError."""
     from PIL import Image as pillow
 
     return _encoded(_smaller(pillow.fromarray(np.asarray(images.read_image(path))), 2 * side), "PNG")
 
 
 def stack(values: Array, v: float, below: Markup | None, side: int, alt: str) -> Markup:
-    """A heatmap [H, W] over its picture, if it has one."""
+    """Lay a heatmap [H, W] over its picture, where it has one."""
     look = grain(values.shape)
     under = [] if below is None else [tag("img", src=below, alt="", class_=f"below {look}")]
     over = tag("img", src=heat(values, v, bool(under), side), alt=alt, class_=f"heat {look}")
@@ -66,7 +73,7 @@ def stack(values: Array, v: float, below: Markup | None, side: int, alt: str) ->
 
 
 def slider(name: str) -> Markup:
-    """What fades the heatmaps of a section; `name` is part of an id."""
+    """Make the slider that fades the heatmaps of a section; `name` is part of its id."""
     parts = [
         tag("label", "Opacity of the heatmaps", for_=f"opacity-{name}"),
         tag("input", type="range", id=f"opacity-{name}", min=0, max=100, value=100, step=5),
@@ -76,7 +83,7 @@ def slider(name: str) -> Markup:
 
 
 def grain(shape: tuple[int, ...]) -> str:
-    """A small picture shows its pixels."""
+    """Return the style class of a picture: small ones show their pixels."""
     return "pixels" if max(shape) <= 96 else "smooth"
 
 
@@ -90,7 +97,7 @@ def _smaller(picture: Image, side: int) -> Image:
     return picture.resize(size, pillow.Resampling.BOX)
 
 
-def _encoded(picture: Image, format: str, **how: Any) -> Markup:
+def _encoded(picture: Image, format: str, **options: Any) -> Markup:
     buffer = io.BytesIO()
-    picture.save(buffer, format, **how)
+    picture.save(buffer, format, **options)
     return Markup(f"data:image/{format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}")

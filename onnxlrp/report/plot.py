@@ -1,4 +1,4 @@
-"""Curves of an evaluation as inline pictures: a line for each method over the band of its interval."""
+"""Curves of an evaluation as SVG: a line for each method over the band of its interval."""
 
 from __future__ import annotations
 
@@ -12,23 +12,29 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 440, 230, 52, 10, 44, 14
 
 
 def color(n: int) -> str:
-    """The colour of the n-th method."""
+    """Return the colour of the n-th method."""
     return "#" + bytes(COLORS[n % len(COLORS)]).hex()
 
 
 def dashes(n: int) -> str | None:
-    """Where colours repeat, lines are dotted."""
+    """Return the dash pattern of the n-th method, None for a solid line: where colours repeat, lines are dashed."""
     return "6 4" if n // len(COLORS) % 2 else None
 
 
 def swatch(n: int) -> Markup:
-    """The n-th method's line, for a legend."""
+    """Draw the line of the n-th method, for a legend."""
     line = tag("line", x1=1, x2=27, y1=6, y2=6, stroke=color(n), stroke_dasharray=dashes(n), stroke_width=3)
     return tag("svg", line, width=28, height=12, viewBox="0 0 28 12", aria_hidden="true", class_="swatch")
 
 
 def plot(title: str, lines: Mapping[str, Line], numbers: Mapping[str, int]) -> Markup:
-    """The figure of one curve of each method; `numbers` say which colour each has on the whole page."""
+    """Draw one curve of each method.
+
+    Args:
+        title: The title.
+        lines: The curve of each method, by its name.
+        numbers: The number of each method on the page, which gives its colour.
+    """
     first = next(iter(lines.values()))
     spans = reach(list(lines.values()))
     parts = [*_axes(first, spans)]
@@ -39,8 +45,8 @@ def plot(title: str, lines: Mapping[str, Line], numbers: Mapping[str, int]) -> M
         way = _points([*zip(line.x, line.mean, strict=True)], spans)
         stroke = {"stroke": color(numbers[name]), "stroke_dasharray": dashes(numbers[name])}
         parts.append(tag("polyline", tag("title", name), points=way, class_="curve", **stroke))
-    said = f"{title}: {first.across} by {first.along}"
-    picture = tag("svg", parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=said, class_="plot")
+    label = f"{title}: {first.across} by {first.along}"
+    picture = tag("svg", parts, viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=label, class_="plot")
     steps = tag("ol", [tag("li", tick) for tick in first.ticks]) if first.ticks else None
     return tag("figure", tag("figcaption", tag("strong", title), f" {first.across}"), picture, steps)
 
@@ -59,8 +65,8 @@ def _axes(line: Line, spans: tuple[Span, Span]) -> list[Markup]:
         ]
     for n, value in enumerate(line.x if line.ticks else round_numbers(*spans[0])):
         x = _at((value, spans[1][0]), spans)[0]
-        said = str(n + 1) if line.ticks else number(value)
-        parts.append(tag("text", said, x=f"{x:.1f}", y=bottom + 17, text_anchor="middle"))
+        tick = str(n + 1) if line.ticks else number(value)
+        parts.append(tag("text", tick, x=f"{x:.1f}", y=bottom + 17, text_anchor="middle"))
     parts.append(tag("line", x1=_LEFT, x2=right, y1=bottom, y2=bottom, class_="axis"))
     parts.append(tag("text", line.along, x=(_LEFT + right) // 2, y=_HEIGHT - 6, text_anchor="middle", class_="along"))
     return parts

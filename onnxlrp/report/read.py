@@ -1,4 +1,4 @@
-"""What a report is made of: the files that `explain`, `check`, `compare` and `evaluate` wrote, read into records."""
+"""Read the files that `explain`, `check`, `compare` and `evaluate` wrote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import files
 from ..comparison import verdict, worst_samples
-from ..comparison.worst_samples import Shown
+from ..comparison.worst_samples import WorstSample
 from ..errors import InputError, NothingToDo
 from ..evaluation import results
 from ..evaluation.results import Evaluation
@@ -28,8 +28,16 @@ _AGAIN = "write it again: onnxlrp explain MODEL INPUT --format json,npz"
 
 
 @dataclass(frozen=True)
-class LedgerRow:
-    """One layer of one heatmap's ledger; `numbers` by column, without those that it does not have."""
+class HeatmapLedgerRow:
+    """One layer in the ledger of one heatmap.
+
+    Attributes:
+        layer: The path of the layer.
+        op: Its operator.
+        rule: Its rule.
+        conserves: Whether the rule conserves relevance.
+        numbers: Amounts of relevance by column; columns that the row lacks are left out.
+    """
 
     layer: str
     op: str
@@ -39,9 +47,24 @@ class LedgerRow:
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
-    """One heatmap: of a sample, for a class, by a method. `values` [H, W], or [L] of a signal, and `image` [H, W, 3]
-    come from the .npz file, `figure` is the .png file where there is none."""
+class Heatmap:
+    """One heatmap: of a sample, for a class, by a method.
+
+    Attributes:
+        sample: The name of the sample.
+        target: The id of the class explained.
+        label: Its label.
+        logit: Its logit.
+        total: The sum of relevance.
+        top: The best classes of the model, in words.
+        method: The method.
+        rows: The ledger, empty where none was kept.
+        notes: Notes of the method, by name.
+        provenance: Model, versions and options.
+        values: Relevance [H, W], or [L] of a signal, from the .npz file.
+        image: The picture [H, W, 3] as the model sees it, from the .npz file.
+        figure: The .png file, where there is no .npz file.
+    """
 
     sample: str
     target: int
@@ -50,7 +73,7 @@ class Map:
     total: float | None
     top: str
     method: str
-    rows: tuple[LedgerRow, ...]
+    rows: tuple[HeatmapLedgerRow, ...]
     notes: Mapping[str, Any]
     provenance: Mapping[str, Any]
     values: Array | None = None
@@ -64,58 +87,76 @@ class Map:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
-    """What `compare --save` wrote: the result, and the maps of the worst samples beside it."""
+class SavedComparison:
+    """A comparison that `compare --save` wrote.
+
+    Attributes:
+        result: The result.
+        worst: The least similar samples with their heatmaps.
+    """
 
     result: Mapping[str, Any]
-    worst: Sequence[Shown]
+    worst: Sequence[WorstSample]
 
 
 @dataclass(frozen=True)
-class Run:
-    """All that is reported; `foreign` are JSON files that say nothing of ours."""
+class ReportData:
+    """All that a report shows.
 
-    maps: list[Map] = field(default_factory=list)
+    Attributes:
+        maps: Heatmaps.
+        findings: Findings of checks and comparisons.
+        evaluations: Evaluations.
+        comparisons: Comparisons.
+        foreign: JSON files that onnxlrp did not write, which are left out.
+    """
+
+    maps: list[Heatmap] = field(default_factory=list)
     findings: list[Findings] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
-    comparisons: list[Compared] = field(default_factory=list)
+    comparisons: list[SavedComparison] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
 
 
-def read(paths: Sequence[Path]) -> Run:
-    """The run of JSON files and of the JSON files right in folders. Raises InputError, NothingToDo."""
-    run = Run()
+def read(paths: Sequence[Path]) -> ReportData:
+    """Read JSON files, and the JSON files of folders (not of their subfolders).
+
+    Raises:
+        InputError: A file is damaged, or named although onnxlrp did not write it.
+        NothingToDo: There is nothing to report.
+    """
+    report = ReportData()
     for path in dict.fromkeys(path for given in paths for path in _listed(given)):
         data = _loaded(path)
         try:
             if isinstance(data, dict) and isinstance(data.get("findings"), list):
-                run.findings.append(Findings([_finding(row) for row in data["findings"]], dict(data["about"])))
+                report.findings.append(Findings([_finding(row) for row in data["findings"]], dict(data["about"])))
             elif isinstance(data, dict) and "samples" in data and "relevance_shape" in data:
-                run.maps.extend(_maps(data, path))
+                report.maps.extend(_maps(data, path))
             elif isinstance(data, dict) and isinstance(data.get("cells"), list):
                 found = results.parsed(data)
                 model_of(found.about), len(found.about["samples"]["names"])
-                run.evaluations.append(found)
+                report.evaluations.append(found)
             elif isinstance(data, dict) and {"a", "b", "layers", "samples"} <= data.keys():
                 result = verdict.parsed(data, path)
-                run.comparisons.append(Compared(result, worst_samples.read(result, path)))
+                report.comparisons.append(SavedComparison(result, worst_samples.read(result, path)))
             elif path in paths:
-                raise InputError(f"{path}: not what explain, check, compare or evaluate writes", _AGAIN)
+                raise InputError(f"{path}: not written by explain, check, compare or evaluate", _AGAIN)
             else:
-                run.foreign.append(path)
+                report.foreign.append(path)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise InputError(f"{path}: damaged ({type(error).__name__}: {files.reason(error)})", _AGAIN) from None
-    if not any((run.maps, run.findings, run.evaluations, run.comparisons)):
+    if not any((report.maps, report.findings, report.evaluations, report.comparisons)):
         where = ", ".join(map(str, paths))
         raise NothingToDo(
             f"{where}: no JSON file of explain, check, compare or evaluate",
             "onnxlrp explain … --format json,npz -o DIR/",
         )
-    return run
+    return report
 
 
 def model_of(origin: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of the model's file and its SHA-256, of a provenance."""
+    """Return the name of the model's file and its SHA-256, from a provenance."""
     model, sha = origin.get("model"), origin.get("sha256")
     if isinstance(model, dict):  # as evaluate writes it
         model, sha = model["file"], model["sha256"]
@@ -137,7 +178,7 @@ def _loaded(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as JSON ({files.reason(error)})", _AGAIN) from None
 
 
-def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Map]:
+def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Heatmap]:
     samples, origin = data["samples"], {**data["provenance"]}
     shape = tuple(int(n) for n in data["relevance_shape"])
     arrays = _arrays(path.with_suffix(".npz"), shape)
@@ -150,7 +191,7 @@ def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Map]:
             at = (t, n) if several else (n,)
             values = None if arrays is None else _heat(arrays["relevance"][at], "images" in arrays, layout)
             images = None if arrays is None else arrays.get("images")
-            yield Map(
+            yield Heatmap(
                 sample=str(sample.get("name") or f"sample {n}"),
                 target=int(target["id"]),
                 label=str(target["label"]),
@@ -168,7 +209,7 @@ def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Map]:
 
 
 def _arrays(path: Path, shape: tuple[int, ...]) -> dict[str, Array] | None:
-    """The relevance and the pictures of an .npz file; None where there is none. Raises InputError."""
+    """Read relevance and pictures of an .npz file; None where there is none. Raises InputError."""
     if not path.exists():
         return None
     files.check(path)
@@ -179,14 +220,14 @@ def _arrays(path: Path, shape: tuple[int, ...]) -> dict[str, Array] | None:
     except Exception as error:  # zipfile and numpy raise anything from BadZipFile to KeyError on a damaged file
         raise InputError(f"{path}: damaged ({files.reason(error)})", _AGAIN) from None
     if relevance.shape != shape or relevance.dtype.kind != "f" or "target" not in found:
-        raise InputError(f"{path}: relevance {relevance.shape}, its JSON says {shape}: of another run", _AGAIN)
+        raise InputError(f"{path}: relevance {relevance.shape}, but {shape} in its JSON: of another run", _AGAIN)
     if images is not None and (images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8):
         raise InputError(f"{path}: its pictures have shape {images.shape}", _AGAIN)
     return found
 
 
 def _heat(values: Array, picture: bool, layout: str | None) -> Array | None:
-    """[H, W] of a picture, [L] of a signal, None of what is neither."""
+    """Reduce relevance to [H, W] of a picture or [L] of a signal, None for anything else."""
     if values.ndim == 3:
         return np.asarray(sum_channels(values, layout))
     if values.ndim == 2 and not picture and min(values.shape) < 8:
@@ -195,7 +236,7 @@ def _heat(values: Array, picture: bool, layout: str | None) -> Array | None:
 
 
 def _several(data: Mapping[str, Any], arrays: Mapping[str, Array] | None) -> bool:
-    """Whether numbers have an axis of targets before that of samples."""
+    """Return whether numbers have an axis of targets before that of samples."""
     if arrays is not None:
         return bool(arrays["target"].ndim == 2)
     for row in data.get("ledger") or ():
@@ -203,13 +244,13 @@ def _several(data: Mapping[str, Any], arrays: Mapping[str, Array] | None) -> boo
     return any(len(sample["targets"]) != 1 for sample in data["samples"])
 
 
-def _row(row: Mapping[str, Any], at: tuple[int, ...]) -> LedgerRow:
+def _row(row: Mapping[str, Any], at: tuple[int, ...]) -> HeatmapLedgerRow:
     numbers = {name: _number(_one(row[name], at)) for name in COLUMNS if name in row}
-    return LedgerRow(str(row["layer"]), str(row["op"]), str(row["rule"]), bool(row["conserves"]), numbers)
+    return HeatmapLedgerRow(str(row["layer"]), str(row["op"]), str(row["rule"]), bool(row["conserves"]), numbers)
 
 
 def _one(value: Any, at: tuple[int, ...]) -> Any:
-    """The part of a value that belongs to one heatmap; all of it where it has no part for each."""
+    """Return the part of a value that belongs to one heatmap, or all of it where it is shared."""
     part = value
     for index in at:
         if not isinstance(part, list) or index >= len(part):

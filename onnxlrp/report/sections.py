@@ -1,4 +1,4 @@
-"""The sections of the page, each from the run."""
+"""Sections of the page: header, checks, heatmaps, provenance."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..pictures.colors import colormap, limit
 from . import chart
 from . import pictures as drawn
 from .markup import Markup, escaped, number, tag
-from .read import Map, Run, model_of
+from .read import Heatmap, ReportData, model_of
 
-_TITLES = {"checks": "Checks", "compared": "Two models", "methods": "Methods judged", "pictures": "Heatmaps"}
+_TITLES = {"checks": "Checks", "compared": "Comparison", "methods": "Evaluation", "pictures": "Heatmaps"}
 _MARKS = {"passed": "✓", "failed": "✕", "skipped": "–"}
 
 
-def models(run: Run) -> list[tuple[str, str]]:
-    """The names and hashes of the models, each once."""
-    origins = [*(one.provenance for one in run.maps), *(found.about for found in run.evaluations)]
-    origins += [one.result[side] for one in run.comparisons for side in "ab"]
+def models(report: ReportData) -> list[tuple[str, str]]:
+    """List names and hashes of the models, each once."""
+    origins = [*(one.provenance for one in report.maps), *(found.about for found in report.evaluations)]
+    origins += [one.result[side] for one in report.comparisons for side in "ab"]
     # Of a comparison's findings too: its two models have hashes of their own.
-    origins += [side for found in run.findings for side in _sides(found.about)]
+    origins += [side for found in report.findings for side in _sides(found.about)]
     return list(dict.fromkeys(map(model_of, origins)))
 
 
@@ -32,37 +32,44 @@ def _sides(about: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [side for side in two if isinstance(side, Mapping)] if all(isinstance(s, Mapping) for s in two) else [about]
 
 
-def header(run: Run) -> Markup:
-    """The models, their hashes, and the verdict of the checks."""
-    shown = [tag("p", tag("strong", name), " sha256 ", tag("code", sha or "unknown")) for name, sha in models(run)]
-    there = {"checks": run.findings, "compared": run.comparisons, "methods": run.evaluations, "pictures": run.maps}
+def header(report: ReportData) -> Markup:
+    """Show the models, their hashes, and the verdict of the checks."""
+    shown = [tag("p", tag("strong", name), " sha256 ", tag("code", sha or "unknown")) for name, sha in models(report)]
+    there = {
+        "checks": report.findings,
+        "compared": report.comparisons,
+        "methods": report.evaluations,
+        "pictures": report.maps,
+    }
     links = [(f"#{name}", _TITLES[name]) for name, found in there.items() if found]
     nav = tag("nav", [tag("a", text, href=href) for href, text in [*links, ("#provenance", "Provenance")]],
               aria_label="Sections")  # fmt: skip
-    checked = _verdict(run.findings) if run.findings or run.maps else None
+    checked = _verdict(report.findings) if report.findings or report.maps else None
     return tag("header", tag("h1", "Explanation report"), shown, checked, nav)
 
 
 def _verdict(runs: Sequence[Findings]) -> Markup:
     if not runs:
-        return tag("p", tag("strong", "No checks were run."), " onnxlrp check runs them.", class_="verdict skipped")
-    failed = sum(finding.fails for run in runs for finding in run.findings)
-    counts = ", ".join(f"{sum(run.count(s) for run in runs)} {s}" for s in _MARKS)
+        return tag("p", tag("strong", "No checks were run."), " To run them: onnxlrp check.", class_="verdict skipped")
+    failed = sum(finding.fails for found in runs for finding in found.findings)
+    counts = ", ".join(f"{sum(found.count(s) for found in runs)} {s}" for s in _MARKS)
     status = "failed" if failed else "passed"
-    said = f"{failed} check{'s' * (failed > 1)} failed" if failed else "No check of severity error failed"
-    return tag("p", _mark(status), tag("strong", f"{said}."), f" In all: {counts}.", class_=f"verdict {status}")
+    words = f"{failed} check{'s' * (failed > 1)} failed" if failed else "No check of severity error failed"
+    return tag("p", _mark(status), tag("strong", f"{words}."), f" In total: {counts}.", class_=f"verdict {status}")
 
 
-def checks(run: Run) -> Markup | None:
-    """A table of the findings of each run, the failed ones first."""
-    if not run.findings:
+def checks(report: ReportData) -> Markup | None:
+    """Tabulate the findings of each run, failed ones first."""
+    if not report.findings:
         return None
     order = ("failed", "passed", "skipped")
     parts = [tag("h2", "Checks", id="checks")]
-    for n, found in enumerate(run.findings):
+    for n, found in enumerate(report.findings):
         rows = sorted(found.findings, key=lambda finding: order.index(finding.status))
-        name = f"Checks of {found.about.get('model', 'the model')}" + (f" ({n + 1})" if len(run.findings) > 1 else "")
-        words = ("status", "check", "subject", "what was found", "measured", "allowed")
+        name = f"Checks of {found.about.get('model', 'the model')}" + (
+            f" ({n + 1})" if len(report.findings) > 1 else ""
+        )
+        words = ("status", "check", "subject", "finding", "value", "limit")
         head = tag(
             "thead",
             tag("tr", [tag("th", word, scope="col", class_="n" if word in words[4:] else None) for word in words]),
@@ -90,21 +97,21 @@ def _mark(status: str) -> Markup:
     return tag("span", _MARKS[status], class_=f"mark {status}", aria_hidden="true")
 
 
-def pictures(run: Run, side: int, ledgers: int | None) -> Markup | None:
-    """For each picture the methods side by side, for each class that was explained."""
-    if not run.maps:
+def pictures(report: ReportData, side: int, ledgers: int | None) -> Markup | None:
+    """Show each picture with its heatmaps: a row for each class explained, the methods side by side."""
+    if not report.maps:
         return None
-    groups: dict[tuple[str, bytes], list[Map]] = {}
-    for one in run.maps:
+    groups: dict[tuple[str, bytes], list[Heatmap]] = {}
+    for one in report.maps:
         seen = b"" if one.image is None else one.image.tobytes()
         groups.setdefault((one.sample, seen), []).append(one)
-    several = len({one.model for one in run.maps}) > 1
-    kept = {id(one) for one in [one for one in run.maps if one.rows][:ledgers]}
+    several = len({one.model for one in report.maps}) > 1
+    kept = {id(one) for one in [one for one in report.maps if one.rows][:ledgers]}
     parts: list[Markup | None] = [tag("h2", "Heatmaps", id="pictures"), _legend()]
     if len(groups) > 1:
         links = [tag("li", tag("a", name, href=f"#picture-{n}")) for n, (name, _) in enumerate(groups)]
         parts.append(tag("nav", tag("ul", links), aria_label="Pictures", class_="list"))
-    if ledgers is not None and len(kept) < sum(bool(one.rows) for one in run.maps):
+    if ledgers is not None and len(kept) < sum(bool(one.rows) for one in report.maps):
         parts.append(tag("p", f"The ledgers of the first {ledgers} heatmaps are shown; the JSON files have the rest."))
     for n, ((name, _), maps) in enumerate(groups.items()):
         parts.append(_picture(n, name, maps, side, several, kept))
@@ -113,7 +120,7 @@ def pictures(run: Run, side: int, ledgers: int | None) -> Markup | None:
 
 def _legend() -> Markup:
     words = (
-        "Red speaks for the class, blue against it; v stands below each heatmap, for every method has units of its own."
+        "Red is evidence for the class, blue against it. Methods have different units: v is given below each heatmap."
     )
     table = colormap(drawn.CMAP)
     colors = [(i / 256, "#" + bytes(table[i]).hex()) for i in range(0, 257, 32)]
@@ -126,39 +133,39 @@ def _legend() -> Markup:
     return tag("p", "−v ", scale, " +v. ", words, class_="legend")
 
 
-def _picture(n: int, name: str, maps: Sequence[Map], side: int, several: bool, kept: set[int]) -> Markup:
+def _picture(n: int, name: str, maps: Sequence[Heatmap], side: int, several: bool, kept: set[int]) -> Markup:
     fades = any(one.values is not None and one.values.ndim == 2 and one.image is not None for one in maps)
     parts = [tag("h3", name, id=f"picture-{n}")]
-    parts += [tag("p", f"The model's best: {best}") for best in dict.fromkeys(one.top for one in maps) if best]
+    parts += [tag("p", f"Best classes: {best}") for best in dict.fromkeys(one.top for one in maps) if best]
     photo = None if maps[0].image is None else drawn.photo(maps[0].image, side)  # all have the same
     if fades:
         parts.append(drawn.slider(str(n)))
     for target in dict.fromkeys((one.target, one.label) for one in maps):
         ones = [one for one in maps if (one.target, one.label) == target]
         first = ones[0]
-        said = [tag("strong", first.label), f" (class {first.target}), score {number(first.logit)}"]
-        parts.append(tag("h4", said))
+        heading = [tag("strong", first.label), f" (class {first.target}), score {number(first.logit)}"]
+        parts.append(tag("h4", heading))
         figures = [] if photo is None else [_original(first, photo)]
         figures += [_figure(one, photo, side, several) for one in ones]
         parts.append(tag("div", figures, class_="row"))
         opened = n == 0 and target == (maps[0].target, maps[0].label)
         parts += [_ledger(one, several, opened and one is first) for one in ones if id(one) in kept]
     if not any(one.rows for one in maps):
-        parts.append(tag("p", "No ledger was kept: onnxlrp explain --ledger keeps one.", class_="quiet"))
+        parts.append(tag("p", "No ledger was kept; onnxlrp explain --ledger keeps one.", class_="quiet"))
     return tag("section", parts, class_="picture", aria_labelledby=f"picture-{n}")
 
 
-def _name(one: Map, several: bool) -> str:
+def _name(one: Heatmap, several: bool) -> str:
     name, sha = one.model
     return f"{one.method} · {name} {sha[:8]}" if several else one.method
 
 
-def _original(one: Map, photo: Markup) -> Markup:
+def _original(one: Heatmap, photo: Markup) -> Markup:
     picture = tag("img", src=photo, alt=f"{one.sample} as the model sees it", class_=_grain(one))
     return tag("figure", tag("div", picture, class_="stack"), tag("figcaption", "as the model sees it"))
 
 
-def _figure(one: Map, photo: Markup | None, side: int, several: bool) -> Markup:
+def _figure(one: Heatmap, photo: Markup | None, side: int, several: bool) -> Markup:
     name = _name(one, several)
     alt = f"Heatmap of {one.sample} for {one.label} by {name}"
     stack, span = _stack(one, photo, side, alt)
@@ -168,11 +175,11 @@ def _figure(one: Map, photo: Markup | None, side: int, several: bool) -> Markup:
                class_=None if one.values is not None and one.values.ndim == 2 else "wide")  # fmt: skip
 
 
-def _stack(one: Map, photo: Markup | None, side: int, alt: str) -> tuple[Markup, str]:
-    """The heatmap over its picture, and the span of its colours."""
+def _stack(one: Heatmap, photo: Markup | None, side: int, alt: str) -> tuple[Markup, str]:
+    """Return the heatmap over its picture, and the limit of its colours in words."""
     if one.values is None:
         if one.figure is None:
-            words = "No picture: give the numbers too, onnxlrp explain --format json,npz"
+            words = "No picture: save the relevance too, by onnxlrp explain --format json,npz"
             return tag("div", words, class_="none"), ""
         return tag("img", src=drawn.figure(one.figure, side), alt=alt), ""
     try:
@@ -184,37 +191,37 @@ def _stack(one: Map, photo: Markup | None, side: int, alt: str) -> tuple[Markup,
     return drawn.stack(one.values, v, photo, side, alt), f"v = {number(v)}"
 
 
-def _grain(one: Map) -> str:
+def _grain(one: Heatmap) -> str:
     return drawn.grain(one.values.shape if one.values is not None and one.values.ndim == 2 else (512,))
 
 
-def _ledger(one: Map, several: bool, opened: bool) -> Markup:
+def _ledger(one: Heatmap, several: bool, opened: bool) -> Markup:
     name = f"{one.sample}, {one.label}, {_name(one, several)}"
     summary = tag("summary", f"{_name(one, several)}: ΣR by layer and the ledger ({len(one.rows)} rows)")
     plot = chart.scrolled(chart.sums(one.rows, name), f"ΣR by layer of {name}")
     return tag("details", summary, plot, chart.table(one.rows, name), open=opened)
 
 
-def provenance(run: Run) -> Markup:
-    """Where each heatmap and each finding comes from, what is alike once."""
+def provenance(report: ReportData) -> Markup:
+    """List model, versions and options of heatmaps and findings, equal ones once."""
     blocks: dict[str, Markup] = {}
-    for one in run.maps:
+    for one in report.maps:
         blocks.setdefault(json.dumps(one.provenance, sort_keys=True, default=str), _origin(one.method, one.provenance))
-    told = [("checks", found.about) for found in run.findings]
-    told += [("methods judged", found.about) for found in run.evaluations]
-    for two in run.comparisons:
-        told.append(("comparison", {k: v for k, v in two.result.items() if k not in ("samples", "layers")}))
-    for title, about in told:
+    others = [("checks", found.about) for found in report.findings]
+    others += [("evaluation", found.about) for found in report.evaluations]
+    for two in report.comparisons:
+        others.append(("comparison", {k: v for k, v in two.result.items() if k not in ("samples", "layers")}))
+    for title, about in others:
         blocks.setdefault(json.dumps(about, sort_keys=True, default=str), _origin(title, about))
     return tag("section", tag("h2", "Provenance", id="provenance"), list(blocks.values()), aria_labelledby="provenance")
 
 
 def _origin(title: str, about: object) -> Markup:
     items = about.items() if hasattr(about, "items") else ()
-    rows = [tag("div", tag("dt", key), tag("dd", _said(value))) for key, value in items]
-    return tag("details", tag("summary", f"How it was made: {title}"), tag("dl", rows))
+    rows = [tag("div", tag("dt", key), tag("dd", _text(value))) for key, value in items]
+    return tag("details", tag("summary", f"Provenance: {title}"), tag("dl", rows))
 
 
-def _said(value: object) -> Markup:
+def _text(value: object) -> Markup:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return escaped(text)

@@ -17,8 +17,8 @@ from scenes import render
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.comparison import compare, side_by_side, verdict
-from onnxlrp.comparison.divergence import INPUT, Divergence, LayerDivergence, Meter, pairs
-from onnxlrp.comparison.worst_samples import Shown, Worst
+from onnxlrp.comparison.divergence import INPUT, Divergence, DivergenceMeter, LayerDivergence, pairs
+from onnxlrp.comparison.worst_samples import WorstSample, WorstSamples
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.layers import LAYERS
 from support import small_nets
@@ -80,9 +80,9 @@ def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
     assert {f["subject"] for f in findings if f["status"] == "failed"} == set(SABOTAGED)
     assert {f["check"] for f in findings if f["status"] == "failed"} == {"cosine"}
     assert len([f for f in findings if f["check"] == "cosine"]) == 50
-    parts = next(f for f in findings if f["check"] == "parting")
+    parts = next(f for f in findings if f["check"] == "divergence")
     assert parts["subject"] == "stem.0"  # nothing was rounded before it but the input
-    assert "0 before (input)" in parts["message"]
+    assert "0 in the layer before (input)" in parts["message"]
     with Image.open(sheet) as picture:
         width, height = picture.size
         assert picture.info["Software"] == "onnxlrp"
@@ -100,8 +100,8 @@ def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
     again = {f["check"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
     assert main(["compare", "--from", str(saved), "-o", str(sheet), "-q"]) == 0
     assert np.abs(np.asarray(Image.open(sheet), float) - np.asarray(Image.open(io.BytesIO(drawn)), float)).mean() < 0.1
-    assert set(again) == {"top1", "logits", "spearman", "parting"}
-    assert again["parting"]["subject"] != "stem.0"
+    assert set(again) == {"top1", "logits", "spearman", "divergence"}
+    assert again["divergence"]["subject"] != "stem.0"
 
 
 def test_a_model_is_like_itself(pictures: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_model_is_like_itself(pictures: Path) -> None:
     limits = verdict.limits(["top1=1", "cosine=0.999999", "topk_iou=1"], ["logits=0", "mass_shift=0"])
     findings = verdict.judge(found.result, limits)
     assert not findings.fails
-    parting = verdict.parting(found.result)
-    assert parting.first is None
-    assert {row.drift for row in parting.rows} == {0.0}
-    assert [row.layer for row in parting.rows][:3] == [INPUT, "stem.0", "stem.2"]
+    divergence = verdict.divergence(found.result)
+    assert divergence.first is None
+    assert {row.drift for row in divergence.rows} == {0.0}
+    assert [row.layer for row in divergence.rows][:3] == [INPUT, "stem.0", "stem.2"]
 
 
 @pytest.mark.parametrize(("layer", "before"), [("blocks.2.conv1", "blocks.1.relu2"), ("blocks.0.shortcut.0", None)])
@@ -131,22 +131,22 @@ def test_the_layer_whose_weights_were_changed_is_where_they_part(
     tensor.CopyFrom(numpy_helper.from_array((weight + noise).astype(np.float32), tensor.name))
     a, b = onnxlrp.load(SHAPES), onnxlrp.load(changed)
     found = compare.compare(a, b, named(pictures, 3), compare.CompareOptions(metrics=["cosine"]))
-    parting = verdict.parting(found.result)
-    assert parting.first is not None
-    assert parting.first.layer == layer
-    assert 0.01 < parting.first.drift < 0.2
-    assert parting.before is not None
-    assert parting.before.drift == 0
-    assert before is None or parting.before.layer == before
+    divergence = verdict.divergence(found.result)
+    assert divergence.first is not None
+    assert divergence.first.layer == layer
+    assert 0.01 < divergence.first.drift < 0.2
+    assert divergence.before is not None
+    assert divergence.before.drift == 0
+    assert before is None or divergence.before.layer == before
 
 
 def test_preprocessing_is_each_model_s_own_and_a_difference_in_it_shows_at_the_input(pictures: Path) -> None:
     a, b = onnxlrp.load(SHAPES), onnxlrp.load(SHAPES, prep={"color": "BGR"})
     found = compare.compare(a, b, named(pictures, 3))
-    parting = verdict.parting(found.result)
-    assert parting.first is not None
-    assert parting.first.layer == INPUT
-    assert parting.before is None
+    divergence = verdict.divergence(found.result)
+    assert divergence.first is not None
+    assert divergence.first.layer == INPUT
+    assert divergence.before is None
 
 
 def test_maps_of_two_sizes_are_compared_on_the_picture_s_grid(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_layers_without_common_names_are_matched_by_operator_and_shape() -> None
     assert len(found) == len(left.layers)
     assert all(ops[0][p.a] == ops[1][p.b] for p in found)
     x = small_nets.batch(left)["x"]
-    meter = Meter(onnxlrp.load(a), onnxlrp.load(b))
+    meter = DivergenceMeter(onnxlrp.load(a), onnxlrp.load(b))
     meter.add(x, x)
     assert meter.result().first is None
 
@@ -206,9 +206,9 @@ def test_first_before_and_steepest() -> None:
         LayerDivergence("d", 0.5),
         LayerDivergence("e", 0.4),
     ]
-    parting = Divergence(rows, 1e-4)
-    assert (parting.first, parting.before) == (rows[1], rows[0])
-    assert parting.steepest == (rows[3], 3e-4)
+    divergence = Divergence(rows, 1e-4)
+    assert (divergence.first, divergence.before) == (rows[1], rows[0])
+    assert divergence.steepest == (rows[3], 3e-4)
     assert Divergence(rows, 0.45).first == rows[3]
     assert Divergence(rows[:1], 1e-4).first is None
     assert Divergence([LayerDivergence("a", float("nan"))], 1e-4).first is not None  # no number is no agreement
@@ -302,12 +302,14 @@ def test_the_model_that_cannot_be_explained_is_named(tmp_path: Path, monkeypatch
 
 
 def test_the_worst_are_kept_in_order_and_the_first_of_equals() -> None:
-    def shown(name: str, value: float | None) -> Shown:
-        return Shown({"name": name, "cosine": value, "mass_shift": value}, (np.zeros(1), np.zeros(1)), (None, None))
+    def shown(name: str, value: float | None) -> WorstSample:
+        return WorstSample(
+            {"name": name, "cosine": value, "mass_shift": value}, (np.zeros(1), np.zeros(1)), (None, None)
+        )
 
     samples = [shown(*pair) for pair in (("a", 0.9), ("b", 0.2), ("c", 0.5), ("d", None), ("e", 0.2))]
     for measure, order in (("cosine", "dbec"), ("mass_shift", "dacb")):
-        worst = Worst(measure, 4)
+        worst = WorstSamples(measure, 4)
         worst.add(samples[:2])
         worst.add(samples[2:])
         assert "".join(one.row["name"] for one in worst.kept()) == order

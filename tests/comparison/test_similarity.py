@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from onnxlrp.comparison.similarity import METRICS, mass_shift, ranks, spearman, topk_iou
+from onnxlrp.comparison.similarity import METRICS, mass_shift, spearman, topk_iou
+from onnxlrp.explanation.maps import ranks
 
 Array = np.ndarray[Any, Any]
 
@@ -22,14 +23,14 @@ each = pytest.mark.parametrize("name", METRICS)
 @each
 @given(a=maps)
 def test_a_map_is_like_itself(name: str, a: Array) -> None:
-    np.testing.assert_allclose(METRICS[name].of(a, a), METRICS[name].same, atol=1e-12)
+    np.testing.assert_allclose(METRICS[name].compute(a, a), METRICS[name].identical, atol=1e-12)
 
 
 @each
 @given(a=maps, b=maps)
 def test_both_sides_are_equal_and_none_is_beyond_the_best(name: str, a: Array, b: Array) -> None:
     metric = METRICS[name]
-    there, back = metric.of(a, b), metric.of(b, a)
+    there, back = metric.compute(a, b), metric.compute(b, a)
     np.testing.assert_allclose(there, back, atol=1e-12)
     assert there.shape == (2,)
     assert (there <= 1).all()
@@ -40,15 +41,15 @@ def test_both_sides_are_equal_and_none_is_beyond_the_best(name: str, a: Array, b
 @given(a=maps, b=maps, factor=st.floats(1e-30, 1e30))
 def test_the_scale_of_a_map_does_not_count(name: str, a: Array, b: Array, factor: float) -> None:
     metric = METRICS[name]
-    np.testing.assert_allclose(metric.of(a * factor, b), metric.of(a, b), atol=1e-9)
+    np.testing.assert_allclose(metric.compute(a * factor, b), metric.compute(a, b), atol=1e-9)
 
 
 @each
 def test_maps_know_nothing_of_each_other(name: str) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(2, 3, 6, 6))
-    one_by_one = [float(METRICS[name].of(x[None], y[None])[0]) for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(METRICS[name].of(a, b), one_by_one)
+    one_by_one = [float(METRICS[name].compute(x[None], y[None])[0]) for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(METRICS[name].compute(a, b), one_by_one)
 
 
 @given(a=maps)

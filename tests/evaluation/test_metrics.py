@@ -8,10 +8,11 @@ import pytest
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
 from onnxlrp.evaluation.metrics import registry
 from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
-from onnxlrp.evaluation.metrics.randomization import mean_ranks, spearman, spread
+from onnxlrp.evaluation.metrics.randomization import spread
 from onnxlrp.evaluation.metrics.shattering import autocorrelation
 from onnxlrp.evaluation.metrics.trial import Attributor, Trial
 from onnxlrp.evaluation.results import summary
+from onnxlrp.explanation.maps import ranks, spearman
 from support.planted import LENGTH, inside, reader, unruled
 from support.problems import convolutional
 
@@ -212,7 +213,7 @@ def test_rank_correlation_by_its_definition():
     b = rng.normal(size=(4, 30))
     for row in a:
         expected = [np.mean([1 + (row < v).sum() + k for k in range((row == v).sum())]) for v in row]
-        np.testing.assert_allclose(mean_ranks(row), expected)
+        np.testing.assert_allclose(ranks(row[None])[0] + 1, expected)
     np.testing.assert_allclose(spearman(a, np.exp(a)), 1)
     np.testing.assert_allclose(spearman(b, -(b**3)), -1)
     np.testing.assert_array_equal(spearman(a, np.ones_like(a)), 0)

@@ -192,7 +192,7 @@ def test_a_gate_s_branch_has_rows_for_each_sample():
     graph = small_nets.load(n.model(n.dense(n.op("Flatten", n.op("Mul", "x", gate)), 48, 4)))
     program, outputs = explained(graph, make_composite("epsilon_plus"), {"x": np.ones((5, 3, 4, 4))}, ledger=True)
     for row in ledger.rows(program.notes["ledger"], outputs):
-        assert row.of(np.array([1, 2])).arrived.shape == (2,)
+        assert row.select(np.array([1, 2])).arrived.shape == (2,)
 
 
 def refused(build, *shape):

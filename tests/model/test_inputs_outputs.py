@@ -326,7 +326,7 @@ def test_compare_and_evaluate_take_the_rows_of_a_given_file(run: Any) -> None:
     """A model differs from itself where one of the two is given other values; in batches as in one piece."""
     asked = ["several.onnx", "x.npy", "--metric", "cosine", "--json"]
     out, _ = run(0, "compare", *asked, "--given", "meta=m.npy", "--batch-size", 2, "--save", "same.json")
-    assert {f["subject"] for f in json.loads(out)["findings"] if f["check"] == "parting"} == {""}
+    assert {f["subject"] for f in json.loads(out)["findings"] if f["check"] == "divergence"} == {""}
     same = json.loads(Path("same.json").read_text())
     assert same["a"]["given"] == {"meta": [3, 5]}
     assert [row["logits"] for row in same["samples"]] == [0, 0, 0]

@@ -21,7 +21,7 @@ from onnxlrp import report
 from onnxlrp.checks import Finding, Findings
 from onnxlrp.cli import main
 from onnxlrp.comparison import verdict, worst_samples
-from onnxlrp.comparison.worst_samples import Shown
+from onnxlrp.comparison.worst_samples import WorstSample
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.evaluation.results import Cell, Evaluation, Line
 from onnxlrp.explanation import Explanation
@@ -319,7 +319,7 @@ def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path):
     folder = saved(tmp_path / "run", explanation())
     (folder / "package.json").write_text('{"name": "x"}')
     assert report.write([folder], tmp_path / "r.html").foreign == [folder / "package.json"]
-    with pytest.raises(InputError, match=r"package\.json: not what"):
+    with pytest.raises(InputError, match=r"package\.json: not written"):
         report.write([folder / "package.json"], tmp_path / "r.html")
     good = json.loads((folder / "run0.json").read_text())
     first = (tmp_path / "r.html").read_bytes()
@@ -387,7 +387,7 @@ def compared(count=3, name="pic{}", layer="conv1"):
 def kept(result, size=24):
     rng = np.random.default_rng(0)
     view = Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
-    return [Shown(row, (rng.normal(size=(size, size)), rng.normal(size=(9, 9))), (view, view))
+    return [WorstSample(row, (rng.normal(size=(size, size)), rng.normal(size=(9, 9))), (view, view))
             for row in result["samples"][1:]]  # fmt: skip
 
 
@@ -415,7 +415,15 @@ def test_what_compare_saved(tmp_path):
                                           f"Heatmap of pic{i} for zebra by B")]  # fmt: skip
     looks = [rect["class"] for rect in page.all("rect")]
     assert looks == ["drift", "first", "drift"]
-    for word in ("2 of 3", "They part first at", "conv1", "a.onnx", "b.onnx", "worst 0.75: pic2", "b" * 64):
+    for word in (
+        "2 of 3",
+        "The first layer that diverges is",
+        "conv1",
+        "a.onnx",
+        "b.onnx",
+        "worst 0.75: pic2",
+        "b" * 64,
+    ):
         assert word in page.text
     assert len({a["id"] for _, a in page.tags if "id" in a}) == len([a for _, a in page.tags if "id" in a])
     again = worst_samples.read(result, tmp_path / "c.json")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import UnsupportedError, at_least, one_of
-from ...methods.registry import Array
+from ...explanation.maps import spearman
 from ...model.randomized import randomized, weighted
 from .registry import Curve, Measured, metric
 from .trial import Trial, finite, flat
@@ -61,20 +61,3 @@ class Randomisation:
 def spread(of: int, several: int) -> list[int]:
     """At most `several` of the numbers 0 … of - 1, evenly spread, the first and the last among them."""
     return sorted({int(n) for n in np.rint(np.linspace(0, of - 1, min(of, several)))})
-
-
-def spearman(a: Array, b: Array) -> Array:
-    """The rank correlation of rows [N, P]: [N], equal values sharing their mean rank; 0 where one row is constant."""
-    a, b = (np.stack([mean_ranks(row) for row in x]) for x in (a, b))
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
-    product = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    found: Array = np.divide((a * b).sum(axis=1), product, out=np.zeros(len(a)), where=product > 0)
-    return found
-
-
-def mean_ranks(values: Array) -> Array:
-    """The rank of each value [P]; of equal values, the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    ranks: Array = (last - (counts - 1) / 2)[inverse.reshape(-1)]
-    return ranks

@@ -12,12 +12,12 @@ _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 def text(findings: Findings) -> str:
     """Format an annotation for each check that failed, with its worst subject, and the verdict in plain text."""
     file = str(findings.about.get("model") or "")
-    lines = [_line(group, file) for group in groups(findings) if group.of("failed")]
+    lines = [_line(group, file) for group in groups(findings) if group.with_status("failed")]
     return "\n".join([*lines, verdict(findings)]) + "\n"
 
 
 def _line(group: Group, file: str) -> str:
-    failed, worst = group.of("failed"), group.worst
+    failed, worst = group.with_status("failed"), group.worst
     command = _COMMANDS[worst.severity]
     where = f"file={_property(file)}," if file else ""
     several = f"{len(failed)} of {len(group.findings)} fail; worst: " if len(failed) > 1 else ""

@@ -17,14 +17,14 @@ class Group:
     check: str
     findings: Sequence[Finding]
 
-    def of(self, status: str) -> list[Finding]:
+    def with_status(self, status: str) -> list[Finding]:
         """Return the findings of a status."""
         return [finding for finding in self.findings if finding.status == status]
 
     @property
     def worst(self) -> Finding:
         """The finding furthest beyond its limit, or nearest to it where none failed."""
-        return max(self.of("failed") or self.of("passed") or list(self.findings), key=_distance)
+        return max(self.with_status("failed") or self.with_status("passed") or list(self.findings), key=_distance)
 
 
 def groups(findings: Findings) -> list[Group]:

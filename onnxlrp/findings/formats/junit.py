@@ -29,7 +29,7 @@ def _suite(group: Group, findings: Findings) -> ElementTree.Element:
     suite.set("tests", str(len(group.findings)))
     suite.set("failures", str(sum(finding.fails for finding in group.findings)))
     suite.set("errors", "0")
-    suite.set("skipped", str(len(group.of("skipped"))))
+    suite.set("skipped", str(len(group.with_status("skipped"))))
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "sha256", "method", "engine"):
         if findings.about.get(name):

@@ -42,7 +42,7 @@ def _fitting(head: str, rows: list[str]) -> str:
 
 
 def _summary(group: Group) -> str:
-    counts = [len(group.of(name)) for name in ("passed", "failed", "skipped")]
+    counts = [len(group.with_status(name)) for name in ("passed", "failed", "skipped")]
     worst = group.worst
     message = worst.message if worst.status != "passed" or worst.value is not None else ""
     return _line(_MARKS[status(worst)], group.check, *map(str, counts), message)

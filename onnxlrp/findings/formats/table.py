@@ -29,7 +29,7 @@ Cells = tuple[str, str, str, str, str, str]
 
 
 def _lines(group: Group) -> list[Cells]:
-    failed, passed, skipped = (group.of(status) for status in ("failed", "passed", "skipped"))
+    failed, passed, skipped = (group.with_status(status) for status in ("failed", "passed", "skipped"))
     lines = [_cells(finding) for finding in failed[:_SHOWN]]
     if len(failed) > _SHOWN:
         lines.append((status(failed[0]), group.check, f"{len(failed) - _SHOWN} more", "", "", "as above"))
