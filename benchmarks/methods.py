@@ -29,8 +29,8 @@ import contenders
 import cpu
 import numpy as np
 from cpu import Record, installed
-from inputs import Array, images
 
+from inputs import Array, images
 from onnxlrp.engines.ort import Ort
 from onnxlrp.methods.problem import Problem
 from onnxlrp.methods.registry import make

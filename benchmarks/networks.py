@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from inputs import images
 from torch import nn
+
+from inputs import images
 
 CLASSES, SEED = 1000, 0
 

@@ -35,6 +35,9 @@ ALLOWED = {
     "graph.operators": set(),
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
+    "graph.axes": {"graph.graph", "graph.operators"},
+    "graph.input_axes": {"graph.axes", "graph.graph", "graph.operators"},
+    "graph.places": {"graph.axes", "numpy"},
     "graph.to_onnx": {"graph.graph", "numpy", "onnx"},
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
     "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
@@ -104,17 +107,19 @@ ALLOWED |= {
     "version": set(),
     "files": set(),
     "patterns": {"files", "numpy"},
-    "preprocessing": {"files", "numpy", "PIL"},
+    # What the input is, decided from facts that the model hands over; everybody above asks it.
+    "inputs": {"graph.input_axes", "numpy"},
+    "preprocessing": {"files", "inputs", "numpy", "PIL"},
     "pictures": {"numpy", "PIL"},
-    "explanation": {"files", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
+    "explanation": {"files", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
     "findings": {"files"},
 }
 _GRAPH = {"graph.graph", "graph.operators", "graph.facts"}  # what everybody above may know of it
-_RESULTS = {"errors", "files", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
+_RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
-    "methods": {*_RESULTS, *_COMPILER, "rules", "PIL", "skimage"},
+    "methods": {*_RESULTS, *_COMPILER, "graph.axes", "graph.places", "rules", "PIL", "skimage"},
     "model": {
         *_RESULTS,
         *_COMPILER,
@@ -124,6 +129,7 @@ ALLOWED |= {
         "methods",
         "model.explainer",
         "model.options",
+        "graph.input_axes",
         "graph.load",
         "graph.pixel_range",
         "graph.to_onnx",
@@ -142,7 +148,7 @@ ALLOWED |= {
     "comparison": {*_JUDGES, "findings", "PIL"},
     "evaluation": {*_JUDGES, "PIL"},
     "evaluation.quantus": {*_JUDGES, "evaluation", "torch"},
-    "report": {"comparison", "evaluation", "findings", "files", "pictures", "preprocessing", "numpy", "PIL"},
+    "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
         *_JUDGES,
         "commands.console",

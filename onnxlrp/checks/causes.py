@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OnnxLrpError
+from ..inputs import InputKind
 from ..model import Model
 from ..preprocessing import Preprocessing
 from ..preprocessing.fields import INTERPOLATIONS, PRESETS, RESIZES, wide
@@ -34,7 +35,7 @@ def probable(
         return "the samples are arrays without preprocessing: weights or graph differ", "export the model again"
     prep = context.model.preprocessing
     if stored is not None and stored.shape == context.samples.values[rows].shape:
-        answer = _affine(prep, context.samples.values[rows], stored)
+        answer = _affine(prep, context.samples.kind, context.samples.values[rows], stored)
         if answer is not None:
             return answer
     best: tuple[float, str, Preprocessing] | None = None
@@ -54,16 +55,13 @@ def probable(
     )
 
 
-def _affine(prep: Preprocessing, mine: Array, stored: Array) -> Answer | None:
+def _affine(prep: Preprocessing, kind: InputKind, mine: Array, stored: Array) -> Answer | None:
     """Fit mean and std of each channel to the stored inputs; None where no linear map per channel fits."""
     if np.allclose(mine, stored, rtol=1e-3, atol=1e-3):
         return "the inputs agree with the stored ones: weights or graph differ", "export the model again"
-    axis = {"NCHW": 1, "NHWC": 3, "NHW": None}[prep.layout]
     mean, std = [], []
     for c in range(prep.channels):
-        a, b = (
-            (x if axis is None else np.take(x, c, axis=axis)).reshape(-1).astype(np.float64) for x in (mine, stored)
-        )
+        a, b = (kind.channels_last(x)[..., c].reshape(-1).astype(np.float64) for x in (mine, stored))
         if np.ptp(a) == 0:
             return None
         slope, shift = np.polyfit(a, b, 1)
@@ -80,10 +78,10 @@ def _affine(prep: Preprocessing, mine: Array, stored: Array) -> Answer | None:
 
 def _others(context: CheckContext, prep: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
     """Yield other preprocessings, of the model's other sources and common ones, each with its name."""
-    model = context.model
+    model, word = context.model, context.model.kind_word
     for name, changed in (
-        ("what the model's other sources state", Model(model.graph, model.engine, model.path)),
-        ("what the model's metadata states", Model(model.graph, model.engine)),
+        ("what the model's other sources state", Model(model.graph, model.engine, model.path, kind_word=word)),
+        ("what the model's metadata states", Model(model.graph, model.engine, kind_word=word)),
     ):
         try:
             other = changed.preprocessing

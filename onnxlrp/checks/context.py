@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import rules
 from ..errors import OnnxLrpError, UsageError
-from ..explanation import Explanation, maps
+from ..explanation import Explanation
 from ..explanation.targets import for_samples, from_scores
 from ..findings.finding import MissingData
 from ..methods.registry import METHODS
@@ -114,15 +114,14 @@ class CheckContext:
 
     def heat(self, explanation: Explanation) -> Array:
         """Sum the relevance of an explanation over channels: heatmaps [N, H, W]."""
-        prep = self.model.preprocessing if self.samples.pictures else None
-        return maps.heatmaps(explanation.relevance, prep.layout if prep else None)
+        return explanation.kind.to_maps(explanation.relevance)
 
     @cached_property
     def pictures(self) -> Array:
         """Heatmaps [N, H, W] of pictures. Raises MissingData for inputs without spatial axes."""
-        if self.maps.shape[1] < 8 and not self.samples.pictures:
-            shape = self.samples.values.shape[1:]
-            raise MissingData(f"an input of shape {shape} has no spatial axes", "")
+        kind = self.samples.kind
+        if not kind.is_image:
+            raise MissingData(f"the input is no picture ({kind.describe()}): it has no height and width", "")
         return self.maps
 
     @cached_property
@@ -168,7 +167,7 @@ def open_model(path: Path, settings: Settings) -> Model:
         max_memory=settings.max_memory,
         allow_linked_data=settings.allow_linked_data,
     )
-    return model.choose(settings.output, settings.input, settings.given or None)
+    return model.choose(settings.output, settings.input, settings.given or None, settings.kind)
 
 
 def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def _maps(explanation: Explanation) -> Array:
     """Return the heatmaps [T·N, H, W], target by target."""
     relevance, several = explanation.relevance, explanation.target.ndim == 2
     flat = relevance.reshape(-1, *relevance.shape[2:]) if several else relevance
-    return maps.heatmaps(flat, explanation.preprocessing.layout if explanation.preprocessing else None)
+    return explanation.kind.to_maps(flat)
 
 
 def _fitted(mask: Array, explanation: Explanation, sample: int, grid: tuple[int, ...]) -> Array:

@@ -30,6 +30,7 @@ class Settings:
         output: The explained output.
         input: The explained input.
         given: Values of the other inputs, by name.
+        kind: What the explained input is, as of `explain`.
         engine: The engine of `load`.
         prep: The preprocessing, as of `load`.
         strict: Refuse an assumed preprocessing.
@@ -55,6 +56,7 @@ class Settings:
     output: str | None = None
     input: str | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    kind: str | None = None
     engine: str = "auto"
     prep: Mapping[str, Any] = field(default_factory=dict)
     strict: bool = False
@@ -74,7 +76,8 @@ class Settings:
     def requested(self) -> dict[str, Any]:
         """The settings that an explanation depends on, besides the model and the sample."""
         names = ("method", "options", "rules", "on_unsupported", "target", "output", "input", "given")
-        return {name: _without_folders(getattr(self, name)) for name in names}
+        stated = {name: _without_folders(getattr(self, name)) for name in names}
+        return stated if self.kind is None else {**stated, "kind": self.kind}
 
     @property
     def method_hash(self) -> str:

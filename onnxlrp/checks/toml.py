@@ -167,6 +167,7 @@ _KEYS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "output": _WORD,
     "input": _WORD,
     "given": (_table, "a table of numbers and .npy files by the names of inputs"),
+    "kind": (_text, 'a kind of input, such as "signal" or "image:NHWC"'),
     "engine": _WORD,
     "prep": (_prep, 'a preset, such as "imagenet", or a table of mean, std, scale, …'),
     "strict": (_flag, "true or false"),

@@ -116,7 +116,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         allow_linked_data=args.allow_linked_data,
         precision=getattr(args, "precision", None) if engine is None else None,
     )
-    return model.choose(args.output, args.input, _given(getattr(args, "given", [])))
+    return model.choose(args.output, args.input, _given(getattr(args, "given", [])), args.kind)
 
 
 def _given(words: list[str]) -> dict[str, Any]:

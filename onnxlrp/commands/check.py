@@ -49,7 +49,10 @@ def asked(args: argparse.Namespace) -> Settings:
         "expected": tuple(_here(word) for word in args.expected),
         "baseline": args.baseline and _here(args.baseline),
         "max_memory": args.max_memory,
-        **{name: getattr(args, name) for name in ("method", "target", "engine", "batch_size", "output", "input")},
+        **{
+            name: getattr(args, name)
+            for name in ("method", "target", "engine", "batch_size", "output", "input", "kind")
+        },
     }
     flags |= {name: True for name in ("strict", "allow_linked_data") if getattr(args, name)}
     prep = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}

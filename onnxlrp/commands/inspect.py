@@ -64,6 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "batch": graph.batch,
         "inputs": [_tensor(t) for t in whole.inputs],
         "outputs": [_tensor(t) for t in whole.outputs],
+        "kind": model.kind.to_dict(),
         "explained": {"output": model.choice.output if model.choice else None, "input": graph.inputs[0].name},
         "classes": model.classes,
         "labels": list(model.labels) if model.labels else None,
@@ -210,6 +211,7 @@ def _print(model: Model, report: dict[str, Any], console: Console) -> None:
         for tensor in tensors:
             mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
             console.line(key, shown(tensor, graph.batch) + mark)
+    console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
     for text in prep.get("doubts", ()):
         console.line("", text)

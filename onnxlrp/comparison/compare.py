@@ -156,7 +156,7 @@ def _compare_batch(
         raise UsageError(f'--target "{how.target}" is several classes', "compare one: --target top1, an id or a label")
     ids = asked if isinstance(asked, np.ndarray) else from_scores(asked, logits[0])
     explained = [_explain(model, z, ids, at, how) for model, z in ((a, x), (b, y))]
-    heat = [_heat(e) for e in explained]
+    heat = [e.kind.to_maps(e.relevance) for e in explained]
     similarities = _similarities(a, b, heat, x, how.metrics)
     moved = np.abs(logits[1] - logits[0]).max(axis=1) / np.maximum(np.abs(logits[0]).max(axis=1), 1e-30)
     best = [scores.argmax(axis=1) for scores in logits]
@@ -192,11 +192,6 @@ def _logits(model: Model, samples: Samples, at: Array, how: CompareOptions) -> A
     values = samples.values.astype(model.graph.inputs[0].dtype, copy=False)
     found = model.outputs(values, at=at, batch_size=how.batch_size)["logits"]
     return found.reshape(len(samples), -1).astype(np.float64)
-
-
-def _heat(explanation: Explanation) -> Array:
-    prep = explanation.preprocessing
-    return maps.heatmaps(explanation.relevance, prep.layout if prep else None)
 
 
 def _similarities(

@@ -14,7 +14,6 @@ import numpy as np
 from ..errors import NothingToDo, UnsupportedError, UsageError
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
-from ..methods.problem import Problem
 from ..methods.registry import Array
 from ..model import Model
 from ..model.extra_inputs import said
@@ -154,10 +153,9 @@ class _Run:
     @cached_property
     def inside(self) -> list[Array | None]:
         """The mask of each sample on the grid of the maps, None where it has none."""
-        prep = self.model.preprocessing if self.samples.pictures else None
-        grid = Problem(self.model, self.samples.values, self.ids, prep).grid
+        grid = self.samples.kind.grid
         if isinstance(self.masks, str | Path):
-            if len(grid) != 2:
+            if not self.samples.kind.is_image:
                 raise UsageError(f"masks for an input of shape {grid}, which is no picture", "give masks as arrays")
             folder, several = Path(self.masks), enumerate(self.samples.names)
             return [collect.mask(folder, name, self.samples, i, self.model, grid) for i, name in several]

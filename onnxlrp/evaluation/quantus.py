@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..methods.problem import Problem
 from ..methods.registry import Array
 from ..model import Model
 from ..preprocessing.samples import Samples
@@ -76,11 +75,9 @@ def explain_func(
         x = np.ascontiguousarray(_array(inputs), dtype=kind).reshape(-1, *found.graph.inputs[0].shape)
         ids = _array(targets).reshape(-1).astype(np.int64)
         names = [f"sample.{i}" for i in range(len(x))]
-        relevance = by(found, Samples(x, [None] * len(x), [None] * len(x), names, pictures), ids).relevance
-        prep = found.preprocessing if pictures else None
-        axis = Problem(found, x, ids, prep).channel_axis
-        whole: Array = relevance if axis is None or not summed else relevance.sum(axis=1 + axis, keepdims=True)
-        return whole
+        samples = Samples(x, [None] * len(x), [None] * len(x), names, pictures, found.kind)
+        relevance = by(found, samples, ids).relevance
+        return found.kind.expanded(found.kind.summed(relevance)) if summed else relevance
 
     return explain
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
-from ..pictures import bars, colors, heatmap
+from ..errors import UnsupportedError, UsageError
+from ..pictures import bars, heatmap
 from .result import Result, assumed
 
 if TYPE_CHECKING:
@@ -25,13 +25,18 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     image = result.images[sample] if result.images else None
     title = " · ".join(filter(None, (result.title(sample, target), result.method)))
     prep = result.preprocessing
-    if values.ndim == 1 or (values.ndim == 2 and image is None and prep is None and min(values.shape) < 8):
-        return bars.strip(values, cmap, clip, title, _caption(result, sample, target))
-    values = colors.sum_channels(values, prep.layout if prep else None)
+    drawn = result.kind.to_drawing(values)
+    if drawn is None:
+        raise UnsupportedError(
+            f"relevance of shape {values.shape}, of a {result.kind.name}, has no picture",
+            "write the numbers instead: --format npz",
+        )
+    if drawn.ndim == 1:
+        return bars.strip(drawn, cmap, clip, title, _caption(result, sample, target))
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
-        image, values = original, prep.map_to_original(values, (original.height, original.width))
-    return heatmap.render(values, image, cmap, clip, overlay, title, _caption(result, sample, target))
+        image, drawn = original, prep.map_to_original(drawn, (original.height, original.width))
+    return heatmap.render(drawn, image, cmap, clip, overlay, title, _caption(result, sample, target))
 
 
 def plotted(picture: Image) -> Any:

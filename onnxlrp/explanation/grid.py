@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..errors import UnsupportedError, UsageError
 from ..pictures import heatmap, lettering
 from .explanation import Explanation
@@ -63,13 +61,14 @@ def path(pattern: str, one: Explanation, target: int) -> Path:
 
 def _tile(one: Explanation, target: int, cmap: str, clip: float) -> Image:
     values = one.relevance[target, 0] if one.target.ndim == 2 else one.relevance[0]
-    if values.ndim not in (2, 3):
+    drawn = one.kind.to_drawing(values)
+    if drawn is None or drawn.ndim != 2:
         raise UnsupportedError(
-            f"relevance of shape {values.shape} is no picture", "write a file for each method: leave --grid out"
+            f"relevance of shape {values.shape}, of a {one.kind.name}, is no picture",
+            "write a file for each method: leave --grid out",
         )
-    layout = one.preprocessing.layout if one.preprocessing else None
     image = one.images[0] if one.images else None
-    return _fitted(heatmap.panel(np.asarray(values), image, cmap, clip, layout=layout))
+    return _fitted(heatmap.panel(drawn, image, cmap, clip))
 
 
 def _fitted(picture: Image) -> Image:

@@ -1,4 +1,4 @@
-"""Heatmaps as numbers: relevance without its channels, pooled to a small grid, and how alike two are."""
+"""Heatmaps as numbers: pooled to a small grid, and how alike two are."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pictures.colors import sum_channels
-
 Array = npt.NDArray[Any]
 
 GRID = 56  # of the pooled maps: what the eye sees of a heatmap, in 6 kB
-
-
-def heatmaps(relevance: Array, layout: str | None = None) -> Array:
-    """Maps [N, H, W] in float64 of relevance [N, …], summed over channels; [N, 1, L] of what is no picture."""
-    if relevance.ndim not in (3, 4):
-        return relevance.reshape(len(relevance), 1, -1).astype(np.float64)
-    return np.stack([sum_channels(one, layout) for one in relevance])
 
 
 def pooled(maps: Array, grid: int = GRID) -> Array:

@@ -60,5 +60,6 @@ def origin(result: Result) -> dict[str, Any]:
         stated = {"source": prep.source, "assumed": list(prep.assumed), "labels_assumed": prep.labels_assumed}
         stated |= {"conflicts": [str(c) for c in prep.conflicts]} if prep.conflicts else {}
         made.setdefault("preprocessing", {**prep.to_dict(), **stated})
+    made.setdefault("kind", result.kind.to_dict())
     cleaned: dict[str, Any] = to_jsonable(made)
     return cleaned

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..inputs import InputKind, decide
 from ..preprocessing import labels
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Result:
     `layers` holds the recorded relevance of inner layers by path, `ledger` the balance of every layer when asked for.
     `head` is what made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for nothing, None if unknown.
     `names` are file stems, `images` the pictures as the model saw them, `originals` as they were.
+    `kind` is what the input is, with its axes; where it is not given, what preprocessing and shape say.
     `notes` are what the method says besides, by name: an array of the target's shape has one for each.
     """
 
@@ -54,10 +56,16 @@ class Result:
     originals: Sequence[Image | None] | None = None
     head: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    kind: InputKind = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
         for name in ("relevance", "output", "target"):
             object.__setattr__(self, name, np.asarray(getattr(self, name)))
+        if self.kind is None:
+            prep = self.preprocessing
+            shape = self.relevance.shape[self.target.ndim :]
+            kind = decide(shape, stated=None if prep is None else (prep.source, prep.layout))
+            object.__setattr__(self, "kind", kind)
         output = self.output.reshape(len(self.output), -1)
         logit = np.take_along_axis(output.T, np.atleast_2d(self.target), axis=0) if self.logit is None else self.logit
         object.__setattr__(self, "logit", np.asarray(logit).reshape(self.target.shape))

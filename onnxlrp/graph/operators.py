@@ -51,6 +51,7 @@ SOFTMAXES = ops("Softmax LogSoftmax Hardmax")
 ARG_EXTREMES = ops("ArgMax ArgMin")
 _NONNEGATIVE_REDUCTIONS = ops("ReduceL1 ReduceL2 ReduceSumSquare")
 _SIGN_KEEPING_REDUCTIONS = ops("ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd")
+REDUCTIONS = _NONNEGATIVE_REDUCTIONS | _SIGN_KEEPING_REDUCTIONS
 # Their results are as long as they find at run time.
 OPEN_ENDED = ops("Compress NonZero Unique")
 # Their results differ from run to run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,10 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..graph import operators
+from ..graph.axes import result_of, trace_axes
 from ..graph.graph import Graph
+from ..graph.places import Places, places
+from ..inputs import InputKind
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
@@ -41,31 +45,50 @@ class LayerCAM:
 
 
 def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
-    """(the layer's path, its result A [N, K, h, w], ∂f/∂A)."""
-    if len(problem.grid) != 2:
-        raise UsageError("class activation maps want a picture as input", "use gradient for arrays")
-    layer = layer or last_map(problem.model.graph)
-    if not layer:
+    """(the layer's path, its result A [N, K, h, w], ∂f/∂A), whichever axis of the layer's result is K."""
+    graph, kind = problem.model.graph, problem.kind
+    if not kind.is_image:
+        raise UsageError(
+            f"class activation maps take a picture as input, and this is {kind.describe()}",
+            "use gradient_x_input or occlusion, or say what it is: --kind image",
+        )
+    last = last_map(graph, kind)
+    if not (layer or last):
         raise UsageError("the model has no layer of maps before its output", "name one with layer=, or use gradient")
+    layer = layer or last
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
     )
-    maps, slopes = (outputs[f"{kind}/{layer}"].astype(np.float64) for kind in ("activation", "record"))
-    if maps.ndim != 4:
-        raise UsageError(f'layer "{layer}" gives {list(maps.shape[1:])} for a sample, no maps', "name a convolution")
+    result = result_of(graph, layer)
+    found = _places(graph, kind).get(result)
+    if found is None:
+        raise UsageError(
+            f'layer "{layer}" gives {list(graph.shapes[result])} for a sample, no maps with height and width',
+            f'name a layer of maps, such as --layer "{last}"' if last else "use gradient_x_input or occlusion",
+        )
+    maps, slopes = (found.maps(outputs[f"{what}/{layer}"].astype(np.float64)) for what in ("activation", "record"))
     return layer, maps, slopes
 
 
-def last_map(graph: Graph) -> str:
-    """The last layer that computes maps of more than one place: what a global pooling or a classifier reads."""
+def last_map(graph: Graph, kind: InputKind) -> str:
+    """The last layer that computes maps of more than one place: what a global pooling or a classifier reads; "" where
+    there is none."""
+    found = _places(graph, kind)
     for n, layer in reversed([*enumerate(graph.layers)]):
-        shape = graph.shapes[layer.outputs[0]]
-        if len(shape) == 3 and shape[1] * shape[2] > 1 and layer.op not in operators.COPIES_OF_MAPS:
+        laid = found.get(layer.outputs[0])
+        if laid is not None and math.prod(laid.sizes) > 1 and layer.op not in operators.COPIES_OF_MAPS:
             # A path names the result of its last layer, which may be a pooling's.
             path = layer.label
             shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])
             return layer.name if shared else path
     return ""
+
+
+def _places(graph: Graph, kind: InputKind) -> dict[str, Places]:
+    """The layout of every tensor that has places of the picture."""
+    traced = trace_axes(graph, graph.inputs[0])
+    found = {name: places(axes, kind.spatial_axes) for name, axes in traced.items()}
+    return {name: laid for name, laid in found.items() if laid is not None}
 
 
 def _laid(problem: Problem, heat: Array) -> Array:

@@ -30,12 +30,10 @@ class Sensitivity:
 
     def __call__(self, problem: Problem) -> Attribution:
         slope = problem.gradient(problem.x, np.arange(len(problem.x))).astype(np.float64)
-        axis = None if problem.channel_axis is None else 1 + problem.channel_axis
         if self.norm == "squared":
             return Attribution(slope**2)
-        if axis is None:
-            return Attribution(np.abs(slope))
-        joined = np.sqrt((slope**2).sum(axis=axis)) if self.norm == "l2" else np.abs(slope).max(axis=axis)
+        channels = problem.kind.channels_last(slope)
+        joined = np.sqrt((channels**2).sum(axis=-1)) if self.norm == "l2" else np.abs(channels).max(axis=-1)
         return Attribution(problem.on_channels(joined))
 
 

@@ -41,7 +41,7 @@ def background(problem: Problem, name: str, picture: str, seed: int = 0) -> tupl
 
 def is_picture(problem: Problem) -> bool:
     """Whether the input has height and width, with channels or without."""
-    return len(problem.grid) == 2 and (problem.channel_axis is not None or problem.preprocessing is not None)
+    return problem.kind.is_image
 
 
 def upsampling(fine: int, coarse: int) -> Array:

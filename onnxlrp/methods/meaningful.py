@@ -82,10 +82,9 @@ class MeaningfulPerturbation:
     def _slope(self, problem: Problem, reference: Array, mask: Array, shift: Array) -> Array:
         """∂f/∂m [N, h, w] at the shifted picture: ∂f/∂y times (picture - reference), over all channels."""
         x, hidden = (_shifted(problem, array, shift) for array in (problem.x, reference))
-        wide = mask if problem.channel_axis is None else np.expand_dims(mask, 1 + problem.channel_axis)
+        wide = problem.kind.expanded(mask)
         y = (x * wide + hidden * (1 - wide)).astype(problem.x.dtype)
-        slope = (x - hidden) * gradient(problem, y, self.score)
-        return slope if problem.channel_axis is None else np.asarray(slope.sum(axis=1 + problem.channel_axis))
+        return problem.kind.summed((x - hidden) * gradient(problem, y, self.score))
 
 
 def gradient(problem: Problem, x: Array, score: str) -> Array:
@@ -104,7 +103,7 @@ def gradient(problem: Problem, x: Array, score: str) -> Array:
 def _shifted(problem: Problem, x: Array, shift: Array) -> Array:
     """Pictures moved by some pixels, the edge repeated."""
     x = x.astype(np.float64)
-    axes = [axis for axis in range(1, x.ndim) if axis - 1 != problem.channel_axis]
+    axes = [1 + axis for axis in problem.kind.map_axes]
     for axis, step in zip(axes, shift, strict=True):
         x = np.take(x, np.clip(np.arange(x.shape[axis]) - step, 0, x.shape[axis] - 1), axis=axis)
     return x

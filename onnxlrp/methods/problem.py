@@ -16,6 +16,7 @@ from .registry import Array, Method, make_composite
 if TYPE_CHECKING:
     from ..composites import Composite
     from ..graph.graph import Graph
+    from ..inputs import InputKind
     from ..preprocessing.samples import Samples
 
 BASELINES = ("black", "white", "grey", "mean", "blur", "noise", "zero")
@@ -35,6 +36,9 @@ class ModelInterface(Protocol):
 
     @property
     def classes(self) -> int: ...
+
+    @property
+    def kind(self) -> InputKind: ...
 
     def outputs(
         self,
@@ -123,26 +127,21 @@ class Problem:
         """A preset, bounded by the preprocessing where it needs bounds."""
         return self.model.composite(name, pictures=self.preprocessing is not None)
 
-    # -- the input as a picture
+    # -- the input as places with channels
+
+    @property
+    def kind(self) -> InputKind:
+        """What the input is: its axes of channels and of space."""
+        return self.model.kind
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """What masks are made for: (height, width) of a picture, else the shape of a sample."""
-        shape = self.x.shape[1:]
-        return shape if self.channel_axis is None else tuple(n for i, n in enumerate(shape) if i != self.channel_axis)
-
-    @property
-    def channel_axis(self) -> int | None:
-        """The axis of a sample that masks do not have; None for a sample without channels."""
-        if self.x.ndim != 4:
-            return None
-        if self.preprocessing is not None:
-            return {"NCHW": 0, "NHWC": 2}.get(self.preprocessing.layout)
-        return 2 if self.x.shape[3] in (1, 3, 4) and self.x.shape[1] not in (1, 3, 4) else 0
+        """What masks are made for: (height, width) of an image, else the shape of a sample (`InputKind.grid`)."""
+        return self.kind.grid
 
     def masked(self, masks: Array, at: Array, baseline: Array) -> Array:
         """x where a mask [n, *grid] is 1, the baseline [N, …] where it is 0, and between them in between."""
-        weights = masks if self.channel_axis is None else np.expand_dims(masks, 1 + self.channel_axis)
+        weights = self.kind.expanded(masks)
         # A single sample is broadcast: copies of it would cost as much as the mixing.
         x, hidden = (array if len(array) == 1 else array[at] for array in (self.x, baseline))
         if masks.dtype == bool:
@@ -153,11 +152,7 @@ class Problem:
 
     def on_channels(self, heat: Array) -> Array:
         """A heatmap [N, *grid] as relevance in x's shape, the same share for each channel."""
-        if self.channel_axis is None:
-            return heat
-        channels = self.x.shape[1 + self.channel_axis]
-        share = np.expand_dims(heat / channels, 1 + self.channel_axis)
-        return np.asarray(np.repeat(share, channels, axis=1 + self.channel_axis))
+        return self.kind.shared(heat)
 
     def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
         """The absence of a feature, in x's shape: black, white, grey or mean pixels, blur, noise, or zero of the input.
@@ -170,8 +165,7 @@ class Problem:
         if name == "zero":
             return np.zeros_like(x)
         if name == "mean":
-            axes = tuple(i for i in range(1, x.ndim) if i - 1 != self.channel_axis)
-            return np.broadcast_to(x.mean(axis=axes, keepdims=True), x.shape).copy()
+            return np.broadcast_to(x.mean(axis=self._map_axes, keepdims=True), x.shape).copy()
         if name == "blur":
             return self._blurred(x)
         low, high = (np.broadcast_to(bound, x.shape) for bound in self.bounds())
@@ -189,10 +183,14 @@ class Problem:
         low, high = (f(axis=axes, keepdims=True).astype(np.float64) for f in (self.x.min, self.x.max))
         return low, high
 
+    @property
+    def _map_axes(self) -> tuple[int, ...]:
+        """The axes of x that masks have."""
+        return tuple(1 + axis for axis in self.kind.map_axes)
+
     def _blurred(self, x: Array) -> Array:
         """A picture without detail: a box of an eighth of each side, three times (nearly a Gaussian)."""
-        axes = [i for i in range(1, x.ndim) if i - 1 != self.channel_axis]
-        for axis in axes * 3:
+        for axis in self._map_axes * 3:
             x = _box(x, axis, max(1, x.shape[axis] // 8))
         return x
 

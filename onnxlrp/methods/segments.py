@@ -82,16 +82,14 @@ def squares(grid: tuple[int, ...], features: int) -> Array:
 
 def averages(problem: Problem, made: list[Segments]) -> Array:
     """Each sample with the mean of its segment in every value, for each channel: lime's own baseline."""
-    axis = problem.channel_axis
-    x = problem.x.astype(np.float64)
-    wide = x[:, None] if axis is None else np.moveaxis(x, 1 + axis, 1)
+    wide = np.moveaxis(problem.kind.channels_last(problem.x.astype(np.float64)), -1, 1)
     smooth = np.empty(wide.shape)
     for out, channels, part in zip(smooth, wide, made, strict=True):
         flat = part.labels.ravel()
         sizes = np.bincount(flat)
         for channel, values in zip(out, channels, strict=True):
             channel[...] = (np.bincount(flat, values.ravel()) / sizes)[part.labels]
-    return smooth[:, 0] if axis is None else np.moveaxis(smooth, 1, 1 + axis)
+    return problem.kind.from_channels_last(np.moveaxis(smooth, 1, -1))
 
 
 def _given(labels: Array, problem: Problem) -> Array:
@@ -109,7 +107,7 @@ def _pixels(problem: Problem) -> Array:
     """The pictures [N, h, w, channels] between 0 and 1, in the order red, green, blue."""
     low, high = (np.asarray(bound) for bound in problem.bounds())
     x = (problem.x.astype(np.float64) - low) / np.maximum(high - low, 1e-12)
-    x = x[..., None] if problem.channel_axis is None else np.moveaxis(x, 1 + problem.channel_axis, -1)
+    x = problem.kind.channels_last(x)
     swapped = problem.preprocessing is not None and problem.preprocessing.color == "BGR"
     return np.asarray(np.clip(x[..., ::-1] if swapped else x, 0, 1))
 

@@ -8,17 +8,18 @@ import numpy as np
 
 from ..graph import facts
 from ..graph.graph import Graph
+from ..inputs import InputKind
 
 
-def align_bounds(graph: Graph, bound: Any) -> Any:
+def align_bounds(graph: Graph, kind: InputKind, bound: Any) -> Any:
     """A bound of the first input, a number or an array or one number a channel, as the first layers' operand has it."""
-    array, shape = np.asarray(bound, np.float64), graph.inputs[0].shape
+    array, shape, axis = np.asarray(bound, np.float64), kind.shape, kind.channel_axis
     if array.size and np.ptp(array) == 0:
         return float(array.flat[0])
-    if array.ndim == 1 and len(shape) == 3 and shape[0] == len(array) != shape[2]:
-        array = array[:, None, None]
+    if axis is not None and array.shape == (kind.channels,):
+        array = array.reshape([-1 if n == axis else 1 for n in range(len(shape))])
     first = facts.first_layers(graph, graph.inputs[0].name)
     operand = next((graph.shapes.get(y.inputs[0]) for y in graph.layers if y.name in first), shape)
-    if len(shape) == 3 and operand == (shape[2], *shape[:2]) != shape:  # NHWC, transposed for the convolution
-        return np.moveaxis(array.reshape((1,) * (3 - array.ndim) + array.shape), 2, 0)
+    if axis and operand == (shape[axis], *shape[:axis], *shape[axis + 1 :]) != shape:  # transposed for the convolution
+        return np.moveaxis(array.reshape((1,) * (len(shape) - array.ndim) + array.shape), axis, 0)
     return np.broadcast_to(array, shape).reshape(-1) if operand == (int(np.prod(shape)),) else array

@@ -104,6 +104,7 @@ class Prepared:
             layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
             images=samples.views if samples.pictures else None,
             preprocessing=model.preprocessing if samples.pictures else None,
+            kind=samples.kind,
             logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
             names=samples.names,
             originals=samples.originals if samples.pictures else None,

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts
 from ..graph.graph import Graph, Tensor
+from ..graph.input_axes import input_axes
+from ..inputs import decide
+from ..preprocessing.fields import COLORS_OF
 
 Note = tuple[str, str]
 
@@ -43,7 +46,7 @@ def choose(graph: Graph, output: str | None = None, explained: str | None = None
             f'output "{name}" does not depend on input "{explained}"',
             f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",
         )
-    source = inputs[explained] if explained else min(leading or graph.inputs, key=_unlike_a_picture)
+    source = inputs[explained] if explained else min(leading or graph.inputs, key=lambda t: _unlike_a_picture(graph, t))
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
         notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
@@ -95,12 +98,12 @@ def _is_flat(shape: Iterable[int]) -> bool:
     return sum(n != 1 for n in shape) <= 1
 
 
-def _unlike_a_picture(tensor: Tensor) -> int:
-    """0 for a picture of 1 or 3 channels, then maps of other channels, then other numbers."""
-    shape, numeric = tensor.shape, tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype
-    if not numeric:
+def _unlike_a_picture(graph: Graph, tensor: Tensor) -> int:
+    """0 for a picture of 1 or 3 channels, then images of other channels, then other numbers."""
+    if not (tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype):
         return 3
-    return 2 if len(shape) != 3 else int(shape[0] not in (1, 3) and shape[2] not in (1, 3))
+    kind = decide(tensor.shape, tensor.dtype, graph=input_axes(graph, tensor))
+    return (0 if kind.channels in COLORS_OF else 1) if kind.is_image else 2
 
 
 def _between(graph: Graph, scores: str, source: Tensor) -> Graph:

@@ -18,10 +18,12 @@ from ..explanation import Explanation, targets
 from ..explanation.targets import Wanted
 from ..graph import facts
 from ..graph.graph import Array, Graph, Layer
+from ..graph.input_axes import input_axes
 from ..graph.pixel_range import pixel_range
+from ..inputs import InputKind, decide
 from ..methods.registry import Method
 from ..preprocessing import Preprocessing
-from ..preprocessing.find import find, find_labels
+from ..preprocessing.find import find, find_labels, find_picture
 from ..preprocessing.samples import Samples
 from ..preprocessing.samples import read as read_samples
 from ..program.program import Program
@@ -57,10 +59,12 @@ class Model:
     whole: Graph | None = field(default=None, repr=False)
     choice: Choice | None = field(default=None, repr=False)
     given: Mapping[str, Array] = field(default_factory=dict)
+    kind_word: str | None = None  # the user's word for the kind of input, as `--kind` takes it
     _stated: tuple[str | None, str | None] = (None, None)
     _chosen: dict[tuple[str | None, str | None], Model] = field(default_factory=dict, repr=False)
     _programs: Programs = field(default_factory=Programs, repr=False)
     _found: Preprocessing | None = field(default=None, repr=False)
+    _kind: InputKind | None = field(default=None, repr=False)
     _names: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
 
     # -- what the model says of itself
@@ -76,25 +80,47 @@ class Model:
         return self.choice.notes if self.choice else ()
 
     def choose(
-        self, output: str | None = None, input: str | None = None, given: Mapping[str, Any] | None = None
+        self,
+        output: str | None = None,
+        input: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        kind: str | None = None,
     ) -> Model:
         """The same model with another output or another input explained, and values for its other inputs.
 
         Without a name: the first output with a score for each of several classes, the first input like a picture.
-        `given` has numbers (every value), arrays or .npy paths, of one sample or a batch.
-        Raises UsageError, InputError.
+        `given` has numbers (every value), arrays or .npy paths, of one sample or a batch; `kind` says what the
+        explained input is, as `load` takes it. Raises UsageError, InputError.
         """
         whole = self.whole or self.graph
         key = output or self._stated[0], input or self._stated[1]
         if key not in self._chosen:
             found = choose(whole, *key)
             self._chosen[key] = Model(
-                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, key, self._chosen
+                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, None, key, self._chosen
             )
         model = self._chosen[key]
         explained = model.graph.inputs[0].name
         kept = {name: array for name, array in self.given.items() if name != explained}
-        return replace(model, given={**kept, **read_given(given or {}, whole.inputs, explained)})
+        chosen = replace(model, given={**kept, **read_given(given or {}, whole.inputs, explained)})
+        word = kind or self.kind_word
+        if word is not None:
+            chosen = replace(chosen, kind_word=word, _found=None, _kind=None)
+            _ = chosen.kind  # a word that does not fit is refused here
+        return chosen
+
+    @property
+    def kind(self) -> InputKind:
+        """What the explained input is, with its axes of channels and space: by the user's word (`kind=` of `load`), the
+        first layers of the graph, a stated preprocessing, else its shape. Raises UsageError."""
+        if self._kind is None:
+            source = self.graph.inputs[0]
+            axes = input_axes(self.graph, source)
+            stated = None
+            if axes is None and self.kind_word is None:
+                stated = find_picture(self.flags, self.path, self.graph.metadata)
+            self._kind = decide(source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated)
+        return self._kind
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -111,7 +137,7 @@ class Model:
             tensor = self.graph.inputs[0]
             stated = self.flags, self.path, self.graph.metadata
             high = pixel_range(self.graph)
-            self._found = find(*stated, tensor.shape, tensor.dtype, self.classes, self.strict, high)
+            self._found = find(*stated, tensor.shape, tensor.dtype, self.classes, self.strict, high, self.kind)
         return self._found
 
     def refuse_maps(self) -> None:
@@ -141,7 +167,7 @@ class Model:
             method: A method's name, a Composite or a Method.
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
                 them.
-            **keywords: Further fields of `ExplainOptions` (targets, output, input, given, rules, on_unsupported,
+            **keywords: Further fields of `ExplainOptions` (targets, output, input, kind, given, rules, on_unsupported,
                 conditions, record, ledger, batch_size), and options of the method by name.
 
         Returns:
@@ -153,7 +179,7 @@ class Model:
             UnsupportedError: A layer without a rule, or preprocessing that is not stated under `strict`.
         """
         options = ExplainOptions.of(target, method, **keywords)
-        model = self._asked(options.output, options.input, options.given)
+        model = self._asked(options.output, options.input, options.given, options.kind)
         samples = model.read(x)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
@@ -178,12 +204,12 @@ class Model:
             UnsupportedError: A layer without a rule.
         """
         options = ExplainOptions.of(target, method, **keywords)
-        prepared(self._asked(options.output, options.input, options.given), options, pictures)
+        model = self._asked(options.output, options.input, options.given, options.kind)
+        prepared(model, options, pictures)
 
     def read(self, x: Any) -> Samples:
         """What `explain` takes, read and preprocessed; it takes the result too. Raises InputError, UnsupportedError."""
-        tensor = self.graph.inputs[0]
-        return read_samples(x, tensor.shape, tensor.dtype, lambda: self.preprocessing)
+        return read_samples(x, self.kind, self.graph.inputs[0].dtype, lambda: self.preprocessing)
 
     def outputs(
         self,
@@ -232,7 +258,7 @@ class Model:
         """
         if not isinstance(method, ExplainOptions):
             method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
-        return resolve_composite(self.graph, method, lambda: self._bounds(pictures))
+        return resolve_composite(self.graph, self.kind, method, lambda: self._bounds(pictures))
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
         """The layers between input and output in order, what a match sees of each, and the rule it gets, if any."""
@@ -290,11 +316,15 @@ class Model:
     # -- the steps
 
     def _asked(
-        self, output: str | None = None, input: str | None = None, given: Mapping[str, Any] | None = None
+        self,
+        output: str | None = None,
+        input: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        kind: str | None = None,
     ) -> Model:
         """The model that a call is about, refused where its output has no score for each class."""
-        named = output is not None or input is not None or given is not None
-        model = self.choose(output, input, given) if named else self
+        named = any(word is not None for word in (output, input, given, kind))
+        model = self.choose(output, input, given, kind) if named else self
         model.refuse_maps()
         return model
 

@@ -86,6 +86,8 @@ class ExplainOptions:
         targets: Several classes of every sample over one forward pass; relevance then has a leading axis.
         output: The model's output to explain; None for the first with a score for each of several classes.
         input: The model's input to explain it at; None for the first that is like a picture.
+        kind: What that input is: image, signal, volume, tokens or vector, with a layout where the graph does not tell
+            it ("image:NHWC"); None for what the graph reads it as.
         given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
         method: A method's name, a Composite or a Method.
         options: Options of the method by name.
@@ -131,6 +133,19 @@ class ExplainOptions:
                 "the model's input to explain it at (default: the first that is like a picture)",
                 (*PROPAGATING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
+            ),
+            values.TEXT,
+        ),
+    )
+    kind: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--kind",),
+                "what that input is: image, signal, volume, tokens or vector, with a layout if need be, such as "
+                "image:NHWC (default: as the graph reads it)",
+                (*PROPAGATING, "check", "patterns"),
+                argparse={"metavar": "KIND"},
             ),
             values.TEXT,
         ),
@@ -263,7 +278,7 @@ class ExplainOptions:
             given: The rows of its other inputs that belong to the samples, if not its own.
             **changes: Other values of further fields.
         """
-        return replace(self, output=None, input=None, given=given or None, **changes)
+        return replace(self, output=None, input=None, kind=None, given=given or None, **changes)
 
     def for_composites(self) -> dict[str, Any]:
         """Return what is stated that composites alone take, by name."""

@@ -36,7 +36,8 @@ def randomized(model: Model, layer: Layer, seed: int) -> Model:
         constants[name] = rng.normal(0, float(old.std()) or 1.0, old.shape).astype(old.dtype)
     graph = dataclasses.replace(model.graph, constants=MappingProxyType(constants))
     # A new model, for a copy would share the programs of the old weights.
-    return Model(graph, model.engine, model.path, model.flags, model.strict, model.whole, model.choice, model.given)
+    known = model.path, model.flags, model.strict, model.whole, model.choice, model.given, model.kind_word
+    return Model(graph, model.engine, *known)
 
 
 def _weights(model: Model, layer: Layer) -> list[str]:

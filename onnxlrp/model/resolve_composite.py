@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..composites import Composite, Match
 from ..errors import UsageError
 from ..graph.graph import Array, Graph
+from ..inputs import InputKind
 from ..methods.registry import METHODS, asked, composites, make_composite, name_of
 from ..rules import Rule, parse
 from .align_bounds import align_bounds
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
 Box = tuple[Array, Array]
 
 
-def resolve_composite(graph: Graph, asked_for: ExplainOptions, box: Callable[[], Box | None]) -> Composite:
+def resolve_composite(
+    graph: Graph, kind: InputKind, asked_for: ExplainOptions, box: Callable[[], Box | None]
+) -> Composite:
     """Return the composite, its own rules behind those that are asked for.
 
     Args:
         graph: What the model computes.
+        kind: What its input is.
         asked_for: The method, its options, the rules before its own, and what layers without a rule get.
         box: Asked for the bounds of zBox that no option gives.
 
@@ -45,7 +49,7 @@ def resolve_composite(graph: Graph, asked_for: ExplainOptions, box: Callable[[],
         stated = box()
         if stated is not None:
             given = {"low": stated[0], "high": stated[1], **given}
-    given |= {name: align_bounds(graph, given[name]) for name in ("low", "high") if given.get(name) is not None}
+    given |= {name: align_bounds(graph, kind, given[name]) for name in ("low", "high") if given.get(name) is not None}
     return _completed(make_composite(method, **given), asked_for)
 
 

@@ -25,7 +25,7 @@ def strip(
     caption: str = "",
     signal: npt.ArrayLike | None = None,
 ) -> Image:
-    """The figure of a one-dimensional heatmap [L], or [C, L] summed over the channels: a bar for each position.
+    """The figure of a one-dimensional heatmap [L]: a bar for each position.
 
     Positions beyond the width of the figure are summed into bins; `signal` [L] is drawn above. Raises as `render`.
     """
@@ -33,7 +33,6 @@ def strip(
     from PIL import ImageDraw
 
     values = np.asarray(relevance, dtype=np.float64)
-    values = values.sum(axis=0) if values.ndim == 2 else values
     if values.ndim != 1 or values.size == 0:
         raise UnsupportedError(
             f"relevance of shape {values.shape} is no signal", "write the numbers instead: --format npz"

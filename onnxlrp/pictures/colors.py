@@ -50,22 +50,14 @@ def colormap(name: str) -> Colors:
     return rounded
 
 
-def sum_channels(relevance: npt.ArrayLike, layout: str | None = None) -> Array:
-    """R[H, W], the sum over the channels of [C, H, W] (`NCHW`) or [H, W, C] (`NHWC`).
-
-    Without a layout the axis of 1 or 3 is taken for the channels, the first where both or neither are.
-    Raises UnsupportedError for what is no picture.
-    """
-    values = np.asarray(relevance)
-    if values.ndim == 2:
-        return values.astype(np.float64)
-    if values.ndim != 3:
+def as_map(relevance: npt.ArrayLike) -> Array:
+    """A map [H, W] in float64. Raises UnsupportedError for another shape."""
+    values = np.asarray(relevance, dtype=np.float64)
+    if values.ndim != 2:
         raise UnsupportedError(
             f"relevance of shape {values.shape} is no picture", "write the numbers instead: --format npz"
         )
-    last = layout == "NHWC" if layout else values.shape[0] not in (1, 3) and values.shape[2] in (1, 3)
-    summed: Array = values.sum(axis=2 if last else 0, dtype=np.float64)
-    return summed
+    return values
 
 
 def limit(relevance: npt.ArrayLike, clip: float = 99.5) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .colors import Array, Colors, colorize, limit, sum_channels
+from .colors import Array, Colors, as_map, colorize, limit
 from .figure import figure, scale
 
 if TYPE_CHECKING:
@@ -25,31 +25,24 @@ def render(
     overlay: bool = True,
     title: str = "",
     caption: str = "",
-    layout: str | None = None,
 ) -> Image:
-    """The figure of a heatmap [H, W], or [C, H, W] and [H, W, C] summed over the channels: the picture on the left,
-    the heatmap over its grey version on the right (alone with `overlay=False`), and the scale of -v, 0, v.
+    """The figure of a heatmap [H, W]: the picture on the left, the heatmap over its grey version on the right (alone
+    with `overlay=False`), and the scale of -v, 0, v.
 
     v is the `clip` percentile of |R|; small inputs are enlarged pixel by pixel. Raises as `limit` and `colormap` do.
     """
-    values = sum_channels(relevance, layout)
+    values = as_map(relevance)
     v = limit(values, clip)
     panels = [] if image is None else [_sized(_on_grid(image, values))]
     panels.append(_sized(panel(values, image if overlay else None, cmap, clip)))
     return figure(panels, scale(values, cmap, v), title, caption)
 
 
-def panel(
-    relevance: npt.ArrayLike,
-    image: Image | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    layout: str | None = None,
-) -> Image:
-    """The heatmap alone, a pixel for each value, over the grey picture if there is one; raises as `render`."""
+def panel(relevance: npt.ArrayLike, image: Image | None = None, cmap: str = "RdBu_r", clip: float = 99.5) -> Image:
+    """The heatmap [H, W] alone, a pixel for each value, over the grey picture if there is one; raises as `render`."""
     from PIL import Image as pillow
 
-    values = sum_channels(relevance, layout)
+    values = as_map(relevance)
     v = limit(values, clip)
     colors = colorize(values, cmap, v=v)
     if image is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import OnnxLrpError, UsageError
 
 COLORS = ("RGB", "BGR", "grey")
+COLORS_OF: Mapping[int, tuple[str, ...]] = {1: ("grey",), 3: ("RGB", "BGR")}  # by the number of channels
 LAYOUTS = ("NCHW", "NHWC", "NHW")
 RESIZES = ("shorter-crop", "stretch", "letterbox")
 OFFSETS = ("round", "floor")

@@ -7,25 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import OnnxLrpError, UnsupportedError
+from ..inputs import InputKind, decide
 from . import labels
-from .fields import FORMULA, PRESETS, wide
+from .fields import COLORS_OF, FORMULA, PRESETS, Source, wide
 from .sources import Stated
 from .transform import Preprocessing
 
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
-def settle(stated: Stated, model: str, shape: tuple[int, ...], dtype: str) -> Preprocessing:
+def settle(stated: Stated, model: str, kind: InputKind, dtype: str) -> Preprocessing:
     """The stated pieces checked against the graph, and the rest filled in."""
     value = {key: v for key, (v, _) in stated.items()}
-    layout, unsure = _layout(stated, model, shape)
+    layout, unsure = _layout(stated, model, kind)
     assumed = ["layout"] if unsure else []
-    size = _size(stated, shape, layout)
+    size = _size(stated, kind)
     if size is None:
         size = (224, 224)
         assumed.append("size")
-    channels = 1 if layout == "NHW" else shape[layout.index("C") - 1]
+    channels = kind.channels
     by = {rung.name for key, (_, rung) in stated.items() if key in FORMULA}
     color = value.get("color", "RGB" if channels == 3 else "grey")
     if (color == "grey") != (channels == 1):
@@ -112,30 +113,38 @@ def numpy_name(name: str, model: str) -> str:
     raise UnsupportedError(f"{model}: an input of {name} is no picture", "give the input as an .npy array")
 
 
-def _layout(stated: Stated, model: str, shape: tuple[int, ...]) -> tuple[str, bool]:
-    """The layout that fits the per-sample shape, and whether two fit."""
-    fits = []
-    if len(shape) == 2:
-        fits = ["NHW"]
-    elif len(shape) == 3:
-        fits = [name for name, axis in (("NCHW", 0), ("NHWC", 2)) if shape[axis] in (1, 3)]
-    if not fits:
+def _layout(stated: Stated, model: str, kind: InputKind) -> tuple[str, bool]:
+    """The layout of a picture, and whether it is assumed where two would fit."""
+    stated_layout, rung = stated.get("layout", (None, None))
+    if kind.layout is None or kind.channels not in COLORS_OF:
+        if rung is not None and (fits := decide(kind.shape)).channels in COLORS_OF and fits.layout:
+            raise _misfit(stated_layout, rung, model, fits)
+        if kind.is_image:
+            problem, fix = "is no picture of 1 or 3 channels", ""
+        else:
+            problem = f"is a {kind.name}, no picture [{kind.source}]".replace("a tokens", "a row of tokens")
+            fix = ", or say that it is one: --kind image" * (len(kind.shape) in (2, 3))
         raise UnsupportedError(
-            f"{model}: an input of shape {shape} per sample is no picture of 1 or 3 channels",
-            "give the input as an .npy array in the model's own layout",
+            f"{model}: an input of shape {kind.shape} per sample {problem}",
+            f"give the input as an .npy array in the model's own layout{fix}",
         )
-    if "layout" not in stated:
-        return fits[0], len(fits) > 1
-    layout, rung = stated["layout"]
-    if layout not in fits:
-        raise rung.wrong("layout", f"{layout} does not fit {model}, an input of {shape} per sample", f"give {fits[0]}")
-    return layout, False
+    ends = {kind.shape[0], kind.shape[-1]}
+    if rung is None:
+        return kind.layout, not kind.is_told and kind.channel_axis is not None and ends <= COLORS_OF.keys()
+    if stated_layout != kind.layout:
+        raise _misfit(stated_layout, rung, model, kind)
+    return kind.layout, False
 
 
-def _size(stated: Stated, shape: tuple[int, ...], layout: str) -> tuple[int, int] | None:
+def _misfit(layout: Any, rung: Source, model: str, kind: InputKind) -> OnnxLrpError:
+    """A stated layout that the input does not have."""
+    problem = f"{layout} does not fit {model}, an input of {kind.shape} per sample [{kind.source}]"
+    return rung.wrong("layout", problem, f"give {kind.layout}")
+
+
+def _size(stated: Stated, kind: InputKind) -> tuple[int, int] | None:
     """Height and width of the graph, free ones (below 1) as stated; None where nobody says them."""
-    first = 1 if layout == "NCHW" else 0
-    fixed = shape[first : first + 2]
+    fixed = kind.grid
     if "size" not in stated:
         return (fixed[0], fixed[1]) if min(fixed) > 0 else None
     size, rung = stated["size"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..inputs import InputKind
 from . import images
 from .transform import Preprocessing
 
@@ -24,32 +25,39 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True, eq=False)
 class Samples:
     """`values` [N, …] are the model's input; `names` are file stems; of a picture `views` is what the model sees of it
-    and `originals` the whole, else None; `pictures` where all samples are."""
+    and `originals` the whole, else None; `pictures` where all samples are; `kind` is what the input is."""
 
     values: Array
     views: Sequence[Image | None]
     originals: Sequence[Image | None]
     names: Sequence[str]
     pictures: bool
+    kind: InputKind
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, keep: slice) -> Samples:
-        return Samples(self.values[keep], self.views[keep], self.originals[keep], self.names[keep], self.pictures)
+        return replace(
+            self,
+            values=self.values[keep],
+            views=self.views[keep],
+            originals=self.originals[keep],
+            names=self.names[keep],
+        )
 
 
-def read(x: Any, shape: tuple[int, ...], dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
-    """An array (one sample of the per-sample `shape` or a batch), a PIL image, a path, Samples, or a list of them.
+def read(x: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+    """An array (one sample of the shape that `kind` has, or a batch), a PIL image, a path, Samples, or a list of them.
 
     `preprocessing` is asked for where there is a picture. Raises InputError, UnsupportedError.
     """
-    items = list(x) if isinstance(x, list | tuple) else [x]
+    items, shape = list(x) if isinstance(x, list | tuple) else [x], kind.shape
     if items and all(isinstance(item, np.ndarray) and item.ndim == len(shape) for item in items):
         items = [images.batched(item, shape, dtype) for item in items]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    parts = [_one(item, shape, dtype, preprocessing) for item in items]
+    parts = [_one(item, kind, dtype, preprocessing) for item in items]
     if len(parts) == 1:
         return parts[0]
     return Samples(
@@ -58,28 +66,30 @@ def read(x: Any, shape: tuple[int, ...], dtype: str, preprocessing: Callable[[],
         [original for p in parts for original in p.originals],
         _numbered([name for p in parts for name in p.names]),
         all(p.pictures for p in parts),
+        kind,
     )
 
 
-def _one(item: Any, shape: tuple[int, ...], dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+def _one(item: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
     if isinstance(item, Samples):
-        return item
+        return item if item.kind == kind else replace(item, kind=kind)
     name = ""
     if isinstance(item, str | os.PathLike):
         path = Path(item)
         name = path.stem
         if path.suffix.lower() == ".npy":
-            return _array(images.batched(images.read_array(path), shape, dtype, str(path)), name)
+            return _array(images.batched(images.read_array(path), kind.shape, dtype, str(path)), kind, name)
         item = images.read_image(path)
     if hasattr(item, "convert") and hasattr(item, "getbands"):
         prep, picture = preprocessing(), images.rgb(item)
-        return Samples(prep.apply(picture), [prep.view(picture)], [picture], [name or "image"], True)
-    return _array(images.batched(item, shape, dtype), name)
+        return Samples(prep.apply(picture), [prep.view(picture)], [picture], [name or "image"], True, kind)
+    return _array(images.batched(item, kind.shape, dtype), kind, name)
 
 
-def _array(values: Array, name: str) -> Samples:
+def _array(values: Array, kind: InputKind, name: str) -> Samples:
     n, name = len(values), name or "array"
-    return Samples(values, [None] * n, [None] * n, [name] if n == 1 else [f"{name}.{i}" for i in range(n)], False)
+    names = [name] if n == 1 else [f"{name}.{i}" for i in range(n)]
+    return Samples(values, [None] * n, [None] * n, names, False, kind)
 
 
 def _numbered(names: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from ..errors import InputError, NothingToDo
 from ..evaluation import results
 from ..evaluation.results import Evaluation
 from ..findings.finding import Finding, Findings
-from ..pictures.colors import sum_channels
+from ..inputs import InputKind, decide
 
 Array = npt.NDArray[Any]
 
@@ -183,13 +183,13 @@ def _maps(data: Mapping[str, Any], path: Path) -> Iterator[Heatmap]:
     shape = tuple(int(n) for n in data["relevance_shape"])
     arrays = _arrays(path.with_suffix(".npz"), shape)
     several = _several(data, arrays)
-    layout = (origin.get("preprocessing") or {}).get("layout")
+    kind = _kind(origin, shape[2 if several else 1 :])
     count = sum(len(sample["targets"]) for sample in samples)
     figure = path.with_suffix(".png")
     for n, sample in enumerate(samples):
         for t, target in enumerate(sample["targets"]):
             at = (t, n) if several else (n,)
-            values = None if arrays is None else _heat(arrays["relevance"][at], "images" in arrays, layout)
+            values = None if arrays is None else kind.to_drawing(arrays["relevance"][at])
             images = None if arrays is None else arrays.get("images")
             yield Heatmap(
                 sample=str(sample.get("name") or f"sample {n}"),
@@ -226,13 +226,15 @@ def _arrays(path: Path, shape: tuple[int, ...]) -> dict[str, Array] | None:
     return found
 
 
-def _heat(values: Array, picture: bool, layout: str | None) -> Array | None:
-    """Reduce relevance to [H, W] of a picture or [L] of a signal, None for anything else."""
-    if values.ndim == 3:
-        return np.asarray(sum_channels(values, layout))
-    if values.ndim == 2 and not picture and min(values.shape) < 8:
-        return np.asarray(values.sum(axis=0, dtype=np.float64))
-    return np.asarray(values, dtype=np.float64) if values.ndim in (1, 2) and values.size else None
+def _kind(origin: Mapping[str, Any], shape: tuple[int, ...]) -> InputKind:
+    """Return the kind of the input; of older files, by the layout of their pictures and the shape."""
+    if "kind" in origin:
+        kind = InputKind.from_dict(origin["kind"])
+        if kind.shape != shape:
+            raise ValueError(f"relevance of {shape} per sample, of an input of {kind.shape}")
+        return kind
+    layout = (origin.get("preprocessing") or {}).get("layout")
+    return decide(shape, stated=None if layout is None else ("layout", str(layout)))
 
 
 def _several(data: Mapping[str, Any], arrays: Mapping[str, Array] | None) -> bool:

@@ -45,7 +45,7 @@ def names(paths: Sequence[Path]) -> list[str]:
     return whole
 
 
-def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, int]) -> Array | None:
+def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, ...]) -> Array | None:
     """The mask [H, W] of a sample on the grid of its heatmap, None where the folder has none.
 
     A picture's mask has the picture's own size and goes through the same resize and crop; above black is inside.

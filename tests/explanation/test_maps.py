@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,10 +65,3 @@ def test_empty_maps_are_like_each_other_and_like_nothing_else():
 def test_shares_add_up_to_one_or_to_nothing():
     heat = np.stack([np.random.default_rng(0).normal(size=(6, 6)), np.zeros((6, 6))])
     np.testing.assert_allclose(maps.shares(heat).sum(axis=(1, 2)), [1, 0])
-
-
-@pytest.mark.parametrize(("shape", "layout"), [((2, 3, 8, 9), "NCHW"), ((2, 8, 9, 3), "NHWC"), ((2, 8, 9), None)])
-def test_channels_are_summed(shape, layout):
-    relevance = np.random.default_rng(0).normal(size=shape)
-    axis = {"NCHW": 1, "NHWC": 3, None: ()}[layout]
-    np.testing.assert_allclose(maps.heatmaps(relevance, layout), relevance.sum(axis=axis))

@@ -32,7 +32,7 @@ def maps_of(p, layer):
 
 def test_grad_cam_behind_a_global_pooling_is_the_class_weights_times_the_maps():
     p = problem(pooled())
-    layer = last_map(p.model.graph)
+    layer = last_map(p.model.graph, p.kind)
     weights = next(v for v in p.model.graph.constants.values() if v.ndim == 2)
     weights = weights if weights.shape[0] == 4 else weights.T
     maps = maps_of(p, layer)[f"activation/{layer}"]
@@ -60,11 +60,14 @@ def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling):
     """A path names its last layer's result: of one place, every heatmap would be flat."""
     own = problem(pooled())
     graph = own.model.graph
-    paths = {last_map(graph): "head", next(y.name for y in graph.layers if y.op == "GlobalAveragePool"): pooling}
+    paths = {
+        last_map(graph, own.kind): "head",
+        next(y.name for y in graph.layers if y.op == "GlobalAveragePool"): pooling,
+    }
     layers = tuple(dataclasses.replace(y, path=paths.get(y.name, "")) for y in graph.layers)
     shared = problem(Model(dataclasses.replace(graph, layers=layers), own.model.engine))
     found = explain("grad_cam", shared)
-    assert found.notes["layer"] == last_map(graph)
+    assert found.notes["layer"] == last_map(graph, own.kind)
     np.testing.assert_array_equal(found.relevance, explain("grad_cam", own).relevance)
 
 

@@ -57,7 +57,8 @@ def test_what_is_a_picture():
     grey = Preprocessing((8, 8), color="grey", layout="NHW", mean=(0.0,), std=(1.0,))
     assert is_picture(shaped(1, 8, 8))
     assert is_picture(shaped(8, 8, preprocessing=grey))
-    assert not is_picture(shaped(8, 8))
+    assert is_picture(shaped(8, 8))
+    assert not is_picture(shaped(5, 80))
     assert not is_picture(shaped(8))
 
 

@@ -62,12 +62,18 @@ PREPROCESSING = {
 
 
 def choice(group: Any) -> None:
-    """Which output and input of the model."""
+    """Which output and input of the model, and what that input is."""
     group.add_argument(
         "--output", metavar="NAME", help="the model's output to explain (default: the first with a score a class)"
     )
     group.add_argument(
         "--input", metavar="NAME", help="the model's input to explain it at (default: the first that is like a picture)"
+    )
+    group.add_argument(
+        "--kind",
+        metavar="KIND",
+        help="what that input is: image, signal, volume, tokens or vector, with a layout if need be, such as "
+        "image:NHWC (default: as the graph reads it)",
     )
 
 

@@ -48,8 +48,7 @@ class Randomisation:
                 model = randomized(trial.model, layer, self.seed + n)
             if n in chosen:
                 relevance = finite(trial.again(model=model).relevance, trial.by.name)
-                axis = trial.problem.channel_axis
-                after = relevance if axis is None else relevance.sum(axis=1 + axis)
+                after = trial.samples.kind.summed(relevance)
                 alike.append(np.abs(spearman(flat(before), flat(after))))
         similarity = np.stack(alike, axis=1)
         ticks = [found[n].label for n in chosen]

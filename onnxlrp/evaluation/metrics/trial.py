@@ -37,7 +37,7 @@ class Attributor:
         if self._own is not None:
             relevance = np.asarray(self._own(model, samples.values, ids))
             scores = model.outputs(samples.values, batch_size=self.batch_size)["scores"]
-            return Explanation(relevance, scores, ids)
+            return Explanation(relevance, scores, ids, kind=samples.kind)
         how: dict[str, Any] = {"record": record, "ledger": ledger} if self.propagates else {}
         asked: Any = self.method
         return model.explain(samples, ids, asked, batch_size=self.batch_size, **how, **self.options)
@@ -79,10 +79,7 @@ class Trial:
     @cached_property
     def maps(self) -> Array:
         """The heatmaps [N, *grid] in float64, summed over channels. Raises CheckFailed where they are not finite."""
-        relevance = self.relevance
-        axis = self.problem.channel_axis
-        heat: Array = relevance if axis is None else relevance.sum(axis=1 + axis)
-        return heat
+        return self.samples.kind.summed(self.relevance)
 
     @cached_property
     def relevance(self) -> Array:

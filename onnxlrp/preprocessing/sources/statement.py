@@ -10,39 +10,38 @@ from typing import Any
 
 from ...errors import InputError
 from ...files import reason
+from ...inputs import InputKind
 from ..checking import sifted
-from ..fields import Pieces, Source
+from ..fields import COLORS_OF, Pieces, Source
 
 LONGEST_TEXT = 4 << 20
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """A model as far as sources look at it: `shape` and `dtype` of one sample's input; `high` is the largest pixel
+    """A model as far as sources look at it: `kind` and `dtype` of its input; `high` is the largest pixel
     value, 255 or 1, that the graph's own arithmetic on its input expects, where it has such arithmetic."""
 
     flags: Mapping[str, Any] = field(default_factory=dict)
     model: Path | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    shape: tuple[int, ...] = ()
+    kind: InputKind | None = None
     dtype: str = "float32"
     high: float | None = None
 
     @property
     def channels(self) -> int:
-        """3 or 1; 0 of an input that is no picture."""
-        if len(self.shape) == 2:
-            return 1
-        ends = self.shape[::2] if len(self.shape) == 3 else ()
-        return next((n for n in ends if n in (1, 3)), 0)
+        """3 or 1; 0 of an input that is no picture of so many."""
+        kind = self.kind
+        return kind.channels if kind is not None and kind.layout and kind.channels in COLORS_OF else 0
 
     @property
     def fixed(self) -> tuple[int, int] | None:
         """(height, width), below 1 where the model leaves them open; None of an input that is no picture."""
-        if not self.channels:
+        if self.kind is None or not self.channels:
             return None
-        first = 1 if len(self.shape) == 3 and self.shape[0] in (1, 3) else 0
-        return self.shape[first], self.shape[first + 1]
+        height, width = self.kind.grid
+        return height, width
 
     def beside(self, name: str) -> tuple[str, Path] | None:
         """A file in the model's folder, else one level up, and what to call it; symbolic links are not followed."""

@@ -25,7 +25,7 @@ def pretrained_cfg(place: SourceContext) -> Iterator[Statement]:
     if not isinstance(stated, Mapping):
         return
     notes: list[str] = []
-    shape, crop_pct = _geometry(stated, place.shape)
+    shape, crop_pct = _geometry(stated, place.kind.shape if place.kind else ())
     size = tuple(shape[1:])
     raw: dict[str, Any] = {
         "size": size,

@@ -1,0 +1,122 @@
+"""Channel axis and spatial axes of the explained input, read off the first layers that tell them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .axes import FEATURES, POOLS, Axes, Axis, contracted, trace_axes
+from .graph import Graph, Layer, Tensor
+from .operators import CONVOLUTIONS, MATRIX_PRODUCTS, RECURRENT
+
+_STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes first
+
+
+@dataclass(frozen=True)
+class InputAxes:
+    """What a graph takes an input for: `name` is image, signal, volume, tokens or vector; the axes are of a sample.
+
+    `layer` is the first layer that tells, `others` are first layers that tell something else.
+    """
+
+    name: str
+    channel_axis: int | None
+    spatial_axes: tuple[int, ...]
+    layer: str
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How one layer reads the input: over `channels` it sums, along each axis of `space` it moves."""
+
+    layer: str
+    strength: str
+    channels: Axis
+    space: Axes
+
+
+def input_axes(graph: Graph, source: Tensor) -> InputAxes | None:
+    """Follow an input through operators that move or scale its values to the first layers that mix them.
+
+    A convolution, transposed convolution or pooling takes one axis as channels and slides along the others; a product
+    with a matrix, or a recurrent layer, sums over one axis at every position of the others; a Gather takes whole
+    numbers as tokens. Returns None where no layer tells: where all axes are flattened before the first product.
+    """
+    found = []
+    for reading in _readings(graph, source):
+        told = _told(reading, source.shape)
+        if told is not None:
+            found.append((_STRENGTH.index(reading.strength), told))
+    if not found:
+        return None
+    first = min(found, key=lambda pair: pair[0])[1]
+    same = first.name, first.channel_axis, first.spatial_axes
+    others = [a.layer for _, a in found if (a.name, a.channel_axis, a.spatial_axes) != same]
+    return InputAxes(*same, first.layer, tuple(dict.fromkeys(others)))
+
+
+def _readings(graph: Graph, source: Tensor) -> list[_Reading]:
+    known = trace_axes(graph, source)
+    raw, derived = {source.name}, set(known)
+    found = []
+    for layer in graph.layers:
+        operands = [name for name in layer.inputs if name in derived]
+        if not operands or not raw.issuperset(operands):
+            continue
+        reading = _reading(graph, layer, known, raw)
+        if reading is not None:
+            found.append(reading)
+        elif layer.op not in CONVOLUTIONS | POOLS | MATRIX_PRODUCTS | RECURRENT:
+            raw.update(name for name in layer.outputs if name in known)
+    return found
+
+
+def _reading(graph: Graph, layer: Layer, known: dict[str, Axes], raw: set[str]) -> _Reading | None:
+    axes = known.get(layer.inputs[0], ()) if layer.inputs[0] in raw else ()
+    if layer.op in CONVOLUTIONS | POOLS and axes:
+        strength = "convolution" if layer.op in CONVOLUTIONS else "pooling"
+        return _Reading(layer.label, strength, axes[0], axes[1:])
+    if layer.op in RECURRENT and axes:
+        return _Reading(layer.label, "product", axes[-1], axes[:-1])
+    if layer.op == "Gather" and layer.inputs[1] in raw:
+        return _Reading(layer.label, "tokens", (), known[layer.inputs[1]])
+    if layer.op in MATRIX_PRODUCTS:
+        for position, name in enumerate(layer.inputs[:2]):
+            if name in raw and layer.inputs[1 - position] in graph.constants and known[name]:
+                split = contracted(graph, layer, known[name], position)
+                return None if split is None else _Reading(layer.label, "product", *split)
+    return None
+
+
+def _told(reading: _Reading, shape: tuple[int, ...]) -> InputAxes | None:
+    """The axes of the input by one reading; None where it does not tell them apart."""
+    if reading.strength == "tokens":
+        return InputAxes("tokens", None, _long(shape, None), reading.layer)
+    slides = [_inputs(axis, shape) for axis in reading.space]
+    along = {axis for axes in slides for axis in axes}
+    summed = [axis for axis in _inputs(reading.channels, shape, short=True) if axis not in along]
+    if reading.strength == "product" and _blurs(shape, summed, along):
+        return None
+    if len(shape) == 1 and sum(map(bool, slides)) > 1:
+        return InputAxes("vector", None, (), reading.layer)  # a flattened picture
+    unnamed = [axis for axis, n in enumerate(shape) if n == 1 and axis not in along]
+    channel = summed[-1] if summed else unnamed[0] if unnamed else None
+    spatial = _long(shape, channel)
+    name = {0: "vector", 1: "signal", 2: "image"}.get(len(spatial), "volume")
+    return InputAxes(name, None if name == "vector" else channel, spatial, reading.layer)
+
+
+def _blurs(shape: tuple[int, ...], summed: list[int], along: set[int]) -> bool:
+    """A product over several axes at once, or along the rows of a picture of one channel, tells nothing of channels."""
+    long = [axis for axis, n in enumerate(shape) if n > 1]
+    flat = len(long) > 1 and not along
+    return flat or len([axis for axis in summed if axis in long]) > 1 or (len(long) == 2 and len(shape) == 3)
+
+
+def _inputs(axis: Axis, shape: tuple[int, ...], short: bool = False) -> list[int]:
+    """The axes of the input that a traced axis holds parts of, with those of length 1 if `short`."""
+    return list(dict.fromkeys(n for n, _, _ in axis if n != FEATURES and (short or shape[n] > 1)))
+
+
+def _long(shape: tuple[int, ...], channel: int | None) -> tuple[int, ...]:
+    return tuple(axis for axis, n in enumerate(shape) if n > 1 and axis != channel)

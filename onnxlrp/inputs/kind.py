@@ -1,0 +1,230 @@
+"""InputKind: what an input is, and which of its axes are channels and space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ..graph.input_axes import InputAxes
+
+Array = npt.NDArray[Any]
+
+_MANY_CHANNELS = 8  # drawn as rows of a map; fewer are summed into bars
+
+KINDS = ("image", "signal", "volume", "tokens", "vector")
+
+
+@dataclass(frozen=True)
+class InputKind:
+    """What the explained input is; decided once, by `decide`.
+
+    Attributes:
+        name: image (height and width), signal (values along one axis, such as time), volume (three axes of space or
+            more), tokens (whole numbers that stand for words) or vector (features without neighbours).
+        shape: the input's shape per sample, without the batch; the axes below count its axes.
+        channel_axis: the axis of colours, bands or leads; None without one.
+        spatial_axes: the axes of places, in order; () for a vector.
+        source: who decided, such as "graph: conv1 takes axis 0 as channels", "--kind" or
+            "assumed from the shape [3, 224, 224]".
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    channel_axis: int | None
+    spatial_axes: tuple[int, ...]
+    source: str
+
+    @property
+    def is_image(self) -> bool:
+        """Whether maps of it have height and width."""
+        return self.name == "image"
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the user or the graph tells the axes; else they are guessed from the shape."""
+        return self.source.startswith(("--kind", "graph"))
+
+    @property
+    def channels(self) -> int:
+        """The number of channels, 1 without an axis of them."""
+        return 1 if self.channel_axis is None else self.shape[self.channel_axis]
+
+    @property
+    def layout(self) -> str | None:
+        """NCHW, NHWC or NHW of an image with these axes and no others, else None."""
+        if not self.is_image:
+            return None
+        axes = {None: "NHW", 0: "NCHW", 2: "NHWC"}
+        fits = len(self.shape) == (2 if self.channel_axis is None else 3)
+        return axes.get(self.channel_axis) if fits else None
+
+    # -- maps: one value a place
+
+    @property
+    def map_axes(self) -> tuple[int, ...]:
+        """The axes that masks and maps have: those of space of an image or a volume, whose channels belong together at
+        a place; all axes of other inputs, whose channels (leads, features) are told apart."""
+        return self.spatial_axes if self.name in ("image", "volume") else tuple(range(len(self.shape)))
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The shape of a map: (height, width) of an image, (depth, height, width) of a volume, else the input's."""
+        return tuple(self.shape[axis] for axis in self.map_axes)
+
+    @property
+    def other_axes(self) -> tuple[int, ...]:
+        """The axes that maps leave out: channels of images and volumes, and axes of length 1 beside them."""
+        return tuple(axis for axis in range(len(self.shape)) if axis not in self.map_axes)
+
+    def summed(self, x: Array) -> Array:
+        """Sum arrays [N, *shape] over the axes that maps leave out: [N, *grid], in the arrays' own type."""
+        return np.asarray(x.sum(axis=tuple(1 + axis for axis in self.other_axes)))
+
+    def expanded(self, maps: Array) -> Array:
+        """Maps [N, *grid] with axes of length 1 for those that they leave out: they broadcast over [N, *shape]."""
+        return np.expand_dims(maps, tuple(1 + axis for axis in self.other_axes))
+
+    def shared(self, maps: Array) -> Array:
+        """Maps [N, *grid] as relevance [N, *shape], the same share for each channel."""
+        count = math.prod(self.shape[axis] for axis in self.other_axes)
+        wide = np.broadcast_to(self.expanded(maps / count), (len(maps), *self.shape))
+        return np.array(wide) if self.other_axes else maps
+
+    def channels_last(self, x: Array) -> Array:
+        """Arrays [N, *shape] as [N, *grid, channels]."""
+        order = (0, *(1 + axis for axis in (*self.map_axes, *self.other_axes)))
+        return x.transpose(order).reshape(len(x), *self.grid, -1)
+
+    def from_channels_last(self, x: Array) -> Array:
+        """Arrays [N, *grid, channels] as [N, *shape]: the inverse of `channels_last`."""
+        order = (0, *(1 + axis for axis in (*self.map_axes, *self.other_axes)))
+        others = [self.shape[axis] for axis in self.other_axes]
+        return x.reshape(len(x), *self.grid, *others).transpose(np.argsort(order))
+
+    def to_maps(self, relevance: Array) -> Array:
+        """Maps [N, H, W] in float64 of relevance [N, *shape].
+
+        Of an image the sum over channels; of a signal [N, channels, length]; of other inputs a row [N, 1, places],
+        summed over the channels of a volume.
+        """
+        values = np.asarray(relevance)
+        if self.is_image:
+            return np.asarray(values.sum(axis=tuple(1 + axis for axis in self.other_axes), dtype=np.float64))
+        if self.name == "signal":
+            values = np.moveaxis(values, 1 + self.spatial_axes[-1], -1)
+            return values.reshape(len(values), -1, values.shape[-1]).astype(np.float64)
+        return self.summed(values.astype(np.float64)).reshape(len(values), 1, -1)
+
+    def to_drawing(self, relevance: Array) -> Array | None:
+        """What is drawn of the relevance [*shape] of one sample: a map [H, W] of an image or of a signal of many
+        channels, a row [L] of other signals, tokens and vectors; None of a volume."""
+        if self.name == "volume":
+            return None
+        drawn = np.asarray(self.to_maps(relevance[np.newaxis])[0])
+        return drawn if self.is_image or len(drawn) >= _MANY_CHANNELS else np.asarray(drawn.sum(axis=0))
+
+    # -- words
+
+    def describe(self) -> str:
+        """`image, channels axis 0 of [3, 224, 224]`."""
+        words = [self.name]
+        if self.channel_axis is not None:
+            words.append(f"channels axis {self.channel_axis}")
+        elif self.name != "vector":
+            words.append("no channels")
+        return f"{', '.join(words)} of {list(self.shape)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON's types."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "channel_axis": self.channel_axis,
+            "spatial_axes": list(self.spatial_axes),
+            "source": self.source,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> InputKind:
+        """The inverse of `to_dict`; raises KeyError, TypeError or ValueError for what is none."""
+        channel = stored["channel_axis"]
+        shape = tuple(int(n) for n in stored["shape"])
+        axes = tuple(int(n) for n in stored["spatial_axes"])
+        rank = range(len(shape))
+        if stored["name"] not in KINDS or not {*axes, *([] if channel is None else [channel])} <= {*rank}:
+            raise ValueError(f"no kind of input: {stored['name']}")
+        return cls(str(stored["name"]), shape, channel, axes, str(stored["source"]))
+
+
+def decide(
+    shape: tuple[int, ...],
+    dtype: str = "float32",
+    *,
+    word: str | None = None,
+    graph: InputAxes | None = None,
+    stated: tuple[str, str | None] | None = None,
+) -> InputKind:
+    """Decide what an input is: by the user's word, else the graph, else the preprocessing, else its shape.
+
+    Args:
+        shape: the input's shape per sample.
+        dtype: its type, as numpy or ONNX names it.
+        word: `--kind`: one of KINDS, with a layout if the graph does not tell it: "image:NHWC", "signal:NLC".
+        graph: what the first layers take the axes for (`graph.input_axes`); None where they do not tell.
+        stated: who states a preprocessing, so that the input is a picture, and its layout if that is stated too.
+
+    Returns:
+        The kind; its `source` says who decided.
+
+    Raises:
+        UsageError: for a word that is no kind, or a layout that does not fit the shape.
+    """
+    from . import words
+
+    guess = _guess(shape, dtype)
+    if word is not None:
+        return words.said(word, shape, graph, guess)
+    if graph is not None:
+        return InputKind(graph.name, shape, graph.channel_axis, graph.spatial_axes, words.by_graph(graph))
+    if stated is not None and len(shape) in (2, 3):
+        who, layout = stated
+        image = words.laid(shape, layout) if layout else _image(shape)
+        if image is not None:
+            return InputKind("image", shape, *image, f"preprocessing: {who}")
+    return guess
+
+
+def _guess(shape: tuple[int, ...], dtype: str) -> InputKind:
+    """The kind that a shape looks like: the only guess, made where nobody says."""
+    source = f"assumed from the shape {list(shape)}"
+    everything = tuple(range(len(shape)))
+    if dtype in ("int32", "int64"):
+        return InputKind("tokens", shape, None, everything, f"{source} of {dtype}")
+    if len(shape) < 2:
+        return InputKind("vector", shape, None, (), source)
+    if len(shape) == 2 and min(shape) < 8:
+        channel = int(shape[1] < shape[0])
+        return InputKind("signal", shape, channel, (1 - channel,), source)
+    if len(shape) in (2, 3):
+        return InputKind("image", shape, *_image(shape), source)
+    channel = 0 if shape[0] <= shape[-1] else len(shape) - 1
+    return InputKind("volume", shape, channel, tuple(axis for axis in everything if axis != channel), source)
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int | None, tuple[int, ...]]:
+    """(channel axis, spatial axes) of a picture: its channels are the end of 1 or 3, else of 4, else the shorter."""
+    if len(shape) == 2:
+        return None, (0, 1)
+    first, last = (_unlike_channels(shape[axis]) for axis in (0, 2))
+    channel = 0 if first <= last else 2
+    return channel, (1, 2) if channel == 0 else (0, 1)
+
+
+def _unlike_channels(length: int) -> tuple[int, int]:
+    return {1: 0, 3: 0, 4: 1}.get(length, 2), 0 if length in (1, 3, 4) else length
