@@ -67,7 +67,7 @@ def test_every_field_is_documented():
 
 
 def test_flags_are_those_of_the_command_alone():
-    assert {name for name, _ in flags("patterns")} == {"output", "input", "given", "batch_size"}
+    assert {name for name, _ in flags("patterns")} == {"output", "input", "kind", "given", "batch_size"}
     words = [word for _, said in declared() if said.flag for word in said.flag.words]
     assert len(words) == len(set(words))
 
