@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import package_rooms
 import result_tables
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -16,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from onnxlrp import tables
 from onnxlrp.commands.parsers import COMMANDS
+from onnxlrp.graph.passes import PASSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,6 +40,21 @@ class ResultTable(SphinxDirective):
         name = self.arguments[0]
         self.env.note_dependency(str(result_tables.RESULTS / f"{name}.json"))
         return self.parse_text_to_nodes(result_tables.read(name))
+
+
+class RoomTable(SphinxDirective):
+    """`{room-table}`: the rooms of the package and their imports."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(package_rooms.table())
+
+
+class PassTable(SphinxDirective):
+    """`{pass-table}`: the passes of `load`, in order."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = ((one.name, one.summary, ", ".join(what.name for what in one.ensures)) for one in PASSES)
+        return self.parse_text_to_nodes(result_tables.table(("pass", "what it does", "ensures that"), rows))
 
 
 class Run(SphinxDirective):
@@ -79,6 +96,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("registry-table", RegistryTable)
     app.add_directive("result-table", ResultTable)
+    app.add_directive("room-table", RoomTable)
+    app.add_directive("pass-table", PassTable)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("run", Run)
     return {"parallel_read_safe": True}

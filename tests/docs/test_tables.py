@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import package_rooms
 import pytest
 import result_tables
 
@@ -44,3 +45,12 @@ def test_a_refused_model_shows_the_operator():
     meta = {"date": "2026-01-01", "versions": {"torch": "2"}}
     table = result_tables.coverage({"meta": meta, "records": {"some_net": {"cells": cells}}})
     assert rows(table) == [["", "torch", "keras", "zennit"], ["some net", "✓", "`Foo`", "–"]]
+
+
+def test_rooms_are_those_that_the_architecture_allows():
+    to = package_rooms.arrows()
+    assert to["program"] == set()
+    assert "rules" in to["composites"]
+    assert "engines.emit" in to["engines.ort"]
+    assert not any("model" in to[room] for room in ("compile", "rules", "layers", "engines"))
+    assert len(rows(package_rooms.table())) > 30
