@@ -173,15 +173,14 @@ def options_of(make: Callable[..., Any]) -> dict[str, Option]:
     return found
 
 
-def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any], word: str = "option") -> T:
+def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:
     """Call `make` with options by name.
 
     Args:
-        kind: What is made, as errors call it: "method", "check".
+        kind: What is made, as errors call it: "method", "metric".
         name: The name that it is registered under.
         make: Its class or function.
         options: The options to set.
-        word: What errors call an option: "threshold" of a check.
 
     Raises:
         UsageError: It has no option of this name, or refuses the value.
@@ -189,8 +188,8 @@ def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any
     known = options_of(make)
     for key in options:
         if key not in known:
-            fix = did_you_mean(key, known) if known else f"it has no {word}s"
-            raise UsageError(f'{kind} "{name}" has no {word} "{key}"', fix)
+            fix = did_you_mean(key, known) if known else "it has no options"
+            raise UsageError(f'{kind} "{name}" has no option "{key}"', fix)
     return make(**options)
 
 

@@ -13,14 +13,15 @@ import pytest
 from onnx import numpy_helper
 from PIL import Image
 
-from onnxlrp.checks import pytest_assertions, registry, regression
+from onnxlrp.checks import pytest_assertions, regression
+from onnxlrp.checks.registry import CHECKS
 from support import small_nets
 
 pytest_plugins = ["pytester"]
 
 HEAVY = {"numpy", "onnx", "onnxruntime", "PIL"}
 # A run inside this process forgets the modules that it was the first to import, but packages keep them: two of each.
-LOADED = pytest_assertions, registry.registry()
+LOADED = pytest_assertions, list(CHECKS)
 # As pytest looks for it: in every distribution, also in two of one name.
 POINTS = [point for found in distributions() for point in found.entry_points.select(group="pytest11")]
 INSTALLED = any(point.value == "onnxlrp.pytest_plugin" for point in POINTS)

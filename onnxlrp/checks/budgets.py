@@ -15,7 +15,7 @@ from .context import CheckContext
 from .registry import check
 
 
-@check("latency")
+@check("latency", order=60)
 @dataclass(frozen=True)
 class Latency:
     """The forward pass and the explanation of a single sample stay within their time budgets.
@@ -50,7 +50,7 @@ class Latency:
                 yield judged(value <= limit, f"{message} for one sample", subject, value, limit, fix)
 
 
-@check("memory")
+@check("memory", order=60)
 @dataclass(frozen=True)
 class Memory:
     """The process stays within its memory budget while all samples are explained.

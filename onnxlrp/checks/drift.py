@@ -22,7 +22,7 @@ from .registry import check
 Array = npt.NDArray[Any]
 
 
-@check("baseline")
+@check("baseline", order=30)
 @dataclass(frozen=True)
 class BaselinePresent:
     """A baseline exists that was made with this preprocessing, this method and these samples."""
@@ -43,7 +43,7 @@ class BaselinePresent:
         yield judged(not gone, message, "samples", len(gone), 0, f"give all samples of the baseline, or {UPDATE}")
 
 
-@check("baseline_model", severity="warning")
+@check("baseline_model", severity="warning", order=30)
 @dataclass(frozen=True)
 class BaselineModel:
     """The model file is the one that the baseline was made with."""
@@ -57,7 +57,7 @@ class BaselineModel:
         yield judged(same, message, context.name, fix=f"{UPDATE}; until then, drift is measured")
 
 
-@check("logits", severity="warning")
+@check("logits", severity="warning", order=30)
 @dataclass(frozen=True)
 class Logits:
     """The logits of every sample are close to those of the baseline.
@@ -88,7 +88,7 @@ class Logits:
             yield judged(value <= self.relative, message, context.samples.names[n], value, self.relative, fix)
 
 
-@check("drift")
+@check("drift", order=30)
 @dataclass(frozen=True)
 class Drift:
     """The heatmap of every sample, for the class of the baseline, is close to the one in the baseline.

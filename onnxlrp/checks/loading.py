@@ -12,7 +12,7 @@ from .context import CheckContext
 from .registry import check
 
 
-@check("load")
+@check("load", order=0)
 @dataclass(frozen=True)
 class Load:
     """The file is a model that onnxlrp can read."""
@@ -23,7 +23,7 @@ class Load:
         yield judged(True, f"{len(graph.layers)} layers, {context.model.classes} classes", context.name)
 
 
-@check("coverage")
+@check("coverage", order=0)
 @dataclass(frozen=True)
 class Coverage:
     """The method can explain the model: every layer has a rule, and the output has a score for each class."""
@@ -53,7 +53,7 @@ class Coverage:
         yield judged(not without, message, subject, sum(without.values()), 0, _fix(without))
 
 
-@check("preprocessing", severity="warning")
+@check("preprocessing", severity="warning", order=0)
 @dataclass(frozen=True)
 class StatedPreprocessing:
     """The preprocessing of pictures is stated completely, and its sources agree."""

@@ -18,7 +18,7 @@ from .registry import check
 Array = npt.NDArray[Any]
 
 
-@check("inside")
+@check("inside", order=40)
 @dataclass(frozen=True)
 class Inside:
     """The mask of every sample holds more relevance than its share of the area.
@@ -43,7 +43,7 @@ class Inside:
             yield judged(bool(energy / area >= self.lift), message, name, energy / area, self.lift, fix)
 
 
-@check("pointing", severity="warning")
+@check("pointing", severity="warning", order=40)
 @dataclass(frozen=True)
 class Pointing:
     """The maximum of most heatmaps lies in the mask (pointing game, Zhang et al. 2016).
@@ -67,7 +67,7 @@ class Pointing:
         yield judged(rate >= self.rate, message, ALL, rate, self.rate, fix)
 
 
-@check("border")
+@check("border", order=40)
 @dataclass(frozen=True)
 class Border:
     """The border of the picture holds little relevance, in the mean over all samples and over each class.
@@ -97,7 +97,7 @@ class Border:
             yield judged(bool(energy / area <= self.lift), message, subject, energy / area, self.lift, _MARKS)
 
 
-@check("corners")
+@check("corners", order=40)
 @dataclass(frozen=True)
 class Corners:
     """No corner of the picture holds much relevance, in the mean over all samples and over each class.

@@ -17,7 +17,7 @@ from .registry import check
 Array = npt.NDArray[Any]
 
 
-@check("finite")
+@check("finite", order=10)
 @dataclass(frozen=True)
 class Finite:
     """Logits and relevance are finite."""
@@ -37,7 +37,7 @@ class Finite:
             yield judged(not count, message, name, count, 0, fix)
 
 
-@check("deterministic")
+@check("deterministic", order=10)
 @dataclass(frozen=True)
 class Deterministic:
     """Repeated runs give the same logits and the same relevance.
@@ -64,7 +64,7 @@ class Deterministic:
             yield judged(bool(value <= self.tolerance), message, name, value, self.tolerance, fix)
 
 
-@check("ledger")
+@check("ledger", order=10)
 @dataclass(frozen=True)
 class Ledger:
     """The ledger of every layer closes: relevance in equals relevance out plus what was absorbed.

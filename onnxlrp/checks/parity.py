@@ -21,7 +21,7 @@ from .registry import check
 Array = npt.NDArray[Any]
 
 
-@check("forward")
+@check("forward", order=20)
 @dataclass(frozen=True)
 class Forward:
     """The outputs equal the stored ones: |y − stored| <= atol + rtol·|stored|.

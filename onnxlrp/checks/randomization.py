@@ -15,7 +15,7 @@ from .localization import ALL
 from .registry import check
 
 
-@check("randomised", severity="warning")
+@check("randomised", severity="warning", order=50)
 @dataclass(frozen=True)
 class WeightRandomization:
     """The heatmaps change when the weights of the last layer are replaced by random ones.

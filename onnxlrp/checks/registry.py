@@ -1,22 +1,20 @@
-"""What a check is, and the list of them. A new one is a frozen dataclass in a module that `registry` imports."""
+"""The registry of checks: frozen dataclasses with `@check`, in the modules of this folder."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .. import registry
 from ..errors import UsageError, did_you_mean
 from ..findings.finding import SEVERITIES, Finding
+from ..registry import Option, Registry
 from .settings import Settings
 
 if TYPE_CHECKING:
     from .context import CheckContext
-
-FAMILIES = ("loading", "numerics", "parity", "drift", "localization", "randomization", "budgets")
 
 
 class Check(Protocol):
@@ -36,60 +34,75 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence of its documentation."""
-        return " ".join((self.make.__doc__ or "").split("\n\n")[0].split())
+        """The first paragraph of its documentation."""
+        return registry.summary(self.make)
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Its thresholds by name."""
+        return registry.options_of(self.make)
 
 
-CHECKS: dict[str, Entry] = {}
+CHECKS: Registry[Entry] = Registry("check", __package__ or "")
 _Class = TypeVar("_Class", bound=type[Any])
 
 
-def check(id: str, *, severity: str = "error") -> Callable[[_Class], _Class]:
-    """Register a check under the id that settings and reports use."""
+def check(id: str, *, severity: str = "error", order: int = 100) -> Callable[[_Class], _Class]:
+    """Register a check, a frozen dataclass whose fields are its thresholds.
+
+    Args:
+        id: The name that settings and reports use.
+        severity: How a failure counts where the settings name nothing: "error", "warning" or "note".
+        order: Checks with smaller numbers run first.
+
+    Returns:
+        A decorator for the class, which it gives back.
+
+    Raises:
+        ValueError: There is no such severity.
+    """
+    if severity not in SEVERITIES:
+        raise ValueError(f"{severity!r} is not a severity: {', '.join(SEVERITIES)}")
 
     def register(cls: _Class) -> _Class:
-        if id in CHECKS or severity not in SEVERITIES:
-            raise ValueError(f"two checks are called {id!r}, or {severity!r} is no severity")
-        CHECKS[id] = Entry(cls, severity)
+        CHECKS.register(id, Entry(cls, severity), source=cls, order=order)
         return cls
 
     return register
 
 
-def registry() -> Mapping[str, Entry]:
-    """All checks by id, in the order in which they run."""
-    homes = [importlib.import_module(f".{family}", __package__).__name__ for family in FAMILIES]
-    # Whoever imports one family first must not change the order of the reports.
-    order = {home: n for n, home in enumerate(homes)}
-    return dict(sorted(CHECKS.items(), key=lambda item: order.get(item[1].make.__module__, len(homes))))
-
-
 def thresholds(id: str) -> dict[str, Any]:
-    """The thresholds of a check with their defaults."""
-    return {f.name: f.default for f in dataclasses.fields(registry()[id].make)}
+    """Return the thresholds of a check with their defaults."""
+    return {name: option.default for name, option in CHECKS[id].options.items()}
 
 
 def make(id: str, **given: Any) -> Check:
-    """A check with some thresholds given. Raises UsageError for an unknown check or threshold and for no number."""
-    if id not in registry():
-        raise UsageError(f'there is no check "{id}"', did_you_mean(id, registry()))
-    fields = {f.name: f for f in dataclasses.fields(registry()[id].make)}
+    """Return a check with some thresholds given.
+
+    Args:
+        id: A name in `CHECKS`.
+        given: Values of its thresholds by name.
+
+    Raises:
+        UsageError: There is no such check or threshold, or a value is not a number.
+    """
+    known = CHECKS[id].options
     for name, value in given.items():
-        if name not in fields:
-            raise UsageError(f'check "{id}" has no threshold "{name}"', did_you_mean(name, [*fields, "severity"]))
-        _refuse(id, name, value, fields[name].type == "int")
-    made: Check = registry()[id].make(**given)
+        if name not in known:
+            raise UsageError(f'check "{id}" has no threshold "{name}"', did_you_mean(name, [*known, "severity"]))
+        _refuse(id, name, value, known[name].type == "int")
+    made: Check = CHECKS[id].make(**given)
     return made
 
 
 def configured(id: str, settings: Settings) -> Check:
-    """The check with the thresholds of the settings. Raises UsageError."""
+    """Return the check with the thresholds of the settings. Raises UsageError."""
     return make(id, **settings.thresholds.get(id, {}))
 
 
 def severity(id: str, settings: Settings) -> str:
-    """How a failure of the check counts by the settings, "off" where it does not run."""
-    return settings.severities.get(id, registry()[id].severity)
+    """Return how a failure of the check counts by the settings, "off" where it does not run."""
+    return settings.severities.get(id, CHECKS[id].severity)
 
 
 def _refuse(id: str, name: str, value: Any, whole: bool) -> None:

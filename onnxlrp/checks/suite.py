@@ -17,7 +17,7 @@ from ..model import Model
 from ..streaming import collect
 from .context import CheckContext, open_model
 from .loading import unreadable
-from .registry import configured, registry
+from .registry import CHECKS, configured
 from .registry import severity as severity_of
 from .settings import OFF, Settings
 
@@ -57,7 +57,7 @@ def run(
         found = open_context(model, samples, settings)
     except Unreadable as error:
         failed = replace(unreadable(error, error.path.name), check="load", severity=_severity(settings, "load"))
-        rest = [_skipped(id, settings, "the model cannot be read") for id in registry() if id != "load"]
+        rest = [_skipped(id, settings, "the model cannot be read") for id in CHECKS if id != "load"]
         return Findings([failed, *rest], {"model": str(error.path), **_versions()}, _summaries())
     return Findings(list(_findings(found, progress)), run_metadata(found), _summaries())
 
@@ -111,8 +111,8 @@ def _opened(path: Path, settings: Settings) -> Model:
 
 
 def _findings(context: CheckContext, progress: Progress) -> Iterator[Finding]:
-    for done, id in enumerate(registry()):
-        progress(done, len(registry()), id)
+    for done, id in enumerate(CHECKS):
+        progress(done, len(CHECKS), id)
         severity = severity_of(id, context.settings)
         if severity == OFF:
             yield _skipped(id, context.settings, "switched off in the settings")
@@ -123,13 +123,13 @@ def _findings(context: CheckContext, progress: Progress) -> Iterator[Finding]:
         except MissingData as error:
             found = [skipped(error.message, fix=error.fix)]
         yield from (replace(finding, check=id, severity=severity) for finding in found)
-    progress(len(registry()), len(registry()), "")
+    progress(len(CHECKS), len(CHECKS), "")
 
 
 def run_metadata(context: CheckContext) -> dict[str, Any]:
     """Return what was checked (model, versions, settings), in JSON's types."""
     graph, settings = context.model.graph, context.settings
-    thresholds = {id: dict(vars(configured(id, settings))) for id in registry()}
+    thresholds = {id: dict(vars(configured(id, settings))) for id in CHECKS}
     return {
         "model": str(context.model.path or graph.source),
         "sha256": graph.sha256,
@@ -137,7 +137,7 @@ def run_metadata(context: CheckContext) -> dict[str, Any]:
         "engine": context.model.engine.name,
         **settings.requested,
         "thresholds": thresholds,
-        "severities": {id: severity_of(id, settings) for id in registry()},
+        "severities": {id: severity_of(id, settings) for id in CHECKS},
         **_versions(),
     }
 
@@ -152,7 +152,7 @@ def _severity(settings: Settings, id: str) -> str:
 
 
 def _summaries() -> dict[str, str]:
-    return {id: entry.summary for id, entry in registry().items()}
+    return {id: entry.summary for id, entry in CHECKS.items()}
 
 
 def _versions() -> dict[str, Any]:

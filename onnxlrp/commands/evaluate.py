@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..evaluation import curves
 from ..evaluation.evaluate import evaluate
-from ..evaluation.metrics.registry import kinds, make, registry
+from ..evaluation.metrics.registry import METRICS, make
 from ..evaluation.results import Evaluation, read
 from ..streaming import collect
 from . import arguments
@@ -55,12 +55,13 @@ def _metrics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Each metric that is asked for with its options; of "all", those that ask for masks where there are some."""
     words = list(dict.fromkeys(filter(None, (word.strip() for word in args.metric.split(",")))))
     if words == ["all"]:
-        words = [name for name, entry in registry().items() if args.masks is not None or not entry.masks]
+        words = [name for name, entry in METRICS.items() if args.masks is not None or not entry.masks]
     if not words:
-        raise UsageError("--metric names no metric", "known: " + ", ".join(registry()))
+        raise UsageError("--metric names no metric", "known: " + ", ".join(METRICS))
     metrics: dict[str, dict[str, Any]] = {name: {} for name in words}
     for name in words:
-        kinds(name)
+        if name not in METRICS:
+            raise METRICS.unknown(name)
     for text in args.set:
         key, _, value = text.partition("=")
         name, _, option = key.partition(".")
@@ -68,10 +69,10 @@ def _metrics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             raise UsageError(f'--set "{text}" is not METRIC.OPTION=VALUE', "write --set pixel_flipping.steps=64")
         if name not in metrics:
             raise UsageError(f'--set {name}: "{name}" is not evaluated', did_you_mean(name, metrics))
-        known = kinds(name)
+        known = METRICS[name].options
         if option not in known:
             raise UsageError(f'metric "{name}" has no option "{option}"', did_you_mean(option, known))
-        metrics[name][option] = _value(text, value, known[option])
+        metrics[name][option] = _value(text, value, known[option].type)
     for name, options in metrics.items():
         make(name, **options)
     return metrics

@@ -21,7 +21,7 @@ from ..model.programs import identity
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from ..version import __version__
-from .metrics.registry import Metric, registry
+from .metrics.registry import METRICS, Metric
 from .metrics.trial import Attributor, Trial
 from .results import Cell, Evaluation, judged, key_of, read
 from .setup import Methods, Metrics, Progress, attributors, judges
@@ -81,12 +81,12 @@ class _Run:
     def check(self) -> None:
         """Refuse before anything is computed."""
         for name in self.metrics:
-            if registry()[name].masks and self.masks is None:
+            if METRICS[name].masks and self.masks is None:
                 raise UsageError(
                     f"{name} asks whether relevance lies on the object, and no masks are given",
                     "give a folder with a mask NAME.png of each sample: --masks DIR",
                 )
-        if any(registry()[name].masks for name in self.metrics) and not any(
+        if any(METRICS[name].masks for name in self.metrics) and not any(
             mask is not None and mask.any() for mask in self.inside
         ):
             raise NothingToDo("no sample has a mask", "name a mask like its sample: NAME.png")
@@ -114,7 +114,7 @@ class _Run:
 
         def trial() -> Trial:
             if not made:
-                wants = any(registry()[name].ledger for name in self.metrics)
+                wants = any(METRICS[name].ledger for name in self.metrics)
                 ledger = wants and by.conserves(self.model, self.samples.pictures)
                 explanation = by(self.model, self.samples, self.ids, ledger=ledger)
                 masks = self.inside if self.masks is not None else None
@@ -132,7 +132,7 @@ class _Run:
 
     def _empty(self, by: Attributor, name: str) -> Cell:
         """What is asked, without an answer."""
-        entry, settings = registry()[name], dataclasses.asdict(self.metrics[name])  # type: ignore[call-overload]
+        entry, settings = METRICS[name], dataclasses.asdict(self.metrics[name])  # type: ignore[call-overload]
         way = _way(by.method)
         masks = self._masks_digest if entry.masks else ""
         key = key_of(by.name, way, by.options, name, settings, masks, self.seed)

@@ -8,8 +8,8 @@ from typing import Any
 from ..composites import Composite
 from ..errors import UsageError
 from ..methods.registry import METHODS, make
-from .metrics import registry
-from .metrics.registry import Metric
+from .metrics import registry as metrics_registry
+from .metrics.registry import METRICS, Metric
 from .metrics.trial import Attributor
 
 Methods = Sequence[str] | Mapping[str, Any]
@@ -48,10 +48,10 @@ def judges(metrics: Metrics, seed: int) -> dict[str, Metric]:
         if not isinstance(how, Mapping):
             made[name] = how
             continue
-        drawn = {"seed": seed} if "seed" in registry.kinds(name) else {}
-        made[name] = registry.make(name, **{**drawn, **how})
+        drawn = {"seed": seed} if "seed" in METRICS[name].options else {}
+        made[name] = metrics_registry.make(name, **{**drawn, **how})
     if not made:
-        raise UsageError("no metric to evaluate by", "known: " + ", ".join(registry.registry()))
+        raise UsageError("no metric to evaluate by", "known: " + ", ".join(METRICS))
     return made
 
 

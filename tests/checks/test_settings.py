@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onnxlrp.checks import toml
-from onnxlrp.checks.registry import configured, make, registry, severity, thresholds
+from onnxlrp.checks.registry import CHECKS, configured, make, severity, thresholds
 from onnxlrp.checks.settings import Settings
 from onnxlrp.errors import InputError, UsageError
 
@@ -93,11 +93,11 @@ def test_a_file_that_is_not_there(tmp_path):
         toml.read(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("id", registry())
+@pytest.mark.parametrize("id", CHECKS)
 def test_every_check_is_documented_and_takes_its_own_defaults(id):
     known = thresholds(id)
     assert make(id, **{name: value for name, value in known.items() if value is not None}) == make(id)
-    doc = registry()[id].make.__doc__
+    doc = CHECKS[id].make.__doc__
     assert doc.strip()
     for name in known:
         assert f"\n        {name}: " in doc, f"{id}: its documentation does not describe {name}"
@@ -125,7 +125,7 @@ def test_the_example_in_the_docs_is_valid_and_shows_every_check_and_threshold():
     found = toml.read(DOCS)
     assert found.samples
     text = DOCS.read_text(encoding="utf-8")
-    for id in registry():
+    for id in CHECKS:
         assert re.search(rf"^(# )?\[checks\.{id}\]$|^(# )?{id} = ", text, re.MULTILINE), id
         known = thresholds(id)
         for name, value in known.items():

@@ -15,7 +15,7 @@ from onnxlrp.cli import main
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.evaluation import curves
 from onnxlrp.evaluation.evaluate import evaluate
-from onnxlrp.evaluation.metrics import registry
+from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.results import read
 from support.planted import unruled
 
@@ -270,8 +270,8 @@ def test_all_metrics_are_those_that_need_no_masks_where_none_are_given(scenes):
     from onnxlrp.commands.evaluate import _metrics
 
     without = set(_metrics(Namespace(metric="all", masks=None, set=[])))
-    assert set(registry.registry()) - without == {"pointing_game", "energy_in_mask"}
-    assert set(_metrics(Namespace(metric="all", masks="masks/", set=[]))) == set(registry.registry())
+    assert set(METRICS) - without == {"pointing_game", "energy_in_mask"}
+    assert set(_metrics(Namespace(metric="all", masks="masks/", set=[]))) == set(METRICS)
 
 
 def test_quantus_judges_through_the_adapter(model, scenes):

@@ -9,6 +9,7 @@ from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
 from onnxlrp.evaluation.metrics import registry
 from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
 from onnxlrp.evaluation.metrics.randomization import spread
+from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.metrics.shattering import autocorrelation
 from onnxlrp.evaluation.metrics.trial import Attributor, Trial
 from onnxlrp.evaluation.results import summary
@@ -16,7 +17,7 @@ from onnxlrp.explanation.maps import ranks, spearman
 from support.planted import LENGTH, inside, reader, unruled
 from support.problems import convolutional
 
-ALL = sorted(registry.registry())
+ALL = sorted(METRICS)
 
 
 def constant(heat):
@@ -61,7 +62,7 @@ def random_samples(model, n=3, seed=0):
 
 @pytest.mark.parametrize("name", ["pixel_flipping", "deletion", "insertion"])
 def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name):
-    sign = 1 if registry.registry()[name].better == "higher" else -1
+    sign = 1 if METRICS[name].better == "higher" else -1
     noise = np.random.default_rng(0).normal(size=(LENGTH, LENGTH))
     perfect, guessed, inverted = (
         sign * values(name, on_reader(heat), score="logit", baseline="zero")
@@ -307,7 +308,9 @@ def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name):
         assert curve.y.shape == (2, len(curve.x))
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if "seed" in registry.kinds(n) and n not in ("insertion", "deletion")])
+@pytest.mark.parametrize(
+    "name", [n for n in ALL if "seed" in METRICS[n].options and n not in ("insertion", "deletion")]
+)
 def test_another_seed_draws_otherwise(name):
     model = convolutional()
     x, ids = random_samples(model, n=2)

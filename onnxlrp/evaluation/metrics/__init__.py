@@ -1,3 +1,1 @@
-"""How explanations are judged: one module for each family of metrics."""
-
-from . import conservation, localization, perturbation, randomization, shattering, stability  # noqa: F401 (registers)
+"""Metrics of explanations, a module for each family."""

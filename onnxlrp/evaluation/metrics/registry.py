@@ -1,15 +1,14 @@
-"""What a metric is, and the list of them. A new one is a frozen dataclass in a module that `metrics` imports."""
+"""The registry of metrics: frozen dataclasses with `@metric`, in the modules of this folder."""
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ...errors import UsageError, did_you_mean
+from ... import registry
 from ...methods.registry import Array
+from ...registry import Option, Registry
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -55,47 +54,57 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence of its documentation."""
-        return " ".join((self.make.__doc__ or "").split("\n\n")[0].split())
+        """The first paragraph of its documentation."""
+        return registry.summary(self.make)
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Its options by name."""
+        return registry.options_of(self.make)
 
 
-METRICS: dict[str, Entry] = {}
+METRICS: Registry[Entry] = Registry("metric", __package__ or "")
 _Class = TypeVar("_Class", bound=type[Any])
 
 
 def metric(
     name: str, *, paper: str, better: str, masks: bool = False, ledger: bool = False
 ) -> Callable[[_Class], _Class]:
-    """Register a metric under the name that the command line and `evaluate` use."""
+    """Register a metric, a frozen dataclass whose fields are its options.
+
+    Args:
+        name: The name that the command line and `evaluate` use; the class gets it as its attribute `name`.
+        paper: Authors and year.
+        better: The direction of better values, "higher" or "lower".
+        masks: Whether it needs masks of the objects.
+        ledger: Whether it needs the ledger, which only composites have.
+
+    Returns:
+        A decorator for the class, which it gives back.
+
+    Raises:
+        ValueError: There is no such direction.
+    """
+    if better not in BETTER:
+        raise ValueError(f"{better!r} is not a direction: {', '.join(BETTER)}")
 
     def register(cls: _Class) -> _Class:
-        if name in METRICS or better not in BETTER:
-            raise ValueError(f"two metrics are called {name!r}, or {better!r} is no direction")
         cls.name = name
-        METRICS[name] = Entry(cls, paper, better, masks, ledger)
+        METRICS.register(name, Entry(cls, paper, better, masks, ledger), source=cls)
         return cls
 
     return register
 
 
-def registry() -> Mapping[str, Entry]:
-    """All metrics by name."""
-    importlib.import_module("onnxlrp.evaluation.metrics")
-    return METRICS
-
-
-def kinds(name: str) -> dict[str, str]:
-    """The options of a metric and the type of each, as written: "int", "float", "str"."""
-    if name not in registry():
-        raise UsageError(f'there is no metric "{name}"', did_you_mean(name, registry()))
-    return {f.name: str(f.type) for f in dataclasses.fields(registry()[name].make)}
-
-
 def make(name: str, **options: Any) -> Metric:
-    """A metric by its name and options. Raises UsageError."""
-    known = kinds(name)
-    for key in options:
-        if key not in known:
-            raise UsageError(f'metric "{name}" has no option "{key}"', did_you_mean(key, known))
-    made: Metric = registry()[name].make(**options)
+    """Return a metric by its name and options.
+
+    Args:
+        name: A name in `METRICS`.
+        options: Values of its options.
+
+    Raises:
+        UsageError: There is no such metric or option, or an option refuses its value.
+    """
+    made: Metric = registry.made("metric", name, METRICS[name].make, options)
     return made
