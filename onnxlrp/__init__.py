@@ -32,21 +32,62 @@ def __getattr__(name: str) -> Any:
 
 
 def explain(model: Any, x: Any, **options: Any) -> Explanation:
-    """Load and explain in one call: `explain("model.onnx", "cat.jpg", target=281)`. Keep the `load` for more."""
+    """Load a model and explain it in one call. Keep the result of `load` to explain more than once.
+
+    >>> onnxlrp.explain("model.onnx", "cat.jpg", target=281).save("cat.png")
+
+    Args:
+        model: A path, the bytes of a file or a ModelProto.
+        x: An array in the model's layout (one sample or a batch), a PIL image, a path, or a list of them.
+        options: What `Model.explain` takes by name: `target`, `method`, `ledger`, options of the method, …
+
+    Returns:
+        The explanation, one row for each sample.
+
+    Raises:
+        OnnxLrpError: The model, the input or an option cannot be used; the error has the fix.
+    """
     from .model import load
 
     return load(model).explain(x, **options)
 
 
 def export(model: Any, path: Any, **options: Any) -> Any:
-    """Load and export in one call: `export("model.onnx", "explainer.onnx", method="gamma")`."""
+    """Load a model and save it together with a method as one ONNX file of standard operators.
+
+    >>> onnxlrp.export("model.onnx", "explainer.onnx", method="gamma", target="top1")
+
+    Args:
+        model: A path, the bytes of a file or a ModelProto.
+        path: The file to write; it takes the image and gives scores and relevance.
+        options: What `Model.export` takes by name: `method`, `target`, options of the method, …
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OnnxLrpError: The model or an option cannot be used; the error has the fix.
+    """
     from .model import load
 
     return load(model).export(path, **options)
 
 
 def rule(text: str) -> Any:
-    """A rule from its text: `rule("gamma(0.25)")`."""
+    """Return the rule that a text names, for a `Composite`.
+
+    >>> onnxlrp.rule("gamma(0.25)")
+
+    Args:
+        text: A name, with options in brackets if there are any: "zplus", "gamma(0.25)", "alpha_beta(alpha=2, beta=1)".
+            `onnxlrp rules` lists the names.
+
+    Returns:
+        The rule.
+
+    Raises:
+        UsageError: There is no such rule or option.
+    """
     from .rules import parse
 
     return parse(text)

@@ -1,4 +1,4 @@
-"""What `explain` gives: a result that is shown and saved."""
+"""Explanation: a result that can be shown and saved."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _SHOWN = 4  # figures in a notebook
 class Explanation(Result):
     """The relevance of every input value for one class of each of N samples, to look at and to save.
 
-    Its fields are those of `Result`: `relevance`, `output`, `target`, `ledger`, `provenance` and what belongs to them.
+    `len(e)` is N; `e[i]` and `e[i:j]` are explanations of some samples; `numpy.asarray(e)` is the relevance. A notebook
+    shows the first figures.
     """
 
     def figure(
@@ -34,8 +35,23 @@ class Explanation(Result):
         space: str = "input",
         overlay: bool = True,
     ) -> Image:
-        """The picture of one sample's heatmap, of its `target`-th target; `space="original"` lays it over the whole
-        picture as it was. Raises UnsupportedError for an input that is no picture and no signal."""
+        """Draw the heatmap of one sample.
+
+        Args:
+            sample: Index of the sample.
+            target: Index of the target, where several are explained.
+            cmap: Name of the colour map; its middle is zero.
+            clip: Percentile of |R| that the colours span; larger values get the colour of the end.
+            space: "input" draws what the model sees, "original" lays the heatmap over the whole picture as it was.
+            overlay: Whether the picture is seen, in grey, below the heatmap.
+
+        Returns:
+            A figure with a title, a colour bar and the sum of the relevance.
+
+        Raises:
+            UnsupportedError: The input is neither a picture nor a signal.
+            UsageError: There is no such colour map or space.
+        """
         return figures.figure(self, sample, target, cmap=cmap, clip=clip, space=space, overlay=overlay)
 
     def save(
@@ -48,11 +64,26 @@ class Explanation(Result):
         space: str = "input",
         overlay: bool = True,
     ) -> list[Path]:
-        """Write `png` (a figure for each sample and target), `npz` or `json` (one file for all samples, or one for each
-        where the name tells them apart), by the suffix or by `format`, which then gives the suffix; returns the files.
+        """Write figures, arrays or a record of the explanation.
 
-        The name may hold `{stem} {target} {label} {method} {index}`; several files of one name become `name.0.png`,
-        `name.1.png`. Each is written under a temporary name and renamed. Raises UsageError, InputError.
+        A png is a figure of one sample and target; npz and json hold all samples, or one where the name tells samples
+        apart. Each file is written under a temporary name and renamed.
+
+        Args:
+            path: The file's name, which may hold `{stem}`, `{target}`, `{label}`, `{method}` and `{index}`. Several
+                files of one name become `name.0.png`, `name.1.png`.
+            format: "png", "npz" or "json"; by default what the suffix says.
+            cmap: Of figures, as `figure` takes it.
+            clip: Of figures, as `figure` takes it.
+            space: Of figures, as `figure` takes it.
+            overlay: Of figures, as `figure` takes it.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            UsageError: There is no such format, colour map or field of the name.
+            InputError: A file cannot be written.
         """
         pattern, kind = names.file_pattern(path, format)
         look: dict[str, Any] = {"cmap": cmap, "clip": clip, "space": space, "overlay": overlay}
@@ -61,20 +92,37 @@ class Explanation(Result):
         return [files.replace(name, make()) for name, (_, _, make) in zip(paths, jobs, strict=True)]
 
     def paths(self, path: str | Path, format: str | None = None) -> list[Path]:
-        """The files that `save` with the same arguments would write. Raises UsageError."""
+        """Return the files that `save` would write.
+
+        Args:
+            path: The file's name, as `save` takes it.
+            format: "png", "npz" or "json", as `save` takes it.
+
+        Raises:
+            UsageError: There is no such format or field of the name.
+        """
         pattern, kind = names.file_pattern(path, format)
         return names.paths(self, pattern, [(n, t) for n, t, _ in saving.jobs(self, pattern, kind)])
 
     def plot(self, sample: int = 0, target: int = 0, **look: Any) -> Any:
-        """The figure of one sample as a matplotlib Figure. Raises UsageError where matplotlib is not installed."""
+        """Return the figure of one sample as a matplotlib Figure.
+
+        Args:
+            sample: Index of the sample.
+            target: Index of the target, where several are explained.
+            look: `cmap`, `clip`, `space` and `overlay`, as `figure` takes them.
+
+        Raises:
+            UsageError: matplotlib is not installed, or there is no such colour map or space.
+        """
         return figures.plotted(self.figure(sample, target, **look))
 
     def to_dict(self) -> dict[str, Any]:
-        """Scores, sums, ledger and provenance in JSON's types, without the relevance itself (`npz` holds it)."""
+        """Return scores, sums, ledger and provenance in JSON's types, without the relevance (a .npz file holds it)."""
         return record.to_dict(self)
 
     def to_json(self) -> str:
-        """`to_dict` as text; NaN and infinity become null."""
+        """Return `to_dict` as text; NaN and infinity become null."""
         return record.to_json(self)
 
     def _repr_png_(self) -> bytes:

@@ -32,14 +32,24 @@ class LedgerRow(Protocol):
 class Result:
     """The relevance of every input value for one class of each of N samples.
 
-    `relevance` [N, …] has the input's shape, `output` [N, K] the model's scores, `target` [N] the class ids; with
-    several targets of every sample `relevance` is [T, N, …], `target` and `logit` [T, N]. `logit` is what was
-    propagated: the score before a final Softmax or Sigmoid, taken from `output` where it is not given.
-    `layers` holds the recorded relevance of inner layers by path, `ledger` the balance of every layer when asked for.
-    `head` is what made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for nothing, None if unknown.
-    `names` are file stems, `images` the pictures as the model saw them, `originals` as they were.
-    `kind` is what the input is, with its axes; where it is not given, what preprocessing and shape say.
-    `notes` are what the method says besides, by name: an array of the target's shape has one for each.
+    Attributes:
+        relevance: R, in the input's shape [N, …]; with several targets of every sample [T, N, …].
+        output: The model's scores, [N, K].
+        target: The class ids that are explained, [N] or [T, N].
+        ledger: Rows with the balance of each layer, from output to input; None where it was not asked for.
+        provenance: Model, method, options, engine and versions that the relevance comes from.
+        labels: Names of the K classes; None where nobody states them.
+        layers: Relevance of the layers that `record` names, by path, [N, …] or [T, N, …].
+        images: The pictures as the model saw them, one for each sample; None for arrays.
+        preprocessing: How pictures became the input; None for arrays.
+        logit: The score that was propagated, before a final Softmax or Sigmoid, [N] or [T, N]; taken from `output`
+            where it is not given.
+        names: File stems of the samples, where they were files.
+        originals: The pictures as they were before preprocessing.
+        head: The function that made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for none; None
+            where it is not known.
+        notes: Further results of the method by name; an array of the target's shape has one for each.
+        kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
 
     relevance: Array
@@ -84,7 +94,14 @@ class Result:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int | slice) -> Self:
-        """One sample (or a slice), its batch axis kept."""
+        """Return one sample or a slice of them, with the batch axis kept.
+
+        Args:
+            index: Index or slice of samples.
+
+        Raises:
+            IndexError: There is no such sample.
+        """
         keep = np.arange(len(self))[index]  # raises IndexError, which ends an iteration
         keep = np.atleast_1d(keep)
         several = self.target.ndim == 2
@@ -133,8 +150,11 @@ class Result:
 
     @property
     def probabilities(self) -> Array:
-        """The scores [N, K] as shown: probabilities as they are (of a Sigmoid, one for each class), log-probabilities
-        as probabilities, one value alone as it is, and all else as its softmax."""
+        """The scores as shown, [N, K].
+
+        Probabilities are left as they are (of a Sigmoid, one for each class), log-probabilities become probabilities,
+        one value alone is left as it is, and all else becomes its softmax.
+        """
         scores = self.output.reshape(len(self), -1).astype(np.float64)
         if self.head == "LogSoftmax":
             logs: Array = np.exp(scores)
@@ -148,14 +168,23 @@ class Result:
         return shares
 
     def top(self, k: int = 3) -> list[list[tuple[int, str, float]]]:
-        """The k best classes of each sample, best first: (id, short label or id, probability)."""
+        """Return the best classes of each sample, best first, as (id, short label or id, probability).
+
+        Args:
+            k: How many classes of each sample.
+        """
         return [
             [(int(i), labels.name(self.labels, int(i)), float(row[i])) for i in np.argsort(-row, kind="stable")[:k]]
             for row in self.probabilities
         ]
 
     def title(self, sample: int = 0, target: int = 0) -> str:
-        """`zebra · 0.94`: the class that is explained, and how sure the model is of it."""
+        """Return the class that is explained and the model's probability of it, such as `zebra · 0.94`.
+
+        Args:
+            sample: Index of the sample.
+            target: Index of the target, where several are explained.
+        """
         return " · ".join(filter(None, (label(self, sample, target), _shown(self, sample, target))))
 
 
