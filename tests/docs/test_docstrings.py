@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import onnxlrp
-from onnxlrp.checks import registry as checks
-from onnxlrp.evaluation.metrics import registry as metrics
+from onnxlrp.checks.registry import CHECKS
+from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.methods.registry import METHODS
 from onnxlrp.rules import RULES
 
@@ -80,8 +80,8 @@ def public() -> Iterator[tuple[str, Any]]:
     for room, things in (
         ("rules", dict(RULES)),
         ("methods", {name: entry.make for name, entry in METHODS.items()}),
-        ("metrics", {name: entry.make for name, entry in metrics.registry().items()}),
-        ("checks", {name: entry.make for name, entry in checks.registry().items()}),
+        ("metrics", {name: entry.make for name, entry in METRICS.items()}),
+        ("checks", {name: entry.make for name, entry in CHECKS.items()}),
     ):
         yield from ((f"{room}: {name}", thing) for name, thing in things.items())
 

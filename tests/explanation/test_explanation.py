@@ -21,7 +21,7 @@ from onnxlrp.preprocessing.find import find
 
 
 class Row:
-    def of(self, samples: Any) -> Row:
+    def select(self, samples: Any) -> Row:
         return self
 
     def to_dict(self) -> dict[str, Any]:
