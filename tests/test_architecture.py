@@ -139,7 +139,7 @@ ALLOWED |= {
     "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     # The tables of the documentation, from the registries.
-    "tables": {"graph.decomposition", "layers", "methods", "program", "rules"},
+    "tables": {"checks", "engines", "evaluation", "graph.decomposition", "layers", "methods", "program", "rules"},
     "streaming": {"model", "preprocessing", "numpy"},
 }
 _JUDGES = {*_RESULTS, *_GRAPH, "composites", "rules", "methods", "model", "streaming"}

@@ -27,7 +27,12 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered check: its class, and the severity that it has where the settings name none."""
+    """A registered check.
+
+    Attributes:
+        make: Its class.
+        severity: How a failure counts where the settings name nothing.
+    """
 
     make: type[Any]
     severity: str

@@ -18,7 +18,11 @@ from .parsers.groups import METHOD_OPTION
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Judge every method by every metric; the exit code."""
+    """Judge every method by every metric, or list the metrics; return the exit code."""
+    if args.list:
+        return _list(console)
+    if args.model is None or not args.inputs:
+        raise UsageError("evaluate takes a model and samples", "onnxlrp evaluate MODEL images/")
     seed = _seed(vars(args).pop(f"{METHOD_OPTION}seed"))
     methods = arguments.methods(args)
     metrics = _metrics(args)
@@ -49,6 +53,17 @@ def run(args: argparse.Namespace, console: Console) -> int:
         written = [Path(args.out), *curves.save(read(args.out), args.out)]
         console.line("wrote", ", ".join(map(str, written)))
     return UnsupportedError.code if any(cell.refused for cell in found.cells) else 0
+
+
+def _list(console: Console) -> int:
+    rows = [(name, entry.better, " ".join(entry.options), entry.summary) for name, entry in METRICS.items()]
+    console.table([("metric", "better", "options", "what it measures"), *rows])
+    keys = ("metric", "better", "options", "summary")
+    listed = [
+        dict(zip(keys, (name, better, options.split(), text), strict=True)) for name, better, options, text in rows
+    ]
+    console.json({"metrics": listed}, indent=1)
+    return 0
 
 
 def _metrics(args: argparse.Namespace) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,15 @@ PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0
 
 @engine("ort", order=1)
 class Ort:
-    """The default without a GPU of our own kernels' kind; `providers` as onnxruntime takes them."""
+    """onnxruntime runs the forward pass and the program as one ONNX graph, on a CPU or a GPU. The default.
+
+    Args:
+        providers: onnxruntime's execution providers; the default is CUDA's where onnxruntime has it, then the CPU's.
+        options: An onnxruntime.SessionOptions to use instead of our own.
+
+    Raises:
+        UsageError: onnxruntime is not installed.
+    """
 
     name: str
 

@@ -17,7 +17,7 @@ from . import Forward, Run, engine, seed_mask
 
 @engine("reference", order=0)
 class Reference:
-    """The oracle of the other engines."""
+    """The definition, in numpy and float64, with which the other engines are compared: slow."""
 
     name: str
 

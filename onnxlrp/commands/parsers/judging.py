@@ -128,8 +128,9 @@ def evaluate(parser: Parser) -> None:
         "  onnxlrp evaluate model.onnx images/ --methods epsilon_plus_flat,sensitivity \\\n"
         "    --metric pixel_flipping,pointing_game --masks masks/ -o results.json"
     )
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
+    parser.add_argument("--list", action="store_true", help="list the metrics and their options")
     group = parser.add_argument_group("what is judged")
     group.add_argument(
         "-m",

@@ -7,7 +7,14 @@ from .. import Engine, engine
 
 @engine("cuda", order=2)
 def cuda(precision: str | None = None) -> Engine:
-    """Return the engine on the current GPU, with precision "exact" (the default) or "fast". Raises UsageError."""
+    """Our own kernels on an NVIDIA GPU, through CuPy; they have not run on hardware yet.
+
+    Args:
+        precision: "exact" (float32, the default) or "fast" (TF32).
+
+    Raises:
+        UsageError: CuPy or a GPU is missing, or there is no such precision.
+    """
     from .engine import Cuda
     from .kernels.tiles import precision_of
     from .runtime.device import Gpu

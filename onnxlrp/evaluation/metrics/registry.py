@@ -44,7 +44,15 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered metric: which way is better, and whether it asks for `masks` or for the `ledger`."""
+    """A registered metric.
+
+    Attributes:
+        make: Its class.
+        paper: Authors and year.
+        better: The direction of better values, "higher" or "lower".
+        masks: Whether it needs masks of the objects.
+        ledger: Whether it needs the ledger, which only composites have.
+    """
 
     make: type[Any]
     paper: str
@@ -54,8 +62,8 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first paragraph of its documentation."""
-        return registry.summary(self.make)
+        """A sentence about it, with its paper."""
+        return f"{registry.summary(self.make).rstrip('.:')} ({self.paper})."
 
     @property
     def options(self) -> dict[str, Option]:
