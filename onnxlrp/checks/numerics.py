@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..explanation import ledger
 from ..findings.finding import Finding, MissingData, judged
 from .context import CheckContext
 from .registry import check
@@ -77,7 +76,7 @@ class Ledger:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        rows = cast("Sequence[ledger.LedgerRow]", context.explanation.ledger or ())
+        rows = context.explanation.ledger or ()
         if not rows:
             raise MissingData(f"{context.settings.method} keeps no ledger, for it does not redistribute the logit", "")
         for n, name in enumerate(context.samples.names):

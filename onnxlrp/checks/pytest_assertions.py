@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class PytestAssertions:
             UsageError: The explanation has no ledger.
         """
         __tracebackhide__ = True
-        rows = cast("Sequence[ledger.LedgerRow]", explanation.ledger or ())
+        rows = explanation.ledger or ()
         if not rows:
             raise UsageError("this explanation has no ledger", "explain with ledger=True, by a method that conserves")
         free = [f"{row.layer} ({row.rule})" for row in rows if not row.conserves]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -131,7 +131,7 @@ def not_positive(one: Explanation, target: int = 0) -> bool:
 
 def rows_of(one: Explanation) -> Sequence[ledger.LedgerRow]:
     """The ledger's rows, none where none was kept."""
-    return cast("Sequence[ledger.LedgerRow]", one.ledger or ())
+    return one.ledger or ()
 
 
 def absorbed(one: Explanation, target: int = 0) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Evaluation of methods by metrics over samples."""

@@ -1,4 +1,4 @@
-"""Curves of an evaluation as pictures: a line for each method, its interval around it. Pillow only."""
+"""Curves of an evaluation as pictures: a line for each method with its interval, drawn by Pillow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-# Okabe and Ito's colours, told apart by all kinds of colour vision; then the same again, dotted.
+# Okabe and Ito's colours, distinguishable with every kind of colour vision; repeated with dotted lines.
 COLORS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0), (90, 90, 90))
 _INK, _FAINT, _PAPER = (34, 34, 34), (215, 215, 215), (255, 255, 255)
 _SCALE = 2  # drawn twice as large and averaged down: Pillow's lines are not antialiased
@@ -26,7 +26,18 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 400, 64, 44, 48
 
 
 def save(evaluation: Evaluation, pattern: str | Path) -> list[Path]:
-    """Write NAME.METRIC.png beside NAME for each curve of each metric; returns the files. Raises InputError."""
+    """Write NAME.METRIC.png for each curve of each metric.
+
+    Args:
+        evaluation: The evaluation.
+        pattern: The path NAME; its suffix is dropped.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
     stem, written = Path(pattern).with_suffix(""), []
     for name, lines in curves(evaluation).items():
         buffer = io.BytesIO()
@@ -36,7 +47,7 @@ def save(evaluation: Evaluation, pattern: str | Path) -> list[Path]:
 
 
 def curves(evaluation: Evaluation) -> dict[str, dict[str, Line]]:
-    """The lines of each method by the name of the curve: METRIC, or METRIC.CURVE where a metric has several."""
+    """Return the lines of each method, by the name of the curve: METRIC, or METRIC.CURVE where it has several."""
     found: dict[str, dict[str, Line]] = {}
     for cell in evaluation.cells:
         for name, line in cell.curves.items():
@@ -45,7 +56,7 @@ def curves(evaluation: Evaluation) -> dict[str, dict[str, Line]]:
 
 
 def draw(title: str, lines: Mapping[str, Line]) -> Image:
-    """The figure of some lines over one axis."""
+    """Draw the lines of methods, by name, over one axis."""
     from PIL import Image as pillow
     from PIL import ImageDraw
 
@@ -55,7 +66,7 @@ def draw(title: str, lines: Mapping[str, Line]) -> Image:
     box = (_LEFT, _TOP, _LEFT + _WIDTH, _TOP + _HEIGHT)
     size = (box[2] + right, box[3] + bottom)
     picture = pillow.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), _PAPER)
-    spans = reach(list(lines.values()))
+    spans = ranges(list(lines.values()))
     _axes(ImageDraw.Draw(picture), box, spans, first, title)
     for n, line in enumerate(lines.values()):
         band = pillow.new("L", picture.size, 0)
@@ -89,16 +100,16 @@ def _axes(pen: ImageDraw, box: Box, spans: tuple[Span, Span], line: Line, title:
     for n, value in enumerate(line.x if line.ticks else round_numbers(*spans[0])):
         ((x, _),) = _points([value], [spans[1][0]], box, spans)
         pen.line([(x, bottom * _SCALE), (x, (bottom + 5) * _SCALE)], fill=_INK, width=_SCALE)
-        said = str(n + 1) if line.ticks else f"{value:.4g}"
-        pen.text((x - 4 * _SCALE * len(said), (bottom + 7) * _SCALE), said, font=_font(13), fill=_INK)
+        tick = str(n + 1) if line.ticks else f"{value:.4g}"
+        pen.text((x - 4 * _SCALE * len(tick), (bottom + 7) * _SCALE), tick, font=_font(13), fill=_INK)
     pen.text(_scaled((left, bottom + 25))[0], line.along, font=_font(13), fill=_INK)
     for n, tick in enumerate(line.ticks):
         pen.text(_scaled((left, bottom + 48 + 22 * n))[0], f"{n + 1}  {tick}", font=_font(13), fill=_INK)
     pen.line(_scaled((left, top), (left, bottom), (right, bottom)), fill=_INK, width=_SCALE)
 
 
-def reach(lines: Sequence[Line]) -> tuple[Span, Span]:
-    """What x and y reach over, y with a little room."""
+def ranges(lines: Sequence[Line]) -> tuple[Span, Span]:
+    """Return the ranges of x and of y, with a margin around y."""
     xs = [x for line in lines for x in line.x]
     ys = [y for line in lines for y in (*line.low, *line.high)]
     low, high = min(ys), max(ys)
@@ -117,7 +128,7 @@ def _points(xs: Sequence[float], ys: Sequence[float], box: Box, spans: tuple[Spa
 
 
 def round_numbers(low: float, high: float) -> list[float]:
-    """About five round numbers between two."""
+    """Return about five round numbers between two."""
     rough = (high - low) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough)

@@ -1,4 +1,4 @@
-"""Methods times metrics over samples: `evaluate(model, x, methods, metrics) -> Evaluation`, resumable."""
+"""Evaluate methods by metrics over samples: `evaluate(model, x, methods, metrics) -> Evaluation`, resumable."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..model.programs import identity
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from ..version import __version__
+from .context import Attributor, EvaluationContext
 from .metrics.registry import METRICS, Metric
-from .metrics.trial import Attributor, Trial
-from .results import Cell, Evaluation, judged, key_of, read
-from .setup import Methods, Metrics, Progress, attributors, judges
+from .results import Cell, Evaluation, key_of, measured_cell, read
+from .setup import Methods, Metrics, Progress, make_attributors, make_metrics
 
 
 def evaluate(
@@ -41,16 +41,30 @@ def evaluate(
     batch_size: int | None = 32,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge methods by metrics on samples x, explained for the `target` of each.
+    """Evaluate methods by metrics on samples.
 
-    `methods` are names, or by a name of your own: a method's name, a Composite, a Method, or a function of
-    (model, x [N, …], ids [N]) that gives relevance in x's shape; `options` are those of methods by name. `metrics` are
-    names, options by name, or Metrics. `masks` is a folder with a mask NAME.png or NAME.npy of each sample, or a list
-    of boolean arrays. `seed` is that of every metric, method and interval that draws.
+    A method that cannot explain this model has a refused cell.
 
-    With `out` every cell is kept in this file as soon as it is there, and what the file holds of the same question
-    (model, samples, classes, options, seed; a function of one's own is known by its name) is not computed again.
-    Raises UsageError, InputError, NothingToDo, CheckFailed; a method that cannot explain this model has a refused cell.
+    Args:
+        model: The model.
+        x: The samples: anything that `Model.read` takes.
+        methods: Names of methods; or, by names of your own, a method's name, a Composite, a Method, or a function of
+            (model, x [N, …], ids [N]) that returns relevance in x's shape.
+        metrics: Names of metrics, options by name, or Metrics.
+        target: The class explained of each sample, as of `Model.explain`.
+        masks: A folder with a mask NAME.png or NAME.npy of each sample, or boolean arrays in the shape of the heatmaps.
+        options: Options of methods, by name.
+        seed: The seed of every metric, method and interval that draws random numbers.
+        out: A file that keeps every cell as soon as it is computed. Cells that it holds of the same question (model,
+            samples, classes, options, seed; a function is known by its name) are not computed again.
+        batch_size: Samples of a batch.
+        progress: Called with the cells done, their number, and the name of the next.
+
+    Raises:
+        UsageError: A method, metric, option or target does not exist, or `out` holds another evaluation.
+        InputError: A sample, a mask or `out` cannot be read.
+        NothingToDo: No sample has a mask, and a metric needs one.
+        CheckFailed: A method gives relevance that is not finite.
     """
     samples = model.read(x)
     found = for_samples(target, model.labels, model.classes, len(samples))
@@ -59,15 +73,17 @@ def evaluate(
         found = from_scores(found, logits.reshape(len(samples), -1))
         if found.ndim > 1:
             raise UsageError("several targets of each sample", "explain one at a time: target='top1'")
-    run = _Run(model, samples, found, attributors(methods, options or {}, seed, batch_size), judges(metrics, seed))
+    run = _EvaluationRun(
+        model, samples, found, make_attributors(methods, options or {}, seed, batch_size), make_metrics(metrics, seed)
+    )
     run.masks, run.seed, run.batch_size = masks, seed, batch_size
     run.check()
     return run.go(Path(out) if out is not None else None, progress or (lambda done, total, name: None))
 
 
 @dataclasses.dataclass(eq=False)
-class _Run:
-    """One evaluation on its way."""
+class _EvaluationRun:
+    """One evaluation while it runs."""
 
     model: Model
     samples: Samples
@@ -79,11 +95,11 @@ class _Run:
     batch_size: int | None = None
 
     def check(self) -> None:
-        """Refuse before anything is computed."""
+        """Refuse metrics whose masks are missing, before anything is computed."""
         for name in self.metrics:
             if METRICS[name].masks and self.masks is None:
                 raise UsageError(
-                    f"{name} asks whether relevance lies on the object, and no masks are given",
+                    f"{name} needs masks of the objects, and none are given",
                     "give a folder with a mask NAME.png of each sample: --masks DIR",
                 )
         if any(METRICS[name].masks for name in self.metrics) and not any(
@@ -92,71 +108,79 @@ class _Run:
             raise NothingToDo("no sample has a mask", "name a mask like its sample: NAME.png")
 
     def go(self, out: Path | None, progress: Progress) -> Evaluation:
-        """Every cell that the file does not hold yet, in order."""
-        asked = [(by, name, self._empty(by, name)) for by in self.methods for name in self.metrics]
+        """Compute every cell that the file does not hold yet, in order."""
+        requested = [
+            (attributor, name, self._empty(attributor, name)) for attributor in self.methods for name in self.metrics
+        ]
         kept = self._stored(out)
-        # What is asked for comes first and in its order, however often the run was stopped.
-        order = [*dict.fromkeys([*(empty.key for *_, empty in asked), *kept])]
-        trials = {by.name: self._trial(by) for by in self.methods}
-        for done, (by, name, empty) in enumerate(asked):
-            progress(done, len(asked), f"{by.name} {name}")
+        # Requested cells come first, in their order, however often the run was interrupted.
+        order = [*dict.fromkeys([*(empty.key for *_, empty in requested), *kept])]
+        contexts = {attributor.name: self._context(attributor) for attributor in self.methods}
+        for done, (attributor, name, empty) in enumerate(requested):
+            progress(done, len(requested), f"{attributor.name} {name}")
             if empty.key in kept and not kept[empty.key].refused:
                 continue
-            kept[empty.key] = self._measured(empty, name, trials[by.name])
+            kept[empty.key] = self._measured(empty, name, contexts[attributor.name])
             if out is not None:
                 Evaluation(self.about, [kept[key] for key in order if key in kept]).save(out)
-        progress(len(asked), len(asked), "")
-        return Evaluation(self.about, [kept[empty.key] for *_, empty in asked])
+        progress(len(requested), len(requested), "")
+        return Evaluation(self.about, [kept[empty.key] for *_, empty in requested])
 
-    def _trial(self, by: Attributor) -> Callable[[], Trial]:
-        """The method's explanations: computed when a metric first asks, and once."""
-        made: list[Trial] = []
+    def _context(self, attributor: Attributor) -> Callable[[], EvaluationContext]:
+        """Return a function that gives the method's explanations, computed on its first call."""
+        made: list[EvaluationContext] = []
 
-        def trial() -> Trial:
+        def get() -> EvaluationContext:
             if not made:
                 wants = any(METRICS[name].ledger for name in self.metrics)
-                ledger = wants and by.conserves(self.model, self.samples.pictures)
-                explanation = by(self.model, self.samples, self.ids, ledger=ledger)
+                ledger = wants and attributor.conserves(self.model, self.samples.pictures)
+                explanation = attributor(self.model, self.samples, self.ids, ledger=ledger)
                 masks = self.inside if self.masks is not None else None
-                made.append(Trial(self.model, self.samples, self.ids, by, explanation, masks, self.batch_size))
+                made.append(
+                    EvaluationContext(
+                        self.model, self.samples, self.ids, attributor, explanation, masks, self.batch_size
+                    )
+                )
             return made[0]
 
-        return trial
+        return get
 
-    def _measured(self, empty: Cell, name: str, trial: Callable[[], Trial]) -> Cell:
+    def _measured(self, empty: Cell, name: str, context: Callable[[], EvaluationContext]) -> Cell:
         try:
-            found = self.metrics[name](trial())
+            found = self.metrics[name](context())
         except UnsupportedError as error:
             return dataclasses.replace(empty, values=[None] * len(self.samples), note=str(error), refused=True)
-        return judged(empty, found.values, found.curves, found.why, self.seed)
+        return measured_cell(empty, found.values, found.curves, found.why, self.seed)
 
-    def _empty(self, by: Attributor, name: str) -> Cell:
-        """What is asked, without an answer."""
+    def _empty(self, attributor: Attributor, name: str) -> Cell:
+        """Return the cell of a method and a metric, without its result."""
         entry, settings = METRICS[name], dataclasses.asdict(self.metrics[name])  # type: ignore[call-overload]
-        way = _way(by.method)
+        identity_of_method = _identity(attributor.method)
         masks = self._masks_digest if entry.masks else ""
-        key = key_of(by.name, way, by.options, name, settings, masks, self.seed)
-        return Cell(key, by.name, to_jsonable(dict(by.options)), name, settings, entry.better)
+        key = key_of(attributor.name, identity_of_method, attributor.options, name, settings, masks, self.seed)
+        return Cell(key, attributor.name, to_jsonable(dict(attributor.options)), name, settings, entry.better)
 
     def _stored(self, out: Path | None) -> dict[str, Cell]:
-        """The cells of the results that are there. Raises UsageError where those are of another question."""
+        """Read the cells of an earlier run. Raises UsageError where they are of another evaluation."""
         if out is None or not out.exists():
             return {}
         before = read(out)
         for what, value in self.about.items():
             if before.about.get(what) != value:
                 raise UsageError(
-                    f"{out}: holds an evaluation with {_differs(what)}", "choose another name with -o, or remove it"
+                    f"{out}: holds an evaluation with {_difference(what)}", "choose another name with -o, or remove it"
                 )
         return {cell.key: cell for cell in before.cells}
 
     @cached_property
     def inside(self) -> list[Array | None]:
-        """The mask of each sample on the grid of the maps, None where it has none."""
+        """The mask of each sample on the grid of the heatmaps, None where it has none."""
         grid = self.samples.kind.grid
         if isinstance(self.masks, str | Path):
             if not self.samples.kind.is_image:
-                raise UsageError(f"masks for an input of shape {grid}, which is no picture", "give masks as arrays")
+                raise UsageError(
+                    f"masks from files for an input of shape {grid}, which is not a picture", "give masks as arrays"
+                )
             folder, several = Path(self.masks), enumerate(self.samples.names)
             return [collect.mask(folder, name, self.samples, i, self.model, grid) for i, name in several]
         given = list(self.masks or [None] * len(self.samples))
@@ -178,7 +202,7 @@ class _Run:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What all cells have in common; no time and no date, so that the same question gives the same file."""
+        """What all cells have in common, without time and date: equal evaluations give equal files."""
         values = np.ascontiguousarray(self.samples.values)
         digest = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes())
         for name, array in sorted(self.model.given.items()):
@@ -194,13 +218,13 @@ class _Run:
         }
 
 
-def _way(method: Any) -> Any:
-    """What tells a method from another: a name, the rules of a composite, the name of a function."""
+def _identity(method: Any) -> Any:
+    """Return what identifies a method: a name, the rules of a composite, the name of a function."""
     if hasattr(method, "__qualname__"):
         return f"{method.__module__}.{method.__qualname__}"
     return method if isinstance(method, str) else identity(method)
 
 
-def _differs(what: str) -> str:
+def _difference(what: str) -> str:
     named = {"model": "another model", "samples": "other samples", "targets": "other classes"}
     return named.get(what, f"another {what}")

@@ -1,4 +1,4 @@
-"""A model and its methods for Quantus (Hedström et al. 2023): `pip install "onnxlrp[quantus]"`.
+"""Adapter of models and methods to Quantus (Hedström et al. 2023): `pip install "onnxlrp[quantus]"`.
 
     import quantus
     from onnxlrp.evaluation.quantus import adapted, explain_func
@@ -6,8 +6,8 @@
     metric = quantus.PixelFlipping()
     metric(model=adapted(model), x_batch=x, y_batch=ids, explain_func=explain_func("epsilon_plus_flat"))
 
-Its metrics of faithfulness, robustness, localisation and complexity ask a model for scores alone; those work. Its
-randomisation of weights and its look into hidden layers need a torch network: `onnxlrp evaluate` has the former.
+Its metrics of faithfulness, robustness, localisation and complexity need scores of a model alone, and work. Metrics
+that randomise weights or read hidden layers need a torch network; `onnxlrp evaluate` has weight randomisation.
 """
 
 from __future__ import annotations
@@ -21,19 +21,26 @@ from ..errors import UnsupportedError
 from ..methods.registry import Array
 from ..model import Model
 from ..preprocessing.samples import Samples
-from .metrics.trial import Attributor
+from .context import Attributor
 
 
 def adapted(model: Model, batch_size: int | None = 32) -> Any:
-    """The model as a `torch.nn.Module` that gives logits [N, K]: what Quantus takes for a model.
+    """Wrap a model as a `torch.nn.Module` that returns logits [N, K].
 
-    It has no weights of its own, and no gradient runs through it. Raises UnsupportedError where torch is missing.
+    The module has no weights, and no gradient passes through it.
+
+    Args:
+        model: The model.
+        batch_size: Samples of a batch.
+
+    Raises:
+        UnsupportedError: torch is not installed.
     """
     try:
         import torch
     except ImportError:
         raise UnsupportedError(
-            "Quantus takes models of torch, which is not installed", 'pip install "onnxlrp[quantus]"'
+            "Quantus needs torch, which is not installed", 'pip install "onnxlrp[quantus]"'
         ) from None
 
     class Adapted(torch.nn.Module):
@@ -45,7 +52,7 @@ def adapted(model: Model, batch_size: int | None = 32) -> Any:
             return torch.from_numpy(np.ascontiguousarray(logits))
 
         def __deepcopy__(self, memo: Any) -> Any:
-            # Nothing in it changes, and a session cannot be copied.
+            # It is immutable, and its session cannot be copied.
             return self
 
     return Adapted().eval()
@@ -59,13 +66,19 @@ def explain_func(
     batch_size: int | None = 32,
     **options: Any,
 ) -> Callable[..., Array]:
-    """What Quantus calls as `explain_func(model, inputs, targets)`: relevance in the inputs' shape, or `summed` over
-    its channels, which become one: a map of places, as masks and regions are.
+    """Make the function that Quantus calls as `explain_func(model, inputs, targets)`.
 
-    `method` is a name, a Composite, a Method, or a function as `evaluate` takes it, with its `options`; `pictures` is
-    whether preprocessing made the inputs, as it makes those of `onnxlrp explain`.
+    Args:
+        method: A name, a Composite, a Method, or a function as `evaluate` takes it.
+        summed: Sum relevance over the channels, which become one.
+        pictures: Whether preprocessing made the inputs.
+        batch_size: Samples of a batch.
+        **options: Options of the method.
+
+    Returns:
+        The function; it returns relevance in the inputs' shape.
     """
-    by = Attributor(str(getattr(method, "name", method)), method, options, batch_size)
+    attributor = Attributor(str(getattr(method, "name", method)), method, options, batch_size)
 
     def explain(model: Any, inputs: Any, targets: Any, **_: Any) -> Array:
         found = getattr(model, "onnxlrp", None)
@@ -76,12 +89,12 @@ def explain_func(
         ids = _array(targets).reshape(-1).astype(np.int64)
         names = [f"sample.{i}" for i in range(len(x))]
         samples = Samples(x, [None] * len(x), [None] * len(x), names, pictures, found.kind)
-        relevance = by(found, samples, ids).relevance
+        relevance = attributor(found, samples, ids).relevance
         return found.kind.expanded(found.kind.summed(relevance)) if summed else relevance
 
     return explain
 
 
 def _array(values: Any) -> Array:
-    """An array of what may be a tensor."""
+    """Convert a tensor or an array to an array."""
     return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values)

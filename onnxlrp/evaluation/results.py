@@ -1,4 +1,4 @@
-"""What an evaluation finds: a cell for each method and metric, with intervals; as a table and as JSON."""
+"""Results of an evaluation: a cell for each method and metric, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,17 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 
 @dataclass(frozen=True)
 class Line:
-    """A curve's mean over the samples, with the bounds of its interval at each x."""
+    """The mean of a curve over the samples, with its interval.
+
+    Attributes:
+        x: Positions along the axis.
+        mean: The mean at each x.
+        low: The lower bound of the interval at each x.
+        high: The upper bound.
+        along: What x is.
+        across: What the values are.
+        ticks: Names for x, empty for numbers.
+    """
 
     x: Sequence[float]
     mean: Sequence[float]
@@ -38,8 +48,22 @@ class Line:
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of one method: `values` of each sample (None: no answer), and over those that have one their mean with
-    a 95 % bootstrap interval; `note` says why there is no answer, `refused` that the method gives none to this model.
+    """One metric of one method.
+
+    Attributes:
+        key: A digest of the question: method, metric, options, seed.
+        method: The name of the method.
+        options: Its options.
+        metric: The name of the metric.
+        settings: Its options.
+        better: "higher" or "lower".
+        values: The value of each sample, None where it has none.
+        mean: The mean of the values.
+        low: The lower bound of its 95 % bootstrap interval.
+        high: The upper bound.
+        curves: Curves by name.
+        note: Why samples have no value.
+        refused: Whether the method cannot explain this model.
     """
 
     key: str
@@ -58,7 +82,7 @@ class Cell:
 
     @property
     def count(self) -> int:
-        """How many samples have an answer."""
+        """How many samples have a value."""
         return sum(value is not None for value in self.values)
 
     def __str__(self) -> str:
@@ -70,88 +94,100 @@ class Cell:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The cells of a run; `about` is what they have in common: model, samples, classes, engine."""
+    """The cells of an evaluation.
+
+    Attributes:
+        about: What they have in common: model, samples, classes, engine.
+        cells: A cell for each method and metric.
+    """
 
     about: Mapping[str, Any]
     cells: Sequence[Cell]
 
     def cell(self, method: str, metric: str) -> Cell:
-        """The first cell of a method's and a metric's name. Raises UsageError."""
+        """Return the cell of a method and a metric, by their names. Raises UsageError."""
         found = next((c for c in self.cells if (c.method, c.metric) == (method, metric)), None)
         if found is None:
             raise UsageError(f"{metric} of {method} was not evaluated", "name both when you evaluate")
         return found
 
     def rows(self) -> list[list[str]]:
-        """A table with a head: methods down, metrics across, an arrow to where better is."""
+        """Return a table with a head: a row for each method, a column for each metric, arrows to the better side."""
         metrics = list(dict.fromkeys((c.metric, c.better) for c in self.cells))
         rows = [["method", *(f"{name} {ARROWS[better]}" for name, better in metrics)]]
         for method in dict.fromkeys(c.method for c in self.cells):
-            of = {c.metric: str(c) for c in reversed(self.cells) if c.method == method}
-            rows.append([method, *(of.get(name, "") for name, _ in metrics)])
+            found = {c.metric: str(c) for c in reversed(self.cells) if c.method == method}
+            rows.append([method, *(found.get(name, "") for name, _ in metrics)])
         return rows
 
     def notes(self) -> dict[str, str]:
-        """Each reason why cells have no number, or not of every sample, and which: `deletion of gradient, epsilon`."""
-        said: dict[str, dict[str, list[str]]] = {}
+        """Return the reasons why samples have no value, with their cells: `deletion of gradient, epsilon`."""
+        reasons: dict[str, dict[str, list[str]]] = {}
         for cell in self.cells:
             if cell.note:
-                said.setdefault(cell.note, {}).setdefault(cell.metric, []).append(cell.method)
+                reasons.setdefault(cell.note, {}).setdefault(cell.metric, []).append(cell.method)
         methods = len({cell.method for cell in self.cells})
 
-        def of(metric: str, names: Sequence[str]) -> str:
+        def cells(metric: str, names: Sequence[str]) -> str:
             return metric if len(names) == methods > 1 else f"{metric} of {', '.join(names)}"
 
-        return {note: "; ".join(of(*pair) for pair in where.items()) for note, where in said.items()}
+        return {note: "; ".join(cells(*pair) for pair in where.items()) for note, where in reasons.items()}
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """Format the table as Markdown."""
         head, *rows = self.rows()
         lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
         return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's types."""
+        """Return the evaluation in JSON's types."""
         return {**self.about, "cells": [asdict(cell) for cell in self.cells]}
 
     def to_json(self) -> str:
-        """`to_dict` as text."""
+        """Format the evaluation as JSON."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | Path) -> Path:
-        """Write the JSON whole, or not at all. Raises InputError."""
+        """Write the evaluation as JSON, whole or not at all. Raises InputError."""
         return files.replace(path, self.to_json().encode())
 
 
 def read(path: str | Path) -> Evaluation:
-    """What `save` wrote. Raises InputError."""
+    """Read an evaluation that `save` wrote. Raises InputError."""
     path = Path(path)
     files.check(path)
     try:
         return parsed(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: no results of an evaluation ({files.reason(error)})", "choose another name with -o"
+            f"{path}: not the results of an evaluation ({files.reason(error)})", "choose another name with -o"
         ) from None
 
 
 def parsed(stored: Mapping[str, Any]) -> Evaluation:
-    """What `to_dict` gave. Raises KeyError, TypeError, AttributeError."""
+    """Rebuild an evaluation from what `to_dict` returned. Raises KeyError, TypeError, AttributeError."""
     about = dict(stored)
     return Evaluation(about, [_cell(dict(entry)) for entry in about.pop("cells")])
 
 
 def key_of(*what: Any) -> str:
-    """A short digest of what makes a cell: the same for the same question."""
+    """Digest what identifies a cell: equal for the same question."""
     text = json.dumps(what, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def summary(values: Array, seed: int) -> tuple[Array, Array, Array]:
-    """(mean, low, high) of the columns of values [N, …], the 95 % percentile interval of the bootstrap over samples.
+    """Compute the mean over samples with its 95 % interval, by the percentile bootstrap (Efron 1979).
 
-    The same samples are drawn for every method (Efron 1979). Rows with NaN are left out; NaN where none is left.
-    An interval of values that are all equal has no width, which says little of other samples.
+    The same samples are drawn for every method. Equal values have an interval without width, which says little about
+    other samples.
+
+    Args:
+        values: Values [N, …]; rows with NaN are left out.
+        seed: The seed of the bootstrap.
+
+    Returns:
+        (mean, low, high) [...]; NaN where no row is left.
     """
     rows = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
     n = len(rows)
@@ -164,8 +200,8 @@ def summary(values: Array, seed: int) -> tuple[Array, Array, Array]:
     return rows.mean(axis=0), low, high
 
 
-def judged(cell: Cell, values: Array, curves: Mapping[str, Curve], why: str, seed: int) -> Cell:
-    """The cell with what was measured."""
+def measured_cell(cell: Cell, values: Array, curves: Mapping[str, Curve], why: str, seed: int) -> Cell:
+    """Fill a cell with its measurement."""
     mean, low, high = (to_jsonable(bound) for bound in summary(values, seed))
     without = int(np.isnan(values).sum())
     lines = {n: _line(c, seed) for n, c in curves.items() if not np.isnan(c.y).any(axis=1).all()}

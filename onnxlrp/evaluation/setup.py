@@ -1,4 +1,4 @@
-"""What an evaluation is asked: methods and metrics by name or as objects, with their options and the run's seed."""
+"""Methods and metrics of an evaluation, from names, options and objects."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ from typing import Any
 from ..composites import Composite
 from ..errors import UsageError
 from ..methods.registry import METHODS, make
+from .context import Attributor
 from .metrics import registry as metrics_registry
 from .metrics.registry import METRICS, Metric
-from .metrics.trial import Attributor
 
 Methods = Sequence[str] | Mapping[str, Any]
 Metrics = Sequence[str | Metric] | Mapping[str, Mapping[str, Any]]
 Progress = Callable[[int, int, str], None]
 
 
-def attributors(
+def make_attributors(
     methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None
 ) -> list[Attributor]:
-    """Raises UsageError for an unknown method or option."""
+    """Make the methods of an evaluation.
+
+    Args:
+        methods: Names, or methods by name, as of `evaluate`.
+        options: Options of methods, by name.
+        seed: The seed of methods that draw random numbers.
+        batch_size: Samples of a batch.
+
+    Raises:
+        UsageError: A method or an option does not exist.
+    """
     named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
     if not named:
         raise UsageError("no method to evaluate", "name some: --methods epsilon_plus_flat,sensitivity")
@@ -41,17 +51,25 @@ def attributors(
     return made
 
 
-def judges(metrics: Metrics, seed: int) -> dict[str, Metric]:
-    """Metrics by name; those that draw get the run's seed, unless they have one by option. Raises UsageError."""
+def make_metrics(metrics: Metrics, seed: int) -> dict[str, Metric]:
+    """Make the metrics of an evaluation, by name.
+
+    Args:
+        metrics: Names, options by name, or Metrics.
+        seed: The seed of metrics that draw random numbers and have none by option.
+
+    Raises:
+        UsageError: A metric or an option does not exist.
+    """
     made: dict[str, Metric] = {}
-    for name, how in _each(metrics):
-        if not isinstance(how, Mapping):
-            made[name] = how
+    for name, given in _each(metrics):
+        if not isinstance(given, Mapping):
+            made[name] = given
             continue
         drawn = {"seed": seed} if "seed" in METRICS[name].options else {}
-        made[name] = metrics_registry.make(name, **{**drawn, **how})
+        made[name] = metrics_registry.make(name, **{**drawn, **given})
     if not made:
-        raise UsageError("no metric to evaluate by", "known: " + ", ".join(METRICS))
+        raise UsageError("no metric to evaluate", "known: " + ", ".join(METRICS))
     return made
 
 

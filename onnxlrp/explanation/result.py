@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..inputs import InputKind, decide
 from ..preprocessing import labels
+from .ledger import LedgerRow
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,14 +19,6 @@ if TYPE_CHECKING:
     from ..preprocessing import Preprocessing
 
 Array = npt.NDArray[Any]
-
-
-class LedgerRow(Protocol):
-    """A row of the ledger, as far as an explanation needs to know it."""
-
-    def select(self, samples: Array) -> LedgerRow: ...
-
-    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..evaluation.curves import COLORS, reach, round_numbers
+from ..evaluation.curves import COLORS, ranges, round_numbers
 from ..evaluation.results import Line
 from .markup import Markup, number, tag
 
@@ -36,7 +36,7 @@ def plot(title: str, lines: Mapping[str, Line], numbers: Mapping[str, int]) -> M
         numbers: The number of each method on the page, which gives its colour.
     """
     first = next(iter(lines.values()))
-    spans = reach(list(lines.values()))
+    spans = ranges(list(lines.values()))
     parts = [*_axes(first, spans)]
     for name, line in lines.items():
         edge = [*zip(line.x, line.high, strict=True), *reversed([*zip(line.x, line.low, strict=True)])]

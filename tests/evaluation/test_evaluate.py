@@ -112,7 +112,7 @@ def test_what_is_there_is_not_computed_again(model, scenes, whole, tmp_path, mon
     def refuse(*_):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("onnxlrp.evaluation.evaluate._Run._measured", refuse)
+    monkeypatch.setattr("onnxlrp.evaluation.evaluate._EvaluationRun._measured", refuse)
     assert list(run(model, scenes, out=out).cells) == list(whole[0].cells)
     assert out.stat().st_mtime_ns == before
     with pytest.raises(AssertionError, match="computed again"):
@@ -138,7 +138,7 @@ def test_results_of_another_question_are_not_overwritten(model, scenes, whole, t
         evaluate(model, sorted((scenes / "pictures").iterdir())[:2], ["gradient"], ["ledger"], out=out)
     assert out.read_bytes() == whole[1].read_bytes()
     out.write_text('{"weights": 3}')
-    with pytest.raises(InputError, match="no results"):
+    with pytest.raises(InputError, match="not the results"):
         run(model, scenes, out=out)
     assert out.read_text() == '{"weights": 3}'
 

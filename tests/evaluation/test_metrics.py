@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
+from onnxlrp.evaluation.context import Attributor, EvaluationContext
 from onnxlrp.evaluation.metrics import registry
 from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
-from onnxlrp.evaluation.metrics.randomization import spread
+from onnxlrp.evaluation.metrics.randomization import evenly_spaced
 from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.metrics.shattering import autocorrelation
-from onnxlrp.evaluation.metrics.trial import Attributor, Trial
 from onnxlrp.evaluation.results import summary
 from onnxlrp.explanation.maps import ranks, spearman
 from support.planted import LENGTH, inside, reader, unruled
@@ -40,7 +40,7 @@ def trial(model, x, method, ids=None, masks=None, ledger=False):
     samples = model.read(x)
     ids = np.zeros(len(x), np.int64) if ids is None else ids
     by = Attributor("mine", method)
-    return Trial(model, samples, ids, by, by(model, samples, ids, ledger=ledger), masks)
+    return EvaluationContext(model, samples, ids, by, by(model, samples, ids, ledger=ledger), masks)
 
 
 def on_reader(heat, masks=None):
@@ -100,7 +100,9 @@ def test_pixel_flipping_replaces_the_most_relevant_regions_first():
 def test_samples_and_steps_may_be_batched_in_any_way():
     asked = registry.make("deletion", steps=5)
     whole = on_reader(np.random.default_rng(2).normal(size=(LENGTH, LENGTH)))
-    parts = Trial(whole.model, whole.samples, whole.ids, whole.by, whole.explanation, None, batch_size=4)
+    parts = EvaluationContext(
+        whole.model, whole.samples, whole.ids, whole.attributor, whole.explanation, None, batch_size=4
+    )
     np.testing.assert_allclose(asked(parts).values, asked(whole).values, rtol=1e-12)
 
 
@@ -218,8 +220,8 @@ def test_rank_correlation_by_its_definition():
     np.testing.assert_allclose(spearman(a, np.exp(a)), 1)
     np.testing.assert_allclose(spearman(b, -(b**3)), -1)
     np.testing.assert_array_equal(spearman(a, np.ones_like(a)), 0)
-    assert spread(20, 4) == [0, 6, 13, 19]
-    assert spread(2, 6) == [0, 1]
+    assert evenly_spaced(20, 4) == [0, 6, 13, 19]
+    assert evenly_spaced(2, 6) == [0, 1]
 
 
 def test_a_model_without_weights_is_refused_with_the_fix():

@@ -1,4 +1,4 @@
-"""Whether relevance lies on the object: where masks say what the object is."""
+"""Localization: relevance lies on the object, by masks of the object."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from ...errors import UsageError, at_least, one_of
 from ...methods.registry import Array
-from .registry import Measured, metric
-from .trial import Trial
+from ..context import EvaluationContext
+from .registry import Measurement, metric
 
 _WITHOUT = "no mask, or an empty one"
 
@@ -18,10 +18,13 @@ _WITHOUT = "no mask, or an empty one"
 @metric("pointing_game", paper="Zhang et al. 2016", better="higher", masks=True)
 @dataclass(frozen=True)
 class PointingGame:
-    """1 where the maximum of the map lies in the mask, 0 where it does not.
+    """1 where the maximum of the heatmap lies in the mask, else 0; of several equal maxima, their share in the mask.
 
-    Of several equal maxima, the share that lies in it. `tolerance` is how many pixels beside the mask (in either
-    direction, diagonally too) still count; Zhang et al. allow 15 of about 500.
+    Args:
+        tolerance: How many pixels around the mask still count (Zhang et al. allow 15 of about 500).
+
+    References:
+        Zhang et al. 2016, "Top-down neural attention by excitation backprop".
     """
 
     tolerance: int = 0
@@ -29,20 +32,27 @@ class PointingGame:
     def __post_init__(self) -> None:
         at_least(0, whole=True, tolerance=self.tolerance)
 
-    def __call__(self, trial: Trial) -> Measured:
-        def hit(heat: Array, mask: Array) -> float:
-            return float(grown(mask, self.tolerance)[heat == heat.max()].mean())
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
 
-        return _by_mask(trial, hit)
+        def hit(heat: Array, mask: Array) -> float:
+            return float(dilated(mask, self.tolerance)[heat == heat.max()].mean())
+
+        return _by_mask(context, hit)
 
 
 @metric("energy_in_mask", paper="Wang et al. 2020 (Score-CAM)", better="higher", masks=True)
 @dataclass(frozen=True)
 class EnergyInMask:
-    """Σ|R| in the mask over Σ|R|; a map without any relevance has 0.
+    """Σ|R| in the mask over Σ|R|; 0 for a heatmap without relevance.
 
-    `of` "positive" counts max(R, 0) instead of |R|, as the energy-based pointing game does. A map that knows nothing
-    has the mask's share of the area.
+    A heatmap that does not depend on the picture has about the mask's share of the area.
+
+    Args:
+        of: "absolute" sums |R|; "positive" sums max(R, 0), as the energy-based pointing game does.
+
+    References:
+        Wang et al. 2020, "Score-CAM: Score-weighted visual explanations for convolutional neural networks".
     """
 
     of: str = "absolute"
@@ -50,30 +60,33 @@ class EnergyInMask:
     def __post_init__(self) -> None:
         one_of(("absolute", "positive"), of=self.of)
 
-    def __call__(self, trial: Trial) -> Measured:
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+
         def share(heat: Array, mask: Array) -> float:
             energy = np.abs(heat) if self.of == "absolute" else np.maximum(heat, 0)
             total = energy.sum()
             return float(energy[mask].sum() / total) if total else 0.0
 
-        return _by_mask(trial, share)
+        return _by_mask(context, share)
 
 
-def _by_mask(trial: Trial, judge: Callable[[Array, Array], float]) -> Measured:
-    """A number for each sample that has a mask, NaN for others."""
-    if trial.masks is None:
-        raise UsageError("this metric asks whether relevance lies on the object", "give masks: --masks DIR")
+def _by_mask(context: EvaluationContext, judge: Callable[[Array, Array], float]) -> Measurement:
+    """Compute a value for each sample that has a mask, NaN for the others."""
+    if context.masks is None:
+        raise UsageError("this metric needs masks of the objects", "give masks: --masks DIR")
     values = [
         judge(heat, mask) if mask is not None and mask.any() else np.nan
-        for heat, mask in zip(trial.maps, trial.masks, strict=True)
+        for heat, mask in zip(context.maps, context.masks, strict=True)
     ]
-    return Measured(np.array(values, np.float64), why=_WITHOUT)
+    return Measurement(np.array(values, np.float64), why=_WITHOUT)
 
 
-def grown(mask: Array, by: int) -> Array:
-    """A mask and all pixels at most `by` steps beside it, along every axis."""
-    for axis in range(mask.ndim if by else 0):
+def dilated(mask: Array, pixels: int) -> Array:
+    """Dilate a mask by some pixels along every axis."""
+    for axis in range(mask.ndim if pixels else 0):
         length = mask.shape[axis]
-        near = [np.take(mask, np.clip(np.arange(length) + step, 0, length - 1), axis) for step in range(-by, by + 1)]
+        steps = range(-pixels, pixels + 1)
+        near = [np.take(mask, np.clip(np.arange(length) + step, 0, length - 1), axis) for step in steps]
         mask = np.any(near, axis=0)
     return mask

@@ -1,4 +1,4 @@
-"""Whether the score depends on what the map calls relevant: parts are taken away, or given back, in its order."""
+"""Perturbation: the score falls, or rises, as parts are removed, or restored, in the order of their relevance."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ from ...errors import UsageError, at_least, one_of
 from ...methods.masks import SCORES
 from ...methods.problem import Problem
 from ...methods.registry import Array
-from .registry import Curve, Measured, metric
-from .trial import Trial, flat
+from ..context import EvaluationContext, flat
+from .registry import Curve, Measurement, metric
 
 
 @metric("pixel_flipping", paper="Samek et al. 2017", better="higher")
 @dataclass(frozen=True)
 class PixelFlipping:
-    """AOPC = mean over k = 0…steps of f(x) - f(x with the k most relevant parts replaced): how fast the score falls.
+    """AOPC: the mean over steps k of f(x) - f(x with the k most relevant regions replaced).
 
-    The picture is cut into cells x cells regions, ordered by their mean relevance; `share` of them is replaced in
-    equal steps by the `baseline` (noise: uniform between the input's bounds). f is the explained class's `score`.
+    Regions are ordered by their mean relevance; f is the score of the explained class.
+
+    Args:
+        cells: Regions along each axis of the picture.
+        steps: Equal steps from no region to `share` of them.
+        share: The share of regions that is replaced in the end, above 0 and at most 1.
+        baseline: What regions are replaced by, as of `Problem.baseline`; noise is uniform between the input's bounds.
+        score: "logit" or "probability".
+        seed: The seed of the noise, and of the order of equal regions.
+
+    References:
+        Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned".
     """
 
     cells: int = 16
@@ -38,64 +48,102 @@ class PixelFlipping:
             raise UsageError(f"share={self.share}", "give a share of the regions, above 0 and at most 1")
         one_of(SCORES, score=self.score)
 
-    def __call__(self, trial: Trial) -> Measured:
-        regions = regions_of(trial.problem.grid, self.cells)
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        regions = regions_of(context.problem.grid, self.cells)
         sizes = np.bincount(regions)
-        means = np.stack([np.bincount(regions, heat) / sizes for heat in flat(trial.maps)])
-        ranks = ranked(means, self.seed)[:, regions].reshape(trial.maps.shape)
+        means = np.stack([np.bincount(regions, heat) / sizes for heat in flat(context.maps)])
+        ranks = ranked(means, self.seed)[:, regions].reshape(context.maps.shape)
         counts = _counts(len(sizes), self.steps, self.share)
-        hidden = trial.problem.baseline(self.baseline, np.random.default_rng(self.seed))
-        scores = along(trial.problem, ranks, counts, hidden, kept=False, probability=self.score == "probability")
+        hidden = context.problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        scores = masked_scores(
+            context.problem, ranks, counts, hidden, kept=False, probability=self.score == "probability"
+        )
         curve = Curve(counts / len(sizes), scores, "share replaced", self.score)
-        return Measured((scores[:, :1] - scores).mean(axis=1), {"": curve})
+        return Measurement((scores[:, :1] - scores).mean(axis=1), {"": curve})
 
 
 @dataclass(frozen=True)
 class _Area:
-    """The area under a curve of scores by trapezoids, over shares from 0 to 1."""
+    """The area under a curve of scores, by trapezoids over shares from 0 to 1."""
 
     steps: int = 32
     baseline: str = "zero"
     score: str = "probability"
     seed: int = 0
-    kept: ClassVar[bool] = False  # whether pixels are given back, or taken away
+    kept: ClassVar[bool] = False  # whether pixels are restored, or removed
 
     def __post_init__(self) -> None:
         at_least(1, whole=True, steps=self.steps)
         one_of(SCORES, score=self.score)
 
-    def __call__(self, trial: Trial) -> Measured:
-        maps = flat(trial.maps)
-        ranks = ranked(maps, self.seed).reshape(trial.maps.shape)
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        maps = flat(context.maps)
+        ranks = ranked(maps, self.seed).reshape(context.maps.shape)
         counts = _counts(maps.shape[1], self.steps, 1.0)
-        base = trial.problem.baseline(self.baseline, np.random.default_rng(self.seed))
-        scores = along(trial.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability")
+        base = context.problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        scores = masked_scores(
+            context.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability"
+        )
         shares = counts / maps.shape[1]
         area = ((scores[:, 1:] + scores[:, :-1]) / 2 * np.diff(shares)).sum(axis=1)
-        return Measured(area, {"": Curve(shares, scores, "share shown" if self.kept else "share deleted", self.score)})
+        return Measurement(
+            area, {"": Curve(shares, scores, "share shown" if self.kept else "share deleted", self.score)}
+        )
 
 
 @metric("deletion", paper="Petsiuk et al. 2018", better="lower")
 @dataclass(frozen=True)
 class Deletion(_Area):
-    """Area under the explained class's score while pixels are taken away, the most relevant first.
+    """The area under the score of the explained class while pixels are removed, the most relevant first.
 
-    Pixels are replaced by the `baseline` in equal `steps`, up to all of them.
+    Args:
+        steps: Equal steps from no pixel to all of them.
+        baseline: What pixels are replaced by, as of `Problem.baseline`.
+        score: "logit" or "probability".
+        seed: The seed of the baseline, and of the order of equal pixels.
+
+    References:
+        Petsiuk et al. 2018, "RISE: Randomized input sampling for explanation of black-box models".
     """
 
 
 @metric("insertion", paper="Petsiuk et al. 2018", better="higher")
 @dataclass(frozen=True)
 class Insertion(_Area):
-    """Area under the explained class's score while pixels are given back to a `baseline`, the most relevant first."""
+    """The area under the score of the explained class while pixels are restored, the most relevant first.
+
+    Args:
+        steps: Equal steps from no pixel to all of them.
+        baseline: What all pixels are at first, as of `Problem.baseline`.
+        score: "logit" or "probability".
+        seed: The seed of the baseline, and of the order of equal pixels.
+
+    References:
+        Petsiuk et al. 2018, "RISE: Randomized input sampling for explanation of black-box models".
+    """
 
     baseline: str = "blur"
     kept: ClassVar[bool] = True
 
 
-def along(problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kept: bool, probability: bool) -> Array:
-    """The score [N, S] of each sample where the first `counts` [S] of its parts, by `ranks` [N, *grid], are replaced by
-    the baseline, or with `kept` where they alone are not. Samples and steps run in one batch."""
+def masked_scores(
+    problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kept: bool, probability: bool
+) -> Array:
+    """Compute the scores of samples while more and more of their parts are replaced.
+
+    Args:
+        problem: N samples with their classes.
+        ranks: The rank of each part [N, *grid], 0 for the first to be replaced.
+        counts: How many parts are replaced at each step [S].
+        baseline: What parts are replaced by [N, …].
+        kept: Replace all parts but these instead.
+        probability: Return probabilities instead of logits.
+
+    Returns:
+        The scores [N, S].
+    """
     steps, samples = len(counts), len(ranks)
     scores = np.empty(samples * steps)
     several = problem.batch_size or 32
@@ -109,7 +157,7 @@ def along(problem: Problem, ranks: Array, counts: Array, baseline: Array, *, kep
 
 
 def ranked(values: Array, seed: int = 0) -> Array:
-    """The place [N, P] of each value in its row, 0 for the largest; equal values in an order drawn by the seed."""
+    """Rank the values of each row [N, P], 0 for the largest; equal values in random order, by the seed."""
     drawn = np.random.default_rng(seed).permutation(values.shape[1])
     order = drawn[np.argsort(-values[:, drawn], axis=1, kind="stable")]
     ranks = np.empty(order.shape, np.intp)
@@ -118,7 +166,7 @@ def ranked(values: Array, seed: int = 0) -> Array:
 
 
 def regions_of(grid: tuple[int, ...], cells: int) -> Array:
-    """The region of each place of a grid, flat: at most `cells` equal ones along each axis."""
+    """Assign the elements of a grid, flattened, to at most `cells` equal regions along each axis."""
     regions = np.zeros(grid, np.intp)
     for axis, length in enumerate(grid):
         several = min(length, cells)
@@ -128,5 +176,5 @@ def regions_of(grid: tuple[int, ...], cells: int) -> Array:
 
 
 def _counts(parts: int, steps: int, share: float) -> Array:
-    """How many of the parts are taken at each step, from none to `share` of them."""
+    """Return how many parts are replaced at each step, from none to `share` of them."""
     return np.rint(np.linspace(0, share * parts, min(steps, parts) + 1)).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Whether the explanation depends on the weights: they are drawn anew, layer by layer."""
+"""Weight randomization: the explanation depends on the weights, replaced by random ones layer by layer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ import numpy as np
 from ...errors import UnsupportedError, at_least, one_of
 from ...explanation.maps import spearman
 from ...model.randomized import randomized, weighted
-from .registry import Curve, Measured, metric
-from .trial import Trial, finite, flat
+from ..context import EvaluationContext, finite, flat
+from .registry import Curve, Measurement, metric
 
 
 @metric("randomisation", paper="Adebayo et al. 2018", better="lower")
 @dataclass(frozen=True)
-class Randomisation:
-    """Mean over layers of |Spearman's ρ| between the map and that of the model with weights drawn anew.
+class Randomization:
+    """The mean over layers of |Spearman's ρ| between the heatmap and that of the model with random weights.
 
-    `order` "cascading" draws all layers from the output down to the one at hand, "independent" that one alone;
-    at most `layers` of them are measured, evenly spread. Read it as a smoke test: a map that stays near 1 does not
-    explain the model, but a smaller number is no better map (Binder et al. 2023).
+    Read it as a smoke test: a heatmap that stays near 1 does not explain the model, but a smaller number is no better
+    heatmap (Binder et al. 2023).
+
+    Args:
+        order: "cascading" randomizes all layers from the output down to the one measured, "independent" that one alone.
+        layers: How many layers are measured, evenly spaced.
+        seed: The seed of the weights.
+
+    References:
+        Adebayo et al. 2018, "Sanity checks for saliency maps". Binder et al. 2023, "Shortcomings of top-down
+        randomization-based sanity checks for evaluations of deep neural network explanations".
     """
 
     order: str = "cascading"
@@ -31,32 +39,33 @@ class Randomisation:
         one_of(("cascading", "independent"), order=self.order)
         at_least(1, whole=True, layers=self.layers)
 
-    def __call__(self, trial: Trial) -> Measured:
-        found = list(weighted(trial.model))
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        found = list(weighted(context.model))
         if not found:
             raise UnsupportedError(
                 "randomisation: no layer has weights in floating point", "leave this metric out for this model"
             )
-        chosen = spread(len(found), self.layers)
-        before, alike, model = trial.maps, [], trial.model
+        chosen = evenly_spaced(len(found), self.layers)
+        before, similarities, model = context.maps, [], context.model
         for n, layer in enumerate(found):
             if n > chosen[-1]:
                 break
             if self.order == "cascading":
                 model = randomized(model, layer, self.seed + n)
             elif n in chosen:
-                model = randomized(trial.model, layer, self.seed + n)
+                model = randomized(context.model, layer, self.seed + n)
             if n in chosen:
-                relevance = finite(trial.again(model=model).relevance, trial.by.name)
-                after = trial.samples.kind.summed(relevance)
-                alike.append(np.abs(spearman(flat(before), flat(after))))
-        similarity = np.stack(alike, axis=1)
+                relevance = finite(context.again(model=model).relevance, context.attributor.name)
+                after = context.samples.kind.summed(relevance)
+                similarities.append(np.abs(spearman(flat(before), flat(after))))
+        similarity = np.stack(similarities, axis=1)
         ticks = [found[n].label for n in chosen]
         place = np.arange(len(chosen)) + 1.0
-        curve = Curve(place, similarity, "layers drawn anew, from the output", "|rank correlation|", ticks)
-        return Measured(similarity.mean(axis=1), {"": curve})
+        curve = Curve(place, similarity, "randomized layers, from the output", "|rank correlation|", ticks)
+        return Measurement(similarity.mean(axis=1), {"": curve})
 
 
-def spread(of: int, several: int) -> list[int]:
-    """At most `several` of the numbers 0 … of - 1, evenly spread, the first and the last among them."""
-    return sorted({int(n) for n in np.rint(np.linspace(0, of - 1, min(of, several)))})
+def evenly_spaced(count: int, several: int) -> list[int]:
+    """Return at most `several` of the numbers 0 … count - 1, evenly spaced, with the first and the last."""
+    return sorted({int(n) for n in np.rint(np.linspace(0, count - 1, min(count, several)))})

@@ -11,14 +11,22 @@ from ...methods.registry import Array
 from ...registry import Option, Registry
 
 if TYPE_CHECKING:
-    from .trial import Trial
+    from ..context import EvaluationContext
 
 BETTER = ("higher", "lower")
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What a metric looks like along an axis: x [S], and y [N, S] of each sample; `ticks` are names for x."""
+    """A metric along an axis.
+
+    Attributes:
+        x: Positions [S].
+        y: Values of each sample [N, S].
+        along: What x is.
+        across: What y is.
+        ticks: Names for x, empty for numbers.
+    """
 
     x: Array
     y: Array
@@ -28,8 +36,14 @@ class Curve:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What a metric finds: `values` [N], NaN where a sample has no answer (`why` says so), and curves by name."""
+class Measurement:
+    """The measurement of a metric.
+
+    Attributes:
+        values: The value of each sample [N], NaN where it has none.
+        curves: Curves by name.
+        why: Why samples have no value.
+    """
 
     values: Array
     curves: Mapping[str, Curve] = field(default_factory=dict)
@@ -37,9 +51,11 @@ class Measured:
 
 
 class Metric(Protocol):
-    """Judges an explanation on trial, sample by sample; its fields are its options."""
+    """Measures an explanation, sample by sample; its fields are its options."""
 
-    def __call__(self, trial: Trial) -> Measured: ...
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        ...
 
 
 @dataclass(frozen=True)

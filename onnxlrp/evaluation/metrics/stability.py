@@ -1,4 +1,4 @@
-"""Whether the explanation stays where the picture hardly changes."""
+"""Stability: the explanation stays where the picture hardly changes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import numpy as np
 
 from ...errors import at_least
 from ...methods.registry import Array
-from .registry import Measured, metric
-from .trial import Trial, finite, flat
+from ..context import EvaluationContext, finite, flat
+from .registry import Measurement, metric
 
 
 @metric("max_sensitivity", paper="Yeh et al. 2019", better="lower")
 @dataclass(frozen=True)
 class MaxSensitivity:
-    """max over |y - x| <= radius of ‖R(y) - R(x)‖ / ‖R(x)‖, for the class of x.
+    """The maximum over |y - x| <= radius of ‖R(y) - R(x)‖ / ‖R(x)‖, for the class of x.
 
-    The maximum is taken over `samples` points drawn evenly from the box; `radius` is a share of the input's range. A
-    map without any relevance has no answer, unless it stays without.
+    A heatmap without relevance has no value, unless it stays without.
+
+    Args:
+        radius: The radius, as a share of the input's range.
+        samples: Points y, drawn uniformly from the box.
+        seed: The seed of the points.
+
+    References:
+        Yeh et al. 2019, "On the (in)fidelity and sensitivity of explanations".
     """
 
     radius: float = 0.02
@@ -29,21 +36,22 @@ class MaxSensitivity:
         at_least(1, whole=True, samples=self.samples)
         at_least(0, radius=self.radius)
 
-    def __call__(self, trial: Trial) -> Measured:
-        x = trial.samples.values
-        low, high = trial.problem.bounds()
-        before = flat(trial.relevance)
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        x = context.samples.values
+        low, high = context.problem.bounds()
+        before = flat(context.relevance)
         size, largest = np.linalg.norm(before, axis=1), np.zeros(len(x))
         for n in range(self.samples):
-            # All samples at once, each in its own row: a method with a seed draws the same for it every time.
+            # Each sample stays in its row, so that a method with a seed draws the same numbers for it every time.
             moved = x + self.radius * (high - low) * _drawn(x, self.seed, n)
             moved = np.rint(moved) if x.dtype.kind != "f" else moved
-            after = flat(finite(trial.again(moved).relevance, trial.by.name))
+            after = flat(finite(context.again(moved).relevance, context.attributor.name))
             largest = np.maximum(largest, np.linalg.norm(after - before, axis=1))
         ratio = np.divide(largest, size, out=np.where(largest > 0, np.nan, 0.0), where=size > 0)
-        return Measured(ratio, why="its map holds no relevance")
+        return Measurement(ratio, why="its map holds no relevance")
 
 
 def _drawn(x: Array, seed: int, n: int) -> Array:
-    """Numbers in -1..1 in x's shape; those of a sample do not depend on the samples after it."""
+    """Draw numbers in -1..1 in x's shape; those of a sample do not depend on the others."""
     return np.stack([np.random.default_rng((seed, n, i)).uniform(-1, 1, x.shape[1:]) for i in range(len(x))])

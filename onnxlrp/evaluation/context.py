@@ -1,4 +1,4 @@
-"""An explanation on trial: the model, the samples, their heatmaps, and how to explain again."""
+"""Context of an evaluation: model, samples and heatmaps of one method, and how to explain again."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from ...composites import Composite
-from ...errors import CheckFailed
-from ...explanation import Explanation
-from ...methods.problem import Problem
-from ...methods.registry import METHODS, Array, Method
-from ...model import Model
-from ...model.extra_inputs import rows
-from ...preprocessing.samples import Samples
+from ..composites import Composite
+from ..errors import CheckFailed
+from ..explanation import Explanation
+from ..methods.problem import Problem
+from ..methods.registry import METHODS, Array, Method
+from ..model import Model
+from ..model.extra_inputs import rows
+from ..preprocessing.samples import Samples
 
 Attribute = Callable[[Model, Array, Array], Array]  # (model, x [N, …], ids [N]) → relevance in x's shape
 
 
 @dataclass(frozen=True, eq=False)
 class Attributor:
-    """Who explains: a method's name with its options, a Composite, a Method, or a function of one's own."""
+    """A method of explanation with its options.
+
+    Attributes:
+        name: Its name in the evaluation.
+        method: The name of a method, a Composite, a Method, or a function.
+        options: Options of the method.
+        batch_size: Samples of a batch.
+    """
 
     name: str
     method: str | Composite | Method | Attribute
@@ -33,9 +40,17 @@ class Attributor:
     def __call__(
         self, model: Model, samples: Samples, ids: Array, record: Sequence[str] = (), ledger: bool = False
     ) -> Explanation:
-        """The explanation of each sample for its class; `record` and `ledger` are of composites."""
-        if self._own is not None:
-            relevance = np.asarray(self._own(model, samples.values, ids))
+        """Explain samples for their classes.
+
+        Args:
+            model: The model.
+            samples: N samples.
+            ids: The class of each [N].
+            record: Layers whose relevance is recorded; composites only.
+            ledger: Keep the ledger; composites only.
+        """
+        if self._function is not None:
+            relevance = np.asarray(self._function(model, samples.values, ids))
             scores = model.outputs(samples.values, batch_size=self.batch_size)["scores"]
             return Explanation(relevance, scores, ids, kind=samples.kind)
         how: dict[str, Any] = {"record": record, "ledger": ledger} if self.propagates else {}
@@ -44,51 +59,61 @@ class Attributor:
 
     @property
     def propagates(self) -> bool:
-        """Whether it is a composite: it walks through the layers, and relevance can be recorded there."""
+        """Whether the method is a composite: relevance passes through the layers, and can be recorded there."""
         return isinstance(self.method, Composite) or (
             isinstance(self.method, str) and METHODS[self.method].is_composite
         )
 
     def conserves(self, model: Model, pictures: bool) -> bool:
-        """Whether it distributes the logit, and so keeps a ledger."""
+        """Return whether the method redistributes the logit, and so keeps a ledger."""
         if not self.propagates:
             return False
         asked: Any = self.method
         return model.composite(asked, pictures=pictures, **self.options).seed != "one"
 
     @property
-    def _own(self) -> Attribute | None:
-        # A method of the registry is called with a Problem; it has a name.
+    def _function(self) -> Attribute | None:
+        # Methods of the registry have a name; they are called with a Problem.
         if isinstance(self.method, str | Composite) or hasattr(type(self.method), "name"):
             return None
         return self.method  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """The `explanation` of samples for their classes `ids` [N] by `by`; `masks` are bool [*grid] or None, of each."""
+class EvaluationContext:
+    """The explanation of samples that a metric judges.
+
+    Attributes:
+        model: The model.
+        samples: N samples.
+        ids: The class explained of each [N].
+        attributor: The method.
+        explanation: The explanation by this method.
+        masks: A boolean array in the shape of the heatmap for each sample, None where it has none.
+        batch_size: Samples of a batch.
+    """
 
     model: Model
     samples: Samples
     ids: Array
-    by: Attributor
+    attributor: Attributor
     explanation: Explanation
     masks: Sequence[Array | None] | None = None
     batch_size: int | None = None
 
     @cached_property
     def maps(self) -> Array:
-        """The heatmaps [N, *grid] in float64, summed over channels. Raises CheckFailed where they are not finite."""
+        """Heatmaps [N, *grid] in float64, summed over channels. Raises CheckFailed where they are not finite."""
         return self.samples.kind.summed(self.relevance)
 
     @cached_property
     def relevance(self) -> Array:
-        """The relevance [N, …] in float64. Raises CheckFailed where it is not finite."""
-        return finite(self.explanation.relevance, self.by.name)
+        """Relevance [N, …] in float64. Raises CheckFailed where it is not finite."""
+        return finite(self.explanation.relevance, self.attributor.name)
 
     @cached_property
     def problem(self) -> Problem:
-        """The same samples and classes, as methods ask about them: scores, baselines, masked copies."""
+        """The same samples and classes as methods see them: scores, baselines, masked copies."""
         prep = self.model.preprocessing if self.samples.pictures else None
         return Problem(self.model, self.samples.values, self.ids, prep, self.batch_size)
 
@@ -99,16 +124,23 @@ class Trial:
         record: Sequence[str] = (),
         keep: slice = slice(None),
     ) -> Explanation:
-        """The explanation by the same method of other inputs x in the samples' place, or of another model."""
+        """Explain again by the same method.
+
+        Args:
+            x: Other inputs [n, …] in the place of the samples; None for the samples.
+            model: Another model; None for the same.
+            record: Layers whose relevance is recorded.
+            keep: The samples to explain.
+        """
         kept, asked = self.samples[keep], model or self.model
         samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
         # Not `choose`, which goes back to the file: a model with weights drawn anew would be lost.
         asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
-        return self.by(asked, samples, self.ids[keep], record)
+        return self.attributor(asked, samples, self.ids[keep], record)
 
 
 def finite(relevance: Array, name: str) -> Array:
-    """Relevance in float64. Raises CheckFailed where it holds NaN or infinity."""
+    """Convert relevance to float64. Raises CheckFailed where it holds NaN or infinity."""
     values: Array = np.asarray(relevance, dtype=np.float64)
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).sum())
@@ -119,5 +151,5 @@ def finite(relevance: Array, name: str) -> Array:
 
 
 def flat(values: Array) -> Array:
-    """[N, …] as [N, P]."""
+    """Reshape [N, …] to [N, P]."""
     return values.reshape(len(values), -1)
