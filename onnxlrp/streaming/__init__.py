@@ -1,0 +1,1 @@
+"""Samples in, explanations out: sources of named items, batches of them, sinks that write files."""

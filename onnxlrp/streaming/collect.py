@@ -1,48 +1,38 @@
-"""The files that checks look at: samples by globs, and the masks that belong to them."""
+"""Samples that are judged together: all of them at once, with the masks that belong to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, NothingToDo
+from ..errors import InputError
 from ..model import Model
 from ..preprocessing import images
 from ..preprocessing.samples import Samples
+from .sources import Item, expand, names_by_folder
 
 Array = npt.NDArray[Any]
 
 
 def samples(model: Model, given: Sequence[str], folder: Path = Path()) -> Samples:
-    """The samples of files, folders and globs relative to a folder; no two have one name.
+    """Read all samples of files, folders and globs at once; no two have one name.
 
-    Raises InputError, UnsupportedError, NothingToDo.
+    Args:
+        model: The model that they are read for.
+        given: Files, folders and globs, relative to `folder`.
+        folder: Where they start from.
+
+    Raises:
+        InputError: A file that cannot be read, or is given twice.
+        UnsupportedError: Preprocessing that is not stated under `strict`.
+        NothingToDo: A folder or glob without pictures and arrays.
     """
-    paths = list(dict.fromkeys(path for word in given for path in _files(word, folder)))
-    parts = []
-    for path, name in zip(paths, names(paths), strict=True):
-        read = model.read(path)
-        several = [f"{name}.{i}" for i in range(len(read))]
-        parts.append(replace(read, names=[name] if len(read) == 1 else several))
-    return model.read(parts)
-
-
-def names(paths: Sequence[Path]) -> list[str]:
-    """What each file is called: its stem, with as many of its folders before it as tell all of them apart."""
-    for depth in range(1, 1 + max(len(path.parts) for path in paths)):
-        made = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
-        if len(set(made)) == len(made):
-            return made
-    whole = [str(path) for path in paths]
-    for path, name in zip(paths, whole, strict=True):
-        if whole.count(name) > 1:
-            raise InputError(f"{path} is given twice", "give every sample once")
-    return whole
+    paths = list(dict.fromkeys(path for word in given for path in expand(word, folder)))
+    return model.read([Item(name, path).read(model) for name, path in zip(names_by_folder(paths), paths, strict=True)])
 
 
 def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, ...]) -> Array | None:
@@ -68,18 +58,3 @@ def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, gr
             f"{path}: a mask of shape {inside.shape} for {name}, which has {wanted}", "make it as large as its sample"
         )
     return inside
-
-
-def _files(word: str, folder: Path) -> list[Path]:
-    """The files that a word names: itself, those right in a folder, or those that a glob matches."""
-    path = folder / word
-    if path.is_dir():
-        return images.listing(path)
-    if path.exists() or not any(c in word for c in "*?["):
-        return [path]
-    # An absolute pattern has an anchor, which Path.glob refuses.
-    start = Path(path.anchor) if path.is_absolute() else Path()
-    found = sorted(p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in images.SUFFIXES)
-    if not found:
-        raise NothingToDo(f"{path}: matches no picture and no .npy file", "check the pattern of samples")
-    return found

@@ -1,0 +1,123 @@
+"""Notes of `onnxlrp explain`: what is said once in a run, however many samples it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import CheckFailed
+from ..explanation import Explanation
+from ..graph import facts
+from ..model import Model
+from ..preprocessing import images
+from ..streaming.batches import Piece
+from ..streaming.sources import Files
+from . import summary
+from .console import Console
+
+
+@dataclass
+class Notes:
+    """Collects what deserves a note, and says it once.
+
+    Attributes:
+        console: Where it is said.
+        model: The model that is explained.
+        source: The inputs.
+        methods: The names of the methods.
+        ledger: The ledger is printed: one that does not close is an error.
+    """
+
+    console: Console
+    model: Model
+    source: Files
+    methods: Sequence[str]
+    ledger: bool
+    rejected: int = 0
+    _opened: bool = False
+    _decided: set[str] = field(default_factory=set)
+    _bias_dominated: dict[str, str] = field(default_factory=dict)  # method → the first input
+    _negative: dict[str, str] = field(default_factory=dict)
+    _open_rows: list[str] = field(default_factory=list)
+    _animated: list[str] = field(default_factory=list)
+
+    def opening(self, pictures: bool, many: bool) -> None:
+        """Say what holds for all samples of a kind, before the first of them; of the model, once."""
+        model, console = self.model, self.console
+        if not self._opened:
+            for note in model.notes:
+                console.note(*note)
+            head = summary.head(facts.head_of(model.graph, model.graph.outputs[0].name).kind, model.classes)
+            if head:
+                console.line("head", head)
+            self._opened = True
+        prep = model.preprocessing if pictures else None
+        console.line("prep", summary.preprocessing(prep))
+        if many:
+            console.line("method", ", ".join(self.methods))
+        if prep is not None and prep.assumed:
+            console.note(
+                f"preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
+                f"if it is right, say so: {prep.flags()}; onnxlrp inspect {model.path} --probe "
+                f"{self.source.paths[0]} ranks others",
+            )
+        for text in summary.doubts(prep):
+            console.note(text)
+        if text := model.graph.metadata.get("onnxlrp.note", ""):
+            console.note(text, "--size HxW states it")
+
+    def reads(self, piece: Piece) -> None:
+        """Collect what an input is found to be."""
+        if piece.start == 0 and images.frames(piece.item.content) > 1:
+            self._animated.append(piece.item.origin)
+
+    def decided(self, whole: Explanation) -> None:
+        """Say, once for each method, which layers --on-unsupported decided."""
+        layers = whole.provenance.get("on_unsupported", ())
+        if not layers or whole.method in self._decided:
+            return
+        self._decided.add(whole.method)
+        listed = ", ".join(f"{layer['op']} {layer['layer']!r}" for layer in layers)
+        self.console.note(
+            f"{whole.method} has no rule for {listed}: {layers[0]['rule']}, by --on-unsupported",
+            f"to be sure of one: --rule '{layers[0]['op']}=...'; onnxlrp rules lists them",
+        )
+
+    def found(self, one: Explanation, origin: str) -> None:
+        """Collect what is to be said of the explanation of one sample."""
+        if summary.bias_dominated(one):
+            self._bias_dominated.setdefault(one.method, origin)
+        if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
+            self._negative.setdefault(one.method, origin)
+        self._open_rows += [f"{origin}: {row}" for row in summary.open_rows(one)]
+
+    def closing(self) -> None:
+        """Say what was collected. Raises CheckFailed where the ledger is printed and does not close."""
+        note = self.console.note
+        for method, origin in self._negative.items():
+            note(
+                f"{origin}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
+                "-m epsilon_plus_flat explains negative outputs too",
+            )
+        if self._bias_dominated:
+            methods, origin = ", ".join(self._bias_dominated), next(iter(self._bias_dominated.values()))
+            note(
+                f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
+                "where the rest comes from, and says nothing of the logit's size",
+                "--ledger shows which layers absorb it; see whether others agree that pass no biases: "
+                "-m epsilon_plus_flat,deep_taylor,grad_cam,occlusion --grid",
+            )
+        if self._animated:
+            more = f" and {len(self._animated) - 1} more" if len(self._animated) > 1 else ""
+            note(f"{self._animated[0]}{more}: of several frames the first is explained", "save the frame that you mean")
+        if self._open_rows:
+            more = f" (and {len(self._open_rows) - 1} more)" if len(self._open_rows) > 1 else ""
+            text = f"the ledger does not close: {self._open_rows[0]}{more}"
+            fix = "compare with --engine reference (float64), or raise --epsilon; report it if both leave it open"
+            if self.ledger:
+                raise CheckFailed(text, fix)
+            note(text, fix)
+        if self.rejected:
+            note(f"{self.rejected} of {len(self.source)} inputs were skipped")

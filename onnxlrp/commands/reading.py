@@ -1,0 +1,37 @@
+"""Inputs of a command: the files that it reads, and those that are rejected."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..errors import InputError
+from ..streaming import sources
+from ..streaming.batches import Rejected
+from .console import Console
+
+
+def files(args: argparse.Namespace, console: Console) -> sources.Files:
+    """Return the files of the arguments; say which are left out. Raises NothingToDo, InputError."""
+    found = sources.files(args.inputs)
+    for folder, count in found.left_out.items():
+        console.note(f"{folder}: {count} heatmaps written by onnxlrp are left out")
+    return found
+
+
+def reject(row: Rejected, inputs: int, on_error: str, console: Console) -> None:
+    """Stop at an item that cannot be read, or say so and go on.
+
+    Args:
+        row: The item.
+        inputs: The number of all items.
+        on_error: "fail" or "skip".
+        console: Where it is said.
+
+    Raises:
+        InputError: On "fail".
+    """
+    error = row.error
+    if on_error == "fail":
+        more = "; or go on without it: --on-error skip" if inputs > 1 else ""
+        raise InputError(error.message, error.fix + more) from None
+    console.error(InputError(error.message, f"{error.fix}; skipped"))

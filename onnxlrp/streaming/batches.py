@@ -1,0 +1,98 @@
+"""Batches of samples: few enough at a time that memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..model import Model
+from ..preprocessing.samples import Samples
+from .sources import Item, Source
+
+Progress = Callable[[int, int, str], None]  # (done, of, what comes next)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Samples of one item that run together.
+
+    Attributes:
+        item: The item.
+        samples: The samples as each model takes them, in the order of the models.
+        start: Position of the first among the item's samples.
+        size: The number of the item's samples.
+        row: Position of the first among all samples of the run.
+    """
+
+    item: Item
+    samples: tuple[Samples, ...]
+    start: int
+    size: int
+    row: int
+
+    def __len__(self) -> int:
+        return len(self.samples[0])
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An item that cannot be read, in its place among the batches."""
+
+    item: Item
+    error: InputError
+
+
+Batch = list[Piece]
+
+
+def batches(
+    source: Source,
+    models: Sequence[Model],
+    size: int,
+    rows: Sequence[int] | None = None,
+    progress: Progress = lambda done, of, name: None,
+) -> Iterator[Batch | Rejected]:
+    """Read a source, at most `size` samples at a time, in its order; pictures and arrays never in one batch.
+
+    Args:
+        source: The items.
+        models: The models that the samples are read for, each with its own preprocessing.
+        size: The most samples in a batch.
+        rows: Position of each item's first sample among all; by default the samples that are read are counted.
+        progress: Told of each item before it is read.
+
+    Yields:
+        Batches, and what is wrong with an item in its place: all before it has come by then.
+    """
+    batch: Batch = []
+    room, row = size, 0
+    for done, item in enumerate(source):
+        progress(done, len(source), item.name)
+        try:
+            read = tuple(item.read(model) for model in models)
+        except InputError as error:
+            if batch:
+                yield batch
+                batch, room = [], size
+            yield Rejected(item, error)
+            continue
+        count, start = len(read[0]), 0
+        row = row if rows is None else rows[done]
+        if batch and read[0].pictures != batch[0].samples[0].pictures:
+            yield batch
+            batch, room = [], size
+        while start < count:
+            part = tuple(samples[start : start + room] for samples in read)
+            batch.append(Piece(item, part, start, count, row))
+            start, row, room = start + len(part[0]), row + len(part[0]), room - len(part[0])
+            if not room:
+                yield batch
+                batch, room = [], size
+    if batch:
+        yield batch
+
+
+def joined(batch: Batch, models: Sequence[Model]) -> tuple[Samples, ...]:
+    """Return the samples of a batch for each model, as one."""
+    return tuple(model.read([piece.samples[n] for piece in batch]) for n, model in enumerate(models))

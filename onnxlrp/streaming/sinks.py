@@ -1,0 +1,167 @@
+"""Sinks of explanations: files whose names are planned before anything runs, none of them written over an input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import files
+from ..errors import UsageError
+from ..explanation import Explanation, grid
+from ..explanation.names import FORMATS, file_pattern
+from ..explanation.saving import encoded
+from ..preprocessing import images
+
+
+class Sink(Protocol):
+    """What explanations are handed to, each of one sample by one method."""
+
+    def write(self, one: Explanation, sample: int) -> list[Path]:
+        """Write an explanation of the run's sample of this number; return the files that are there by now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the files of a run are named.
+
+    Attributes:
+        pattern: A file name with fields such as {stem} and {target}.
+        formats: What is written of each explanation, of `explanation.names.FORMATS`.
+    """
+
+    pattern: str
+    formats: tuple[str, ...]
+
+
+def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_grid: bool = False) -> Plan:
+    """Return the names of a run's files, checked.
+
+    Args:
+        out: -o: a pattern or a folder.
+        formats: --format: a list between commas; by default that of the pattern's suffix.
+        inputs: The number of inputs.
+        methods: The number of methods.
+        as_grid: One picture of all methods for each sample.
+
+    Raises:
+        UsageError: A format that does not exist, a folder that is not there, or one name for several files.
+    """
+    default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
+    pattern = out or default
+    if pattern.endswith(("/", "\\")) or Path(pattern).is_dir():
+        pattern = str(Path(pattern) / default)
+    suffix = Path(pattern).suffix.lower().lstrip(".")
+    if f".{suffix}" in images.SUFFIXES - {".png"} or suffix in ("pdf", "svg"):
+        raise UsageError(f"-o {pattern}: heatmaps are written as PNG", f"-o '{Path(pattern).with_suffix('.png')}'")
+    words = formats.split(",") if formats else [suffix if suffix in FORMATS else "png"]
+    kinds = tuple(dict.fromkeys(word.strip().lower() for word in words if word.strip()))
+    for word in kinds or ("",):
+        if word not in FORMATS:
+            raise UsageError(f'no format "{word}"', f"give a list of {', '.join(FORMATS)}")
+    folder = Path(pattern).parent
+    if "{" not in str(folder) and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder", f"mkdir -p '{folder}'")
+    for word in kinds:
+        file_pattern(pattern, word)
+    if as_grid and kinds != ("png",):
+        raise UsageError("--grid draws a PNG", "leave --format out")
+    _tells_apart(pattern, inputs, 1 if as_grid else methods)
+    return Plan(pattern, kinds)
+
+
+def _tells_apart(pattern: str, inputs: int, methods: int) -> None:
+    if inputs > 1 and not any(f"{{{name}}}" in pattern for name in ("stem", "index")):
+        raise UsageError(f"-o {pattern}: one name for {inputs} inputs", "put {stem} into it: -o '{stem}.{target}.png'")
+    if methods > 1 and "{method}" not in pattern:
+        raise UsageError(f"-o {pattern}: one name for {methods} methods", "put {method} into it")
+
+
+class Written:
+    """The files of a run, none of which is an input or was written before."""
+
+    def __init__(self, inputs: Iterable[Path]) -> None:
+        self.inputs = {path.resolve() for path in inputs}
+        self.paths: set[Path] = set()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def claim(self, path: Path) -> Path:
+        """Return the path, which is taken from now on. Raises UsageError where it is not free."""
+        if path.resolve() in self.inputs:
+            raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
+        if path in self.paths:
+            raise UsageError(f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o")
+        self.paths.add(path)
+        return path
+
+
+@dataclass(frozen=True)
+class FileSink:
+    """A file of each format for every explanation, its name filled in by `Explanation.save`.
+
+    Attributes:
+        plan: The names.
+        written: The files of the run.
+        look: cmap, clip and space of the figures.
+        ledger: Keep the ledger in .npz and .json.
+    """
+
+    plan: Plan
+    written: Written
+    look: Mapping[str, Any] = field(default_factory=dict)
+    ledger: bool = False
+
+    def write(self, one: Explanation, sample: int) -> list[Path]:
+        """Write one sample's files by one method. Raises UsageError, InputError."""
+        kept = one if self.ledger else replace(one, ledger=None)
+        pattern = _numbered(self.plan, sample)
+        for kind in self.plan.formats:
+            for path in kept.paths(pattern, kind):
+                self.written.claim(path)
+        return [path for kind in self.plan.formats for path in kept.save(pattern, kind, **self.look)]
+
+
+@dataclass
+class GridSink:
+    """One labelled sheet of all methods for every target of a sample, drawn when the last of them has come.
+
+    Attributes:
+        plan: The names.
+        written: The files of the run.
+        methods: The number of methods.
+        cmap: The colour map.
+        clip: The percentile of |R| that colours span.
+    """
+
+    plan: Plan
+    written: Written
+    methods: int
+    cmap: str
+    clip: float
+    _waiting: list[Explanation] = field(default_factory=list)
+
+    def write(self, one: Explanation, sample: int) -> list[Path]:
+        """Keep an explanation; with the last method's, write the sheets. Raises UsageError, InputError."""
+        self._waiting.append(one)
+        if len(self._waiting) < self.methods:
+            return []
+        ones, self._waiting = self._waiting, []
+        said = {other.method: other.to_dict()["provenance"] for other in ones}
+        words = {"Software": "onnxlrp", "onnxlrp.provenance": json.dumps(said)}
+        paths = []
+        for target in range(len(np.atleast_2d(one.target))):
+            path = self.written.claim(grid.path(_numbered(self.plan, sample), ones[0], target))
+            sheet = grid.draw(ones, target, self.cmap, self.clip)
+            paths.append(files.replace(path, encoded(sheet, words)))
+        return paths
+
+
+def _numbered(plan: Plan, sample: int) -> str:
+    return plan.pattern.replace("{index}", str(sample))
