@@ -140,9 +140,10 @@ ALLOWED |= {
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     # The tables of the documentation, from the registries.
     "tables": {"checks", "engines", "evaluation", "graph.decomposition", "layers", "methods", "program", "rules"},
-    "streaming": {"model", "preprocessing", "numpy"},
+    "streaming": {"model", "explanation", "files", "preprocessing", "numpy"},
 }
-_JUDGES = {*_RESULTS, *_GRAPH, "composites", "rules", "methods", "model", "streaming"}
+_ASKED = {"model.options", "model.option_values"}  # what of the model is read without loading one
+_JUDGES = {*_RESULTS, *_GRAPH, "composites", "rules", "methods", "model", *_ASKED, "streaming"}
 ALLOWED |= {
     "checks": {*_JUDGES, "findings", "onnx", "onnxruntime", "PIL"},
     "comparison": {*_JUDGES, "findings", "PIL"},
@@ -192,7 +193,7 @@ ALLOWED |= {
     },
     # What runs before a command is chosen, and for --help.
     "commands.console": set(),
-    "commands.parsers": set(),
+    "commands.parsers": {"model.options"},
     "cli": {"commands", "commands.console", "commands.parsers"},
     "__main__": {"cli"},
     # pytest loads it in every run: what it needs of checks comes when a test asks.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import rules
 from ..errors import OnnxLrpError, UsageError
 from ..explanation import Explanation
 from ..explanation.targets import for_samples, from_scores
@@ -68,10 +67,10 @@ class CheckContext:
     @cached_property
     def composite(self) -> Any:
         """The composite of the method; None for a method that is none."""
-        if not METHODS[self.settings.method].is_composite:
+        if not METHODS[str(self.settings.method)].is_composite:
             return None
         pictures = self.given is None or self.given.pictures
-        return self.model.composite(self.settings.method, pictures=pictures, **self._options)
+        return self.model.composite(self.settings, pictures=pictures)
 
     def explain(self, model: Model, samples: Any, target: Any, **more: Any) -> Explanation:
         """Explain samples by the method of the settings.
@@ -85,27 +84,12 @@ class CheckContext:
         Raises:
             MissingData: The method cannot explain this model.
         """
-        settings = self.settings
         try:
-            return model.explain(
-                samples,
-                target,
-                settings.method,
-                batch_size=settings.batch_size,
-                **self._options,
-                **_without_defaults(more),
-            )
+            return model.explain(samples, self.settings.at(target=target, **more))
         except UsageError:
             raise
         except OnnxLrpError as error:
             raise MissingData(f"the method gives no explanation: {error.message}", error.fix) from None
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        settings = self.settings
-        entries = [(match, rules.parse(rule)) for match, rule in settings.rules.items()]
-        on_unsupported = "" if settings.on_unsupported == "error" else settings.on_unsupported
-        return {**_without_defaults({"rules": entries, "on_unsupported": on_unsupported}), **settings.options}
 
     @cached_property
     def maps(self) -> Array:
@@ -168,8 +152,3 @@ def open_model(path: Path, settings: Settings) -> Model:
         allow_linked_data=settings.allow_linked_data,
     )
     return model.choose(settings.output, settings.input, settings.given or None, settings.kind)
-
-
-def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop options at their defaults: methods that are no composites refuse them."""
-    return {name: value for name, value in options.items() if value not in ("", None, False, [])}

@@ -9,12 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..model import option_values as values
+from ..model.options import ExplainOptions, declared, stated
+
 OFF = "off"
+# What every baseline was asked for; further options are named where they are stated.
+_ALWAYS = ("method", "options", "rules", "on_unsupported", "target", "output", "input", "given")
+_TABLES = ("options", "rules", "given")  # empty where nothing is stated
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run of checks: the data, the options of `load` and `explain`, and thresholds.
+@dataclass(frozen=True, kw_only=True)
+class Settings(ExplainOptions):
+    """The settings of a run of checks: what explanations are asked for, the data, options of `load`, and thresholds.
+
+    A field with a kind of TOML value is a key of the settings file, those of ExplainOptions too.
 
     Attributes:
         model: The model's file.
@@ -22,20 +30,11 @@ class Settings:
         masks: A folder with a mask NAME.png or NAME.npy for each sample.
         expected: Stored outputs: .npz files, `test_data_set_*` folders.
         baseline: The folder of the baseline.
-        method: The method of `explain`.
-        options: The options of the method.
-        rules: Rules by match, which take precedence over the method's.
-        on_unsupported: As of `explain`.
-        target: As of `explain`.
-        output: The explained output.
-        input: The explained input.
-        given: Values of the other inputs, by name.
-        kind: What the explained input is, as of `explain`.
         engine: The engine of `load`.
         prep: The preprocessing, as of `load`.
         strict: Refuse an assumed preprocessing.
         size: Height and width of the input, where the model leaves them open.
-        batch_size: Samples of a batch.
+        batch_size: Samples at a time.
         max_memory: As of `load`.
         allow_linked_data: As of `load`.
         thresholds: Thresholds of checks by the id of the check.
@@ -43,27 +42,18 @@ class Settings:
         folder: The folder that paths are relative to: that of the TOML file.
     """
 
-    model: str | None = None
-    samples: tuple[str, ...] = ()
-    masks: str | None = None
-    expected: tuple[str, ...] = ()
-    baseline: str | None = None
-    method: str = "epsilon_plus_flat"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    rules: Mapping[str, str] = field(default_factory=dict)
-    on_unsupported: str = "error"
-    target: str | int = "top1"
-    output: str | None = None
-    input: str | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
-    kind: str | None = None
-    engine: str = "auto"
-    prep: Mapping[str, Any] = field(default_factory=dict)
-    strict: bool = False
-    size: tuple[int, ...] | None = None
-    batch_size: int = 8
-    max_memory: str | None = None
-    allow_linked_data: bool = False
+    model: str | None = field(default=None, metadata=stated(toml=values.TEXT))
+    samples: tuple[str, ...] = field(default=(), metadata=stated(toml=values.TEXTS))
+    masks: str | None = field(default=None, metadata=stated(toml=values.TEXT))
+    expected: tuple[str, ...] = field(default=(), metadata=stated(toml=values.TEXTS))
+    baseline: str | None = field(default=None, metadata=stated(toml=values.TEXT))
+    engine: str = field(default="auto", metadata=stated(toml=values.TEXT))
+    prep: Mapping[str, Any] = field(default_factory=dict, metadata=stated(toml=values.PREPROCESSING))
+    strict: bool = field(default=False, metadata=stated(toml=values.SWITCH))
+    size: tuple[int, ...] | None = field(default=None, metadata=stated(toml=values.COUNTS))
+    batch_size: int | None = field(default=8, metadata=stated(toml=values.COUNT))
+    max_memory: str | None = field(default=None, metadata=stated(toml=values.SIZE))
+    allow_linked_data: bool = field(default=False, metadata=stated(toml=values.SWITCH))
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     severities: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
@@ -75,9 +65,10 @@ class Settings:
     @property
     def requested(self) -> dict[str, Any]:
         """The settings that an explanation depends on, besides the model and the sample."""
-        names = ("method", "options", "rules", "on_unsupported", "target", "output", "input", "given")
-        stated = {name: _without_folders(getattr(self, name)) for name in names}
-        return stated if self.kind is None else {**stated, "kind": self.kind}
+        found = {name: getattr(self, name) or {} if name in _TABLES else getattr(self, name) for name in _ALWAYS}
+        others = [f for f, said in declared(ExplainOptions) if said.toml and f.name not in (*_ALWAYS, "batch_size")]
+        found |= {f.name: getattr(self, f.name) for f in others if getattr(self, f.name) != f.default}
+        return {name: _without_folders(value) for name, value in found.items()}
 
     @property
     def method_hash(self) -> str:

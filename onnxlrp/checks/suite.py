@@ -70,7 +70,7 @@ def open_context(model: Model | str | Path | None, samples: Any, settings: Setti
         UsageError: The settings name something that does not exist.
     """
     if settings.method not in METHODS:
-        raise METHODS.unknown(settings.method)
+        raise METHODS.unknown(str(settings.method))
     if not isinstance(model, Model):
         model = _opened(_path(model, settings), settings)
     if samples is None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import files
 from ..errors import InputError, UsageError, did_you_mean
 from ..findings.finding import SEVERITIES
+from ..model.options import declared
 from .registry import make
 from .settings import OFF, Settings
 
 _LONGEST = 1 << 22
+_KEYS = {f.name: said.toml for f, said in declared(Settings) if said.toml}
 
 
 def read(path: str | Path) -> Settings:
@@ -53,11 +55,11 @@ def parse(raw: Mapping[str, Any], folder: Path = Path()) -> Settings:
         if key == "checks":
             given["thresholds"], given["severities"] = _checks(value)
         elif key in _KEYS:
-            kind, wanted = _KEYS[key]
+            kind = _KEYS[key]
             try:
-                given[key] = kind(value)
+                given[key] = kind.read(value)
             except (TypeError, ValueError):
-                raise UsageError(f"{key} = {value!r}", f"give {wanted}") from None
+                raise UsageError(f"{key} = {value!r}", f"give {kind.expects}") from None
         else:
             raise UsageError(f'there is no setting "{key}"', did_you_mean(key, [*_KEYS, "checks"]))
     if isinstance(labels := given.get("prep", {}).get("labels"), str):
@@ -89,90 +91,3 @@ def _severity(id: str, word: Any) -> str:
     if word not in known:
         raise UsageError(f"check {id}: severity = {word!r}", f"give one of {', '.join(known)}")
     return str(word)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in (value if isinstance(value, list) else [value]))
-
-
-def _table(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError
-    return value
-
-
-def _rules(value: Any) -> dict[str, str]:
-    from .. import rules
-
-    table = {match: _text(rule) for match, rule in _table(value).items()}
-    for rule in table.values():
-        rules.parse(rule)
-    return table
-
-
-def _prep(value: Any) -> dict[str, Any]:
-    return {"prep": value} if isinstance(value, str) else _table(value)
-
-
-def _target(value: Any) -> str | int:
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError
-    from ..explanation import targets
-
-    if targets.parse(value).k > 1:
-        raise ValueError
-    return value
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError
-    return value
-
-
-def _size(value: Any) -> tuple[int, ...]:
-    return tuple(_count(item) for item in (value if isinstance(value, list) else [value]))
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-def _unsupported(value: Any) -> str:
-    if value not in ("error", "gradient", "pass"):
-        raise ValueError
-    return str(value)
-
-
-_WORD, _LIST = (_text, "a text"), (_texts, 'a list of texts, such as ["images/*.png"]')
-_KEYS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
-    "model": _WORD,
-    "samples": _LIST,
-    "masks": _WORD,
-    "expected": _LIST,
-    "baseline": _WORD,
-    "method": _WORD,
-    "options": (_table, "a table, such as [options] epsilon = 1e-6"),
-    "rules": (_rules, 'a table of texts, such as [rules] Conv = "gamma(0.25)"'),
-    "on_unsupported": (_unsupported, '"error", "gradient" or "pass"'),
-    "target": (_target, 'a class id, a label, or "top1"'),
-    "output": _WORD,
-    "input": _WORD,
-    "given": (_table, "a table of numbers and .npy files by the names of inputs"),
-    "kind": (_text, 'a kind of input, such as "signal" or "image:NHWC"'),
-    "engine": _WORD,
-    "prep": (_prep, 'a preset, such as "imagenet", or a table of mean, std, scale, …'),
-    "strict": (_flag, "true or false"),
-    "size": (_size, "[height, width]"),
-    "batch_size": (_count, "a whole number from 1"),
-    "max_memory": (_text, 'a size, such as "8G"'),
-    "allow_linked_data": (_flag, "true or false"),
-}

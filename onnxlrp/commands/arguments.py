@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Mapping
 from typing import Any
 
-from .. import rules
-from ..composites import Composite, matches
+from ..composites import matches
 from ..errors import UsageError, did_you_mean
 from ..methods.registry import METHODS, make
-from ..model import Model, load
-from ..rules import Rule
+from ..model import DEFAULT, ExplainOptions, Model, load
+from ..model.options import declared
 from . import method_options
 from .parsers.groups import PREPROCESSING
 
-Entries = list[tuple[str, Rule]]
+FLAGS = {f.name: said.flag for f, said in declared() if said.flag}
+CHOSEN = ("output", "input", "kind", "given")  # what a model is opened with
+PROPAGATED = [f.name for f, said in declared() if said.composites]
 
 
-def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Each method that is asked for, with those of the given options that it has. Raises UsageError."""
-    names = list(dict.fromkeys(filter(None, (word.strip() for word in args.method.split(",")))))
-    if names == ["all"]:
-        names = [name for name in METHODS if _stands_alone(name)]
-    if not names:
-        raise UsageError("--method names no method", "onnxlrp methods lists them")
-    for name in names:
-        if name not in METHODS:
-            raise METHODS.unknown(name)
+def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
+    """Return what each method of the arguments is asked for, with those of the given options that it has.
+
+    Raises:
+        UsageError: A method, option or value that does not exist, or an option that none of the methods takes.
+    """
+    shared = stated(args)
+    names = _method_names(shared.pop("method", DEFAULT))
     given = method_options.given(args)
     for key in given:
         if not any(key in METHODS[name].options for name in names):
@@ -37,14 +34,64 @@ def methods(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
                 f"method {' and '.join(names)} has no option {method_options.flag(key)}",
                 f"methods that have it: {having}",
             )
-    chosen: dict[str, dict[str, Any]] = {}
+    propagated = {name: shared.pop(name) for name in PROPAGATED if name in shared}
+    if not any(METHODS[name].is_composite for name in names):
+        for name in propagated.keys() - {"ledger"}:  # a ledger is printed empty
+            raise UsageError(
+                f"{FLAGS[name].words[-1]}: {', '.join(names)} gives layers no rules",
+                "take a composite: -m epsilon_plus_flat",
+            )
+    asked = []
     for name in names:
         known = METHODS[name].options
-        chosen[name] = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
-        make(name, **chosen[name])
-    if args.on_unsupported != "error":
-        chosen = {name: {**options, "on_unsupported": args.on_unsupported} for name, options in chosen.items()}
-    return chosen
+        own = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
+        make(name, **own)
+        asked.append(
+            ExplainOptions(method=name, options=own, **shared, **(propagated if METHODS[name].is_composite else {}))
+        )
+    return asked
+
+
+def explaining_one(args: argparse.Namespace) -> ExplainOptions:
+    """Return what the one method of a command that takes one is asked for. Raises UsageError."""
+    asked = explaining(args)
+    if len(asked) > 1:
+        raise UsageError(f"--method {args.method}: one at a time here", f"--method {asked[0].method}")
+    return asked[0]
+
+
+def stated(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of ExplainOptions that flags state, by name. Raises UsageError."""
+    found = {}
+    for name, flag in FLAGS.items():
+        value = getattr(args, name, None)
+        if is_stated(value):
+            found[name] = flag.read(value)
+    if isinstance(words := found.get("target"), list):  # of several targets, one forward pass
+        found |= {"target": words[0]} if len(words) == 1 else {"target": "top1", "targets": words}
+    return found
+
+
+def is_stated(value: Any) -> bool:
+    """Return whether an argument was given: 0 is, no words and a switch that is off are not."""
+    return not (value is None or value is False or value in ([], ()))
+
+
+def is_composite(options: ExplainOptions) -> bool:
+    """Return whether the method that is named propagates through layers."""
+    return METHODS[str(options.method)].is_composite
+
+
+def _method_names(text: str) -> list[str]:
+    names = list(dict.fromkeys(filter(None, (word.strip() for word in text.split(",")))))
+    if names == ["all"]:
+        names = [name for name in METHODS if _stands_alone(name)]
+    if not names:
+        raise UsageError("--method names no method", "onnxlrp methods lists them")
+    for name in names:
+        if name not in METHODS:
+            raise METHODS.unknown(name)
+    return names
 
 
 def _stands_alone(name: str) -> bool:
@@ -54,47 +101,6 @@ def _stands_alone(name: str) -> bool:
     except (UsageError, TypeError):
         return False
     return True
-
-
-def refuse_unread(methods: Mapping[str, Any], **given: Any) -> None:
-    """Rules and conditions are of composites: refuse them where no method reads them."""
-    if any(given.values()) and not any(METHODS[name].is_composite for name in methods):
-        word = "--rule" if given["entries"] else "--condition"
-        raise UsageError(
-            f"{word}: {', '.join(methods)} gives layers no rules", "take a composite: -m epsilon_plus_flat"
-        )
-
-
-def conditions(args: argparse.Namespace) -> dict[str, list[int]]:
-    """The channels of each module that --condition lets relevance through. Raises UsageError."""
-    found: dict[str, list[int]] = {}
-    for text in args.condition:
-        path, _, numbers = text.rpartition(":")
-        words = [word.strip() for word in numbers.split(",")]
-        if not path or not all(word.isdecimal() for word in words):
-            raise UsageError(f'--condition "{text}" is not LAYER:CHANNELS', "write it as in --condition 'layer3:12,45'")
-        found.setdefault(path, []).extend(map(int, words))
-    return found
-
-
-def method(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The one method of a command that takes one."""
-    found = methods(args)
-    if len(found) > 1:
-        raise UsageError(f"--method {args.method}: one at a time here", f"--method {next(iter(found))}")
-    return next(iter(found.items()))
-
-
-def entries(args: argparse.Namespace) -> Entries:
-    """The (pattern, rule) entries of --rule. Raises UsageError."""
-    made: Entries = []
-    for text in args.rule:
-        # Patterns and a rule's options may hold "=" too.
-        found = re.fullmatch(r"(.+?)=(\s*\w+\s*(?:\(.*\))?\s*)", text)
-        if found is None:
-            raise UsageError(f'--rule "{text}" is not LAYER=RULE', "write it as in --rule 'Conv=gamma(0.25)'")
-        made.append((found[1].strip(), rules.parse(found[2])))
-    return made
 
 
 def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
@@ -116,36 +122,19 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         allow_linked_data=args.allow_linked_data,
         precision=getattr(args, "precision", None) if engine is None else None,
     )
-    return model.choose(args.output, args.input, _given(getattr(args, "given", [])), args.kind)
+    chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
+    return model.choose(**chosen_inputs)
 
 
-def _given(words: list[str]) -> dict[str, Any]:
-    """Values by the names of inputs: numbers, or paths of .npy files."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, _, value = word.rpartition("=")
-        if not (name and value):
-            raise UsageError(f'--given "{word}" is not NAME=VALUE', "write --given mask=mask.npy or --given scale=0.5")
-        if name in found:
-            raise UsageError(f"--given {name} is given twice", "give it once")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            if not value.lower().endswith(".npy"):
-                raise UsageError(
-                    f'--given {name}: "{value}" is no number and no .npy file', f"--given {name}=0 or {name}.npy"
-                ) from None
-            found[name] = value
-    return found
-
-
-def check_matches(model: Model, composite: Composite, given: Entries) -> None:
-    """Refuse a pattern that matches no layer."""
-    seen = [matched for _, matched, _ in model.layers(composite)]
-    for pattern, _ in given:
+def check_matches(model: Model, options: ExplainOptions) -> None:
+    """Refuse a pattern of --rule that matches no layer. Raises UsageError."""
+    if not options.rules:
+        return
+    seen = [matched for _, matched, _ in model.layers(model.composite(options))]
+    for pattern, _ in list[tuple[Any, Any]](options.rules):  # type: ignore[arg-type]
         if not any(matches(pattern, layer) for layer in seen):
             known = {word for layer in seen for word in (layer.path or layer.name, layer.op)}
-            hint = did_you_mean(pattern, known)
+            hint = did_you_mean(str(pattern), known)
             if hint.startswith("known") and len(known) > 20:
                 hint = f"onnxlrp inspect {model.path} lists the layers"
             raise UsageError(f'--rule "{pattern}" matches no layer', hint)

@@ -16,6 +16,8 @@ from ..checks.settings import Settings
 from ..checks.toml import parse, read
 from ..errors import CheckFailed, UsageError
 from ..findings import formats
+from ..model.options import flags as explain_flags
+from .arguments import is_stated
 from .console import Console
 from .parsers.groups import PREPROCESSING
 
@@ -49,16 +51,14 @@ def asked(args: argparse.Namespace) -> Settings:
         "expected": tuple(_here(word) for word in args.expected),
         "baseline": args.baseline and _here(args.baseline),
         "max_memory": args.max_memory,
-        **{
-            name: getattr(args, name)
-            for name in ("method", "target", "engine", "batch_size", "output", "input", "kind")
-        },
+        "engine": args.engine,
+        **{name: getattr(args, name) for name, _ in explain_flags("check")},
     }
     flags |= {name: True for name in ("strict", "allow_linked_data") if getattr(args, name)}
     prep = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
     if prep:
         flags["prep"] = {**settings.prep, **prep}
-    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    given = {name: value for name, value in flags.items() if is_stated(value)}
     # What a flag says is read as the same key of a file would be.
     stated = parse({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
     checks: dict[str, Any] = {

@@ -12,12 +12,12 @@ from .. import files
 from ..comparison import compare, side_by_side, verdict, worst_samples
 from ..comparison.similarity import METRICS
 from ..errors import CheckFailed, UsageError, did_you_mean
-from ..explanation.targets import parse as parse_target
 from ..findings import formats
 from ..findings.finding import Findings
-from ..methods.registry import METHODS
 from ..model import DEFAULT, Model
-from . import arguments, extra_input_rows, output_names
+from ..streaming import extra_rows
+from ..streaming.sources import Files
+from . import arguments, reading
 from .console import Console
 
 
@@ -53,36 +53,24 @@ def _computed(
     for word in (args.model, args.other):
         if Path(word).is_dir() or Path(word).suffix.lower() != ".onnx":
             raise UsageError(f'"{word}" is no .onnx file', "onnxlrp compare A.onnx B.onnx images/")
-    if args.batch_size < 1 or args.worst < 1:
-        raise UsageError(f"--batch-size {args.batch_size} --worst {args.worst}", "give 1 or more")
+    if args.worst < 1:
+        raise UsageError(f"--worst {args.worst}", "give 1 or more")
     if args.save and Path(args.save).suffix.lower() != ".json":
         raise UsageError(f"--save {args.save}: what was measured is JSON", f"--save {Path(args.save).stem}.json")
-    parse_target(args.target)
-    method, options = arguments.method(args)
-    entries = arguments.entries(args)
-    arguments.refuse_unread({method: options}, entries=entries, conditions=())
+    asked = arguments.explaining_one(args)
     metrics = _metrics(args.metric, limits)
-    sources = output_names.sources(args.inputs, console)
+    source = reading.files(args, console)
     a = arguments.open_model(args)
     b = arguments.open_model(argparse.Namespace(**{**vars(args), "model": args.other}))
     for model in (a, b):
-        extra_input_rows.starts(model, sources)
-        if entries and METHODS[method].is_composite:
-            arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
+        extra_rows.starts(model, source)
+        arguments.check_matches(model, asked)
         for note in model.notes:
             console.note(*note)
-        _say_assumed(model, sources, console)
-    how = compare.CompareOptions(
-        method,
-        options,
-        entries,
-        args.target,
-        metrics,
-        args.batch_size,
-        args.floor,
-        args.worst if pictures or args.save else 0,
-    )
-    found = compare.compare(a, b, [(source.stem, source.path) for source in sources], how, console.progress)
+        _say_assumed(model, source, console)
+    worst = args.worst if pictures or args.save else 0
+    how = compare.CompareOptions(**vars(asked), metrics=metrics, floor=args.floor, worst=worst)
+    found = compare.compare(a, b, source, how, console.progress)
     console.clear()
     if args.save:
         verdict.save(found.result, args.save)
@@ -94,9 +82,9 @@ def _computed(
     return found.result
 
 
-def _say_assumed(model: Model, sources: list[output_names.Source], console: Console) -> None:
-    """What nobody states about how pictures become the inputs of one of the two."""
-    if all(source.path.suffix.lower() == ".npy" for source in sources):
+def _say_assumed(model: Model, source: Files, console: Console) -> None:
+    """Say what is assumed of the preprocessing of one of the two."""
+    if all(path.suffix.lower() == ".npy" for path in source.paths):
         return
     prep = model.preprocessing
     if prep.assumed:
@@ -130,7 +118,7 @@ def _refuse_models(args: argparse.Namespace) -> None:
     """What is judged again is not computed again."""
     if args.model is not None:
         raise UsageError(f"--from {args.judged}: models and pictures are not read", "give the one or the other")
-    if args.target != "top1" or args.method != DEFAULT or args.rule:
+    if args.target not in (None, "top1") or args.method not in (None, DEFAULT) or args.rules:
         raise UsageError(f"--from {args.judged}: target, method and rules are those of the file", "leave them out")
     if args.save:
         raise UsageError(f"--save: {args.judged} is there already", "copy the file")

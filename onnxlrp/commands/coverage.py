@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ..compile import compile
 from ..errors import CheckFailed, InputError, NothingToDo, OnnxLrpError
-from ..model import Model
+from ..model import ExplainOptions, Model
 from . import arguments
 from .console import Console, printable
 
@@ -36,22 +35,25 @@ class ModelCoverage:
 def run(args: argparse.Namespace, console: Console) -> int:
     """Print the table, a Markdown one; 0 where every model can be explained, else 1."""
     folder = Path(args.coverage)
-    method, options = arguments.method(args)
-    entries = arguments.entries(args)
+    options = arguments.explaining_one(args)
     files = models(folder)
     rows = []
     for done, path in enumerate(files):
         console.progress(done, len(files), path.name)
         args.model = str(path)
-        rows.append(_row(args, str(path.relative_to(folder)), method, options, entries))
+        rows.append(_row(args, str(path.relative_to(folder)), options))
     console.clear()
     covered = sum(row.covered for row in rows)
-    report = {"folder": str(folder), "method": method, "models": [{**asdict(r), "covered": r.covered} for r in rows]}
+    report = {
+        "folder": str(folder),
+        "method": options.method,
+        "models": [{**asdict(r), "covered": r.covered} for r in rows],
+    }
     console.json({**report, "covered": covered}, indent=1)
     for line in _table(rows):
         console.line("", line, width=0)
     console.line("", "")
-    console.line("covered", f"{covered} of {len(rows)} models by {method}")
+    console.line("covered", f"{covered} of {len(rows)} models by {options.method}")
     return 0 if covered == len(rows) else CheckFailed.code
 
 
@@ -65,16 +67,14 @@ def models(folder: Path) -> list[Path]:
     return found
 
 
-def _row(
-    args: argparse.Namespace, name: str, method: str, options: dict[str, Any], entries: arguments.Entries
-) -> ModelCoverage:
+def _row(args: argparse.Namespace, name: str, options: ExplainOptions) -> ModelCoverage:
     """What is known of one file; whatever is wrong with it is its row."""
     model: Model | None = None
     missing: Sequence[str] = ()
     refused = ""
     try:
         model = arguments.open_model(args, engine="auto")
-        composite = model.composite(method, rules=entries, **options)
+        composite = model.composite(options)
         missing = [layer.op for layer, _, rule in model.layers(composite) if rule is None]
         if not missing:
             model.refuse_maps()

@@ -24,10 +24,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.model is None or not args.inputs:
         raise UsageError("evaluate takes a model and samples", "onnxlrp evaluate MODEL images/")
     seed = _seed(vars(args).pop(f"{METHOD_OPTION}seed"))
-    methods = arguments.methods(args)
+    asked = arguments.explaining(args)
     metrics = _metrics(args)
-    if args.batch_size < 1:
-        raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
     model = arguments.open_model(args)
@@ -35,14 +33,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     found = evaluate(
         model,
         samples,
-        list(methods),
+        [str(options.method) for options in asked],
         metrics,
-        target=args.target,
+        target=asked[0].target,
         masks=args.masks,
-        options=methods,
+        options={str(options.method): options.keywords() for options in asked},
         seed=seed,
         out=args.out,
-        batch_size=args.batch_size,
+        batch_size=asked[0].batch_size,
         progress=console.progress,
     )
     console.clear()

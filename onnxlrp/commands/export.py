@@ -13,22 +13,21 @@ from .console import Console
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the explainer; the exit code."""
-    (method, options), entries = arguments.method(args), arguments.entries(args)
+    options = arguments.explaining_one(args)
     path = Path(args.out)
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path}.onnx'")
     model = arguments.open_model(args)
-    if entries:
-        arguments.check_matches(model, model.composite(method, rules=entries, **options), entries)
-    model.export(path, method, args.target, rules=entries, **options)
+    arguments.check_matches(model, options)
+    model.export(path, str(options.method), args.target, **options.keywords())
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
     tensors = {"input": [_tensor(v) for v in graph.input], "output": [_tensor(v) for v in graph.output]}
     size, before = path.stat().st_size, Path(args.model).stat().st_size
-    console.line("method", f"{method}, target {args.target}")
+    console.line("method", f"{options.method}, target {args.target}")
     for key, values in tensors.items():
         for value in values:
             console.line(key, f"{value['name']}  {value['dtype']} [{', '.join(map(str, value['shape']))}]")
@@ -37,8 +36,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         {
             "file": str(path),
             "bytes": size,
-            "method": method,
-            "options": options,
+            "method": options.method,
+            "options": {name: value for name, value in options.keywords().items() if name != "rules"},
             "target": args.target,
             "inputs": tensors["input"],
             "outputs": tensors["output"],

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _coverage(args, console)
     if args.model is None:
         raise UsageError("inspect: no model given", "give an .onnx file, or --coverage FOLDER")
-    (method, options), entries = arguments.method(args), arguments.entries(args)
+    options = arguments.explaining_one(args)
     if args.engine not in (None, *WITH_KERNELS):
         raise UsageError(
             f'the engine "{args.engine}" has no kernels to list', f"give --engine {' or '.join(WITH_KERNELS)}, or none"
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     true = _truth(args)
     model = arguments.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
     # Rules are shown as they are for pictures; where nobody knows the bounds, zbox shows none.
-    composite = model.composite(method, rules=entries, **options)
-    arguments.check_matches(model, composite, entries)
+    composite = model.composite(options)
+    arguments.check_matches(model, options)
     graph = model.graph
     whole = model.whole or graph
     layers = [

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import numpy as np
 
 from ..compile import weighted_layers
 from ..errors import InputError, UsageError
 from ..methods.patterns import ESTIMATORS, estimate
 from ..methods.registry import Array
 from ..model import Model
-from . import arguments, output_names
+from ..streaming.batches import Rejected, batches, joined
+from ..streaming.sources import Files
+from . import arguments, reading
 from .console import Console
 
 
@@ -22,11 +22,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Estimate the patterns and write them; the exit code."""
     if args.estimator not in ESTIMATORS:
         raise UsageError(f'no estimator "{args.estimator}"', f"give {', '.join(ESTIMATORS)}")
-    if args.batch_size < 1:
-        raise UsageError(f"--batch-size {args.batch_size}", "give 1 or more")
+    size = arguments.stated(args)["batch_size"]
     path = _path(args)
-    sources = output_names.sources(args.inputs, console)
-    if path.resolve() in {source.path.resolve() for source in sources}:
+    source = reading.files(args, console)
+    if path.resolve() in {read.resolve() for read in source.paths}:
         raise UsageError(f"{path}: the patterns would replace an input", "choose another name with -o")
     model = arguments.open_model(args)
     model.refuse_maps()
@@ -38,8 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         )
     began, rejected = time.perf_counter(), list[str]()
     with console.passes("patterns") as told:
-        batches = _batches(model, sources, args, console, told, rejected)
-        patterns = estimate(model, batches, args.estimator)
+        patterns = estimate(model, _arrays(model, source, size, args.on_error, console, told, rejected), args.estimator)
     patterns.save(path)
     about, silent = patterns.about, sum(patterns.about["silent"].values())
     if silent:
@@ -65,29 +63,22 @@ def _path(args: argparse.Namespace) -> Path:
     return path
 
 
-def _batches(
+def _arrays(
     model: Model,
-    sources: Sequence[output_names.Source],
-    args: argparse.Namespace,
+    source: Files,
+    size: int,
+    on_error: str,
     console: Console,
     told: Callable[[int, int], bool],
     rejected: list[str],
 ) -> Iterator[Array]:
-    """The inputs as batches; they end early where the user asks for it, and then what is done counts."""
-    waiting: list[Array] = []
-    for done, source in enumerate(sources, 1):
-        try:
-            waiting.append(model.read(source.path).values)
-        except InputError as error:
-            if args.on_error == "fail":
-                more = "; or go on without it: --on-error skip" if len(sources) > 1 else ""
-                raise InputError(error.message, error.fix + more) from None
-            console.error(InputError(error.message, f"{error.fix}; skipped"))
-            rejected.append(str(source.path))
-        if waiting and (sum(map(len, waiting)) >= args.batch_size or done == len(sources)):
-            whole = np.concatenate(waiting)
-            waiting = []
-            for start in range(0, len(whole), args.batch_size):
-                yield whole[start : start + args.batch_size]
-            if not told(done, len(sources)):
-                return
+    """Batches of inputs; they end early where the user asks for it, and then what is done counts."""
+    positions = {item.name: n for n, item in enumerate(source, 1)}
+    for batch in batches(source, [model], size):
+        if isinstance(batch, Rejected):
+            reading.reject(batch, len(source), on_error, console)
+            rejected.append(batch.item.origin)
+            continue
+        yield joined(batch, [model])[0].values
+        if not told(positions[batch[-1].item.name], len(source)):
+            return

@@ -106,7 +106,7 @@ def _where(one: Explanation, target: int, logit: float) -> str:
     return ", ".join(words) or "all of it"
 
 
-def drained(one: Explanation) -> bool:
+def bias_dominated(one: Explanation) -> bool:
     """Whether biases and stabilisers took nearly all of the logit, so that the heatmap shows next to nothing of it."""
     if not one.ledger:
         return False

@@ -5,56 +5,47 @@ The result is in JSON's types; `verdict.judge` holds it against limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..composites import Match
 from ..errors import UnsupportedError, UsageError
 from ..explanation import Explanation, maps
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
-from ..model import DEFAULT, Model
+from ..model import ExplainOptions, Model
 from ..model.extra_inputs import rows as given_rows
 from ..model.extra_inputs import said
 from ..preprocessing import labels
 from ..preprocessing.samples import Samples
-from ..rules import Rule
+from ..streaming.batches import Progress, Rejected, batches, joined
+from ..streaming.sources import Item, Source
 from .divergence import Divergence, DivergenceMeter
 from .similarity import METRICS
 from .worst_samples import WorstSample, WorstSamples
 
 Array = npt.NDArray[Any]
-Named = tuple[str, Any]  # a sample's name, and what Model.read takes
 
 SCHEMA = 1  # version of the result
 ALL = tuple(METRICS)
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """Options of a comparison.
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(ExplainOptions):
+    """Options of a comparison: what both models are asked for, and what is compared.
 
     Attributes:
-        method: The method that explains both models.
-        options: The options of the method.
-        rules: Rules by match, which take precedence over the method's.
-        target: The class that both explain: the best of A ("top1"), an id or a label.
-        metrics: Names of similarities of heatmaps.
         batch_size: Samples of a batch.
+        metrics: Names of similarities of heatmaps.
         floor: Drift of a layer that counts as none; None for ten times A's own noise.
         worst: How many of the least similar samples, by the first metric, are kept with their heatmaps.
     """
 
-    method: str = DEFAULT
-    options: Mapping[str, Any] = field(default_factory=dict)
-    rules: Sequence[tuple[Match, Rule]] = ()
-    target: str = "top1"
+    batch_size: int | None = 8
     metrics: Sequence[str] = ALL
-    batch_size: int = 8
     floor: float | None = None
     worst: int = 4
 
@@ -75,9 +66,9 @@ class Comparison:
 def compare(
     a: Model,
     b: Model,
-    samples: Sequence[Named],
+    samples: Source | Sequence[tuple[str, Any]],
     how: CompareOptions | None = None,
-    progress: Callable[[int, int, str], None] = lambda done, of, name: None,
+    progress: Progress = lambda done, of, name: None,
 ) -> Comparison:
     """Compare logits, explanations and activations of two models on every sample.
 
@@ -86,7 +77,7 @@ def compare(
     Args:
         a: The first model, which the other is measured against.
         b: The second model, of the same classes.
-        samples: Names of samples, each with anything that `Model.read` takes.
+        samples: A source, or names of samples, each with anything that `Model.read` takes.
         how: The options; None for the defaults.
         progress: Called with the samples done, their number, and the name of the next.
 
@@ -102,11 +93,15 @@ def compare(
         )
     for model in (a, b):
         model.refuse_maps()
-    meter = DivergenceMeter(a, b, how.batch_size)
+    size = how.batch_size or len(samples)
+    meter = DivergenceMeter(a, b, size)
     worst = WorstSamples((how.metrics or ["logits"])[0], how.worst)
     rows: list[dict[str, Any]] = []
     pictures = False
-    for x, y in _batches(a, b, samples, how.batch_size, progress):
+    for batch in batches([Item(*item) for item in samples], [a, b], size, progress=progress):
+        if isinstance(batch, Rejected):
+            raise batch.error
+        x, y = joined(batch, [a, b])
         at = np.arange(len(rows), len(rows) + len(x))
         found, shown = _compare_batch(a, b, x, y, at, how)
         meter.add(x.values, y.values, at)
@@ -119,31 +114,6 @@ def compare(
     return Comparison(
         {"schema": SCHEMA, **models, **_options_info(how), "samples": rows, **_divergence(divergence)}, worst.kept()
     )
-
-
-def _batches(
-    a: Model, b: Model, samples: Sequence[Named], size: int, progress: Callable[[int, int, str], None]
-) -> Iterator[tuple[Samples, Samples]]:
-    """Read the samples for both models, at most `size` files at a time, pictures and arrays apart."""
-    held: list[tuple[Samples, Samples]] = []
-
-    def joined() -> tuple[Samples, Samples]:
-        return a.read([x for x, _ in held]), b.read([y for _, y in held])
-
-    for done, (name, source) in enumerate(samples):
-        progress(done, len(samples), name)
-        x, y = (_named(model.read(source), name) for model in (a, b))
-        if held and (len(held) == size or held[0][0].pictures != x.pictures):
-            yield joined()
-            held.clear()
-        held.append((x, y))
-    if held:
-        yield joined()
-
-
-def _named(samples: Samples, name: str) -> Samples:
-    n = len(samples)
-    return replace(samples, names=[name] if n == 1 else [f"{name}.{i}" for i in range(n)])
 
 
 def _compare_batch(
@@ -177,13 +147,8 @@ def _compare_batch(
 
 
 def _explain(model: Model, samples: Samples, ids: Array, at: Array, how: CompareOptions) -> Explanation:
-    asked: dict[str, Any] = {
-        "rules": how.rules,
-        "given": given_rows(model.given, at) or None,
-        "batch_size": how.batch_size,
-    }
     try:
-        return model.explain(samples, ids, how.method, **asked, **how.options)
+        return model.explain(samples, how.at(given_rows(model.given, at), target=ids))
     except UnsupportedError as error:
         raise UnsupportedError(f"{_name(model)}: {error.message}", error.fix) from None
 
@@ -243,9 +208,9 @@ def _name(model: Model) -> str:
 def _options_info(how: CompareOptions) -> dict[str, Any]:
     from ..version import __version__
 
-    options = to_jsonable(how.options)
-    rules = [f"{match}={rule}" for match, rule in how.rules]
-    asked = {"method": how.method, "options": options, "rules": rules, "target": how.target}
+    options = how.keywords()
+    rules = [f"{match}={rule}" for match, rule in options.pop("rules", ())]
+    asked = {"method": how.method, "options": to_jsonable(options), "rules": rules, "target": how.target}
     return {"onnxlrp": __version__, **asked, "metrics": list(how.metrics)}
 
 

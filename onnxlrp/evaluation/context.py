@@ -14,7 +14,7 @@ from ..errors import CheckFailed
 from ..explanation import Explanation
 from ..methods.problem import Problem
 from ..methods.registry import METHODS, Array, Method
-from ..model import Model
+from ..model import ExplainOptions, Model
 from ..model.extra_inputs import rows
 from ..preprocessing.samples import Samples
 
@@ -69,7 +69,7 @@ class Attributor:
         if not self.propagates:
             return False
         asked: Any = self.method
-        return model.composite(asked, pictures=pictures, **self.options).seed != "one"
+        return model.composite(ExplainOptions.of(method=asked, **self.options), pictures=pictures).seed != "one"
 
     @property
     def _function(self) -> Attribute | None:

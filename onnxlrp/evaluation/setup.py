@@ -8,6 +8,7 @@ from typing import Any
 from ..composites import Composite
 from ..errors import UsageError
 from ..methods.registry import METHODS, make
+from ..model import ExplainOptions
 from .context import Attributor
 from .metrics import registry as metrics_registry
 from .metrics.registry import METRICS, Metric
@@ -44,7 +45,7 @@ def make_attributors(
             if "seed" in METHODS[way].options:
                 given = {"seed": seed, **given}
             if not METHODS[way].is_composite:
-                make(way, **{k: v for k, v in given.items() if k != "on_unsupported"})
+                make(way, **ExplainOptions.of(method=way, **given).options)
         elif not isinstance(way, str | Composite) and not callable(way):
             raise UsageError(f'method "{name}" is a {type(way).__name__}', "give a name, a Composite or a function")
         made.append(Attributor(name, way, given, batch_size))

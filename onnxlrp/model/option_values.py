@@ -71,6 +71,10 @@ def _rules(value: Any) -> dict[str, str]:
     return table
 
 
+def _preprocessing(value: Any) -> dict[str, Any]:
+    return {"prep": value} if isinstance(value, str) else _table(value)
+
+
 def _target(value: Any) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise ValueError
@@ -85,6 +89,9 @@ TEXT = Kind(_text, "a text")
 TEXTS = Kind(_texts, 'a list of texts, such as ["images/*.png"]')
 COUNT = Kind(_count, "a whole number from 1")
 COUNTS = Kind(_counts, "[height, width]")
+INPUT_KIND = Kind(_text, 'a kind of input, such as "signal" or "image:NHWC"')
+SIZE = Kind(_text, 'a size, such as "8G"')
+PREPROCESSING = Kind(_preprocessing, 'a preset, such as "imagenet", or a table of mean, std, scale, …')
 SWITCH = Kind(_switch, "true or false")
 TARGET = Kind(_target, 'a class id, a label, or "top1"')
 RULES = Kind(_rules, 'a table of texts, such as [rules] Conv = "gamma(0.25)"')
@@ -109,12 +116,20 @@ def word_of(words: Sequence[str]) -> Kind:
 # -- texts of the command line
 
 
-def target_word(word: str) -> str:
-    """Return the text of --target. Raises UsageError where it names nothing."""
+def target_words(found: str | list[str]) -> str | list[str]:
+    """Return the text of --target, or the texts of several. Raises UsageError where one names nothing."""
     from ..explanation.targets import parse
 
-    parse(word)
-    return word
+    for word in [found] if isinstance(found, str) else found:
+        parse(word)
+    return found
+
+
+def samples_at_a_time(count: int) -> int:
+    """Return the number of --batch-size. Raises UsageError for less than one."""
+    if count < 1:
+        raise UsageError(f"--batch-size {count}", "give 1 or more")
+    return count
 
 
 def rule_entries(words: Sequence[str]) -> list[tuple[str, Any]]:

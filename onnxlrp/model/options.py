@@ -74,6 +74,8 @@ def stated(
     return {"option": Option(flag, toml, composites, recorded)}
 
 
+# Fields that do not say how to explain: what is explained, what is kept, how it runs.
+_NOT_HOW = ("target", "targets", "output", "input", "kind", "given", "method", "options", "record", "ledger", "batch_size")
 _REPEATED = {"action": "append", "default": []}
 
 
@@ -107,7 +109,7 @@ class ExplainOptions:
                 "class id, label or top1 (default: top1)",
                 ("explain", "check", "compare", "evaluate", "export"),
                 argparse={"metavar": "CLASS"},
-                read=values.target_word,
+                read=values.target_words,
             ),
             values.TARGET,
         ),
@@ -147,7 +149,7 @@ class ExplainOptions:
                 (*PROPAGATING, "check", "patterns"),
                 argparse={"metavar": "KIND"},
             ),
-            values.TEXT,
+            values.INPUT_KIND,
         ),
     )
     given: Mapping[str, Any] | None = field(
@@ -239,10 +241,11 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--batch-size",),
-                "inputs at a time (default: %(default)s)",
+                "inputs at a time (default: 8)",
                 (*READING, "check"),
                 "run",
-                argparse={"type": int, "metavar": "N"},
+                argparse={"type": int, "default": 8, "metavar": "N"},
+                read=values.samples_at_a_time,
             ),
             values.COUNT,
         ),
@@ -279,6 +282,15 @@ class ExplainOptions:
             **changes: Other values of further fields.
         """
         return replace(self, output=None, input=None, kind=None, given=given or None, **changes)
+
+    def keywords(self) -> dict[str, Any]:
+        """Return how to explain as keywords of `Model.explain`: options of the method, and stated fields such as rules.
+
+        What is explained (target, samples, inputs), what is kept and the batch size are not among them.
+        """
+        how = {f.name: f.default for f in fields(ExplainOptions) if f.name not in _NOT_HOW}
+        stated = {name: getattr(self, name) for name, default in how.items() if getattr(self, name) != default}
+        return {**self.options, **{name: value for name, value in stated.items() if value}}
 
     def for_composites(self) -> dict[str, Any]:
         """Return what is stated that composites alone take, by name."""

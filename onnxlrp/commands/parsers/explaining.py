@@ -16,22 +16,17 @@ def explain(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, or folders of them")
     group = parser.add_argument_group("what to explain")
-    group.add_argument(
-        "-t",
-        "--target",
-        action="append",
-        metavar="CLASS",
-        help="class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
-    )
-    groups.choice(group)
-    groups.given(group)
-    groups.method(group, "a comma-separated list, or all, gives a file each")
-    group.add_argument(
-        "--condition",
-        action="append",
-        default=[],
-        metavar="LAYER:CHANNELS",
-        help="'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
+    groups.asked(
+        group,
+        "explain",
+        target={
+            "action": "append",
+            "help": "class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
+        },
+        method={
+            "help": "`onnxlrp methods` lists them (default: epsilon_plus_flat); a comma-separated list, or all, gives "
+            "a file each"
+        },
     )
     groups.options(parser)
     group = parser.add_argument_group("what is written")
@@ -49,8 +44,8 @@ def explain(parser: Parser) -> None:
     )
     group.add_argument("--space", default="input", metavar="NAME", help="input: as the model sees it; or original")
     group.add_argument("--grid", action="store_true", help="one labelled picture of all methods, not one for each")
-    group.add_argument("--ledger", action="store_true", help="print where relevance stayed, layer by layer")
-    groups.running(parser)
+    groups.asked(group, "explain", "written")
+    groups.running(parser, "explain")
     groups.common(parser, "one JSON object a line on stdout, for each input and method")
 
 
@@ -62,8 +57,7 @@ def inspect(parser: Parser) -> None:
         help="a table of the models below a folder and what has no rule in each; exits with 1 if anything has none",
     )
     group = parser.add_argument_group("the rules shown")
-    groups.choice(group)
-    groups.method(group)
+    groups.asked(group, "inspect")
     groups.options(parser)
     group = parser.add_argument_group("the kernels shown")
     group.add_argument(
@@ -90,15 +84,16 @@ def export(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx")
     group = parser.add_argument_group("what it explains")
-    group.add_argument(
-        "-t",
-        "--target",
-        default="input",
-        metavar="WHICH",
-        help="input: class ids are an input of the file; top1 or topK: its own best classes (default: %(default)s)",
+    groups.asked(
+        group,
+        "export",
+        target={
+            "default": "input",
+            "metavar": "WHICH",
+            "help": "input: class ids are an input of the file; top1 or topK: its own best classes (default: "
+            "%(default)s)",
+        },
     )
-    groups.choice(group)
-    groups.method(group)
     groups.options(parser)
     groups.preprocessing(parser)
     groups.safety(parser)
@@ -124,7 +119,6 @@ def patterns(parser: Parser) -> None:
         "paper writes it) or linear (default: %(default)s)",
     )
     group = parser.add_argument_group("what is estimated")
-    groups.choice(group)
-    groups.given(group)
-    groups.running(parser)
+    groups.asked(group, "patterns")
+    groups.running(parser, "patterns")
     groups.common(parser, "one JSON object on stdout")

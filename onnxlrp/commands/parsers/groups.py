@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .parser import Parser
@@ -61,57 +62,20 @@ PREPROCESSING = {
 }
 
 
-def choice(group: Any) -> None:
-    """Which output and input of the model, and what that input is."""
-    group.add_argument(
-        "--output", metavar="NAME", help="the model's output to explain (default: the first with a score a class)"
-    )
-    group.add_argument(
-        "--input", metavar="NAME", help="the model's input to explain it at (default: the first that is like a picture)"
-    )
-    group.add_argument(
-        "--kind",
-        metavar="KIND",
-        help="what that input is: image, signal, volume, tokens or vector, with a layout if need be, such as "
-        "image:NHWC (default: as the graph reads it)",
-    )
+def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str, Any]) -> None:
+    """Add what a command takes of ExplainOptions: see `model.options`.
 
+    Args:
+        group: The group of the parser.
+        command: The name of the command.
+        part: "asked" (what is explained), "written" or "run" (how it runs).
+        **changed: Arguments of `add_argument` that differ in this command, by the name of the field.
+    """
+    from ...model.options import flags
 
-def given(group: Any) -> None:
-    """What the other inputs of the model are given."""
-    group.add_argument(
-        "--given",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
-    )
-
-
-def method(group: Any, more: str = "") -> None:
-    """Which method, and the rules that go before its own."""
-    group.add_argument(
-        "-m",
-        "--method",
-        default="epsilon_plus_flat",
-        metavar="NAME",
-        help="; ".join(filter(None, ("`onnxlrp methods` lists them (default: %(default)s)", more))),
-    )
-    group.add_argument(
-        "--rule",
-        action="append",
-        default=[],
-        metavar="LAYER=RULE",
-        help="'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)': path, regular expression for it, operator or kind; "
-        "repeatable, the first that matches counts, before the method's own",
-    )
-    group.add_argument(
-        "--on-unsupported",
-        choices=("error", "gradient", "pass"),
-        default="error",
-        help="for layers that the method has no rule for: stop, take the gradient, or pass relevance unchanged; those "
-        "that it decides are named (default: %(default)s)",
-    )
+    for name, flag in flags(command, part):
+        words = {"dest": name, "help": flag.help, **flag.argparse, **changed.get(name, {})}
+        group.add_argument(*words.pop("flags", flag.words), **words)
 
 
 def options(parser: Parser) -> None:
@@ -123,10 +87,10 @@ def options(parser: Parser) -> None:
     parser.takes_method_options = True
 
 
-def running(parser: Parser) -> None:
+def running(parser: Parser, command: str) -> None:
     """How a command runs that reads many inputs: in batches, past bad ones, on an engine, with their preprocessing."""
     group = parser.add_argument_group("how it runs")
-    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    asked(group, command, "run")
     group.add_argument(
         "--on-error",
         choices=("fail", "skip"),

@@ -38,11 +38,9 @@ def check(parser: Parser) -> None:
         help="such as drift.cosine=0.9 or drift.severity=warning (error, warning, note, off); repeatable",
     )
     group = parser.add_argument_group("what is explained")
-    groups.choice(group)
-    group.add_argument("-m", "--method", metavar="NAME", help="default: that of the settings, else epsilon_plus_flat")
-    group.add_argument("-t", "--target", metavar="CLASS", help="class id, label or top1 (default: top1)")
+    groups.asked(group, "check", method={"help": "default: that of the settings, else epsilon_plus_flat"})
     group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="inputs at a time (default: 8)")
+    groups.asked(group, "check", "run", batch_size={"default": None})
     group = parser.add_argument_group("what is written")
     groups.findings_format(group)
     groups.reports(group, "a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable")
@@ -66,14 +64,9 @@ def compare(parser: Parser) -> None:
         "--metric", metavar="LIST", help="of the maps: cosine,spearman,topk_iou,mass_shift (default: all four)"
     )
     group.add_argument(
-        "-t", "--target", default="top1", metavar="CLASS", help="class that both explain (default: A's best)"
-    )
-    group.add_argument(
         "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
     )
-    groups.choice(group)
-    groups.given(group)
-    groups.method(group)
+    groups.asked(group, "compare", target={"help": "class that both explain (default: A's best)"})
     groups.options(parser)
     group = parser.add_argument_group("what is allowed")
     for flag, text in (
@@ -90,7 +83,7 @@ def compare(parser: Parser) -> None:
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
     group = parser.add_argument_group("how it runs")
-    group.add_argument("--batch-size", type=int, default=8, metavar="N", help="inputs at a time (default: %(default)s)")
+    groups.asked(group, "compare", "run")
     groups.engine(group)
     groups.preprocessing(parser)
     groups.safety(parser)
@@ -132,14 +125,15 @@ def evaluate(parser: Parser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
     parser.add_argument("--list", action="store_true", help="list the metrics and their options")
     group = parser.add_argument_group("what is judged")
-    group.add_argument(
-        "-m",
-        "--methods",
-        "--method",
-        dest="method",
-        default="epsilon_plus_flat,sensitivity",
-        metavar="LIST",
-        help="comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
+    groups.asked(
+        group,
+        "evaluate",
+        method={
+            "flags": ("-m", "--methods", "--method"),
+            "default": "epsilon_plus_flat,sensitivity",
+            "metavar": "LIST",
+            "help": "comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
+        },
     )
     group.add_argument(
         "--metric",
@@ -148,9 +142,6 @@ def evaluate(parser: Parser) -> None:
         default="pixel_flipping,insertion,deletion",
         metavar="LIST",
         help="comma-separated, or all (default: %(default)s)",
-    )
-    group.add_argument(
-        "-t", "--target", default="top1", metavar="CLASS", help="class id, label or top1 (default: top1)"
     )
     group.add_argument(
         "--masks", metavar="DIR", help="a mask NAME.png or NAME.npy of a sample: what is not black is it"
@@ -162,14 +153,6 @@ def evaluate(parser: Parser) -> None:
         metavar="METRIC.OPTION=VALUE",
         help="such as pixel_flipping.baseline=blur; repeatable",
     )
-    group.add_argument(
-        "--on-unsupported",
-        choices=("error", "gradient", "pass"),
-        default="error",
-        help="for layers that a method has no rule for (default: %(default)s)",
-    )
-    groups.choice(group)
-    groups.given(group)
     groups.options(parser)
     group = parser.add_argument_group("what is written")
     group.add_argument(
@@ -180,9 +163,7 @@ def evaluate(parser: Parser) -> None:
         "as FILE.METRIC.png beside it",
     )
     group = parser.add_argument_group("how it runs")
-    group.add_argument(
-        "--batch-size", type=int, default=32, metavar="N", help="inputs at a time (default: %(default)s)"
-    )
+    groups.asked(group, "evaluate", "run", batch_size={"default": 32, "help": "inputs at a time (default: 32)"})
     groups.engine(group)
     groups.preprocessing(parser)
     groups.safety(parser)
