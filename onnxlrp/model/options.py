@@ -75,7 +75,19 @@ def stated(
 
 
 # Fields that do not say how to explain: what is explained, what is kept, how it runs.
-_NOT_HOW = ("target", "targets", "output", "input", "kind", "given", "method", "options", "record", "ledger", "batch_size")
+_NOT_HOW = (
+    "target",
+    "targets",
+    "output",
+    "input",
+    "kind",
+    "given",
+    "method",
+    "options",
+    "record",
+    "ledger",
+    "batch_size",
+)
 _REPEATED = {"action": "append", "default": []}
 
 

@@ -114,6 +114,8 @@ def expand(word: str, folder: Path = Path()) -> list[Path]:
     # An absolute pattern has an anchor, which Path.glob refuses.
     start = Path(path.anchor) if path.is_absolute() else Path()
     found = sorted(p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in images.SUFFIXES)
+    if not found and not any(c in word for c in "*?"):
+        return [path]  # the name of a file that is not there
     if not found:
         raise NothingToDo(f"{path}: matches no picture and no .npy file", "check the pattern of samples")
     return found

@@ -162,7 +162,7 @@ def test_maps_of_two_sizes_are_compared_on_the_picture_s_grid(tmp_path: Path) ->
     coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(coarse.repeat(4, axis=0).repeat(4, axis=1)).save(tmp_path / "blocks.png")
     # Nearest neighbours: both see the same blocks, so that the two maps are one.
-    how = compare.CompareOptions("gradient", batch_size=1)
+    how = compare.CompareOptions(method="gradient", batch_size=1)
     models = at(8), at(16)
     for model in models:
         model.flags["interpolation"] = "nearest"
