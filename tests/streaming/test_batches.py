@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxlrp.errors import InputError
+from onnxlrp.inputs import InputKind
 from onnxlrp.preprocessing.samples import Samples
 from onnxlrp.streaming.batches import Piece, Rejected, batches
 from onnxlrp.streaming.sources import Item
+
+KIND = InputKind("vector", (), None, (), "the test")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Numbers:
             raise InputError("broken", "send it again")
         first, count, pictures = x
         values = np.arange(first, first + count)
-        return Samples(values, [None] * count, [None] * count, [""] * count, pictures)
+        return Samples(values, [None] * count, [None] * count, [""] * count, pictures, KIND)
 
 
 class Source:
