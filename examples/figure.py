@@ -97,7 +97,7 @@ def picture(title: str, pixels: Image.Image, width: int, height: int = 0) -> Ima
 
 def heat(relevance: NDArray[Any], clip: float = 99.5) -> Image.Image:
     """Relevance [H, W], or [C, H, W] summed over the channels: red speaks for the class, blue against it."""
-    return heatmap.panel(relevance, clip=clip)
+    return heatmap.panel(relevance.sum(axis=tuple(range(relevance.ndim - 2))), clip=clip)
 
 
 def sheet(title: str, note: str, rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

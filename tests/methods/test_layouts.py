@@ -1,0 +1,227 @@
+"""Channels first or last, 2 bands or 13: the same function has the same maps, up to the transpose."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxlrp
+from onnxlrp.errors import UsageError
+
+HEIGHT, WIDTH = 12, 10
+METHODS = {
+    "occlusion": {"window": 3, "stride": 2},
+    "rise": {"samples": 40, "cells": 4},
+    "lime": {"samples": 60, "segments": "grid", "features": 20},
+    "kernel_shap": {"samples": 60, "segments": "grid", "features": 20},
+    "meaningful_perturbation": {"steps": 5, "cells": 5},
+    "grad_cam": {},
+    "layer_cam": {},
+    "sensitivity": {"norm": "l2"},
+    "integrated_gradients": {"steps": 4, "baseline": "mean"},
+    "gradient_x_input": {},
+    "epsilon_plus_flat": {},
+}
+
+
+def network(bands: int, last: bool) -> onnx.ModelProto:
+    """Two convolutions, a mean over places and a dense layer; with `last` for pictures [N, H, W, bands]."""
+    rng = np.random.default_rng(bands)
+    weights = {
+        "w1": rng.normal(size=(5, bands, 3, 3)) / np.sqrt(9 * bands),
+        "b1": 0.1 * rng.normal(size=5),
+        "w2": rng.normal(size=(6, 5, 3, 3)) / 5,
+        "w3": rng.normal(size=(6, 3)),
+    }
+    nodes = [helper.make_node("Transpose", ["x"], ["first"], perm=[0, 3, 1, 2])] if last else []
+    nodes += [
+        helper.make_node("Conv", ["first" if last else "x", "w1", "b1"], ["c1"], name="c1", pads=[1] * 4),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], name="c2", pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Relu", ["c2"], ["r2"], name="r2"),
+        helper.make_node("GlobalAveragePool", ["r2"], ["pool"]),
+        helper.make_node("Flatten", ["pool"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "w3"], ["y"]),
+    ]
+    shape = [HEIGHT, WIDTH, bands] if last else [bands, HEIGHT, WIDTH]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def picture(bands: int) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(2, bands, HEIGHT, WIDTH)).astype(np.float32)
+
+
+@pytest.mark.parametrize("bands", [2, 3, 13])
+@pytest.mark.parametrize("method", METHODS)
+def test_channels_first_and_last_have_the_same_maps(method, bands):
+    x, options = picture(bands), METHODS[method]
+    first, last = (onnxlrp.load(network(bands, where), engine="reference") for where in (False, True))
+    assert (first.kind.channel_axis, last.kind.channel_axis) == (0, 2)
+    expected = first.explain(x, 1, method, **options)
+    found = last.explain(x.transpose(0, 2, 3, 1), 1, method, **options)
+    scale = np.abs(expected.relevance).max()
+    assert scale > 0
+    np.testing.assert_allclose(found.relevance.transpose(0, 3, 1, 2), expected.relevance, rtol=1e-4, atol=1e-5 * scale)
+    np.testing.assert_allclose(found.kind.to_maps(found.relevance), expected.relevance.sum(axis=1), atol=1e-5 * scale)
+    assert found.figure(0).tobytes() == expected.figure(0).tobytes()
+
+
+@pytest.mark.parametrize("bands", [2, 13])
+def test_a_window_hides_all_bands_of_a_place(bands):
+    """Occlusion against its definition, for a picture whose bands come last."""
+    model = onnxlrp.load(network(bands, last=True), engine="reference")
+    x = picture(bands)[:1].transpose(0, 2, 3, 1)
+    found = model.explain(x, 0, "occlusion", window=1, stride=1, baseline="zero", score="logit").relevance[0]
+    logit = model.outputs(x)["logits"][0, 0]
+    for row, column in ((0, 0), (5, 3), (11, 9)):
+        hidden = x.copy()
+        hidden[0, row, column] = 0
+        drop = logit - model.outputs(hidden)["logits"][0, 0]
+        np.testing.assert_allclose(found[row, column].sum(), drop, atol=1e-5)
+        np.testing.assert_allclose(found[row, column], np.full(bands, drop / bands), atol=1e-5)
+
+
+# -- class activation maps of layers whose channels are not in front
+
+
+def channels_last() -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """A patch convolution, then channels last to the end, as in Swin or ConvNeXt: [N, h, w, K]."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "patch": rng.normal(size=(12, 3, 4, 4)) / 7,
+        "mix": rng.normal(size=(12, 12)) / 3,
+        "head": rng.normal(size=(12, 5)),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "patch"], ["p"], name="p", strides=[4, 4]),
+        helper.make_node("Transpose", ["p"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("MatMul", ["t", "mix"], ["m"], name="m"),
+        helper.make_node("Relu", ["m"], ["r"], name="r"),
+        helper.make_node("Add", ["t", "r"], ["maps"], name="maps"),
+        helper.make_node("ReduceMean", ["maps"], ["mean"], axes=[1, 2], keepdims=0),
+        helper.make_node("MatMul", ["mean", "head"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5])
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), weights
+
+
+def last_maps(x, weights):
+    """The layer's result [N, 8, 6, 12], in numpy."""
+    patches = x.reshape(len(x), 3, 8, 4, 6, 4).transpose(0, 2, 4, 1, 3, 5).reshape(len(x), 8, 6, 48)
+    t = patches @ weights["patch"].reshape(12, 48).T
+    return t + np.maximum(t @ weights["mix"], 0)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
+def test_channels_last_layers_are_read_as_they_are(method):
+    """∂f/∂A is the class's weight over the number of places, at every place: CAM by hand."""
+    proto, weights = channels_last()
+    x = np.random.default_rng(3).normal(size=(2, 3, 32, 24)).astype(np.float32)
+    found = onnxlrp.load(proto, engine="reference").explain(x, 4, method)
+    slope = weights["head"][:, 4] / 48
+    slope = np.maximum(slope, 0) if method == "layer_cam" else slope
+    expected = np.maximum(last_maps(x, weights) @ slope, 0)
+    assert found.notes["layer"] == "maps"
+    coarse = found.relevance.sum(axis=1).reshape(2, 8, 4, 6, 4)
+    # Enlarged linearly: in the middle of the picture a block's mean is that of its neighbourhood by the same weights.
+    np.testing.assert_allclose(coarse.mean(axis=(1, 2, 3, 4)), enlarged(expected).mean(axis=(1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
+
+
+def enlarged(maps):
+    """Four times the size, linearly between the centres, the edge repeated."""
+    for axis in (1, 2):
+        n = maps.shape[axis]
+        at = np.clip((np.arange(4 * n) + 0.5) / 4 - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), n - 2)
+        share = (at - low).reshape([-1 if a == axis else 1 for a in range(3)])
+        maps = np.take(maps, low, axis) * (1 - share) + np.take(maps, low + 1, axis) * share
+    return maps
+
+
+def tokens(extra: bool) -> onnx.ModelProto:
+    """A ViT of one attention layer with two heads, with or without a token for the class."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "patch": rng.normal(size=(8, 3, 4, 4)) / 7,
+        "class": rng.normal(size=(1, 1, 8)),
+        **{name: rng.normal(size=(8, 8)) / 3 for name in ("q", "k", "v")},
+        "head": rng.normal(size=(8, 3)),
+    }
+    count, ints = 48 + extra, {}
+    nodes = [
+        helper.make_node("Conv", ["x", "patch"], ["p"], name="p", strides=[4, 4]),
+        helper.make_node("Reshape", ["p", "flat"], ["f"]),
+        helper.make_node("Transpose", ["f"], ["t"], perm=[0, 2, 1]),
+    ]
+    ints["flat"], ints["heads"], ints["back"] = [0, 8, 48], [0, count, 2, 4], [0, count, 8]
+    start = "t"
+    if extra:
+        nodes += [
+            helper.make_node("Shape", ["t"], ["batch"], end=1),
+            helper.make_node("Concat", ["batch", "rest"], ["one"], axis=0),
+            helper.make_node("Expand", ["class", "one"], ["c"]),
+            helper.make_node("Concat", ["c", "t"], ["all"], axis=1),
+        ]
+        ints["rest"], start = [1, 8], "all"
+    for name, perm in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
+        nodes += [
+            helper.make_node("MatMul", [start, name], [f"{name}1"], name=f"{name}1"),
+            helper.make_node("Reshape", [f"{name}1", "heads"], [f"{name}2"]),
+            helper.make_node("Transpose", [f"{name}2"], [f"{name}3"], perm=perm),
+        ]
+    nodes += [
+        helper.make_node("MatMul", ["q3", "k3"], ["qk"], name="qk"),
+        helper.make_node("Softmax", ["qk"], ["a"], name="a", axis=-1),
+        helper.make_node("MatMul", ["a", "v3"], ["av"], name="av"),
+        helper.make_node("Transpose", ["av"], ["avt"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["avt", "back"], ["joined"]),
+        helper.make_node("Add", [start, "joined"], ["sum"], name="sum"),
+        helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("MatMul", ["mean", "head"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    held += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def test_tokens_that_lie_on_the_picture_are_maps():
+    """Behind the last layer stand a mean and a matrix: CAM is the tokens times the class's column, at their places."""
+    proto = tokens(extra=False)
+    model = onnxlrp.load(proto, engine="reference")
+    x = np.random.default_rng(3).normal(size=(2, 3, 32, 24)).astype(np.float32)
+    found = model.explain(x, 2, "grad_cam")
+    assert found.notes["layer"] == "sum"
+    made = model.outputs(x, activations=("sum",))["activation/sum"]
+    head = next(numpy_helper.to_array(w) for w in proto.graph.initializer if w.name == "head")
+    expected = np.maximum((made @ head[:, 2] / 48).reshape(2, 8, 6), 0)
+    np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
+
+
+@pytest.mark.parametrize("layer", ["qk", "av", "sum", "a"])
+def test_what_lies_on_no_picture_is_refused(layer):
+    model = onnxlrp.load(tokens(extra=True), engine="reference")
+    x = np.random.default_rng(3).normal(size=(1, 3, 32, 24)).astype(np.float32)
+    with pytest.raises(UsageError, match="no maps with height and width") as caught:
+        model.explain(x, 0, "grad_cam", layer=layer)
+    assert '--layer "p"' in caught.value.fix
+    assert model.explain(x, 0, "grad_cam").notes["layer"] == "p"  # the patches, the last maps that there are
+
+
+@pytest.mark.parametrize("layer", ["qk", "a"])
+def test_attention_between_tokens_is_no_map(layer):
+    model = onnxlrp.load(tokens(extra=False), engine="reference")
+    with pytest.raises(UsageError, match="no maps"):
+        model.explain(np.ones((1, 3, 32, 24), np.float32), 0, "layer_cam", layer=layer)
