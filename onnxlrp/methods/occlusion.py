@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import at_least, one_of
-from .masks import SCORES, background, is_picture, masked_scores, rounds, scores
+from .masks import SCORES, background, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -60,7 +60,7 @@ class Occlusion:
         return Attribution(problem.on_channels(drops / np.maximum(covers, 1)), notes)
 
     def _side(self, problem: Problem, length: int) -> int:
-        alone = len(problem.grid) == 1 and not is_picture(problem)
+        alone = problem.kind.name in ("vector", "tokens")
         return min(self.window or (1 if alone else max(1, length // 8)), length)
 
 

@@ -39,9 +39,9 @@ class Segments:
 def segments(problem: Problem, how: str | Array, features: int) -> list[Segments]:
     """The segments of each of the N samples; `how` is one of KINDS, or an integer array [*grid] or [N, *grid].
 
-    "auto" is slic superpixels for a picture, a grid where scikit-image is missing; values by themselves for a vector;
-    a grid for other arrays. `features` is about how many a grid or slic gives; quickshift finds its own number.
-    Raises UsageError, InputError.
+    "auto" is slic superpixels for a picture, a grid where scikit-image is missing; values by themselves for a vector
+    and tokens; a grid for other arrays. `features` is about how many a grid or slic gives; quickshift finds its own
+    number. Raises UsageError, InputError.
     """
     n = len(problem.x)
     if not isinstance(how, str):
@@ -56,7 +56,8 @@ def segments(problem: Problem, how: str | Array, features: int) -> list[Segments
             raise UsageError(f"{how} superpixels need scikit-image", f"{INSTALL}, or use segments=grid")
     kind = how
     if how == "auto":
-        kind = ("slic" if installed() else "grid") if picture else "values" if len(problem.grid) == 1 else "grid"
+        alone = problem.kind.name in ("vector", "tokens")
+        kind = "slic" if picture and installed() else "values" if alone else "grid"
     by_value = kind == "values"
     squared = squares(problem.grid, int(np.prod(problem.grid)) if by_value else features)
     cut = Segments(squared, "values" if by_value else "grid")
