@@ -403,4 +403,4 @@ def test_an_input_that_is_no_picture_has_no_places(tmp_path):
     assert not findings.fails
     assert {f.status for f in found(findings, "drift").values()} == {"passed"}
     for id in ("inside", "border", "corners"):
-        assert "no spatial axes" in next(iter(found(findings, id).values())).message
+        assert "no height and width" in next(iter(found(findings, id).values())).message
