@@ -138,8 +138,6 @@ ALLOWED |= {
     "model.options": {"model.option_values", "composites", "methods", "rules"},  # the last three for types alone
     "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
-    # The tables of the documentation, from the registries.
-    "tables": {"checks", "engines", "evaluation", "graph.decomposition", "layers", "methods", "program", "rules"},
     "streaming": {"model", "explanation", "files", "preprocessing", "numpy"},
 }
 _ASKED = {"model.options", "model.option_values"}  # what of the model is read without loading one
@@ -160,7 +158,6 @@ ALLOWED |= {
         "evaluation",
         "findings",
         "report",
-        "tables",
         "onnx",
         "onnxruntime",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import subprocess
 import sys
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import package_rooms
+import registry_tables
 import result_tables
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from onnxlrp import tables
 from onnxlrp.commands.parsers import COMMANDS
 from onnxlrp.graph.passes import PASSES
 
@@ -28,7 +29,21 @@ class RegistryTable(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(tables.TABLES[self.arguments[0]]())
+        return self.parse_text_to_nodes(registry_tables.TABLES[self.arguments[0]]())
+
+
+class RegistryDetails(SphinxDirective):
+    """`{registry-details} rules`: a section for each thing that is registered, from its docstring."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        sections = []
+        for name, thing in registry_tables.DESCRIBED[self.arguments[0]]().items():
+            directive = "autoclass" if inspect.isclass(thing) else "autofunction"
+            target = f"{thing.__module__}.{thing.__qualname__}"
+            sections.append(f"### {name}\n\n```{{eval-rst}}\n.. {directive}:: {target}\n```")
+        return self.parse_text_to_nodes("\n\n".join(sections), allow_section_headings=True)
 
 
 class ResultTable(SphinxDirective):
@@ -92,12 +107,19 @@ def printed(command: str) -> str:
     return done.stdout
 
 
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let |x| in a docstring be an absolute value; in reStructuredText it would be a substitution."""
+    lines[:] = [line.replace("|", r"\|") for line in lines]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("registry-table", RegistryTable)
+    app.add_directive("registry-details", RegistryDetails)
     app.add_directive("result-table", ResultTable)
     app.add_directive("room-table", RoomTable)
     app.add_directive("pass-table", PassTable)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("run", Run)
+    app.connect("autodoc-process-docstring", escape_bars)
     return {"parallel_read_safe": True}
