@@ -14,12 +14,29 @@ from .version import __version__
 if TYPE_CHECKING:
     from .composites import Composite
     from .explanation import Explanation
-    from .model import Model, load
+    from .model import ExplainOptions, Model, load
 
 
-__all__ = ["Composite", "Explanation", "Model", "OnnxLrpError", "__version__", "explain", "export", "load", "rule"]
+__all__ = [
+    "Composite",
+    "ExplainOptions",
+    "Explanation",
+    "Model",
+    "OnnxLrpError",
+    "__version__",
+    "explain",
+    "export",
+    "load",
+    "rule",
+]
 
-_HOMES = {"load": "model", "Model": "model", "Composite": "composites", "Explanation": "explanation"}
+_HOMES = {
+    "load": "model",
+    "Model": "model",
+    "ExplainOptions": "model",
+    "Composite": "composites",
+    "Explanation": "explanation",
+}
 
 
 def __getattr__(name: str) -> Any:

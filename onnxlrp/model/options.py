@@ -88,7 +88,8 @@ _NOT_HOW = (
     "ledger",
     "batch_size",
 )
-_REPEATED = {"action": "append", "default": []}
+REPEATED = {"action": "append", "default": []}  # arguments of `add_argument`
+SWITCH = {"action": "store_true"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ class ExplainOptions:
                 ("--given",),
                 "another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
                 READING,
-                argparse={**_REPEATED, "metavar": "NAME=VALUE"},
+                argparse={**REPEATED, "metavar": "NAME=VALUE"},
                 read=values.input_values,
             ),
             values.table("a table of numbers and .npy files by the names of inputs"),
@@ -200,7 +201,7 @@ class ExplainOptions:
                 "'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)': path, regular expression for it, operator or kind; "
                 "repeatable, the first that matches counts, before the method's own",
                 ("explain", "inspect", "export", "compare"),
-                argparse={**_REPEATED, "metavar": "LAYER=RULE"},
+                argparse={**REPEATED, "metavar": "LAYER=RULE"},
                 read=values.rule_entries,
             ),
             values.RULES,
@@ -227,7 +228,7 @@ class ExplainOptions:
                 ("--condition",),
                 "'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
                 ("explain",),
-                argparse={**_REPEATED, "metavar": "LAYER:CHANNELS"},
+                argparse={**REPEATED, "metavar": "LAYER:CHANNELS"},
                 read=values.channels,
             ),
             composites=True,
@@ -243,7 +244,7 @@ class ExplainOptions:
                 "print where relevance stayed, layer by layer",
                 ("explain",),
                 "written",
-                argparse={"action": "store_true"},
+                argparse=SWITCH,
             ),
             composites=True,
         ),

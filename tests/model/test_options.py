@@ -19,7 +19,7 @@ MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
 
 
-def test_options_give_what_keywords_give():
+def test_options_give_what_keywords_give() -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     by_words = model.explain(X, 3, "gamma", gamma=0.1, ledger=True, rules=[("Conv", onnxlrp.rule("zplus"))])
     options = ExplainOptions(target=3, method="gamma", options={"gamma": 0.1}, ledger=True, rules={"Conv": "zplus"})
@@ -29,7 +29,7 @@ def test_options_give_what_keywords_give():
     assert by_options.ledger
 
 
-def test_what_is_prepared_is_what_runs():
+def test_what_is_prepared_is_what_runs() -> None:
     """A prepared explanation is compiled: explaining compiles nothing more."""
     model = onnxlrp.load(MODELS / "digits.onnx")
     options = ExplainOptions(target="top3", method="epsilon", record=("conv1",))
@@ -39,13 +39,13 @@ def test_what_is_prepared_is_what_runs():
     assert model._programs.kept == kept
 
 
-def test_what_is_no_field_is_an_option_of_the_method():
+def test_what_is_no_field_is_an_option_of_the_method() -> None:
     made = ExplainOptions.of("zebra", "gamma", gamma=0.1, ledger=True)
     assert made == ExplainOptions(target="zebra", method="gamma", options={"gamma": 0.1}, ledger=True)
     assert ExplainOptions.of(made) is made
 
 
-def test_options_beside_other_arguments_are_refused():
+def test_options_beside_other_arguments_are_refused() -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     with pytest.raises(UsageError, match="beside other arguments"):
         model.explain(X, ExplainOptions(), ledger=True)
@@ -53,25 +53,25 @@ def test_options_beside_other_arguments_are_refused():
         model.prepare(ExplainOptions(), "gamma")
 
 
-def test_a_recorded_field_is_in_the_provenance_where_it_is_stated():
+def test_a_recorded_field_is_in_the_provenance_where_it_is_stated() -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     made = model.explain(X, conditions={"conv1": (0, 1)})
     assert made.provenance["conditions"] == {"conv1": [0, 1]}
     assert "conditions" not in model.explain(X).provenance
 
 
-def test_every_field_is_documented():
+def test_every_field_is_documented() -> None:
     doc = ExplainOptions.__doc__ or ""
     for f in dataclasses.fields(ExplainOptions):
         assert f"\n        {f.name}: " in doc, f.name
 
 
-def test_flags_are_those_of_the_command_alone():
+def test_flags_are_those_of_the_command_alone() -> None:
     assert {name for name, _ in flags("patterns")} == {"output", "input", "kind", "given", "batch_size"}
     words = [word for _, said in declared() if said.flag for word in said.flag.words]
     assert len(words) == len(set(words))
 
 
-def test_the_declaration_imports_nothing_heavy():
+def test_the_declaration_imports_nothing_heavy() -> None:
     code = "import sys, onnxlrp.model.options; print([m for m in ('numpy', 'onnx', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
