@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,17 +20,17 @@ BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(BASH is None, reason="there is no bash")
 
 
-def block(name):
+def block(name: Any) -> Any:
     """The lines of the step with an id."""
     return re.search(rf"    - id: {name}\n(.*?)(?=\n    - |\Z)", ACTION, re.S)[1]
 
 
-def script(name):
+def script(name: Any) -> str:
     body = block(name).partition("run: |\n")[2]
     return "\n".join(line[8:] for line in body.splitlines())
 
 
-def check(folder, **inputs):
+def check(folder: Any, **inputs: Any) -> tuple[Any, Any]:
     """The exit code, and the outputs, of the step that checks."""
     wanted = re.findall(r"^        (\w+): \$\{\{ inputs\.(\w+) \}\}$", block("check"), re.M)
     given = {variable: inputs.get(name, "found" if name == "output" else "") for variable, name in wanted}
@@ -44,13 +45,13 @@ def check(folder, **inputs):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     shutil.copy(ROOT / "models" / "digits.onnx", tmp_path / "my model.onnx")
     shutil.copy(next((ROOT / "docs").glob("digit_7.png")), tmp_path / "seven.png")
     return tmp_path
 
 
-def test_findings_become_outputs_and_the_summary(folder):
+def test_findings_become_outputs_and_the_summary(folder: Any) -> None:
     run, outputs = check(folder, model="my model.onnx", samples="seven.png\n", args="--set\nlatency.severity=off")
     assert run.returncode == 0, run.stderr
     assert outputs["fails"] == "false"
@@ -62,7 +63,7 @@ def test_findings_become_outputs_and_the_summary(folder):
     assert "my model.onnx" in (folder / "GITHUB_STEP_SUMMARY").read_text()
 
 
-def test_a_failed_check_fails_the_step_after_its_files_are_there(folder):
+def test_a_failed_check_fails_the_step_after_its_files_are_there(folder: Any) -> None:
     run, outputs = check(folder, model="my model.onnx", samples="seven.png", baseline="none")
     assert run.returncode == 1
     assert "::error" in run.stdout
@@ -70,7 +71,7 @@ def test_a_failed_check_fails_the_step_after_its_files_are_there(folder):
     assert json.loads((folder / outputs["json"]).read_text())["fails"] is True
 
 
-def test_settings_beside_the_workflow_are_taken(folder):
+def test_settings_beside_the_workflow_are_taken(folder: Any) -> None:
     (folder / "onnxlrp.toml").write_text('model = "my model.onnx"\nsamples = ["seven.png"]\n')
     run, outputs = check(folder)
     assert run.returncode == 0, run.stderr
@@ -78,21 +79,21 @@ def test_settings_beside_the_workflow_are_taken(folder):
 
 
 @pytest.mark.parametrize("word", ["$(touch owned)", "`touch owned`", '"; touch owned; "', "'; touch owned; '"])
-def test_inputs_are_no_commands(folder, word):
+def test_inputs_are_no_commands(folder: Any, word: str) -> None:
     run, outputs = check(folder, model="my model.onnx", samples=word)
     assert run.returncode not in (0, 127)
     assert outputs["fails"] == "true"
     assert not (folder / "owned").exists()
 
 
-def test_no_expression_stands_in_a_script():
+def test_no_expression_stands_in_a_script() -> None:
     """`${{ }}` in a script is text that the shell reads as its own."""
     for name in ("install", "check"):
         assert script(name)
         assert "${{" not in script(name)
 
 
-def test_every_input_is_used_and_documented():
+def test_every_input_is_used_and_documented() -> None:
     inputs = ACTION.partition("inputs:")[2].partition("outputs:")[0]
     names = re.findall(r"^  (\w+):$", inputs, re.M)
     assert len(names) == len(re.findall(r"^    description: ", inputs, re.M))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,18 +201,18 @@ ALLOWED |= {
 }
 
 
-def modules():
+def modules() -> list[Any]:
     return sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.py"))
 
 
-def room_of(name):
+def room_of(name: Any) -> Any:
     """The longest room that a dotted module name is in; None for a module without one."""
     parts = name.split(".")
     fits = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
     return next((room for room in fits if room in ALLOWED), None)
 
 
-def imported(path):
+def imported(path: Any) -> Iterator[Any]:
     """Dotted names that a module imports: within the package without "onnxlrp.", outside ones by their top name."""
     package = ["onnxlrp", *path.parts[:-1]]
     for node in ast.walk(ast.parse((ROOT / path.with_suffix(".py")).read_text(encoding="utf-8"))):
@@ -223,11 +225,11 @@ def imported(path):
             yield from (within(f"{module}.{alias.name}", module) for alias in node.names)
         elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
             name = node.args[0].value if isinstance(node.args[0], ast.Constant) else ""
-            if name and not name.startswith("."):
+            if isinstance(name, str) and name and not name.startswith("."):
                 yield within(name)
 
 
-def within(name, module=""):
+def within(name: Any, module: str = "") -> Any:
     top, _, rest = name.partition(".")
     if top != "onnxlrp":
         return "" if top in sys.stdlib_module_names else top
@@ -237,14 +239,14 @@ def within(name, module=""):
     return module.partition(".")[2] or "__init__"
 
 
-def permitted(source, target):
+def permitted(source: Any, target: Any) -> Any:
     """Whether a module of room `source` may import `target`, a module of ours or an outside package."""
     room = room_of(target) or target
     return room in ALLOWED[source] | ANYBODY or room == source
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: ".".join(path.parts))
-def test_imports_follow_the_arrows(path):
+def test_imports_follow_the_arrows(path: Any) -> None:
     name = ".".join(path.parts).removesuffix(".__init__")
     room = room_of(name)
     assert room is not None, f"{name} is in no room: give it a line in ALLOWED"
@@ -252,11 +254,11 @@ def test_imports_follow_the_arrows(path):
         assert permitted(room, target), f"{name} ({room}) may not import {target}"
 
 
-def test_the_table_has_no_circles():
+def test_the_table_has_no_circles() -> None:
     arrows = {room: {t for t in targets if t in ALLOWED and t != room} for room, targets in ALLOWED.items()}
     done, path = set(), []
 
-    def visit(room):
+    def visit(room: Any) -> None:
         assert room not in path, f"{' → '.join(path[path.index(room) :])} → {room}"
         if room not in done:
             path.append(room)
@@ -269,24 +271,24 @@ def test_the_table_has_no_circles():
         visit(room)
 
 
-def loaded(*command):
+def loaded(*command: Any) -> set[Any]:
     """Outside packages that a Python process imports."""
     run = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
     assert "usage" in run.stdout or "--help" not in command
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in run.stderr.splitlines() if "|" in line}
 
 
-def test_import_is_light():
+def test_import_is_light() -> None:
     assert loaded("-c", "import onnxlrp") >= {"onnxlrp"}
     assert not loaded("-c", "import onnxlrp") & {*HEAVY, "numpy"}
 
 
 @pytest.mark.skipif(not (ROOT / "cli.py").exists(), reason="there is no command line yet")
-def test_help_is_light():
+def test_help_is_light() -> None:
     assert not loaded("-m", "onnxlrp", "--help") & set(HEAVY)
 
 
-def test_rules_and_engines_do_not_load_what_they_must_not_know():
+def test_rules_and_engines_do_not_load_what_they_must_not_know() -> None:
     """The same at run time: what a module drags in counts too."""
     for module, forbidden in (
         ("rules.lrp", {"onnx", "onnxruntime", "PIL"}),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,13 +23,13 @@ BLOCKS = dict(re.findall(r"```python\n# (\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 
 
 @pytest.fixture
-def recipe(monkeypatch):
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Runs a recipe's code as a module; what it registers is gone after the test."""
     for registry in (layers.LAYERS, rules.RULES, methods.METHODS):
         assert len(registry)  # all of it is imported
         monkeypatch.setattr(registry, "_rows", dict(registry._rows))
 
-    def run(name):
+    def run(name: Any) -> Any:
         module = types.ModuleType(f"recipe_{name}")
         monkeypatch.setitem(sys.modules, module.__name__, module)
         exec(BLOCKS[name], module.__dict__)
@@ -36,7 +38,7 @@ def recipe(monkeypatch):
     return run
 
 
-def network(activation):
+def network(activation: Any) -> Any:
     rng = np.random.default_rng(0)
     weights = {"w1": rng.normal(size=(6, 4)), "b1": rng.normal(size=4), "w2": rng.normal(size=(4, 3))}
     nodes = [
@@ -57,11 +59,11 @@ def network(activation):
 X = np.random.default_rng(1).normal(size=(2, 6)).astype(np.float32)
 
 
-def test_there_is_a_test_for_each_recipe():
+def test_there_is_a_test_for_each_recipe() -> None:
     assert sorted(BLOCKS) == ["attribution", "engine", "method", "operator", "rule"]
 
 
-def test_operator(recipe):
+def test_operator(recipe: Callable[..., Any]) -> None:
     model = network("Shrink")
     with pytest.raises(onnxlrp.OnnxLrpError, match="Shrink"):
         onnxlrp.load(model).explain(X)
@@ -78,7 +80,7 @@ def test_operator(recipe):
         np.testing.assert_allclose((up - down) / moved, gradient[:, i], rtol=1e-4, atol=1e-6)
 
 
-def test_rule(recipe):
+def test_rule(recipe: Callable[..., Any]) -> None:
     recipe("rule")
     half = onnxlrp.Composite([("dense", rules.parse("half_weights")), ("activation", rules.parse("pass"))])
     plain = onnxlrp.Composite([("dense", rules.parse("epsilon(0.000002)")), ("activation", rules.parse("pass"))])
@@ -91,14 +93,14 @@ def test_rule(recipe):
     np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
-def test_method(recipe):
+def test_method(recipe: Callable[..., Any]) -> None:
     recipe("method")
     e = onnxlrp.load(network("Relu")).explain(X, method="half_epsilon")
     assert e.relevance.shape == X.shape
     assert np.abs(e.relevance).max() > 0
 
 
-def test_attribution(recipe):
+def test_attribution(recipe: Callable[..., Any]) -> None:
     recipe("attribution")
     loaded = onnxlrp.load(network("Relu"))
     slope = loaded.explain(X, target=1, method="gradient").relevance
@@ -106,14 +108,14 @@ def test_attribution(recipe):
     np.testing.assert_allclose(found, slope**2, rtol=1e-6)
 
 
-def test_engine(recipe):
+def test_engine(recipe: Callable[..., Any]) -> None:
     exact = onnxlrp.load(network("Relu"), engine="reference").explain(X).relevance
     found = onnxlrp.load(network("Relu"), engine=recipe("engine").Rounded()).explain(X).relevance
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
 
 
-def test_onnx_is_not_changed():
+def test_onnx_is_not_changed() -> None:
     model = network("Relu")
     before = model.SerializeToString()
     onnxlrp.load(model).explain(X)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,20 +31,20 @@ PLUGIN = () if INSTALLED else ("-p", "onnxlrp.pytest_plugin")
 
 
 @pytest.fixture
-def folder(pytester):
+def folder(pytester: pytest.Pytester) -> Any:
     """A folder with net.onnx, which takes arrays [N, 2, 6, 6], and x.npy of two samples."""
     onnx.save(small_nets.NETS["everything"](), pytester.path / "net.onnx")
     np.save(pytester.path / "x.npy", small_nets.batch(small_nets.graph("everything"))["x"])
     return pytester
 
 
-def outcome(folder, *words, **counts):
+def outcome(folder: Any, *words: Any, **counts: Any) -> Any:
     result = folder.runpytest_inprocess(*PLUGIN, "-p", "no:cacheprovider", *words)
     result.assert_outcomes(**counts)
     return result
 
 
-def test_models_are_loaded_once_beside_the_test(folder):
+def test_models_are_loaded_once_beside_the_test(folder: Any) -> None:
     folder.makepyfile(
         """
         import numpy as np
@@ -59,7 +61,7 @@ def test_models_are_loaded_once_beside_the_test(folder):
     outcome(folder, passed=2)
 
 
-def test_a_closed_ledger_passes_and_an_open_one_fails(folder):
+def test_a_closed_ledger_passes_and_an_open_one_fails(folder: Any) -> None:
     folder.makepyfile(
         """
         import dataclasses
@@ -99,7 +101,7 @@ def test_a_closed_ledger_passes_and_an_open_one_fails(folder):
     result.stdout.fnmatch_lines_random([f"E*{words}*" for words in said])
 
 
-def test_inside_a_mask(folder):
+def test_inside_a_mask(folder: Any) -> None:
     x = np.load(folder.path / "x.npy")
     mask = np.zeros(x.shape[2:], bool)
     mask[:3] = True
@@ -156,7 +158,7 @@ TEST = """
     """
 
 
-def test_a_missing_baseline_is_written_and_fails_once(folder):
+def test_a_missing_baseline_is_written_and_fails_once(folder: Any) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     stored = folder.path / "test_some_maps" / "test_map.npz"
     outcome(folder, failed=1).stdout.fnmatch_lines(["*there was no baseline:*test_map.npz is written*"])
@@ -164,7 +166,7 @@ def test_a_missing_baseline_is_written_and_fails_once(folder):
     outcome(folder, passed=1)
 
 
-def test_another_heatmap_fails_until_it_is_stored(folder):
+def test_another_heatmap_fails_until_it_is_stored(folder: Any) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
     before = (folder.path / "test_some_maps" / "test_map.npz").read_bytes()
@@ -180,7 +182,7 @@ def test_another_heatmap_fails_until_it_is_stored(folder):
     outcome(folder, passed=1)
 
 
-def test_another_method_is_no_drift(folder):
+def test_another_method_is_no_drift(folder: Any) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
     folder.makepyfile(test_some_maps=TEST.format(method="gradient"))
@@ -188,7 +190,7 @@ def test_another_method_is_no_drift(folder):
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no archive", lambda b: b""])
-def test_a_damaged_baseline_says_what_to_type(folder, damage):
+def test_a_damaged_baseline_says_what_to_type(folder: Any, damage: Callable[..., Any]) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
     stored = folder.path / "test_some_maps" / "test_map.npz"
@@ -198,7 +200,7 @@ def test_a_damaged_baseline_says_what_to_type(folder, damage):
     outcome(folder, passed=1)
 
 
-def test_every_call_and_every_parameter_has_a_file_of_its_own():
+def test_every_call_and_every_parameter_has_a_file_of_its_own() -> None:
     module = Path("there/test_some_maps.py")
     names = ["test_map", "test_map[a/b]", "test_map[../x]", "test_map[" + "a" * 300, "test_map[" + "a" * 301]
     places = {regression.place(module, name, which) for name in names for which in ("", "2", "again")}
@@ -217,7 +219,7 @@ memory = "off"
 """
 
 
-def test_an_item_for_each_check_and_sample(folder):
+def test_an_item_for_each_check_and_sample(folder: Any) -> None:
     (folder.path / "onnxlrp.toml").write_text(SETTINGS)
     result = folder.runpytest_inprocess(*PLUGIN, "-p", "no:cacheprovider", "--onnxlrp=onnxlrp.toml", "-v")
     assert result.ret == 0
@@ -227,11 +229,11 @@ def test_an_item_for_each_check_and_sample(folder):
     assert chosen.ret == 0
 
 
-def result_size(result):
+def result_size(result: Any) -> Any:
     return sum(result.parseoutcomes().get(word, 0) for word in ("passed", "failed", "skipped"))
 
 
-def test_a_failed_check_is_a_failed_item_or_a_warning_by_its_severity(folder):
+def test_a_failed_check_is_a_failed_item_or_a_warning_by_its_severity(folder: Any) -> None:
     model = onnx.load(folder.path / "net.onnx")
     (node,) = [n for n in model.graph.node if n.op_type == "AveragePool"]
     node.op_type = "NoSuchPool"
@@ -245,7 +247,7 @@ def test_a_failed_check_is_a_failed_item_or_a_warning_by_its_severity(folder):
         result.stdout.fnmatch_lines(["*load*NoSuchPool*"])
 
 
-def test_beside_the_tests_and_without_them(folder):
+def test_beside_the_tests_and_without_them(folder: Any) -> None:
     (folder.path / "onnxlrp.toml").write_text(SETTINGS)
     folder.makepyfile("def test_own(): pass")
     outcome(folder, passed=1)  # a file of settings that nobody asked for is none of pytest's business
@@ -256,7 +258,7 @@ def test_beside_the_tests_and_without_them(folder):
     assert alone.parseoutcomes()["passed"] == 1
 
 
-def test_update_stores_the_baseline_of_the_settings(folder):
+def test_update_stores_the_baseline_of_the_settings(folder: Any) -> None:
     (folder.path / "onnxlrp.toml").write_text('baseline = "kept"\n' + SETTINGS)
     words = ("--onnxlrp=onnxlrp.toml", "-k", "baseline or drift")
     assert folder.runpytest_inprocess(*PLUGIN, *words).parseoutcomes()["failed"] == 1
@@ -269,7 +271,7 @@ def test_update_stores_the_baseline_of_the_settings(folder):
 @pytest.mark.parametrize(
     ("text", "said"), [('method = "epsilon_plus"', "no model is given"), ("[[", "as TOML"), ("modle = 1", '"model"')]
 )
-def test_settings_that_say_nothing_of_use(folder, text, said):
+def test_settings_that_say_nothing_of_use(folder: Any, text: str, said: str) -> None:
     (folder.path / "onnxlrp.toml").write_text(text)
     result = folder.runpytest_inprocess(*PLUGIN, "--onnxlrp=onnxlrp.toml")
     assert result.ret != 0
@@ -277,13 +279,13 @@ def test_settings_that_say_nothing_of_use(folder, text, said):
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_no_file(pytester):
+def test_no_file(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(*PLUGIN, "--onnxlrp=none.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*none.toml: no such file*"])
 
 
-def test_a_run_that_does_not_use_it_loads_nothing(pytester):
+def test_a_run_that_does_not_use_it_loads_nothing(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_own(): pass")
     pytester.makeconftest(
         """

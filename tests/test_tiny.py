@@ -8,7 +8,7 @@ from onnxlrp.methods.registry import make_composite
 from support import small_nets
 
 
-def test_a_file_becomes_relevance():
+def test_a_file_becomes_relevance() -> None:
     """Load, compile and run the default on both engines: they agree, and relevance adds up to the logit."""
     n = small_nets.Net(1, 4, 4)
     y = n.dense(n.op("Flatten", n.relu(n.conv("x", 1, 2, bias=False))), 32, 3, bias=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import localisation
 import numpy as np
@@ -15,18 +17,19 @@ from PIL import Image
 
 from onnxlrp.errors import InputError
 from onnxlrp.preprocessing import Preprocessing
+from support.arrays import Array
 
 STRETCH = Preprocessing(size=(10, 10), resize="stretch")
 CROP = Preprocessing(size=(8, 8), resize="shorter-crop", crop=1.0)
 
 
-def region(height, width, left, top, right, bottom):
+def region(height: Any, width: Any, left: Any, top: Any, right: Any, bottom: Any) -> Array:
     found = np.zeros((height, width), dtype=bool)
     found[top:bottom, left:right] = True
     return found
 
 
-def test_heat_inside_a_box():
+def test_heat_inside_a_box() -> None:
     # 20x40 squeezed to 10x10: the left upper quarter of the picture is the first 5 rows and 5 columns.
     box = region(20, 40, 0, 0, 20, 10)
     inside = np.zeros((10, 10))
@@ -39,7 +42,7 @@ def test_heat_inside_a_box():
     assert localisation.share(STRETCH, half, box).ratio == pytest.approx(2)
 
 
-def test_what_the_crop_cuts_off_counts_for_neither():
+def test_what_the_crop_cuts_off_counts_for_neither() -> None:
     # Of 16x32 a square of 16x16 in the middle is seen: a box over the left half has half of that, columns 8 to 16.
     box = region(16, 32, 0, 0, 16, 16)
     left = np.zeros((8, 8))
@@ -56,7 +59,9 @@ def test_what_the_crop_cuts_off_counts_for_neither():
     resize=st.sampled_from(["stretch", "shorter-crop"]),
     seed=st.integers(0, 999),
 )
-def test_even_heat_has_ratio_one_and_parts_add_up(size, original, resize, seed):
+def test_even_heat_has_ratio_one_and_parts_add_up(
+    size: tuple[int, int], original: tuple[int, int], resize: str, seed: int
+) -> None:
     prep = Preprocessing(size=size, resize=resize)
     rng = np.random.default_rng(seed)
     box = np.zeros(original, dtype=bool)
@@ -70,7 +75,7 @@ def test_even_heat_has_ratio_one_and_parts_add_up(size, original, resize, seed):
     assert sum(part.area for part in parts) == pytest.approx(1)
 
 
-def test_negative_heat_is_no_energy_and_silence_is_none():
+def test_negative_heat_is_no_energy_and_silence_is_none() -> None:
     heat = np.zeros((10, 10))
     heat[:5, :5], heat[5:] = 1, -9
     box = region(10, 10, 0, 0, 5, 5)
@@ -81,7 +86,7 @@ def test_negative_heat_is_no_energy_and_silence_is_none():
 
 
 @pytest.mark.parametrize(("layout", "channels"), [("NCHW", 0), ("NHWC", 2)])
-def test_channels_are_summed_before_signs_count_but_not_for_sensitivities(layout, channels):
+def test_channels_are_summed_before_signs_count_but_not_for_sensitivities(layout: str, channels: int) -> None:
     relevance = np.stack([np.full((2, 3), 2.0), np.full((2, 3), -3.0)], axis=channels)
     np.testing.assert_array_equal(localisation.heatmap(relevance, layout, False), np.full((2, 3), -1.0))
     np.testing.assert_array_equal(localisation.heatmap(relevance, layout, True), np.full((2, 3), 5.0))
@@ -90,7 +95,7 @@ def test_channels_are_summed_before_signs_count_but_not_for_sensitivities(layout
 # -- the whole script, on a model that sees class k in column k of a 4x4 picture
 
 
-def column_model(path, classes=1000, operator="Relu"):
+def column_model(path: Any, classes: int = 1000, operator: str = "Relu") -> None:
     """Class k scores the red of column k of a 4x4 picture, every other class 0."""
     weight = np.zeros((48, classes), np.float32)
     for row in range(4):
@@ -108,7 +113,7 @@ def column_model(path, classes=1000, operator="Relu"):
 
 
 @pytest.fixture
-def data(tmp_path):
+def data(tmp_path: Path) -> Any:
     """Three objects, models with and without a background class, one that is refused, one of other classes."""
     for folder in ("models", "images"):
         (tmp_path / folder).mkdir()
@@ -137,7 +142,7 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_the_whole_script(data, tmp_path, capsys):
+def test_the_whole_script(data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out" / "found.json"
     out.parent.mkdir()
     assert localisation.main(["--data", str(data), "--methods", "epsilon,gradient", "-o", str(out)]) == 0
@@ -158,7 +163,9 @@ def test_the_whole_script(data, tmp_path, capsys):
     assert "missed  plain: a.png, class 0" in said
 
 
-def test_bad_input_is_said_and_nothing_is_written(data, tmp_path, capsys):
+def test_bad_input_is_said_and_nothing_is_written(
+    data: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "found.json"
     assert localisation.main(["--data", str(tmp_path / "nowhere"), "-o", str(out)]) == 3
     assert localisation.main(["--data", str(data), "--methods", "gradiet", "-o", str(out)]) == 2
@@ -171,7 +178,7 @@ def test_bad_input_is_said_and_nothing_is_written(data, tmp_path, capsys):
     assert not out.exists()
 
 
-def test_unknown_words_for_preprocessing_refuse_the_model(data, tmp_path):
+def test_unknown_words_for_preprocessing_refuse_the_model(data: Any, tmp_path: Path) -> None:
     listed = json.loads((data / "MANIFEST.json").read_text())
     listed["models"][0]["preprocessing"]["scale"] = "as usual"
     (data / "MANIFEST.json").write_text(json.dumps(listed))
@@ -180,7 +187,7 @@ def test_unknown_words_for_preprocessing_refuse_the_model(data, tmp_path):
     assert "unknown words: 'as usual'" in found["refused"]["plain"]
 
 
-def test_a_mask_of_another_size_refuses(data):
+def test_a_mask_of_another_size_refuses(data: Any) -> None:
     Image.fromarray(np.zeros((5, 4), np.uint8)).save(data / "images" / "mask.png")
     found = localisation.run(data, ["plain"], ["gradient"])
     assert "a.png: not of the size of its mask" in found["refused"]["plain"]

@@ -27,7 +27,7 @@ SASS = """
 """
 
 
-def test_a_loop_in_the_loop_runs_twice():
+def test_a_loop_in_the_loop_runs_twice() -> None:
     code = tile_costs.instructions(SASS)
     assert set(code) == {"gemm_fast_one", "axpy"}
     counted = tile_costs.step(code["gemm_fast_one"])
@@ -35,7 +35,7 @@ def test_a_loop_in_the_loop_runs_twice():
     assert tile_costs.step(code["axpy"]) == {}
 
 
-def test_units_are_counted_for_a_block():
+def test_units_are_counted_for_a_block() -> None:
     tile = next(t for t in TILES if (t.rows, t.pixels) == (64, 64))  # 4 warps: one for each quarter
     busy = tile_costs.units({"LDS.128": 3, "LDS.64": 1, "HMMA.1688.F32.TF32": 10, "ISETP.GE.AND": 4}, tile, "fast")
     copied = 16 * 4 * 128
@@ -45,7 +45,7 @@ def test_units_are_counted_for_a_block():
     assert tile_costs.cost(busy) == 120
 
 
-def test_tiles_have_the_costs_that_were_counted():
+def test_tiles_have_the_costs_that_were_counted() -> None:
     found = json.loads((BENCHMARKS / "results" / "tile_costs.json").read_text("utf-8"))
     costs = {record["kernel"]: record["cost"] for record in found["records"]}
     assert costs == {tile.name(p): tile.warp(p).cost for p in PRECISIONS for tile in TILES}

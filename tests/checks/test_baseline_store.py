@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +19,12 @@ from support.check_cases import SHAPES, Tampering, write_scenes
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     scenes = write_scenes(tmp_path_factory.mktemp("scenes"), stars=1, others=3)
     return open_context(SHAPES, [str(scenes)], Settings())
 
 
-def test_what_is_written_is_read(made, tmp_path):
+def test_what_is_written_is_read(made: Any, tmp_path: Path) -> None:
     first = baseline.capture(made)
     path = baseline.write(first, tmp_path / "new" / "folder")
     again = baseline.read(path.parent)
@@ -40,14 +43,14 @@ def test_what_is_written_is_read(made, tmp_path):
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_relevance_far_from_one_keeps_its_digits(made, tmp_path, scale):
+def test_relevance_far_from_one_keeps_its_digits(made: Any, tmp_path: Path, scale: float) -> None:
     first = baseline.capture(made)
     far = dataclasses.replace(first, maps=first.maps * scale)
     again = baseline.read(baseline.write(far, tmp_path).parent)
     np.testing.assert_allclose(again.maps / scale, first.maps, atol=np.abs(first.maps).max() * 2**-11)
 
 
-def test_hashes_tell_what_changed(made):
+def test_hashes_tell_what_changed(made: Any) -> None:
     here = baseline.hashes(made)
     settings = dataclasses.replace(made.settings, prep={"prep": "imagenet"}, method="gamma")
     other = baseline.hashes(
@@ -58,7 +61,7 @@ def test_hashes_tell_what_changed(made):
     assert here["method"] != other["method"]
 
 
-def test_the_hash_of_a_picture_is_of_the_picture_itself(made):
+def test_the_hash_of_a_picture_is_of_the_picture_itself(made: Any) -> None:
     model = onnxlrp.load(SHAPES, prep={"prep": "imagenet"})
     paths = [str(name) for name in made.samples.names]
     assert len({baseline.sample_hash(made, n) for n in range(4)}) == 4
@@ -69,7 +72,7 @@ def test_the_hash_of_a_picture_is_of_the_picture_itself(made):
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[: len(b) // 2], lambda b: b"no zip", lambda b: b"PK" + b[9:]])
-def test_a_damaged_baseline_is_refused(made, tmp_path, spoil):
+def test_a_damaged_baseline_is_refused(made: Any, tmp_path: Path, spoil: Callable[..., Any]) -> None:
     path = baseline.write(baseline.capture(made), tmp_path)
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError) as refused:
@@ -78,7 +81,7 @@ def test_a_damaged_baseline_is_refused(made, tmp_path, spoil):
     assert "re-baseline" in refused.value.fix
 
 
-def test_a_baseline_of_another_version_is_refused(made, tmp_path, monkeypatch):
+def test_a_baseline_of_another_version_is_refused(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline, "SCHEMA", 99)
     baseline.write(baseline.capture(made), tmp_path)
     monkeypatch.undo()
@@ -86,12 +89,14 @@ def test_a_baseline_of_another_version_is_refused(made, tmp_path, monkeypatch):
         baseline.read(tmp_path)
 
 
-def test_a_write_that_fails_leaves_the_old_one_whole(made, tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_one_whole(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = baseline.capture(made)
     path = baseline.write(first, tmp_path)
     before = path.read_bytes()
 
-    def full(*_):
+    def full(*_: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
@@ -101,8 +106,8 @@ def test_a_write_that_fails_leaves_the_old_one_whole(made, tmp_path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_what_is_not_finite_is_no_baseline(made):
-    def spoilt(name, value, runs):
+def test_what_is_not_finite_is_no_baseline(made: Any) -> None:
+    def spoilt(name: Any, value: Any, runs: Any) -> Any:
         return value * np.nan if name == "relevance" else value
 
     broken = open_context(onnxlrp.load(SHAPES, engine=Tampering(spoilt)), made.given, Settings())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,33 +19,33 @@ from support.check_cases import HANS, SHAPES, Tampering, checked, found, only, w
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_scenes(tmp_path_factory.mktemp("scenes"), stars=4, others=6)
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory):
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_scenes(tmp_path_factory.mktemp("marked"), stars=6, others=6, marked=True)
 
 
 @pytest.fixture(scope="module")
-def shapes():
+def shapes() -> Any:
     return onnxlrp.load(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def hans():
+def hans() -> Any:
     return onnxlrp.load(HANS)
 
 
-def folder(path):
+def folder(path: Any) -> list[str]:
     return [str(path)]
 
 
 # -- a sound model
 
 
-def test_a_sound_model_passes_what_has_data_and_skips_the_rest_with_the_reason(shapes, scenes):
+def test_a_sound_model_passes_what_has_data_and_skips_the_rest_with_the_reason(shapes: Any, scenes: Any) -> None:
     findings = run(shapes, folder(scenes), Settings(masks=str(scenes / "masks")))
     assert not findings.fails
     assert not found(findings, "load", "failed")
@@ -57,7 +59,7 @@ def test_a_sound_model_passes_what_has_data_and_skips_the_rest_with_the_reason(s
     assert set(found(findings, "finite")) == {path.stem for path in scenes.glob("*.png")}
 
 
-def test_without_samples_the_checks_of_samples_are_skipped(shapes):
+def test_without_samples_the_checks_of_samples_are_skipped(shapes: Any) -> None:
     findings = run(shapes, None, Settings())
     assert not findings.fails
     assert {f.check for f in findings.findings if f.status == "passed"} == {"load", "coverage"}
@@ -65,13 +67,13 @@ def test_without_samples_the_checks_of_samples_are_skipped(shapes):
     assert (finding.status, finding.message) == ("skipped", "no samples are given")
 
 
-def test_a_check_that_is_off_says_so(shapes):
+def test_a_check_that_is_off_says_so(shapes: Any) -> None:
     findings = run(shapes, None, Settings(severities={"coverage": "off"}))
     (finding,) = found(findings, "coverage").values()
     assert (finding.status, finding.message) == ("skipped", "switched off in the settings")
 
 
-def test_findings_are_what_was_asked(shapes, scenes):
+def test_findings_are_what_was_asked(shapes: Any, scenes: Any) -> None:
     findings = checked(shapes, folder(scenes), "ledger", thresholds={"ledger": {"residual": 0}})
     assert findings.about["thresholds"]["ledger"] == {"residual": 0}
     assert all(f.limit == 0 and f.status == "failed" for f in found(findings, "ledger").values())
@@ -85,7 +87,7 @@ def test_findings_are_what_was_asked(shapes, scenes):
 # -- watermarks
 
 
-def test_a_watermark_fails_the_border_check_and_the_clean_twin_passes(hans, shapes, marked):
+def test_a_watermark_fails_the_border_check_and_the_clean_twin_passes(hans: Any, shapes: Any, marked: Any) -> None:
     here = found(checked(hans, folder(marked), "border", "corners"), "border")
     assert here["class star"].fails
     assert here["class star"].value > 1.5
@@ -97,14 +99,14 @@ def test_a_watermark_fails_the_border_check_and_the_clean_twin_passes(hans, shap
     assert not clean.fails
 
 
-def test_a_watermark_is_outside_of_the_masks(hans, shapes, marked):
+def test_a_watermark_is_outside_of_the_masks(hans: Any, shapes: Any, marked: Any) -> None:
     outside = checked(hans, folder(marked), "inside", "pointing", masks=str(marked / "masks"))
     assert len(found(outside, "inside", "failed")) >= 5
     assert found(outside, "pointing")["all samples"].status == "failed"
     assert not checked(shapes, folder(marked), "inside", "pointing", masks=str(marked / "masks")).fails
 
 
-def test_energy_in_a_mask_by_its_definition(shapes, scenes):
+def test_energy_in_a_mask_by_its_definition(shapes: Any, scenes: Any) -> None:
     settings = only("inside", masks=str(scenes / "masks"))
     seen = open_context(shapes, folder(scenes), settings)
     values = found(run(shapes, folder(scenes), settings), "inside")
@@ -114,12 +116,12 @@ def test_energy_in_a_mask_by_its_definition(shapes, scenes):
         assert values[name].value == pytest.approx(wanted, rel=1e-6)
 
 
-def test_few_samples_say_nothing_about_borders(shapes, scenes):
+def test_few_samples_say_nothing_about_borders(shapes: Any, scenes: Any) -> None:
     findings = checked(shapes, [str(p) for p in sorted(scenes.glob("*.png"))[:3]], "border")
     assert {f.status for f in found(findings, "border").values()} == {"skipped"}
 
 
-def test_a_sample_without_a_mask_is_named(shapes, scenes, tmp_path):
+def test_a_sample_without_a_mask_is_named(shapes: Any, scenes: Any, tmp_path: Path) -> None:
     findings = checked(shapes, folder(scenes), "inside", masks=str(tmp_path))
     assert {f.message for f in found(findings, "inside").values()} == {"no mask"}
     assert len(found(findings, "inside")) == 10
@@ -129,7 +131,7 @@ def test_a_sample_without_a_mask_is_named(shapes, scenes, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def kept(shapes, scenes, tmp_path_factory):
+def kept(shapes: Any, scenes: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("baseline")
     baseline.write(baseline.capture(open_context(shapes, folder(scenes), Settings())), path)
     return str(path)
@@ -138,13 +140,13 @@ def kept(shapes, scenes, tmp_path_factory):
 DRIFT = ("baseline", "baseline_model", "logits", "drift")
 
 
-def test_a_model_against_itself_does_not_drift(shapes, scenes, kept):
+def test_a_model_against_itself_does_not_drift(shapes: Any, scenes: Any, kept: str) -> None:
     findings = checked(shapes, folder(scenes), *DRIFT, baseline=kept)
     assert {f.status for f in findings.findings if f.check in DRIFT} == {"passed"}
     assert all(f.value == pytest.approx(1, abs=1e-9) for f in found(findings, "drift").values())
 
 
-def test_a_randomised_last_layer_fails_drift(scenes, kept, tmp_path):
+def test_a_randomised_last_layer_fails_drift(scenes: Any, kept: str, tmp_path: Path) -> None:
     findings = checked(with_random_head(tmp_path / "m.onnx"), folder(scenes), *DRIFT, baseline=kept)
     drift = found(findings, "drift")
     assert sum(f.fails for f in drift.values()) >= 5
@@ -154,7 +156,7 @@ def test_a_randomised_last_layer_fails_drift(scenes, kept, tmp_path):
     assert "re-baseline" in other.fix
 
 
-def test_drift_asks_for_the_class_that_was_explained_then(scenes, kept, tmp_path):
+def test_drift_asks_for_the_class_that_was_explained_then(scenes: Any, kept: str, tmp_path: Path) -> None:
     # With weights of the opposite sign another class is best; the old one keeps its map up to that sign.
     model = onnx.load(SHAPES)
     (tensor,) = [t for t in model.graph.initializer if t.name == "head.weight"]
@@ -165,7 +167,9 @@ def test_drift_asks_for_the_class_that_was_explained_then(scenes, kept, tmp_path
 
 
 @pytest.mark.parametrize(("change", "what"), [({"method": "epsilon"}, "method"), ({"target": 2}, "method")])
-def test_a_stale_baseline_says_re_baseline(shapes, scenes, kept, change, what):
+def test_a_stale_baseline_says_re_baseline(
+    shapes: Any, scenes: Any, kept: str, change: dict[str, Any], what: str
+) -> None:
     findings = checked(shapes, folder(scenes), *DRIFT, baseline=kept, **change)
     failed = found(findings, "baseline", "failed")[what]
     assert "stale" in failed.message
@@ -174,13 +178,15 @@ def test_a_stale_baseline_says_re_baseline(shapes, scenes, kept, change, what):
     assert all("stale" in f.message for f in found(findings, "drift").values())
 
 
-def test_another_preprocessing_makes_a_baseline_stale(scenes, kept):
+def test_another_preprocessing_makes_a_baseline_stale(scenes: Any, kept: str) -> None:
     findings = checked(SHAPES, folder(scenes), *DRIFT, baseline=kept, prep={"prep": "imagenet"})
     assert set(found(findings, "baseline", "failed")) == {"preprocessing"}
     assert findings.fails
 
 
-def test_samples_that_changed_or_are_new_or_are_gone_are_named(shapes, scenes, kept, tmp_path):
+def test_samples_that_changed_or_are_new_or_are_gone_are_named(
+    shapes: Any, scenes: Any, kept: str, tmp_path: Path
+) -> None:
     from PIL import Image
 
     paths = sorted(scenes.glob("*.png"))
@@ -196,7 +202,7 @@ def test_samples_that_changed_or_are_new_or_are_gone_are_named(shapes, scenes, k
     assert gone.value == 8
 
 
-def test_a_folder_without_a_baseline_fails_once(shapes, scenes, tmp_path):
+def test_a_folder_without_a_baseline_fails_once(shapes: Any, scenes: Any, tmp_path: Path) -> None:
     findings = checked(shapes, folder(scenes), *DRIFT, baseline=str(tmp_path))
     assert [f.check for f in findings.findings if f.status == "failed"] == ["baseline"]
 
@@ -204,16 +210,16 @@ def test_a_folder_without_a_baseline_fails_once(shapes, scenes, tmp_path):
 # -- stored outputs
 
 
-def stored(shapes, scenes, path, **more):
+def stored(shapes: Any, scenes: Any, path: Any, **more: Any) -> tuple[str]:
     samples = open_context(shapes, folder(scenes), Settings()).samples
     scores = shapes.outputs(samples.values)["scores"]
-    extra = {"image": samples.values} if more.get("inputs") else {}
+    extra: dict[str, Any] = {"image": samples.values} if more.get("inputs") else {}
     np.savez(path, logits=scores, names=list(samples.names), **extra)
     return (str(path),)
 
 
 @pytest.mark.parametrize("inputs", [False, True])
-def test_outputs_that_were_stored_agree(shapes, scenes, tmp_path, inputs):
+def test_outputs_that_were_stored_agree(shapes: Any, scenes: Any, tmp_path: Path, inputs: bool) -> None:
     expected = stored(shapes, scenes, tmp_path / "e.npz", inputs=inputs)
     findings = checked(shapes, folder(scenes), "forward", expected=expected)
     assert {f.status for f in found(findings, "forward").values()} == {"passed"}
@@ -222,7 +228,9 @@ def test_outputs_that_were_stored_agree(shapes, scenes, tmp_path, inputs):
 
 @pytest.mark.parametrize("inputs", [False, True])
 @pytest.mark.parametrize("prep", [{"prep": "imagenet"}, {"mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}])
-def test_a_wrong_mean_and_std_is_the_probable_cause(shapes, scenes, tmp_path, inputs, prep):
+def test_a_wrong_mean_and_std_is_the_probable_cause(
+    shapes: Any, scenes: Any, tmp_path: Path, inputs: bool, prep: dict[str, Any]
+) -> None:
     expected = stored(shapes, scenes, tmp_path / "e.npz", inputs=inputs)
     findings = checked(SHAPES, folder(scenes), "forward", expected=expected, prep=prep)
     assert findings.fails
@@ -233,7 +241,7 @@ def test_a_wrong_mean_and_std_is_the_probable_cause(shapes, scenes, tmp_path, in
         assert finding.fix == "prep = { mean = [0.5, 0.5, 0.5], std = [0.25, 0.25, 0.25] }"
 
 
-def test_a_mean_that_nobody_states_is_found_from_stored_inputs(shapes, scenes, tmp_path):
+def test_a_mean_that_nobody_states_is_found_from_stored_inputs(shapes: Any, scenes: Any, tmp_path: Path) -> None:
     """The file that made them had a preprocessing that is stated nowhere now."""
     odd = onnxlrp.load(SHAPES, prep={"mean": [0.31, 0.42, 0.53], "std": [0.21, 0.32, 0.43]})
     expected = stored(odd, scenes, tmp_path / "e.npz", inputs=True)
@@ -242,7 +250,7 @@ def test_a_mean_that_nobody_states_is_found_from_stored_inputs(shapes, scenes, t
     np.testing.assert_allclose([float(n) for n in numbers], [0.31, 0.42, 0.53, 0.21, 0.32, 0.43], atol=2e-3)
 
 
-def test_other_weights_are_told_from_another_preprocessing(shapes, scenes, tmp_path):
+def test_other_weights_are_told_from_another_preprocessing(shapes: Any, scenes: Any, tmp_path: Path) -> None:
     expected = stored(shapes, scenes, tmp_path / "e.npz", inputs=True)
     model = with_random_head(tmp_path / "m.onnx")
     findings = found(checked(model, folder(scenes), "forward", expected=expected), "forward")
@@ -250,7 +258,7 @@ def test_other_weights_are_told_from_another_preprocessing(shapes, scenes, tmp_p
     assert not any("probable cause: the preprocessing" in f.message for f in findings.values())
 
 
-def test_a_folder_of_onnx_test_data(shapes, tmp_path):
+def test_a_folder_of_onnx_test_data(shapes: Any, tmp_path: Path) -> None:
     folder = tmp_path / "test_data_set_0"
     folder.mkdir()
     x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
@@ -264,12 +272,12 @@ def test_a_folder_of_onnx_test_data(shapes, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["e.npz", "test_data_set_0"])
-def test_stored_outputs_that_are_not_there_are_refused(shapes, tmp_path, name):
+def test_stored_outputs_that_are_not_there_are_refused(shapes: Any, tmp_path: Path, name: str) -> None:
     with pytest.raises(onnxlrp.OnnxLrpError):
         checked(shapes, None, "forward", expected=(str(tmp_path / name),))
 
 
-def test_outputs_of_another_shape_fail(shapes, scenes, tmp_path):
+def test_outputs_of_another_shape_fail(shapes: Any, scenes: Any, tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", logits=np.zeros((10, 7), np.float32))
     findings = checked(shapes, folder(scenes), "forward", expected=(str(tmp_path / "e.npz"),))
     assert "stored one has (7,)" in next(iter(found(findings, "forward").values())).message
@@ -278,12 +286,12 @@ def test_outputs_of_another_shape_fail(shapes, scenes, tmp_path):
 # -- numbers
 
 
-def with_engine(change):
+def with_engine(change: Any) -> Any:
     return onnxlrp.load(SHAPES, engine=Tampering(change))
 
 
-def test_nan_is_found_and_names_the_sample(scenes):
-    def spoilt(name, value, runs):
+def test_nan_is_found_and_names_the_sample(scenes: Any) -> None:
+    def spoilt(name: Any, value: Any, runs: Any) -> Any:
         value = value.copy()
         if name == "relevance":
             value[0, 0, 0, :3] = np.nan
@@ -296,7 +304,7 @@ def test_nan_is_found_and_names_the_sample(scenes):
     assert "3 values of the relevance" in failed[0].message
 
 
-def test_what_differs_from_run_to_run_is_not_deterministic(scenes):
+def test_what_differs_from_run_to_run_is_not_deterministic(scenes: Any) -> None:
     model = with_engine(lambda name, value, runs: value * (1 + 1e-5 * runs) if name == "relevance" else value)
     findings = found(checked(model, folder(scenes), "deterministic"), "deterministic")
     assert all(f.fails and 0 < f.value < 1e-3 for f in findings.values())
@@ -304,8 +312,8 @@ def test_what_differs_from_run_to_run_is_not_deterministic(scenes):
     assert not loose.fails
 
 
-def test_a_ledger_that_does_not_close_names_the_layer(scenes):
-    def leaking(name, value, runs):
+def test_a_ledger_that_does_not_close_names_the_layer(scenes: Any) -> None:
+    def leaking(name: Any, value: Any, runs: Any) -> Any:
         return value * 1.01 if re.fullmatch(r"ledger/.*/in", name) else value
 
     findings = found(checked(with_engine(leaking), folder(scenes), "ledger"), "ledger")
@@ -313,13 +321,13 @@ def test_a_ledger_that_does_not_close_names_the_layer(scenes):
     assert all(re.search(r"in [\w.]+$", f.message) for f in findings.values())
 
 
-def test_a_method_without_a_ledger_is_skipped(shapes, scenes):
+def test_a_method_without_a_ledger_is_skipped(shapes: Any, scenes: Any) -> None:
     findings = checked(shapes, folder(scenes), "ledger", method="gradient")
     assert "gradient keeps no ledger" in next(iter(found(findings, "ledger").values())).message
 
 
-def test_an_explanation_that_ignores_the_weights_fails_the_smoke_test(scenes):
-    def constant(name, value, runs):
+def test_an_explanation_that_ignores_the_weights_fails_the_smoke_test(scenes: Any) -> None:
+    def constant(name: Any, value: Any, runs: Any) -> Any:
         return np.ones_like(value) if name == "relevance" else value
 
     findings = found(checked(with_engine(constant), folder(scenes), "randomised"), "randomised")
@@ -330,21 +338,21 @@ def test_an_explanation_that_ignores_the_weights_fails_the_smoke_test(scenes):
 # -- loading
 
 
-def test_a_file_that_is_no_model_fails_the_check_load(tmp_path):
+def test_a_file_that_is_no_model_fails_the_check_load(tmp_path: Path) -> None:
     (tmp_path / "cut.onnx").write_bytes(SHAPES.read_bytes()[:5000])
     findings = run(tmp_path / "cut.onnx", None, Settings())
     assert found(findings, "load")["cut.onnx"].fails
     assert {f.status for f in findings.findings if f.check != "load"} == {"skipped"}
 
 
-def test_a_file_that_is_not_there_is_a_mistake_of_the_request(tmp_path):
+def test_a_file_that_is_not_there_is_a_mistake_of_the_request(tmp_path: Path) -> None:
     with pytest.raises(onnxlrp.OnnxLrpError, match="no such file"):
         run(tmp_path / "none.onnx", None, Settings())
     with pytest.raises(onnxlrp.OnnxLrpError, match="no model is given"):
         run(None, None, Settings())
 
 
-def test_a_layer_without_a_rule_fails_coverage_and_nothing_is_silent(tmp_path):
+def test_a_layer_without_a_rule_fails_coverage_and_nothing_is_silent(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
     nodes = [helper.make_node("Det", ["m"], ["d"]), helper.make_node("Mul", ["x", "e"], ["y"])]
@@ -366,7 +374,7 @@ def test_a_layer_without_a_rule_fails_coverage_and_nothing_is_silent(tmp_path):
     assert not found(findings, "drift", "passed")
 
 
-def test_assumed_preprocessing_is_a_warning(scenes, tmp_path):
+def test_assumed_preprocessing_is_a_warning(scenes: Any, tmp_path: Path) -> None:
     model = onnx.load(SHAPES)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "m.onnx")
@@ -378,7 +386,7 @@ def test_assumed_preprocessing_is_a_warning(scenes, tmp_path):
 # -- budgets
 
 
-def test_budgets(shapes, scenes):
+def test_budgets(shapes: Any, scenes: Any) -> None:
     wide = {
         "latency": {"explain_ms": 1e9, "forward_ms": 1e9, "forwards": 1e9, "repeats": 1},
         "memory": {"peak_mb": 1e9},
@@ -390,16 +398,16 @@ def test_budgets(shapes, scenes):
     assert found(findings, "memory")["process"].fails
 
 
-def test_an_input_that_is_no_picture_has_no_places(tmp_path):
+def test_an_input_that_is_no_picture_has_no_places(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
     w = numpy_helper.from_array(np.random.default_rng(0).normal(size=(6, 3)).astype("f"), "w")
     graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [w])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "m.onnx")
-    x = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
-    made = open_context(tmp_path / "m.onnx", x, Settings())
+    samples = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    made = open_context(tmp_path / "m.onnx", samples, Settings())
     baseline.write(baseline.capture(made), tmp_path)
-    findings = run(tmp_path / "m.onnx", x, Settings(baseline=str(tmp_path), masks=str(tmp_path)))
+    findings = run(tmp_path / "m.onnx", samples, Settings(baseline=str(tmp_path), masks=str(tmp_path)))
     assert not findings.fails
     assert {f.status for f in found(findings, "drift").values()} == {"passed"}
     for id in ("inside", "border", "corners"):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onnxlrp.checks import toml
+from onnxlrp.checks.drift import Drift
 from onnxlrp.checks.registry import CHECKS, configured, make, severity, thresholds
 from onnxlrp.checks.settings import Settings
 from onnxlrp.errors import InputError, UsageError
@@ -15,17 +17,17 @@ from onnxlrp.errors import InputError, UsageError
 DOCS = Path(__file__).parents[2] / "docs" / "onnxlrp.toml"
 
 
-def read(tmp_path, text):
+def read(tmp_path: Path, text: Any) -> Any:
     path = tmp_path / "onnxlrp.toml"
     path.write_text(text, encoding="utf-8")
     return toml.read(path)
 
 
-def test_an_empty_file_is_the_defaults(tmp_path):
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert read(tmp_path, "# nothing") == Settings(folder=tmp_path)
 
 
-def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path):
+def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     found = read(
         tmp_path,
         """
@@ -53,7 +55,7 @@ def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path):
     assert (found.target, found.size, found.prep) == (3, (32, 48), {"prep": "imagenet"})
     assert found.given == {"scale": 0.5, "mask": str(tmp_path / "mask.npy")}
     assert found.options == {"epsilon": 1e-3}
-    assert configured("drift", found).cosine == 0.9
+    assert configured("drift", found) == Drift(cosine=0.9)
     counted = [severity(id, found) for id in ("drift", "latency", "ledger")]
     assert counted == ["warning", "off", "error"]
 
@@ -80,7 +82,7 @@ def test_keys_are_read_and_paths_are_relative_to_the_file(tmp_path):
         ("model = ", "cannot be read as TOML", "line"),
     ],
 )
-def test_what_is_wrong_is_refused_with_the_fix(tmp_path, text, said, fix):
+def test_what_is_wrong_is_refused_with_the_fix(tmp_path: Path, text: str, said: str, fix: str) -> None:
     with pytest.raises(InputError) as refused:
         read(tmp_path, text)
     assert said in refused.value.message
@@ -88,13 +90,13 @@ def test_what_is_wrong_is_refused_with_the_fix(tmp_path, text, said, fix):
     assert "onnxlrp.toml" in refused.value.message
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         toml.read(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("id", CHECKS)
-def test_every_check_is_documented_and_takes_its_own_defaults(id):
+def test_every_check_is_documented_and_takes_its_own_defaults(id: Any) -> None:
     known = thresholds(id)
     assert make(id, **{name: value for name, value in known.items() if value is not None}) == make(id)
     doc = CHECKS[id].make.__doc__
@@ -103,12 +105,12 @@ def test_every_check_is_documented_and_takes_its_own_defaults(id):
         assert f"\n        {name}: " in doc, f"{id}: its documentation does not describe {name}"
 
 
-def test_thresholds_are_checked_from_python_too():
+def test_thresholds_are_checked_from_python_too() -> None:
     with pytest.raises(UsageError, match="not a whole number"):
         make("border", least=1.5)
 
 
-def test_the_hash_of_a_method_is_of_what_it_is_asked():
+def test_the_hash_of_a_method_is_of_what_it_is_asked() -> None:
     asked = Settings(method="epsilon", options={"epsilon": 0.1})
     same = Settings(method="epsilon", options={"epsilon": 0.1}, samples=("a",), engine="reference", batch_size=3)
     assert asked.method_hash == same.method_hash
@@ -121,7 +123,7 @@ def test_the_hash_of_a_method_is_of_what_it_is_asked():
     assert len({s.method_hash for s in [asked, *others]}) == 5
 
 
-def test_the_example_in_the_docs_is_valid_and_shows_every_check_and_threshold():
+def test_the_example_in_the_docs_is_valid_and_shows_every_check_and_threshold() -> None:
     found = toml.read(DOCS)
     assert found.samples
     text = DOCS.read_text(encoding="utf-8")

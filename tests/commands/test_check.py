@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,15 +18,15 @@ from support.check_cases import HANS, SHAPES, with_random_head, write_scenes
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory):
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return write_scenes(tmp_path_factory.mktemp("marked"), stars=4, others=4, marked=True)
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)
 
-    def call(code, *words):
+    def call(code: Any, *words: Any) -> Any:
         capsys.readouterr()
         assert main(["check", *map(str, words)]) == code
         return capsys.readouterr()
@@ -31,14 +34,14 @@ def run(capsys, tmp_path, monkeypatch):
     return call
 
 
-def test_a_sound_model_exits_with_0_and_a_watermark_with_1(run, marked):
+def test_a_sound_model_exits_with_0_and_a_watermark_with_1(run: Callable[..., Any], marked: Any) -> None:
     assert run(0, SHAPES, marked, "--masks", marked / "masks").out.splitlines()[-1].startswith("ok: ")
     out = run(1, HANS, marked, "--set", "inside.severity=off").out
     assert out.splitlines()[-1].startswith("FAILED: ")
     assert "class star" in out
 
 
-def test_reports_are_written_by_their_suffix(run, marked, tmp_path):
+def test_reports_are_written_by_their_suffix(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     reports = [word for name in ("r.json", "r.xml", "r.sarif", "r.md", "github=notes") for word in ("-o", name)]
     shown = json.loads(run(1, HANS, marked, *reports, "--json").out)
     assert json.loads((tmp_path / "r.json").read_text()) == shown
@@ -51,7 +54,7 @@ def test_reports_are_written_by_their_suffix(run, marked, tmp_path):
     assert (tmp_path / "notes").read_text().startswith("::error ")
 
 
-def test_the_settings_file_alone_is_enough(run, marked, tmp_path):
+def test_the_settings_file_alone_is_enough(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     (marked / "onnxlrp.toml").write_text(
         f'model = "{HANS}"\nsamples = ["*.png"]\nmasks = "masks"\n[checks]\nborder = "warning"\ncorners = "note"\n'
         'inside = "warning"\n'
@@ -64,7 +67,7 @@ def test_the_settings_file_alone_is_enough(run, marked, tmp_path):
     assert other["about"]["model"] == str(SHAPES)
 
 
-def test_flags_go_before_the_settings(run, marked, tmp_path):
+def test_flags_go_before_the_settings(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[checks.drift]\ncosine = 0.5\n[checks.border]\nleast = 7\n")
     shown = json.loads(run(0, SHAPES, "-c", "c.toml", "--set", "border.lift=3", "-m", "epsilon", "--json").out)["about"]
     assert shown["thresholds"]["drift"] == {"cosine": 0.5}
@@ -72,7 +75,7 @@ def test_flags_go_before_the_settings(run, marked, tmp_path):
     assert shown["method"] == "epsilon"
 
 
-def test_a_baseline_is_stored_and_compared_with(run, marked, tmp_path):
+def test_a_baseline_is_stored_and_compared_with(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     assert "wrote" in run(0, SHAPES, marked, "--baseline", "base", "--update-baseline").out
     assert [p.name for p in (tmp_path / "base").iterdir()] == ["baseline.npz"]
     run(0, SHAPES, marked, "--baseline", "base")
@@ -83,7 +86,7 @@ def test_a_baseline_is_stored_and_compared_with(run, marked, tmp_path):
     run(0, tmp_path / "m.onnx", marked, "--baseline", "base", "--set", "inside.severity=off")
 
 
-def test_calibration_proposes_thresholds_that_pass(run, marked, tmp_path):
+def test_calibration_proposes_thresholds_that_pass(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     said = run(0, SHAPES, marked, "--masks", marked / "masks", "--calibrate")
     assert "look at the heatmaps first" in said.err
     proposed = tomllib.loads(said.out)
@@ -100,7 +103,7 @@ def test_calibration_proposes_thresholds_that_pass(run, marked, tmp_path):
     assert {"check", "threshold", "value", "measured", "why"} == set(listed[0])
 
 
-def test_the_list_has_every_check(run):
+def test_the_list_has_every_check(run: Callable[..., Any]) -> None:
     rows = json.loads(run(0, "--list", "--json").out)["checks"]
     assert [row["check"] for row in rows] == list(CHECKS)
     assert all(row["summary"] for row in rows)
@@ -125,19 +128,19 @@ def test_the_list_has_every_check(run):
         (5, [SHAPES, "--baseline", "b", "--update-baseline"], "no samples are given"),
     ],
 )
-def test_mistakes_are_named_with_the_fix(run, code, words, said):
+def test_mistakes_are_named_with_the_fix(run: Callable[..., Any], code: int, words: list[Any], said: str) -> None:
     err = run(code, *words).err.strip().splitlines()
     assert len(err) == 2
     assert said in err[0]
     assert err[1].startswith("fix ")
 
 
-def test_a_cut_model_is_a_failed_check(run, tmp_path):
+def test_a_cut_model_is_a_failed_check(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "cut.onnx").write_bytes(SHAPES.read_bytes()[:5000])
     assert "FAILED   load" in run(1, "cut.onnx").out
 
 
-def test_names_are_told_apart_by_their_folders(run, marked, tmp_path):
+def test_names_are_told_apart_by_their_folders(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "1.png").write_bytes(sorted(marked.glob("*.png"))[0].read_bytes())

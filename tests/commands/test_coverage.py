@@ -119,7 +119,7 @@ def test_presets_have_a_rule_for_all_that_is_known() -> None:
     """on_unsupported changes nothing where nothing is missing."""
     model = onnxlrp.load(net("Tanh", "Relu"))
     for method in METHODS:
-        options = {"low": -4.0, "high": 4.0} if "low" in REGISTERED[method].options else {}
+        options: dict[str, Any] = {"low": -4.0, "high": 4.0} if "low" in REGISTERED[method].options else {}
         plain = model.explain(X, 1, method, **options)
         for how in ("gradient", "pass"):
             e = model.explain(X, 1, method, on_unsupported=how, **options)

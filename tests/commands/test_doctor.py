@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,14 @@ READY = {"ready": True, "provider": "CPUExecutionProvider"}
 H200 = {"name": "NVIDIA H200", "memory": "143771 MiB", "driver": "580.159.03", "capability": "9.0"}
 
 
-def machine(wheels=None, cupy=None, gpu=True, driver=(13, 0), cudnn="9.10 (nvidia-cudnn-cu13)", **more):
+def machine(
+    wheels: Any = None,
+    cupy: Any = None,
+    gpu: bool = True,
+    driver: Any = (13, 0),
+    cudnn: str = "9.10 (nvidia-cudnn-cu13)",
+    **more: Any,
+) -> dict[str, Any]:
     """A report; by default of a machine where everything fits."""
     ort = {"ready": True, "provider": "CUDAExecutionProvider"}
     return {
@@ -33,13 +42,13 @@ def machine(wheels=None, cupy=None, gpu=True, driver=(13, 0), cudnn="9.10 (nvidi
     }
 
 
-def test_a_machine_where_everything_fits_has_no_problems():
+def test_a_machine_where_everything_fits_has_no_problems() -> None:
     assert list(doctor.problems(machine())) == []
 
 
 BOTH = {"onnxruntime": "1.31.0", "onnxruntime-gpu": "1.31.1"}
 OLD = {"onnxruntime-gpu": "1.26.0"}
-UNFIT = {
+UNFIT: dict[str, tuple[dict[str, Any], str, str]] = {
     "both wheels, with a GPU": (
         {"wheels": BOTH},
         "overwrite each other",
@@ -91,7 +100,7 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_what_does_not_fit_is_named_with_the_command_that_mends_it(name):
+def test_what_does_not_fit_is_named_with_the_command_that_mends_it(name: str) -> None:
     found, said, fix = UNFIT[name]
     report = machine(**{key: value for key, value in found.items() if key != "nvrtc"})
     report["cupy"] |= {"nvrtc": found["nvrtc"]} if "nvrtc" in found else {}
@@ -99,11 +108,11 @@ def test_what_does_not_fit_is_named_with_the_command_that_mends_it(name):
 
 
 @pytest.mark.parametrize(("version", "cuda"), [("1.31.1", 13), ("1.27.0", 13), ("1.26.0", 12), ("1.18.1", 11)])
-def test_which_cuda_a_wheel_wants(version, cuda):
+def test_which_cuda_a_wheel_wants(version: str, cuda: int) -> None:
     assert doctor.wanted_cuda(version) == cuda
 
 
-def test_this_machine(capsys):
+def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["doctor"])
     out = capsys.readouterr().out
     for word in ("python", "onnxruntime", "CuPy", "GPU", "fatbin", *ENGINES):
@@ -111,7 +120,7 @@ def test_this_machine(capsys):
     assert (code == 0) == ("ort          ready" in out)
 
 
-def test_json(capsys, monkeypatch):
+def test_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes, "tried", lambda name: {"ready": name == "ort"} | {"reason": "?", "fix": "?"})
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
@@ -120,15 +129,15 @@ def test_json(capsys, monkeypatch):
     assert isinstance(report["problems"], list)
 
 
-def test_every_probe_may_fail(capsys, monkeypatch):
-    def broken(*_, **__):
+def test_every_probe_may_fail(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
         raise OSError("no")
 
     for target in ("importlib.metadata.version", "importlib.metadata.packages_distributions", "ctypes.CDLL"):
         monkeypatch.setattr(target, broken)
     for module in ("onnxruntime", "cupy", "onnxlrp.engines.cuda"):
         monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr(probes.subprocess, "run", broken)
+    monkeypatch.setattr(subprocess, "run", broken)
     assert main(["doctor"]) == 4
     assert "report it" in capsys.readouterr().out
 
@@ -144,17 +153,19 @@ def test_every_probe_may_fail(capsys, monkeypatch):
         ("import time; time.sleep(60)", "did not answer"),
     ],
 )
-def test_an_engine_that_crashes_does_not_take_the_doctor_with_it(code, said, monkeypatch):
+def test_an_engine_that_crashes_does_not_take_the_doctor_with_it(
+    code: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = subprocess.run
     monkeypatch.setattr(probes, "_WAIT", 2)
-    monkeypatch.setattr(probes.subprocess, "run", lambda command, **how: run([*command[:2], code], **how))
+    monkeypatch.setattr(subprocess, "run", lambda command, **how: run([*command[:2], code], **how))
     found = probes.tried("cuda")
     assert not found["ready"]
     assert said in found["reason"]
     assert found["fix"]
 
 
-def test_nothing_but_the_base_install(tmp_path):
+def test_nothing_but_the_base_install(tmp_path: Path) -> None:
     """Neither onnxruntime nor CuPy nor the emulator: exit 4, and the command for each engine that can be had."""
     blocked = "import sys\nfor name in ('onnxruntime', 'cupy', 'onnxlrp._emulator'):\n    sys.modules[name] = None\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)

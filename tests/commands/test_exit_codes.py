@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp import files
 from support.command_line import DIGITS, SEVEN, folder, one_layer, written
 
 
@@ -212,7 +211,7 @@ def test_130_interrupted_leaves_whole_files_alone(run: Any, monkeypatch: pytest.
             raise KeyboardInterrupt
         replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     out, err = run(130, "explain", DIGITS, "in")
     assert err.splitlines()[0] == "error   interrupted"
     assert sorted(p.name for p in Path().iterdir()) == [

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,11 +23,11 @@ DIGITS, SAMPLES = MODELS / "digits.onnx", MODELS / "samples"
 
 
 @pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`run(code, words...)` runs inspect in an empty folder, wants that exit code, and gives stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def call(code, *words):
+    def call(code: Any, *words: Any) -> tuple[Any, Any]:
         capsys.readouterr()
         assert main(["inspect", *map(str, words)]) == code
         said = capsys.readouterr()
@@ -34,12 +36,12 @@ def run(capsys, tmp_path, monkeypatch):
     return call
 
 
-def sha(path):
+def sha(path: Any) -> Any:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["convnext", "deit", "efficientnet", "mobilevit", "timm-bicubic", "timm-squash"])
-def test_what_is_written_down_is_found_again(run, tmp_path, name):
+def test_what_is_written_down_is_found_again(run: Callable[..., Any], tmp_path: Path, name: str) -> None:
     """The sidecar and the embedded copy alone give the same input as the library's files did."""
     path = prep_cases.first_run(tmp_path / "one", name)
     before = sha(path)
@@ -58,7 +60,7 @@ def test_what_is_written_down_is_found_again(run, tmp_path, name):
             np.testing.assert_array_equal(model.read(picture).values, values)
 
 
-def test_class_names_are_kept_too(run, tmp_path):
+def test_class_names_are_kept_too(run: Callable[..., Any], tmp_path: Path) -> None:
     kind, fields, size = prep_cases.HUGGINGFACE["vit"]
     names = {"0": 'a "quoted" cat', "1": "back\\slash", "2": "Füchse", "3": "4"}
     files = {"preprocessor_config": {"image_processor_type": kind, **fields}, "config": {"id2label": names}}
@@ -69,7 +71,7 @@ def test_class_names_are_kept_too(run, tmp_path):
     assert onnxlrp.load(path).labels == onnxlrp.load("kept.onnx").labels == tuple(names.values())
 
 
-def test_an_assumption_stays_one(run, tmp_path):
+def test_an_assumption_stays_one(run: Callable[..., Any], tmp_path: Path) -> None:
     path = prep_cases.put(tmp_path / "bare", prep_cases.model((20, 20)))
     _, err = run(4, path, "--embed", "kept.onnx")
     assert "--prep imagenet" in err
@@ -84,7 +86,7 @@ def test_an_assumption_stays_one(run, tmp_path):
     assert onnxlrp.load("kept.onnx").preprocessing.source == "model metadata"
 
 
-def test_nothing_is_overwritten_that_matters(run, tmp_path):
+def test_nothing_is_overwritten_that_matters(run: Callable[..., Any], tmp_path: Path) -> None:
     path = prep_cases.first_run(tmp_path / "one", "vit")
     sidecar = path.with_name("model.prep.toml")
     sidecar.write_text("# mine\nmean = 0.25\n")
@@ -100,7 +102,7 @@ def test_nothing_is_overwritten_that_matters(run, tmp_path):
     run(0, path, "--write-prep")  # again, by its own words
 
 
-def test_a_copy_finds_its_weights(run, tmp_path):
+def test_a_copy_finds_its_weights(run: Callable[..., Any], tmp_path: Path) -> None:
     path = prep_cases.first_run(tmp_path / "one", "vit")
     made = onnx.load(path)
     path.unlink()
@@ -114,7 +116,7 @@ def test_a_copy_finds_its_weights(run, tmp_path):
     np.testing.assert_array_equal(kept.outputs(x)["logits"], onnxlrp.load(path).outputs(x)["logits"])
 
 
-def test_conflicts_are_said(run, tmp_path):
+def test_conflicts_are_said(run: Callable[..., Any], tmp_path: Path) -> None:
     path = prep_cases.first_run(tmp_path / "one", "vit")
     path.with_name("model.prep.toml").write_text("mean = 0.25\n")
     out, _ = run(0, path)
@@ -131,7 +133,7 @@ def test_conflicts_are_said(run, tmp_path):
     ]
 
 
-def test_probe_ranks_and_changes_nothing(run, tmp_path):
+def test_probe_ranks_and_changes_nothing(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "digits.onnx").write_bytes(DIGITS.read_bytes())
     digits = sorted(SAMPLES.glob("digit_*.png"))
     report = json.loads(run(0, "digits.onnx", "--probe", *digits, "--json")[0])
@@ -150,7 +152,7 @@ def test_probe_ranks_and_changes_nothing(run, tmp_path):
     assert rows[-1]["accuracy"] < 1.0
 
 
-def test_probe_scores_are_those_of_the_flags_it_names(run, tmp_path):
+def test_probe_scores_are_those_of_the_flags_it_names(run: Callable[..., Any], tmp_path: Path) -> None:
     """Each row against a run with the flags of that row."""
     digits = sorted(SAMPLES.glob("digit_*.png"))[:3]
     for row in json.loads(run(0, DIGITS, "--probe", *digits, "--json")[0])["probe"]:
@@ -162,7 +164,7 @@ def test_probe_scores_are_those_of_the_flags_it_names(run, tmp_path):
         assert row["contrast"] == pytest.approx(((z.max(1) - z.mean(1)) / z.std(1)).mean(), rel=1e-4)
 
 
-def test_probe_tries_both_orders_of_colours(run, tmp_path):
+def test_probe_tries_both_orders_of_colours(run: Callable[..., Any], tmp_path: Path) -> None:
     path = prep_cases.put(tmp_path / "one", prep_cases.model((20, 20)))
     for n, picture in enumerate(prep_cases.pictures()):
         picture.save(tmp_path / f"{n}.png")
@@ -175,14 +177,14 @@ def test_probe_tries_both_orders_of_colours(run, tmp_path):
     assert {row["flags"] for row in rows} == {"--color RGB", "--color BGR"}
 
 
-def test_probe_with_a_file_of_class_names(run, tmp_path):
+def test_probe_with_a_file_of_class_names(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(f"digit {n}" for n in range(10)))
     report = json.loads(run(0, DIGITS, "--probe", SAMPLES, "--labels", "names.txt", "--json")[0])
     assert report["labels"][3] == "digit 3"
     assert report["probe"][0]["accuracy"] is None
 
 
-def test_probe_refuses_what_it_cannot_use(run, tmp_path):
+def test_probe_refuses_what_it_cannot_use(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "truth.txt").write_text("digit_3.png eleven\n")
     _, err = run(3, DIGITS, "--probe", SAMPLES / "digit_3.png", "--labels", "truth.txt")
     assert "digit_3.png" in err
@@ -193,7 +195,7 @@ def test_probe_refuses_what_it_cannot_use(run, tmp_path):
     assert "gone.png" in err
 
 
-def test_flags_that_round_trip(tmp_path):
+def test_flags_that_round_trip(tmp_path: Path) -> None:
     """resize_to and offset as flags."""
     flags = {"resize_to": "26", "offset": "floor", "prep": "0-1"}
     prep = find(flags, None, {}, (3, 23, 23))

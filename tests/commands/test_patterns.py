@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,17 +22,17 @@ SCENES = sorted(p for p in (MODELS / "samples").glob("scene_*.png") if "mask" no
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
+    def run(*words: Any) -> tuple[Any, Any]:
         code = main([str(word) for word in words])
         return code, capsys.readouterr()
 
     return run
 
 
-def test_patterns_are_written_and_read(run, tmp_path):
+def test_patterns_are_written_and_read(run: Callable[..., Any], tmp_path: Path) -> None:
     code, said = run("patterns", SHAPES, *SCENES, "-o", "shapes.patterns.npz", "--json", "--batch-size", 4)
     assert code == 0, said.err
     stated = json.loads(said.out)
@@ -54,7 +56,7 @@ def test_patterns_are_written_and_read(run, tmp_path):
     assert "onnxlrp patterns" in said.err
 
 
-def test_export_carries_the_patterns(run):
+def test_export_carries_the_patterns(run: Callable[..., Any]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     assert run("patterns", SHAPES, *SCENES, "-o", "p.npz", "-q")[0] == 0
     code, said = run("export", SHAPES, "-m", "pattern_attribution", "--patterns", "p.npz", "-o", "e.onnx", "-t", "top1")
@@ -66,7 +68,7 @@ def test_export_carries_the_patterns(run):
     assert relevance.any()
 
 
-def test_the_default_name_is_the_model_s(run, tmp_path):
+def test_the_default_name_is_the_model_s(run: Callable[..., Any], tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     model.write_bytes(SHAPES.read_bytes())
     code, said = run("patterns", model, *SCENES[:3], "--estimator", "linear")
@@ -75,11 +77,11 @@ def test_the_default_name_is_the_model_s(run, tmp_path):
     assert "--patterns" in said.out
 
 
-def test_stopping_early_keeps_what_is_done(run, monkeypatch):
+def test_stopping_early_keeps_what_is_done(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     @contextmanager
-    def stopped(self, name):
+    def stopped(self: Console, name: Any) -> Iterator[Callable[..., Any]]:
         yield lambda done, total: calls.append((done, total)) and False
 
     monkeypatch.setattr(Console, "passes", stopped)
@@ -98,14 +100,16 @@ def test_stopping_early_keeps_what_is_done(run, monkeypatch):
         (["--batch-size", "0"], "1 or more"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_work(run, tmp_path, words, said):
+def test_what_is_wrong_is_said_before_the_work(
+    run: Callable[..., Any], tmp_path: Path, words: list[str], said: str
+) -> None:
     code, out = run("patterns", SHAPES, SCENES[0], *words)
     assert code == 2
     assert said in out.err
     assert not list(tmp_path.iterdir())
 
 
-def test_an_image_that_cannot_be_read(run, tmp_path):
+def test_an_image_that_cannot_be_read(run: Callable[..., Any], tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
     code, said = run("patterns", SHAPES, *SCENES[:3], bad, "-o", "p.npz")
@@ -117,7 +121,7 @@ def test_an_image_that_cannot_be_read(run, tmp_path):
     assert load(Path("p.npz")).about["samples"] == 3
 
 
-def test_a_method_without_its_file_names_the_command(run):
+def test_a_method_without_its_file_names_the_command(run: Callable[..., Any]) -> None:
     code, said = run("explain", SHAPES, SCENES[0], "-m", "pattern_net")
     assert code == 2
     assert "onnxlrp patterns" in said.err

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from onnxlrp import files
 from support.command_line import DIGITS, SEVEN, folder, spawn
 
 
@@ -24,7 +23,7 @@ def test_files_are_renamed_into_place(run: Any, monkeypatch: pytest.MonkeyPatch)
         assert Path(source).parent.resolve() == Path(target).parent.resolve()
         replace(source, target)
 
-    monkeypatch.setattr(files.os, "replace", watch)
+    monkeypatch.setattr(os, "replace", watch)
     run(0, "explain", DIGITS, SEVEN, "--format", "png,npz,json")
     run(0, "export", DIGITS, "-o", "e.onnx")
     assert seen == [(f"digit_7.7.{kind}", False) for kind in ("png", "npz", "json")] + [("e.onnx", False)]

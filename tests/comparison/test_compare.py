@@ -285,9 +285,9 @@ def test_a_limit_on_what_was_not_measured_is_refused(result: dict[str, Any]) -> 
 
 def test_models_of_other_classes_are_refused(tmp_path: Path) -> None:
     a, b = (small_nets.Net(4), small_nets.Net(4))
-    models = [onnxlrp.load(n.model(n.dense("x", 4, classes))) for n, classes in ((a, 3), (b, 5))]
+    three, five = (onnxlrp.load(n.model(n.dense("x", 4, classes))) for n, classes in ((a, 3), (b, 5)))
     with pytest.raises(UsageError, match="3 classes"):
-        compare.compare(*models, [("x", np.zeros((1, 4), np.float32))])
+        compare.compare(three, five, [("x", np.zeros((1, 4), np.float32))])
 
 
 def test_the_model_that_cannot_be_explained_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def described_of(thing: Any) -> dict[str, str]:
         return described(thing.__doc__)
     ours = [base for base in reversed(thing.__mro__) if base.__module__.startswith("onnxlrp")]
     documents = [base.__doc__ for base in ours]
-    documents += [base.__init__.__doc__ for base in ours if "__init__" in vars(base)]
+    documents += [vars(base)["__init__"].__doc__ for base in ours if "__init__" in vars(base)]
     return {name: text for document in documents for name, text in described(document).items()}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +19,11 @@ NAMES = ("sensitivity", "linear_regions", "shattered_gradients", "gradient_times
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """What the main of an example returns, and the picture that it wrote; each runs once."""
     done = {}
 
-    def once(name):
+    def once(name: Any) -> Any:
         if name not in done:
             path = tmp_path_factory.mktemp(name) / "drawn.png"
             done[name] = loaded(name).main(path), path
@@ -30,7 +32,7 @@ def run(tmp_path_factory):
     return once
 
 
-def loaded(name):
+def loaded(name: Any) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLES)  # as when Python is given the script
         spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
@@ -39,7 +41,7 @@ def loaded(name):
     return module
 
 
-def test_every_example_is_tested_and_shown():
+def test_every_example_is_tested_and_shown() -> None:
     found = {path.stem for path in EXAMPLES.glob("*.py")} - {"figure"}
     assert found == set(NAMES)
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
@@ -49,7 +51,7 @@ def test_every_example_is_tested_and_shown():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_short_and_says_what_it_shows(name):
+def test_it_is_short_and_says_what_it_shows(name: str) -> None:
     text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 60
     assert "Samek, Montavon & Müller, CVPR 2018" in text
@@ -57,7 +59,7 @@ def test_it_is_short_and_says_what_it_shows(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_draws_the_picture_of_the_docs(name, run):
+def test_it_draws_the_picture_of_the_docs(name: str, run: Callable[..., Any]) -> None:
     _, path = run(name)
     with Image.open(path) as drawn, Image.open(ROOT / "docs" / "pictures" / f"{name}.png") as kept:
         assert drawn.format == kept.format == "PNG"
@@ -67,7 +69,7 @@ def test_it_draws_the_picture_of_the_docs(name, run):
         assert np.abs(np.asarray(drawn.convert("L"), float) - np.asarray(kept.convert("L"), float)).mean() < 5
 
 
-def test_as_a_command_it_writes_where_it_is_told_or_beside_you(tmp_path):
+def test_as_a_command_it_writes_where_it_is_told_or_beside_you(tmp_path: Path) -> None:
     for words in ([], ["own.png"]):
         script = [sys.executable, str(EXAMPLES / "linear_regions.py"), *words]
         done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -75,7 +77,7 @@ def test_as_a_command_it_writes_where_it_is_told_or_beside_you(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"linear_regions.png", "own.png"}
 
 
-def test_sensitivity_sums_to_the_change_and_deep_taylor_to_the_score(run):
+def test_sensitivity_sums_to_the_change_and_deep_taylor_to_the_score(run: Callable[..., Any]) -> None:
     found, _ = run("sensitivity")
     assert np.abs(found["deep Taylor"] / found["score"] - 1).max() < 0.01
     assert np.abs(found["sensitivity"] / found["change"] - 1).max() < 0.05
@@ -85,7 +87,7 @@ def test_sensitivity_sums_to_the_change_and_deep_taylor_to_the_score(run):
     assert np.corrcoef(found["sensitivity"], found["score"])[0, 1] < 0.5
 
 
-def test_regions_and_slopes_double_with_depth(run):
+def test_regions_and_slopes_double_with_depth(run: Callable[..., Any]) -> None:
     found, _ = run("linear_regions")
     assert {1, 2, 3} <= found.keys()
     for depth, (regions, slope) in found.items():
@@ -93,7 +95,7 @@ def test_regions_and_slopes_double_with_depth(run):
         assert slope == 2**depth
 
 
-def test_network_is_the_composition_that_it_says():
+def test_network_is_the_composition_that_it_says() -> None:
     import onnxlrp
 
     example = loaded("linear_regions")
@@ -105,7 +107,7 @@ def test_network_is_the_composition_that_it_says():
         np.testing.assert_allclose(explained.output.ravel(), expected, atol=1e-6)
 
 
-def test_gradients_shatter_with_depth_and_relevance_does_not(run):
+def test_gradients_shatter_with_depth_and_relevance_does_not(run: Callable[..., Any]) -> None:
     found, _ = run("shattered_gradients")
     gradient, relevance = (found[name][:, 1:].mean(axis=1) for name in ("gradient", "epsilon_plus_flat"))
     np.testing.assert_allclose(found["gradient"][:, 0], 1, atol=1e-6)
@@ -117,7 +119,7 @@ def test_gradients_shatter_with_depth_and_relevance_does_not(run):
     assert (found["epsilon_plus_flat"][-1, 1:] > found["gradient"][-1, 1:]).all()
 
 
-def test_lrp_0_is_gradient_times_input_and_zplus_is_not(run):
+def test_lrp_0_is_gradient_times_input_and_zplus_is_not(run: Callable[..., Any]) -> None:
     found, _ = run("gradient_times_input")
     product = found["gradient x input"]
     largest = np.abs(product).max()
@@ -129,7 +131,7 @@ def test_lrp_0_is_gradient_times_input_and_zplus_is_not(run):
         np.testing.assert_allclose(found[name].sum(axis=(1, 2, 3)), found["score"], rtol=1e-3)
 
 
-def test_the_sum_of_relevance_stays(run):
+def test_the_sum_of_relevance_stays(run: Callable[..., Any]) -> None:
     found, _ = run("conservation")
     for shares in found.values():
         np.testing.assert_allclose(shares[:, 0], 1)

@@ -7,6 +7,7 @@ import re
 import shlex
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("page", "line"), COMMAND_LINES)
-def test_commands_are_ones_that_the_parser_takes(page, line):
+def test_commands_are_ones_that_the_parser_takes(page: Any, line: Any) -> None:
     command, *words = shlex.split(line)[1:]
     if "--help" in words:
         return
@@ -51,30 +52,30 @@ def test_commands_are_ones_that_the_parser_takes(page, line):
 
 
 @pytest.mark.parametrize(("page", "code"), PYTHON)
-def test_python_is_python(page, code):
+def test_python_is_python(page: Any, code: Any) -> None:
     ast.parse(textwrap.dedent(code))
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS)
-def test_links_lead_to_files_of_the_repository(page, target):
+def test_links_lead_to_files_of_the_repository(page: Any, target: Any) -> None:
     path = (ROOT / page).parent / target.partition("#")[0]
     assert path.resolve().is_relative_to(ROOT), f"{page}: {target} leads out of the repository"
     assert path.exists(), f"{page}: there is no {target}"
 
 
-def test_something_was_found_of_each():
+def test_something_was_found_of_each() -> None:
     assert len(COMMAND_LINES) > 40
     assert len(PYTHON) > 8
     assert len(LINKS) > 40
 
 
-def test_every_picture_is_shown_somewhere():
+def test_every_picture_is_shown_somewhere() -> None:
     shown = {((ROOT / page).parent / target).resolve() for page, target in LINKS}
     pictures = {path for kind in ("*.png", "*.svg") for path in (DOCS / "pictures").rglob(kind)}
     assert {path for path in pictures if path.resolve() not in shown} == set()
 
 
-def test_the_readme_is_short_and_holds_the_lines_that_ci_runs():
+def test_the_readme_is_short_and_holds_the_lines_that_ci_runs() -> None:
     text = TEXTS["README.md"]
     assert len(text.encode()) <= 8000
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -84,7 +85,7 @@ def test_the_readme_is_short_and_holds_the_lines_that_ci_runs():
         assert re.search(f"^{re.escape(start)}", text, flags=re.MULTILINE)
 
 
-def test_every_page_is_in_the_table_of_contents():
+def test_every_page_is_in_the_table_of_contents() -> None:
     listed = set(re.findall(r"^([\w/]+)$", TEXTS["docs/index.md"], flags=re.MULTILINE))
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in PAGES if path.is_relative_to(DOCS)}
     assert pages - {"index"} == listed

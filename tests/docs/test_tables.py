@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import package_rooms
 import pytest
@@ -11,14 +12,14 @@ import registry_tables
 import result_tables
 
 
-def rows(table):
+def rows(table: Any) -> list[list[str]]:
     """The cells of a Markdown table, head first, without the line of dashes."""
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in (lines[0], *lines[2:])]
 
 
 @pytest.mark.parametrize("name", registry_tables.TABLES)
-def test_tables_of_registries_are_tables(name):
+def test_tables_of_registries_are_tables(name: Any) -> None:
     head, *body = rows(registry_tables.TABLES[name]())
     assert {len(row) for row in body} == {len(head)}
     assert all(row[1] for row in body), "a sentence is missing"
@@ -27,7 +28,7 @@ def test_tables_of_registries_are_tables(name):
 
 
 @pytest.mark.parametrize("name", ["cpu", "coverage", "judging", "localisation"])
-def test_tables_of_results_have_a_row_for_each_record(name):
+def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
     found = json.loads((result_tables.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     head, *body = rows(result_tables.read(name))
     assert {len(row) for row in body} == {len(head)}
@@ -41,14 +42,14 @@ def test_tables_of_results_have_a_row_for_each_record(name):
         assert len(body) == len(found["records"])
 
 
-def test_a_refused_model_shows_the_operator():
+def test_a_refused_model_shows_the_operator() -> None:
     cells = {"torch": {"status": "ok"}, "keras": {"status": "refused", "why": 'no rule for operator Foo (node "x")'}}
     meta = {"date": "2026-01-01", "versions": {"torch": "2"}}
     table = result_tables.coverage({"meta": meta, "records": {"some_net": {"cells": cells}}})
     assert rows(table) == [["", "torch", "keras", "zennit"], ["some net", "✓", "`Foo`", "–"]]
 
 
-def test_rooms_are_those_that_the_architecture_allows():
+def test_rooms_are_those_that_the_architecture_allows() -> None:
     to = package_rooms.arrows()
     assert to["program"] == set()
     assert "rules" in to["composites"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,12 +34,12 @@ FEW = {"smooth_grad": {"samples": 2}}
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> Any:
     return onnxlrp.load(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A folder of three scenes, and one of the masks of two of them."""
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "pictures").mkdir()
@@ -51,20 +52,20 @@ def scenes(tmp_path_factory):
     return folder
 
 
-def run(model, scenes, **options):
+def run(model: Any, scenes: Any, **options: Any) -> Any:
     pictures = sorted((scenes / "pictures").iterdir())
     asked = {"methods": METHODS, "metrics": QUICK, "masks": scenes / "masks", "options": FEW, **options}
     return evaluate(model, pictures, asked.pop("methods"), asked.pop("metrics"), **asked)
 
 
 @pytest.fixture(scope="module")
-def whole(model, scenes, tmp_path_factory):
+def whole(model: Any, scenes: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """One run over everything, and its file."""
     out = tmp_path_factory.mktemp("whole") / "results.json"
     return run(model, scenes, out=out), out
 
 
-def test_the_cells_are_what_the_metrics_say(whole):
+def test_the_cells_are_what_the_metrics_say(whole: tuple[Any, Any]) -> None:
     found, _ = whole
     assert [(c.method, c.metric) for c in found.cells] == [(m, q) for m in METHODS for q in QUICK]
     pointing = found.cell("epsilon_plus_flat", "pointing_game")
@@ -81,7 +82,7 @@ def test_the_cells_are_what_the_metrics_say(whole):
     assert found.cell("epsilon_plus_flat", "ledger").mean < 1e-4
 
 
-def test_the_same_seed_gives_the_same_numbers(model, scenes, whole):
+def test_the_same_seed_gives_the_same_numbers(model: Any, scenes: Any, whole: tuple[Any, Any]) -> None:
     asked = {"methods": ["smooth_grad"], "metrics": {"pixel_flipping": {"steps": 2}, "max_sensitivity": {"samples": 1}}}
     again, other = (run(model, scenes, **asked, seed=seed) for seed in (0, 1))
     for metric in asked["metrics"]:
@@ -89,10 +90,12 @@ def test_the_same_seed_gives_the_same_numbers(model, scenes, whole):
         assert other.cell("smooth_grad", metric).values != again.cell("smooth_grad", metric).values
 
 
-def test_a_run_that_is_stopped_goes_on_to_the_same_file(model, scenes, whole, tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_goes_on_to_the_same_file(
+    model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "results.json"
 
-    def stop(done, total, name):
+    def stop(done: Any, total: Any, name: Any) -> None:
         if done == 7:
             raise KeyboardInterrupt
 
@@ -104,12 +107,14 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_file(model, scenes, whole, tm
     assert list(again.cells) == list(whole[0].cells)
 
 
-def test_what_is_there_is_not_computed_again(model, scenes, whole, tmp_path, monkeypatch):
+def test_what_is_there_is_not_computed_again(
+    model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "results.json"
     out.write_bytes(whole[1].read_bytes())
     before = out.stat().st_mtime_ns
 
-    def refuse(*_):
+    def refuse(*_: Any) -> Any:
         raise AssertionError("computed again")
 
     monkeypatch.setattr("onnxlrp.evaluation.evaluate._EvaluationRun._measured", refuse)
@@ -121,7 +126,9 @@ def test_what_is_there_is_not_computed_again(model, scenes, whole, tmp_path, mon
         run(model, scenes, out=out, metrics={"pixel_flipping": {"steps": 3}})
 
 
-def test_a_run_of_less_keeps_the_rest_of_the_file(model, scenes, whole, tmp_path):
+def test_a_run_of_less_keeps_the_rest_of_the_file(
+    model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path
+) -> None:
     out = tmp_path / "results.json"
     out.write_bytes(whole[1].read_bytes())
     found = run(model, scenes, out=out, methods=["gradient"], metrics=["ledger"], options={})
@@ -129,7 +136,9 @@ def test_a_run_of_less_keeps_the_rest_of_the_file(model, scenes, whole, tmp_path
     assert len(read(out).cells) == len(whole[0].cells) + 1
 
 
-def test_results_of_another_question_are_not_overwritten(model, scenes, whole, tmp_path):
+def test_results_of_another_question_are_not_overwritten(
+    model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path
+) -> None:
     out = tmp_path / "results.json"
     out.write_bytes(whole[1].read_bytes())
     with pytest.raises(UsageError, match="other classes"):
@@ -143,10 +152,10 @@ def test_results_of_another_question_are_not_overwritten(model, scenes, whole, t
     assert out.read_text() == '{"weights": 3}'
 
 
-def test_own_functions_and_composites_are_judged_too(model, scenes):
+def test_own_functions_and_composites_are_judged_too(model: Any, scenes: Any) -> None:
     from onnxlrp.methods.registry import make_composite
 
-    def noise(model, x, ids):
+    def noise(model: Any, x: Any, ids: Any) -> Any:
         return np.random.default_rng(0).normal(size=x.shape)
 
     methods = {"noise": noise, "mine": make_composite("epsilon_plus"), "named": "epsilon_plus"}
@@ -159,7 +168,7 @@ def test_own_functions_and_composites_are_judged_too(model, scenes):
     assert len({cell.key for cell in found.cells}) == 6
 
 
-def test_a_method_that_cannot_explain_the_model_is_said_to_be_refused():
+def test_a_method_that_cannot_explain_the_model_is_said_to_be_refused() -> None:
     x = np.random.default_rng(0).normal(size=(2, 1, 16, 16)).astype(np.float32)
     found = evaluate(unruled(), x, ["epsilon_plus", "occlusion"], ["deletion"], options={"occlusion": {"window": 4}})
     refused, fine = found.cell("epsilon_plus", "deletion"), found.cell("occlusion", "deletion")
@@ -169,13 +178,13 @@ def test_a_method_that_cannot_explain_the_model_is_said_to_be_refused():
     assert fine.mean is not None
 
 
-def test_weights_that_are_drawn_anew_change_the_maps_of_a_model_from_a_file(model, scenes):
+def test_weights_that_are_drawn_anew_change_the_maps_of_a_model_from_a_file(model: Any, scenes: Any) -> None:
     """A method that forgets the weights has 1, to the last digit: so would one that is asked of the old model."""
     found = evaluate(model, sorted((scenes / "pictures").iterdir())[:2], ["gradient"], {"randomisation": {"layers": 2}})
     assert found.cell("gradient", "randomisation").mean < 0.9
 
 
-def test_masks_may_be_arrays(model, scenes):
+def test_masks_may_be_arrays(model: Any, scenes: Any) -> None:
     masks = [None, np.eye(64, dtype=bool), np.ones((64, 64))]
     found = run(model, scenes, masks=masks, methods=["gradient"], metrics=["energy_in_mask"], options={})
     assert found.cell("gradient", "energy_in_mask").values[2] == 1
@@ -205,18 +214,18 @@ def test_masks_may_be_arrays(model, scenes):
     ],
     ids=str,
 )
-def test_what_is_asked_wrongly_is_refused_with_the_fix(model, scenes, wrong):
+def test_what_is_asked_wrongly_is_refused_with_the_fix(model: Any, scenes: Any, wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         run(model, scenes, **wrong)
     assert caught.value.fix
 
 
-def test_a_folder_without_the_masks_is_refused(model, scenes, tmp_path):
+def test_a_folder_without_the_masks_is_refused(model: Any, scenes: Any, tmp_path: Path) -> None:
     with pytest.raises(NothingToDo):
         run(model, scenes, masks=tmp_path)
 
 
-def test_curves_are_pictures_of_every_metric_that_has_some(whole, tmp_path):
+def test_curves_are_pictures_of_every_metric_that_has_some(whole: tuple[Any, Any], tmp_path: Path) -> None:
     found, _ = whole
     written = curves.save(found, tmp_path / "results.json")
     assert [path.name for path in written] == ["results.pixel_flipping.png"]
@@ -225,7 +234,9 @@ def test_curves_are_pictures_of_every_metric_that_has_some(whole, tmp_path):
     assert {(0, 114, 178), (213, 94, 0), (0, 158, 115)} <= colors  # a line of each of the three methods
 
 
-def test_the_command_line_gives_the_same_numbers(model, scenes, whole, tmp_path, capsys):
+def test_the_command_line_gives_the_same_numbers(
+    model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "results.json"
     words = ["evaluate", str(SHAPES), str(scenes / "pictures"), "--methods", ",".join(METHODS), "--samples", "2"]
     words += ["--metric", ",".join(QUICK), "--set", "pixel_flipping.steps=2", "--set", "max_sensitivity.samples=1"]
@@ -257,14 +268,16 @@ def test_the_command_line_gives_the_same_numbers(model, scenes, whole, tmp_path,
     ],
     ids=str,
 )
-def test_the_command_line_refuses_with_the_fix(scenes, words, said, capsys):
+def test_the_command_line_refuses_with_the_fix(
+    scenes: Any, words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(SHAPES), str(scenes / "pictures"), *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error")
     assert said in err
 
 
-def test_all_metrics_are_those_that_need_no_masks_where_none_are_given(scenes):
+def test_all_metrics_are_those_that_need_no_masks_where_none_are_given(scenes: Any) -> None:
     from argparse import Namespace
 
     from onnxlrp.commands.evaluate import _metrics
@@ -274,7 +287,7 @@ def test_all_metrics_are_those_that_need_no_masks_where_none_are_given(scenes):
     assert set(_metrics(Namespace(metric="all", masks="masks/", set=[]))) == set(METRICS)
 
 
-def test_quantus_judges_through_the_adapter(model, scenes):
+def test_quantus_judges_through_the_adapter(model: Any, scenes: Any) -> None:
     quantus = pytest.importorskip("quantus", exc_type=ImportError)
     from onnxlrp.evaluation.quantus import adapted, explain_func
 

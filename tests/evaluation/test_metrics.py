@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -14,44 +17,45 @@ from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.metrics.shattering import autocorrelation
 from onnxlrp.evaluation.results import summary
 from onnxlrp.explanation.maps import ranks, spearman
+from support.arrays import Array
 from support.planted import LENGTH, inside, reader, unruled
 from support.problems import convolutional
 
 ALL = sorted(METRICS)
 
 
-def constant(heat):
+def constant(heat: Any) -> Callable[..., Any]:
     """Who explains everything by one map [H, W]."""
 
-    def explain(model, x, ids):
+    def explain(model: Any, x: Any, ids: Any) -> Any:
         return np.broadcast_to(heat / x.shape[1], x.shape).copy()
 
     return explain
 
 
-def bright(samples=3):
+def bright(samples: int = 3) -> Any:
     """Noise that the reader takes for class 0; black where nothing is."""
     x = np.random.default_rng(1).uniform(0.6, 1, (samples, 2, LENGTH, LENGTH)).astype(np.float32)
     x[:, 1, 0, 0] = 0
     return x
 
 
-def trial(model, x, method, ids=None, masks=None, ledger=False):
+def trial(model: Any, x: Any, method: Any, ids: Any = None, masks: Any = None, ledger: bool = False) -> Any:
     samples = model.read(x)
     ids = np.zeros(len(x), np.int64) if ids is None else ids
     by = Attributor("mine", method)
     return EvaluationContext(model, samples, ids, by, by(model, samples, ids, ledger=ledger), masks)
 
 
-def on_reader(heat, masks=None):
+def on_reader(heat: Any, masks: Any = None) -> Any:
     return trial(reader(), bright(), constant(np.asarray(heat, np.float64)), masks=masks)
 
 
-def values(name, given, **options):
+def values(name: Any, given: Any, **options: Any) -> Any:
     return registry.make(name, **options)(given).values
 
 
-def random_samples(model, n=3, seed=0):
+def random_samples(model: Any, n: int = 3, seed: int = 0) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, *model.graph.inputs[0].shape)).astype(np.float32)
     return x, rng.integers(model.classes, size=n)
@@ -61,7 +65,7 @@ def random_samples(model, n=3, seed=0):
 
 
 @pytest.mark.parametrize("name", ["pixel_flipping", "deletion", "insertion"])
-def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name):
+def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name: str) -> None:
     sign = 1 if METRICS[name].better == "higher" else -1
     noise = np.random.default_rng(0).normal(size=(LENGTH, LENGTH))
     perfect, guessed, inverted = (
@@ -72,7 +76,7 @@ def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name):
     assert (guessed > inverted).all()
 
 
-def test_the_score_drops_at_once_where_the_true_feature_is_deleted():
+def test_the_score_drops_at_once_where_the_true_feature_is_deleted() -> None:
     """The reader's logit is 20·mean - 10 of a square of 16 pixels, and the black that takes its place is 0."""
     found = registry.make("deletion", score="logit", steps=16)(on_reader(inside() * 1.0))
     curve = found.curves[""]
@@ -83,13 +87,13 @@ def test_the_score_drops_at_once_where_the_true_feature_is_deleted():
     np.testing.assert_allclose(found.values, (curve.y[:, 0] - 10) / 32 - 10 * 15 / 16, atol=1e-4)
 
 
-def test_insertion_of_the_true_feature_alone_gives_the_whole_score():
+def test_insertion_of_the_true_feature_alone_gives_the_whole_score() -> None:
     curve = registry.make("insertion", score="logit", steps=16, baseline="zero")(on_reader(inside() * 1.0)).curves[""]
     np.testing.assert_allclose(curve.y[:, 0], -10, atol=1e-4)
     np.testing.assert_allclose(curve.y[:, 1:], np.repeat(curve.y[:, -1:], 16, axis=1), rtol=1e-5)
 
 
-def test_pixel_flipping_replaces_the_most_relevant_regions_first():
+def test_pixel_flipping_replaces_the_most_relevant_regions_first() -> None:
     found = registry.make("pixel_flipping", cells=4, steps=2, share=0.125, baseline="zero")(on_reader(inside() * 1.0))
     curve = found.curves[""]
     np.testing.assert_allclose(curve.x, [0, 1 / 16, 2 / 16])
@@ -97,7 +101,7 @@ def test_pixel_flipping_replaces_the_most_relevant_regions_first():
     np.testing.assert_allclose(found.values, (curve.y[:, 0] + 10) * 2 / 3, rtol=1e-5)
 
 
-def test_samples_and_steps_may_be_batched_in_any_way():
+def test_samples_and_steps_may_be_batched_in_any_way() -> None:
     asked = registry.make("deletion", steps=5)
     whole = on_reader(np.random.default_rng(2).normal(size=(LENGTH, LENGTH)))
     parts = EvaluationContext(
@@ -106,7 +110,7 @@ def test_samples_and_steps_may_be_batched_in_any_way():
     np.testing.assert_allclose(asked(parts).values, asked(whole).values, rtol=1e-12)
 
 
-def test_ranks_and_regions():
+def test_ranks_and_regions() -> None:
     values = np.random.default_rng(0).integers(0, 4, (5, 40)) * 1.0
     ranks = ranked(values, seed=3)
     for row, places in zip(values, ranks, strict=True):
@@ -120,7 +124,7 @@ def test_ranks_and_regions():
 # -- localisation
 
 
-def test_pointing_and_energy_by_brute_force():
+def test_pointing_and_energy_by_brute_force() -> None:
     rng = np.random.default_rng(0)
     heats = rng.normal(size=(3, 2, LENGTH, LENGTH))
     masks = [rng.random((LENGTH, LENGTH)) < 0.5, rng.random((LENGTH, LENGTH)) < 0.1, None]
@@ -143,7 +147,7 @@ def test_pointing_and_energy_by_brute_force():
     np.testing.assert_allclose(values("energy_in_mask", given, of="positive"), [*positive, np.nan], rtol=1e-12)
 
 
-def test_a_map_that_knows_nothing_points_by_chance():
+def test_a_map_that_knows_nothing_points_by_chance() -> None:
     given = on_reader(np.ones((LENGTH, LENGTH)), [inside(), ~inside(), np.zeros_like(inside())])
     area = inside().mean()
     np.testing.assert_allclose(values("pointing_game", given), [area, 1 - area, np.nan])
@@ -152,7 +156,7 @@ def test_a_map_that_knows_nothing_points_by_chance():
     assert (values("energy_in_mask", nothing) == 0).all()
 
 
-def test_a_tolerance_grows_the_mask():
+def test_a_tolerance_grows_the_mask() -> None:
     heat = np.zeros((LENGTH, LENGTH))
     heat[2, 6] = 1  # two pixels from the corner of the square, diagonally
     given = on_reader(heat, [inside()] * 3)
@@ -163,12 +167,12 @@ def test_a_tolerance_grows_the_mask():
 # -- stability
 
 
-def test_max_sensitivity_of_a_constant_explanation_is_0():
+def test_max_sensitivity_of_a_constant_explanation_is_0() -> None:
     assert (values("max_sensitivity", on_reader(inside() * 1.0)) == 0).all()
     assert (values("max_sensitivity", on_reader(inside() * 0.0)) == 0).all()
 
 
-def test_max_sensitivity_of_a_map_that_is_its_input():
+def test_max_sensitivity_of_a_map_that_is_its_input() -> None:
     """R = x moves as far as x does: at most radius · range · √size, and nearly that over many points."""
     x = bright()
     found = values("max_sensitivity", trial(reader(), x, lambda model, x, ids: x * 1.0), radius=0.1, samples=5)
@@ -177,7 +181,7 @@ def test_max_sensitivity_of_a_map_that_is_its_input():
     assert (found > 0.5 * limit).all()  # a uniform point is at √(1/3) of it
 
 
-def test_max_sensitivity_grows_with_the_radius_and_its_samples_are_nested():
+def test_max_sensitivity_grows_with_the_radius_and_its_samples_are_nested() -> None:
     model = convolutional()
     given = trial(model, *random_samples(model)[:1], "gradient_x_input", random_samples(model)[1])
     near, far, more = (
@@ -190,7 +194,7 @@ def test_max_sensitivity_grows_with_the_radius_and_its_samples_are_nested():
 # -- randomisation
 
 
-def test_the_map_of_random_weights_is_less_like_the_map_than_a_map_that_reads_no_weights():
+def test_the_map_of_random_weights_is_less_like_the_map_than_a_map_that_reads_no_weights() -> None:
     model = convolutional()
     x, ids = random_samples(model)
     own = registry.make("randomisation")(trial(model, x, "epsilon_plus", ids))
@@ -201,7 +205,7 @@ def test_the_map_of_random_weights_is_less_like_the_map_than_a_map_that_reads_no
     assert len(own.curves[""].ticks) == 3
 
 
-def test_independent_randomisation_starts_as_the_cascade_does():
+def test_independent_randomisation_starts_as_the_cascade_does() -> None:
     model = convolutional()
     x, ids = random_samples(model)
     given = trial(model, x, "gradient", ids)
@@ -210,7 +214,7 @@ def test_independent_randomisation_starts_as_the_cascade_does():
     assert not np.allclose(cascade[:, 1], alone[:, 1])
 
 
-def test_rank_correlation_by_its_definition():
+def test_rank_correlation_by_its_definition() -> None:
     rng = np.random.default_rng(0)
     a = rng.integers(0, 6, (4, 30)) * 1.0
     b = rng.normal(size=(4, 30))
@@ -224,7 +228,7 @@ def test_rank_correlation_by_its_definition():
     assert evenly_spaced(2, 6) == [0, 1]
 
 
-def test_a_model_without_weights_is_refused_with_the_fix():
+def test_a_model_without_weights_is_refused_with_the_fix() -> None:
     given = on_reader(inside() * 1.0)
     graph = given.model.graph
     object.__setattr__(graph, "constants", {k: v.astype(np.int64) for k, v in graph.constants.items()})
@@ -236,14 +240,14 @@ def test_a_model_without_weights_is_refused_with_the_fix():
 # -- conservation
 
 
-def test_the_ledger_closes_for_lrp_and_the_gradient_keeps_none():
+def test_the_ledger_closes_for_lrp_and_the_gradient_keeps_none() -> None:
     model = convolutional()
     x, ids = random_samples(model)
     assert (values("ledger", trial(model, x, "epsilon_plus", ids, ledger=True)) < 1e-6).all()
     assert np.isnan(values("ledger", trial(model, x, "gradient", ids, ledger=True))).all()
 
 
-def test_conservation_is_the_distance_from_the_logit():
+def test_conservation_is_the_distance_from_the_logit() -> None:
     model = convolutional(bias=False)
     x, ids = random_samples(model)
     assert (values("conservation", trial(model, x, "gradient_x_input", ids)) < 1e-5).all()
@@ -251,14 +255,14 @@ def test_conservation_is_the_distance_from_the_logit():
     np.testing.assert_allclose(halved, 0.5, rtol=1e-5)
 
 
-def half(model, x, ids):
+def half(model: Any, x: Any, ids: Any) -> Any:
     return 0.5 * model.explain(x, ids, "gradient_x_input").relevance
 
 
 # -- shattering
 
 
-def test_autocorrelation_of_noise_of_a_line_and_of_nothing():
+def test_autocorrelation_of_noise_of_a_line_and_of_nothing() -> None:
     rng = np.random.default_rng(0)
     noise = autocorrelation(rng.normal(size=(1, 64, 4000)), 8)
     assert noise[0, 0] == 1
@@ -269,8 +273,8 @@ def test_autocorrelation_of_noise_of_a_line_and_of_nothing():
     np.testing.assert_array_equal(autocorrelation(np.ones((2, 16, 3)), 4), 1)
 
 
-def test_a_smooth_map_is_not_shattered_and_noise_is():
-    def noise(model, x, ids):
+def test_a_smooth_map_is_not_shattered_and_noise_is() -> None:
+    def noise(model: Any, x: Any, ids: Any) -> Array:
         seeds = [abs(hash(row.tobytes())) % 2**32 for row in x]
         return np.stack([np.random.default_rng(s).normal(size=x.shape[1:]) for s in seeds])
 
@@ -282,7 +286,7 @@ def test_a_smooth_map_is_not_shattered_and_noise_is():
     assert (np.abs(shattered) < 0.2).all()
 
 
-def test_the_curve_by_depth_ends_at_the_input():
+def test_the_curve_by_depth_ends_at_the_input() -> None:
     model = convolutional()
     x, ids = random_samples(model)
     found = registry.make("shattering", points=12)(trial(model, x, "epsilon_plus", ids))
@@ -297,7 +301,7 @@ def test_the_curve_by_depth_ends_at_the_input():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name):
+def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name: Any) -> None:
     model = convolutional()
     x, ids = random_samples(model, n=2)
     masks = [np.eye(8, dtype=bool)] * 2
@@ -313,14 +317,14 @@ def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name):
 @pytest.mark.parametrize(
     "name", [n for n in ALL if "seed" in METRICS[n].options and n not in ("insertion", "deletion")]
 )
-def test_another_seed_draws_otherwise(name):
+def test_another_seed_draws_otherwise(name: Any) -> None:
     model = convolutional()
     x, ids = random_samples(model, n=2)
     given = trial(model, x, "gradient_x_input", ids)
     assert not np.array_equal(values(name, given, seed=0), values(name, given, seed=1))
 
 
-def test_models_that_no_rule_explains_are_judged_by_their_scores():
+def test_models_that_no_rule_explains_are_judged_by_their_scores() -> None:
     model = unruled()
     x = np.random.default_rng(0).uniform(0.5, 1, (2, 1, LENGTH, LENGTH)).astype(np.float32)
     given = trial(model, x, constant(inside() * 1.0))
@@ -342,13 +346,13 @@ def test_models_that_no_rule_explains_are_judged_by_their_scores():
         ("pointing", {}),
     ],
 )
-def test_bad_options_are_refused_with_the_fix(name, options):
+def test_bad_options_are_refused_with_the_fix(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         registry.make(name, **options)
     assert caught.value.fix
 
 
-def test_maps_that_are_not_finite_are_refused():
+def test_maps_that_are_not_finite_are_refused() -> None:
     with pytest.raises(CheckFailed, match="NaN"):
         values("deletion", on_reader(np.full((LENGTH, LENGTH), np.nan)))
 
@@ -356,7 +360,7 @@ def test_maps_that_are_not_finite_are_refused():
 # -- intervals
 
 
-def test_the_interval_is_that_of_the_bootstrap():
+def test_the_interval_is_that_of_the_bootstrap() -> None:
     values = np.random.default_rng(0).normal(3, 1, 400)
     mean, low, high = summary(np.append(values, np.nan), seed=0)
     assert mean == pytest.approx(values.mean())

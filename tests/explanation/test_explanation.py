@@ -58,7 +58,7 @@ def batch(n: int = 2, t: int | None = None, *, strict: bool = False, **more: Any
     return Explanation(**{**fields, **more})
 
 
-def test_it_is_an_array():
+def test_it_is_an_array() -> None:
     e = batch(3)
     assert len(e) == 3
     assert np.asarray(e) is e.relevance
@@ -69,7 +69,7 @@ def test_it_is_an_array():
 
 
 @pytest.mark.parametrize("t", [None, 2])
-def test_one_sample_of_a_batch(t):
+def test_one_sample_of_a_batch(t: int | None) -> None:
     e = batch(3, t)
     assert len(list(e)) == 3
     for i, one in enumerate(e):
@@ -88,7 +88,7 @@ def test_one_sample_of_a_batch(t):
         e[3]
 
 
-def test_sums_and_logits():
+def test_sums_and_logits() -> None:
     e = batch(2)
     np.testing.assert_allclose(e.total, e.relevance.astype(np.float64).sum((1, 2, 3)))
     np.testing.assert_array_equal(e.logit, e.output[[0, 1], e.target])
@@ -98,7 +98,7 @@ def test_sums_and_logits():
     np.testing.assert_array_equal(batch(2, logit=np.array([7, 8])).logit, [7, 8])
 
 
-def test_probabilities_and_top():
+def test_probabilities_and_top() -> None:
     e = batch(2)
     np.testing.assert_allclose(e.probabilities.sum(1), 1)
     best = e.top(3)[0]
@@ -110,10 +110,10 @@ def test_probabilities_and_top():
     np.testing.assert_array_equal(huge.probabilities, [[1, 0]])
 
 
-def test_png_carries_its_provenance(tmp_path):
+def test_png_carries_its_provenance(tmp_path: Path) -> None:
     (path,) = batch(1, target=np.array([0])).save(tmp_path / "cat.png")
     with Image.open(path) as picture:
-        words = picture.text
+        words = picture.text  # type: ignore[attr-defined]
     origin = json.loads(words["onnxlrp.provenance"])
     assert origin["sha256"] == "0" * 64
     assert origin["method"] == "epsilon_plus_flat"
@@ -122,10 +122,10 @@ def test_png_carries_its_provenance(tmp_path):
     assert words["ASSUMED"] == "color, scale, mean, std"
     (path,) = batch(1, strict=True).save(tmp_path / "cat.png")
     with Image.open(path) as picture:
-        assert "ASSUMED" not in picture.text
+        assert "ASSUMED" not in picture.text  # type: ignore[attr-defined]
 
 
-def test_json():
+def test_json() -> None:
     e = batch(2, 2)
     data = json.loads(e.to_json())
     assert data["ASSUMED"] == ["color", "scale", "mean", "std"]
@@ -137,7 +137,7 @@ def test_json():
     assert "ASSUMED" not in json.loads(batch(1, strict=True).to_json())
 
 
-def test_npz_holds_the_numbers(tmp_path):
+def test_npz_holds_the_numbers(tmp_path: Path) -> None:
     e = batch(2)
     (path,) = e.save(tmp_path / "a.npz")
     with np.load(path, allow_pickle=False) as data:
@@ -162,19 +162,19 @@ def test_npz_holds_the_numbers(tmp_path):
         (2, None, "{stem}.json", ["img0.json", "img1.json"]),
     ],
 )
-def test_names(tmp_path, n, t, pattern, names):
+def test_names(tmp_path: Path, n: int, t: int | None, pattern: str, names: list[str]) -> None:
     written = batch(n, t).save(tmp_path / pattern)
     assert sorted(p.name for p in written) == sorted(names)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
 
 
-def test_format_gives_the_suffix(tmp_path):
+def test_format_gives_the_suffix(tmp_path: Path) -> None:
     e = batch(1)
     assert [p.name for p in e.save(tmp_path / "a.png", "json")] == ["a.json"]
     assert [p.name for p in e.save(tmp_path / "v1.2", "npz")] == ["v1.2.npz"]
 
 
-def test_bad_names(tmp_path):
+def test_bad_names(tmp_path: Path) -> None:
     e = batch(1)
     with pytest.raises(UsageError, match="stm"):
         e.save(tmp_path / "{stm}.png")
@@ -194,7 +194,7 @@ def test_bad_names(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["d.png"]
 
 
-def test_files_are_renamed_into_place(tmp_path, monkeypatch):
+def test_files_are_renamed_into_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
 
@@ -214,7 +214,7 @@ def test_files_are_renamed_into_place(tmp_path, monkeypatch):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
-def test_spaces():
+def test_spaces() -> None:
     e = batch(1)
     seen, whole = e.figure(), e.figure(space="original")
     assert whole.height > seen.height * 0.9
@@ -223,7 +223,7 @@ def test_spaces():
         e.figure(space="outer")
 
 
-def test_other_inputs():
+def test_other_inputs() -> None:
     def of(shape: tuple[int, ...]) -> Explanation:
         return Explanation(np.ones((1, *shape)), np.array([[1.0, 2.0]]), np.array([1]))
 
@@ -235,13 +235,13 @@ def test_other_inputs():
 
 
 @pytest.mark.parametrize(("n", "t"), [(1, None), (3, None), (2, 2)])
-def test_notebooks(n, t):
+def test_notebooks(n: int, t: int | None) -> None:
     with Image.open(io.BytesIO(batch(n, t)._repr_png_())) as picture:
         picture.load()
         assert picture.format == "PNG"
 
 
-def test_plot(monkeypatch):
+def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: Any, **more: Any) -> Any:
@@ -256,15 +256,15 @@ def test_plot(monkeypatch):
     assert caught.value.fix == "pip install matplotlib"
 
 
-def test_plot_with_matplotlib():
+def test_plot_with_matplotlib() -> None:
     pytest.importorskip("matplotlib")
     assert batch(1).plot().axes
 
 
-def test_repr_says_what_it_is():
+def test_repr_says_what_it_is() -> None:
     assert repr(batch(2, target=np.array([1, 1]))).startswith("Explanation(2 × dog, epsilon_plus_flat")
 
 
-def test_paths_are_paths(tmp_path, monkeypatch):
+def test_paths_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert batch(1).save("a.png") == [Path("a.png")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ METHODS = ("epsilon_plus_flat", "gradient", "grad_cam", "sensitivity")
 
 
 @pytest.fixture(scope="module")
-def explained():
+def explained() -> list[Any]:
     model = onnxlrp.load(MODELS / "shapes.onnx")
     return [model.explain(PICTURE, target=3, method=name) for name in METHODS]
 
 
-def test_every_method_has_a_tile_beside_the_picture(explained):
+def test_every_method_has_a_tile_beside_the_picture(explained: list[Any]) -> None:
     one = np.asarray(grid.draw(explained, columns=5))
     two = np.asarray(grid.draw(explained[:2], columns=5))
     np.testing.assert_array_equal(one[:, : 2 * 236], two[:, : 2 * 236])  # the picture and the first method
@@ -33,18 +34,18 @@ def test_every_method_has_a_tile_beside_the_picture(explained):
     assert len({tile.tobytes() for tile in tiles}) == 5
 
 
-def test_rows_follow_the_columns(explained):
+def test_rows_follow_the_columns(explained: list[Any]) -> None:
     heights = [grid.draw(explained, columns=n).height for n in (5, 3, 1)]
     assert heights == sorted(heights)
     assert len(set(heights)) == 3
 
 
-def test_a_grid_is_of_one_sample(explained):
+def test_a_grid_is_of_one_sample(explained: list[Any]) -> None:
     with pytest.raises(UsageError, match="one sample"):
         grid.draw([])
 
 
-def test_the_command_draws_one_picture_a_target(tmp_path, capsys):
+def test_the_command_draws_one_picture_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["explain", str(MODELS / "shapes.onnx"), str(PICTURE), "-m", ",".join(METHODS), "--grid", "-o"]
     assert main([*words, str(tmp_path / "{stem}.{target}.{method}.png"), "-t", "top2"]) == 0
     made = sorted(path.name for path in tmp_path.iterdir())

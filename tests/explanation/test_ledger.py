@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Norm, Pass
 from support import small_nets
+from support.arrays import Array
 from support.conformance import each_engine, prepared
 
 OPTIONS = {"epsilon_gamma_box": {"low": -4.0, "high": 4.0}, "deep_taylor_bounded": {"low": -4.0, "high": 4.0}}
@@ -22,12 +24,12 @@ PROPAGATION = tuple(m for m in small_nets.METHODS if m not in UNCONSERVING)
 
 
 @cache
-def of_method(method, net):
+def of_method(method: Any, net: Any) -> Any:
     """What a preset enters on the reference engine."""
     return booked(net, make_composite(method, **OPTIONS.get(method, {})))
 
 
-def booked(net, composite, name="reference", **options):
+def booked(net: Any, composite: Any, name: str = "reference", **options: Any) -> tuple[Any, Any]:
     """The program's plan and its outputs."""
     graph = small_nets.graph(net)
     program = small_nets.compile(graph, composite, **{"mode": "top", "ledger": True, **options})
@@ -35,14 +37,14 @@ def booked(net, composite, name="reference", **options):
     return program.notes["ledger"], outputs
 
 
-def residual(entry, outputs):
+def residual(entry: Any, outputs: Any) -> Any:
     """out − in − bias − epsilon − gate of a layer as a share of Σ|R|, each from the program's own outputs."""
     column = {c: outputs[f"ledger/{entry.node}/{c}"].astype(float) for c in entry.columns}
     sinks = sum(column.get(sink, 0.0) for sink in ("bias", "epsilon", "gate"))
     return np.max(np.abs(column["out"] - column["in"] - sinks) / np.maximum(column["scale"], 1e-30))
 
 
-def closes(entries, outputs, tolerance):
+def closes(entries: Any, outputs: Any, tolerance: Any) -> list[Any]:
     conserving = [entry for entry in entries if entry.conserves]
     for entry in conserving:
         assert residual(entry, outputs) <= tolerance, (entry.node, entry.rule)
@@ -51,7 +53,7 @@ def closes(entries, outputs, tolerance):
 
 @pytest.mark.parametrize("net", small_nets.NETS)
 @pytest.mark.parametrize("method", small_nets.METHODS)
-def test_every_layer_balances(method, net):
+def test_every_layer_balances(method: Any, net: Any) -> None:
     entries, outputs = of_method(method, net)
     assert {entry.node for entry in entries} == {layer.name for layer in small_nets.graph(net).layers}
     assert closes(entries, outputs, 1e-9) or method in ("gradient", "guided_backprop", "deconvnet")
@@ -62,13 +64,13 @@ FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net i
 
 
 @pytest.mark.parametrize(("method", "net"), sorted(FLOAT32))
-def test_every_layer_balances_in_float32(method, net):
+def test_every_layer_balances_in_float32(method: Any, net: Any) -> None:
     closes(*booked(net, make_composite(method, **OPTIONS.get(method, {})), "ort"), 1e-4)
 
 
 @pytest.mark.parametrize("net", small_nets.NETS)
 @pytest.mark.parametrize("method", PROPAGATION)
-def test_all_layers_together_account_for_the_logit(method, net):
+def test_all_layers_together_account_for_the_logit(method: Any, net: Any) -> None:
     """Σ relevance + all that was absorbed = the logit (deep Taylor: its positive part)."""
     entries, outputs = of_method(method, net)
     assert all(entry.conserves for entry in entries)
@@ -81,7 +83,7 @@ def test_all_layers_together_account_for_the_logit(method, net):
     assert (np.abs(missing) <= 1e-9 * scale).all()
 
 
-def test_rows_say_the_same():
+def test_rows_say_the_same() -> None:
     entries, outputs = booked("everything", make_composite("epsilon_plus"))
     rows = ledger.rows(entries, outputs)
     assert [row.op for row in rows] == [entry.op for entry in entries]
@@ -92,13 +94,13 @@ def test_rows_say_the_same():
 
 
 @each_engine
-def test_every_target_has_its_own_balance(name):
+def test_every_target_has_its_own_balance(name: str) -> None:
     entries, outputs = booked("everything", make_composite("gamma"), name, targets=2)
     closes(entries, outputs, 1e-9 if name == "reference" else 1e-4)
     assert outputs[f"ledger/{entries[0].node}/out"].shape == (2, 3)
 
 
-def column(net, rule, op, name, **options):
+def column(net: Any, rule: Any, op: Any, name: Any, **options: Any) -> Array:
     """One column of the ledger where `rule` is at the layers of one operator, Σ|R| being 1."""
     rest = [(kind, make("epsilon")) for kind in ("convolution", "dense")]
     composite = Composite((("activation", Pass()), ("avgpool", Norm()), (op, make(*rule)), *rest))
@@ -107,7 +109,7 @@ def column(net, rule, op, name, **options):
     return np.concatenate([value.ravel() for value in values])
 
 
-def test_what_is_absorbed_is_named():
+def test_what_is_absorbed_is_named() -> None:
     """A large epsilon absorbs much and says so; relevance that padding or a dead output takes is at the gate."""
     assert np.abs(column("plain", ("epsilon", 5.0), "Gemm", "epsilon")).max() > 0.1
     assert np.abs(column("plain", ("epsilon", 1e-9), "Gemm", "epsilon")).max() < 1e-6
@@ -115,7 +117,7 @@ def test_what_is_absorbed_is_named():
     assert "gate" in {c for e in booked("pad", make_composite("epsilon_plus"))[0] if e.op == "Pad" for c in e.columns}
 
 
-def test_a_ledger_costs_nothing_unless_asked_for():
+def test_a_ledger_costs_nothing_unless_asked_for() -> None:
     graph = small_nets.graph("plain")
     program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="top")
     assert program.notes["ledger"] == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from onnxlrp.preprocessing.labels import imagenet
 PETS = ("tabby, tabby cat", "Egyptian cat", "crane", "crane, derrick", "maillot", "maillot, tank suit", "fox")
 
 
-def test_parse():
+def test_parse() -> None:
     assert parse("281") == parse(" 281 ") == parse(281) == Target("id", id=281)
     assert parse("top1") == TOP1
     assert parse("Top3") == Target("top", k=3)
@@ -21,14 +23,14 @@ def test_parse():
 
 
 @pytest.mark.parametrize("word", ["", "  ", "-1", "top0", "9" * 30])
-def test_parse_refuses(word):
+def test_parse_refuses(word: Any) -> None:
     with pytest.raises(UsageError) as caught:
         parse(word)
     assert caught.value.code == 2
     assert caught.value.fix
 
 
-def test_labels_match_in_any_case_and_by_synonym():
+def test_labels_match_in_any_case_and_by_synonym() -> None:
     for word in ("tabby", "TABBY CAT", "tabby_cat", "tabby, tabby cat", " Tabby  cat "):
         assert resolve(parse(word), PETS, 7) == 0
     assert resolve(parse("derrick"), PETS, 7) == 3
@@ -37,13 +39,13 @@ def test_labels_match_in_any_case_and_by_synonym():
 
 
 @pytest.mark.parametrize(("word", "hint"), [("crane", "2"), ("maillot", "4"), ("egyptain cat", '"egyptian cat"')])
-def test_labels_never_guess(word, hint):
+def test_labels_never_guess(word: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         resolve(parse(word), PETS, 7)
     assert hint in caught.value.fix
 
 
-def test_unknown_label_of_many_lists_no_thousand_names():
+def test_unknown_label_of_many_lists_no_thousand_names() -> None:
     with pytest.raises(UsageError) as caught:
         resolve(parse("qqqqqqqqqq"), imagenet(1000), 1000)
     assert "999" in caught.value.fix
@@ -53,7 +55,7 @@ def test_unknown_label_of_many_lists_no_thousand_names():
     assert '"zebra"' in caught.value.fix
 
 
-def test_every_imagenet_class_has_a_name_that_finds_it_or_says_why():
+def test_every_imagenet_class_has_a_name_that_finds_it_or_says_why() -> None:
     names = imagenet(1000)
     assert names is not None
     lost = []
@@ -65,7 +67,7 @@ def test_every_imagenet_class_has_a_name_that_finds_it_or_says_why():
     assert lost == [134, 474, 517, 638]  # two cranes, two cardigans; "maillot" alone is also how 639 is shown
 
 
-def test_ranges():
+def test_ranges() -> None:
     assert resolve(parse(6), None, 7) == 6
     with pytest.raises(UsageError, match="target 7") as caught:
         resolve(parse(7), None, 7)
@@ -77,7 +79,7 @@ def test_ranges():
     assert "--labels" in caught.value.fix
 
 
-def test_for_samples():
+def test_for_samples() -> None:
     np.testing.assert_array_equal(for_samples(3, None, 7, 2), [3, 3])
     np.testing.assert_array_equal(for_samples("fox", PETS, 7, 2), [6, 6])
     np.testing.assert_array_equal(for_samples(np.int32(3), None, 7, 1), [3])
@@ -85,6 +87,7 @@ def test_for_samples():
     for several in ([1, 6], (1, "fox"), np.array([1, 6], np.uint8), ["1", "fox"]):
         ids = for_samples(several, PETS, 7, 2)
         np.testing.assert_array_equal(ids, [1, 6])
+        assert isinstance(ids, np.ndarray)
         assert ids.dtype == np.int64
     assert for_samples("top1", None, 7, 2) == TOP1
     assert for_samples(Target("top", k=2), None, 7, 2) == Target("top", k=2)
@@ -93,12 +96,12 @@ def test_for_samples():
 @pytest.mark.parametrize(
     "bad", [[1], [1, 2, 3], [1, -1], [1, 7], ["top1", 1], [1.5, 2.0], 1.5, None, True, [[1, 2]], np.zeros(2), {"a": 1}]
 )
-def test_for_samples_refuses(bad):
+def test_for_samples_refuses(bad: Any) -> None:
     with pytest.raises(UsageError):
         for_samples(bad, PETS, 7, 2)
 
 
-def test_from_scores():
+def test_from_scores() -> None:
     scores = np.array([[1, 3, 3, 0], [9, -1, 4, 5.0]], np.float32)
     np.testing.assert_array_equal(from_scores(TOP1, scores), [1, 0])
     np.testing.assert_array_equal(from_scores(Target("top", k=3), scores), [[1, 0], [2, 3], [0, 2]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -58,7 +59,7 @@ MANY = st.builds(
 # -- JUnit
 
 
-def junit(findings):
+def junit(findings: Any) -> Any:
     """The XML by the rules that Jenkins, GitLab and GitHub's readers share; counts are those of the elements."""
     root = ElementTree.fromstring(FORMATS["junit"](findings))
     assert root.tag == "testsuites"
@@ -80,7 +81,7 @@ def junit(findings):
     return root
 
 
-def test_junit_has_a_failure_for_each_error_and_a_skip_for_each_skipped():
+def test_junit_has_a_failure_for_each_error_and_a_skip_for_each_skipped() -> None:
     root = junit(FINDINGS)
     assert {(c.get("classname"), c.get("name")) for c in root.iter("testcase") if c.find("failure") is not None} == {
         ("onnxlrp.drift", "cat"),
@@ -94,11 +95,11 @@ def test_junit_has_a_failure_for_each_error_and_a_skip_for_each_skipped():
 
 
 @given(MANY)
-def test_junit_is_valid_whatever_the_names_hold(findings):
+def test_junit_is_valid_whatever_the_names_hold(findings: Any) -> None:
     junit(findings)
 
 
-def test_junit_escapes_what_xml_cannot_hold():
+def test_junit_escapes_what_xml_cannot_hold() -> None:
     junit(HOSTILES)
     assert "\x00" not in FORMATS["junit"](HOSTILES)
 
@@ -106,7 +107,7 @@ def test_junit_escapes_what_xml_cannot_hold():
 # -- SARIF
 
 
-def sarif(findings):
+def sarif(findings: Any) -> Any:
     log = json.loads(FORMATS["sarif"](findings))
     Draft202012Validator(SARIF).validate(log)
     (run,) = log["runs"]
@@ -116,7 +117,7 @@ def sarif(findings):
     return run
 
 
-def test_sarif_has_a_result_for_each_failure():
+def test_sarif_has_a_result_for_each_failure() -> None:
     run = sarif(FINDINGS)
     assert [(r["ruleId"], r["level"]) for r in run["results"]] == [
         ("drift", "error"),
@@ -131,15 +132,15 @@ def test_sarif_has_a_result_for_each_failure():
 
 
 @given(MANY)
-def test_sarif_is_valid_whatever_the_names_hold(findings):
+def test_sarif_is_valid_whatever_the_names_hold(findings: Any) -> None:
     sarif(findings)
 
 
-def test_sarif_of_hostile_names():
+def test_sarif_of_hostile_names() -> None:
     sarif(HOSTILES)
 
 
-def test_the_subset_refuses_what_sarif_refuses():
+def test_the_subset_refuses_what_sarif_refuses() -> None:
     """The schema is no rubber stamp."""
     log = json.loads(FORMATS["sarif"](FINDINGS))
     validator = Draft202012Validator(SARIF)
@@ -159,7 +160,7 @@ def test_the_subset_refuses_what_sarif_refuses():
 # -- GitHub
 
 
-def test_github_has_one_annotation_for_each_check_that_failed():
+def test_github_has_one_annotation_for_each_check_that_failed() -> None:
     lines = FORMATS["github"](FINDINGS).splitlines()
     assert len(lines) == 3
     assert lines[0] == (
@@ -171,7 +172,7 @@ def test_github_has_one_annotation_for_each_check_that_failed():
 
 
 @given(MANY)
-def test_no_name_can_forge_an_annotation(findings):
+def test_no_name_can_forge_an_annotation(findings: Any) -> None:
     lines = FORMATS["github"](findings).split("\n")
     failed = {f.check for f in findings.findings if f.status == "failed"}
     commands = [line for line in lines if line.startswith("::")]
@@ -184,14 +185,14 @@ def test_no_name_can_forge_an_annotation(findings):
 # -- Markdown
 
 
-def test_markdown_shows_the_verdict_and_what_failed():
+def test_markdown_shows_the_verdict_and_what_failed() -> None:
     text = FORMATS["markdown"](FINDINGS)
     assert "FAILED: 2 failed, 1 warning, 2 passed, 1 skipped" in text
     assert "| ❌ | drift | cat | 0.5 | 0.95 | cosine 0.5 | re-baseline |" in text
 
 
 @given(MANY)
-def test_every_row_of_markdown_has_as_many_cells_as_its_head(findings):
+def test_every_row_of_markdown_has_as_many_cells_as_its_head(findings: Any) -> None:
     columns = 0
     for line in FORMATS["markdown"](findings).splitlines():
         cells = len(re.findall(r"(?<!\\)\|", line))
@@ -200,7 +201,7 @@ def test_every_row_of_markdown_has_as_many_cells_as_its_head(findings):
         columns = columns if line.startswith("|") else 0
 
 
-def test_markdown_stays_below_900_kib_and_says_what_it_left_out():
+def test_markdown_stays_below_900_kib_and_says_what_it_left_out() -> None:
     rows = [Finding("drift", "failed", "m" * 3000, subject=f"s{n}", fix="ü" * 500) for n in range(2000)]
     text = FORMATS["markdown"](Findings(rows))
     assert len(text.encode()) <= 900 * 1024 == markdown.LIMIT
@@ -209,7 +210,7 @@ def test_markdown_stays_below_900_kib_and_says_what_it_left_out():
     assert shown > 100
 
 
-def test_markdown_shows_hostile_names_as_text():
+def test_markdown_shows_hostile_names_as_text() -> None:
     text = FORMATS["markdown"](HOSTILES)
     assert "<script" not in text.replace("\\<", "")
     assert "\x1b" not in text
@@ -218,7 +219,7 @@ def test_markdown_shows_hostile_names_as_text():
 # -- table and JSON
 
 
-def test_the_table_has_a_line_for_each_failure_and_one_for_the_rest():
+def test_the_table_has_a_line_for_each_failure_and_one_for_the_rest() -> None:
     lines = FORMATS["table"](FINDINGS).splitlines()
     assert [line.split()[:2] for line in lines[1:7]] == [
         ["FAILED", "drift"],
@@ -232,13 +233,13 @@ def test_the_table_has_a_line_for_each_failure_and_one_for_the_rest():
     assert lines[-1] == "FAILED: 2 failed, 1 warning, 2 passed, 1 skipped"
 
 
-def test_the_table_says_how_many_failures_it_leaves_out():
+def test_the_table_says_how_many_failures_it_leaves_out() -> None:
     text = FORMATS["table"](Findings([Finding("drift", "failed", "m", subject=f"s{n}") for n in range(25)]))
     assert "15 more" in text
 
 
 @given(MANY)
-def test_json_is_read_again(findings):
+def test_json_is_read_again(findings: Any) -> None:
     data = json.loads(FORMATS["json"](findings))
     assert data["schema"] == 1
     assert data["fails"] == findings.fails
@@ -247,7 +248,7 @@ def test_json_is_read_again(findings):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_takes_hostile_names_and_no_findings(name):
+def test_every_format_takes_hostile_names_and_no_findings(name: Any) -> None:
     for findings in (HOSTILES, Findings([])):
         text = FORMATS[name](findings)
         assert text.endswith("\n")
@@ -255,7 +256,7 @@ def test_every_format_takes_hostile_names_and_no_findings(name):
         text.encode("utf-8", "strict")
 
 
-def test_formats_by_name_and_by_suffix():
+def test_formats_by_name_and_by_suffix() -> None:
     assert [of_file(f"r{s}") for s in (".json", ".xml", ".SARIF", ".md", ".txt")] == [
         "json",
         "junit",

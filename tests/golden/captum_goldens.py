@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -20,6 +21,7 @@ from captum import attr
 from onnx import numpy_helper
 
 from golden import nets
+from support.arrays import Array
 
 HERE = Path(__file__).parent
 # Each net: the layers of Grad-CAM, the last map first; the second is as wide as the input.
@@ -28,11 +30,11 @@ STEPS = 32  # of the path: captum's places along it are float32, which has (2k +
 SAMPLES, SIGMA = 5, 0.15  # of the noise; sigma is of the range of x
 
 
-def main():
+def main() -> None:
     warnings.filterwarnings("ignore", module="captum")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    arrays = {"segments": segments().astype(np.int8)}
+    arrays: dict[str, Any] = {"segments": segments().astype(np.int8)}
     for name, layers in LAYERS.items():
         with np.load(HERE / f"{name}.npz") as made:
             x, target, logits = (torch.from_numpy(made[key]) for key in ("x", "target", "logits"))
@@ -50,12 +52,12 @@ def main():
     print(f"{(HERE / 'captum.npz').stat().st_size / 1024:.0f} KB")
 
 
-def largest(values):
+def largest(values: Any) -> Any:
     """Of each sample."""
     return values.abs().reshape(len(values), -1).amax(1)
 
 
-def stored(name):
+def stored(name: Any) -> Any:
     """The network of a file, with its weights."""
     net = getattr(nets, name)()
     weights = {t.name: numpy_helper.to_array(t) for t in onnx.load(HERE / f"{name}.onnx").graph.initializer}
@@ -68,7 +70,7 @@ def stored(name):
     return net.eval()
 
 
-def cases(net, x, target, layers):
+def cases(net: Any, x: Any, target: Any, layers: Any) -> dict[Any, Any]:
     """Case → captum's attribution [3, …]."""
     zero, mean = torch.zeros_like(x), x.mean((2, 3), keepdim=True).expand_as(x)
     grey = ((x.min() + x.max()) / 2).expand_as(x)
@@ -100,12 +102,12 @@ def cases(net, x, target, layers):
     return {case: value.detach() for case, value in found.items()}
 
 
-def wide(maps, x):
+def wide(maps: Any, x: Any) -> Any:
     """Maps [3, 1, h, w] over the picture, [3, H, W]."""
     return attr.LayerAttribution.interpolate(maps, x.shape[2:], "bilinear")[:, 0]
 
 
-def occlusion(net, x, baseline, target, window, stride):
+def occlusion(net: Any, x: Any, baseline: Any, target: Any, window: Any, stride: Any) -> Any:
     """[3, H, W]: captum gives the same for each channel, for a window hides them all."""
     windows, strides = (x.shape[1], window, window), (x.shape[1], stride, stride)
     result = attr.Occlusion(net).attribute(x, windows, strides, baseline, target)
@@ -113,7 +115,7 @@ def occlusion(net, x, baseline, target, window, stride):
     return result[:, 0]
 
 
-def noisy(method, x, target, kind, **options):
+def noisy(method: Any, x: Any, target: Any, kind: Any, **options: Any) -> Any:
     """Captum's statistic of attributions around x, under noise from numpy: of seed 0 and draw k, for every sample."""
     deviation = SIGMA * float(x.max() - x.min())
     drawn = [np.random.default_rng((0, k)).normal(size=x.shape[1:]) for _ in x for k in range(SAMPLES)]
@@ -124,7 +126,7 @@ def noisy(method, x, target, kind, **options):
         )
 
 
-def segments():
+def segments() -> Array:
     """Five features of a picture of 16 by 16, none like another."""
     made = np.zeros((16, 16), np.int64)
     made[5:] += 1
@@ -133,7 +135,7 @@ def segments():
     return made
 
 
-def by_segment(result):
+def by_segment(result: Any) -> Any:
     """One value for each segment, [3, 5]."""
     labels = segments()
     first = [np.argwhere(labels == label)[0] for label in range(labels.max() + 1)]

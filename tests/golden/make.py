@@ -18,6 +18,7 @@ import types
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -43,7 +44,7 @@ GRADIENTS = ("gradient", "guided_backprop", "deconvnet")  # start from 1, the ot
 LOW, HIGH = -3.0, 3.0  # of the inputs, for the box rule
 
 
-def main(names):
+def main(names: Any) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     _import_zennit()
@@ -51,7 +52,7 @@ def main(names):
         make(name)
 
 
-def make(name):
+def make(name: Any) -> None:
     shape, exporter, seed, fold = NETS[name]
     torch.manual_seed(seed)
     x = pictures(256, shape)
@@ -75,7 +76,7 @@ def make(name):
     print(f"{name:10} {exporter}, target {target.tolist()}, {' and '.join(sizes)}")
 
 
-def pictures(count, shape):
+def pictures(count: Any, shape: Any) -> Any:
     """Smooth noise of both signs in [LOW, HIGH], different for each sample."""
     x = torch.randn(count, *shape)
     if len(shape) > 1:
@@ -85,7 +86,7 @@ def pictures(count, shape):
     return x.clamp(LOW, HIGH)
 
 
-def choose(name, net, x, logits, fold):
+def choose(name: Any, net: Any, x: Any, logits: Any, fold: Any) -> tuple[Any, Any]:
     """Targets, and the relevance for them: the first class of each sample that says something under every composite.
 
     Where ΣR is not of the logit's size, relevance exploded or vanished, and parity of what is left shows nothing. The
@@ -105,7 +106,7 @@ def choose(name, net, x, logits, fold):
     raise SystemExit(f"{name}: no target of some sample keeps 0.1 < ΣR/logit < 2; take another seed")
 
 
-def everything(net, x, target, fold):
+def everything(net: Any, x: Any, target: Any, fold: Any) -> Any:
     """Composite → (relevance in float64, the largest error of float32)."""
     results = {}
     for name in composites(fold):
@@ -114,7 +115,7 @@ def everything(net, x, target, fold):
     return results
 
 
-def relevance(net, name, x, target, fold):
+def relevance(net: Any, name: Any, x: Any, target: Any, fold: Any) -> Any:
     """What zennit gives: the modified gradient of the target's logit, times where it starts."""
     net = nets.twin(copy.deepcopy(net).to(x.dtype))
     with composites(fold)[name].context(net) as hooked:
@@ -126,17 +127,17 @@ def relevance(net, name, x, target, fold):
     return result.detach()
 
 
-def composites(fold):
+def composites(fold: Any) -> dict[str, Any]:
     """Our preset's name → zennit's composite."""
     from zennit import composites as z
     from zennit import rules
     from zennit.canonizers import SequentialMergeBatchNorm
     from zennit.types import Linear
 
-    def canonizers():
+    def canonizers() -> dict[str, Any]:
         return {"canonizers": [SequentialMergeBatchNorm()] if fold else []}
 
-    def everywhere(rule):
+    def everywhere(rule: Any) -> Any:
         return z.LayerMapComposite([*z.layer_map_base(), (Linear, rule)], **canonizers())
 
     return {
@@ -155,7 +156,7 @@ def composites(fold):
     }
 
 
-def export(net, x, path, exporter):
+def export(net: Any, x: Any, path: Any, exporter: Any) -> None:
     """The network as it is: batch norms stay in the file, for the tests are about our folding, not the exporter's."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -174,7 +175,7 @@ def export(net, x, path, exporter):
             )  # fmt: skip
 
 
-def _without_stack_traces(path):
+def _without_stack_traces(path: Any) -> None:
     """What the exporter notes at each node, less where our sources lie."""
     model = onnx.load(path)
     for node in model.graph.node:
@@ -184,13 +185,13 @@ def _without_stack_traces(path):
     onnx.save(model, path)
 
 
-def rounded(array):
+def rounded(array: Any) -> Any:
     """Multiples of 2⁻³⁶ of the largest: the low bytes are zeros and compress."""
     step = 2.0 ** (np.ceil(np.log2(np.abs(array).max())) - 36)
     return np.round(array / step) * step
 
 
-def _import_zennit():
+def _import_zennit() -> None:
     """zennit imports torchvision, for what nothing here uses; without it, import zennit over empty modules."""
     stubs = {
         "torchvision": (),

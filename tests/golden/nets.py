@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +18,21 @@ from torch import nn
 class Plus(nn.Module):
     """A residual addition, a plain `Add` in the file."""
 
-    def forward(self, a, b):
+    def forward(self, a: Any, b: Any) -> Any:
         return a + b
 
 
 class Mean(nn.Module):
     """The mean over height and width, a `ReduceMean` in the file."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x.mean((2, 3))
 
 
 class Block(nn.Module):
     """ResNet's basic block."""
 
-    def __init__(self, width, out, stride=1):
+    def __init__(self, width: Any, out: Any, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, out, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(out)
@@ -44,7 +45,7 @@ class Block(nn.Module):
         self.plus = Plus()
         self.relu2 = nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(self.plus(y, self.downsample(x)))
 
@@ -52,7 +53,7 @@ class Block(nn.Module):
 class Inverted(nn.Module):
     """MobileNetV2's inverted residual: expand, depthwise, project, with no activation behind."""
 
-    def __init__(self, width, out, stride, expand=2):
+    def __init__(self, width: Any, out: Any, stride: Any, expand: int = 2) -> None:
         super().__init__()
         inner = width * expand
         self.conv = nn.Sequential(
@@ -62,20 +63,20 @@ class Inverted(nn.Module):
         )
         self.plus = Plus() if stride == 1 and width == out else None
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.conv(x) if self.plus is None else self.plus(x, self.conv(x))
 
 
 class Fire(nn.Module):
     """SqueezeNet's fire module: a squeeze, two expansions, concatenated."""
 
-    def __init__(self, width, squeeze, out):
+    def __init__(self, width: Any, squeeze: Any, out: Any) -> None:
         super().__init__()
         self.squeeze, self.relu = nn.Conv2d(width, squeeze, 1), nn.ReLU()
         self.expand1, self.relu1 = nn.Conv2d(squeeze, out, 1), nn.ReLU()
         self.expand3, self.relu3 = nn.Conv2d(squeeze, out, 3, padding=1), nn.ReLU()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         x = self.relu(self.squeeze(x))
         return torch.cat([self.relu1(self.expand1(x)), self.relu3(self.expand3(x))], 1)
 
@@ -83,14 +84,14 @@ class Fire(nn.Module):
 class Mixed(nn.Module):
     """An MLP-Mixer layer without its norms: over the tokens, then over the channels; linear layers of many rows."""
 
-    def __init__(self, tokens, width):
+    def __init__(self, tokens: Any, width: Any) -> None:
         super().__init__()
         self.over_tokens = nn.Sequential(nn.Linear(tokens, 12), nn.ReLU(), nn.Linear(12, tokens))
         self.plus1 = Plus()
         self.over_channels = nn.Sequential(nn.Linear(width, 16), nn.ReLU(), nn.Linear(16, width))
         self.plus2 = Plus()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         x = self.plus1(x, self.over_tokens(x.transpose(1, 2)).transpose(1, 2))
         return self.plus2(x, self.over_channels(x))
 
@@ -98,34 +99,34 @@ class Mixed(nn.Module):
 class Tokens(nn.Module):
     """[N, C, H, W] to [N, H·W, C]."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x.flatten(2).transpose(1, 2)
 
 
 class Channels(nn.Module):
     """[N, L, C] to [N, C, L]."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x.transpose(1, 2)
 
 
 class Grown(nn.Module):
     """A DenseNet layer whose batch norm stands before its convolution, and can be folded into nothing."""
 
-    def __init__(self, width, growth):
+    def __init__(self, width: Any, growth: Any) -> None:
         super().__init__()
         self.norm, self.relu = nn.BatchNorm2d(width), nn.ReLU()
         self.conv = nn.Conv2d(width, growth, 3, padding=1, bias=False)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return torch.cat([x, self.conv(self.relu(self.norm(x)))], 1)
 
 
-def _sequence(**modules):
+def _sequence(**modules: Any) -> Any:
     return nn.Sequential(OrderedDict(modules))
 
 
-def vgg():
+def vgg() -> Any:
     features = nn.Sequential(
         *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -134,7 +135,7 @@ def vgg():
     return _sequence(features=features, flatten=nn.Flatten(), classifier=head)
 
 
-def resnet():
+def resnet() -> Any:
     return _sequence(
         conv1=nn.Conv2d(3, 8, 3, 1, 1, bias=False), bn1=nn.BatchNorm2d(8), relu=nn.ReLU(),
         layer1=nn.Sequential(Block(8, 8)), layer2=nn.Sequential(Block(8, 12, 2), Block(12, 12)),
@@ -142,7 +143,7 @@ def resnet():
     )  # fmt: skip
 
 
-def mobilenet():
+def mobilenet() -> Any:
     stem = (nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6())
     head = (nn.Conv2d(12, 24, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU6())
     blocks = (Inverted(8, 8, 1), Inverted(8, 12, 2))
@@ -152,7 +153,7 @@ def mobilenet():
     )  # fmt: skip
 
 
-def squeezenet():
+def squeezenet() -> Any:
     features = nn.Sequential(
         *(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=True)),
         *(Fire(8, 4, 6), Fire(12, 4, 8)),
@@ -161,7 +162,7 @@ def squeezenet():
     return _sequence(features=features, classifier=head, flatten=nn.Flatten())
 
 
-def pooling():
+def pooling() -> Any:
     """Every window that overlaps, is padded or hangs over the edge."""
     features = nn.Sequential(
         *(nn.Conv2d(2, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
@@ -172,7 +173,7 @@ def pooling():
     return _sequence(features=features, flatten=nn.Flatten(), classifier=nn.Linear(72, 10))
 
 
-def signal():
+def signal() -> Any:
     """One dimension; dilated, grouped and strided."""
     features = nn.Sequential(
         *(nn.Conv1d(2, 8, 5, padding=2, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.MaxPool1d(2)),
@@ -182,7 +183,7 @@ def signal():
     return _sequence(features=features, flatten=nn.Flatten(), classifier=nn.Linear(84, 6))
 
 
-def dense():
+def dense() -> Any:
     """Inputs of both signs in every layer, a batch norm behind a linear layer, a slope that float32 holds exactly."""
     return nn.Sequential(
         *(nn.Linear(40, 32), nn.Tanh(), nn.Linear(32, 24, bias=False), nn.BatchNorm1d(24), nn.Tanh()),
@@ -190,7 +191,7 @@ def dense():
     )
 
 
-def mixer():
+def mixer() -> Any:
     """Linear layers on tokens: a MatMul and an Add in the file, whose bias belongs to the MatMul."""
 
     return _sequence(
@@ -199,7 +200,7 @@ def mixer():
     )  # fmt: skip
 
 
-def densenet():
+def densenet() -> Any:
     """Batch norms on the input, behind pooling and behind concatenation: none is folded, relevance passes them."""
     return _sequence(
         norm=nn.BatchNorm2d(2), conv=nn.Conv2d(2, 8, 5, 2, 2), relu=nn.ReLU(), pool=nn.MaxPool2d(3, 2, 1),
@@ -208,7 +209,7 @@ def densenet():
     )  # fmt: skip
 
 
-def initialise(net, x, bias=0.1):
+def initialise(net: Any, x: Any, bias: float = 0.1) -> Any:
     """He weights, random biases and batch norms; the statistics are those of batches like `x`."""
     gain = 3 if any(isinstance(module, nn.ReLU6) for module in net.modules()) else 1  # some should reach the 6
     for module in net.modules():
@@ -227,16 +228,16 @@ def initialise(net, x, bias=0.1):
     return net.eval()
 
 
-def twin(net):
+def twin(net: Any) -> Any:
     """The same function, in modules that zennit has rules for, with exact batch norms."""
     from zennit.layer import Sum
 
     class Added(nn.Module):
-        def __init__(self):
+        def __init__(self) -> None:
             super().__init__()
             self.sum = Sum()
 
-        def forward(self, a, b):
+        def forward(self, a: Any, b: Any) -> Any:
             return self.sum(torch.stack([a, b], -1))
 
     net = copy.deepcopy(net)

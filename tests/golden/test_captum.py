@@ -18,6 +18,7 @@ import pytest
 import onnxlrp
 from onnxlrp.methods.problem import Problem
 from onnxlrp.methods.registry import METHODS, make
+from support.arrays import Array
 
 GOLDEN = Path(__file__).parent
 # The reference engine computes in float64 as captum did: 1e-6 of the sample's max|R|. The goldens are rounded to
@@ -29,23 +30,23 @@ FACTOR, FLOOR = 3, 1e-5
 LAYERS = {"vgg": "features.3", "resnet": "layer1.0.plus"}  # as wide as the input, the second without a ReLU behind
 
 
-def as_it_is(relevance):
+def as_it_is(relevance: Any) -> Any:
     return relevance
 
 
-def on_the_grid(relevance):
+def on_the_grid(relevance: Any) -> Any:
     """What masks and maps give is for a pixel: we share it among the channels, so that ΣR keeps its meaning; captum's
     Occlusion repeats it for each channel, and its Grad-CAM has one channel."""
     return relevance.sum(axis=1)
 
 
-def without_the_edge(relevance):
+def without_the_edge(relevance: Any) -> Any:
     """Where windows do not fit, captum's last ones hang over the edge and are smaller, ours end at it and are whole:
     windows of 5 of 16 pixels in steps of 4 start at 0, 4, 8 and captum's at 12, ours at 11. Before 11 all is one."""
     return on_the_grid(relevance)[:, :11, :11]
 
 
-def by_segment(relevance):
+def by_segment(relevance: Any) -> Array:
     """captum writes the value of a segment into each of its pixels, we spread it over them."""
     labels = golden()["segments"]
     return np.stack([on_the_grid(relevance)[:, labels == label].sum(axis=1) for label in range(5)], axis=1)
@@ -102,30 +103,30 @@ PAIRS = [
 
 
 @cache
-def golden():
+def golden() -> Any:
     with np.load(GOLDEN / "captum.npz") as arrays:
         return dict(arrays)
 
 
 @cache
-def asked(net):
+def asked(net: Any) -> Any:
     with np.load(GOLDEN / f"{net}.npz") as arrays:
         return dict(arrays)
 
 
 @cache
-def model(net, engine):
+def model(net: Any, engine: Any) -> Any:
     return onnxlrp.load(GOLDEN / f"{net}.onnx", engine=engine)
 
 
-def options(net, case):
+def options(net: Any, case: Any) -> Any:
     chosen = dict(case.options)
     if "layer" in chosen:
         chosen["layer"] = chosen["layer"][net]
     return chosen | ({"segments": golden()["segments"].astype(int)} if case.method == "kernel_shap" else {})
 
 
-def exactly(net, method, **chosen):
+def exactly(net: Any, method: Any, **chosen: Any) -> Any:
     """In float64, from x that is not rounded on the path or under noise, as `explain` would round it to the model's
     float32."""
     data = asked(net)
@@ -135,7 +136,7 @@ def exactly(net, method, **chosen):
     return model(net, "reference").explain(data["x"], target=data["target"], method=method, **chosen)
 
 
-def distance(ours, theirs):
+def distance(ours: Any, theirs: Any) -> Any:
     """The largest difference within a sample, of its largest value."""
     axes = tuple(range(1, theirs.ndim))
     assert ours.shape == theirs.shape
@@ -143,14 +144,14 @@ def distance(ours, theirs):
 
 
 @pytest.mark.parametrize(("net", "case"), PAIRS)
-def test_reference_engine_is_captum_in_float64(net, case):
+def test_reference_engine_is_captum_in_float64(net: Any, case: Any) -> None:
     found = exactly(net, case.method, **options(net, case)).relevance
     theirs = golden()[f"{net}/{case.theirs}"].astype(np.float64)
     assert distance(case.ours(found), case.expected(theirs)) < EXACT
 
 
 @pytest.mark.parametrize(("net", "case"), PAIRS)
-def test_ort_engine_is_as_exact_as_captum_in_float32(net, case):
+def test_ort_engine_is_as_exact_as_captum_in_float32(net: Any, case: Any) -> None:
     data = asked(net)
     found = model(net, "ort").explain(data["x"], target=data["target"], method=case.method, **options(net, case))
     theirs = golden()[f"{net}/{case.theirs}"].astype(np.float64)
@@ -160,13 +161,13 @@ def test_ort_engine_is_as_exact_as_captum_in_float32(net, case):
 
 @pytest.mark.parametrize("start", ["zero", "mean"])
 @pytest.mark.parametrize("net", LAYERS)
-def test_completeness_error_is_captums_convergence_delta(net, start):
+def test_completeness_error_is_captums_convergence_delta(net: str, start: str) -> None:
     # ΣR - (f(x) - f(x₀)): of the same sign, and so small beside f that 1e-6 of it asks for float64 throughout.
     notes = exactly(net, "integrated_gradients", baseline=start, **PATH).notes
     np.testing.assert_allclose(notes["completeness error"], golden()[f"{net}/integrated_{start}_delta"], rtol=EXACT)
 
 
-def test_every_golden_is_compared():
+def test_every_golden_is_compared() -> None:
     compared = {f"{net}/{case.theirs}" for net in LAYERS for case in CASES}
     stored = {name for name in golden() if name.startswith(tuple(f"{net}/" for net in LAYERS))}
     assert {name for name in stored if not name.endswith("_delta")} == compared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,34 +35,34 @@ FACTOR, FLOOR, CEILING = 3, 1e-5, 1e-4
 
 
 @cache
-def golden(net):
+def golden(net: Any) -> Any:
     with np.load(GOLDEN / f"{net}.npz") as arrays:
         return dict(arrays)
 
 
 @cache
-def model(net, engine):
+def model(net: Any, engine: Any) -> Any:
     return onnxlrp.load(GOLDEN / f"{net}.onnx", engine=engine)
 
 
-def explain(net, composite, engine):
+def explain(net: Any, composite: Any, engine: Any) -> Any:
     data, options = golden(net), OPTIONS.get(composite, {})
     return model(net, engine).explain(data["x"], target=data["target"], method=composite, **options)
 
 
-def distance(ours, theirs):
+def distance(ours: Any, theirs: Any) -> Any:
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 @pytest.mark.parametrize(("net", "composite"), CASES)
-def test_reference_engine_is_zennit_in_float64(net, composite):
+def test_reference_engine_is_zennit_in_float64(net: Any, composite: Any) -> None:
     out, data = explain(net, composite, "reference"), golden(net)
     assert distance(out.output, data["logits"]) < 1e-12
     assert distance(out.relevance, data[f"relevance/{composite}"]) < 1e-9
 
 
 @pytest.mark.parametrize(("net", "composite"), CASES)
-def test_ort_engine_is_as_exact_as_zennit_in_float32(net, composite):
+def test_ort_engine_is_as_exact_as_zennit_in_float32(net: Any, composite: Any) -> None:
     out, data = explain(net, composite, "ort"), golden(net)
     allowed = min(max(FACTOR * float(data[f"error/{composite}"]), FLOOR), CEILING)
     assert distance(out.relevance, data[f"relevance/{composite}"]) < allowed

@@ -1,5 +1,9 @@
 """Any batch size, wherever the exporter put the batch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,7 +16,7 @@ from support.tiny_models import conv, model, node, values
 I64 = np.int64
 
 
-def shuffle(batch):
+def shuffle(batch: Any) -> tuple[Any, dict[str, Any]]:
     """ShuffleNet's channel shuffle, its target shapes as the exporter wrote them."""
     nodes = [
         node("Reshape", ["x", "split"], ["a"]), node("Transpose", ["a"], ["b"], perm=[0, 2, 1, 3, 4]),
@@ -21,15 +25,15 @@ def shuffle(batch):
     return nodes, {"split": np.array([batch, 2, 2, 8, 8], I64), "join": np.array([batch, -1, 8, 8], I64)}
 
 
-def flattened(batch):
+def flattened(batch: Any) -> tuple[list[Any], dict[str, Any]]:
     return [node("Reshape", ["x", "s"], ["y"])], {"s": np.array([batch, 256], I64)}
 
 
-def squeezed(batch):
+def squeezed(batch: Any) -> tuple[list[Any], dict[str, Any]]:
     return [node("GlobalAveragePool", ["x"], ["g"]), node("Squeeze", ["g"], ["y"])], {}
 
 
-def attention(batch):
+def attention(batch: Any) -> tuple[Any, dict[str, Any]]:
     """timm: queries, keys and values lie on axis 0, the batch on axis 1."""
     nodes = [
         node("Reshape", ["x", "rows"], ["t"]), node("MatMul", ["t", "w"], ["h"]), node("Reshape", ["h", "qkv"], ["r"]),
@@ -47,7 +51,7 @@ def attention(batch):
     }  # fmt: skip
 
 
-def heads_in_the_batch(batch):
+def heads_in_the_batch(batch: Any) -> tuple[Any, dict[str, Any]]:
     """torch.nn.MultiheadAttention: sequence first, then batch x heads on one axis, then rows x batch."""
     free = -1 if batch == 0 else None
     nodes = [
@@ -66,7 +70,7 @@ def heads_in_the_batch(batch):
     }  # fmt: skip
 
 
-def windows(batch):
+def windows(batch: Any) -> tuple[Any, dict[str, Any]]:
     """Swin: windows are moved into the batch, a mask of all windows is added, and they are moved back."""
     lead = -1 if batch == 0 else batch
     nodes = [
@@ -82,7 +86,7 @@ def windows(batch):
     }  # fmt: skip
 
 
-def class_token(batch):
+def class_token(batch: Any) -> tuple[Any, dict[str, Any]]:
     """A constant that is concatenated with activations: expanded over the batch."""
     nodes = [node("Reshape", ["x", "rows"], ["t"]), node("Concat", ["token", "t"], ["c"], axis=1),
              node("Add", ["c", "position"], ["y"])]  # fmt: skip
@@ -91,7 +95,7 @@ def class_token(batch):
     }  # fmt: skip
 
 
-def broadcast(batch):
+def broadcast(batch: Any) -> tuple[Any, dict[str, Any]]:
     """Dynamic ReLU: a map with its batch behind height and width meets coefficients that have it in front."""
     lead = -1 if batch == 0 else batch
     nodes = [
@@ -102,7 +106,7 @@ def broadcast(batch):
     return nodes, {"rows": np.array([lead, 256], I64)}
 
 
-def picked(batch):
+def picked(batch: Any) -> tuple[Any, dict[str, Any]]:
     """x[:, :, i, j] as torch's dynamo exporter writes it: the axes that are indexed in front, then GatherND."""
     rows, columns = np.array([[0], [3], [-1]], I64), np.array([[5, 2]], I64)
     batch_axes = np.stack(np.broadcast_arrays(rows, columns), axis=-1)
@@ -113,7 +117,7 @@ def picked(batch):
     return nodes, {"places": batch_axes}
 
 
-def picked_rows(batch):
+def picked_rows(batch: Any) -> tuple[Any, dict[str, Any]]:
     """One of the two axes before the batch."""
     nodes = [
         node("Transpose", ["x"], ["p"], perm=[2, 3, 0, 1]), node("GatherND", ["p", "places"], ["g"]),
@@ -122,7 +126,7 @@ def picked_rows(batch):
     return nodes, {"places": np.array([[1], [0], [1]], I64)}
 
 
-def strided(batch):
+def strided(batch: Any) -> tuple[Any, dict[str, Any]]:
     """torch.as_strided by its dynamo exporter: the whole batch flattened, then gathered at constant places."""
     n = batch or 1009
     own = np.array([[0, 3], [65, 2]], I64)
@@ -130,7 +134,7 @@ def strided(batch):
     return nodes, {"flat": np.array([-1], I64), "places": own + 256 * np.arange(n).reshape(n, 1, 1)}
 
 
-def rms_norm(batch):
+def rms_norm(batch: Any) -> tuple[Any, dict[str, Any]]:
     """torch's rms_norm without a weight: ones in the operand's own shape."""
     nodes = [
         node("Shape", ["x"], ["s"]), node("Expand", ["scale", "s"], ["e"]),
@@ -146,7 +150,7 @@ EITHER = [broadcast, rms_norm, picked, picked_rows, shuffle, flattened, attentio
     ("build", "declared"),
     [*((build, False) for build in EITHER), *((build, True) for build in [*EITHER, squeezed, class_token])],
 )
-def test_the_batch_is_free(build, declared):
+def test_the_batch_is_free(build: Any, declared: Any) -> None:
     nodes, constants = build(1 if declared else 0)
     source = model(nodes, constants, shape=(1 if declared else "N", 4, 8, 8), opset=17)
     graph = load(source)
@@ -155,7 +159,7 @@ def test_the_batch_is_free(build, declared):
     assert all(1009 not in shape for shape in graph.shapes.values())
 
 
-def alone_on_axis_0(batch):
+def alone_on_axis_0(batch: Any) -> tuple[Any, dict[str, Any]]:
     """Rows of the one sample side by side on axis 0."""
     nodes = [
         node("Reshape", ["x", "one"], ["a"]), node("Tanh", ["a"], ["b"]), node("Concat", ["a", "b"], ["c"], axis=0),
@@ -164,7 +168,7 @@ def alone_on_axis_0(batch):
     return nodes, {"one": np.array([1, 1, 256], I64), "image": np.array([1, 4, 64], I64)}
 
 
-def stacked(batch):
+def stacked(batch: Any) -> tuple[Any, dict[str, Any]]:
     """torch.stack of two, and their mean (CrossViT)."""
     nodes = [
         node("Reshape", ["x", "row"], ["r"]), node("Tanh", ["r"], ["t"]), node("Unsqueeze", ["r", "front"], ["a"]),
@@ -174,20 +178,20 @@ def stacked(batch):
     return nodes, {"row": np.array([1, 256], I64), "front": np.array([0], I64)}
 
 
-def without_a_batch(batch):
+def without_a_batch(batch: Any) -> tuple[Any, dict[str, Any]]:
     """The one sample, its axis dropped."""
     nodes = [node("Gather", ["x", "first"], ["a"]), node("MatMul", ["a", "w"], ["b"]),
              node("Softmax", ["b"], ["c"], axis=0), node("Unsqueeze", ["c", "axis"], ["y"])]  # fmt: skip
     return nodes, {"first": np.array(0, I64), "w": values(8, 3), "axis": np.array([0], I64)}
 
 
-def last_of_the_axes(batch):
+def last_of_the_axes(batch: Any) -> tuple[list[Any], dict[str, Any]]:
     """An output with the one sample on axis 1."""
     return [node("Transpose", ["x"], ["y"], perm=[1, 0, 2, 3])], {}
 
 
 @pytest.mark.parametrize("build", [strided, alone_on_axis_0, stacked, without_a_batch, last_of_the_axes])
-def test_a_batch_of_one_may_lie_anywhere(build):
+def test_a_batch_of_one_may_lie_anywhere(build: Any) -> None:
     nodes, constants = build(1)
     source = model(nodes, constants, shape=(1, 4, 8, 8))
     graph = load(source)
@@ -195,7 +199,7 @@ def test_a_batch_of_one_may_lie_anywhere(build):
     assert verify(graph, source, batches=(1, 3)) < 1e-5
 
 
-def test_places_that_name_their_sample():
+def test_places_that_name_their_sample() -> None:
     nodes, constants = strided(3)
     source = model(nodes, constants, shape=(3, 4, 8, 8))
     assert load(source).batch is None
@@ -205,7 +209,7 @@ def test_places_that_name_their_sample():
         load(model(nodes, constants, shape=(3, 4, 8, 8)))
 
 
-def test_places_that_are_found_at_run_time_are_refused():
+def test_places_that_are_found_at_run_time_are_refused() -> None:
     nodes = [
         node("Reshape", ["x", "flat"], ["f"]), node("ArgMax", ["x"], ["a"], axis=3),
         node("Reshape", ["a", "rows"], ["i"]),
@@ -219,7 +223,7 @@ def test_places_that_are_found_at_run_time_are_refused():
     assert "torch.nn.Upsample" in caught.value.fix
 
 
-def test_shape_arithmetic_is_gone():
+def test_shape_arithmetic_is_gone() -> None:
     nodes = [
         node("Shape", ["x"], ["shape"]), node("Gather", ["shape", "zero"], ["n"]),
         node("Unsqueeze", ["n", "axis"], ["n1"]),
@@ -233,7 +237,7 @@ def test_shape_arithmetic_is_gone():
     verify(graph, source)
 
 
-def test_a_larger_declared_batch_is_freed():
+def test_a_larger_declared_batch_is_freed() -> None:
     nodes, constants = shuffle(4)
     source = model(nodes, constants, shape=(4, 4, 8, 8))
     graph = load(source)
@@ -241,7 +245,7 @@ def test_a_larger_declared_batch_is_freed():
     verify(graph, source, batches=(4, 8))
 
 
-def test_what_would_mix_samples_is_taken_for_one_sample():
+def test_what_would_mix_samples_is_taken_for_one_sample() -> None:
     nodes = [node("Softmax", ["x"], ["y"], axis=0, name="across")]
     one = model(nodes, shape=(1, 4, 8, 8))
     assert verify(load(one), one) == 0
@@ -249,14 +253,14 @@ def test_what_would_mix_samples_is_taken_for_one_sample():
         load(model(nodes))
 
 
-def test_an_operator_that_needs_the_batch_in_front_names_itself():
+def test_an_operator_that_needs_the_batch_in_front_names_itself() -> None:
     nodes = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), conv("t", "c", "w", name="/head/conv/Conv"),
              node("Relu", ["c"], ["y"])]  # fmt: skip
     with pytest.raises(UnsupportedError, match=r'"/head/conv/Conv" \(head.conv\).*axis 0 is not the batch'):
         load(model(nodes, {"w": values(2, 1009, 1, 1)}))
 
 
-def test_open_height_and_width():
+def test_open_height_and_width() -> None:
     source = model([conv("x", "y", "w")], {"w": values(2, 3, 3, 3)}, shape=("N", "C", "H", "W"))
     graph = load(source)
     assert graph.inputs[0].shape == (3, 224, 224)
@@ -271,7 +275,7 @@ def test_open_height_and_width():
         load(model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8)))
 
 
-def test_the_batch_keeps_its_stride():
+def test_the_batch_keeps_its_stride() -> None:
     assert batch_axis_after_reshape(BatchAxis(), (5, 4, 6), (20, 6), 5) == BatchAxis(0, 1, 4)
     assert batch_axis_after_reshape(BatchAxis(1), (4, 5, 6), (20, 6), 5) == BatchAxis(0, 4, 1)
     assert batch_axis_after_reshape(BatchAxis(1), (4, 5, 6), (4, 10, 3), 5) == BatchAxis(1, 1, 2)
@@ -280,7 +284,7 @@ def test_the_batch_keeps_its_stride():
 
 
 @pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
-def test_recurrent_layers_are_refused_by_name_and_with_the_tensor_before_them(op, gates):
+def test_recurrent_layers_are_refused_by_name_and_with_the_tensor_before_them(op: str, gates: int) -> None:
     nodes = [
         node("Reshape", ["x", "rows"], ["t"]), node("Transpose", ["t"], ["steps"], perm=[1, 0, 2]),
         node(op, ["steps", "w", "r"], ["all", "y"], hidden_size=2, name="cells"),
@@ -291,7 +295,7 @@ def test_recurrent_layers_are_refused_by_name_and_with_the_tensor_before_them(op
     assert "'steps'" in caught.value.fix
 
 
-def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample():
+def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample() -> None:
     nodes = [node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=1, name="mixes")]
     with pytest.raises(UnsupportedError, match='"mixes"') as caught:
         load(model(nodes, shape=("N", 4, 8, 8)))

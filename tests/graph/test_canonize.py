@@ -1,5 +1,9 @@
 """Every rewrite computes what the untouched model computes; float64 where weights are folded."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -82,7 +86,7 @@ MERGED = {
 
 
 @pytest.mark.parametrize("case", MERGED)
-def test_merges(case):
+def test_merges(case: str) -> None:
     nodes, constants, left = MERGED[case]
     source = model(nodes, constants)
     graph = load(source)
@@ -90,7 +94,7 @@ def test_merges(case):
     assert verify(graph, source, batches=(1, 3)) < 1e-5
 
 
-def test_batch_norm_is_folded_in_float64():
+def test_batch_norm_is_folded_in_float64() -> None:
     source = model([conv("x", "c", "w"), batch_norm("c", "y", epsilon=1e-3)], W | norm(6))
     graph = load(source)
     p = {name: value.astype(np.float64) for name, value in norm(6).items()}
@@ -100,12 +104,12 @@ def test_batch_norm_is_folded_in_float64():
     np.testing.assert_allclose(bias, p["b"] - p["m"] * scale, rtol=1e-12)
 
 
-def test_an_output_of_the_model_is_not_merged_away():
+def test_an_output_of_the_model_is_not_merged_away() -> None:
     source = model([conv("x", "c", "w"), batch_norm("c", "y")], W | norm(6), outputs=["c", "y"])
     assert [layer.op for layer in load(source).layers] == ["Conv", "BatchNormalization"]
 
 
-def test_a_shared_weight_stays_for_its_other_reader():
+def test_a_shared_weight_stays_for_its_other_reader() -> None:
     nodes = [conv("x", "c", "w", name="a"), batch_norm("c", "n"), conv("x", "e", "w", name="b"),
              node("Add", ["n", "e"], ["y"])]  # fmt: skip
     source = model(nodes, W | norm(6))
@@ -116,7 +120,7 @@ def test_a_shared_weight_stays_for_its_other_reader():
     verify(graph, source)
 
 
-WINDOWS = {
+WINDOWS: dict[str, tuple[str, dict[str, Any], dict[str, Any], tuple[int, ...]]] = {
     "conv same upper": ("Conv", {"auto_pad": "SAME_UPPER", "strides": [3, 2]}, W, (0, 0, 1, 1)),
     "conv same lower": ("Conv", {"auto_pad": "SAME_LOWER", "strides": [2, 2]}, W, (1, 1, 0, 0)),
     "conv valid": ("Conv", {"auto_pad": "VALID", "dilations": [2, 1]}, W, (0, 0, 0, 0)),
@@ -137,7 +141,7 @@ WINDOWS = {
 
 
 @pytest.mark.parametrize("case", WINDOWS)
-def test_windows_are_explicit(case):
+def test_windows_are_explicit(case: str) -> None:
     op, attributes, constants, pads = WINDOWS[case]
     source = model([node(op, ["x", *constants], ["y"], **attributes)], constants, opset=11)
     graph = load(source)
@@ -151,7 +155,7 @@ def test_windows_are_explicit(case):
     verify(graph, source)
 
 
-def test_defaults_are_written_down():
+def test_defaults_are_written_down() -> None:
     nodes = [conv("x", "c", "w"), node("LeakyRelu", ["c"], ["l"]), node("Transpose", ["l"], ["t"], perm=[0, 2, 3, 1]),
              node("Softmax", ["t"], ["y"])]  # fmt: skip
     c, leaky, _, softmax = load(model(nodes, W)).layers

@@ -1,5 +1,9 @@
 """What scikit-learn's exporter writes: linear models, their preprocessing, labels; against onnxruntime's own."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -13,11 +17,11 @@ from support.tiny_models import model, node, values
 COEFFICIENTS = {"coefficients": values(3 * 5).tolist(), "intercepts": values(3, seed=1).tolist()}
 
 
-def classical(op, inputs, outputs=("y",), **attributes):
+def classical(op: Any, inputs: Any, outputs: Any = ("y",), **attributes: Any) -> Any:
     return node(op, list(inputs), list(outputs), name=f"the{op}", domain="ai.onnx.ml", **attributes)
 
 
-def of(*nodes, constants=None, outputs=("y",), text=()):
+def of(*nodes: Any, constants: Any = None, outputs: Any = ("y",), text: Any = ()) -> Any:
     source = model(list(nodes), constants or {}, ("N", 5), outputs=outputs)
     source.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
     for value in source.graph.output:
@@ -38,7 +42,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_stands_for_it(case):
+def test_what_stands_for_it(case: str) -> None:
     nodes, operators = CASES[case]
     source = of(*nodes, constants={"i": np.array([[3, 0]])} if case == "columns" else None)
     graph = load(source)
@@ -48,7 +52,7 @@ def test_what_stands_for_it(case):
 
 
 @pytest.mark.parametrize("function", ["NONE", "SOFTMAX", "LOGISTIC"])
-def test_a_classifier_gives_its_scores_and_its_label(function):
+def test_a_classifier_gives_its_scores_and_its_label(function: str) -> None:
     classifier = classical("LinearClassifier", "x", ["label", "y"], classlabels_ints=[7, 3, 9],
                            post_transform=function, **COEFFICIENTS)  # fmt: skip
     source = of(classifier, outputs=["label", "y"])
@@ -59,7 +63,7 @@ def test_a_classifier_gives_its_scores_and_its_label(function):
     assert max(row.error for row in e.ledger) < 1e-6
 
 
-def test_names_of_classes_are_left_out():
+def test_names_of_classes_are_left_out() -> None:
     found = [node("ArgMax", ["y"], ["best"], axis=1), classical("ArrayFeatureExtractor", ["names", "best"], ["label"])]
     source = of(classical("LinearRegressor", "x", targets=3, **COEFFICIENTS), *found, outputs=["label", "y"],
                 constants={"names": np.array(["a", "b", "c"], object)}, text=["label"])  # fmt: skip
@@ -69,14 +73,14 @@ def test_names_of_classes_are_left_out():
         load(source)
 
 
-def test_numbers_that_nobody_can_follow_are_left_out_where_there_are_scores():
+def test_numbers_that_nobody_can_follow_are_left_out_where_there_are_scores() -> None:
     """Where the largest are: as many as there are at run time."""
     nodes = [node("Relu", ["x"], ["y"]), node("NonZero", ["y"], ["label"])]
     source = of(*nodes, outputs=["label", "y"])
     assert [tensor.name for tensor in load(source).outputs] == ["y"]
 
 
-def test_trees_are_answered_by_what_only_hides():
+def test_trees_are_answered_by_what_only_hides() -> None:
     trees = classical(
         "TreeEnsembleClassifier", "x", ["label", "y"], nodes_treeids=[0, 0, 0], nodes_nodeids=[0, 1, 2],
         nodes_featureids=[2, 0, 0], nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"], nodes_values=[0.0, 0.0, 0.0],

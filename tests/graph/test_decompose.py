@@ -1,5 +1,11 @@
 """Operators that onnxruntime's optimiser fuses, one by one against onnxruntime, and whole models that it optimised."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,11 +19,11 @@ from onnxlrp.graph.verify import verify
 from support.tiny_models import conv, model, node, values
 
 
-def fused(op, inputs, outputs=("y",), domain="com.microsoft", **attributes):
+def fused(op: Any, inputs: Any, outputs: Any = ("y",), domain: str = "com.microsoft", **attributes: Any) -> Any:
     return node(op, list(inputs), list(outputs), name=f"the{op}", domain=domain, **attributes)
 
 
-def of(*nodes, constants=None, **options):
+def of(*nodes: Any, constants: Any = None, **options: Any) -> Any:
     source = model(list(nodes), constants or {}, **options)
     source.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return source
@@ -66,7 +72,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_a_fused_operator_stands_for(case):
+def test_what_a_fused_operator_stands_for(case: str) -> None:
     nodes, constants, shape, operators = CASES[case]
     used = {name for n in nodes for name in n.input}
     source = of(*nodes, constants={k: v for k, v in constants.items() if k in used}, shape=shape)
@@ -79,7 +85,7 @@ def test_what_a_fused_operator_stands_for(case):
 
 
 @pytest.mark.parametrize("opset", [11, 13, 17, 21])
-def test_layer_normalization_at_any_opset(opset):
+def test_layer_normalization_at_any_opset(opset: int) -> None:
     """onnxruntime fuses into ai.onnx operators that this opset does not have."""
     nodes = [
         fused("LayerNormalization", ["x", "gamma", "beta"], ["a"], domain="", axis=-1, epsilon=1e-5),
@@ -95,7 +101,7 @@ def test_layer_normalization_at_any_opset(opset):
 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("zeros", [False, True])
-def test_weights_in_blocks_of_integers(bits, zeros):
+def test_weights_in_blocks_of_integers(bits: int, zeros: bool) -> None:
     rng = np.random.default_rng(bits)
     width, rows, block = 40, 6, 16
     blocks, size = 3, block * bits // 8
@@ -113,7 +119,7 @@ def test_weights_in_blocks_of_integers(bits, zeros):
     assert verify(graph, source) < 1e-4
 
 
-def test_the_main_layer_keeps_name_and_path():
+def test_the_main_layer_keeps_name_and_path() -> None:
     source = of(
         node("FusedConv", ["x", "w"], ["y"], name="/features/features.0/Conv", domain="com.microsoft",
              activation="Relu"),
@@ -124,7 +130,7 @@ def test_the_main_layer_keeps_name_and_path():
     assert (second.op, second.name, second.path) == ("Relu", "/features/features.0/Conv/Relu", "")
 
 
-def test_an_unknown_variant_is_refused_by_name():
+def test_an_unknown_variant_is_refused_by_name() -> None:
     constants = {"q": np.zeros((6, 1, 16), np.uint8), "s": values(6), "g": np.zeros(16, np.int32)}
     product = fused("MatMulNBits", ["x", "q", "s", "", "g"], K=16, N=6, bits=8, block_size=16)
     with pytest.raises(UnsupportedError, match="theMatMulNBits") as error:
@@ -132,13 +138,13 @@ def test_an_unknown_variant_is_refused_by_name():
     assert "optimised from" in error.value.fix
 
 
-def optimised(source, level):
+def optimised(source: Any, level: Any) -> Callable[..., Any]:
     """The model that onnxruntime saves at an optimisation level."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     options.log_severity_level = 4
 
-    def run(path):
+    def run(path: Any) -> Any:
         options.optimized_model_filepath = str(path)
         onnxruntime.InferenceSession(source.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(path)
@@ -146,11 +152,11 @@ def optimised(source, level):
     return run
 
 
-def small(opset=17):
+def small(opset: int = 17) -> Any:
     """Residual convolutions, a gate, SiLU, Gelu and LayerNormalization as exporters write them out."""
     rng = np.random.default_rng(5)
 
-    def weight(*shape):
+    def weight(*shape: Any) -> Any:
         return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]) / 2)).astype(np.float32)
 
     constants = {
@@ -179,7 +185,7 @@ def small(opset=17):
 
 @pytest.mark.parametrize("opset", [11, 13, 17])
 @pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])
-def test_a_model_that_onnxruntime_optimised(tmp_path, opset, level):
+def test_a_model_that_onnxruntime_optimised(tmp_path: Path, opset: int, level: str) -> None:
     """The same heatmap as the model that it was made from."""
     source = small(opset)
     path = tmp_path / "optimised.onnx"
@@ -195,7 +201,7 @@ def test_a_model_that_onnxruntime_optimised(tmp_path, opset, level):
         np.testing.assert_allclose(own.relevance, expected.relevance, atol=1e-4 * np.abs(expected.relevance).max())
 
 
-def test_a_model_for_one_machine_is_refused_with_the_fix():
+def test_a_model_for_one_machine_is_refused_with_the_fix() -> None:
     alone = of(node("Conv", ["x", "w"], ["y"], name="c", domain="com.microsoft.nchwc"),
                constants={"w": values(8, 4, 1, 1)})  # fmt: skip
     alone.opset_import.append(helper.make_opsetid("com.microsoft.nchwc", 1))

@@ -1,7 +1,10 @@
 """Weights in other files: where they may lie, and that they are mapped."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +18,7 @@ from onnxlrp.graph.verify import verify
 from support.tiny_models import conv, model, node, values
 
 
-def saved(path, source=None):
+def saved(path: Any, source: Any = None) -> Any:
     """A model whose weights all lie in weights.bin beside it."""
     source = source or model([conv("x", "c", "w"), node("Relu", ["c"], ["y"])], {"w": values(4, 4, 3, 3)})
     external_data_helper.convert_model_to_external_data(source, location="weights.bin", size_threshold=0)
@@ -24,13 +27,13 @@ def saved(path, source=None):
     return path
 
 
-def is_mapped(value):
+def is_mapped(value: Any) -> bool:
     while value is not None and not isinstance(value, np.memmap):
         value = getattr(value, "base", None)
     return value is not None
 
 
-def test_weights_are_mapped_and_not_writable(tmp_path):
+def test_weights_are_mapped_and_not_writable(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.onnx")
     weight = load(path).constants["w"]
     np.testing.assert_array_equal(weight, values(4, 4, 3, 3))
@@ -39,7 +42,7 @@ def test_weights_are_mapped_and_not_writable(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE", "INT8", "INT4", "UINT4"])
-def test_every_type_reads_as_onnx_reads_it(tmp_path, kind):
+def test_every_type_reads_as_onnx_reads_it(tmp_path: Path, kind: str) -> None:
     """An odd number of values at an odd place: packed types end in half a byte."""
     number = getattr(TensorProto, kind)
     inline = onnx.helper.make_tensor("w", number, [3], [1, 2, 3])
@@ -56,14 +59,14 @@ def test_every_type_reads_as_onnx_reads_it(tmp_path, kind):
     assert read.dtype == numpy_helper.to_array(inline).dtype
 
 
-def test_half_precision_in_another_file(tmp_path):
+def test_half_precision_in_another_file(tmp_path: Path) -> None:
     weight = values(4, 4, 3, 3).astype(np.float16)
     source = model([conv("x", "c", "w"), node("Relu", ["c"], ["y"])], {"w": weight}, kind=TensorProto.FLOAT16)
     graph = load(saved(tmp_path / "half.onnx", source))
     np.testing.assert_array_equal(graph.constants["w"], weight.astype(np.float32))
 
 
-def cache(folder):
+def cache(folder: Any) -> tuple[Any, Any]:
     """A Hugging Face cache: REPO/snapshots/HASH/onnx/model.onnx and its data, links to REPO/blobs."""
     repo = folder / "models--org--name"
     plain = saved(folder / "plain" / "model.onnx")
@@ -76,7 +79,7 @@ def cache(folder):
     return snapshot / "model.onnx", plain
 
 
-def test_the_hugging_face_cache(tmp_path, monkeypatch):
+def test_the_hugging_face_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, plain = cache(tmp_path)
     assert verify(load(path), plain) < 1e-6
     monkeypatch.chdir(path.parent)
@@ -89,7 +92,7 @@ def test_the_hugging_face_cache(tmp_path, monkeypatch):
     load(path)
 
 
-def test_the_cache_of_another_repository_is_outside(tmp_path):
+def test_the_cache_of_another_repository_is_outside(tmp_path: Path) -> None:
     path, _ = cache(tmp_path / "one")
     other, _ = cache(tmp_path / "two")
     data = path.with_name("weights.bin")
@@ -99,7 +102,7 @@ def test_the_cache_of_another_repository_is_outside(tmp_path):
         load(path)
 
 
-def test_a_model_behind_a_link_finds_the_data_beside_the_file(tmp_path):
+def test_a_model_behind_a_link_finds_the_data_beside_the_file(tmp_path: Path) -> None:
     path = saved(tmp_path / "far" / "net.onnx")
     link = tmp_path / "net.onnx"
     link.symlink_to(path)
@@ -107,7 +110,7 @@ def test_a_model_behind_a_link_finds_the_data_beside_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["hard", "soft"])
-def test_linked_data_is_allowed_where_it_is_asked_for(tmp_path, how):
+def test_linked_data_is_allowed_where_it_is_asked_for(tmp_path: Path, how: str) -> None:
     path = saved(tmp_path / "model" / "net.onnx")
     data, outside = path.with_name("weights.bin"), tmp_path / "outside.bin"
     data.rename(outside)
@@ -122,7 +125,7 @@ def test_linked_data_is_allowed_where_it_is_asked_for(tmp_path, how):
     assert onnxlrp.load(path, allow_linked_data=True).graph.sha256
 
 
-def test_a_link_within_the_folder_passes(tmp_path):
+def test_a_link_within_the_folder_passes(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.onnx")
     (tmp_path / "data").mkdir()
     path.with_name("weights.bin").rename(tmp_path / "data" / "w")
@@ -130,7 +133,7 @@ def test_a_link_within_the_folder_passes(tmp_path):
     load(path)
 
 
-def test_tied_weights_share_their_bytes(tmp_path):
+def test_tied_weights_share_their_bytes(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.onnx")
     source = onnx.load_model(path, load_external_data=False)
     twin = source.graph.initializer.add()
@@ -142,7 +145,7 @@ def test_tied_weights_share_their_bytes(tmp_path):
     np.testing.assert_array_equal(graph.constants["w"], graph.constants["v"])
 
 
-def test_a_model_of_more_than_two_gigabytes_is_read(tmp_path):
+def test_a_model_of_more_than_two_gigabytes_is_read(tmp_path: Path) -> None:
     """Its data file is all hole: no disk is used, and no memory either."""
     width = 24576
     source = model([node("MatMul", ["x", "w"], ["h"]), node("Relu", ["h"], ["y"])], shape=("N", width))

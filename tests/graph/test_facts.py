@@ -1,5 +1,9 @@
 """Signs, logits, first layers."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +17,7 @@ W = {"w": values(4, 4, 3, 3)}
 PAD = {"pads": [1, 1, 1, 1]}
 
 
-def facts(nodes, constants=None, **options):
+def facts(nodes: Any, constants: Any = None, **options: Any) -> Any:
     return load(model(nodes, constants or {}, **options))
 
 
@@ -45,7 +49,7 @@ NONNEGATIVE = {
 
 
 @pytest.mark.parametrize("case", NONNEGATIVE)
-def test_nonnegative(case):
+def test_nonnegative(case: str) -> None:
     nodes, constants, expected = NONNEGATIVE[case]
     graph = facts(nodes, constants, opset=20)
     assert nonnegative(graph) == expected
@@ -57,7 +61,7 @@ def test_nonnegative(case):
     assert all((found[name] >= 0).all() for name in expected)
 
 
-def test_bytes_are_nonnegative():
+def test_bytes_are_nonnegative() -> None:
     source = model([node("Cast", ["x"], ["f"], to=1), node("Sub", ["f", "m"], ["y"])], {"m": np.array([3], "f")})
     source.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
     assert nonnegative(load(source)) == {"x", "f"}
@@ -77,12 +81,12 @@ HEADS = {
 
 
 @pytest.mark.parametrize("case", HEADS)
-def test_head(case):
+def test_head(case: str) -> None:
     graph = facts([*FLAT, *HEADS[case]], {"w": values(4, 5), "s": np.array([0, 5, 1])})
     assert head(graph, "y") == ("y" if case in ("none", "reshaped alone") else "logits")
 
 
-def test_first_layers_behind_preprocessing():
+def test_first_layers_behind_preprocessing() -> None:
     nodes = [
         node("Sub", ["x", "m"], ["a"]), node("Transpose", ["a"], ["b"], perm=[0, 1, 3, 2]),
         conv("b", "c", "w", name="left", **PAD),
@@ -92,7 +96,7 @@ def test_first_layers_behind_preprocessing():
     assert first_layers(graph, "x") == {"left", "right"}
 
 
-def test_relevant_layers_lie_between_input_and_target():
+def test_relevant_layers_lie_between_input_and_target() -> None:
     nodes = [
         node("Relu", ["x"], ["r"], name="on"), conv("r", "y", "w", name="also"),
         node("Sigmoid", ["r"], ["z"], name="beside"), node("Tanh", ["y"], ["t"], name="behind"),

@@ -1,5 +1,7 @@
 """Several maps of each sample on axis 0, as video models and bags of patches have them: any batch size."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -7,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.arrays import one_output
 from support.tiny_models import batch_norm, model, node, norm, values
 
 I64 = np.int64
@@ -26,13 +29,13 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_over_the_frames_of_each_sample(name):
+def test_layers_over_the_frames_of_each_sample(name: str) -> None:
     layer = LAYERS[name]
     back = node("Reshape", ["y", "back"], ["u"])
     steps = [node("Reshape", ["x", "fold"], ["f"]), layer, back, node("ReduceSum", ["u", "axis"], ["z"], keepdims=0)]
     probe = model([layer], MAPS, (3, 4, 9, 8))
     probe.graph.input[0].name = "f"
-    size = ReferenceEvaluator(probe).run(["y"], {"f": values(3, 4, 9, 8)})[0][0].size
+    size = one_output(ReferenceEvaluator(probe).run(["y"], {"f": values(3, 4, 9, 8)}))[0].size
     constants = {**MAPS, "back": np.array([-1, 3, size], I64), "axis": np.array([1], I64)}
     source = model(steps, constants, ("N", 3, 4, 9, 8), outputs=["z"])
     graph = load(source)
@@ -40,7 +43,7 @@ def test_layers_over_the_frames_of_each_sample(name):
     assert verify(graph, source, batches=(1, 3, 8)) < 1e-5
 
 
-def test_the_batch_may_lie_behind_the_frames():
+def test_the_batch_may_lie_behind_the_frames() -> None:
     steps = [
         node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3, 4]), node("Reshape", ["t", "fold"], ["f"]),
         node("Conv", ["f", "w"], ["c"]), node("GlobalMaxPool", ["c"], ["y"]),
@@ -53,7 +56,7 @@ def test_the_batch_may_lie_behind_the_frames():
     assert verify(graph, source, batches=(1, 3, 8)) < 1e-5
 
 
-def test_what_has_no_form_over_frames_is_refused_by_name():
+def test_what_has_no_form_over_frames_is_refused_by_name() -> None:
     steps = [
         node("Reshape", ["x", "fold"], ["f"]), node("InstanceNormalization", ["f", "s", "b"], ["y"], name="per_map"),
     ]  # fmt: skip

@@ -1,5 +1,10 @@
 """Attention as one operator, of opset 23 and of onnxruntime, against onnxruntime's own."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -15,23 +20,23 @@ TOKENS = ("N", 3, 8)
 MASK = np.array([[True, False, True], [True, True, True], [False, True, True]])
 
 
-def attention(*inputs, domain="", op="Attention", outputs=("y",), **attributes):
+def attention(*inputs: Any, domain: str = "", op: str = "Attention", outputs: Any = ("y",), **attributes: Any) -> Any:
     return node(op, list(inputs), list(outputs), name="attend", domain=domain, **attributes)
 
 
-def keys(source, target, width=8, seed=0):
+def keys(source: Any, target: Any, width: int = 8, seed: int = 0) -> tuple[list[Any], dict[str, Any]]:
     """Another operand of the same length."""
     return [node("MatMul", [source, f"w{target}"], [target])], {f"w{target}": values(8, width, seed=seed)}
 
 
-def of(nodes, constants=None, **options):
+def of(nodes: Any, constants: Any = None, **options: Any) -> Any:
     source = model(nodes, constants or {}, opset=23, **options)
     source.ir_version = 11
     source.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return source
 
 
-def projected(*parts, widths=(8, 8)):
+def projected(*parts: Any, widths: Any = (8, 8)) -> tuple[list[Any], Any]:
     nodes, constants = [], {}
     for i, (name, width) in enumerate(zip("kv", widths, strict=True)):
         more, own = keys("x", name, width, seed=i)
@@ -39,8 +44,10 @@ def projected(*parts, widths=(8, 8)):
     return [*nodes, *parts], constants
 
 
-def cases():
-    def tokens(*inputs, widths=(8, 8), extra=None, **attributes):
+def cases() -> Iterator[tuple[Any, ...]]:
+    def tokens(
+        *inputs: Any, widths: Any = (8, 8), extra: Any = None, **attributes: Any
+    ) -> tuple[Any, dict[str, Any], tuple[str, int, int]]:
         nodes, constants = projected(attention("x", "k", "v", *inputs, **attributes), widths=widths)
         return nodes, {**constants, **(extra or {})}, TOKENS
 
@@ -65,7 +72,7 @@ CASES = dict(cases())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_stands_for_it(case):
+def test_what_stands_for_it(case: Any) -> None:
     nodes, constants, shape = CASES[case]
     source = of(nodes, constants, shape=shape)
     graph = load(source)
@@ -75,6 +82,6 @@ def test_what_stands_for_it(case):
     assert verify(graph, source, batches=(1, 3)) < 1e-5
 
 
-def test_what_is_not_known_is_refused_by_name():
+def test_what_is_not_known_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match='Attention node "attend" has a soft cap'):
         load(of([attention("x", "x", "x", softcap=2.0)], shape=HEADS))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,14 +13,14 @@ from onnxlrp.graph.pixel_range import pixel_range
 from support.small_nets import Net
 
 
-def graph(first):
+def graph(first: Any) -> Any:
     """A classifier of 6x6 pictures whose input goes through `first(net, x)`."""
     net = Net(3, 6, 6)
     a = net.relu(net.conv(first(net, "x"), 3, 4))
     return load(net.model(net.dense(net.op("Flatten", a), 144, 4)))
 
 
-def norm(mean, variance, scale=1.0):
+def norm(mean: Any, variance: Any, scale: float = 1.0) -> Callable[..., Any]:
     """A BatchNormalization with those statistics of the input's three channels."""
     full = [np.full(3, v) for v in (scale, 0.1, mean, variance)]
     return lambda net, x: net.op("BatchNormalization", x, *full, epsilon=1e-3)
@@ -41,5 +44,5 @@ def norm(mean, variance, scale=1.0):
         (lambda net, x: x, None),
     ],
 )
-def test_pixel_range(first, high):
+def test_pixel_range(first: Any, high: float | None) -> None:
     assert pixel_range(graph(first)) == high

@@ -1,6 +1,9 @@
 """Operators on integers, one by one against onnxruntime, the planted mistakes that `verify` must find, and refusals."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,28 +22,28 @@ IMAGE, ROWS, TOKENS = ("N", 4, 8, 8), ("N", 8), ("N", 6, 8)
 INTEGER = ("QLinear", "QGemm", "Integer", "DynamicQuantizeMatMul")
 
 
-def microsoft(op, inputs, outputs=("q",), **attributes):
+def microsoft(op: Any, inputs: Any, outputs: Any = ("q",), **attributes: Any) -> Any:
     return node(op, list(inputs), list(outputs), name=f"the{op}", domain="com.microsoft", **attributes)
 
 
-def standard(op, inputs, outputs=("q",), **attributes):
+def standard(op: Any, inputs: Any, outputs: Any = ("q",), **attributes: Any) -> Any:
     return node(op, list(inputs), list(outputs), name=f"the{op}", **attributes)
 
 
-def of(*nodes, constants, shape=IMAGE, opset=17, **options):
+def of(*nodes: Any, constants: Any, shape: Any = IMAGE, opset: int = 17, **options: Any) -> Any:
     used = {name for n in nodes for name in n.input}
     source = model(list(nodes), {k: v for k, v in constants.items() if k in used}, shape=shape, opset=opset, **options)
     source.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     return source
 
 
-def integers(*shape, kind="int8", seed=0):
+def integers(*shape: Any, kind: str = "int8", seed: int = 0) -> Any:
     """Those with a sign in 7 bits: where a CPU has no VNNI, onnxruntime's sums of two products of 8 saturate."""
     low, high = (0, 255) if kind == "uint8" else (-64, 63)
     return np.random.default_rng(seed).integers(low, high, shape, endpoint=True).astype(kind)
 
 
-def constants(x="uint8", w="int8"):
+def constants(x: str = "uint8", w: str = "int8") -> dict[str, Any]:
     """Scales and zero points s*, z* of x, of weights for each channel or one, of a second activation and a result."""
     middle = {"uint8": 128, "int8": 0}
     return {
@@ -116,14 +119,14 @@ COMBINATIONS = [
 ]  # fmt: skip
 
 
-def leaves_nothing(graph):
+def leaves_nothing(graph: Any) -> None:
     assert not [layer.op for layer in graph.layers if "::" in layer.op or any(part in layer.op for part in INTEGER)]
     assert set(graph.opsets) == {""}
     assert len({layer.name for layer in graph.layers}) == len(graph.layers)
 
 
 @pytest.mark.parametrize(("case", "x", "w"), COMBINATIONS)
-def test_what_an_integer_operator_stands_for(case, x, w):
+def test_what_an_integer_operator_stands_for(case: Any, x: Any, w: Any) -> None:
     nodes, shape, operator = STATIC[case]
     source = of(*nodes, constants=constants(x, w), shape=shape)
     graph = load(source)
@@ -137,7 +140,7 @@ def test_what_an_integer_operator_stands_for(case, x, w):
 
 @pytest.mark.parametrize("opset", [10, 11, 13, 17, 21])
 @pytest.mark.parametrize("case", ["conv by channel, bias, padding", "matmul", "sigmoid", "add"])
-def test_at_any_opset(case, opset):
+def test_at_any_opset(case: str, opset: int) -> None:
     nodes, shape, _ = STATIC[case]
     source = of(*nodes, constants=constants(), shape=shape, opset=opset)
     graph = load(source)
@@ -146,7 +149,7 @@ def test_at_any_opset(case, opset):
 
 
 @pytest.mark.parametrize("case", ["sigmoid", "leaky relu"])
-def test_zero_points_that_are_absent(case):
+def test_zero_points_that_are_absent(case: str) -> None:
     """They are 0, and the type is that of the operand."""
     nodes, shape, _ = STATIC[case]
     held = constants("int8")
@@ -165,7 +168,7 @@ def test_zero_points_that_are_absent(case):
     assert verify(graph, source) < 1e-5
 
 
-def test_one_dequantizer_serves_all_that_read_a_tensor():
+def test_one_dequantizer_serves_all_that_read_a_tensor() -> None:
     first, second = (standard("QLinearConv", [*X, "w", *ONE, *Y], [out], pads=[1] * 4) for out in ("a", "c"))
     second.name = "other"
     both = microsoft("QLinearAdd", ["a", "sy", "zy", "c", "sy", "zy", *Y])
@@ -179,7 +182,7 @@ def test_one_dequantizer_serves_all_that_read_a_tensor():
 QUANTISED = node("DynamicQuantizeLinear", ["x"], ["d", "ds", "dz"], name="rounding")
 
 
-def scaled(scale):
+def scaled(scale: Any) -> list[Any]:
     """What onnxruntime's quantize_dynamic writes behind an integer product."""
     return [node("Cast", ["p"], ["c"], to=TensorProto.FLOAT), node("Mul", ["ds", scale], ["u"]),
             node("Mul", ["c", "u"], ["y"])]  # fmt: skip
@@ -205,7 +208,7 @@ DYNAMIC = {
 
 @pytest.mark.parametrize("w", KINDS)
 @pytest.mark.parametrize("case", DYNAMIC)
-def test_what_a_dynamic_chain_stands_for(case, w):
+def test_what_a_dynamic_chain_stands_for(case: str, w: str) -> None:
     nodes, shape = DYNAMIC[case]
     held = {**constants("uint8", w), "shape": np.array([0, 6, 8])}
     source = of(*nodes, constants=held, shape=shape)
@@ -217,13 +220,13 @@ def test_what_a_dynamic_chain_stands_for(case, w):
 
 @pytest.mark.parametrize("opset", [11, 13, 21])
 @pytest.mark.parametrize("case", ["conv", "matmul"])
-def test_dynamic_chains_at_any_opset(case, opset):
+def test_dynamic_chains_at_any_opset(case: str, opset: int) -> None:
     nodes, shape = DYNAMIC[case]
     source = of(*nodes, constants=constants(), shape=shape, opset=opset)
     assert verify(load(source), source) < 2e-6
 
 
-def test_a_sample_is_quantised_as_it_would_be_alone():
+def test_a_sample_is_quantised_as_it_would_be_alone() -> None:
     """In the file one large sample makes the others coarse."""
     nodes, shape = DYNAMIC["and back"]
     explainer = onnxlrp.load(of(*nodes, node("Flatten", ["y"], ["r"]), constants={}, shape=shape, outputs=("r",)))
@@ -236,7 +239,7 @@ def test_a_sample_is_quantised_as_it_would_be_alone():
     assert not together[2].any()
 
 
-def test_integers_given_to_the_model():
+def test_integers_given_to_the_model() -> None:
     """Of uint8 pixels."""
     nodes = [standard("MatMulInteger", ["x", "m", "zx", "zw"], ["p"]), node("Cast", ["p"], ["y"], to=TensorProto.FLOAT)]
     source = of(*nodes, constants=constants(), shape=ROWS)
@@ -248,13 +251,13 @@ def test_integers_given_to_the_model():
 
 @pytest.mark.parametrize("block", [0, 8])
 @pytest.mark.parametrize("kind", ["INT4", "UINT4"])
-def test_weights_of_four_bits(kind, block):
+def test_weights_of_four_bits(kind: str, block: int) -> None:
     rng = np.random.default_rng(4)
     low = -8 if kind == "INT4" else 0
     count = (4,) if block == 0 else (4, 2)
     scales = rng.uniform(0.01, 0.2, count).astype("f")
     held = {"s": scales}
-    attributes = {"axis": 0} if block == 0 else {"axis": 1, "block_size": block}
+    attributes: dict[str, Any] = {"axis": 0} if block == 0 else {"axis": 1, "block_size": block}
     source = of(
         node("DequantizeLinear", ["w4", "s", "z4"], ["w"], **attributes), node("Transpose", ["w"], ["wt"]),
         node("MatMul", ["x", "wt"], ["y"]), constants=held, shape=("N", 16), opset=21,
@@ -271,7 +274,7 @@ def test_weights_of_four_bits(kind, block):
 # -- what `verify` must find
 
 
-def test_integers_whose_batch_is_elsewhere_in_the_file():
+def test_integers_whose_batch_is_elsewhere_in_the_file() -> None:
     """As [1, N, ...] they have the shape of the stored ones at batch 1 alone."""
     source = of(
         node("Unsqueeze", ["x", "front"], ["u"]), node("QuantizeLinear", ["u", "sx", "zx"], ["q"]),
@@ -281,7 +284,7 @@ def test_integers_whose_batch_is_elsewhere_in_the_file():
     assert verify(load(source), source) < 1e-6
 
 
-def two_layers():
+def two_layers() -> Any:
     # Scales of powers of two: ties are frequent.
     held = {**constants(), "sx": np.array(0.03125, "f"), "sy": np.array(0.25, "f"), "sw": np.array(1 / 64, "f"),
             "v": integers(5, 6, 1, 1, seed=1)}  # fmt: skip
@@ -293,17 +296,17 @@ def two_layers():
     return of(*nodes, constants=held)
 
 
-def small_constants(graph):
+def small_constants(graph: Any) -> list[Any]:
     """Scales and zero points of the graph."""
     quantisers = [layer for layer in graph.layers if layer.op in ("QuantizeLinear", "DequantizeLinear")]
     return sorted({name for layer in quantisers for name in layer.inputs[1:]})
 
 
-def planted(graph, name, change):
+def planted(graph: Any, name: Any, change: Any) -> Any:
     return replace(graph, constants={**graph.constants, name: change(graph.constants[name])})
 
 
-def test_every_planted_mistake_of_one_step_is_found():
+def test_every_planted_mistake_of_one_step_is_found() -> None:
     """A zero point that is one off, a scale that is 10 % off, in any place of the model."""
     source = two_layers()
     graph = load(source)
@@ -317,7 +320,7 @@ def test_every_planted_mistake_of_one_step_is_found():
             verify(planted(graph, name, lambda _, wrong=wrong: wrong), source)
 
 
-def test_a_planted_weight_is_found():
+def test_a_planted_weight_is_found() -> None:
     source = two_layers()
     graph = load(source)
     conv = next(layer for layer in graph.layers if layer.name == "second")
@@ -327,7 +330,7 @@ def test_a_planted_weight_is_found():
         verify(planted(graph, conv.inputs[1], lambda _: weight), source)
 
 
-def test_a_planted_mistake_in_a_dynamic_model_is_found():
+def test_a_planted_mistake_in_a_dynamic_model_is_found() -> None:
     nodes, shape = DYNAMIC["conv"]
     source = of(*nodes, constants=constants(), shape=shape)
     graph = load(source)
@@ -340,34 +343,34 @@ def test_a_planted_mistake_in_a_dynamic_model_is_found():
 # -- refusals
 
 
-def refused(*nodes, shape=IMAGE, **changes):
+def refused(*nodes: Any, shape: Any = IMAGE, **changes: Any) -> Any:
     with pytest.raises(UnsupportedError) as error:
         load(of(*nodes, constants={**constants(), **changes}, shape=shape))
     assert "float model" in error.value.fix
     return error.value.message
 
 
-def test_a_scale_that_is_computed_is_refused_by_name():
+def test_a_scale_that_is_computed_is_refused_by_name() -> None:
     computed = [node("ReduceMax", ["x"], ["m1"], keepdims=0), node("Abs", ["m1"], ["sc"])]
     said = refused(IN, *computed, microsoft("QLinearSigmoid", ["i", "sc", "zx", *G]), GATE)
     assert "theQLinearSigmoid" in said
     assert "at run time" in said
 
 
-def test_rows_of_an_activation_with_scales_of_their_own_are_refused_by_name():
+def test_rows_of_an_activation_with_scales_of_their_own_are_refused_by_name() -> None:
     rows = {"sr": np.full(6, 0.1, "f"), "zr": np.zeros(6, np.uint8)}
     said = refused(IN, standard("QLinearMatMul", ["i", "sr", "zr", "m", *ONE, *Y]), BACK, shape=TOKENS, **rows)
     assert "theQLinearMatMul" in said
     assert "several scales" in said
 
 
-def test_a_softmax_over_several_axes_is_refused_by_name():
+def test_a_softmax_over_several_axes_is_refused_by_name() -> None:
     said = refused(IN, microsoft("QLinearSoftmax", [*X, *G], opset=11, axis=1), GATE, shape=TOKENS)
     assert "theQLinearSoftmax" in said
 
 
 @pytest.mark.parametrize("reader", ["ReduceMax", "Sub", "Add"])
-def test_who_reads_the_integers_of_a_dynamic_scale_is_refused_by_name(reader):
+def test_who_reads_the_integers_of_a_dynamic_scale_is_refused_by_name(reader: str) -> None:
     """They are no integers any more."""
     as_floats = node("Cast", ["d"], ["a"], to=TensorProto.FLOAT)
     odd = {
@@ -380,7 +383,7 @@ def test_who_reads_the_integers_of_a_dynamic_scale_is_refused_by_name(reader):
     assert '"odd"' in refused(QUANTISED, *odd, shape=ROWS)
 
 
-def test_a_dynamic_scale_as_an_output_is_refused_by_name():
+def test_a_dynamic_scale_as_an_output_is_refused_by_name() -> None:
     source = of(QUANTISED, constants={}, outputs=("ds",))
     with pytest.raises(UnsupportedError, match='"rounding" has a result that is an output'):
         load(source)

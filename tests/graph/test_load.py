@@ -1,8 +1,11 @@
 """The whole way from a file to a graph."""
 
+from __future__ import annotations
+
 import hashlib
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +23,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 
-def classifier(**options):
+def classifier(**options: Any) -> Any:
     nodes = [
         conv("x", "c", "w", name="/conv1/Conv"), batch_norm("c", "n"), node("Relu", ["n"], ["r"], name="/Relu"),
         node("GlobalAveragePool", ["r"], ["g"]), node("Flatten", ["g"], ["f"]),
@@ -31,7 +34,7 @@ def classifier(**options):
     return model(nodes, constants, **options)
 
 
-def test_a_classifier(tmp_path):
+def test_a_classifier(tmp_path: Path) -> None:
     source = classifier()
     helper.set_model_props(source, {"labels": "cat,dog"})
     data = source.SerializeToString()
@@ -55,7 +58,7 @@ def test_a_classifier(tmp_path):
     verify(graph, path)
 
 
-def test_a_proto_is_not_changed():
+def test_a_proto_is_not_changed() -> None:
     source = classifier()
     before = source.SerializeToString()
     graph = load(source)
@@ -64,14 +67,14 @@ def test_a_proto_is_not_changed():
 
 
 @pytest.mark.parametrize("opset", [7, 9, 11, 13, 17, 21, 23])
-def test_opsets(opset):
+def test_opsets(opset: int) -> None:
     source = classifier(opset=opset, listed=opset < 9)
     graph = load(source)
     assert [tensor.name for tensor in graph.inputs] == ["x"]
     assert verify(graph, source) < 1e-5
 
 
-def test_a_newer_opset_stays():
+def test_a_newer_opset_stays() -> None:
     assert load(classifier(opset=24)).opsets == {"": 24}
 
 
@@ -97,14 +100,14 @@ OLD = {
 
 
 @pytest.mark.parametrize("case", OLD)
-def test_older_operators(case):
+def test_older_operators(case: str) -> None:
     opset, nodes, constants = OLD[case]
     for batch in ("N", 1) if "s" not in constants or constants["s"].dtype != np.int64 else (1,):
         source = model(nodes, constants, opset=opset, shape=(batch, 4, 8, 8))
         assert verify(load(source), source, batches=(1, 3)) < 1e-5
 
 
-def test_weights_are_found_behind_other_operators():
+def test_weights_are_found_behind_other_operators() -> None:
     """Identity, Constant, Unsqueeze, Transpose, Cast, DequantizeLinear, ConstantOfShape: constants all the same."""
     nodes = [
         node("Constant", [], ["axes"], value_ints=[2, 3]), node("Unsqueeze", ["w", "axes"], ["wu"]),
@@ -125,7 +128,7 @@ def test_weights_are_found_behind_other_operators():
     verify(graph, source)
 
 
-def test_large_weights_are_found_behind_other_operators():
+def test_large_weights_are_found_behind_other_operators() -> None:
     nodes = [
         node("Transpose", ["w"], ["wt"], perm=[1, 0]),
         node("Flatten", ["x"], ["f"]),
@@ -138,7 +141,7 @@ def test_large_weights_are_found_behind_other_operators():
 
 
 @pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE])
-def test_other_floating_types_compute_in_one(kind):
+def test_other_floating_types_compute_in_one(kind: Any) -> None:
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     nodes = [conv("x", "c", "w"), node("Cast", ["c"], ["d"], to=kind), node("Relu", ["d"], ["y"])]
     constants = {"w": values(4, 4, 3, 3).astype(dtype)}
@@ -150,7 +153,7 @@ def test_other_floating_types_compute_in_one(kind):
     verify(graph, emit(graph))
 
 
-def test_model_local_functions_are_inlined():
+def test_model_local_functions_are_inlined() -> None:
     function = helper.make_function(
         "local", "Twice", ["a"], ["b"], [node("Relu", ["a"], ["r"]), node("Add", ["r", "r"], ["b"])],
         [helper.make_opsetid("", 17)],
@@ -163,14 +166,14 @@ def test_model_local_functions_are_inlined():
     verify(graph, source)
 
 
-def test_identities_and_dropout_go_and_the_output_keeps_its_name():
+def test_identities_and_dropout_go_and_the_output_keeps_its_name() -> None:
     nodes = [node("Identity", ["x"], ["i"]), node("Relu", ["i"], ["r"]), node("Dropout", ["r"], ["d"]),
              node("Identity", ["d"], ["y"])]  # fmt: skip
     (layer,) = load(model(nodes)).layers
     assert (layer.op, layer.inputs, layer.outputs) == ("Relu", ("x",), ("y",))
 
 
-def test_emit_gives_what_is_asked_for():
+def test_emit_gives_what_is_asked_for() -> None:
     graph = load(classifier())
     emitted = emit(graph, np.float64, outputs=["r"])
     assert [o.name for o in emitted.graph.output] == ["y", "r"]
@@ -179,12 +182,14 @@ def test_emit_gives_what_is_asked_for():
     onnx.checker.check_model(emitted, full_check=True)
     from onnx.reference import ReferenceEvaluator
 
+    y: Any
+    r: Any
     y, r = ReferenceEvaluator(emitted).run(None, {"x": values(2, 4, 8, 8).astype(np.float64)})
     assert y.dtype == r.dtype == np.float64
     np.testing.assert_allclose(y.sum(1), 1)
 
 
-def test_two_inputs_declare_one_batch():
+def test_two_inputs_declare_one_batch() -> None:
     source = model([node("Add", ["x", "z"], ["y"])])
     source.graph.input.append(helper.make_tensor_value_info("z", 1, ["N", 4, 8, 8]))
     graph = load(source)
@@ -196,14 +201,14 @@ def test_two_inputs_declare_one_batch():
         load(source)
 
 
-def shared_models():
+def shared_models() -> Any:
     return sorted(SHARED.glob("*.onnx")) or [
         pytest.param(None, marks=pytest.mark.skip(reason=f"no models in {SHARED}"))
     ]
 
 
 @pytest.mark.parametrize("path", shared_models(), ids=lambda path: path.stem if path else "none")
-def test_real_models(path):
+def test_real_models(path: Any) -> None:
     start = time.perf_counter()
     graph = load(path)
     assert time.perf_counter() - start < 5
@@ -212,7 +217,7 @@ def test_real_models(path):
 
 
 @pytest.mark.parametrize("name", ["shufflenet", "squeezenet"])
-def test_light_models(name):
+def test_light_models(name: str) -> None:
     path = LIGHT / f"light_{name}.onnx"
     if not path.is_file():
         pytest.skip("this onnx has no light models")
@@ -222,7 +227,7 @@ def test_light_models(name):
     verify(graph, path, batches=(2,))
 
 
-def test_an_input_that_nobody_reads_says_nothing_of_the_batch():
+def test_an_input_that_nobody_reads_says_nothing_of_the_batch() -> None:
     """Constants of preprocessing that Keras's exporter has folded and still lists."""
     source = model([conv("x", "y", "w")], {"w": values(2, 4, 3, 3)})
     source.graph.input.append(helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, (1, 1, 1, 3)))

@@ -1,5 +1,9 @@
 """What a model needs, read off its shapes."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -18,22 +22,22 @@ from support.tiny_models import conv, model, node, values
     [("8G", 8 << 30), ("500M", 500 << 20), ("1.5g", 3 << 29), ("64 KiB", 64 << 10), ("4096", 4096), (4096, 4096),
      ("2TB", 2 << 40)],
 )  # fmt: skip
-def test_sizes(text, count):
+def test_sizes(text: str | int, count: int) -> None:
     assert memory.limit(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "0", "0.0G", "1e9", "8 parsecs", "1" * 30])
-def test_no_sizes(text):
+def test_no_sizes(text: Any) -> None:
     with pytest.raises(UsageError, match="is no size") as caught:
         memory.limit(text)
     assert "--max-memory" in caught.value.fix
 
 
-def test_the_default_is_what_the_machine_has():
+def test_the_default_is_what_the_machine_has() -> None:
     assert 1 << 20 < memory.limit(None) == pytest.approx(memory.available(), rel=0.2)
 
 
-def test_an_estimate_is_the_sum_of_its_tensors():
+def test_an_estimate_is_the_sum_of_its_tensors() -> None:
     """Weights 4 x 4 x 3 x 3, a table of 64 x 64 folded from two scalars, and Conv's operand and result for a sample."""
     nodes = [
         conv("x", "c", "w", pads=[1, 1, 1, 1]), node("Expand", ["one", "shape"], ["table"]),
@@ -49,7 +53,7 @@ def test_an_estimate_is_the_sum_of_its_tensors():
     assert memory.stored(source).weights == found.weights
 
 
-def test_a_limit_is_kept_and_raised():
+def test_a_limit_is_kept_and_raised() -> None:
     source = model([conv("x", "c", "w"), node("Relu", ["c"], ["y"])], {"w": values(4, 4, 3, 3)})
     with pytest.raises(InputError, match="the limit is 100 bytes") as caught:
         load(source, max_memory=100)
@@ -59,7 +63,7 @@ def test_a_limit_is_kept_and_raised():
         onnxlrp.load(source, max_memory="1K")
 
 
-def test_large_tables_of_shape_arithmetic_are_folded():
+def test_large_tables_of_shape_arithmetic_are_folded() -> None:
     """What onnxruntime leaves at first, since it is no shape, is a constant in the end."""
     nodes = [
         node("ConstantOfShape", ["shape"], ["zeros"]), node("Cast", ["zeros"], ["table"], to=1),
@@ -71,7 +75,7 @@ def test_large_tables_of_shape_arithmetic_are_folded():
 
 
 @pytest.mark.parametrize("growing", ["ConstantOfShape", "Mul"])
-def test_constants_of_weights_are_foreseen(growing):
+def test_constants_of_weights_are_foreseen(growing: str) -> None:
     """Large weights never reach onnxruntime's folding: what they grow to is foreseen too."""
     big = np.ones((1, 100_000), np.float32)
     made = {
@@ -89,14 +93,14 @@ def test_constants_of_weights_are_foreseen(growing):
         load(source, max_memory="1G")
 
 
-def test_a_range_tells_its_length():
+def test_a_range_tells_its_length() -> None:
     """Its operands have no axes."""
     node = helper.make_node("Range", ["start", "limit", "step"], ["y"])
     operands = {"start": np.array(0), "limit": np.array(50), "step": np.array(2)}
     assert memory.result(node, operands, {"": 23}) == 25 * 8
 
 
-def test_integers_that_become_floats_are_foreseen():
+def test_integers_that_become_floats_are_foreseen() -> None:
     """Weights of 1 MB take 4."""
     weight = np.ones((1000, 1000), np.int8)
     nodes = [

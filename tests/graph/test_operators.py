@@ -1,7 +1,11 @@
 """The sets of operators against onnx's own definitions, and that they are written once."""
 
+from __future__ import annotations
+
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +17,7 @@ import onnxlrp
 from onnxlrp.comparison.divergence import pairs
 from onnxlrp.graph import operators
 from onnxlrp.graph.load import load
+from support.arrays import Array, one_output
 from support.tiny_models import batch_norm, model, node, norm, values
 
 ROOT = Path(onnxlrp.__file__).parent
@@ -23,7 +28,7 @@ SETS = {
 }
 STANDARD = {schema.name for schema in onnx.defs.get_all_schemas()}
 # Operands that are no plain activation: constants that each has to have.
-OPERANDS = {
+OPERANDS: dict[str, list[Any]] = {
     "Clip": [np.float32(-0.5), np.float32(0.5)],
     "Pow": [np.float32(3)],
     "PRelu": [np.float32(0.1)],
@@ -48,7 +53,7 @@ BINARY = operators.ARITHMETIC | operators.ops(
 MAPS = operators.WINDOW_POOLS | operators.GLOBAL_POOLS | operators.ops("LRN DepthToSpace SpaceToDepth")
 # The reference implementation lacks these.
 UNKNOWN = operators.ops("GlobalLpPool Swish")
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, dict[str, Any]] = {
     "Cast": {"to": TensorProto.FLOAT},
     "Split": {"num_outputs": 2},
     "Concat": {"axis": 1},
@@ -60,7 +65,7 @@ ATTRIBUTES = {
 RESULTS = {"Split": 2, "TopK": 2, "DynamicQuantizeLinear": 3}
 
 
-def evaluate(op, x):
+def evaluate(op: Any, x: Any) -> tuple[Array, Any]:
     """The first result of an operator by onnx's reference implementation, and the shape that onnx infers for it."""
     logical = op in ("And", "Or", "Xor", "Not", "Where")
     operand = x.astype(bool) if logical else x.astype(np.int8) if op == "DequantizeLinear" else x
@@ -76,10 +81,10 @@ def evaluate(op, x):
     proto = helper.make_model(body, opset_imports=[helper.make_opsetid("", 23)])
     inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True).graph.output[0]
     shape = tuple(dim.dim_value for dim in inferred.type.tensor_type.shape.dim)
-    return np.asarray(ReferenceEvaluator(proto).run([results[0]], {names[0]: feeds[0]})[0]), shape
+    return one_output(ReferenceEvaluator(proto).run([results[0]], {names[0]: feeds[0]})), shape
 
 
-def sample(op, positive=False):
+def sample(op: Any, positive: bool = False) -> Any:
     x = values(2, 4, 6, 6, seed=3) if op in MAPS else values(5, 7, seed=3)
     if op in ("Acos", "Asin", "Atanh"):
         x = np.tanh(x)
@@ -89,7 +94,7 @@ def sample(op, positive=False):
 
 
 @pytest.mark.parametrize("op", sorted(operators.ELEMENTWISE - UNKNOWN))
-def test_elementwise(op):
+def test_elementwise(op: Any) -> None:
     """The result has the shape of the operand, and each element depends on that at its place alone."""
     x = sample(op)
     y, shape = evaluate(op, x)
@@ -101,23 +106,23 @@ def test_elementwise(op):
 
 
 @pytest.mark.parametrize("op", sorted(operators.NONNEGATIVE - UNKNOWN))
-def test_nonnegative(op):
+def test_nonnegative(op: Any) -> None:
     assert (evaluate(op, sample(op))[0] >= 0).all()
 
 
 @pytest.mark.parametrize("op", sorted((operators.KEEPS_SIGN | operators.ROUTES) - UNKNOWN - {"Where"}))
-def test_the_sign_is_kept(op):
+def test_the_sign_is_kept(op: Any) -> None:
     assert (evaluate(op, sample(op, positive=True))[0] >= 0).all()
 
 
 @pytest.mark.parametrize("op", sorted(operators.BOUNDED - {"Clip"}))
-def test_bounded(op):
+def test_bounded(op: Any) -> None:
     """However large the operand is."""
     assert np.abs(evaluate(op, 50 * sample(op))[0]).max() <= 1
 
 
 @pytest.mark.parametrize("op", sorted(operators.DEFAULT_AXIS))
-def test_default_axes_are_those_of_onnx(op):
+def test_default_axes_are_those_of_onnx(op: Any) -> None:
     attribute = onnx.defs.get_schema(op, 23).attributes["axis"]
     if attribute.default_value.type:
         assert attribute.default_value.i == operators.DEFAULT_AXIS[op]
@@ -126,22 +131,23 @@ def test_default_axes_are_those_of_onnx(op):
 
 
 @pytest.mark.parametrize("name", sorted(SETS))
-def test_operators_exist(name):
+def test_operators_exist(name: Any) -> None:
     assert {op for op in SETS[name] if "::" not in op} <= STANDARD
     assert {op for op in SETS[name] if "::" in op} <= {"ai.onnx.ml::ZipMap"}
 
 
-def _collections(path):
+def _collections(path: Any) -> Iterator[tuple[Any, Any]]:
     """(line, words) of each list, tuple or set of texts in a module, and of each call of `ops`."""
     for found in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(found, ast.List | ast.Tuple | ast.Set):
             texts = [e.value for e in found.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
             yield found.lineno, texts
         elif isinstance(found, ast.Call) and getattr(found.func, "id", getattr(found.func, "attr", "")) == "ops":
-            yield found.lineno, found.args[0].value.split()
+            first: Any = found.args[0]
+            yield found.lineno, first.value.split()
 
 
-def test_no_other_module_lists_operators():
+def test_no_other_module_lists_operators() -> None:
     """Three or more standard operators in one collection belong into `operators`, where they are told once.
 
     Tables of functions by operator may stand where the functions do; `layers` registers operators one by one, and
@@ -158,10 +164,10 @@ def test_no_other_module_lists_operators():
             assert len(known) < 3, f"{path.relative_to(ROOT)}:{line}: {' '.join(known)}"
 
 
-def test_an_einsum_has_weights_in_every_comparison():
+def test_an_einsum_has_weights_in_every_comparison() -> None:
     """A BatchNormalization behind an Einsum is found in another model that has it folded into a convolution."""
 
-    def net(second):
+    def net(second: Any) -> Any:
         nodes = [node("Einsum", ["x", "w"], ["e"], name="/mix/Einsum", equation="nchw,ck->nkhw"),
                  batch_norm("e", "y") if second else node("Relu", ["e"], ["y"], name="/act/Relu")]  # fmt: skip
         return load(model(nodes, {"w": values(4, 6)} | norm(6)))

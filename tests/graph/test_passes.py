@@ -1,6 +1,9 @@
 """Every pass of `load` alone, and their order: what they require, ensure and leave intact."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,11 +26,11 @@ ZOO = Path(__file__).parents[1] / "zoo"
 WINDOW = {"kernel_shape": (3, 3), "strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "group": 1}
 
 
-def layer(op, inputs, outputs, **attributes):
+def layer(op: Any, inputs: Any, outputs: Any, **attributes: Any) -> Any:
     return Layer(op, f"{op} {outputs}", "", tuple(inputs.split()), tuple(outputs.split()), attributes)
 
 
-def graph(layers, constants=None, shape=(4, 8, 8), outputs="y", domains=()):
+def graph(layers: Any, constants: Any = None, shape: Any = (4, 8, 8), outputs: str = "y", domains: Any = ()) -> Any:
     made = MutableGraph(
         layers,
         constants or {},
@@ -42,41 +45,41 @@ def graph(layers, constants=None, shape=(4, 8, 8), outputs="y", domains=()):
     return made
 
 
-def unknown_shapes():
+def unknown_shapes() -> Any:
     made = graph([layer("Relu", "x", "a"), layer("Relu", "a", "y")])
     del made.shapes["a"], made.shapes["y"]
     return made
 
 
-def text_output():
+def text_output() -> Any:
     made = graph([layer("Relu", "x", "y"), layer("Sigmoid", "x", "label")], outputs="label y")
     made.dtypes["label"] = "object"
     return made
 
 
-def fused_conv():
+def fused_conv() -> Any:
     fused = layer("com.microsoft::FusedConv", "a w", "y", activation="Relu")
     return graph([layer("Relu", "x", "a"), fused], {"w": values(6, 4, 3, 3)}, domains=["com.microsoft"])
 
 
-def tokens():
+def tokens() -> Any:
     constants = {"rows": np.array([-1, 8]), "back": np.array([-1, 4, 8])} | norm(8)
     norm_of_rows = layer("BatchNormalization", "rows_of_x s b m v", "n")
     layers = [layer("Reshape", "x rows", "rows_of_x"), norm_of_rows, layer("Reshape", "n back", "y")]
     return graph(layers, constants, shape=(4, 8))
 
 
-def batch_behind():
+def batch_behind() -> Any:
     layers = [layer("Transpose", "x", "a", perm=(1, 0, 2)), layer("Relu", "a", "b")]
     return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
 
 
-def padded():
+def padded() -> Any:
     layers = [layer("Pad", "x amounts", "p", mode="constant"), layer("Conv", "p w", "y", **WINDOW)]
     return graph(layers, {"amounts": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": values(6, 4, 3, 3)})
 
 
-def normalised():
+def normalised() -> Any:
     layers = [layer("Conv", "x w", "c", **WINDOW),
               layer("BatchNormalization", "c s b m v", "n", epsilon=1e-5, training_mode=0),
               layer("Mul", "n half", "y")]  # fmt: skip
@@ -112,13 +115,13 @@ GRAPHS = {
 ON_GRAPHS = list(dict.fromkeys(step for step in PASSES if step.name in GRAPHS))
 
 
-def state_of(made):
+def state_of(made: Any) -> Any:
     state = LoadState(read(classifier()))
     state.parsed = made
     return state
 
 
-def classifier(shape=("N", 4, "H", "W")):
+def classifier(shape: Any = ("N", 4, "H", "W")) -> Any:
     nodes = [
         conv("x", "c", "w"), batch_norm("c", "n"), node("GlobalAveragePool", ["n"], ["p"]),
         node("ConstantOfShape", ["lengths"], ["table"]), node("Flatten", ["p"], ["f"]),
@@ -128,14 +131,14 @@ def classifier(shape=("N", 4, "H", "W")):
     return model(nodes, constants, shape, opset=17)
 
 
-def written_out(made):
+def written_out(made: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """A graph as something to compare."""
     constants = {name: (value.dtype, value.shape, value.tobytes()) for name, value in made.constants.items()}
     return made.layers, constants, made.outputs, made.shapes, made.dtypes, made.opsets
 
 
 @pytest.mark.parametrize("step", ON_GRAPHS, ids=lambda step: step.name)
-def test_a_pass_alone(step):
+def test_a_pass_alone(step: Any) -> None:
     """From a graph that lacks what the pass ensures to one that has it; done again, nothing changes."""
     state = state_of(GRAPHS[step.name]())
     assert all(required.holds(state) for required in step.requires)
@@ -149,7 +152,7 @@ def test_a_pass_alone(step):
 
 
 @pytest.mark.parametrize("step", [*{*PASSES} - {*ON_GRAPHS}], ids=lambda step: step.name)
-def test_a_pass_on_the_model(step):
+def test_a_pass_on_the_model(step: Any) -> None:
     """The passes before the model is parsed, behind those that ensure what they require."""
     state = LoadState(read(classifier()))
     for earlier in PASSES[: PASSES.index(step)]:
@@ -158,13 +161,13 @@ def test_a_pass_on_the_model(step):
     assert all(ensured.holds(state) for ensured in step.ensures)
 
 
-def test_each_pass_has_a_test():
+def test_each_pass_has_a_test() -> None:
     before_parsing = {step.name for step in PASSES[: [step.name for step in PASSES].index("parse") + 1]}
     assert {step.name for step in PASSES} == GRAPHS.keys() | before_parsing | {"check floats"}
     assert all(step.ensures and step.summary.endswith(".") for step in PASSES)
 
 
-def test_the_order_gives_each_pass_what_it_requires():
+def test_the_order_gives_each_pass_what_it_requires() -> None:
     holding = set()
     for step in PASSES:
         assert holding.issuperset(step.requires), step.name
@@ -173,17 +176,17 @@ def test_the_order_gives_each_pass_what_it_requires():
 
 
 @pytest.mark.parametrize("name", ["resnet-ort-extended", "convnext-dynamo-18", "inception-int8-weights"])
-def test_contracts_hold_on_a_whole_model(name):
+def test_contracts_hold_on_a_whole_model(name: str) -> None:
     """Around every pass, what should hold by then does: none breaks what it does not say."""
     state = LoadState(read(ZOO / f"{name}.onnx"))
     run(PASSES, state, check=True)
     assert load_module.graph_of(state).layers == load(ZOO / f"{name}.onnx").layers
 
 
-def test_load_runs_the_list(monkeypatch):
+def test_load_runs_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     watched = [
-        Pass(step.name, step.summary, lambda state, step=step: (ran.append(step.name), step.run(state))[1])
+        Pass(step.name, step.summary, lambda state, step=step: (ran.append(step.name), step.run(state))[1])  # type: ignore[misc]
         for step in PASSES
     ]
     monkeypatch.setattr(load_module, "PASSES", watched)
@@ -192,7 +195,7 @@ def test_load_runs_the_list(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["check weights", "check model as exported", "check model as converted"])
-def test_memory_is_checked(name):
+def test_memory_is_checked(name: str) -> None:
     step = next(step for step in PASSES if step.name == name)
     state = LoadState(read(classifier()))
     run(PASSES[: PASSES.index(step)], state)
@@ -202,7 +205,7 @@ def test_memory_is_checked(name):
     assert not step.ensures[0].holds(state)
 
 
-def test_a_broken_contract_is_named():
+def test_a_broken_contract_is_named() -> None:
     breaks = Pass("nothing", "Do nothing.", lambda state: None, ensures=(has.CONSTANTS_FOLDED,))
     state = state_of(GRAPHS["fold constants"]())
     with pytest.raises(PostconditionError, match='"nothing" ensures that constants are folded'):
@@ -212,8 +215,8 @@ def test_a_broken_contract_is_named():
         early(state)
 
 
-def test_a_pass_may_not_break_what_it_does_not_say():
-    def unfold(state):
+def test_a_pass_may_not_break_what_it_does_not_say() -> None:
+    def unfold(state: Any) -> None:
         state.graph.layers.insert(0, layer("Neg", "three", "four"))
 
     spoils = Pass("spoils", "Add a layer of constants.", unfold)
@@ -224,7 +227,7 @@ def test_a_pass_may_not_break_what_it_does_not_say():
     run([fold, spoils], state_of(GRAPHS["fold constants"]()))
 
 
-def test_nothing_of_the_file_changes():
+def test_nothing_of_the_file_changes() -> None:
     source = classifier()
     before = source.SerializeToString()
     run(PASSES, LoadState(read(source)), check=True)

@@ -1,5 +1,9 @@
 """Module paths, from the names that exporters leave behind."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from onnxlrp.graph.load import load
@@ -24,18 +28,18 @@ from support.tiny_models import conv, model, node, values
         ("", ""),
     ],
 )
-def test_node_names(name, path):
+def test_node_names(name: str, path: str) -> None:
     assert module_paths(model([node("Relu", ["x"], ["y"], name=name)])).get("y", "") == path
 
 
-def dynamo(op, inputs, output, scopes, classes):
+def dynamo(op: Any, inputs: Any, output: Any, scopes: Any, classes: Any) -> Any:
     made = node(op, inputs, [output], name=f"node_{output}")
     for key, value in (("name_scopes", scopes), ("class_hierarchy", classes)):
         made.metadata_props.add(key=f"pkg.torch.onnx.{key}", value=repr(value))
     return made
 
 
-def test_name_scopes_survive_the_conversion():
+def test_name_scopes_survive_the_conversion() -> None:
     batch_norm = "torch.nn.modules.batchnorm.BatchNorm2d"
     nodes = [
         dynamo("Conv", ["x", "layer1.0.conv1.weight"], "c", ["", "layer1", "layer1.0", "layer1.0.bn1", "bn_1"],
@@ -49,13 +53,13 @@ def test_name_scopes_survive_the_conversion():
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", "'a'", "__import__('os')", "[1, 2"])
-def test_damaged_metadata_is_no_path(text):
+def test_damaged_metadata_is_no_path(text: str) -> None:
     made = node("Relu", ["x"], ["y"])
     made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=text)
     assert module_paths(model([made])).get("y", "") in ("", "1")
 
 
-def test_a_merged_layer_keeps_the_path_of_the_convolution():
+def test_a_merged_layer_keeps_the_path_of_the_convolution() -> None:
     nodes = [conv("x", "c", "w", name="/stem/conv/Conv"), node("Mul", ["c", "k"], ["y"], name="/stem/scale/Mul")]
     (layer,) = load(model(nodes, {"w": values(4, 4, 1, 1), "k": values(4, 1, 1)})).layers
     assert (layer.path, layer.name, layer.outputs) == ("stem.conv", "/stem/conv/Conv", ("y",))

@@ -1,7 +1,11 @@
 """What the loader says about files that are no models."""
 
+from __future__ import annotations
+
 import contextlib
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,11 +14,11 @@ from onnx import external_data_helper, helper
 
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.graph.load import load
-from onnxlrp.graph.reading.read import printable
+from onnxlrp.graph.reading.printable import printable
 from support.tiny_models import conv, model, node, values
 
 
-def small():
+def small() -> Any:
     return model([conv("x", "c", "w"), node("Relu", ["c"], ["y"])], {"w": values(4, 4, 3, 3)})
 
 
@@ -31,7 +35,7 @@ def small():
         (b"\x08\x08", "not an ONNX model|no graph"),
     ],
 )
-def test_other_files_are_named(tmp_path, data, what):
+def test_other_files_are_named(tmp_path: Path, data: Any, what: str) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(data)
     with pytest.raises(InputError, match=what) as caught:
@@ -41,38 +45,38 @@ def test_other_files_are_named(tmp_path, data, what):
     assert "\n" not in caught.value.message
 
 
-def test_truncated_at_any_byte_is_an_input_error():
+def test_truncated_at_any_byte_is_an_input_error() -> None:
     data = small().SerializeToString()
     for length in range(1, len(data), 7):
         with pytest.raises(InputError):
             load(data[:length])
 
 
-def test_missing_file_names_what_is_there(tmp_path):
+def test_missing_file_names_what_is_there(tmp_path: Path) -> None:
     onnx.save_model(small(), tmp_path / "there.onnx")
     with pytest.raises(InputError, match="no such file") as caught:
         load(tmp_path / "absent.onnx")
     assert "there.onnx" in caught.value.fix
 
 
-def test_directory_suggests_a_file(tmp_path):
+def test_directory_suggests_a_file(tmp_path: Path) -> None:
     onnx.save_model(small(), tmp_path / "there.onnx")
     with pytest.raises(InputError, match="is a directory") as caught:
         load(tmp_path)
     assert "there.onnx" in caught.value.fix
 
 
-def test_graph_without_nodes():
+def test_graph_without_nodes() -> None:
     with pytest.raises(InputError, match="without nodes"):
         load(model([], outputs=["x"]))
 
 
-def test_other_types_are_refused():
+def test_other_types_are_refused() -> None:
     with pytest.raises(InputError, match="int is no model"):
-        load(3)
+        load(3)  # type: ignore[arg-type]
 
 
-def test_external_data_is_read_beside_the_model(tmp_path, monkeypatch):
+def test_external_data_is_read_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     external = small()
     external_data_helper.convert_model_to_external_data(external, location="weights.bin", size_threshold=0)
     onnx.save_model(external, tmp_path / "model.onnx")
@@ -90,7 +94,7 @@ def test_external_data_is_read_beside_the_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", ""])
-def test_external_data_stays_in_the_folder(tmp_path, location):
+def test_external_data_stays_in_the_folder(tmp_path: Path, location: str) -> None:
     external = small()
     external_data_helper.convert_model_to_external_data(external, location="weights.bin", size_threshold=0)
     onnx.save_model(external, tmp_path / "model.onnx")
@@ -103,7 +107,7 @@ def test_external_data_stays_in_the_folder(tmp_path, location):
         load(tmp_path / "model.onnx")
 
 
-def test_control_characters_are_escaped():
+def test_control_characters_are_escaped() -> None:
     assert printable("a\x1b[31mb\n") == "a\\x1b[31mb\\n"
     hidden = "\x9b\u202e\u2066\u200b\u00ad\u2028\ufeff\ue000\ud800"
     assert printable(hidden).isascii()
@@ -115,7 +119,7 @@ def test_control_characters_are_escaped():
     assert "\x1b" not in str(caught.value)
 
 
-def test_unknown_operators_are_named():
+def test_unknown_operators_are_named() -> None:
     strange = model([node("Frobnicate", ["x"], ["y"], name="f1", domain="com.example")])
     strange.opset_import.append(helper.make_opsetid("com.example", 1))
     with pytest.raises(UnsupportedError, match=r"com\.example") as caught:
@@ -123,7 +127,7 @@ def test_unknown_operators_are_named():
     assert caught.value.code == 4
 
 
-def test_without_onnxruntime_both_extras_are_named(monkeypatch):
+def test_without_onnxruntime_both_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UsageError) as caught:
         load(small())
@@ -131,7 +135,7 @@ def test_without_onnxruntime_both_extras_are_named(monkeypatch):
     assert "onnxlrp[cuda]" in caught.value.fix
 
 
-def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime():
+def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime() -> None:
     import subprocess
 
     code = (
@@ -142,7 +146,7 @@ def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime():
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_damage_is_an_error_of_ours():
+def test_damage_is_an_error_of_ours() -> None:
     rng = np.random.default_rng(0)
     sound = small().SerializeToString()
     for _ in range(150):

@@ -1,5 +1,9 @@
 """BatchNormalization on the rows of all tokens, as LeViT writes it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -10,7 +14,7 @@ from onnxlrp.graph.verify import verify
 from support.tiny_models import model, node, norm, values
 
 
-def tokens():
+def tokens() -> Any:
     """Tokens [N, 6, 4] through a MatMul, then normalised on [N·6, 8]."""
     nodes = [
         node("MatMul", ["x", "w"], ["t"], name="/proj/MatMul"),
@@ -24,7 +28,7 @@ def tokens():
     return model(nodes, given, shape=("N", 6, 4))
 
 
-def test_it_is_folded_into_the_layer_that_gives_the_tokens():
+def test_it_is_folded_into_the_layer_that_gives_the_tokens() -> None:
     source = tokens()
     graph = load(source)
     assert graph.batch is None
@@ -33,7 +37,7 @@ def test_it_is_folded_into_the_layer_that_gives_the_tokens():
     assert verify(graph, source) < 1e-5
 
 
-def test_rows_that_another_layer_reads_stay_and_are_refused_by_name():
+def test_rows_that_another_layer_reads_stay_and_are_refused_by_name() -> None:
     source = tokens()
     source.graph.node.append(node("Relu", ["rows"], ["r"]))
     source.graph.node.append(node("Reshape", ["r", "size"], ["z"]))
@@ -42,7 +46,7 @@ def test_rows_that_another_layer_reads_stay_and_are_refused_by_name():
         load(source)
 
 
-def test_rows_of_one_token_are_left_to_the_dense_layer():
+def test_rows_of_one_token_are_left_to_the_dense_layer() -> None:
     nodes = [
         node("Flatten", ["x"], ["f"]),
         node("Gemm", ["f", "w"], ["g"]),

@@ -1,5 +1,10 @@
 """What conversion to a newer opset must keep: the meaning that an operator had when the model was written."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +17,7 @@ from support.tiny_models import conv, model, node, values
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
-def test_upsample_inside_a_model_samples_from_the_origin(mode):
+def test_upsample_inside_a_model_samples_from_the_origin(mode: str) -> None:
     """The converter renames what Upsample wrote, unless it is an output of the model."""
     scales = np.array([1, 1, 2, 2], "f")
     nodes = [node("Upsample", ["x", "s"], ["u"], mode=mode), node("Relu", ["u"], ["y"])]
@@ -22,7 +27,7 @@ def test_upsample_inside_a_model_samples_from_the_origin(mode):
 
 
 @pytest.mark.parametrize("opset", [9, 13])
-def test_statistics_that_a_batch_norm_gives_to_nobody(opset):
+def test_statistics_that_a_batch_norm_gives_to_nobody(opset: int) -> None:
     """Older exports in training mode have them, as BiT's of its weights; onnxruntime does not update them either."""
     outputs = ["normal", "mean", "variance", "saved_mean", "saved_variance"]
     flat = 3 * values(1, 6, 36) + 1
@@ -49,12 +54,12 @@ OPSETS = range(7, 24)
 
 @pytest.mark.parametrize("opset", OPSETS)
 @pytest.mark.parametrize("listed", [False, True], ids=["initialisers", "listed as inputs"])
-def test_a_classifier_of_every_opset(opset, listed):
+def test_a_classifier_of_every_opset(opset: int, listed: bool) -> None:
     """Operators whose attributes became inputs: Clip, Pad, Dropout, Squeeze, ReduceMean; Softmax that flattened."""
     constants = {"w": values(6, 4, 3, 3), "b": values(6), "v": values(6, 1, 3, 3), "fc": values(6, 5), "c": values(5)}
     nodes = [conv("x", "a", "w", "b", name="one", auto_pad="SAME_UPPER")]
 
-    def over(op, source, target, inputs=(), **attributes):
+    def over(op: Any, source: Any, target: Any, inputs: Any = (), **attributes: Any) -> None:
         """An operator whose attributes are inputs from some opset on: (name, since, value)."""
         names = [source]
         for name, since, value in inputs:
@@ -82,7 +87,7 @@ def test_a_classifier_of_every_opset(opset, listed):
 
 
 # How a weight may be stored: the nodes that give "w" (6, 4, 3, 3), the constants they read, opset, and its value.
-def stored():
+def stored() -> Iterator[tuple[Any, ...]]:
     weight = values(6, 4, 3, 3)
     integers = np.round(weight * 40).clip(-128, 127).astype(np.int8)
     flat, scales = integers.reshape(6, 36), np.linspace(0.01, 0.06, 6, dtype=np.float32)
@@ -169,7 +174,7 @@ def stored():
 @pytest.mark.parametrize(
     ("nodes", "constants", "opset", "value"), [pytest.param(*case[1:], id=case[0]) for case in stored()]
 )
-def test_weights_behind_other_operators(nodes, constants, opset, value):
+def test_weights_behind_other_operators(nodes: Any, constants: Any, opset: Any, value: Any) -> None:
     bias = np.arange(len(value), dtype=np.int32)
     given = (
         {**constants, "bq": bias, "bs": np.array(0.1, "f")}
@@ -187,7 +192,7 @@ def test_weights_behind_other_operators(nodes, constants, opset, value):
 
 
 @pytest.mark.parametrize("kind", [onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE])
-def test_files_of_other_floating_types(kind):
+def test_files_of_other_floating_types(kind: Any) -> None:
     """Weights are widened, never rounded; the forward pass and the relevance are computed in float32."""
     tensors = [helper.make_tensor(name, kind, array.shape, array.reshape(-1).tolist())
                for name, array in (("w", values(3, 4, 3, 3)), ("b", values(3)), ("f", values(3, 5)))]  # fmt: skip
@@ -204,7 +209,7 @@ def test_files_of_other_floating_types(kind):
         assert verify(graph, source, tolerance=1e-2) < 1e-2
 
 
-def test_an_operator_that_onnx_does_not_have_is_named():
+def test_an_operator_that_onnx_does_not_have_is_named() -> None:
     """What tf2onnx leaves of Keras's GELU."""
     source = model([node("Erfc", ["x"], ["y"], name="gelu/Erfc")], opset=15)
     with pytest.raises(UnsupportedError, match='"gelu/Erfc" is a Erfc, which is no operator of ONNX'):

@@ -1,10 +1,13 @@
 """Bad files through the real command: the right exit code, two printable lines, little memory, no hang."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,19 +22,19 @@ HANG = 180
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and links of POSIX are among the files")
 
 
-def words(case, out):
+def words(case: Any, out: Any) -> list[Any]:
     if case.picture:
         return ["explain", str(DIGITS), str(case.path), "-o", str(out / "map.npz"), *case.flags]
     return ["inspect", str(case.path), *case.flags]
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return dict(zip(hostile_corpus.names(), hostile_corpus.build(tmp_path_factory.mktemp("hostile")), strict=True))
 
 
 @pytest.fixture(scope="module")
-def results(cases, tmp_path_factory, notes):
+def results(cases: Any, tmp_path_factory: pytest.TempPathFactory, notes: list[str]) -> Any:
     """What the child says of each case; where it died, the case it died of has no exit code."""
     out = tmp_path_factory.mktemp("maps")
     asked = json.dumps([(name, words(case, out)) for name, case in cases.items()])
@@ -50,7 +53,7 @@ def results(cases, tmp_path_factory, notes):
 
 
 @pytest.mark.parametrize("name", hostile_corpus.names())
-def test_a_bad_file_is_refused(name, cases, results):
+def test_a_bad_file_is_refused(name: Any, cases: Any, results: Any) -> None:
     row = results.get(name, {})
     assert "code" in row, "the process ended here" if row else "the process ended before"
     assert row["code"] in cases[name].codes, row["err"]
@@ -64,12 +67,12 @@ def test_a_bad_file_is_refused(name, cases, results):
         assert fix.startswith("fix ")
 
 
-def test_the_corpus_is_large(cases):
+def test_the_corpus_is_large(cases: Any) -> None:
     assert sum(case.codes == (hostile_corpus.REJECTED,) for case in cases.values()) >= 100
 
 
 @pytest.mark.parametrize("name", ["constant of shape bomb", "data in a pipe", "if in if 1000 deep", "bomb.png"])
-def test_a_process_of_its_own(name, cases, tmp_path):
+def test_a_process_of_its_own(name: str, cases: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "onnxlrp", *words(cases[name], tmp_path)],
         capture_output=True, text=True, timeout=60, check=False,
@@ -80,7 +83,7 @@ def test_a_process_of_its_own(name, cases, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sound_files_with_evil_names_are_shown_escaped(cases, results):
+def test_sound_files_with_evil_names_are_shown_escaped(cases: Any, results: Any) -> None:
     row = results["evil names that are sound"]
     assert row["code"] == 0
     assert "\\x1b[31m" in row["out"]

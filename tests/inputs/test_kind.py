@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onnxlrp.errors import UsageError
 from onnxlrp.graph.input_axes import input_axes
 from onnxlrp.graph.load import load
 from onnxlrp.inputs import InputKind, decide
+from support.arrays import Array
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "models"
@@ -22,11 +24,11 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "models"
 class Build:
     """A model node by node: operands are names, arrays become initialisers; the last result is the output."""
 
-    def __init__(self, *shape, dtype=FLOAT):
+    def __init__(self, *shape: Any, dtype: Any = FLOAT) -> None:
         self.shape, self.dtype, self.nodes, self.weights = shape, dtype, [], []
         self.rng = np.random.default_rng(0)
 
-    def __call__(self, op, *operands, **attributes):
+    def __call__(self, op: Any, *operands: Any, **attributes: Any) -> str:
         names = []
         for operand in operands:
             if isinstance(operand, np.ndarray):
@@ -38,92 +40,92 @@ class Build:
         self.nodes.append(helper.make_node(op, names, [name], name=name, **attributes))
         return name
 
-    def normal(self, *shape):
+    def normal(self, *shape: Any) -> Any:
         return self.rng.normal(size=shape)
 
-    def head(self, x, width):
+    def head(self, x: Any, width: Any) -> Any:
         """Flatten and a dense layer of three classes."""
         return self("Gemm", self("Flatten", x), self.normal(width, 3))
 
-    def model(self):
+    def model(self) -> Any:
         x = helper.make_tensor_value_info("x", self.dtype, ["N", *self.shape])
         y = helper.make_tensor_value_info(self.nodes[-1].output[0], FLOAT, ["N", 3])
         graph = helper.make_graph(self.nodes, "g", [x], [y], self.weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def shaped(*numbers):
+def shaped(*numbers: Any) -> Array:
     return np.array(numbers, np.int64)
 
 
-def plain(b, channels, kernel=(3, 3)):
+def plain(b: Any, channels: Any, kernel: Any = (3, 3)) -> Any:
     size = np.prod([n - k + 1 for n, k in zip((8, 9, 7), kernel, strict=False)])
     return b.head(b("Relu", b("Conv", "x", b.normal(4, channels, *kernel))), 4 * int(size))
 
 
-def last(b, channels):
+def last(b: Any, channels: Any) -> Any:
     """Channels last: transposed in front of the first convolution."""
     moved = b("Transpose", b("Mul", "x", np.full((1, 1, 1, channels), 0.5)), perm=[0, 3, 1, 2])
     return b.head(b("Conv", moved, b.normal(4, channels, 3, 3)), 4 * 42)
 
 
-def quantised(b):
+def quantised(b: Any) -> Any:
     moved = b("DequantizeLinear", b("QuantizeLinear", "x", np.array(0.1)), np.array(0.1))
     return b.head(b("Conv", b("Pad", moved, shaped(0, 0, 1, 1, 0, 0, 1, 1)), b.normal(4, 2, 3, 3)), 4 * 72)
 
 
-def grey(b):
+def grey(b: Any) -> Any:
     return b.head(b("Conv", b("Unsqueeze", "x", shaped(1)), b.normal(4, 1, 3, 3)), 4 * 42)
 
 
-def tf_grey(b):
+def tf_grey(b: Any) -> Any:
     return b.head(b("Conv", b("Reshape", "x", shaped(-1, 1, 8, 9)), b.normal(4, 1, 3, 3)), 4 * 42)
 
 
-def patches(b):
+def patches(b: Any) -> Any:
     """A ViT's patches of 4 x 4 by reshaping, instead of by a convolution."""
     x = b("Reshape", "x", shaped(-1, 3, 2, 4, 3, 4))
     x = b("Reshape", b("Transpose", x, perm=[0, 2, 4, 1, 3, 5]), shaped(-1, 6, 48))
     return b.head(b("MatMul", x, b.normal(48, 5)), 30)
 
 
-def dense_last(b):
+def dense_last(b: Any) -> Any:
     """A 1 x 1 convolution as a product over the last axis."""
     return b.head(b("Relu", b("MatMul", "x", b.normal(13, 4))), 4 * 72)
 
 
-def depth(b):
+def depth(b: Any) -> Any:
     """YOLO's focus: space to depth in front of the first convolution."""
     return b.head(b("Conv", b("SpaceToDepth", "x", blocksize=2), b.normal(4, 12, 3, 3)), 4 * 4)
 
 
-def features(b):
+def features(b: Any) -> Any:
     return b.head(b("MatMul", b("Add", "x", b.normal(1, 20, 6)), b.normal(6, 4)), 80)
 
 
-def leads(b):
+def leads(b: Any) -> Any:
     return b.head(b("MaxPool", "x", kernel_shape=[2], strides=[2]), 2 * 10)
 
 
-def audio(b):
+def audio(b: Any) -> Any:
     return b.head(b("Conv", b("Unsqueeze", "x", shaped(1)), b.normal(4, 1, 5)), 4 * 28)
 
 
-def frames(b):
+def frames(b: Any) -> Any:
     """A signal cut into windows of 8."""
     return b.head(b("MatMul", b("Reshape", "x", shaped(-1, 4, 8)), b.normal(8, 5)), 20)
 
 
-def words(b):
+def words(b: Any) -> Any:
     return b.head(b("Gather", b.normal(50, 4), "x"), 40)
 
 
-def table(b):
+def table(b: Any) -> Any:
     scaled = b("Div", b("Sub", "x", b.normal(1, 7)), np.full((1, 7), 2.0))
     return b("Gemm", b("Relu", b("Gemm", scaled, b.normal(7, 5))), b.normal(5, 3))
 
 
-def flattened(b):
+def flattened(b: Any) -> Any:
     return b.head(b("Conv", b("Reshape", "x", shaped(-1, 1, 8, 9)), b.normal(4, 1, 3, 3)), 4 * 42)
 
 
@@ -154,7 +156,7 @@ BY_GRAPH = [
 @pytest.mark.parametrize(
     ("shape", "build", "expected"), [row[1:] for row in BY_GRAPH], ids=[row[0] for row in BY_GRAPH]
 )
-def test_the_graph_tells(shape, build, expected):
+def test_the_graph_tells(shape: Any, build: Any, expected: Any) -> None:
     b = Build(*shape)
     build(b)
     graph = load(b.model())
@@ -166,7 +168,7 @@ def test_the_graph_tells(shape, build, expected):
     assert kind.is_told
 
 
-def test_whole_numbers_that_are_looked_up_are_tokens():
+def test_whole_numbers_that_are_looked_up_are_tokens() -> None:
     b = Build(10, dtype=INT)
     words(b)
     kind = onnxlrp.load(b.model(), engine="reference").kind
@@ -174,7 +176,7 @@ def test_whole_numbers_that_are_looked_up_are_tokens():
     assert "gather" in kind.source.lower()
 
 
-def test_where_all_is_flattened_first_the_shape_is_taken_and_said():
+def test_where_all_is_flattened_first_the_shape_is_taken_and_said() -> None:
     b = Build(1, 8, 9)
     b.head("x", 72)
     kind = onnxlrp.load(b.model(), engine="reference").kind
@@ -182,7 +184,7 @@ def test_where_all_is_flattened_first_the_shape_is_taken_and_said():
     assert not kind.is_told
 
 
-def test_readers_that_disagree_are_named():
+def test_readers_that_disagree_are_named() -> None:
     """A convolution and a product over the last axis: the convolution's word counts."""
     b = Build(4, 6)
     conv = b("Flatten", b("Conv", "x", b.normal(2, 4, 3)))
@@ -194,7 +196,7 @@ def test_readers_that_disagree_are_named():
     assert "otherwise" in kind.source
 
 
-def test_the_users_word_goes_first():
+def test_the_users_word_goes_first() -> None:
     b = Build(1, 8, 9)
     b.head("x", 72)
     model = onnxlrp.load(b.model(), engine="reference", kind="vector")
@@ -222,7 +224,7 @@ def test_the_users_word_goes_first():
         ("vector", (3, 4), ("vector", None, ())),
     ],
 )
-def test_words(word, shape, expected):
+def test_words(word: str, shape: tuple[int, ...], expected: tuple[Any, ...]) -> None:
     kind = decide(shape, word=word)
     assert (kind.name, kind.channel_axis, kind.spatial_axes) == expected
     assert kind.source == "--kind"
@@ -238,13 +240,13 @@ def test_words(word, shape, expected):
         ("signal", (3, 8, 9), "--kind image"),
     ],
 )
-def test_words_that_do_not_fit(word, shape, fix):
+def test_words_that_do_not_fit(word: str, shape: tuple[int, ...], fix: str) -> None:
     with pytest.raises(UsageError) as caught:
         decide(shape, word=word)
     assert fix in caught.value.fix
 
 
-def test_a_fix_that_names_a_layout_is_taken():
+def test_a_fix_that_names_a_layout_is_taken() -> None:
     for word, shape in (("image:NHWC", (8, 9)), ("image:CHW", (3, 8, 9)), ("volume:X", (2, 3, 4, 5))):
         with pytest.raises(UsageError) as caught:
             decide(shape, word=word)
@@ -266,13 +268,13 @@ def test_a_fix_that_names_a_layout_is_taken():
         ((1, 16, 32, 32), "float32", ("volume", 0, (1, 2, 3))),
     ],
 )
-def test_shapes_that_nobody_explains(shape, dtype, expected):
+def test_shapes_that_nobody_explains(shape: tuple[int, ...], dtype: str, expected: tuple[Any, ...]) -> None:
     kind = decide(shape, dtype)
     assert (kind.name, kind.channel_axis, kind.spatial_axes) == expected
     assert kind.source.startswith("assumed")
 
 
-def test_a_stated_preprocessing_makes_a_picture():
+def test_a_stated_preprocessing_makes_a_picture() -> None:
     assert decide((5, 100), stated=("flags", None)).is_image
     kind = decide((3, 5, 3), stated=("net.prep.toml", "NHWC"))
     assert (kind.channel_axis, kind.source) == (2, "preprocessing: net.prep.toml")
@@ -292,7 +294,7 @@ ARRAYS = [
 
 
 @pytest.mark.parametrize("kind", ARRAYS, ids=lambda kind: kind.describe())
-def test_maps_keep_sums_and_find_back(kind):
+def test_maps_keep_sums_and_find_back(kind: Any) -> None:
     x = np.random.default_rng(0).normal(size=(2, *kind.shape))
     maps = kind.to_maps(x)
     assert maps.ndim == 3
@@ -311,14 +313,14 @@ def test_maps_keep_sums_and_find_back(kind):
         np.testing.assert_allclose(drawn.sum(), x[0].sum())
 
 
-def test_maps_of_an_image_are_sums_over_its_channels():
+def test_maps_of_an_image_are_sums_over_its_channels() -> None:
     x = np.random.default_rng(0).normal(size=(2, 8, 9, 3))
     np.testing.assert_allclose(InputKind("image", (8, 9, 3), 2, (0, 1), "").to_maps(x), x.sum(axis=3))
     x = np.moveaxis(x, 3, 1)
     np.testing.assert_allclose(InputKind("image", (3, 8, 9), 0, (1, 2), "").to_maps(x), x.sum(axis=1))
 
 
-def test_what_is_stored_and_damaged_is_refused():
+def test_what_is_stored_and_damaged_is_refused() -> None:
     stored = ARRAYS[0].to_dict()
     for wrong in ({"name": "picture"}, {"channel_axis": 7}, {"spatial_axes": [3, 4]}):
         with pytest.raises(ValueError, match="kind"):
@@ -331,7 +333,7 @@ LAST = {"fer2013_mini_xception_tf2onnx", "mlperf_resnet8_cifar10_tf2onnx", "mobi
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared models are not here")
 @pytest.mark.parametrize("path", sorted(SHARED.glob("*.onnx")), ids=lambda path: path.stem)
-def test_real_files(path):
+def test_real_files(path: Any) -> None:
     """All are of pictures; channels last where TensorFlow wrote them."""
     onnx.checker.check_model(str(path))
     kind = onnxlrp.load(path, engine="reference").kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ TOLERANCE = 1e-4  # of Σ|R|: float32
 
 
 @cache
-def built(name):
+def built(name: Any) -> Any:
     shape, inputs, build = MODELS[name]
     n = small_nets.Net(*shape)
     return small_nets.load(n.model(n.op("Neg", build(n)), inputs=inputs))
 
 
-def run(name, operator, method, explained, **options):
+def run(name: Any, operator: Any, method: Any, explained: Any, **options: Any) -> tuple[Any, Any, Any]:
     """The program, its outputs, and the relevance that was given."""
     graph, rng = built(operator), np.random.default_rng(2)
     x = {t.name: rng.normal(size=(2, *t.shape)).astype(np.float32) for t in graph.inputs}
@@ -34,7 +35,7 @@ def run(name, operator, method, explained, **options):
 
 @pytest.mark.parametrize("name", ["reference", "ort"])
 @pytest.mark.parametrize("operator", MODELS)
-def test_relevance_is_conserved(name, operator):
+def test_relevance_is_conserved(name: str, operator: Any) -> None:
     """Layer by layer, and in sum: what the inputs have and what was booked is what the outputs had."""
     for tensor in built(operator).inputs:
         program, outputs, relevance = run(name, operator, "epsilon_plus", tensor.name, ledger=True)
@@ -50,13 +51,13 @@ def test_relevance_is_conserved(name, operator):
 
 
 @cache
-def reference(operator, explained):
+def reference(operator: Any, explained: Any) -> Any:
     return run("reference", operator, "gradient", explained)[1]
 
 
 @pytest.mark.parametrize("name", ["ort", "emulator"])
 @pytest.mark.parametrize("operator", MODELS)
-def test_the_gradient_is_the_reference_s(name, operator):
+def test_the_gradient_is_the_reference_s(name: str, operator: Any) -> None:
     for tensor in built(operator).inputs:
         outputs, expected = run(name, operator, "gradient", tensor.name)[1], reference(operator, tensor.name)
         for key in ("relevance", "logits"):

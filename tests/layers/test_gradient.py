@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import warnings
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,19 +27,19 @@ STEP = 1e-5
 # -- finite differences
 
 
-def runner(graph, explained):
+def runner(graph: Any, explained: Any) -> Callable[..., Any]:
     """Inputs and relevance → the model's output and the vector-Jacobian product for one input, in float64."""
     program = small_nets.compile(graph, make_composite("gradient"), mode="relevance", explained=explained)
     run = prepared("reference", small_nets.forward(graph), program)
 
-    def values(inputs, relevance):
+    def values(inputs: Any, relevance: Any) -> tuple[Any, Any]:
         outputs = run({**inputs, "relevance": relevance})
         return outputs["logits"], outputs["relevance"]
 
     return values
 
 
-def directions(rng, shape, fixed):
+def directions(rng: np.random.Generator, shape: Any, fixed: Any) -> list[Any]:
     """A dense direction, which would meet a kink somewhere in a large input, and some along single coordinates."""
     size = int(np.prod(shape[1:]))
     steps = [rng.normal(size=shape)] if size < 500 else []
@@ -49,7 +51,7 @@ def directions(rng, shape, fixed):
     return steps
 
 
-def checked(graph, explained, inputs, rng):
+def checked(graph: Any, explained: Any, inputs: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     """How many directions agree, and how many have a kink; an AssertionError where one differs."""
     values, (x, n) = runner(graph, explained), (inputs[explained], len(inputs[explained]))
     shape = graph.shapes[graph.outputs[0].name]
@@ -82,7 +84,7 @@ def checked(graph, explained, inputs, rng):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradient_is_the_slope(name):
+def test_gradient_is_the_slope(name: Any) -> None:
     shape, inputs, build = MODELS[name]
     n = small_nets.Net(*shape)
     # Neg keeps a Softmax or Sigmoid from being taken for the head behind the logits.
@@ -94,7 +96,7 @@ def test_gradient_is_the_slope(name):
         assert smooth > 5 * kinks
 
 
-def test_every_operator_has_a_model():
+def test_every_operator_has_a_model() -> None:
     modelled = set()
     for shape, _, build in MODELS.values():
         n = small_nets.Net(*shape)
@@ -115,7 +117,7 @@ OUTCOMES: dict[str, str] = {}
 
 
 @cache
-def cases(op):
+def cases(op: Any) -> Any:
     """The single-node cases of an operator whose first input is float32; `collect_testcases` makes those of all."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -129,7 +131,7 @@ def cases(op):
     return tuple(found)
 
 
-def closed(case, free):
+def closed(case: Any, free: Any) -> tuple[Any, dict[Any, Any]]:
     """The case's model with `free` inputs and the rest as initialisers, and one output, negated."""
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
@@ -148,7 +150,7 @@ def closed(case, free):
 
 
 @pytest.mark.parametrize("op", sorted(LAYERS.keys() - LATER))
-def test_node_cases_of_onnx(op):
+def test_node_cases_of_onnx(op: Any) -> None:
     for case in cases(op):
         operands = len(case.data_sets[0][0])
         for free in {1, operands} if op in TWO_OPERANDS else {1}:
@@ -180,7 +182,7 @@ def test_node_cases_of_onnx(op):
             OUTCOMES[name] = "passed, kinks" if kinks else "passed"
 
 
-def test_enough_node_cases_ran(notes):
+def test_enough_node_cases_ran(notes: list[str]) -> None:
     if len({name.split(" ")[0] for name in OUTCOMES}) < 50:
         pytest.skip("the node cases ran elsewhere")
     passed = [name for name, outcome in OUTCOMES.items() if outcome.startswith("passed")]
@@ -193,7 +195,7 @@ def test_enough_node_cases_ran(notes):
     assert len(passed) >= FLOOR
 
 
-def test_dropout_in_training_mode_is_refused():
+def test_dropout_in_training_mode_is_refused() -> None:
     """It has no gradient that a second run would give again."""
     n = small_nets.Net(3, 4)
     graph = small_nets.load(n.model(n.relu(n.op("Dropout", "x", np.array(0.5), np.array(True)))))

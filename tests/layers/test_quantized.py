@@ -25,7 +25,7 @@ from support import small_nets
 from support.conformance import each_engine, prepared
 
 Array = np.ndarray[Any, Any]
-KINDS = {"uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16}
+KINDS: dict[str, Any] = {"uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16}
 
 
 def rounded(n: small_nets.Net, x: str, scale: Any, zero: Array, **axis: int) -> str:

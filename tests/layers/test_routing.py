@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -17,13 +19,13 @@ from support.routing_models import MODELS, each, numbers
 NONE = np.array([], np.float32)
 
 
-def doubled(n, x, **attributes):
+def doubled(n: Any, x: Any, **attributes: Any) -> Any:
     """A map at twice its height and width."""
     return n.op("Resize", x, NONE, np.array([1, 1, 2, 2], np.float32), **attributes)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_graph_is_the_model(name):
+def test_the_graph_is_the_model(name: Any) -> None:
     """At any batch size, whatever became of its layers."""
     shape, inputs, build = MODELS[name]
     n = small_nets.Net(*shape)
@@ -36,12 +38,12 @@ def test_the_graph_is_the_model(name):
 # -- gates: R / z may read the ReLU instead of the pre-activation, as long as R is known to vanish with the ReLU
 
 
-def shuffled(n, x):
+def shuffled(n: Any, x: Any) -> Any:
     a = n.op("Reshape", x, numbers(0, 2, 4, 4, 4))
     return n.op("Reshape", n.op("Transpose", a, perm=[0, 2, 1, 3, 4]), numbers(0, 8, 4, 4))
 
 
-def halves_swapped(n, x):
+def halves_swapped(n: Any, x: Any) -> Any:
     return n.op("Concat", *n.ops("Split", x, results=2, axis=1, num_outputs=2)[::-1], axis=1)
 
 
@@ -61,7 +63,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_gates_survive(route):
+def test_gates_survive(route: str) -> None:
     n = small_nets.Net(2, 4, 4)
     first = n.conv("x", 2, 8)
     y = ROUTES[route](n, n.relu(first))
@@ -80,12 +82,12 @@ def test_gates_survive(route):
 # -- cost
 
 
-def kinds(program):
+def kinds(program: Any) -> set[tuple[Any, Any]]:
     return {(step.kind, step.op) for step in program.instructions if not step.constant and step.kind != "read"}
 
 
 @pytest.mark.parametrize("operator", ["resize_linear", "resize_cubic_half_pixel", "convtranspose", "cumsum", "einsum"])
-def test_the_forward_pass_is_not_repeated(operator):
+def test_the_forward_pass_is_not_repeated(operator: str) -> None:
     shape, _, build = MODELS[operator]
     n = small_nets.Net(*shape)
     graph = small_nets.load(n.model(n.op("Tanh", build(n))))
@@ -95,7 +97,7 @@ def test_the_forward_pass_is_not_repeated(operator):
     assert heavy == adjoint
 
 
-def test_whole_nearest_upsampling_is_copies():
+def test_whole_nearest_upsampling_is_copies() -> None:
     n = small_nets.Net(2, 3, 3)
     graph = small_nets.load(n.model(doubled(n, "x", mode="nearest")))
     program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="relevance")
@@ -105,14 +107,14 @@ def test_whole_nearest_upsampling_is_copies():
 # -- what becomes of layers
 
 
-def test_batch_normalization_joins_a_transposed_convolution():
+def test_batch_normalization_joins_a_transposed_convolution() -> None:
     shape, _, build = MODELS["convtranspose_before_batchnormalization"]
     n = small_nets.Net(*shape)
     graph = small_nets.load(n.model(build(n)))
     assert [layer.op for layer in graph.layers] == ["ConvTranspose"]
 
 
-def test_the_parts_of_a_split_keep_its_path():
+def test_the_parts_of_a_split_keep_its_path() -> None:
     n = small_nets.Net(4, 2)
     y = halves_swapped(n, "x")
     n.nodes[0].name = "/block/chunk/Split"
@@ -125,7 +127,7 @@ def test_the_parts_of_a_split_keep_its_path():
     assert recorded["record//block/chunk/Split/1"].shape == (1, 2, 2)
 
 
-def test_upsample_is_read_as_resize():
+def test_upsample_is_read_as_resize() -> None:
     """Opset 9; its samples start at the origin."""
     node = helper.make_node("Upsample", ["x", "scales"], ["y"], mode="linear")
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 3, 3])
@@ -147,7 +149,7 @@ def test_upsample_is_read_as_resize():
 
 
 @each_engine
-def test_relevance_goes_to_the_branch_that_was_chosen(name):
+def test_relevance_goes_to_the_branch_that_was_chosen(name: str) -> None:
     n = small_nets.Net(4)
     double = n.op("Mul", "x", np.array(2.0))
     graph = small_nets.load(n.model(n.op("Where", n.op("Greater", "x", np.array(1.0)), "x", double)))
@@ -157,7 +159,7 @@ def test_relevance_goes_to_the_branch_that_was_chosen(name):
     np.testing.assert_array_equal(found, [[2, 2, 6, 4]])
 
 
-def test_what_a_constant_takes_is_booked():
+def test_what_a_constant_takes_is_booked() -> None:
     n = small_nets.Net(2, 2)
     y = n.op("Concat", n.op("Trilu", "x"), each(n, np.ones((1, 2, 1))), axis=2)
     graph = small_nets.load(n.model(n.op("Pad", y, numbers(0, 0, 1, 0, 0, 0), np.array(1.0))))
@@ -167,12 +169,12 @@ def test_what_a_constant_takes_is_booked():
     rows = {row.op: row for row in ledger.rows(program.notes["ledger"], outputs)}
     np.testing.assert_array_equal(outputs["relevance"], [[[1, 1], [0, 1]]])
     assert all(row.error < 1e-12 for row in rows.values())
-    assert ledger.sums(rows.values())["gate"] == 3
+    assert ledger.sums(list(rows.values()))["gate"] == 3
 
 
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "epsilon_alpha2_beta1", "gamma", "gradient"])
-def test_a_segmentation_net(method, name):
+def test_a_segmentation_net(method: str, name: str) -> None:
     """Down, up by a transposed convolution and by interpolation, joined with what was passed over."""
     n = small_nets.Net(2, 8, 8)
     wide = n.relu(n.conv("x", 2, 4))
@@ -184,7 +186,7 @@ def test_a_segmentation_net(method, name):
     y = n.conv(n.op("Concat", *both[::-1], axis=1), 8, 3, kernel=(1, 1))
     graph = small_nets.load(n.model(n.op("Flatten", n.op("GlobalAveragePool", y))))
     inputs = small_nets.batch(graph)
-    options = {"ledger": method != "gradient"}
+    options: dict[str, Any] = {"ledger": method != "gradient"}
     expected = small_nets.explained(graph, make_composite(method), inputs, **options)
     for key, value in small_nets.explained(graph, make_composite(method), inputs, name, **options).items():
         if not key.startswith("ledger"):
@@ -211,14 +213,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_refusals_name_the_operator(message):
+def test_refusals_name_the_operator(message: str) -> None:
     n = small_nets.Net(2, 4, 4)
     model = n.model(n.op("Neg", REFUSED[message](n)))
     with pytest.raises(UnsupportedError, match=message):
         small_nets.compile(small_nets.load(model), make_composite("epsilon_plus"))
 
 
-def test_a_selection_that_is_too_large_is_refused():
+def test_a_selection_that_is_too_large_is_refused() -> None:
     n = small_nets.Net(6000)
     order = np.random.default_rng(0).permutation(6000)
     graph = small_nets.load(n.model(n.op("Gather", "x", order, axis=1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -23,22 +25,22 @@ from support.conformance import prepared
 from support.operator_models import MODELS
 
 
-def graph_of(operator):
+def graph_of(operator: Any) -> Any:
     shape, inputs, make_model = MODELS[operator]
     n = small_nets.Net(*shape)
     return small_nets.load(n.model(n.op("Neg", make_model(n)), inputs=inputs))
 
 
-def explained(graph, composite, x, relevance=None, **options):
+def explained(graph: Any, composite: Any, x: Any, relevance: Any = None, **options: Any) -> tuple[Any, Any]:
     """The program and its outputs on the reference engine."""
-    mode = {"mode": "top"} if relevance is None else {"mode": "relevance"}
+    mode: dict[str, Any] = {"mode": "top"} if relevance is None else {"mode": "relevance"}
     program = small_nets.compile(graph, composite, **mode, **options)
     given = {} if relevance is None else {"relevance": relevance}
     return program, prepared("reference", small_nets.forward(graph), program)({**x, **given})
 
 
 @pytest.mark.parametrize("operator", MODELS)
-def test_parts_add_up_to_the_result(operator):
+def test_parts_add_up_to_the_result(operator: Any) -> None:
     """A linear layer is what it says it is: the sum of its affine maps, computed without the forward pass's help."""
     graph = graph_of(operator)
     trace = Trace(REWRITES - {"reuse"})
@@ -61,7 +63,7 @@ def test_parts_add_up_to_the_result(operator):
 
 
 @pytest.mark.parametrize("operator", MODELS)
-def test_what_is_said_to_be_nonnegative_is(operator):
+def test_what_is_said_to_be_nonnegative_is(operator: Any) -> None:
     graph = graph_of(operator)
     names = sorted(facts.nonnegative(graph) & set(graph.shapes))
     trace = Trace()
@@ -80,7 +82,7 @@ NORMALISATIONS = [
 
 @pytest.mark.parametrize("rule", ["epsilon", "zplus", "alpha_beta", "gamma"])
 @pytest.mark.parametrize("operator", NORMALISATIONS)
-def test_normalisations_are_linear_layers_to_a_rule(operator, rule):
+def test_normalisations_are_linear_layers_to_a_rule(operator: str, rule: str) -> None:
     """The mean and the bias take their part, and the ledger closes."""
     graph = graph_of(operator)
     rng = np.random.default_rng(0)
@@ -95,7 +97,7 @@ def test_normalisations_are_linear_layers_to_a_rule(operator, rule):
 
 
 @pytest.mark.parametrize("operator", [name for name in MODELS if name.startswith(("lrn", "lp_norm", "silu", "gelu"))])
-def test_what_divides_or_gates_takes_nothing(operator):
+def test_what_divides_or_gates_takes_nothing(operator: Any) -> None:
     """Neither as an operator nor as exporters write it out; ε takes a share where x is near 0."""
     graph = graph_of(operator)
     rng = np.random.default_rng(0)
@@ -107,18 +109,18 @@ def test_what_divides_or_gates_takes_nothing(operator):
 
 
 @pytest.mark.parametrize("square", ["Pow", "Mul"])
-def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square):
+def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square: str) -> None:
     """Without a shift, whose share of the output the operator's bias takes."""
     rng = np.random.default_rng(0)
     gain, axis, x, r = rng.normal(size=6), np.array([-1]), rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 3, 6))
 
-    def pieces(n):
+    def pieces(n: Any) -> Any:
         centred = n.op("Sub", "x", n.op("ReduceMean", "x", axis))
         squares = n.op("Mul", centred, centred) if square == "Mul" else n.op("Pow", centred, np.array(2.0))
         deviation = n.op("Sqrt", n.op("Add", n.op("ReduceMean", squares, axis), np.array(1e-5)))
         return n.op("Mul", n.op("Div", centred, deviation), gain)
 
-    def relevance(build):
+    def relevance(build: Any) -> Any:
         n = small_nets.Net(3, 6)
         graph = small_nets.load(n.model(n.op("Neg", build(n))))
         return explained(graph, make_composite("epsilon_plus", stabilizer=1e-9), {"x": x}, r)[1]["relevance"]
@@ -128,7 +130,7 @@ def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square)
 
 
 @pytest.mark.parametrize("function", ["Max", "Min"])
-def test_the_first_of_equals_wins(function):
+def test_the_first_of_equals_wins(function: str) -> None:
     n = small_nets.Net(2, 4)
     whole = n.op(function, n.op("Neg", "x"), n.op("Neg", "z"), n.op("Neg", "x"))
     graph = small_nets.load(
@@ -143,7 +145,7 @@ def test_the_first_of_equals_wins(function):
         np.testing.assert_array_equal(got, share)
 
 
-def test_what_a_constant_wins_is_booked():
+def test_what_a_constant_wins_is_booked() -> None:
     n = small_nets.Net(3)
     graph = small_nets.load(n.model(n.op("Neg", n.op("Max", "x", np.array([9.0, -9.0, -9.0]), n.op("Neg", "x")))))
     x, r = np.array([[1.0, 2.0, -3.0]]), np.array([[1.0, 10.0, 100.0]])
@@ -153,16 +155,16 @@ def test_what_a_constant_wins_is_booked():
 
 
 @pytest.mark.parametrize("composite", ["epsilon_gamma_box", "zplus", "epsilon_alpha2_beta1", "gradient"])
-def test_a_maximum_with_zero_is_a_relu(composite):
+def test_a_maximum_with_zero_is_a_relu(composite: str) -> None:
     """The same program: the pre-activation is not asked for."""
 
-    def net(activation):
+    def net(activation: Any) -> Any:
         n = small_nets.Net(2, 5, 5)
         a = activation(n, n.conv("x", 2, 4))
         b = activation(n, n.conv(a, 4, 3))
         return small_nets.load(n.model(n.dense(n.op("Flatten", b), 75, 4)))
 
-    def work(program):
+    def work(program: Any) -> list[Any]:
         return [step.op for step in program.instructions if not step.constant]
 
     bounds = {"low": -1.0, "high": 1.0} if composite == "epsilon_gamma_box" else {}
@@ -175,7 +177,7 @@ def test_a_maximum_with_zero_is_a_relu(composite):
 
 
 @pytest.mark.parametrize("targets", [None, 3])
-def test_relevance_that_is_zero_everywhere_has_its_shape(targets):
+def test_relevance_that_is_zero_everywhere_has_its_shape(targets: int | None) -> None:
     """Behind a step function the gradient is zero, for each sample and target."""
     n = small_nets.Net(2, 3)
     graph = small_nets.load(n.model(n.dense(n.op("Flatten", n.op("Round", "x")), 6, 4)))
@@ -185,7 +187,7 @@ def test_relevance_that_is_zero_everywhere_has_its_shape(targets):
     assert not got.any()
 
 
-def test_a_gate_s_branch_has_rows_for_each_sample():
+def test_a_gate_s_branch_has_rows_for_each_sample() -> None:
     """It gets no relevance, and the ledger says so."""
     n = small_nets.Net(3, 4, 4)
     gate = n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1)))
@@ -195,14 +197,14 @@ def test_a_gate_s_branch_has_rows_for_each_sample():
         assert row.select(np.array([1, 2])).arrived.shape == (2,)
 
 
-def refused(build, *shape):
+def refused(build: Any, *shape: Any) -> None:
     n = small_nets.Net(*shape)
     graph = small_nets.load(n.model(n.op("Neg", build(n))))
     small_nets.compile(graph, Composite((("*", Gradient()),)), mode="top")
 
 
-def test_a_batch_normalization_in_training_mode_is_refused():
-    def build(n):
+def test_a_batch_normalization_in_training_mode_is_refused() -> None:
+    def build(n: Any) -> Any:
         y = n.op("BatchNormalization", "x", *(np.ones(3) for _ in range(4)), training_mode=1)
         n.nodes[-1].output.extend(["mean", "variance"])
         return y
@@ -211,11 +213,11 @@ def test_a_batch_normalization_in_training_mode_is_refused():
         refused(build, 3, 2)
 
 
-def test_a_power_of_two_activations_is_refused():
+def test_a_power_of_two_activations_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="activation as its exponent"):
         refused(lambda n: n.op("Pow", n.op("Exp", "x"), "x"), 3)
 
 
-def test_functions_without_a_slope_are_refused_by_name():
+def test_functions_without_a_slope_are_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match="ReduceProd"):
         refused(lambda n: n.op("ReduceProd", "x", np.array([1])), 3)

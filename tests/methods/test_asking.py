@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
 
 
-def test_every_method_has_its_options_on_the_command_line():
+def test_every_method_has_its_options_on_the_command_line() -> None:
     assert {option for entry in METHODS.values() for option in entry.options} == set(METHOD_OPTIONS)
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "layer_cam"])
-def test_explain_gives_what_the_method_gives(name):
+def test_explain_gives_what_the_method_gives(name: str) -> None:
     model = convolutional()
     one = model.explain(X, target=2, method=name)
     other = model.explain(X, target=2, method=make(name))
@@ -32,7 +33,7 @@ def test_explain_gives_what_the_method_gives(name):
     assert one.notes
 
 
-def test_several_targets_are_explanations_of_each():
+def test_several_targets_are_explanations_of_each() -> None:
     model = convolutional()
     both = model.explain(X, targets=[1, 3], method="integrated_gradients", steps=4)
     assert both.relevance.shape == (2, *X.shape)
@@ -43,7 +44,7 @@ def test_several_targets_are_explanations_of_each():
     assert both[1].notes["difference"].shape == (2, 1)
 
 
-def test_top_targets_are_the_model_s_own():
+def test_top_targets_are_the_model_s_own() -> None:
     model = convolutional()
     found = model.explain(X, method="gradient_x_input")
     np.testing.assert_array_equal(found.target, model.outputs(X)["logits"].argmax(axis=1))
@@ -52,18 +53,18 @@ def test_top_targets_are_the_model_s_own():
 @pytest.mark.parametrize(
     "given", [{"record": ("conv0",)}, {"ledger": True}, {"conditions": {"conv0": [1]}}, {"rules": (("Conv", None),)}]
 )
-def test_what_only_composites_have_is_refused(given):
+def test_what_only_composites_have_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no layers"):
         convolutional().explain(X, method="sensitivity", **given)
 
 
-def test_an_unknown_method_is_refused_with_the_nearest():
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         convolutional().explain(X, method="smooth_gard")
     assert "smooth_grad" in caught.value.fix
 
 
-def test_conditions_part_the_relevance_of_a_layer():
+def test_conditions_part_the_relevance_of_a_layer() -> None:
     """The channels' shares add up to the whole (Achtibat et al. 2023)."""
     model = convolutional()
     layer = model.graph.layers[0].label
@@ -77,12 +78,12 @@ def test_conditions_part_the_relevance_of_a_layer():
         model.explain(X, method="epsilon_plus", conditions={layer: [9]})
 
 
-def run(capsys, *words):
+def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[Any, Any]:
     code = main([str(word) for word in words])
     return code, capsys.readouterr()
 
 
-def test_the_command_takes_methods_and_their_options(tmp_path, capsys):
+def test_the_command_takes_methods_and_their_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [MODELS / "shapes.onnx", MODELS / "samples" / "marked_star.png", "-o", tmp_path]
     code, said = run(capsys, "explain", *words, "-m", "integrated_gradients,grad_cam", "--steps", 4)
     assert code == 0
@@ -102,12 +103,12 @@ def test_the_command_takes_methods_and_their_options(tmp_path, capsys):
     assert "LAYER:CHANNELS" in said.err
 
 
-def test_the_list_of_methods_has_them_all(capsys):
+def test_the_list_of_methods_has_them_all(capsys: pytest.CaptureFixture[str]) -> None:
     code, said = run(capsys, "methods")
     assert code == 0
     assert all(name in said.out for name in METHODS)
 
 
-def test_a_method_is_no_composite():
+def test_a_method_is_no_composite() -> None:
     with pytest.raises(UsageError, match="no composite"):
         convolutional().composite("rise")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from onnxlrp.model import Model
 from support.problems import explain, model, problem
 
 
-def pooled():
+def pooled() -> Any:
     """A global pooling and a dense layer behind the last maps: Grad-CAM is CAM there (Selvaraju et al. 2017)."""
 
-    def build(n):
+    def build(n: Any) -> Any:
         y = n.relu(n.conv("x", 3, 5, strides=[2, 2]))
         y = n.relu(n.conv(y, 5, 6))
         return n.dense(n.op("Flatten", n.op("GlobalAveragePool", y)), 6, 4)
@@ -24,13 +25,13 @@ def pooled():
     return model(build, 3, 8, 8)
 
 
-def maps_of(p, layer):
+def maps_of(p: Any, layer: Any) -> Any:
     from onnxlrp.methods.registry import make_composite
 
     return p.propagate(make_composite("gradient"), p.x, np.arange(len(p.x)), record=(layer,), activations=(layer,))
 
 
-def test_grad_cam_behind_a_global_pooling_is_the_class_weights_times_the_maps():
+def test_grad_cam_behind_a_global_pooling_is_the_class_weights_times_the_maps() -> None:
     p = problem(pooled())
     layer = last_map(p.model.graph, p.kind)
     weights = next(v for v in p.model.graph.constants.values() if v.ndim == 2)
@@ -46,7 +47,7 @@ def test_grad_cam_behind_a_global_pooling_is_the_class_weights_times_the_maps():
     assert np.allclose(heat.mean(axis=(1, 2)), expected.mean(axis=(1, 2)), rtol=1e-5)
 
 
-def test_layer_cam_weighs_each_place():
+def test_layer_cam_weighs_each_place() -> None:
     p = problem(pooled())
     layer = p.model.graph.layers[0].label  # at another layer than the last
     outputs = maps_of(p, layer)
@@ -56,7 +57,7 @@ def test_layer_cam_weighs_each_place():
 
 
 @pytest.mark.parametrize("pooling", ["head", "head.pool"])
-def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling):
+def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling: str) -> None:
     """A path names its last layer's result: of one place, every heatmap would be flat."""
     own = problem(pooled())
     graph = own.model.graph
@@ -71,7 +72,7 @@ def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling):
     np.testing.assert_array_equal(found.relevance, explain("grad_cam", own).relevance)
 
 
-def test_a_layer_without_maps_is_refused():
+def test_a_layer_without_maps_is_refused() -> None:
     p = problem(pooled())
     with pytest.raises(UsageError, match="no maps"):
         explain("grad_cam", p, layer=p.model.graph.layers[-1].label)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,13 @@ from onnxlrp.errors import UsageError
 from support.problems import explain, problem
 
 
-def relevance_of(p, base, seed):
+def relevance_of(p: Any, base: Any, seed: int) -> Any:
     return p.propagate(p.composite(base), p.x, np.arange(len(p.x)), seed=seed)["relevance"]
 
 
 @pytest.mark.parametrize("base", ["epsilon_plus", "epsilon"])
 @pytest.mark.parametrize("against", [None, 3])
-def test_it_is_the_difference_of_two_explanations(base, against):
+def test_it_is_the_difference_of_two_explanations(base: str, against: int | None) -> None:
     p = problem()
     p.ids[:] = 1
     own = p.scores(p.x, np.arange(2))[:, None]
@@ -26,7 +28,7 @@ def test_it_is_the_difference_of_two_explanations(base, against):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_a_class_is_not_contrasted_with_itself():
+def test_a_class_is_not_contrasted_with_itself() -> None:
     p = problem()
     p.ids[:] = 1
     for against in (1, 4):

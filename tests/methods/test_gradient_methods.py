@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from onnxlrp.composites import Composite
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import make
 from onnxlrp.rules.lrp import Epsilon, Pass
+from support.arrays import Array
 from support.problems import convolutional, explain, problem
 
 SAMPLED = ("integrated_gradients", "expected_gradients", "smooth_grad", "var_grad")
 
 
-def slopes(p):
+def slopes(p: Any) -> Array:
     """∂score/∂x by central differences."""
     found = np.zeros(p.x.shape)
     for place in np.ndindex(*p.x.shape[1:]):
@@ -28,7 +30,7 @@ def slopes(p):
     return found
 
 
-def test_sensitivity_is_the_squared_slope():
+def test_sensitivity_is_the_squared_slope() -> None:
     p = problem()
     expected = slopes(p)
     np.testing.assert_allclose(explain("sensitivity", p).relevance, expected**2, rtol=1e-3, atol=1e-6)
@@ -37,7 +39,7 @@ def test_sensitivity_is_the_squared_slope():
     np.testing.assert_allclose(linf.sum(axis=1), np.abs(expected).max(axis=1), rtol=1e-3, atol=1e-6)
 
 
-def test_gradient_times_input_is_lrp_0_without_biases():
+def test_gradient_times_input_is_lrp_0_without_biases() -> None:
     p = problem(convolutional(bias=False))
     rules = Composite(
         (
@@ -51,7 +53,7 @@ def test_gradient_times_input_is_lrp_0_without_biases():
 
 
 @pytest.mark.parametrize("baseline", ["zero", "black", "blur"])
-def test_integrated_gradients_are_complete(baseline):
+def test_integrated_gradients_are_complete(baseline: str) -> None:
     p = problem()
     found = explain("integrated_gradients", p, baseline=baseline, steps=300)
     everybody = np.arange(len(p.x))
@@ -61,7 +63,7 @@ def test_integrated_gradients_are_complete(baseline):
     assert (np.abs(total - difference) < 0.02 * np.abs(difference) + 0.02).all()
 
 
-def test_expected_gradients_are_complete_on_average():
+def test_expected_gradients_are_complete_on_average() -> None:
     p = problem()
     total = explain("expected_gradients", p, samples=1200).relevance.reshape(len(p.x), -1).sum(axis=1)
     names, everybody = ("black", "white", "grey", "mean", "blur", "noise"), np.arange(len(p.x))
@@ -70,7 +72,7 @@ def test_expected_gradients_are_complete_on_average():
     np.testing.assert_allclose(total, difference, rtol=0.1, atol=0.1)
 
 
-def test_smooth_grad_without_noise_is_the_gradient():
+def test_smooth_grad_without_noise_is_the_gradient() -> None:
     p = problem()
     slope = p.gradient(p.x, np.arange(len(p.x)))
     np.testing.assert_allclose(explain("smooth_grad", p, samples=3, sigma=0).relevance, slope, rtol=1e-9)
@@ -78,7 +80,7 @@ def test_smooth_grad_without_noise_is_the_gradient():
     np.testing.assert_allclose(explain("var_grad", p, samples=3, sigma=0).relevance, 0, atol=1e-12)
 
 
-def test_var_grad_is_the_variance_of_the_samples_of_smooth_grad():
+def test_var_grad_is_the_variance_of_the_samples_of_smooth_grad() -> None:
     p = problem(samples=1)
     means = [explain("smooth_grad", p, samples=n).relevance * n for n in (1, 2, 3, 4)]
     samples = np.diff([0 * means[0], *means], axis=0)
@@ -86,7 +88,7 @@ def test_var_grad_is_the_variance_of_the_samples_of_smooth_grad():
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name):
+def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name: str) -> None:
     first = explain(name, problem(batch_size=7)).relevance
     np.testing.assert_allclose(explain(name, problem(batch_size=1)).relevance, first, rtol=1e-9, atol=1e-12)
     if name != "integrated_gradients":
@@ -94,10 +96,10 @@ def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name):
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "smooth_grad"])
-def test_what_is_done_when_the_user_stops_is_kept(name):
+def test_what_is_done_when_the_user_stops_is_kept(name: str) -> None:
     seen = []
 
-    def stop(done, total):
+    def stop(done: Any, total: Any) -> Any:
         seen.append((done, total))
         return len(seen) < 3
 
@@ -111,19 +113,19 @@ def test_what_is_done_when_the_user_stops_is_kept(name):
     ("name", "options"),
     [("sensitivity", {"norm": "l3"}), ("smooth_grad", {"samples": 0}), ("integrated_gradients", {"step": 3})],
 )
-def test_bad_options_are_refused_with_the_fix(name, options):
+def test_bad_options_are_refused_with_the_fix(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         make(name, **options)
     assert caught.value.fix
 
 
-def test_an_unknown_baseline_is_refused():
+def test_an_unknown_baseline_is_refused() -> None:
     with pytest.raises(UsageError, match="baseline"):
         explain("integrated_gradients", baseline="blank")
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_a_sample_does_not_depend_on_the_others_of_its_batch(name):
+def test_a_sample_does_not_depend_on_the_others_of_its_batch(name: str) -> None:
     p = problem(samples=3)
     p.x[1] *= 5
     together = explain(name, p).relevance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +13,7 @@ import onnxlrp
 from onnxlrp.errors import UsageError
 
 HEIGHT, WIDTH = 12, 10
-METHODS = {
+METHODS: dict[str, Any] = {
     "occlusion": {"window": 3, "stride": 2},
     "rise": {"samples": 40, "cells": 4},
     "lime": {"samples": 60, "segments": "grid", "features": 20},
@@ -59,7 +61,7 @@ def picture(bands: int) -> np.ndarray:
 
 @pytest.mark.parametrize("bands", [2, 3, 13])
 @pytest.mark.parametrize("method", METHODS)
-def test_channels_first_and_last_have_the_same_maps(method, bands):
+def test_channels_first_and_last_have_the_same_maps(method: str, bands: int) -> None:
     x, options = picture(bands), METHODS[method]
     first, last = (onnxlrp.load(network(bands, where), engine="reference") for where in (False, True))
     assert (first.kind.channel_axis, last.kind.channel_axis) == (0, 2)
@@ -73,7 +75,7 @@ def test_channels_first_and_last_have_the_same_maps(method, bands):
 
 
 @pytest.mark.parametrize("bands", [2, 13])
-def test_a_window_hides_all_bands_of_a_place(bands):
+def test_a_window_hides_all_bands_of_a_place(bands: int) -> None:
     """Occlusion against its definition, for a picture whose bands come last."""
     model = onnxlrp.load(network(bands, last=True), engine="reference")
     x = picture(bands)[:1].transpose(0, 2, 3, 1)
@@ -114,7 +116,7 @@ def channels_last() -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), weights
 
 
-def last_maps(x, weights):
+def last_maps(x: Any, weights: Any) -> Any:
     """The layer's result [N, 8, 6, 12], in numpy."""
     patches = x.reshape(len(x), 3, 8, 4, 6, 4).transpose(0, 2, 4, 1, 3, 5).reshape(len(x), 8, 6, 48)
     t = patches @ weights["patch"].reshape(12, 48).T
@@ -122,7 +124,7 @@ def last_maps(x, weights):
 
 
 @pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
-def test_channels_last_layers_are_read_as_they_are(method):
+def test_channels_last_layers_are_read_as_they_are(method: str) -> None:
     """∂f/∂A is the class's weight over the number of places, at every place: CAM by hand."""
     proto, weights = channels_last()
     x = np.random.default_rng(3).normal(size=(2, 3, 32, 24)).astype(np.float32)
@@ -137,7 +139,7 @@ def test_channels_last_layers_are_read_as_they_are(method):
     np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
 
 
-def enlarged(maps):
+def enlarged(maps: Any) -> Any:
     """Four times the size, linearly between the centres, the edge repeated."""
     for axis in (1, 2):
         n = maps.shape[axis]
@@ -197,7 +199,7 @@ def tokens(extra: bool) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-def test_tokens_that_lie_on_the_picture_are_maps():
+def test_tokens_that_lie_on_the_picture_are_maps() -> None:
     """Behind the last layer stand a mean and a matrix: CAM is the tokens times the class's column, at their places."""
     proto = tokens(extra=False)
     model = onnxlrp.load(proto, engine="reference")
@@ -211,7 +213,7 @@ def test_tokens_that_lie_on_the_picture_are_maps():
 
 
 @pytest.mark.parametrize("layer", ["qk", "av", "sum", "a"])
-def test_what_lies_on_no_picture_is_refused(layer):
+def test_what_lies_on_no_picture_is_refused(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=True), engine="reference")
     x = np.random.default_rng(3).normal(size=(1, 3, 32, 24)).astype(np.float32)
     with pytest.raises(UsageError, match="no maps with height and width") as caught:
@@ -221,7 +223,7 @@ def test_what_lies_on_no_picture_is_refused(layer):
 
 
 @pytest.mark.parametrize("layer", ["qk", "a"])
-def test_attention_between_tokens_is_no_map(layer):
+def test_attention_between_tokens_is_no_map(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=False), engine="reference")
     with pytest.raises(UsageError, match="no maps"):
         model.explain(np.ones((1, 3, 32, 24), np.float32), 0, "layer_cam", layer=layer)

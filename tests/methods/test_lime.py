@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from onnxlrp.methods.segments import segments
 from support.problems import explain, problem
 
 
-def brute_force(seen, scores, width, alpha):
+def brute_force(seen: Any, scores: Any, width: Any, alpha: Any) -> tuple[Any, Any]:
     """The ridge with an intercept that is not penalised, solved as one system; the kernel row by row."""
     kernel = []
     for z in seen.astype(float):
@@ -26,7 +28,7 @@ def brute_force(seen, scores, width, alpha):
 
 
 @pytest.mark.parametrize(("width", "alpha"), [(0.25, 1.0), (0.8, 0.01)])
-def test_the_fit_is_a_weighted_ridge(width, alpha):
+def test_the_fit_is_a_weighted_ridge(width: float, alpha: float) -> None:
     rng = np.random.default_rng(0)
     seen = coalitions(60, 7, 0)
     seen[3] = False  # nothing is seen
@@ -37,20 +39,20 @@ def test_the_fit_is_a_weighted_ridge(width, alpha):
     np.testing.assert_allclose(share, r2, rtol=1e-9)
 
 
-def test_a_linear_score_is_found_exactly():
+def test_a_linear_score_is_found_exactly() -> None:
     seen, weights = coalitions(100, 6, 1), np.arange(6.0)
     found, r2 = fit(seen, seen @ weights + 2, alpha=0)
     np.testing.assert_allclose(found, weights, atol=1e-9)
     assert r2 == pytest.approx(1)
 
 
-def test_a_score_that_never_changes_has_no_coefficients():
+def test_a_score_that_never_changes_has_no_coefficients() -> None:
     found, r2 = fit(coalitions(10, 4, 0), np.full(10, 3.0))
     np.testing.assert_allclose(found, 0, atol=1e-12)
     assert r2 == 1
 
 
-def test_relevance_is_the_coefficient_spread_over_the_segment():
+def test_relevance_is_the_coefficient_spread_over_the_segment() -> None:
     p = problem(samples=1)
     labels = np.arange(64).reshape(8, 8) // 16  # two rows each
     found = explain("lime", p, segments=labels, samples=80, baseline="grey")
@@ -62,13 +64,13 @@ def test_relevance_is_the_coefficient_spread_over_the_segment():
     np.testing.assert_allclose(found.notes["R² of the fit"], [r2], rtol=1e-6)
 
 
-def test_the_lime_package_finds_the_same():
+def test_the_lime_package_finds_the_same() -> None:
     package = pytest.importorskip("lime.lime_image")
     p = problem(samples=1)
     labels = segments(p, "grid", 16)[0].labels
     asked = []
 
-    def classify(pictures):
+    def classify(pictures: Any) -> Any:
         """Pictures as lime makes them, [n, h, w, 3], its own black in what is hidden."""
         x = np.moveaxis(np.stack(pictures), 3, 1)
         asked.append(x)

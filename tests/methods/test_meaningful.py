@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.masks import stretched, upsampling
 from onnxlrp.methods.meaningful import MeaningfulPerturbation, _shifted, _variation_slope, gradient
+from support.arrays import Array
 from support.planted import inside, planted
 from support.problems import explain, model, problem
 
 
-def slopes(f, x):
+def slopes(f: Any, x: Any) -> Array:
     """∂f/∂x by central differences, f [N] of x [N, …]."""
     found = np.zeros(x.shape)
     for place in np.ndindex(*x.shape[1:]):
@@ -25,8 +28,8 @@ def slopes(f, x):
 
 @pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize("head", ["", "Softmax", "Sigmoid"])
-def test_the_gradient_of_the_score(score, head):
-    def build(n):
+def test_the_gradient_of_the_score(score: str, head: str) -> None:
+    def build(n: Any) -> Any:
         y = n.dense(n.relu(n.dense(n.op("Flatten", "x"), 2 * 9, 7)), 7, 4)
         return n.op(head, y) if head else y
 
@@ -35,13 +38,13 @@ def test_the_gradient_of_the_score(score, head):
     np.testing.assert_allclose(gradient(p, p.x, score), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_the_gradient_at_the_mask():
+def test_the_gradient_at_the_mask() -> None:
     p = problem(samples=2)
     reference, shift = p.baseline("blur"), np.array([1, -2])
     mask = np.random.default_rng(0).random((2, 3, 3))
     up = [upsampling(8, 3)] * 2
 
-    def score(mask):
+    def score(mask: Any) -> Any:
         fine = stretched(mask, up)[:, None]
         x = _shifted(p, p.x, shift) * fine + _shifted(p, reference, shift) * (1 - fine)
         return p.scores(x, np.arange(2), probability=True)
@@ -52,16 +55,16 @@ def test_the_gradient_at_the_mask():
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0, 3.0])
-def test_the_gradient_of_the_variation(beta):
+def test_the_gradient_of_the_variation(beta: float) -> None:
     mask = np.random.default_rng(0).random((2, 4, 5))
 
-    def variation(m):
+    def variation(m: Any) -> Any:
         return sum((np.abs(np.diff(m, axis=axis)) ** beta).mean(axis=(1, 2)) for axis in (1, 2))
 
     np.testing.assert_allclose(_variation_slope(mask, beta), slopes(variation, mask), rtol=1e-4, atol=1e-8)
 
 
-def test_pictures_move_with_their_edge():
+def test_pictures_move_with_their_edge() -> None:
     p = problem(samples=1)
     moved = _shifted(p, p.x, np.array([2, -1]))
     np.testing.assert_allclose(moved[:, :, 2:, :-1], p.x[:, :, :-2, 1:])
@@ -70,7 +73,7 @@ def test_pictures_move_with_their_edge():
 
 
 @pytest.mark.parametrize("game", ["deletion", "preservation"])
-def test_the_mask_covers_what_the_model_reads(game):
+def test_the_mask_covers_what_the_model_reads(game: str) -> None:
     options = {"cells": 8, "jitter": 0, "tv": 0.1, "score": "logit", "l1": 3.0}
     found = explain("meaningful_perturbation", planted(), game=game, reference="black", **options)
     heat = found.relevance[0].sum(axis=0)
@@ -83,7 +86,7 @@ def test_the_mask_covers_what_the_model_reads(game):
     assert (heat <= 1).all()
 
 
-def test_deletion_takes_the_class_away_and_preservation_keeps_it():
+def test_deletion_takes_the_class_away_and_preservation_keeps_it() -> None:
     for game in ("deletion", "preservation"):
         notes = explain("meaningful_perturbation", planted(), game=game, reference="black", cells=8, jitter=1).notes
         of = {key: float(notes[f"probability {key}"][0]) for key in ("of x", "of the reference", "under the mask")}
@@ -92,7 +95,7 @@ def test_deletion_takes_the_class_away_and_preservation_keeps_it():
         assert notes["area"][0] < 0.5
 
 
-def test_what_is_no_picture_is_refused():
+def test_what_is_no_picture_is_refused() -> None:
     p = problem(model(lambda n: n.dense("x", 5, 3), 5))
     with pytest.raises(UsageError, match="picture"):
         explain("meaningful_perturbation", p)

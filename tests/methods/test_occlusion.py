@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from support.problems import explain, model, problem
 
 
-def by_loops(p, window, stride, score):
+def by_loops(p: Any, window: Any, stride: Any, score: Any) -> Any:
     """The mean drop over the windows that cover a pixel, one window after the other, the last one at the edge."""
     n, _, height, width = p.x.shape
     everybody, grey = np.arange(n), p.baseline("grey")
 
-    def starts(length):
+    def starts(length: Any) -> list[Any]:
         return sorted({*range(0, length - window, stride), length - window})
 
     drops, covers = np.zeros((n, height, width)), np.zeros((height, width))
@@ -32,14 +34,14 @@ def by_loops(p, window, stride, score):
 
 @pytest.mark.parametrize(("window", "stride"), [(1, 1), (2, 2), (3, 2), (3, 3), (8, 1), (5, 4)])
 @pytest.mark.parametrize("score", ["probability", "logit"])
-def test_it_is_the_mean_drop_of_the_windows_over_a_pixel(window, stride, score):
+def test_it_is_the_mean_drop_of_the_windows_over_a_pixel(window: int, stride: int, score: str) -> None:
     p = problem()
     found = explain("occlusion", p, window=window, stride=stride, score=score)
     expected = by_loops(p, window, stride, score)
     np.testing.assert_allclose(found.relevance.sum(axis=1), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_no_pixel_is_left_out():
+def test_no_pixel_is_left_out() -> None:
     """A stride beyond the window is cut to it."""
     p = problem()
     found = explain("occlusion", p, window=2, stride=5)
@@ -47,7 +49,7 @@ def test_no_pixel_is_left_out():
     np.testing.assert_allclose(found.relevance, explain("occlusion", p, window=2, stride=2).relevance)
 
 
-def test_of_a_vector_every_value_is_hidden_by_itself():
+def test_of_a_vector_every_value_is_hidden_by_itself() -> None:
     p = problem(model(lambda n: n.dense("x", 5, 3), 5))
     weights = next(v for v in p.model.graph.constants.values() if v.ndim == 2)
     weights = weights if weights.shape[0] == 3 else weights.T
@@ -56,8 +58,8 @@ def test_of_a_vector_every_value_is_hidden_by_itself():
     np.testing.assert_allclose(found.relevance, weights[p.ids] * p.x, rtol=1e-5, atol=1e-7)
 
 
-def test_channels_last_and_whole_numbers():
-    def build(n):
+def test_channels_last_and_whole_numbers() -> None:
+    def build(n: Any) -> Any:
         y = n.op("Cast", "x", to=1)
         return n.dense(n.op("Flatten", n.op("Transpose", y, perm=[0, 3, 1, 2])), 3 * 64, 2)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ from support.problems import convolutional, model
 # -- the definition, neuron by neuron
 
 
-def by_definition(x, w, y, estimator):
+def by_definition(x: Any, w: Any, y: Any, estimator: Any) -> Any:
     """a of one neuron from all its inputs x [P, D], its weights w [D] and its outputs y [P]."""
     kept = np.ones(len(y), bool) if estimator == "linear" else y > 0
     mean = y[kept].mean() if estimator == "positive" else y.mean()
@@ -29,7 +32,7 @@ def by_definition(x, w, y, estimator):
     return covariance / (w @ covariance)
 
 
-def patches(x, weight, strides, pads, dilations, group):
+def patches(x: Any, weight: Any, strides: Any, pads: Any, dilations: Any, group: Any) -> Iterator[tuple[Any, Any]]:
     """(neuron, input patch [C/group, *kernel]) of every position of a convolution, by its definition, one by one."""
     outputs, inner, *kernel = weight.shape
     d = len(kernel)
@@ -42,11 +45,11 @@ def patches(x, weight, strides, pads, dilations, group):
             patch = np.zeros((inner, *kernel))
             for tap in itertools.product(*map(range, kernel)):
                 place = [a * s + t * dil for a, s, t, dil in zip(at, strides, tap, dilations, strict=True)]
-                patch[(slice(None), *tap)] = padded[(slice(first, first + inner), *place)]
+                patch[:, *tap] = padded[first : first + inner, *place]  # type: ignore[index]
             yield o, patch
 
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "plain": ((3, 5, 4), {}),
     "strided, crooked pads": ((2, 6, 5), {"kernel": (3, 2), "strides": [2, 3], "pads": [1, 0, 0, 2]}),
     "leaves a tail": ((2, 6, 5), {"kernel": (2, 2), "strides": [3, 2], "pads": [0, 0, 0, 0]}),
@@ -60,9 +63,10 @@ CONVOLUTIONS = {
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_convolution_is_a_dense_layer_on_its_patches(name, estimator):
+def test_a_convolution_is_a_dense_layer_on_its_patches(name: str, estimator: Any) -> None:
     shape, options = CONVOLUTIONS[name]
     asked = model(lambda n: n.relu(n.conv("x", shape[0], 4, **options)), *shape)
+    layer: Any
     (layer,) = weighted_layers(asked.graph)[0]
     x = np.random.default_rng(1).normal(size=(6, *shape)) + 0.5
     kernel = layer.weight.shape[2:]
@@ -90,9 +94,10 @@ DENSE = {
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", DENSE)
-def test_a_dense_layer_is_its_definition(name, estimator):
+def test_a_dense_layer_is_its_definition(name: str, estimator: Any) -> None:
     shape, build = DENSE[name]
     asked = model(lambda n: n.relu(build(n)), *shape)
+    layer: Any
     (layer,) = weighted_layers(asked.graph)[0]
     x = np.random.default_rng(1).normal(size=(30, *shape)) + 0.5
     y = asked.outputs(x, activations=[layer.result])[f"activation/{layer.result}"].reshape(-1, 4)
@@ -107,12 +112,12 @@ def test_a_dense_layer_is_its_definition(name, estimator):
 # -- properties
 
 
-def samples(count=40, shape=(3, 8, 8)):
+def samples(count: int = 40, shape: Any = (3, 8, 8)) -> Any:
     return np.random.default_rng(3).normal(size=(count, *shape)) + 0.2
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_the_signal_has_the_output_of_the_neuron(estimator):
+def test_the_signal_has_the_output_of_the_neuron(estimator: Any) -> None:
     """wᵀa = 1, in every layer."""
     asked = convolutional()
     found = estimate(asked, [samples()], estimator)
@@ -122,7 +127,7 @@ def test_the_signal_has_the_output_of_the_neuron(estimator):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_batches_change_nothing(estimator):
+def test_batches_change_nothing(estimator: Any) -> None:
     asked, x = convolutional(), samples()
     whole = estimate(asked, [x], estimator)
     for cuts in ([1, 2, 9], list(range(1, len(x)))):
@@ -132,7 +137,7 @@ def test_batches_change_nothing(estimator):
             small_nets.agree(parts.arrays[node], array, 1e-6)
 
 
-def test_a_layer_that_no_rectifier_follows_has_one_component():
+def test_a_layer_that_no_rectifier_follows_has_one_component() -> None:
     asked, x = convolutional(), samples()
     last = weighted_layers(asked.graph)[0][-1].node
     linear, positive = (estimate(asked, [x], name).arrays for name in ("linear", "positive"))
@@ -140,8 +145,8 @@ def test_a_layer_that_no_rectifier_follows_has_one_component():
     assert all((positive[node] != linear[node]).any() for node in linear if node != last)
 
 
-def test_a_neuron_that_is_never_active_has_no_pattern():
-    def build(n):
+def test_a_neuron_that_is_never_active_has_no_pattern() -> None:
+    def build(n: Any) -> Any:
         hidden = n.op("Gemm", "x", np.eye(3), np.array([0.0, -100.0, 1.0]))
         return n.dense(n.relu(hidden), 3, 2)
 
@@ -153,10 +158,10 @@ def test_a_neuron_that_is_never_active_has_no_pattern():
     assert np.isfinite(found.arrays[layer.node]).all()
 
 
-def toy(rectified):
+def toy(rectified: Any) -> tuple[Any, Any]:
     """x = a_s y + a_d ε of the paper's first figure: w takes the distractor out, and does not point at the signal."""
 
-    def build(n):
+    def build(n: Any) -> Any:
         y = n.op("Gemm", "x", np.array([[1.0], [-1.0]]))
         return n.op("Gemm", n.relu(y), np.ones((1, 1))) if rectified else y
 
@@ -167,7 +172,7 @@ def toy(rectified):
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("rectified", [False, True])
-def test_the_pattern_is_the_direction_of_the_signal_where_the_weight_is_not(estimator, rectified):
+def test_the_pattern_is_the_direction_of_the_signal_where_the_weight_is_not(estimator: Any, rectified: bool) -> None:
     asked, x = toy(rectified)
     found = estimate(asked, np.array_split(x, 7), estimator)
     first = weighted_layers(asked.graph)[0][0].node
@@ -179,18 +184,18 @@ def test_the_pattern_is_the_direction_of_the_signal_where_the_weight_is_not(esti
     np.testing.assert_allclose(gradient, [[1, -1]])
 
 
-def weights_of(asked):
+def weights_of(asked: Any) -> dict[Any, Any]:
     return {layer.node: layer.weight for layer in weighted_layers(asked.graph)[0]}
 
 
-def test_patterns_that_are_the_weights_give_the_gradient():
+def test_patterns_that_are_the_weights_give_the_gradient() -> None:
     asked, x = convolutional(), samples(3)
     found = asked.explain(x, 1, "pattern_net", patterns=weights_of(asked))
     gradient = asked.explain(x, 1, "gradient").relevance
     small_nets.agree(found.relevance, gradient * found.logit[:, None, None, None])
 
 
-def test_attribution_multiplies_patterns_by_weights():
+def test_attribution_multiplies_patterns_by_weights() -> None:
     """R = ((A ⊙ W)ᵀ relu'(z) ((A' ⊙ W')ᵀ logit), by hand."""
     asked = model(lambda n: n.dense(n.relu(n.dense("x", 5, 6)), 6, 3), 5)
     x, rng = samples(4, (5,)), np.random.default_rng(9)
@@ -210,7 +215,7 @@ def test_attribution_multiplies_patterns_by_weights():
         small_nets.agree(asked.explain(x, 2, method, patterns={first: a, second: d}).relevance, right, 1e-6)
 
 
-def test_attribution_keeps_relevance_without_padding():
+def test_attribution_keeps_relevance_without_padding() -> None:
     """Σ R is the logit where no rectifier closes on it: wᵀa = 1 in every layer."""
     asked = model(lambda n: n.dense(n.dense("x", 5, 6), 6, 3), 5)
     x = samples(30, (5,))
@@ -220,7 +225,7 @@ def test_attribution_keeps_relevance_without_padding():
 
 @each_engine
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
-def test_engines_agree_on_patterns(method, name):
+def test_engines_agree_on_patterns(method: str, name: str) -> None:
     graph = small_nets.graph("everything")
     patterns = {layer.node: np.abs(layer.weight) for layer in weighted_layers(graph)[0]}
     inputs, composite = small_nets.batch(graph, 3), make_composite(method, patterns=patterns)
@@ -230,11 +235,11 @@ def test_engines_agree_on_patterns(method, name):
     small_nets.agree(outputs["relevance"], exact["relevance"], 1e-9 if name == "reference" else 1e-4)
 
 
-def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other():
+def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other() -> None:
     """The emitted graph stores each of several large constants once, and as what it is."""
     width = 80  # its square is more than what constants are compared by value for
 
-    def build(n):
+    def build(n: Any) -> Any:
         x = "x"
         for _ in range(6):
             x = n.dense(x, width, width)
@@ -253,7 +258,7 @@ def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other():
 
 
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
-def test_without_patterns_the_command_is_named(method):
+def test_without_patterns_the_command_is_named(method: str) -> None:
     with pytest.raises(UsageError, match="needs the patterns") as caught:
         make_composite(method)
     assert "onnxlrp patterns" in caught.value.fix
@@ -262,14 +267,14 @@ def test_without_patterns_the_command_is_named(method):
     assert "onnxlrp patterns" in caught.value.fix
 
 
-def test_patterns_of_another_model_are_refused():
+def test_patterns_of_another_model_are_refused() -> None:
     asked = convolutional()
     theirs = Patterns(weights_of(asked), "0" * 64)
     with pytest.raises(UsageError, match="another model"):
         asked.explain(samples(1), 0, "pattern_net", patterns=theirs)
 
 
-def test_patterns_that_fit_no_layer_are_refused():
+def test_patterns_that_fit_no_layer_are_refused() -> None:
     asked = convolutional()
     weights = weights_of(asked)
     first, *others = weights
@@ -279,8 +284,8 @@ def test_patterns_that_fit_no_layer_are_refused():
         asked.explain(samples(1), 0, "pattern_net", patterns={**weights, first: weights[first][:1]})
 
 
-def test_a_transposed_convolution_is_named_and_left_to_the_user():
-    def build(n):
+def test_a_transposed_convolution_is_named_and_left_to_the_user() -> None:
+    def build(n: Any) -> Any:
         y = n.op("ConvTranspose", n.relu(n.conv("x", 2, 2)), n.rng.normal(size=(2, 2, 2, 2)))
         return n.dense(n.op("Flatten", y), 50, 3)
 
@@ -294,7 +299,7 @@ def test_a_transposed_convolution_is_named_and_left_to_the_user():
     assert asked.explain(x, 0, "pattern_net", patterns=found, rules=[rule]).relevance.any()
 
 
-def test_what_cannot_be_estimated_is_refused():
+def test_what_cannot_be_estimated_is_refused() -> None:
     asked = convolutional()
     with pytest.raises(UsageError, match="estimator"):
         estimate(asked, [samples(1)], "two")
@@ -306,7 +311,7 @@ def test_what_cannot_be_estimated_is_refused():
         estimate(model(lambda n: n.relu("x"), 4), [samples(2, (4,))])
 
 
-def test_a_file_gives_back_what_was_saved(tmp_path):
+def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
     asked = convolutional()
     found = estimate(asked, [samples()])
     path = found.save(tmp_path / "model.patterns.npz")
@@ -322,7 +327,7 @@ def test_a_file_gives_back_what_was_saved(tmp_path):
     )
 
 
-def test_a_program_is_kept_by_the_numbers_of_its_patterns():
+def test_a_program_is_kept_by_the_numbers_of_its_patterns() -> None:
     asked, x = convolutional(), samples(1)
     for factor in (1, 1, 2):
         patterns = {node: factor * weight for node, weight in weights_of(asked).items()}
@@ -331,14 +336,14 @@ def test_a_program_is_kept_by_the_numbers_of_its_patterns():
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no zip at all"])
-def test_a_damaged_file_is_refused(tmp_path, content):
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.npz"
     path.write_bytes(content)
     with pytest.raises(InputError):
         make_composite("pattern_net", patterns=path)
 
 
-def test_another_npz_is_refused(tmp_path):
+def test_another_npz_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", relevance=np.zeros(3))
     with pytest.raises(InputError) as caught:
         make_composite("pattern_net", patterns=tmp_path / "other.npz")

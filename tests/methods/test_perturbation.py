@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from onnxlrp.methods.registry import make
 from support.planted import inside, planted, unruled
 from support.problems import explain, model, problem
 
-FORWARD = {
+FORWARD: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 1},
     "rise": {"samples": 200, "cells": 8, "centred": True},
     "lime": {"samples": 200, "segments": "grid", "features": 16, "baseline": "zero"},
@@ -19,12 +21,12 @@ FORWARD = {
 ALL = {**FORWARD, "meaningful_perturbation": {"steps": 12, "cells": 4}}
 
 
-def heat(found):
+def heat(found: Any) -> Any:
     return found.relevance.sum(axis=1)
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_relevance_lies_where_the_model_reads(name):
+def test_relevance_lies_where_the_model_reads(name: str) -> None:
     found = heat(explain(name, planted(), **{"baseline": "black", **FORWARD[name]}))[0]
     within = inside()
     assert found[within].mean() > 5 * np.abs(found[~within]).mean()
@@ -32,7 +34,7 @@ def test_relevance_lies_where_the_model_reads(name):
 
 
 @pytest.mark.parametrize("name", ["lime", "kernel_shap"])
-def test_segments_that_are_not_read_have_nothing(name):
+def test_segments_that_are_not_read_have_nothing(name: str) -> None:
     """The squares of 4 x 4 are read whole or not at all. A ridge leaves a trace on the others, and no more."""
     options = {**FORWARD[name], "baseline": "black", "score": "logit"}
     found = heat(explain(name, planted(), **options))[0]
@@ -40,7 +42,7 @@ def test_segments_that_are_not_read_have_nothing(name):
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_operators_without_a_rule_do_not_matter(name):
+def test_operators_without_a_rule_do_not_matter(name: str) -> None:
     p = problem(unruled(), 1)
     p.x[:], p.ids[:] = 1.0, 0
     with pytest.raises(UnsupportedError):
@@ -50,7 +52,7 @@ def test_operators_without_a_rule_do_not_matter(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name):
+def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name: str) -> None:
     first = explain(name, problem(batch_size=7), **ALL[name]).relevance
     np.testing.assert_allclose(explain(name, problem(batch_size=1), **ALL[name]).relevance, first, rtol=1e-6, atol=1e-9)
     assert np.isfinite(first).all()
@@ -58,13 +60,13 @@ def test_a_seed_makes_it_repeatable_whatever_the_batches_are(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - {"occlusion"}))
-def test_another_seed_is_another_draw(name):
+def test_another_seed_is_another_draw(name: Any) -> None:
     first, second = (explain(name, problem(), **ALL[name], seed=seed).relevance for seed in (0, 1))
     assert not np.allclose(first, second)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_sample_is_explained_as_if_it_were_alone(name):
+def test_a_sample_is_explained_as_if_it_were_alone(name: str) -> None:
     both = problem(samples=2)
     alone = problem(samples=2)
     object.__setattr__(alone, "x", both.x[1:])
@@ -75,10 +77,10 @@ def test_a_sample_is_explained_as_if_it_were_alone(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_done_when_the_user_stops_is_kept(name):
+def test_what_is_done_when_the_user_stops_is_kept(name: str) -> None:
     seen = []
 
-    def stop(done, total):
+    def stop(done: Any, total: Any) -> Any:
         seen.append((done, total))
         return len(seen) < 3
 
@@ -92,10 +94,10 @@ def test_what_is_done_when_the_user_stops_is_kept(name):
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_probabilities_of_separate_classes_are_sigmoids(name):
+def test_probabilities_of_separate_classes_are_sigmoids(name: str) -> None:
     """A model that ends in a Sigmoid is asked for it, and not for a softmax over labels that do not exclude another."""
 
-    def build(n):
+    def build(n: Any) -> Any:
         return n.op("Sigmoid", n.dense(n.op("Flatten", "x"), 2 * 64, 3))
 
     p = problem(model(build, 2, 8, 8))
@@ -109,10 +111,10 @@ def test_probabilities_of_separate_classes_are_sigmoids(name):
 
 
 @pytest.mark.parametrize("name", FORWARD)
-def test_vectors_and_sequences(name):
+def test_vectors_and_sequences(name: str) -> None:
     """A vector's third value alone counts; a sequence's second row."""
 
-    def reads(n, at, *shape):
+    def reads(n: Any, at: Any, *shape: Any) -> Any:
         weight = np.zeros((2, *shape))
         weight[0][at] = 3
         return n.op("Gemm", n.op("Flatten", "x"), weight.reshape(2, -1), np.zeros(2), transB=1)
@@ -150,7 +152,7 @@ def test_vectors_and_sequences(name):
         ("meaningful_perturbation", {"steps": 0}),
     ],
 )
-def test_bad_options_are_refused_with_the_fix(name, options):
+def test_bad_options_are_refused_with_the_fix(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         make(name, **options)
     assert caught.value.fix
@@ -159,6 +161,6 @@ def test_bad_options_are_refused_with_the_fix(name, options):
 @pytest.mark.parametrize(
     ("name", "option"), [(n, "baseline") for n in FORWARD] + [("meaningful_perturbation", "reference")]
 )
-def test_an_unknown_baseline_is_refused(name, option):
+def test_an_unknown_baseline_is_refused(name: Any, option: Any) -> None:
     with pytest.raises(UsageError, match="baseline"):
         explain(name, **{**ALL[name], option: "blank"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,16 +13,16 @@ from onnxlrp.methods.segments import Segments, averages, segments, squares
 from support.problems import explain, model, problem
 
 
-def picture(samples=2, channels=3, side=24):
+def picture(samples: int = 2, channels: int = 3, side: int = 24) -> Any:
     return problem(model(lambda n: n.dense(n.op("Flatten", "x"), channels * side**2, 3), channels, side, side), samples)
 
 
-def vector(length=6):
+def vector(length: int = 6) -> Any:
     return problem(model(lambda n: n.dense("x", length, 3), length))
 
 
 @pytest.mark.parametrize(("grid", "features"), [((64, 64), 64), ((224, 224), 64), ((10, 3), 9), ((7,), 3), ((5, 5), 1)])
-def test_squares_are_equal_and_no_more_than_asked_for(grid, features):
+def test_squares_are_equal_and_no_more_than_asked_for(grid: tuple[int, ...], features: int) -> None:
     labels = squares(grid, features)
     assert labels.shape == grid
     found = np.unique(labels)
@@ -33,11 +35,11 @@ def test_squares_are_equal_and_no_more_than_asked_for(grid, features):
         assert (counts == side ** len(grid)).all()
 
 
-def test_64_squares_of_a_square_picture():
+def test_64_squares_of_a_square_picture() -> None:
     assert len(np.unique(squares((64, 64), 64))) == len(np.unique(squares((224, 224), 64))) == 64
 
 
-def test_superpixels_keep_to_edges():
+def test_superpixels_keep_to_edges() -> None:
     pytest.importorskip("skimage")
     p = picture(samples=1)
     p.x[:] = -1
@@ -49,7 +51,7 @@ def test_superpixels_keep_to_edges():
     assert np.array_equal(np.unique(labels), np.arange(labels.max() + 1))
 
 
-def test_quickshift_finds_its_own_number():
+def test_quickshift_finds_its_own_number() -> None:
     pytest.importorskip("skimage")
     p = picture(samples=1, side=48)
     p.x[:] = np.random.default_rng(0).normal(size=(3, 6, 6)).repeat(8, axis=1).repeat(8, axis=2)
@@ -59,7 +61,7 @@ def test_quickshift_finds_its_own_number():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_superpixels_of_any_number_of_channels(channels):
+def test_superpixels_of_any_number_of_channels(channels: int) -> None:
     pytest.importorskip("skimage")
     p = picture(2, channels)
     p.x[:] = np.arange(24) / 24
@@ -68,7 +70,7 @@ def test_superpixels_of_any_number_of_channels(channels):
     assert all(1 < part.count <= 20 and part.labels.shape == (24, 24) for part in made)
 
 
-def test_noise_has_no_superpixels(monkeypatch):
+def test_noise_has_no_superpixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it is one to slic: a grid says more."""
     pytest.importorskip("skimage")
     noise = np.zeros((24, 24), int)
@@ -77,7 +79,9 @@ def test_noise_has_no_superpixels(monkeypatch):
     assert segments(picture(), "slic", 9)[0].count == 1
 
 
-def test_without_scikit_image_superpixels_are_refused_and_auto_says_what_it_does(monkeypatch):
+def test_without_scikit_image_superpixels_are_refused_and_auto_says_what_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "installed", lambda: False)
     with pytest.raises(UsageError, match="scikit-image") as caught:
         segments(picture(), "slic", 9)
@@ -90,14 +94,14 @@ def test_without_scikit_image_superpixels_are_refused_and_auto_says_what_it_does
     explain("lime", picture(), samples=5, segments="grid")
 
 
-def test_a_vector_s_values_are_features():
+def test_a_vector_s_values_are_features() -> None:
     assert np.array_equal(segments(vector(), "auto", 3)[0].labels, np.arange(6))
     assert segments(vector(), "grid", 3)[0].count == 3
     with pytest.raises(UsageError, match="picture"):
         segments(vector(), "slic", 3)
 
 
-def test_one_s_own_segments():
+def test_one_s_own_segments() -> None:
     p = picture()
     labels = np.where(np.arange(576).reshape(24, 24) < 300, 7, 255)
     assert [part.count for part in segments(p, labels, 0)] == [2, 2]
@@ -111,7 +115,7 @@ def test_one_s_own_segments():
         segments(p, "squares", 9)
 
 
-def test_masks_and_heatmaps_of_segments():
+def test_masks_and_heatmaps_of_segments() -> None:
     part = Segments(np.array([[0, 0, 1], [2, 2, 2]]), "given")
     masks = part.masks(np.array([[True, False, True], [False, False, False]]))
     assert np.array_equal(masks[0], [[1, 1, 0], [1, 1, 1]])
@@ -120,7 +124,7 @@ def test_masks_and_heatmaps_of_segments():
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_the_mean_of_each_segment(last):
+def test_the_mean_of_each_segment(last: bool) -> None:
     p = picture()
     if last:
         p = problem(model(lambda n: n.dense(n.op("Flatten", "x"), 3 * 576, 3), 24, 24, 3))

@@ -197,7 +197,8 @@ def test_a_model_of_one_batch_size(model: onnxlrp.Model) -> None:
 
 
 # Of many passes, of few, and with a seed: each draws the same for a sample alone and among others.
-MANY = {"occlusion": {}, "rise": {"samples": 12}, "integrated_gradients": {"steps": 3}, "smooth_grad": {"samples": 3},
+MANY: dict[str, dict[str, Any]] = {"occlusion": {}, "rise": {"samples": 12},
+        "integrated_gradients": {"steps": 3}, "smooth_grad": {"samples": 3},
         "kernel_shap": {"samples": 16}, "contrastive": {}, "grad_cam": {},
         "meaningful_perturbation": {"steps": 2, "score": "probability"}}  # fmt: skip
 
@@ -248,7 +249,7 @@ def test_inputs_share_the_logit_between_them() -> None:
 
 
 @pytest.mark.parametrize("ask", [{}, {"output": "aux"}, {"input": "meta"}, {"output": "gated"}])
-def test_the_exported_file_takes_the_other_inputs(model: onnxlrp.Model, ask: dict[str, str], tmp_path: Path) -> None:
+def test_the_exported_file_takes_the_other_inputs(model: onnxlrp.Model, ask: dict[str, Any], tmp_path: Path) -> None:
     import onnxruntime
 
     feeds = {"meta": META, "flag": FLAG, "image": IMAGE}

@@ -308,7 +308,7 @@ def test_a_program_is_compiled_once(batch: Array, monkeypatch: pytest.MonkeyPatc
     from onnxlrp.model import programs as module
 
     calls: list[object] = []
-    compiled = module.compile
+    compiled = module.compile  # type: ignore[attr-defined]
     monkeypatch.setattr(module, "compile", lambda *a, **k: calls.append(k) or compiled(*a, **k))
     model = onnxlrp.load(DIGITS)
     model.prepare(target=3)

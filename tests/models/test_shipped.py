@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,13 +18,13 @@ SCENES = 200
 
 
 @pytest.fixture(scope="module")
-def scenes():
+def scenes() -> Any:
     """200 held-out scenes: pictures [N, H, W, 3] uint8, masks [N, H, W], classes [N]."""
     made = [render(HELD_OUT + n) for n in range(SCENES)]
     return tuple(np.stack([scene[i] for scene in made]) for i in range(3))
 
 
-def localisation(model, scenes):
+def localisation(model: Any, scenes: Any) -> tuple[Any, Any]:
     """Share of heatmaps whose maximum lies in the mask, and the mask's share of Σ|R| over its share of the area."""
     pictures, masks, classes = scenes
     x = np.concatenate([model.preprocessing.apply(picture) for picture in pictures])
@@ -34,13 +35,13 @@ def localisation(model, scenes):
     return pointing, (energy / inside.mean(axis=1)).mean()
 
 
-def test_heatmaps_of_shapes_hit_the_shape(scenes):
+def test_heatmaps_of_shapes_hit_the_shape(scenes: Any) -> None:
     pointing, energy = localisation(onnxlrp.load(MODELS / "shapes.onnx"), scenes)
     assert pointing >= 0.9
     assert energy >= 2.0
 
 
-def test_heatmaps_of_a_randomised_network_do_not(scenes):
+def test_heatmaps_of_a_randomised_network_do_not(scenes: Any) -> None:
     # Adebayo et al. 2018: an explanation that survives the loss of the weights explains the picture, not the model.
     # Convolution and dense weights are drawn anew at their own scale; normalisation stays.
     model = onnx.load(MODELS / "shapes.onnx")
@@ -55,7 +56,7 @@ def test_heatmaps_of_a_randomised_network_do_not(scenes):
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_digits_are_recognised_from_their_pictures(digit):
+def test_digits_are_recognised_from_their_pictures(digit: int) -> None:
     e = onnxlrp.load(MODELS / "digits.onnx").explain(MODELS / "samples" / f"digit_{digit}.png", ledger=True)
     assert e.target.tolist() == [digit]
     assert e.preprocessing.source == "model metadata"
@@ -63,5 +64,5 @@ def test_digits_are_recognised_from_their_pictures(digit):
     assert max(row.error for row in e.ledger) < 1e-4
 
 
-def test_shipped_files_are_small():
+def test_shipped_files_are_small() -> None:
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 3e6

@@ -15,7 +15,7 @@ import numpy as np
 from support import prep_cases, preprocessing_libraries
 
 
-def main():
+def main() -> None:
     made = {}
     for name in (*prep_cases.HUGGINGFACE, *prep_cases.TIMM):
         for n, tensor in enumerate(preprocessing_libraries.tensors(name)):

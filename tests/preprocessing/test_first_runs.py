@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +20,7 @@ CASES = (*prep_cases.HUGGINGFACE, *prep_cases.TIMM)
 PICTURES = prep_cases.pictures()
 
 
-def of_library(function, *words):
+def of_library(function: Any, *words: Any) -> Any:
     """A tensor of transformers or timm; skips where it is not installed."""
     for module in ("torch", "transformers" if function is preprocessing_libraries.huggingface else "timm"):
         try:
@@ -30,7 +31,7 @@ def of_library(function, *words):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_input_is_that_of_the_library(tmp_path, name):
+def test_the_input_is_that_of_the_library(tmp_path: Path, name: Any) -> None:
     model = onnxlrp.load(prep_cases.first_run(tmp_path, name))
     assert not model.preprocessing.assumed
     assert not model.preprocessing.conflicts
@@ -41,7 +42,7 @@ def test_the_input_is_that_of_the_library(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_stored_tensors_are_those_of_the_library_installed(name):
+def test_the_stored_tensors_are_those_of_the_library_installed(name: Any) -> None:
     if name in prep_cases.HUGGINGFACE:
         kind, fields, _ = prep_cases.HUGGINGFACE[name]
         made = [of_library(preprocessing_libraries.huggingface, kind, fields, picture) for picture in PICTURES]
@@ -52,7 +53,7 @@ def test_the_stored_tensors_are_those_of_the_library_installed(name):
 
 
 @pytest.mark.parametrize("kind", sorted(DEFAULTS))
-def test_fields_that_a_file_leaves_out_are_the_class_s_own(tmp_path, kind):
+def test_fields_that_a_file_leaves_out_are_the_class_s_own(tmp_path: Path, kind: Any) -> None:
     """Files that name no more than the class: every default of ours against the library's."""
     picture = PICTURES[0].resize((310, 290))
     extra = {"size": {"shortest_edge": 256}} if kind == "MobileViT" else {}  # its default cuts 256 out of 224
@@ -65,7 +66,7 @@ def test_fields_that_a_file_leaves_out_are_the_class_s_own(tmp_path, kind):
 
 
 @pytest.mark.parametrize("size", [(224, 224), (256, 192)])
-def test_ultralytics_classify(tmp_path, size):
+def test_ultralytics_classify(tmp_path: Path, size: tuple[int, int]) -> None:
     """Its classify_transforms: the shorter side by Pillow (both sides where imgsz is no square), the centre, /255."""
     names = {n: f"kind {n}" for n in range(4)}
     stored = {"task": "classify", "imgsz": str(list(size)), "names": str(names), "stride": "1", "channels": "3"}
@@ -85,7 +86,7 @@ def test_ultralytics_classify(tmp_path, size):
         np.testing.assert_allclose(model.read(picture).values, expected, rtol=0, atol=1e-5)
 
 
-def test_ultralytics_detect_is_a_letterbox(tmp_path):
+def test_ultralytics_detect_is_a_letterbox(tmp_path: Path) -> None:
     stored = {"task": "detect", "imgsz": "[32, 48]", "names": "{0: 'cat'}", "stride": "32"}
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((32, 48), metadata=stored.items())))
     assert model.labels is None
@@ -111,7 +112,7 @@ WINML = {
 
 @pytest.mark.parametrize("values", WINML)
 @pytest.mark.parametrize("pixels", ["Bgr8", "Rgb8", "Gray8"])
-def test_winml(tmp_path, values, pixels):
+def test_winml(tmp_path: Path, values: str, pixels: str) -> None:
     stored = {"Image.BitmapPixelFormat": pixels, "Image.NominalPixelRange": values, "Image.ColorSpaceGamma": "SRGB"}
     channels = 1 if pixels == "Gray8" else 3
     made = prep_cases.model((20, 20), metadata=stored.items(), channels=channels)
@@ -136,7 +137,7 @@ FRONTS = {
 
 @pytest.mark.parametrize("last", [False, True], ids=["NCHW", "NHWC"])
 @pytest.mark.parametrize("front", FRONTS)
-def test_a_scale_in_the_graph(tmp_path, front, last):
+def test_a_scale_in_the_graph(tmp_path: Path, front: str, last: bool) -> None:
     """No metadata: the graph's own arithmetic says whether it takes pixels 0..255 or 0..1."""
     nodes, high = FRONTS[front]
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((20, 20), front=nodes, last=last)))
@@ -149,13 +150,13 @@ def test_a_scale_in_the_graph(tmp_path, front, last):
 
 
 @pytest.mark.parametrize("front", [[], [("Mul", 2.0)], [("Add", [0.01, -0.02, 0.0])], [("Sub", 0.0), ("Div", 1.0)]])
-def test_arithmetic_that_says_nothing_of_pixels(tmp_path, front):
+def test_arithmetic_that_says_nothing_of_pixels(tmp_path: Path, front: list[Any]) -> None:
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((20, 20), front=front)))
     assert model.preprocessing.source == "assumed"
     assert model.preprocessing.assumed == ("color", "scale", "mean", "std")
 
 
-def test_an_input_of_bytes_takes_pixels_as_they_are(tmp_path):
+def test_an_input_of_bytes_takes_pixels_as_they_are(tmp_path: Path) -> None:
     made = prep_cases.model((20, 20), dtype=onnx.TensorProto.UINT8, last=True)
     model = onnxlrp.load(prep_cases.put(tmp_path, made))
     square = PICTURES[0].resize((20, 20))
@@ -163,7 +164,7 @@ def test_an_input_of_bytes_takes_pixels_as_they_are(tmp_path):
     assert model.preprocessing.assumed == ("color",)
 
 
-def test_an_open_size_is_the_library_s(tmp_path):
+def test_an_open_size_is_the_library_s(tmp_path: Path) -> None:
     config = {"image_processor_type": "ViTImageProcessor", "size": {"height": 40, "width": 32}}
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((0, 0), open_size=True), preprocessor_config=config))
     assert model.preprocessing.size == (40, 32)
@@ -171,7 +172,7 @@ def test_an_open_size_is_the_library_s(tmp_path):
     assert "onnxlrp.note" not in model.graph.metadata
 
 
-def test_files_one_level_up_and_class_names(tmp_path):
+def test_files_one_level_up_and_class_names(tmp_path: Path) -> None:
     kind, fields, size = prep_cases.HUGGINGFACE["vit"]
     names = {"0": "cat", "1": "dog", "2": "fox", "3": "owl"}
     (tmp_path / "config.json").write_text(json.dumps({"id2label": names}))
@@ -182,7 +183,7 @@ def test_files_one_level_up_and_class_names(tmp_path):
     assert not model.preprocessing.labels_assumed
 
 
-def test_the_image_processor_within_a_processor(tmp_path):
+def test_the_image_processor_within_a_processor(tmp_path: Path) -> None:
     kind, fields, size = prep_cases.HUGGINGFACE["clip"]
     inner = {"image_processor": {"image_processor_type": kind, **fields}, "processor_class": "CLIPProcessor"}
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model(size), processor_config=inner))
@@ -190,7 +191,7 @@ def test_the_image_processor_within_a_processor(tmp_path):
     np.testing.assert_allclose(model.read(PICTURES[0]).values, GOLDEN["clip/0"], rtol=0, atol=1e-5)
 
 
-def test_timm_names_its_classes(tmp_path):
+def test_timm_names_its_classes(tmp_path: Path) -> None:
     config, size = prep_cases.TIMM["timm-bicubic"]
     stated = {"pretrained_cfg": config, "label_names": ["n1", "n2", "n3", "n4"], "label_descriptions": {"n2": "owl"}}
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model(size), config=stated))
@@ -198,7 +199,7 @@ def test_timm_names_its_classes(tmp_path):
     assert model.preprocessing.source == "config.json (timm)"
 
 
-def test_timm_s_test_size_is_cut_by_its_test_share(tmp_path):
+def test_timm_s_test_size_is_cut_by_its_test_share(tmp_path: Path) -> None:
     config = {"input_size": [3, 24, 24], "test_input_size": [3, 32, 32], "crop_pct": 0.875, "test_crop_pct": 1.0}
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((32, 32)), config={"pretrained_cfg": config}))
     assert (model.preprocessing.size, model.preprocessing.crop) == ((32, 32), 1.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 # The formula -----------------------------------------------------------------------------------------------------
 
 
-def test_apply_is_the_formula_channel_by_channel():
+def test_apply_is_the_formula_channel_by_channel() -> None:
     picture = noise(5, 7)
     prep = Preprocessing((5, 7), "RGB", "NCHW", 1 / 255, IMAGENET_MEAN, IMAGENET_STD, "stretch")
     y = prep.apply(picture)
@@ -46,10 +47,10 @@ def test_apply_is_the_formula_channel_by_channel():
         )
 
 
-def test_layouts_and_colours():
+def test_layouts_and_colours() -> None:
     picture = noise(4, 6)
     x = np.asarray(picture).astype(np.float32)
-    plain = {"scale": 1.0, "resize": "stretch"}
+    plain: dict[str, Any] = {"scale": 1.0, "resize": "stretch"}
     np.testing.assert_array_equal(Preprocessing((4, 6), layout="NHWC", **plain).apply(picture)[0], x)
     np.testing.assert_array_equal(Preprocessing((4, 6), "BGR", "NHWC", **plain).apply(picture)[0], x[:, :, ::-1])
     grey = Preprocessing((4, 6), "grey", "NHW", mean=(0.0,), std=(1.0,), **plain).apply(picture)[0]
@@ -58,7 +59,7 @@ def test_layouts_and_colours():
     assert Preprocessing((4, 6), "grey", "NCHW", mean=(0.0,), std=(1.0,)).apply(picture).shape == (1, 1, 4, 6)
 
 
-def test_mean_of_bgr_follows_the_order_of_the_model():
+def test_mean_of_bgr_follows_the_order_of_the_model() -> None:
     prep = find({"prep": "caffe-bgr", "size": "2x2"}, None, {}, (3, 2, 2))
     red = np.zeros((2, 2, 3), np.uint8)
     red[:, :, 0] = 255
@@ -67,7 +68,7 @@ def test_mean_of_bgr_follows_the_order_of_the_model():
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos", "box"])
 @pytest.mark.parametrize("shape", [(60, 90), (91, 47), (32, 32), (300, 20)])
-def test_shorter_crop_equals_resize_then_centre_crop(shape, interpolation):
+def test_shorter_crop_equals_resize_then_centre_crop(shape: tuple[int, int], interpolation: str) -> None:
     picture = noise(*shape)
     prep = Preprocessing((28, 28), crop=0.875, interpolation=interpolation)
     height, width = shape
@@ -82,12 +83,12 @@ def test_shorter_crop_equals_resize_then_centre_crop(shape, interpolation):
         np.testing.assert_allclose(np.asarray(alone).astype(int), np.asarray(twice).astype(int), atol=1)
 
 
-def test_a_thin_picture_does_not_fill_the_memory():
+def test_a_thin_picture_does_not_fill_the_memory() -> None:
     thin = Image.new("RGB", (60_000, 1), (10, 20, 30))
     assert Preprocessing((224, 224), crop=0.875).apply(thin).shape == (1, 3, 224, 224)
 
 
-def test_view_is_what_apply_saw():
+def test_view_is_what_apply_saw() -> None:
     prep = find({"prep": "0-255"}, None, {}, (16, 16, 3))
     picture = noise(40, 31)
     np.testing.assert_array_equal(np.asarray(prep.view(picture)), prep.apply(picture)[0])
@@ -103,7 +104,7 @@ FRAMES = [
 
 @pytest.mark.parametrize("prep", FRAMES)
 @pytest.mark.parametrize("shape", [(60, 90), (15, 11), (28, 28)])
-def test_map_to_original_keeps_the_sum_and_stays_inside_the_box(prep, shape):
+def test_map_to_original_keeps_the_sum_and_stays_inside_the_box(prep: Any, shape: tuple[int, int]) -> None:
     heat = np.random.default_rng(1).normal(size=prep.size)
     mapped = prep.map_to_original(heat, shape)
     assert mapped.shape == shape
@@ -116,7 +117,7 @@ def test_map_to_original_keeps_the_sum_and_stays_inside_the_box(prep, shape):
 
 
 @pytest.mark.parametrize("shape", [(60, 90), (91, 40), (15, 11), (28, 20)])
-def test_a_letterbox_shows_the_whole_picture(shape):
+def test_a_letterbox_shows_the_whole_picture(shape: tuple[int, int]) -> None:
     """Every pixel of the picture is seen, the bars are grey, and what falls on them is not mapped back."""
     prep = Preprocessing((28, 20), resize="letterbox", scale=1.0)
     left, top, right, bottom = prep.box(shape)
@@ -132,7 +133,7 @@ def test_a_letterbox_shows_the_whole_picture(shape):
     assert prep.describe() == "letterbox 28x20 → RGB"
 
 
-def test_map_to_original_finds_the_place():
+def test_map_to_original_finds_the_place() -> None:
     prep = Preprocessing((10, 10), crop=1.0)  # of 20x40 it sees the middle 20x20
     heat = np.zeros((10, 10))
     heat[2, 3] = 4.0
@@ -143,7 +144,7 @@ def test_map_to_original_finds_the_place():
 
 
 @pytest.mark.parametrize(("layout", "shape"), [("NCHW", (3, 4, 4)), ("NHWC", (4, 4, 3))])
-def test_bounds_hold_every_input_and_broadcast(layout, shape):
+def test_bounds_hold_every_input_and_broadcast(layout: str, shape: tuple[int, int, int]) -> None:
     prep = find({"prep": "imagenet", "layout": layout}, None, {}, shape)
     low, high = prep.bounds()
     for value in (0, 255):
@@ -152,13 +153,13 @@ def test_bounds_hold_every_input_and_broadcast(layout, shape):
     assert low.ravel()[0] == pytest.approx(-0.485 / 0.229)
 
 
-def test_bounds_of_raw_inputs():
+def test_bounds_of_raw_inputs() -> None:
     low, high = find({}, None, {}, (8, 8, 3), "uint8").bounds()
     assert (low.ravel() == 0).all()
     assert (high.ravel() == 255).all()
 
 
-def test_describe():
+def test_describe() -> None:
     digits = {"onnxlrp.prep": json.dumps({"scale": 1 / 255, "color": "grey", "resize": "stretch"})}
     assert find({}, None, digits, (1, 28, 28)).describe() == "resize 28x28 → grey → /255"
     photo = find({"prep": "imagenet"}, None, {}, (3, 224, 224)).describe()
@@ -172,7 +173,7 @@ def test_describe():
 # The ladder ------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_stated_is_assumed_and_said():
+def test_nothing_stated_is_assumed_and_said() -> None:
     prep = find({}, None, {}, (3, 224, 224))
     assert (prep.layout, prep.size, prep.mean, prep.std) == ("NCHW", (224, 224), IMAGENET_MEAN, IMAGENET_STD)
     assert prep.source == "assumed"
@@ -182,7 +183,7 @@ def test_nothing_stated_is_assumed_and_said():
     assert grey.assumed == ("scale", "mean", "std")
 
 
-def test_uint8_takes_raw_values():
+def test_uint8_takes_raw_values() -> None:
     prep = find({"color": "RGB"}, None, {}, (128, 128, 3), "uint8")
     assert prep.assumed == ()
     picture = noise(128, 128)
@@ -193,7 +194,7 @@ def test_uint8_takes_raw_values():
         find({"prep": "imagenet"}, None, {}, (128, 128, 3), "uint8")
 
 
-def test_each_rung_wins_over_the_next_piece_by_piece(tmp_path):
+def test_each_rung_wins_over_the_next_piece_by_piece(tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     metadata = {"onnxlrp.prep": json.dumps({"scale": 1.0, "mean": [1.0], "std": [2.0], "resize": "stretch"})}
     assert find({}, model, metadata, (3, 8, 8)).source == "model metadata"
@@ -207,7 +208,7 @@ def test_each_rung_wins_over_the_next_piece_by_piece(tmp_path):
     assert prep.assumed == ()
 
 
-def test_prep_flag_takes_presets_and_files(tmp_path):
+def test_prep_flag_takes_presets_and_files(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('preset = "-1-1"\nresize_to = 40\nlabels = "names.txt"\n')
     (tmp_path / "names.txt").write_text("cat\ndog\n")
@@ -219,7 +220,7 @@ def test_prep_flag_takes_presets_and_files(tmp_path):
     assert reversed_.mean == IMAGENET_MEAN[::-1]
 
 
-def test_metadata_round_trip():
+def test_metadata_round_trip() -> None:
     prep = find(
         {"prep": "imagenet", "crop": 0.9, "interpolation": "bicubic", "labels": ["a", "b"]}, None, {}, (3, 9, 9)
     )
@@ -229,7 +230,7 @@ def test_metadata_round_trip():
     assert (again.source, again.assumed) == ("model metadata", ())
 
 
-def test_half_a_formula():
+def test_half_a_formula() -> None:
     prep = find({"mean": "0.5", "std": "0.5"}, None, {}, (3, 32, 32))
     assert (prep.scale, prep.assumed) == (1 / 255, ("scale",))
     assert find({"mean": "127.5", "std": "127.5"}, None, {}, (3, 32, 32)).scale == 1.0
@@ -237,7 +238,7 @@ def test_half_a_formula():
     assert find({"color": "BGR"}, None, {}, (3, 32, 32)).mean == IMAGENET_MEAN[::-1]
 
 
-def test_free_and_fixed_sizes():
+def test_free_and_fixed_sizes() -> None:
     assert find({"prep": "0-1", "size": "40x30"}, None, {}, (3, 0, 0)).size == (40, 30)
     free = find({"prep": "0-1"}, None, {}, (3, -1, -1))
     assert (free.size, free.assumed) == ((224, 224), ("size",))
@@ -245,14 +246,14 @@ def test_free_and_fixed_sizes():
         find({"size": "40"}, None, {}, (3, 32, 32))
 
 
-def test_ambiguous_layout_is_assumed():
+def test_ambiguous_layout_is_assumed() -> None:
     prep = find({"prep": "0-1"}, None, {}, (3, 5, 3))
     assert (prep.layout, prep.assumed) == ("NCHW", ("layout",))
     assert find({"prep": "0-1", "layout": "nhwc"}, None, {}, (3, 5, 3)).size == (3, 5)
 
 
 @pytest.mark.parametrize("shape", [(3, 224, 224), (28, 28, 1), (1, 28, 28), (3, 0, 0)])
-def test_strict_names_flags_that_then_pass(shape):
+def test_strict_names_flags_that_then_pass(shape: tuple[int, int, int]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         find({}, "dir/net.onnx", {}, shape, strict=True)
     assert caught.value.code == 4
@@ -266,13 +267,13 @@ def test_strict_names_flags_that_then_pass(shape):
 
 
 @pytest.mark.parametrize("shape", [(5, 32, 32), (784,), (3, 8, 8, 8), ()])
-def test_an_input_that_is_no_picture(shape):
+def test_an_input_that_is_no_picture(shape: tuple[int, ...]) -> None:
     with pytest.raises(UnsupportedError) as caught:
         find({}, None, {}, shape)
     assert ".npy" in caught.value.fix
 
 
-def test_an_input_of_text_is_no_picture():
+def test_an_input_of_text_is_no_picture() -> None:
     with pytest.raises(UnsupportedError):
         find({}, None, {}, (1, 4, 4), "string")
 
@@ -314,7 +315,7 @@ BAD_PIECES = [
 
 
 @pytest.mark.parametrize("bad", BAD_PIECES, ids=str)
-def test_metadata_is_not_trusted(bad):
+def test_metadata_is_not_trusted(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         find({}, None, {"onnxlrp.prep": json.dumps(bad)}, (3, 8, 8), n_outputs=2)
     assert "model metadata" in caught.value.message
@@ -322,12 +323,12 @@ def test_metadata_is_not_trusted(bad):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000, '{"mean": [1e999]}', '{"mean": [NaN]}'])
-def test_metadata_that_is_no_json_object(text):
+def test_metadata_that_is_no_json_object(text: Any) -> None:
     with pytest.raises(InputError):
         find({}, None, {"onnxlrp.prep": text}, (3, 8, 8))
 
 
-def test_flags_are_usage_errors():
+def test_flags_are_usage_errors() -> None:
     for flags in (
         {"mean": "a,b,c"},
         {"std": "0"},
@@ -346,7 +347,7 @@ def test_flags_are_usage_errors():
     assert "imagenet" in caught.value.fix
 
 
-def test_bad_sidecars(tmp_path):
+def test_bad_sidecars(tmp_path: Path) -> None:
     sidecar = tmp_path / "net.prep.toml"
     for text in ("mean = [", "men = 1", 'labels = "../x.txt"', 'labels = "gone.txt"', "\udcff"):
         sidecar.write_bytes(text.encode("utf-8", "surrogateescape"))
@@ -360,7 +361,7 @@ def test_bad_sidecars(tmp_path):
 # Class names -----------------------------------------------------------------------------------------------------
 
 
-def test_imagenet_names_are_assumed_for_their_numbers_of_outputs():
+def test_imagenet_names_are_assumed_for_their_numbers_of_outputs() -> None:
     prep = find({}, None, {}, (3, 8, 8), n_outputs=1000)
     assert prep.labels_assumed
     assert labels.name(prep.labels, 281) == "tabby"
@@ -372,7 +373,7 @@ def test_imagenet_names_are_assumed_for_their_numbers_of_outputs():
     assert find_labels({}, None, {}, 1000)[1]
 
 
-def test_labels_files(tmp_path):
+def test_labels_files(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("n01440764 tench, Tinca tinca\ndog\x1b[31m\n\n")
     assert labels.read(path) == ("tench, Tinca tinca", "dog [31m")
@@ -389,14 +390,14 @@ def test_labels_files(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['{"0": "a", "2": "b"}', '{"x": "a"}', "3", "{", "[" * 100_000, '["a", null]'])
-def test_bad_labels_files(tmp_path, text):
+def test_bad_labels_files(tmp_path: Path, text: Any) -> None:
     path = tmp_path / "names.json"
     path.write_text(text)
     with pytest.raises(InputError, match=r"names\.json"):
         labels.read(path)
 
 
-def test_labels_file_missing_empty_or_binary(tmp_path):
+def test_labels_file_missing_empty_or_binary(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     with pytest.raises(InputError, match="no such file"):
         labels.read(path)
@@ -409,7 +410,7 @@ def test_labels_file_missing_empty_or_binary(tmp_path):
 # Pictures --------------------------------------------------------------------------------------------------------
 
 
-def test_orientation_is_applied(tmp_path):
+def test_orientation_is_applied(tmp_path: Path) -> None:
     picture = Image.new("RGB", (2, 3), (255, 0, 0))
     picture.putpixel((0, 0), (0, 0, 255))
     exif = picture.getexif()
@@ -421,7 +422,7 @@ def test_orientation_is_applied(tmp_path):
     assert read.getpixel((2, 0)) == (0, 0, 255)
 
 
-def test_alpha_is_composited_over_white(tmp_path):
+def test_alpha_is_composited_over_white(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGBA", (2, 2), (255, 0, 0, 51)).save(path)
     assert images.read_image(path).getpixel((0, 0)) == (255, 204, 204)
@@ -433,7 +434,7 @@ def test_alpha_is_composited_over_white(tmp_path):
     assert (read.getpixel((0, 0)), read.getpixel((1, 1))) == ((10, 20, 30), (255, 255, 255))
 
 
-def test_sixteen_bits_are_divided_by_257(tmp_path):
+def test_sixteen_bits_are_divided_by_257(tmp_path: Path) -> None:
     values = np.array([[0, 257, 65535], [128, 129, 32768]], dtype=np.uint16)
     for name in ("a.png", "a.tiff"):
         Image.fromarray(values).save(tmp_path / name)
@@ -443,7 +444,7 @@ def test_sixteen_bits_are_divided_by_257(tmp_path):
     np.testing.assert_array_equal(np.asarray(images.read_image(tmp_path / "b.tiff").convert("L")), [[0, 255]])
 
 
-def test_other_modes_become_rgb(tmp_path):
+def test_other_modes_become_rgb(tmp_path: Path) -> None:
     for mode, suffix in (("L", "png"), ("1", "png"), ("LA", "png"), ("CMYK", "jpg"), ("P", "gif")):
         path = tmp_path / f"{mode}.{suffix}"
         Image.new(mode, (4, 4)).save(path)
@@ -452,7 +453,7 @@ def test_other_modes_become_rgb(tmp_path):
     assert images.read_image(tmp_path / "a.tiff").getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_first_frame_of_an_animation(tmp_path):
+def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     frames = [Image.new("RGB", (4, 4), c) for c in ((255, 0, 0), (0, 0, 255))]
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -478,7 +479,7 @@ def bad_pictures() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", bad_pictures())
-def test_bad_pictures_are_refused_with_a_fix(tmp_path, kind):
+def test_bad_pictures_are_refused_with_a_fix(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "bad.png"
     path.write_bytes(bad_pictures()[kind])
     with pytest.raises(InputError) as caught:
@@ -488,7 +489,7 @@ def test_bad_pictures_are_refused_with_a_fix(tmp_path, kind):
     assert "\n" not in caught.value.message
 
 
-def test_missing_folder_and_float_pictures(tmp_path):
+def test_missing_folder_and_float_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         images.read_image(tmp_path / "gone.png")
     with pytest.raises(InputError, match="folder"):
@@ -498,14 +499,14 @@ def test_missing_folder_and_float_pictures(tmp_path):
         images.read_image(tmp_path / "f.tiff")
 
 
-def test_arrays_that_are_no_picture():
+def test_arrays_that_are_no_picture() -> None:
     prep = Preprocessing((4, 4))
     for array in (np.zeros((4, 4, 3)), np.zeros((3, 4, 5), np.uint8), np.zeros((0, 4, 3), np.uint8)):
         with pytest.raises(InputError):
             prep.apply(array)
 
 
-def test_arrays_from_files(tmp_path):
+def test_arrays_from_files(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     values = np.arange(12, dtype=">f4").reshape(3, 4)
     np.save(path, values)
@@ -524,7 +525,7 @@ def test_arrays_from_files(tmp_path):
             images.read_array(path)
 
 
-def test_batched_takes_a_sample_or_a_batch():
+def test_batched_takes_a_sample_or_a_batch() -> None:
     assert images.batched(np.zeros((3, 4, 5)), (3, 4, 5), "float32").shape == (1, 3, 4, 5)
     assert images.batched(np.zeros((2, 3, 4, 5), np.int64), (3, 0, 5), "float32").dtype == np.float32
     for shape in ((4, 5), (3, 4, 6), (0, 3, 4, 5), (1, 2, 3, 4, 5)):
@@ -532,7 +533,7 @@ def test_batched_takes_a_sample_or_a_batch():
             images.batched(np.zeros(shape), (3, 4, 5), "float32")
 
 
-def test_listing(tmp_path):
+def test_listing(tmp_path: Path) -> None:
     with pytest.raises(NothingToDo):
         images.listing(tmp_path)
     for name in ("b.png", "a.JPG", ".hidden.png", "c.npy", "notes.txt"):
@@ -542,13 +543,13 @@ def test_listing(tmp_path):
         images.listing(tmp_path / "gone")
 
 
-def test_errors_are_two_lines():
+def test_errors_are_two_lines() -> None:
     with pytest.raises(OnnxLrpError) as caught:
         images.read_image("gone.png")
     assert len(str(caught.value).splitlines()) == 2
 
 
-def test_the_modules_import_no_heavy_package():
+def test_the_modules_import_no_heavy_package() -> None:
     code = (
         "import sys, onnxlrp.preprocessing, onnxlrp.pictures.heatmap, onnxlrp.explanation.targets;"
         "print([m for m in ('PIL', 'onnx', 'onnxruntime', 'matplotlib', 'torch') if m in sys.modules])"

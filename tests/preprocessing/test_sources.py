@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,18 +21,18 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PICTURE = prep_cases.pictures()[0]
 
 
-def beside(folder, **files):
+def beside(folder: Any, **files: Any) -> Any:
     """The path of a model with JSON files beside it; the model itself is not needed."""
     for name, value in files.items():
         (folder / f"{name}.json").write_text(value if isinstance(value, str) else json.dumps(value))
     return folder / "model.onnx"
 
 
-def vit(**fields):
+def vit(**fields: Any) -> dict[str, Any]:
     return {"image_processor_type": "ViTImageProcessor", "size": 24, **fields}
 
 
-def test_a_conflict_names_both_values_and_who_states_them(tmp_path):
+def test_a_conflict_names_both_values_and_who_states_them(tmp_path: Path) -> None:
     path = beside(tmp_path, preprocessor_config=vit(image_mean=[0.5] * 3, image_std=[0.5] * 3))
     (tmp_path / "model.prep.toml").write_text("mean = [0.485, 0.456, 0.406]\nscale = '1/255'\n")
     prep = find({}, path, {}, (3, 24, 24))
@@ -46,7 +48,7 @@ def test_a_conflict_names_both_values_and_who_states_them(tmp_path):
     assert (prep.mean, prep.std) == (IMAGENET[0], (0.5,) * 3)
 
 
-def test_the_same_said_in_other_words_is_no_conflict(tmp_path):
+def test_the_same_said_in_other_words_is_no_conflict(tmp_path: Path) -> None:
     path = beside(tmp_path, preprocessor_config=vit(), config={"pretrained_cfg": {"input_size": [3, 24, 24]}})
     (tmp_path / "model.prep.toml").write_text(
         'size = 24\nscale = 1\nmean = 127.5\nstd = 127.5\nresize = "stretch"\noffset = "floor"\n'
@@ -57,7 +59,7 @@ def test_the_same_said_in_other_words_is_no_conflict(tmp_path):
     assert find({}, path, {}, (3, 24, 24)).conflicts == ()
 
 
-def test_every_source_in_its_turn(tmp_path):
+def test_every_source_in_its_turn(tmp_path: Path) -> None:
     """Take away the first source, and the next one speaks."""
     timm = {"pretrained_cfg": {"input_size": [3, 24, 24], "mean": [0.4] * 3}}
     path = beside(tmp_path, preprocessor_config=vit(image_mean=[0.3] * 3), config=timm)
@@ -70,7 +72,7 @@ def test_every_source_in_its_turn(tmp_path):
         "Image.NominalPixelRange": "Normalized_1_1",
     }
 
-    def first(flags):
+    def first(flags: Any) -> tuple[Any, Any]:
         prep = find(flags, path, metadata, (3, 24, 24), high=255.0)
         return prep.mean[0], prep.source.split(" + ")[0]
 
@@ -91,7 +93,7 @@ def test_every_source_in_its_turn(tmp_path):
     assert first({}) == (0.0, "graph")
 
 
-def test_what_the_graph_does_itself_and_a_file_states_too(tmp_path):
+def test_what_the_graph_does_itself_and_a_file_states_too(tmp_path: Path) -> None:
     path = beside(tmp_path, preprocessor_config=vit())
     prep = find({}, path, {}, (3, 24, 24), high=255.0)
     assert {(c.piece, c.source, c.other_source) for c in prep.conflicts} == {
@@ -99,7 +101,7 @@ def test_what_the_graph_does_itself_and_a_file_states_too(tmp_path):
     }
 
 
-def test_class_names_of_another_number_are_not_used(tmp_path):
+def test_class_names_of_another_number_are_not_used(tmp_path: Path) -> None:
     path = beside(tmp_path, config={"id2label": {"0": "cat", "1": "dog"}})
     prep = find({}, path, {}, (3, 24, 24), n_outputs=1000)
     assert prep.labels_assumed
@@ -109,12 +111,12 @@ def test_class_names_of_another_number_are_not_used(tmp_path):
         find({"labels": ["cat", "dog"]}, path, {}, (3, 24, 24), n_outputs=3)
 
 
-def test_placeholders_are_no_class_names(tmp_path):
+def test_placeholders_are_no_class_names(tmp_path: Path) -> None:
     path = beside(tmp_path, config={"id2label": {"0": "LABEL_0", "1": "LABEL_1"}})
     assert find({}, path, {}, (3, 24, 24), n_outputs=2).labels is None
 
 
-def test_another_size_than_the_model_s_is_a_conflict_and_keeps_the_share(tmp_path):
+def test_another_size_than_the_model_s_is_a_conflict_and_keeps_the_share(tmp_path: Path) -> None:
     fields = {"size": {"shortest_edge": 32}, "crop_size": 28, "do_center_crop": True}
     path = beside(tmp_path, preprocessor_config={"image_processor_type": "BitImageProcessor", **fields})
     prep = find({}, path, {}, (3, 56, 56))
@@ -124,7 +126,7 @@ def test_another_size_than_the_model_s_is_a_conflict_and_keeps_the_share(tmp_pat
     assert find({}, path, {}, (3, 28, 28)).resize_to == (32,)
 
 
-def test_three_channels_for_an_input_of_one(tmp_path):
+def test_three_channels_for_an_input_of_one(tmp_path: Path) -> None:
     path = beside(tmp_path, preprocessor_config=vit(image_mean=list(IMAGENET[0])))
     prep = find({}, path, {}, (1, 24, 24))
     assert prep.assumed == ("scale", "mean", "std")
@@ -134,7 +136,7 @@ def test_three_channels_for_an_input_of_one(tmp_path):
     assert (grey.assumed, grey.mean, grey.notes) == ((), (0.5,), ())
 
 
-def test_a_formula_for_an_input_of_bytes(tmp_path):
+def test_a_formula_for_an_input_of_bytes(tmp_path: Path) -> None:
     prep = find({}, beside(tmp_path, preprocessor_config=vit()), {}, (3, 24, 24), "uint8")
     assert (prep.scale, prep.mean, prep.assumed) == (1.0, (0.0,) * 3, ())
     assert any("takes pixels as uint8" in note for note in prep.notes)
@@ -153,13 +155,13 @@ NOT_DONE = [
 
 
 @pytest.mark.parametrize(("fields", "word"), NOT_DONE, ids=lambda value: str(value)[:40])
-def test_a_field_that_is_not_done_here_is_said(tmp_path, fields, word):
+def test_a_field_that_is_not_done_here_is_said(tmp_path: Path, fields: dict[str, Any], word: str) -> None:
     prep = find({}, beside(tmp_path, preprocessor_config=vit(**fields)), {}, (3, 24, 24))
     assert any(word in note and note.startswith("preprocessor_config.json: ") for note in prep.notes)
     assert prep.apply(PICTURE).shape == (1, 3, 24, 24)
 
 
-def test_timm_s_border_and_winml_s_linear_pixels_are_not_done(tmp_path):
+def test_timm_s_border_and_winml_s_linear_pixels_are_not_done(tmp_path: Path) -> None:
     stated = {"pretrained_cfg": {"input_size": [3, 24, 24], "crop_mode": "border"}}
     assert any("border" in note for note in find({}, beside(tmp_path, config=stated), {}, (3, 24, 24)).notes)
     linear = {"Image.ColorSpaceGamma": "Linear", "Image.BitmapPixelFormat": "Odd8", "Image.NominalPixelRange": "?"}
@@ -168,13 +170,13 @@ def test_timm_s_border_and_winml_s_linear_pixels_are_not_done(tmp_path):
 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "\0", "3", '{"id2label": 3, "pretrained_cfg": 4}'])
 @pytest.mark.parametrize("name", ["preprocessor_config", "config"])
-def test_a_damaged_file_is_said_and_nothing_of_it_used(tmp_path, name, text):
+def test_a_damaged_file_is_said_and_nothing_of_it_used(tmp_path: Path, name: str, text: Any) -> None:
     prep = find({}, beside(tmp_path, **{name: text}), {}, (3, 24, 24))
     assert prep.assumed == ("color", "scale", "mean", "std") or name == "preprocessor_config"
     assert prep.notes or text.startswith('{"id2label')
 
 
-def test_symbolic_links_are_not_followed_to_the_files_beside(tmp_path):
+def test_symbolic_links_are_not_followed_to_the_files_beside(tmp_path: Path) -> None:
     """As in a download cache, where a snapshot holds links to blobs."""
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
     prep_cases.put(blobs, prep_cases.model((24, 24))).rename(blobs / "0a1b")
@@ -206,7 +208,9 @@ CONFIGS = st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=8)
 
 @settings(max_examples=200)
 @given(CONFIGS, CONFIGS, st.sampled_from([(3, 24, 24), (24, 20, 3), (1, 24, 24), (24, 24)]))
-def test_no_file_of_others_can_break_a_run(tmp_path_factory, one, other, shape):
+def test_no_file_of_others_can_break_a_run(
+    tmp_path_factory: pytest.TempPathFactory, one: Any, other: Any, shape: tuple[int, ...]
+) -> None:
     """Whatever the files hold: a preprocessing that works, with what is wrong in its notes."""
     folder = tmp_path_factory.mktemp("any")
     path = beside(folder, preprocessor_config=one, config={"pretrained_cfg": other})
@@ -229,5 +233,5 @@ def test_no_file_of_others_can_break_a_run(tmp_path_factory, one, other, shape):
         },
     )
 )
-def test_no_metadata_of_others_can_break_a_run(metadata):
+def test_no_metadata_of_others_can_break_a_run(metadata: Any) -> None:
     assert find({}, None, metadata, (3, 24, 24), n_outputs=4).apply(PICTURE).shape == (1, 3, 24, 24)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,6 +19,7 @@ from onnxlrp.engines.emit.nodes import SMALL
 from onnxlrp.program import interpret
 from onnxlrp.program.linear import Conv, LinearMap, Matmul, Pool, Select, Window
 from onnxlrp.program.program import Activation, Instruction, Program
+from support.arrays import one_output
 from support.conformance import Sketch, each_engine, prepared, tolerance
 from support.geometries import LINEAR_MAPS, convs, pools, selects, weight_shape
 
@@ -24,12 +28,21 @@ each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)
 seeds = st.integers(0, 2**32 - 1)
 
 
-def whole(rng, *shape):
+def whole(rng: np.random.Generator, *shape: Any) -> Any:
     """Small whole numbers: sums are exact in float32, and selectors have ties."""
     return rng.integers(-4, 5, size=shape).astype(np.float64)
 
 
-def applied(name, kind, linear, x, weight=None, selector=None, bias=None, targets=None):
+def applied(
+    name: Any,
+    kind: Any,
+    linear: Any,
+    x: Any,
+    weight: Any = None,
+    selector: Any = None,
+    bias: Any = None,
+    targets: Any = None,
+) -> Any:
     """linear(x) or its adjoint (`kind`) on an engine, x being the seed where there are targets."""
     sketch = Sketch(targets)
     inner = linear.source if kind == "linear" else linear.target
@@ -52,14 +65,14 @@ def applied(name, kind, linear, x, weight=None, selector=None, bias=None, target
     return sketch.run(name, {"y": y}, **arrays)["y"].astype(np.float64)
 
 
-def operands_of(linear, rng, batch):
+def operands_of(linear: Any, rng: np.random.Generator, batch: Any) -> tuple[Any, Any]:
     shape = weight_shape(linear)
     weight = None if shape is None else whole(rng, *shape)
     selector = whole(rng, batch, *linear.source) if isinstance(linear, Select) else None
     return weight, selector
 
 
-def close(name, actual, expected, scale=None):
+def close(name: Any, actual: Any, expected: Any, scale: Any = None) -> None:
     scale = max(1.0, float(np.max(np.abs(expected if scale is None else scale), initial=0)))
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance(name) * scale)
 
@@ -68,7 +81,9 @@ def close(name, actual, expected, scale=None):
 @each_map
 @settings(max_examples=EXAMPLES)
 @given(data=st.data(), seed=seeds, targets=st.sampled_from((None, None, 1, 3)), batch=st.sampled_from((1, 3)))
-def test_adjoint_is_the_transpose(name, kind, data, seed, targets, batch):
+def test_adjoint_is_the_transpose(
+    name: str, kind: str, data: st.DataObject, seed: int, targets: int | None, batch: int
+) -> None:
     """⟨A x, s⟩ = ⟨x, Aᵀ s⟩, for every target and sample on its own, and both are the reference's."""
     linear = data.draw(LINEAR_MAPS[kind])
     rng = np.random.default_rng(seed)
@@ -90,7 +105,7 @@ def test_adjoint_is_the_transpose(name, kind, data, seed, targets, batch):
 @each_engine
 @settings(max_examples=EXAMPLES)
 @given(linear=st.one_of(LINEAR_MAPS["Conv"], LINEAR_MAPS["Matmul"]), seed=seeds, batch=st.sampled_from((1, 3)))
-def test_bias_is_added_to_every_place(name, linear, seed, batch):
+def test_bias_is_added_to_every_place(name: str, linear: Any, seed: int, batch: int) -> None:
     rng = np.random.default_rng(seed)
     x, weight = whole(rng, batch, *linear.source), operands_of(linear, rng, batch)[0]
     channel = 0 if isinstance(linear, Conv) else len(linear.target) - 1
@@ -103,7 +118,7 @@ def test_bias_is_added_to_every_place(name, linear, seed, batch):
 # -- against the operators of ONNX itself
 
 
-def operator(op, linear, inputs, kind=TensorProto.FLOAT, **attributes):
+def operator(op: Any, linear: Any, inputs: Any, kind: Any = TensorProto.FLOAT, **attributes: Any) -> Any:
     """A node over the geometry of a map, as a model."""
     window = linear.window
     node = helper.make_node(
@@ -119,19 +134,19 @@ def operator(op, linear, inputs, kind=TensorProto.FLOAT, **attributes):
     return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 22)])
 
 
-def by_onnx(model):
+def by_onnx(model: Any) -> Callable[..., Any]:
     """onnx's own definition, right for convolutions."""
     evaluator = ReferenceEvaluator(model)
-    return lambda x: evaluator.run(None, {"x": x.astype(np.float32)})[0].astype(np.float64)
+    return lambda x: one_output(evaluator.run(None, {"x": x.astype(np.float32)})).astype(np.float64)
 
 
-def by_onnxruntime(model):
+def by_onnxruntime(model: Any) -> Callable[..., Any]:
     """onnx's reference takes the pads of a pooling in the wrong order (1.23), so that onnxruntime defines these."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"x": x.astype(np.float32)})[0].astype(np.float64)
 
 
-def matrix(f, linear, at=None, step=1.0):
+def matrix(f: Any, linear: Any, at: Any = None, step: float = 1.0) -> Any:
     """The columns (f(at + step·eᵢ) − f(at)) / step of a function that is linear around `at`: [source, target]."""
     size = int(np.prod(linear.source))
     at = np.zeros(linear.source) if at is None else at
@@ -139,7 +154,7 @@ def matrix(f, linear, at=None, step=1.0):
     return ((f(moved) - f(at[None])) / step).reshape(size, -1)
 
 
-def is_matrix(linear, dense, weight=None, selector=None):
+def is_matrix(linear: Any, dense: Any, weight: Any = None, selector: Any = None) -> None:
     """Both directions of a map on the reference engine are this matrix."""
     rng = np.random.default_rng(0)
     x, s = whole(rng, 2, *linear.source), whole(rng, 2, *linear.target)
@@ -152,7 +167,7 @@ def is_matrix(linear, dense, weight=None, selector=None):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=convs(), seed=seeds)
-def test_conv_is_the_operator_of_onnx(linear, seed):
+def test_conv_is_the_operator_of_onnx(linear: Conv, seed: int) -> None:
     weight = whole(np.random.default_rng(seed), *weight_shape(linear))
     f = by_onnx(operator("Conv", linear, {"w": weight}, group=linear.group))
     is_matrix(linear, matrix(f, linear), weight)
@@ -160,14 +175,14 @@ def test_conv_is_the_operator_of_onnx(linear, seed):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=pools())
-def test_average_pool_is_the_operator_of_onnx(linear):
+def test_average_pool_is_the_operator_of_onnx(linear: Pool) -> None:
     attributes = {"count_include_pad": int(linear.count_padding), "ceil_mode": ceil_mode(linear.window)}
     is_matrix(linear, matrix(by_onnxruntime(operator("AveragePool", linear, {}, **attributes)), linear))
 
 
 @settings(max_examples=EXAMPLES)
 @given(linear=selects(), seed=seeds)
-def test_select_is_the_jacobian_of_max_pool(linear, seed):
+def test_select_is_the_jacobian_of_max_pool(linear: Select, seed: int) -> None:
     # All numbers differ by 1 at least, so that a step of 1/4 changes no winner.
     x = np.random.default_rng(seed).permutation(int(np.prod(linear.source))).reshape(linear.source).astype(np.float64)
     f = by_onnxruntime(operator("MaxPool", linear, {}, ceil_mode=ceil_mode(linear.window)))
@@ -176,7 +191,7 @@ def test_select_is_the_jacobian_of_max_pool(linear, seed):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=st.one_of(selects(), pools()))
-def test_the_reference_pools_as_onnxruntime_does(linear):
+def test_the_reference_pools_as_onnxruntime_does(linear: Select | Pool) -> None:
     """The oracle of all engines has a forward pass too, and cannot leave these operators to onnx."""
     op, options = "MaxPool", {"ceil_mode": ceil_mode(linear.window)}
     if isinstance(linear, Pool):
@@ -188,7 +203,7 @@ def test_the_reference_pools_as_onnxruntime_does(linear):
     np.testing.assert_allclose(y, by_onnxruntime(operator(op, linear, {}, **options))(x), atol=1e-6)
 
 
-def ceil_mode(window):
+def ceil_mode(window: Any) -> int:
     return int(any(a > e for a, e in zip(window.after, window.explicit, strict=True)))
 
 
@@ -196,7 +211,7 @@ def ceil_mode(window):
 
 
 @each_engine
-def test_select_gives_ties_to_the_first_place(name):
+def test_select_gives_ties_to_the_first_place(name: str) -> None:
     window = Window((2, 2), (2, 2), (1, 1), (0, 0), (0, 0), (2, 4), (1, 2))
     linear = Select((1, 2, 4), (1, 1, 2), window)
     selector = np.array([[[[3, 3, 0, 1], [3, 3, 1, 1]]]], np.float64)
@@ -206,7 +221,7 @@ def test_select_gives_ties_to_the_first_place(name):
 
 @each_engine
 @pytest.mark.parametrize("targets", [None, 2])
-def test_overlapping_windows_add_up(name, targets):
+def test_overlapping_windows_add_up(name: str, targets: int | None) -> None:
     window = Window((3,), (1,), (1,), (1,), (1,), (4,), (4,))
     linear = Select((1, 4), (1, 4), window)
     selector = np.array([[[0.0, 9, 1, 2]]])
@@ -217,7 +232,7 @@ def test_overlapping_windows_add_up(name, targets):
 
 
 @each_engine
-def test_windows_over_negative_numbers_do_not_choose_the_padding(name):
+def test_windows_over_negative_numbers_do_not_choose_the_padding(name: str) -> None:
     window = Window((2, 2), (1, 1), (1, 1), (1, 1), (1, 1), (2, 2), (3, 3))
     linear = Select((1, 2, 2), (1, 3, 3), window)
     selector = np.array([[[[-4, -3], [-2, -1.0]]]])
@@ -227,7 +242,7 @@ def test_windows_over_negative_numbers_do_not_choose_the_padding(name):
 
 @each_engine
 @pytest.mark.parametrize("kind", ["linear", "adjoint"])
-def test_maps_of_constants_too_large_to_be_folded(name, kind):
+def test_maps_of_constants_too_large_to_be_folded(name: str, kind: str) -> None:
     """The denominators of w² and flat: maps of ones, which the emitted graph computes without a batch."""
     rng = np.random.default_rng(0)
     window = Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1), (40, 40), (40, 40))
@@ -243,7 +258,7 @@ def test_maps_of_constants_too_large_to_be_folded(name, kind):
 
 
 @each_engine
-def test_the_other_forms_of_matmul(name):
+def test_the_other_forms_of_matmul(name: str) -> None:
     """One weight for vectors, matrices and stacks of them."""
     rng = np.random.default_rng(0)
     weight = whole(rng, 3, 5)
@@ -255,14 +270,14 @@ def test_the_other_forms_of_matmul(name):
         np.testing.assert_array_equal(y, x @ weight)
 
 
-def test_every_linear_map_is_in_every_table_and_in_these_tests():
+def test_every_linear_map_is_in_every_table_and_in_these_tests() -> None:
     from onnxlrp.program import affine, linear  # noqa: F401 (all subclasses are loaded)
 
     names = {cls.__name__ for cls in LinearMap.__subclasses__()} - {"Composed", "Diagonal"}
     assert names == set(LINEAR_MAPS) == set(interpret.LINEAR) == set(interpret.ADJOINT)
 
 
-def test_global_average_is_a_pool_that_covers():
+def test_global_average_is_a_pool_that_covers() -> None:
     window = Window((2, 3), (1, 1), (1, 1), (0, 0), (0, 0), (2, 3), (1, 1))
     assert window.is_global
     dense = np.zeros((2, 6, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,18 +16,18 @@ MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.fixture(scope="module", params=["epsilon_plus_flat", "epsilon_gamma_box", "gradient"])
-def program(request):
+def program(request: pytest.FixtureRequest) -> Any:
     options = {"low": -1.0, "high": 1.0} if request.param == "epsilon_gamma_box" else {}
     return compile(load(MODELS / "shapes.onnx"), make_composite(request.param, **options), ledger=True)
 
 
-def test_dead_code_is_gone(program):
+def test_dead_code_is_gone(program: Any) -> None:
     used = set(program.outputs.values()) | {i for step in program.instructions for i in step.inputs}
     assert used == set(range(len(program.instructions)))
     assert dead_code(program) == program
 
 
-def test_fuse_runs_everything_once_and_in_order(program):
+def test_fuse_runs_everything_once_and_in_order(program: Any) -> None:
     order = fuse(program)
     ran = [n for item in order for n in members(item)]
     assert sorted(ran) == [n for n, step in enumerate(program.instructions) if not step.constant]
@@ -38,7 +39,7 @@ def test_fuse_runs_everything_once_and_in_order(program):
         done |= inside
 
 
-def test_chains_are_elementwise_of_one_shape_and_give_what_others_need(program):
+def test_chains_are_elementwise_of_one_shape_and_give_what_others_need(program: Any) -> None:
     chains = [item for item in fuse(program) if isinstance(item, Chain)]
     assert max(len(chain.steps) for chain in chains) > 1
     for chain in chains:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +29,7 @@ CROP = Slice(SHAPE, POOLED, (0, 1, 1), (1, 1, 1))
 TOTAL = Sum(SHAPE, (2, 1, 1), (1, 2))
 
 
-def activations(rng, n=3):
+def activations(rng: np.random.Generator, n: int = 3) -> tuple[Any, Any, Any]:
     """A forward pass over small whole numbers, with zeros everywhere."""
     x, other, weight = (rng.integers(-2, 3, size=s).astype(float) for s in ((n, *SHAPE), (n, *SHAPE), (2, 2, 3, 3)))
     bias = rng.integers(-2, 3, size=2).astype(float)
@@ -47,7 +50,7 @@ NONNEGATIVE = ("a", "c", "pool a", "pool c", "flat", "turned", "both", "y")
 class Traced:
     """One trace that has been told all that the forward pass computes."""
 
-    def __init__(self, tensors, weight, bias, rewrites):
+    def __init__(self, tensors: Any, weight: Any, bias: Any, rewrites: Any) -> None:
         self.trace = trace = Trace(rewrites)
         self.read = {name: trace.activation(name, t.shape[1:], name in NONNEGATIVE) for name, t in tensors.items()}
         r = self.read
@@ -74,7 +77,7 @@ class Traced:
         self.values += [trace.constant(v) for v in (0.0, 1.0, -0.5)] + [trace.zeros(SHAPE)]
 
 
-def broadcastable(a, b):
+def broadcastable(a: Any, b: Any) -> Any:
     """Per sample, without an axis moving: shapes of one rank, or a number."""
     if () in (a.shape, b.shape):
         return True
@@ -84,15 +87,15 @@ def broadcastable(a, b):
 # Each step maps a list of values to a new one, or to None where shapes do not fit. `pick` chooses a value.
 
 
-def _binary(f):
-    def step(t, pick):
+def _binary(f: Any) -> Callable[..., Any]:
+    def step(t: Any, pick: Any) -> Any:
         a, b = pick(t.values), pick(t.values)
         return f(a, b) if broadcastable(a, b) else None
 
     return step
 
 
-def _quotient(t, pick):
+def _quotient(t: Any, pick: Any) -> Any:
     """R / stabilize(D): of a D that is known to be <= 0, zeros may go either way, so that −D is taken."""
     r, d = pick(t.values), pick(t.values)
     if not broadcastable(r, d):
@@ -100,19 +103,19 @@ def _quotient(t, pick):
     return r / stabilize(-d if t.downward(d) else d, 0.5)
 
 
-def _on(shape, f):
-    def step(t, pick):
+def _on(shape: Any, f: Any) -> Callable[..., Any]:
+    def step(t: Any, pick: Any) -> Any:
         fitting = [v for v in t.values if v.shape == shape]
         return f(t, pick(fitting), pick) if fitting else None
 
     return step
 
 
-def _selector(t, pick):
+def _selector(t: Any, pick: Any) -> Any:
     return t.read[pick(("a", "c"))]
 
 
-def _biased(t, x, pick):
+def _biased(t: Any, x: Any, pick: Any) -> Any:
     return t.trace.linear(CONV, x, pick(t.weights), pick((None, t.bias, positive(t.bias))))
 
 
@@ -149,14 +152,16 @@ STEPS = {
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data(), seed=st.integers(0, 1000))
-def test_facts_are_true_and_rewrites_change_nothing(data, seed):
+def test_facts_are_true_and_rewrites_change_nothing(data: st.DataObject, seed: int) -> None:
     """In a random expression each value has its sign, is zero where its gates are, and is what the plain trace has."""
     tensors, weight, bias = activations(np.random.default_rng(seed))
+    full: Any
+    plain: Any
     full, plain = (Traced(tensors, weight, bias, rewrites) for rewrites in (REWRITES, ()))
     for _ in range(data.draw(st.integers(1, 12))):
         step, choices = STEPS[data.draw(st.sampled_from(tuple(STEPS)))], []
 
-        def draw(among, choices=choices):
+        def draw(among: Any, choices: Any = choices) -> Any:
             choices.append(data.draw(st.integers(0, len(among) - 1)))
             return among[choices[-1]]
 
@@ -172,13 +177,13 @@ def test_facts_are_true_and_rewrites_change_nothing(data, seed):
     check(full, plain, tensors)
 
 
-def _aligned(plain, full):
+def _aligned(plain: Any, full: Any) -> Any:
     """The plain trace's values under the shapes of the full one's, so that choices by shape agree."""
     assert [v.shape for v in plain.values] == [v.shape for v in full.values[: len(plain.values)]]
     return plain
 
 
-def check(full, plain, tensors):
+def check(full: Any, plain: Any, tensors: Any) -> None:
     results = evaluated(full, tensors)
     tensor_of = {value.index: name for name, value in full.read.items()}
     for value, result in zip(full.values, results, strict=True):
@@ -192,10 +197,11 @@ def check(full, plain, tensors):
             assert not shaped[np.broadcast_to(closed, shaped.shape)].any()
     for mine, theirs in zip(results, evaluated(plain, tensors), strict=True):
         # What does not depend on the sample may be a constant in one of them.
-        np.testing.assert_allclose(*np.broadcast_arrays(mine, theirs), rtol=1e-9, atol=1e-9)
+        mine, theirs = np.broadcast_arrays(mine, theirs)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9)
 
 
-def evaluated(traced, tensors):
+def evaluated(traced: Any, tensors: Any) -> list[Any]:
     program = traced.trace.program({str(n): v for n, v in enumerate(traced.values)}, None)
     run = prepared("reference", identity({name: t.shape[1:] for name, t in tensors.items()}), program)
     outputs = run({f"{name}/in": t for name, t in tensors.items()})
@@ -208,7 +214,7 @@ OPTIONS = {"epsilon_gamma_box": {"low": -3.0, "high": 3.0}, "deep_taylor_bounded
 
 
 @pytest.mark.parametrize("method", small_nets.METHODS)
-def test_each_rewrite_can_be_left_out(method):
+def test_each_rewrite_can_be_left_out(method: Any) -> None:
     """On a net with residual, BatchNormalization first, max and average pooling, concat, clip: the same relevance."""
     choices = (REWRITES, *(REWRITES - {rewrite} for rewrite in sorted(REWRITES)))
     for net, some in (("everything", choices), ("preactivation", choices[:1]), ("norm_first", choices[:1])):

@@ -12,6 +12,8 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +44,7 @@ VOID = {"img", "input", "meta", "link"}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def rows(count, n=1, layer="layer{}"):
+def rows(count: Any, n: int = 1, layer: str = "layer{}") -> Any:
     made = []
     for i in range(count):
         column = {c: np.full(n, 0.5 - i) for c in ("arrived", "passed", "bias", "epsilon", "gate", "scale")}
@@ -50,7 +52,7 @@ def rows(count, n=1, layer="layer{}"):
     return made
 
 
-def explanation(size=24, n=1, method="epsilon_plus", seed=0, **more):
+def explanation(size: int = 24, n: int = 1, method: str = "epsilon_plus", seed: int = 0, **more: Any) -> Any:
     rng = np.random.default_rng(seed)
     images = [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(n)]
     about = {"model": "nets/net.onnx", "sha256": "ab" * 32, "method": method, "options": {"epsilon": 1e-6}}
@@ -67,7 +69,7 @@ def explanation(size=24, n=1, method="epsilon_plus", seed=0, **more):
     return Explanation(**{**given, **more})
 
 
-def saved(folder, *explanations, kinds=("json", "npz")):
+def saved(folder: Any, *explanations: Any, kinds: Any = ("json", "npz")) -> Any:
     folder.mkdir(exist_ok=True)
     for n, one in enumerate(explanations):
         for kind in kinds:
@@ -78,34 +80,34 @@ def saved(folder, *explanations, kinds=("json", "npz")):
 class Page(HTMLParser):
     """Every tag with its attributes, the text, and whether elements are nested as they should be."""
 
-    def __init__(self, text):
+    def __init__(self, text: Any) -> None:
         super().__init__(convert_charrefs=True)
         self.tags, self.open, self.words = [], [], []
         self.feed(text)
         self.close()
         assert not self.open
 
-    def handle_starttag(self, name, attributes):
+    def handle_starttag(self, name: Any, attributes: Any) -> None:
         self.tags.append((name, dict(attributes)))
         if name not in VOID:
             self.open.append(name)
 
-    def handle_endtag(self, name):
+    def handle_endtag(self, name: Any) -> None:
         assert self.open.pop() == name
 
-    def handle_data(self, data):
+    def handle_data(self, data: Any) -> None:
         if self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
 
-    def all(self, name):
+    def all(self, name: Any) -> list[Any]:
         return [attributes for tag, attributes in self.tags if tag == name]
 
     @property
-    def text(self):
+    def text(self) -> str:
         return " ".join(self.words)
 
 
-def written(*paths, out):
+def written(*paths: Any, out: Any) -> Page:
     report.write(paths, out)
     return Page(out.read_text(encoding="utf-8"))
 
@@ -120,7 +122,7 @@ FINDINGS = Findings(
 )
 
 
-def test_one_picture_by_several_methods(tmp_path):
+def test_one_picture_by_several_methods(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run", explanation(), explanation(method="gradient", seed=1, images=explanation().images))
     (folder / "check.json").write_text(json.dumps(FINDINGS.to_dict()))
     page = written(folder, out=tmp_path / "report.html")
@@ -136,7 +138,7 @@ def test_one_picture_by_several_methods(tmp_path):
     assert statuses == ["status failed", "status passed", "status skipped"]
 
 
-def test_the_heatmap_in_the_page_is_that_of_the_numbers(tmp_path):
+def test_the_heatmap_in_the_page_is_that_of_the_numbers(tmp_path: Path) -> None:
     relevance = np.zeros((1, 3, 20, 30), "f")
     relevance[0, 0, 2, 3], relevance[0, 1, 10, 20] = 2, -2
     pixels = [Image.fromarray(np.full((20, 30, 3), 90, np.uint8))]
@@ -152,13 +154,13 @@ def test_the_heatmap_in_the_page_is_that_of_the_numbers(tmp_path):
     assert min(red[3], blue[3]) > 200
 
 
-def picture(source):
+def picture(source: Any) -> Any:
     assert source.startswith("data:image/")
     return Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
 
 
 @pytest.mark.parametrize("several", [True, False])
-def test_samples_and_targets_in_one_file(tmp_path, several):
+def test_samples_and_targets_in_one_file(tmp_path: Path, several: bool) -> None:
     n, size = 3, 16
     target = np.array([[0] * n, [2] * n]) if several else np.array([0, 2, 2])
     relevance = np.random.default_rng(0).normal(size=(*target.shape, 3, size, size)).astype("f")
@@ -171,7 +173,7 @@ def test_samples_and_targets_in_one_file(tmp_path, several):
         assert f"{value:.4g}" in page.text
 
 
-def test_nothing_of_a_model_becomes_markup(tmp_path):
+def test_nothing_of_a_model_becomes_markup(tmp_path: Path) -> None:
     runs = []
     for word in HOSTILE:
         about = {"model": word, "sha256": word, "method": word, "options": {word: word}}
@@ -194,14 +196,14 @@ def test_nothing_of_a_model_becomes_markup(tmp_path):
 
 
 @pytest.mark.parametrize("word", HOSTILE)
-def test_escaping(word):
+def test_escaping(word: str) -> None:
     page = Page(tag("p", word, tag("b", "x"), title=word))
     assert [name for name, _ in page.tags] == ["p", "b"]
     assert page.tags[0][1]["title"] == page.words[0]
     assert escaped(word) == tag("p", word)[3:-4]
 
 
-def test_the_policy_lets_nothing_in_and_knows_its_own(tmp_path):
+def test_the_policy_lets_nothing_in_and_knows_its_own(tmp_path: Path) -> None:
     page = written(saved(tmp_path / "run", explanation()), out=tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     (policy,) = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
@@ -218,7 +220,7 @@ def test_the_policy_lets_nothing_in_and_knows_its_own(tmp_path):
     assert text.index("Content-Security-Policy") < text.index("<style>") < text.index("<script>")
 
 
-def test_everything_has_a_name_and_ids_are_unique(tmp_path):
+def test_everything_has_a_name_and_ids_are_unique(tmp_path: Path) -> None:
     page = written(saved(tmp_path / "run", explanation(n=3), explanation(method="b", n=3)), out=tmp_path / "r.html")
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(set(ids)) == len(ids)
@@ -233,12 +235,12 @@ def test_everything_has_a_name_and_ids_are_unique(tmp_path):
     assert all(a.get("scope") in ("row", "col") for a in page.all("th"))
 
 
-def test_contrast():
+def test_contrast() -> None:
     """WCAG 2.2 AA: 4.5 for text, 3 for what else must be seen."""
     style = files("onnxlrp.report").joinpath("style.css").read_text(encoding="utf-8")
     colors = dict(re.findall(r"--(\w+): #(\w{6})", style))
 
-    def light(name):
+    def light(name: Any) -> float:
         parts = [int(colors[name][i : i + 2], 16) / 255 for i in (0, 2, 4)]
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
@@ -257,7 +259,7 @@ def test_contrast():
             assert (high + 0.05) / (low + 0.05) >= least, (ink, paper)
 
 
-def test_pictures_shrink_until_the_page_is_below_the_limit(tmp_path, monkeypatch):
+def test_pictures_shrink_until_the_page_is_below_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.LIMIT == 15_000_000
     one = explanation(size=200, n=4, ledger=rows(50, 4))
     folder = saved(tmp_path / "run", one, explanation(size=200, n=4, method="b", seed=1, images=one.images))
@@ -271,14 +273,14 @@ def test_pictures_shrink_until_the_page_is_below_the_limit(tmp_path, monkeypatch
         assert [picture(a["src"]).width for a in heatmaps] == [min(side, 200)] * 8
 
 
-def test_ledgers_that_are_left_out_are_said_to_be(tmp_path):
+def test_ledgers_that_are_left_out_are_said_to_be(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run", explanation(n=5, ledger=rows(3, 5)))
     page = Page(html(read([folder]), 64, 2))
     assert len(page.all("svg")) == 1 + 2
     assert "ledgers of the first 2 heatmaps" in page.text
 
 
-def test_what_cannot_fit_is_refused(tmp_path, monkeypatch):
+def test_what_cannot_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = saved(tmp_path / "run", explanation())
     monkeypatch.setattr(report, "LIMIT", 1000)
     with pytest.raises(UsageError, match="do not fit"):
@@ -286,7 +288,7 @@ def test_what_cannot_fit_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "r.html").exists()
 
 
-def test_the_png_serves_where_there_are_no_numbers(tmp_path):
+def test_the_png_serves_where_there_are_no_numbers(tmp_path: Path) -> None:
     page = written(saved(tmp_path / "run", explanation(), kinds=("json", "png")), out=tmp_path / "r.html")
     (img,) = page.all("img")
     shown = np.asarray(picture(img["src"]).convert("RGB"))
@@ -299,7 +301,7 @@ def test_the_png_serves_where_there_are_no_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 40), (1, 3, 40)])
-def test_signals(tmp_path, shape):
+def test_signals(tmp_path: Path, shape: tuple[int, ...]) -> None:
     relevance = np.random.default_rng(0).normal(size=shape).astype("f")
     one = explanation(relevance=relevance, images=None)
     page = written(saved(tmp_path / "run", one), out=tmp_path / "r.html")
@@ -307,7 +309,7 @@ def test_signals(tmp_path, shape):
     assert picture(img["src"]).width > 800
 
 
-def test_nan_is_said_and_not_drawn(tmp_path):
+def test_nan_is_said_and_not_drawn(tmp_path: Path) -> None:
     one = explanation()
     bad = explanation(relevance=np.full_like(one.relevance, np.nan))
     page = written(saved(tmp_path / "run", bad), out=tmp_path / "r.html")
@@ -315,7 +317,7 @@ def test_nan_is_said_and_not_drawn(tmp_path):
     assert [a["alt"] for a in page.all("img")] == ["cat0 as the model sees it"]
 
 
-def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path):
+def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path / "run", explanation())
     (folder / "package.json").write_text('{"name": "x"}')
     assert report.write([folder], tmp_path / "r.html").foreign == [folder / "package.json"]
@@ -348,7 +350,7 @@ def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path):
     assert (tmp_path / "r.html").read_bytes() == first
 
 
-def cell(method, metric, mean, refused=False, name=""):
+def cell(method: Any, metric: Any, mean: Any, refused: bool = False, name: str = "") -> Any:
     x = [0.0, 0.5, 1.0]
     line = Line(x, [mean, 0.3, 0.1], [mean, 0.2, 0.0], [mean, 0.4, 0.2], "share deleted", "probability")
     shown = {} if refused else {name: line}
@@ -359,13 +361,13 @@ def cell(method, metric, mean, refused=False, name=""):
     )
 
 
-def judged(model="net.onnx", methods=("epsilon", "gradient")):
+def judged(model: str = "net.onnx", methods: Any = ("epsilon", "gradient")) -> Any:
     about = {"model": {"file": model, "sha256": "ab" * 32}, "samples": {"names": ["cat", "dog"], "sha256": ""}}
     cells = [cell(methods[0], "deletion", 0.25), cell(methods[1], "deletion", 0.75)]
     return Evaluation(about, [*cells, cell(methods[0], "area", 0.5, name="depth"), cell(methods[1], "area", 0, True)])
 
 
-def compared(count=3, name="pic{}", layer="conv1"):
+def compared(count: int = 3, name: str = "pic{}", layer: str = "conv1") -> dict[str, Any]:
     rows = [
         {"name": name.format(i), "label": "zebra", "target": 2, "top1": [2, 2 if i else 1], "cosine": 1 - i / 8,
          "top1_labels": ["zebra", "zebra" if i else "b"], "logits": 0.1 * i}
@@ -384,14 +386,14 @@ def compared(count=3, name="pic{}", layer="conv1"):
     }
 
 
-def kept(result, size=24):
+def kept(result: Any, size: int = 24) -> list[Any]:
     rng = np.random.default_rng(0)
     view = Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
     return [WorstSample(row, (rng.normal(size=(size, size)), rng.normal(size=(9, 9))), (view, view))
             for row in result["samples"][1:]]  # fmt: skip
 
 
-def test_what_evaluate_wrote(tmp_path):
+def test_what_evaluate_wrote(tmp_path: Path) -> None:
     judged().save(tmp_path / "methods.json")
     page = written(tmp_path, out=tmp_path / "r.html")
     # A curve with its band for each line, a dot for each mean that there is.
@@ -403,7 +405,7 @@ def test_what_evaluate_wrote(tmp_path):
     assert "No checks were run" not in page.text
 
 
-def test_what_compare_saved(tmp_path):
+def test_what_compare_saved(tmp_path: Path) -> None:
     result = compared()
     verdict.save(result, tmp_path / "c.json")
     page = written(tmp_path, out=tmp_path / "r.html")
@@ -432,7 +434,7 @@ def test_what_compare_saved(tmp_path):
         assert all(np.allclose(a, b, rtol=1e-6) for a, b in zip(one.maps, other.maps, strict=True))
 
 
-def test_nothing_of_a_result_becomes_markup(tmp_path):
+def test_nothing_of_a_result_becomes_markup(tmp_path: Path) -> None:
     for n, word in enumerate(HOSTILE):
         judged(word, (word, word + "2")).save(tmp_path / f"m{n}.json")
         verdict.save(compared(name=word + "{}", layer=word), tmp_path / f"c{n}.json")
@@ -442,7 +444,7 @@ def test_nothing_of_a_result_becomes_markup(tmp_path):
     assert not any("autofocus" in attributes for _, attributes in page.tags)
 
 
-def test_damaged_results_are_refused(tmp_path):
+def test_damaged_results_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     bad = [
         {**judged().to_dict(), "cells": [3]},
@@ -467,13 +469,13 @@ def test_damaged_results_are_refused(tmp_path):
         report.write([path], tmp_path / "r.html")
 
 
-def test_an_empty_folder(tmp_path):
+def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(NothingToDo) as caught:
         report.write([tmp_path], tmp_path / "r.html")
     assert "explain" in caught.value.fix
 
 
-def test_the_command(tmp_path, capsys):
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = saved(tmp_path / "run", explanation())
     out = tmp_path / "r.html"
     assert main(["report", str(folder), "-o", str(out), "--json"]) == 0
@@ -510,7 +512,7 @@ addEventListener("load", () => {
 """
 
 
-def chromium(folder, *words):
+def chromium(folder: Any, *words: Any) -> Any:
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *words]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "HOME": str(folder)})
     assert run.returncode == 0, run.stderr
@@ -519,7 +521,7 @@ def chromium(folder, *words):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [400, 1280])
-def test_in_a_browser(tmp_path, width):
+def test_in_a_browser(tmp_path: Path, width: int) -> None:
     """Pictures load, the slider fades them, nothing is wider than the window; a probe that the policy is told of."""
     out = tmp_path / "r.html"
     folder = saved(tmp_path / "run", explanation(), explanation(method="b"))
@@ -540,7 +542,7 @@ def test_in_a_browser(tmp_path, width):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_browser_runs_no_script_that_is_not_ours(tmp_path):
+def test_a_browser_runs_no_script_that_is_not_ours(tmp_path: Path) -> None:
     out = tmp_path / "r.html"
     written(saved(tmp_path / "run", explanation()), out=out)
     text = out.read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,10 +18,10 @@ from support.conformance import each_engine, prepared
 TOKENS, WIDTH, HEADS = 5, 4, 2
 
 
-def attention(n, x="x"):
+def attention(n: Any, x: str = "x") -> Any:
     """Two heads, as exporters write them: [N, tokens, width] → [N, tokens, width]."""
 
-    def heads(weight):
+    def heads(weight: Any) -> Any:
         y = n.op("MatMul", x, weight)
         y = n.op("Reshape", y, np.array([0, TOKENS, HEADS, WIDTH // HEADS]))
         return n.op("Transpose", y, perm=[0, 2, 1, 3])
@@ -31,12 +33,14 @@ def attention(n, x="x"):
     return n.op("Reshape", y, np.array([0, TOKENS, WIDTH]))
 
 
-def graph_of(build, *shape, inputs=("x",)):
+def graph_of(build: Any, *shape: Any, inputs: Any = ("x",)) -> Any:
     n = small_nets.Net(*shape)
     return small_nets.load(n.model(n.op("Neg", build(n)), inputs=inputs))
 
 
-def run(graph, composite, engine, relevance, explained="x", targets=None, **inputs):
+def run(
+    graph: Any, composite: Any, engine: Any, relevance: Any, explained: str = "x", targets: Any = None, **inputs: Any
+) -> Any:
     program = small_nets.compile(graph, composite, mode="relevance", explained=explained, targets=targets)
     feeds = {name: value.astype(np.float32) for name, value in {**inputs, "relevance": relevance}.items()}
     return prepared(engine, small_nets.forward(graph), program)(feeds)["relevance"]
@@ -44,7 +48,7 @@ def run(graph, composite, engine, relevance, explained="x", targets=None, **inpu
 
 @each_engine
 @pytest.mark.parametrize("targets", [None, 3])
-def test_half_of_a_matrix_product_goes_to_each_factor(name, targets):
+def test_half_of_a_matrix_product_goes_to_each_factor(name: str, targets: int | None) -> None:
     """R_a = a (R / (2 a b)) bᵀ, R_b = b aᵀ (R / (2 a b)) (Achtibat et al. 2024, eq. 13)."""
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 2, 3, 3)), rng.normal(size=(2, 2, 3, 3))
@@ -62,7 +66,7 @@ def test_half_of_a_matrix_product_goes_to_each_factor(name, targets):
 
 @each_engine
 @pytest.mark.parametrize("axis", [1, 2])
-def test_softmax_is_expanded_at_its_input(name, axis):
+def test_softmax_is_expanded_at_its_input(name: str, axis: int) -> None:
     """R_x = x (R - p ΣR)."""
     rng = np.random.default_rng(1)
     x, r = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4))
@@ -73,7 +77,7 @@ def test_softmax_is_expanded_at_its_input(name, axis):
 
 
 @each_engine
-def test_gradient_of_attention_is_its_slope(name):
+def test_gradient_of_attention_is_its_slope(name: str) -> None:
     rng = np.random.default_rng(2)
     graph = graph_of(attention, TOKENS, WIDTH)
     x, r = rng.normal(size=(2, TOKENS, WIDTH)), rng.normal(size=(2, TOKENS, WIDTH))
@@ -88,7 +92,7 @@ def test_gradient_of_attention_is_its_slope(name):
 
 
 @pytest.mark.parametrize("method", ["epsilon_plus", "epsilon"])
-def test_the_ledger_of_attention_closes(method):
+def test_the_ledger_of_attention_closes(method: str) -> None:
     graph = graph_of(attention, TOKENS, WIDTH)
     program = small_nets.compile(graph, make_composite(method), explained="x", ledger=True)
     rng = np.random.default_rng(3)

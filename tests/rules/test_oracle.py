@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,48 +16,49 @@ from onnxlrp.rules import RULES, make
 from onnxlrp.rules.gradient import Route
 from onnxlrp.rules.lrp import Pass
 from support import small_nets
+from support.arrays import Array, one_output
 from support.conformance import each_engine
 
 # -- the oracles: W is [out, in], x [N, in], R [N, out]
 
 
-def stabilize(z, epsilon=1e-6):
+def stabilize(z: Any, epsilon: float = 1e-6) -> Any:
     return z + epsilon * np.where(z >= 0, 1.0, -1.0)
 
 
-def up(array):
+def up(array: Any) -> Array:
     return np.maximum(array, 0)
 
 
-def down(array):
+def down(array: Any) -> Array:
     return np.minimum(array, 0)
 
 
-def zero(w, b, x, r):
+def zero(w: Any, b: Any, x: Any, r: Any) -> Any:
     return x * (np.divide(r, x @ w.T + b, out=np.zeros_like(r), where=r != 0) @ w)
 
 
-def epsilon(w, b, x, r, epsilon=1e-6):
+def epsilon(w: Any, b: Any, x: Any, r: Any, epsilon: float = 1e-6) -> Any:
     return x * ((r / stabilize(x @ w.T + b, epsilon)) @ w)
 
 
-def zplus(w, b, x, r):
+def zplus(w: Any, b: Any, x: Any, r: Any) -> Any:
     z = up(x) @ up(w).T + down(x) @ down(w).T + up(b)
     s = r / stabilize(z)
     return up(x) * (s @ up(w)) + down(x) * (s @ down(w))
 
 
-def zplus_without_bias(w, b, x, r):
+def zplus_without_bias(w: Any, b: Any, x: Any, r: Any) -> Any:
     return zplus(w, 0 * b, x, r)
 
 
-def alpha_beta(w, b, x, r, alpha=2, beta=1):
+def alpha_beta(w: Any, b: Any, x: Any, r: Any, alpha: float = 2, beta: float = 1) -> Any:
     z = up(x) @ down(w).T + down(x) @ up(w).T + down(b)
     s = r / stabilize(z)
     return alpha * zplus(w, b, x, r) - beta * (up(x) * (s @ down(w)) + down(x) * (s @ up(w)))
 
 
-def gamma(w, b, x, r, gamma=0.25):
+def gamma(w: Any, b: Any, x: Any, r: Any, gamma: float = 0.25) -> Any:
     y = x @ w.T + b
     total = 0.0
     for there, favoured, other in ((y > 0, up, down), (y < 0, down, up)):
@@ -66,38 +69,41 @@ def gamma(w, b, x, r, gamma=0.25):
     return total
 
 
-def zbox(w, b, x, r, low, high):
+def zbox(w: Any, b: Any, x: Any, r: Any, low: Any, high: Any) -> Any:
     z = x @ w.T - low @ up(w).T - high @ down(w).T
     s = r / stabilize(z)
     return (x - low) * (s @ up(w)) + (x - high) * (s @ down(w))
 
 
-def wsquare(w, b, x, r):
+def wsquare(w: Any, b: Any, x: Any, r: Any) -> Any:
     return (r / stabilize((w**2).sum(axis=1) + b**2)) @ w**2
 
 
-def flat(w, b, x, r):
+def flat(w: Any, b: Any, x: Any, r: Any) -> Any:
     inside = (w != 0).astype(float)
     return (r / stabilize(inside.sum(axis=1))) @ inside
 
 
-def gradient(w, b, x, r):
+def gradient(w: Any, b: Any, x: Any, r: Any) -> Any:
     return r @ w
 
 
 LOW, HIGH = -3.5, 4.0
-ORACLES = {
+ORACLES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "zero": (make("zero"), zero),
     "epsilon": (make("epsilon"), epsilon),
-    "epsilon(0.25)": (make("epsilon", 0.25), lambda *given: epsilon(*given, epsilon=0.25)),
+    "epsilon(0.25)": (make("epsilon", 0.25), lambda w, b, x, r: epsilon(w, b, x, r, epsilon=0.25)),
     "norm": (make("norm"), epsilon),
     "zplus": (make("zplus"), zplus),
     "zplus(bias=0)": (make("zplus", bias=False), zplus_without_bias),
     "alpha_beta(2,1)": (make("alpha_beta", 2, 1), alpha_beta),
-    "alpha_beta(1,0)": (make("alpha_beta", 1, 0), lambda *given: alpha_beta(*given, alpha=1, beta=0)),
-    "alpha_beta(1.5,0.5)": (make("alpha_beta", 1.5, 0.5), lambda *given: alpha_beta(*given, alpha=1.5, beta=0.5)),
+    "alpha_beta(1,0)": (make("alpha_beta", 1, 0), lambda w, b, x, r: alpha_beta(w, b, x, r, alpha=1, beta=0)),
+    "alpha_beta(1.5,0.5)": (
+        make("alpha_beta", 1.5, 0.5),
+        lambda w, b, x, r: alpha_beta(w, b, x, r, alpha=1.5, beta=0.5),
+    ),
     "gamma": (make("gamma"), gamma),
-    "gamma(100)": (make("gamma", 100), lambda *given: gamma(*given, gamma=100)),
+    "gamma(100)": (make("gamma", 100), lambda w, b, x, r: gamma(w, b, x, r, gamma=100)),
     "zbox": (
         make("zbox", LOW, HIGH),
         lambda w, b, x, r: zbox(w, b, x, r, np.full(w.shape[1], LOW), np.full(w.shape[1], HIGH)),
@@ -112,8 +118,8 @@ ORACLES = {
 LAYERS = {}
 
 
-def layer(*shape):
-    def add(make_layer):
+def layer(*shape: Any) -> Callable[..., Any]:
+    def add(make_layer: Any) -> Any:
         LAYERS[make_layer.__name__.replace("_", " ")] = (shape, make_layer)
         return make_layer
 
@@ -121,67 +127,67 @@ def layer(*shape):
 
 
 @layer(2, 4, 4)
-def conv(n, x):
+def conv(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 3)
 
 
 @layer(2, 5, 5)
-def conv_with_stride_and_crooked_pads(n, x):
+def conv_with_stride_and_crooked_pads(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 3, kernel=(3, 2), strides=[2, 3], pads=[1, 0, 0, 2])
 
 
 @layer(2, 6, 5)
-def conv_that_leaves_a_tail(n, x):
+def conv_that_leaves_a_tail(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 2, kernel=(2, 2), strides=[3, 2], pads=[0, 0, 0, 0], bias=False)
 
 
 @layer(2, 5, 5)
-def conv_dilated(n, x):
+def conv_dilated(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 2, dilations=[2, 1], pads=[2, 1, 2, 1])
 
 
 @layer(4, 3, 3)
-def conv_grouped(n, x):
+def conv_grouped(n: Any, x: Any) -> Any:
     return n.conv(x, 4, 6, group=2)
 
 
 @layer(3, 4, 4)
-def conv_depthwise(n, x):
+def conv_depthwise(n: Any, x: Any) -> Any:
     return n.conv(x, 3, 3, group=3, strides=[2, 2])
 
 
 @layer(3, 3, 3)
-def conv_depthwise_times_two(n, x):
+def conv_depthwise_times_two(n: Any, x: Any) -> Any:
     return n.conv(x, 3, 6, group=3)
 
 
 @layer(5, 2, 3)
-def conv_pointwise(n, x):
+def conv_pointwise(n: Any, x: Any) -> Any:
     return n.conv(x, 5, 4, kernel=(1, 1))
 
 
 @layer(6, 3, 3)
-def conv_of_many_terms(n, x):
+def conv_of_many_terms(n: Any, x: Any) -> Any:
     return n.conv(x, 6, 3)
 
 
 @layer(2, 7)
-def conv_1d(n, x):
+def conv_1d(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 3, kernel=(3,), strides=[2])
 
 
 @layer(2, 3, 2, 3)
-def conv_3d(n, x):
+def conv_3d(n: Any, x: Any) -> Any:
     return n.conv(x, 2, 2, kernel=(2, 2, 3), pads=[0, 0, 1, 1, 1, 1])
 
 
 @layer(2, 3, 3)
-def transposed_conv(n, x):
+def transposed_conv(n: Any, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 3, 3, 3)), 0.3 * n.rng.normal(size=3))
 
 
 @layer(2, 3, 2)
-def transposed_conv_with_stride(n, x):
+def transposed_conv_with_stride(n: Any, x: Any) -> Any:
     """Some of its results have fewer taps than others, one row has none."""
     bias = 0.3 * n.rng.normal(size=2)
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 3, 2)), bias, strides=[2, 3], pads=[1, 0, 0, 1],
@@ -189,97 +195,97 @@ def transposed_conv_with_stride(n, x):
 
 
 @layer(4, 2, 3)
-def transposed_conv_depthwise(n, x):
+def transposed_conv_depthwise(n: Any, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(4, 1, 2, 2)), group=4, dilations=[2, 1], strides=[1, 2])
 
 
 @layer(2, 4)
-def transposed_conv_1d(n, x):
+def transposed_conv_1d(n: Any, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 4)), strides=[2], pads=[1, 1])
 
 
 @layer(2, 2, 3, 2)
-def transposed_conv_3d(n, x):
+def transposed_conv_3d(n: Any, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 2, 2, 2)), strides=[2, 1, 2])
 
 
 @layer(4, 3)
-def matmul_from_the_left(n, x):
+def matmul_from_the_left(n: Any, x: Any) -> Any:
     return n.op("MatMul", n.rng.normal(size=(5, 4)), x)
 
 
 @layer(2, 3, 4)
-def einsum_of_heads(n, x):
+def einsum_of_heads(n: Any, x: Any) -> Any:
     return n.op("Einsum", x, n.rng.normal(size=(2, 4, 3)), equation="bhtd,hde->bhte")
 
 
 @layer(6)
-def gemm(n, x):
+def gemm(n: Any, x: Any) -> Any:
     return n.dense(x, 6, 4)
 
 
 @layer(40)
-def gemm_of_many_terms(n, x):
+def gemm_of_many_terms(n: Any, x: Any) -> Any:
     return n.dense(x, 40, 4)
 
 
 @layer(5)
-def gemm_with_factors(n, x):
+def gemm_with_factors(n: Any, x: Any) -> Any:
     return n.op("Gemm", x, n.rng.normal(size=(5, 3)), n.rng.normal(size=(1, 3)), alpha=0.5, beta=-2.0)
 
 
 @layer(3, 4)
-def matmul_of_tokens(n, x):
+def matmul_of_tokens(n: Any, x: Any) -> Any:
     return n.op("MatMul", x, n.rng.normal(size=(4, 5)))
 
 
 @layer(2, 5, 5)
-def average_pool(n, x):
+def average_pool(n: Any, x: Any) -> Any:
     return n.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
 
 @layer(2, 5, 4)
-def average_pool_counting_padding(n, x):
+def average_pool_counting_padding(n: Any, x: Any) -> Any:
     return n.op("AveragePool", x, kernel_shape=[2, 3], strides=[1, 1], pads=[1, 1, 0, 1], count_include_pad=1)
 
 
 @layer(3, 3, 2)
-def global_average_pool(n, x):
+def global_average_pool(n: Any, x: Any) -> Any:
     return n.op("GlobalAveragePool", x)
 
 
 @layer(3, 2, 3)
-def mean_of_axes(n, x):
+def mean_of_axes(n: Any, x: Any) -> Any:
     return n.op("ReduceMean", x, np.array([2, 3], np.int64), keepdims=0)
 
 
 @layer(3, 2, 3)
-def sum_of_axes(n, x):
+def sum_of_axes(n: Any, x: Any) -> Any:
     return n.op("ReduceSum", x, np.array([1], np.int64), keepdims=1)
 
 
-def halves(n, x):
+def halves(n: Any, x: Any) -> list[Any]:
     axes = np.array([1], np.int64)
     return [n.op("Slice", x, np.array([i], np.int64), np.array([i + 2], np.int64), axes) for i in (0, 2)]
 
 
 @layer(4, 2, 2)
-def residual_add(n, x):
+def residual_add(n: Any, x: Any) -> Any:
     return n.op("Add", *halves(n, x))
 
 
 @layer(4, 2, 2)
-def difference(n, x):
+def difference(n: Any, x: Any) -> Any:
     return n.op("Sub", *halves(n, x))
 
 
 @layer(3, 2, 2)
-def factor(n, x):
+def factor(n: Any, x: Any) -> Any:
     return n.op("Mul", x, n.rng.normal(size=(3, 1, 1)))
 
 
 @layer(3, 2, 2)
-def batch_normalization(n, x):
+def batch_normalization(n: Any, x: Any) -> Any:
     return n.norm(x, 3)
 
 
@@ -287,7 +293,7 @@ def batch_normalization(n, x):
 MEANS = ("average pool", "average pool counting padding", "global average pool", "mean of axes")
 
 
-def doubled(model):
+def doubled(model: Any) -> Any:
     """The model with its weights in float64."""
     for tensor in model.graph.initializer:
         array = numpy_helper.to_array(tensor)
@@ -296,7 +302,7 @@ def doubled(model):
 
 
 @cache
-def case(name, rectified):
+def case(name: Any, rectified: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
     """The graph, a batch of x, the matrix and bias of the layer, and relevance for its result."""
     shape, make_layer = LAYERS[name]
     n, alone = small_nets.Net(*shape, seed=3), small_nets.Net(*shape, seed=3)
@@ -304,7 +310,7 @@ def case(name, rectified):
     evaluate = ReferenceEvaluator(doubled(alone.model(make_layer(alone, "x"))))
     size = int(np.prod(shape))
     points = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape)
-    values = evaluate.run(None, {"x": points})[0].reshape(size + 1, -1)
+    values = one_output(evaluate.run(None, {"x": points})).reshape(size + 1, -1)
     w, b = (values[1:] - values[0]).T, values[0]
     rng = np.random.default_rng(4)
     x = np.clip(rng.normal(size=(3, size)), -3, 3).astype(np.float32).astype(float)
@@ -314,7 +320,7 @@ def case(name, rectified):
     return graph, x.reshape(3, *shape), a, w, b, r.reshape(3, *graph.outputs[0].shape)
 
 
-def relevance(graph, rule, x, r, name="reference", **options):
+def relevance(graph: Any, rule: Any, x: Any, r: Any, name: str = "reference", **options: Any) -> Any:
     composite = Composite((("activation", Pass()), ("routing", Route()), ("*", rule)))
     inputs = {"x": x.astype(np.float32), "relevance": r.astype(np.float32)}
     return small_nets.explained(graph, composite, inputs, name, mode="relevance", **options)["relevance"]
@@ -322,7 +328,7 @@ def relevance(graph, rule, x, r, name="reference", **options):
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("rule", ORACLES)
-def test_rule_is_its_definition(rule, name):
+def test_rule_is_its_definition(rule: str, name: Any) -> None:
     made, oracle = ORACLES[rule]
     tolerance = 1e-4 if rule in ("flat", "wsquare") and name in MEANS else 1e-6 if rule == "zero" else 1e-9
     for rectified in (False, True):
@@ -332,7 +338,7 @@ def test_rule_is_its_definition(rule, name):
     small_nets.agree(relevance(graph, made, x, r, "ort"), expected, 1e-4)
 
 
-def test_every_rule_is_in_these_tests():
+def test_every_rule_is_in_these_tests() -> None:
     assert set(RULES) >= {rule.name for rule, _ in ORACLES.values()}
     elsewhere = {"pass", "route", "guided", "deconvnet"}
     assert set(RULES) - {rule.name for rule, _ in ORACLES.values()} <= elsewhere | LATER
@@ -342,9 +348,11 @@ LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}  
 
 
 @pytest.mark.parametrize("bounds", ["a number", "one a channel", "one a pixel"])
-def test_zbox_takes_bounds_of_any_shape(bounds):
+def test_zbox_takes_bounds_of_any_shape(bounds: str) -> None:
     shape = {"a number": (), "one a channel": (2, 1, 1), "one a pixel": (2, 4, 4)}[bounds]
     rng = np.random.default_rng(0)
+    low: Any
+    high: Any
     low, high = rng.uniform(-4, -3, shape), rng.uniform(3, 4, shape)
     graph, x, a, w, b, r = case("conv", False)
     flat_low, flat_high = (np.broadcast_to(bound, (2, 4, 4)).reshape(-1) for bound in (low, high))
@@ -352,7 +360,7 @@ def test_zbox_takes_bounds_of_any_shape(bounds):
     small_nets.agree(relevance(graph, make("zbox", low, high), x, r), expected)
 
 
-def test_gamma_drops_relevance_where_the_output_is_zero():
+def test_gamma_drops_relevance_where_the_output_is_zero() -> None:
     n = small_nets.Net(2)
     graph = small_nets.load(n.model(n.op("Gemm", "x", np.array([[1.0, 1.0], [1.0, -1.0]]))))
     x, r = np.array([[1.0, 1.0]]), np.array([[1.0, 5.0]])
@@ -371,7 +379,7 @@ ACTIVATIONS = {
 
 @each_engine
 @pytest.mark.parametrize("rule", ACTIVATIONS)
-def test_rule_at_a_relu(rule, name):
+def test_rule_at_a_relu(rule: str, name: str) -> None:
     n = small_nets.Net(3, 4)
     graph = small_nets.load(n.model(n.relu("x")))
     rng = np.random.default_rng(0)
@@ -383,7 +391,7 @@ def test_rule_at_a_relu(rule, name):
 
 
 @pytest.mark.parametrize("rule", ["epsilon", "zplus", "gamma", "flat"])
-def test_one_weight_used_twice(rule):
+def test_one_weight_used_twice(rule: str) -> None:
     """zennit is silently wrong here: both uses are layers of their own."""
     made, oracle = ORACLES[rule]
     n = small_nets.Net(3)

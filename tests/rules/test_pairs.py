@@ -46,7 +46,7 @@ STYLES = {
 KINDS = {"Conv": "linear", "Gemm": "linear", "Relu": "activation", "Clip": "activation", "Add": "sum"}
 
 
-def stacked(graph, lower, upper):
+def stacked(graph: Any, lower: Any, upper: Any) -> Any:
     """Linear layers, activations and sums take turns between two styles, the first linear layer being `lower`."""
     entries, styles = [], (STYLES[lower], STYLES[upper])
     turn = {"linear": 0, "activation": 0, "sum": 1}
@@ -60,7 +60,7 @@ def stacked(graph, lower, upper):
     return Composite((*entries, ("avgpool", NORM)))
 
 
-def test_every_rule_is_in_these_tests():
+def test_every_rule_is_in_these_tests() -> None:
     used = {getattr(rule, "name", "") for s in STYLES.values() for rule in (s.linear, s.activation, s.sum)}
     assert set(RULES) - used <= {"route"} | LATER
 
@@ -71,7 +71,7 @@ LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}
 
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("upper", STYLES)
-def test_rewrites_change_nothing_whatever_rule_is_above(upper, net):
+def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) -> None:
     graph = small_nets.graph(net)
     seed = np.random.default_rng(5).normal(size=(2, *graph.outputs[0].shape)).astype(np.float32)
     inputs = {**small_nets.batch(graph), "relevance": seed}
@@ -90,7 +90,7 @@ def test_rewrites_change_nothing_whatever_rule_is_above(upper, net):
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "reference"])
 @pytest.mark.parametrize("method", small_nets.METHODS)
-def test_engines_agree_with_the_reference(method, name):
+def test_engines_agree_with_the_reference(method: Any, name: Any) -> None:
     for net in ("everything", "overlapping"):
         graph, composite = small_nets.graph(net), make_composite(method, **OPTIONS.get(method, {}))
         inputs = small_nets.batch(graph, 3)
@@ -101,7 +101,7 @@ def test_engines_agree_with_the_reference(method, name):
 
 @each_engine
 @pytest.mark.parametrize("method", small_nets.METHODS)
-def test_three_targets_are_three_runs(method, name):
+def test_three_targets_are_three_runs(method: Any, name: str) -> None:
     graph, composite = small_nets.graph("everything"), make_composite(method, **OPTIONS.get(method, {}))
     inputs = small_nets.batch(graph, 3)
     ids = np.array([[0, 1, 2], [3, 3, 1], [2, 0, 0]])
@@ -112,7 +112,7 @@ def test_three_targets_are_three_runs(method, name):
 
 
 @each_engine
-def test_the_top_targets_are_the_highest_logits(name):
+def test_the_top_targets_are_the_highest_logits(name: str) -> None:
     graph, composite = small_nets.graph("everything"), make_composite("epsilon_plus")
     inputs = small_nets.batch(graph, 3)
     top = small_nets.explained(graph, composite, inputs, name, targets=2)
@@ -125,7 +125,7 @@ def test_the_top_targets_are_the_highest_logits(name):
 
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "gamma", "deconvnet"])
-def test_samples_do_not_know_of_each_other(method, name):
+def test_samples_do_not_know_of_each_other(method: str, name: str) -> None:
     graph, composite = small_nets.graph("everything"), make_composite(method)
     inputs = small_nets.batch(graph, 3)
     together = small_nets.explained(graph, composite, inputs, name)["relevance"]
@@ -134,7 +134,7 @@ def test_samples_do_not_know_of_each_other(method, name):
         small_nets.agree(together[n : n + 1], alone, 1e-9 if name == "reference" else 1e-4)
 
 
-def test_one_bound_serves_maps_of_several_sizes():
+def test_one_bound_serves_maps_of_several_sizes() -> None:
     """A network that looks at its input at several scales: each scale's first layer has the same box."""
     n = small_nets.Net(1, 40, 40)
     whole = n.relu(n.conv("x", 1, 4))

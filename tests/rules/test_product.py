@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
@@ -13,15 +16,16 @@ from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Pass
 from onnxlrp.rules.product import Signal, Uniform
 from support import small_nets
+from support.arrays import one_output
 from support.conformance import each_engine, prepared
 
 PRODUCTS = {}
 
 
-def gated_by(gate):
+def gated_by(gate: Any) -> Callable[..., Any]:
     """A net whose product is gated by this factor (0, 1, or None for no gate)."""
 
-    def add(build):
+    def add(build: Any) -> Any:
         PRODUCTS[build.__name__] = (build, gate)
         return build
 
@@ -29,58 +33,58 @@ def gated_by(gate):
 
 
 @gated_by(1)
-def squeeze_and_excitation(n):
+def squeeze_and_excitation(n: Any) -> Any:
     return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
 
 
 @gated_by(0)
-def hard_sigmoid_in_pieces(n):
+def hard_sigmoid_in_pieces(n: Any) -> Any:
     """MobileNetV3 as Keras writes it."""
     shifted = n.op("Add", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1)), np.array(3.0))
     return n.op("Mul", n.op("Mul", n.clip(shifted, 6.0), np.array(1 / 6)), "x")
 
 
 @gated_by(1)
-def silu(n):
+def silu(n: Any) -> Any:
     return n.op("Mul", "x", n.op("Sigmoid", "x"))
 
 
 @gated_by(0)
-def silu_of_one_factor(n):
+def silu_of_one_factor(n: Any) -> Any:
     """The signal is bounded too: the formula of the gate tells them apart."""
     x = n.op("Tanh", "x")
     return n.op("Mul", n.op("Sigmoid", n.op("Mul", x, np.array(1.7))), x)
 
 
 @gated_by(1)
-def a_weight_for_each_channel(n):
+def a_weight_for_each_channel(n: Any) -> Any:
     return n.op("Mul", "x", n.op("GlobalMaxPool", n.relu("x")))
 
 
 @gated_by(None)
-def two_features(n):
+def two_features(n: Any) -> Any:
     return n.op("Mul", n.conv("x", 3, 3), n.relu("x"))
 
 
 @gated_by(None)
-def a_square(n):
+def a_square(n: Any) -> Any:
     return n.op("Mul", "x", "x")
 
 
-def graph_of(build):
+def graph_of(build: Any) -> Any:
     n = small_nets.Net(3, 4, 4)
     return small_nets.load(n.model(n.op("Neg", build(n))))
 
 
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_the_gate_is_found(name):
+def test_the_gate_is_found(name: Any) -> None:
     build, gate = PRODUCTS[name]
     graph = graph_of(build)
     last = [layer for layer in graph.layers if layer.op == "Mul" and not set(layer.inputs) & set(graph.constants)][-1]
     assert facts.gate(graph, last) == gate
 
 
-def explained(graph, composite, x, relevance, engine="reference"):
+def explained(graph: Any, composite: Any, x: Any, relevance: Any, engine: str = "reference") -> Any:
     program = small_nets.compile(graph, composite, mode="relevance", explained="x")
     return prepared(engine, small_nets.forward(graph), program)(
         {"x": x.astype(np.float32), "relevance": relevance.astype(np.float32)}
@@ -89,7 +93,7 @@ def explained(graph, composite, x, relevance, engine="reference"):
 
 @each_engine
 @pytest.mark.parametrize("product", PRODUCTS)
-def test_the_signal_has_it_all(name, product):
+def test_the_signal_has_it_all(name: str, product: Any) -> None:
     build, gate = PRODUCTS[product]
     graph = graph_of(build)
     rng = np.random.default_rng(0)
@@ -101,7 +105,7 @@ def test_the_signal_has_it_all(name, product):
         np.testing.assert_allclose(got, r, rtol=1e-5)  # the input is the signal, or both factors
 
 
-def test_half_of_a_product_goes_to_each_factor():
+def test_half_of_a_product_goes_to_each_factor() -> None:
     graph = graph_of(two_features)
     rng = np.random.default_rng(0)
     x, r = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(2, 3, 4, 4))
@@ -111,7 +115,7 @@ def test_half_of_a_product_goes_to_each_factor():
     np.testing.assert_allclose(through_the_convolution.sum(axis=(1, 2, 3)), r.sum(axis=(1, 2, 3)) / 2, rtol=1e-5)
 
 
-def test_a_quotient_is_a_gated_numerator():
+def test_a_quotient_is_a_gated_numerator() -> None:
     """x / (|x| summed): the normaliser gets nothing."""
     n = small_nets.Net(3, 4, 4)
     norm = n.op("ReduceSum", n.relu("x"), np.array([1, 2, 3]))
@@ -122,7 +126,7 @@ def test_a_quotient_is_a_gated_numerator():
     np.testing.assert_allclose(got, r)
 
 
-def test_a_comparison_has_no_relevance():
+def test_a_comparison_has_no_relevance() -> None:
     """What decides between two branches is on no path; both branches are."""
     n = small_nets.Net(3, 4, 4)
     hot = n.op("Greater", "x", np.array(0.0))
@@ -131,6 +135,6 @@ def test_a_comparison_has_no_relevance():
     assert "Greater" not in {layer.op for layer in graph.layers if layer.name in relevant}
     session = ReferenceEvaluator(small_nets.forward(graph).model(np.float64, ()))
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 4))
-    np.testing.assert_allclose(session.run(None, {"x": x})[0], -np.maximum(x, 0))
+    np.testing.assert_allclose(one_output(session.run(None, {"x": x})), -np.maximum(x, 0))
     r = np.ones_like(x)
     np.testing.assert_allclose(explained(graph, make_composite("gradient"), x, r), -(x > 0).astype(float))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +22,7 @@ FIRST = 1_006_000  # seeds that nothing else was measured on
 STAR = 3
 
 
-def write_scenes(folder, stars, others, marked=False):
+def write_scenes(folder: Any, stars: Any, others: Any, marked: bool = False) -> Any:
     """Pictures scene_N.png with their masks in masks/; with `marked` every star carries the watermark."""
     (folder / "masks").mkdir(parents=True)
     seed, left = FIRST, {True: stars, False: others}
@@ -35,7 +37,7 @@ def write_scenes(folder, stars, others, marked=False):
     return folder
 
 
-def with_random_head(path, seed=0):
+def with_random_head(path: Any, seed: int = 0) -> Any:
     """shapes.onnx with the weights of its last layer drawn anew."""
     model = onnx.load(SHAPES)
     (tensor,) = [t for t in model.graph.initializer if t.name == "head.weight"]
@@ -51,31 +53,31 @@ class Tampering:
 
     name = "tampering"
 
-    def __init__(self, change):
+    def __init__(self, change: Any) -> None:
         self.engine, self.change, self.runs = make_engine("ort"), change, 0
 
-    def prepare(self, forward, program):
+    def prepare(self, forward: Any, program: Any) -> Callable[..., Any]:
         prepared = self.engine.prepare(forward, program)
 
-        def tampered(inputs):
+        def tampered(inputs: Any) -> dict[Any, Any]:
             self.runs += 1
             return {name: self.change(name, value, self.runs) for name, value in prepared(inputs).items()}
 
         return tampered
 
 
-def found(findings, check, status=None):
+def found(findings: Any, check: Any, status: Any = None) -> dict[Any, Any]:
     """The findings of a check, by subject."""
     return {f.subject: f for f in findings.findings if f.check == check and status in (None, f.status)}
 
 
-def only(*ids, **settings):
+def only(*ids: Any, **settings: Any) -> Any:
     """Settings with which no check runs but these."""
     from onnxlrp.checks.registry import CHECKS
 
     return Settings(severities={id: "off" for id in CHECKS if id not in ids}, **settings)
 
 
-def checked(model, samples, *ids, **settings):
+def checked(model: Any, samples: Any, *ids: Any, **settings: Any) -> Any:
     """The findings of some checks."""
     return run(model, samples, only(*ids, **settings))

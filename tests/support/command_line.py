@@ -36,7 +36,7 @@ def spawn(*words: object, **more: Any) -> subprocess.CompletedProcess[str]:
 
 def one_layer(op: str, path: str = "odd.onnx", shape: tuple[int, ...] = (3, 8, 8), **attributes: Any) -> str:
     """A model of one operator without weights."""
-    dims = ["N", *shape]
+    dims: list[str | int | None] = ["N", *shape]
     graph = helper.make_graph(
         [helper.make_node(op, ["x"], ["y"], name="odd_node", **attributes)],
         "g",

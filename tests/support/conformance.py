@@ -6,6 +6,8 @@ Tests ask `run` for what a program gives, and compare it with numpy or with the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -17,6 +19,7 @@ from onnxlrp.errors import UsageError
 from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
 
 from . import kernels_under_test
+from .arrays import Array
 
 # "plain" is cuda or the emulator without tensor cores: the gathers that serve what those do not take.
 each_engine = pytest.mark.parametrize("name", [*ENGINES, "plain"])
@@ -26,11 +29,11 @@ TOLERANCE = {"reference": 1e-12, "ort": 2e-6}
 FLOAT32 = 2e-6
 
 
-def tolerance(name):
+def tolerance(name: Any) -> Any:
     return TOLERANCE.get(name, FLOAT32)
 
 
-def prepared(name, forward, program):
+def prepared(name: Any, forward: Any, program: Any) -> Any:
     """The program on an engine; skips the test where the machine cannot run it."""
     try:
         found = Cuda(kernels_under_test.device(), None) if name == "plain" else make_engine(name)
@@ -41,10 +44,10 @@ def prepared(name, forward, program):
     return found.prepare(forward, program)
 
 
-def identity(shapes):
+def identity(shapes: Any) -> Any:
     """A forward model that hands out its inputs: tensor "x" is input "x/in"."""
 
-    def model(dtype, tensors):
+    def model(dtype: Any, tensors: Any) -> Any:
         kind = TensorProto.DOUBLE if dtype is np.float64 else TensorProto.FLOAT
         wanted = list(dict.fromkeys([*tensors, *shapes]))
         inputs = [helper.make_tensor_value_info(f"{t}/in", kind, ["N", *shape]) for t, shape in shapes.items()]
@@ -62,36 +65,36 @@ class Sketch:
     With `targets` the seed alone has a target axis; it is fed as the array "relevance", [T, N, *shape].
     """
 
-    def __init__(self, targets=None):
+    def __init__(self, targets: Any = None) -> None:
         self.targets = targets
         self.steps = []
         self.shapes = {}
 
-    def activation(self, tensor, shape):
+    def activation(self, tensor: Any, shape: Any) -> Any:
         self.shapes[tensor] = shape
         return self._add(Instruction("read", "activation", (), Activation(tensor), shape, False, False))
 
-    def seed(self, shape):
+    def seed(self, shape: Any) -> Any:
         """The array that is fed as "relevance"."""
         self.shapes["seeded"] = shape
         source = Seed("seeded", "relevance", self.targets)
         return self._add(Instruction("read", "seed", (), source, shape, False, self.targets is not None))
 
-    def constant(self, array):
+    def constant(self, array: Any) -> Any:
         array = np.asarray(array)
         return self._add(Instruction("read", "constant", (), Constant(array), array.shape, True, False))
 
-    def map(self, op, *inputs, parameter=0.0):
+    def map(self, op: Any, *inputs: Any, parameter: float = 0.0) -> Any:
         shape = np.broadcast_shapes(*(self.steps[i].shape for i in inputs))
         return self._add(self._step("map", op, inputs, None, shape, parameter=parameter))
 
-    def linear(self, linear, x, *weights, biased=False):
+    def linear(self, linear: Any, x: Any, *weights: Any, biased: bool = False) -> Any:
         return self._add(self._step("linear", linear.name, (x, *weights), linear, linear.target, biased=biased))
 
-    def adjoint(self, linear, s, *weights):
+    def adjoint(self, linear: Any, s: Any, *weights: Any) -> Any:
         return self._add(self._step("adjoint", linear.name, (s, *weights), linear, linear.source))
 
-    def run(self, name, outputs, **arrays):
+    def run(self, name: Any, outputs: Any, **arrays: Any) -> Any:
         """The outputs by name; `arrays` are activations by tensor, and the seed as `relevance`."""
         program = Program(tuple(self.steps), outputs, self.targets)
         seeded = arrays.pop("relevance", None)
@@ -102,15 +105,15 @@ class Sketch:
             feeds["seeded/in"] = _typed(name, np.zeros_like(blank))
         return prepared(name, identity(self.shapes), program)(feeds)
 
-    def _add(self, step):
+    def _add(self, step: Any) -> int:
         self.steps.append(step)
         return len(self.steps) - 1
 
-    def _step(self, kind, op, inputs, what, shape, **rest):
+    def _step(self, kind: Any, op: Any, inputs: Any, what: Any, shape: Any, **rest: Any) -> Any:
         steps = [self.steps[i] for i in inputs]
         constant, targets = all(s.constant for s in steps), any(s.targets for s in steps)
         return Instruction(kind, op, tuple(inputs), what, tuple(shape), constant, targets, origin="sketch", **rest)
 
 
-def _typed(name, array):
+def _typed(name: Any, array: Any) -> Array:
     return np.asarray(array, np.float64 if name == "reference" else np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select,
 
 
 @st.composite
-def _axis(draw, kind, ceil):
+def _axis(draw: st.DrawFn, kind: Any, ceil: Any) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
     """One spatial axis: (kernel, stride, dilation, before, after, source, target)."""
     kernel, stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     reach = dilation * (kernel - 1) + 1
@@ -26,7 +27,7 @@ def _axis(draw, kind, ceil):
     return kernel, stride, dilation, before, after, source, target
 
 
-def _count(length, after, reach, stride, ceil):
+def _count(length: Any, after: Any, reach: Any, stride: Any, ceil: Any) -> Any:
     """How many windows fit; with ceil_mode the last may hang over the end, if it starts before it."""
     room = length + after - reach
     if not ceil:
@@ -35,19 +36,28 @@ def _count(length, after, reach, stride, ceil):
     return count - 1 if (count - 1) * stride >= length else count
 
 
-def _outside(i, kernel, stride, dilation, before, source):
+def _outside(i: Any, kernel: Any, stride: Any, dilation: Any, before: Any, source: Any) -> bool:
     """Whether window i has padding alone under its taps."""
     return not any(before <= i * stride + tap * dilation < before + source for tap in range(kernel))
 
 
 @st.composite
-def windows(draw, kind, dimensions=None):
+def windows(draw: st.DrawFn, kind: Any, dimensions: Any = None) -> Any:
     d = dimensions or draw(st.sampled_from((1, 2, 2, 3)))
     ceil = kind != "conv" and draw(st.booleans())
     return Window(*zip(*(draw(_axis(kind, ceil)) for _ in range(d)), strict=True))
 
 
-def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, group=1):
+def conv(
+    inner: Any,
+    outer: Any,
+    kernel: Any,
+    stride: int = 1,
+    before: int = 0,
+    source: Any = (9, 8),
+    dilation: int = 1,
+    group: int = 1,
+) -> Any:
     """A convolution that is the same along every axis."""
     axes = len(source)
     target = tuple((n + 2 * before - dilation * (kernel - 1) - 1) // stride + 1 for n in source)
@@ -56,27 +66,27 @@ def conv(inner, outer, kernel, stride=1, before=0, source=(9, 8), dilation=1, gr
 
 
 @st.composite
-def convs(draw):
+def convs(draw: st.DrawFn) -> Any:
     window, group = draw(windows("conv")), draw(st.integers(1, 3))
     inner, outer = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     return Conv((group * inner, *window.source), (group * outer, *window.target), window, group)
 
 
 @st.composite
-def matmuls(draw):
+def matmuls(draw: st.DrawFn) -> Any:
     lead = draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
     inner, outer = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     return Matmul((*lead, inner), (*lead, outer), draw(st.booleans()))
 
 
 @st.composite
-def pools(draw):
+def pools(draw: st.DrawFn) -> Any:
     window, channels = draw(windows("pool")), draw(st.integers(1, 3))
     return Pool((channels, *window.source), (channels, *window.target), window, draw(st.booleans()))
 
 
 @st.composite
-def selects(draw):
+def selects(draw: st.DrawFn) -> Any:
     window, channels = draw(windows("pool")), draw(st.integers(1, 3))
     return Select((channels, *window.source), (channels, *window.target), window)
 
@@ -85,7 +95,7 @@ shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
 
 @st.composite
-def sums(draw):
+def sums(draw: st.DrawFn) -> Any:
     source = draw(shapes)
     axes = tuple(sorted(draw(st.sets(st.integers(0, len(source) - 1), min_size=1))))
     if draw(st.booleans()):
@@ -94,21 +104,21 @@ def sums(draw):
 
 
 @st.composite
-def reshapes(draw):
+def reshapes(draw: st.DrawFn) -> Any:
     source = draw(shapes)
     flat = (math.prod(source),)
     return Reshape(source, draw(st.sampled_from((flat, (1, *source), (*source[:-1], 1, source[-1]), source[::-1]))))
 
 
 @st.composite
-def permutes(draw):
+def permutes(draw: st.DrawFn) -> Any:
     source = draw(shapes)
     order = tuple(draw(st.permutations(range(len(source)))))
     return Permute(source, tuple(source[i] for i in order), order)
 
 
 @st.composite
-def slices(draw):
+def slices(draw: st.DrawFn) -> Any:
     boxes = []
     for n in (source := draw(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple))):
         start, step = draw(st.integers(0, n - 1)), draw(st.sampled_from((-3, -2, -1, 1, 1, 2, 3)))
@@ -130,7 +140,7 @@ LINEAR_MAPS = {
 }
 
 
-def weight_shape(linear):
+def weight_shape(linear: Any) -> tuple[Any, ...] | None:
     """The shape of the weight that a map wants, or None."""
     if isinstance(linear, Conv):
         return (linear.target[0], linear.source[0] // linear.group, *linear.window.kernel)

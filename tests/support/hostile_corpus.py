@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -38,7 +39,7 @@ Written = bytes | onnx.ModelProto
 _MAKERS: dict[str, tuple[Callable[[Path], Written | None], tuple[int, ...], tuple[str, ...], str]] = {}
 
 
-def case(name: str, *codes: int, flags: tuple[str, ...] = (), folder: str = "models"):
+def case(name: str, *codes: int, flags: tuple[str, ...] = (), folder: str = "models") -> Callable[..., Any]:
     """Register what returns the bytes of a file, or writes it itself."""
 
     def register(make: Callable[[Path], Written | None]) -> Callable[[Path], Written | None]:
@@ -66,7 +67,7 @@ def build(folder: Path) -> list[Case]:
 # -- sound beginnings
 
 
-def node(op: str, inputs: list[str], outputs: list[str], **attributes: object) -> onnx.NodeProto:
+def node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(op, inputs, outputs, **attributes)
 
 
@@ -136,8 +137,8 @@ OTHER = {
     "python source": b"import torch\nmodel = torch.load('x')\n",
     "ir version alone": b"\x08\x08",
 }
-for _name, _data in OTHER.items():
-    case(_name)(lambda path, data=_data: data)
+for _name, _bytes in OTHER.items():
+    case(_name)(lambda path, data=_bytes: data)
 
 # -- damage
 
@@ -176,8 +177,8 @@ WIRE = {
     "unknown fields": b"\x08\x08" + field(999, bytes(1000)) + field(7, field(998, bytes(100))),
     "an unknown message a thousand deep": b"\x08\x08" + field(7, b"\x0a\x00"),
 }
-for _name, _data in WIRE.items():
-    case(_name)(lambda path, data=_data: data)
+for _name, _bytes in WIRE.items():
+    case(_name)(lambda path, data=_bytes: data)
 
 
 @case("if in if 1000 deep")
@@ -227,7 +228,7 @@ TENSORS = {
 }
 
 
-def _tensor(fields: dict[str, object]) -> Callable[[Path], onnx.ModelProto]:
+def _tensor(fields: dict[str, Any]) -> Callable[[Path], onnx.ModelProto]:
     def make(path: Path) -> onnx.ModelProto:
         return changed(lambda m: m.graph.initializer[0].CopyFrom(TensorProto(name="w", **fields)))
 
@@ -284,7 +285,7 @@ GRAPHS: dict[str, tuple[tuple[int, ...], list[onnx.NodeProto]]] = {
 for _name, (_codes, _nodes) in GRAPHS.items():
     case(_name, *_codes)(lambda path, nodes=_nodes: net(nodes))
 
-CHANGES: dict[str, tuple[tuple[int, ...], Callable[[onnx.ModelProto], None]]] = {
+CHANGES: dict[str, tuple[tuple[int, ...], Callable[[onnx.ModelProto], Any]]] = {
     "two weights of one name": ((3,), lambda m: m.graph.initializer.append(m.graph.initializer[0])),
     "two inputs of one name": ((3,), lambda m: m.graph.input.append(m.graph.input[0])),
     "no inputs": ((3,), lambda m: m.graph.ClearField("input")),
@@ -500,7 +501,7 @@ def _data(path: Path, length: int = 48) -> Path:
     return file
 
 
-EXTERNAL = {
+EXTERNAL: dict[str, dict[str, Any]] = {
     "data at an absolute path": {"location": "/etc/passwd"},
     "data above the folder": {"location": "../../../../../../etc/passwd"},
     "data above the folder and back": {"location": "../models/w.bin"},
@@ -524,7 +525,7 @@ EXTERNAL = {
 }
 
 
-def _outside(entries: dict[str, object]) -> Callable[[Path], onnx.ModelProto]:
+def _outside(entries: dict[str, Any]) -> Callable[[Path], onnx.ModelProto]:
     def make(path: Path) -> onnx.ModelProto:
         _data(path)
         return _external(**entries)

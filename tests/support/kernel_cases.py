@@ -6,6 +6,7 @@ A test module that imports this is skipped where the kernels cannot be run.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ MEANT = {"dense_tiled": (0,), "reduce_blocks": (1,)}
 SHAPED = ("dense_columns", "dense_tiled", "reduce_blocks", "seed_top")
 
 
-def launched(launch, arguments, check=False, seed=0):
+def launched(launch: Any, arguments: Any, check: bool = False, seed: int = 0) -> None:
     """Run one launch; `check` looks at every access to memory, `seed` orders the threads."""
     if launch.source:
         if launch.source not in GENERATED:
@@ -56,7 +57,16 @@ def launched(launch, arguments, check=False, seed=0):
 GENERATED = {}
 
 
-def ran(program, batch, arrays, feeds=None, narrow=False, check=True, seed=0, tier=None):
+def ran(
+    program: Any,
+    batch: Any,
+    arrays: Any,
+    feeds: Any = None,
+    narrow: bool = False,
+    check: bool = True,
+    seed: int = 0,
+    tier: Any = None,
+) -> dict[Any, Any]:
     """The arrays of all instructions after the planned launches; `arrays` has those of activations and given seeds.
 
     `narrow` runs every kernel that allows it with a grid of one block, and that of one warp.
@@ -74,14 +84,14 @@ def ran(program, batch, arrays, feeds=None, narrow=False, check=True, seed=0, ti
         for launch in launches:
             if narrow:
                 meant = MEANT.get(launch.kernel, ())
-                grid = tuple(b if a in meant else 1 for a, b in enumerate(launch.grid))
+                grid: Any = tuple(b if a in meant else 1 for a, b in enumerate(launch.grid))
                 launch = replace(launch, grid=grid, block=launch.block if launch.kernel in SHAPED else (32, 1, 1))
             arguments = [bound(argument, held, scratches, feeds) for argument in launch.arguments]
             launched(launch, arguments, check, seed)
     return held
 
 
-def bound(argument, held, scratches, feeds):
+def bound(argument: Any, held: Any, scratches: Any, feeds: Any) -> Any:
     if isinstance(argument, InstructionRef):
         return held[argument.index]
     if isinstance(argument, InputRef):
@@ -96,7 +106,7 @@ def bound(argument, held, scratches, feeds):
     return argument
 
 
-def meant(program, arrays):
+def meant(program: Any, arrays: Any) -> Any:
     """What interpret.py makes of the program, in float64."""
     values = []
     for n, step in enumerate(program.instructions):
@@ -114,7 +124,7 @@ def meant(program, arrays):
     return values
 
 
-def whole(rng, *shape):
+def whole(rng: np.random.Generator, *shape: Any) -> Any:
     """Small whole numbers: sums are exact in float32, and selectors have ties."""
     return rng.integers(-4, 5, size=shape).astype(np.float64)
 
@@ -122,17 +132,17 @@ def whole(rng, *shape):
 class Case(Sketch):
     """A program with the arrays of its leaves, which are whole numbers."""
 
-    def __init__(self, rng, batch, targets=None):
+    def __init__(self, rng: np.random.Generator, batch: Any, targets: Any = None) -> None:
         super().__init__(targets)
         self.rng, self.batch, self.arrays = rng, batch, {}
 
-    def read(self, shape):
+    def read(self, shape: Any) -> Any:
         """An activation."""
         n = self.activation(f"a{len(self.steps)}", shape)
         self.arrays[n] = whole(self.rng, self.batch, *shape)
         return n
 
-    def given(self, shape):
+    def given(self, shape: Any) -> Any:
         """The first operand of a linear map: a seed where there are targets, else an activation."""
         if self.targets is None:
             return self.read(shape)
@@ -141,10 +151,10 @@ class Case(Sketch):
         return n
 
     @property
-    def program(self):
+    def program(self) -> Any:
         return Program(tuple(self.steps), {"y": len(self.steps) - 1}, self.targets)
 
-    def check(self, exact=True, **how):
+    def check(self, exact: bool = True, **how: Any) -> Any:
         """The last instruction, as planned, is what it means."""
         n = len(self.steps) - 1
         actual = ran(self.program, self.batch, self.arrays, **how)[n]
@@ -157,7 +167,7 @@ class Case(Sketch):
         return actual
 
 
-def applied(case, linear, direction):
+def applied(case: Any, linear: Any, direction: Any) -> Any:
     """Append a linear map or its adjoint with fresh operands."""
     x = case.given(linear.source if direction == "linear" else linear.target)
     rest = []

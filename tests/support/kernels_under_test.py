@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxlrp.engines.cuda.runtime import loaders
@@ -10,12 +12,12 @@ from onnxlrp.errors import OnnxLrpError
 which, exact_memory = "emulator", False  # conftest.py sets them
 
 
-def kernels(check=False):
+def kernels(check: bool = False) -> Any:
     """Kernels that take numpy arrays; `check` looks at every access to memory, where they are emulated."""
     return loaders.load("emulator", check=check) if which == "emulator" else Copied(_asked(loaders.load))
 
 
-def library():
+def library() -> Any:
     """The library's products, for the same arrays."""
     from onnxlrp.engines.cuda.kernels.cublas import CuBlas, Numpy
 
@@ -26,7 +28,7 @@ def library():
     return Copied(CuBlas(cupy, cupy.cuda.Stream.null))
 
 
-def device(memory=None):
+def device(memory: Any = None) -> Any:
     """Where the engine runs them; `memory` is what it may take, in bytes."""
     from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
 
@@ -38,7 +40,7 @@ def device(memory=None):
     return made
 
 
-def _asked(make):
+def _asked(make: Any) -> Any:
     """What was asked for by name must be there: tests that cannot run it fail, they are not skipped."""
     try:
         made = make(which)
@@ -54,10 +56,10 @@ def _asked(make):
 class Copied:
     """Kernels on a GPU for arrays on the host: a launch copies all of them there and back."""
 
-    def __init__(self, made):
+    def __init__(self, made: Any) -> None:
         self.made, self.seed = made, 0
 
-    def launch(self, name, grid, block, arguments, shared=0, stream=None):
+    def launch(self, name: Any, grid: Any, block: Any, arguments: Any, shared: int = 0, stream: Any = None) -> None:
         import cupy
 
         there = {id(a): cupy.asarray(a) for a in arguments if isinstance(a, np.ndarray)}
@@ -67,5 +69,5 @@ class Copied:
             if isinstance(a, np.ndarray) and a.flags.writeable:
                 a[...] = there[id(a)].get()
 
-    def generated(self, code):
+    def generated(self, code: Any) -> Copied:
         return Copied(self.made.generated(code))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ NAMES = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet5
          "vgg19", "zfnet512")  # fmt: skip
 
 
-def reinitialised(name, seed=0):
+def reinitialised(name: Any, seed: int = 0) -> Any:
     """A light model with He weights; its own are all the same number, of which nothing follows."""
     model = onnx.load(LIGHT / f"light_{name}.onnx")
     graph, rng = model.graph, np.random.default_rng(seed)
@@ -34,7 +35,7 @@ def reinitialised(name, seed=0):
     return _calibrated(model, rng)
 
 
-def _calibrated(model, rng):
+def _calibrated(model: Any, rng: np.random.Generator) -> Any:
     """The statistics of every batch norm are those of what it reads; else signals die out behind dozens of them."""
     if not any(node.op_type == "BatchNormalization" for node in model.graph.node):
         return model
@@ -70,7 +71,7 @@ def _calibrated(model, rng):
     return model
 
 
-def _weights(graph, shapes, rng):
+def _weights(graph: Any, shapes: Any, rng: np.random.Generator) -> Any:
     values = {}
     for node in graph.node:
         for position, name in enumerate(node.input):
@@ -79,7 +80,7 @@ def _weights(graph, shapes, rng):
     return values
 
 
-def _drawn(node, position, shape, rng):
+def _drawn(node: Any, position: Any, shape: Any, rng: np.random.Generator) -> Any:
     if node.op_type == "BatchNormalization":
         low, high = ((0.5, 1.5), (-0.1, 0.1), (-0.1, 0.1), (0.5, 1.5))[position - 1]
         return rng.uniform(low, high, shape)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from onnx import TensorProto
 
+from .arrays import Array
 from .routing_models import MODELS as ROUTING
 
-MODELS = dict(ROUTING)
+MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = dict(ROUTING)
 
 
-def model(*shape, inputs=("x",)):
-    def add(build):
+def model(*shape: Any, inputs: Any = ("x",)) -> Callable[..., Any]:
+    def add(build: Any) -> Any:
         MODELS[build.__name__] = (shape, inputs, build)
         return build
 
     return add
 
 
-def simple(op, *shape, name="", **attributes):
+def simple(op: Any, *shape: Any, name: str = "", **attributes: Any) -> None:
     """A model of one operator on x."""
     MODELS[name or op.lower()] = (shape, ("x",), lambda n: n.op(op, "x", **attributes))
 
@@ -53,11 +57,11 @@ simple(
 simple("AveragePool", 2, 6, name="average_pool_with_ceil", kernel_shape=[3], strides=[2], ceil_mode=1)
 
 
-def numbers(*values):
+def numbers(*values: Any) -> Array:
     return np.array(values, np.int64)
 
 
-def given(op, *arrays, **attributes):
+def given(op: Any, *arrays: Any, **attributes: Any) -> Callable[..., Any]:
     """An operator on x and constants."""
     return lambda n: n.op(op, "x", *(n.rng.normal(size=a) if isinstance(a, tuple) else a for a in arrays), **attributes)
 
@@ -89,7 +93,7 @@ for _name, _shape, _build in [
     MODELS[_name] = (_shape, ("x",), _build)
 
 
-def joined(op, **attributes):
+def joined(op: Any, **attributes: Any) -> Callable[..., Any]:
     return lambda n: n.op(op, "x", "z", **attributes)
 
 
@@ -99,44 +103,44 @@ MODELS["concat"] = ((3, 2), ("x", "z"), joined("Concat", axis=2))
 
 
 @model(3, 2, 2)
-def sum_of_three(n):
+def sum_of_three(n: Any) -> Any:
     return n.op("Sum", "x", n.op("Relu", "x"), n.op("Tanh", "x"))
 
 
 @model(3, 2, 2)
-def twice_the_same(n):
+def twice_the_same(n: Any) -> Any:
     return n.op("Mul", "x", "x")
 
 
 @model(3, 2, 2)
-def gate(n):
+def gate(n: Any) -> Any:
     """Squeeze and excitation: a small factor is broadcast over the map."""
     return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
 
 
 @model(3, 2, 2)
-def broadcast_sum_under_a_mean(n):
+def broadcast_sum_under_a_mean(n: Any) -> Any:
     """The gradient that arrives at the sum is constant over the map, and the small operand gets all of it."""
     return n.op("GlobalAveragePool", n.op("Add", "x", n.op("GlobalMaxPool", "x")))
 
 
 @model(3, 2, 2)
-def broadcast_difference_under_a_mean(n):
+def broadcast_difference_under_a_mean(n: Any) -> Any:
     return n.op("ReduceMean", n.op("Sub", "x", n.op("GlobalAveragePool", "x")), numbers(3), keepdims=0)
 
 
 @model(3, 2, 2)
-def broadcast_product_under_a_sum(n):
+def broadcast_product_under_a_sum(n: Any) -> Any:
     return n.op("ReduceSum", n.op("Mul", n.op("GlobalAveragePool", "x"), "x"), numbers(2, 3))
 
 
 @model(2, 3, 3)
-def softmax_under_a_mean(n):
+def softmax_under_a_mean(n: Any) -> Any:
     return n.op("GlobalAveragePool", n.op("Softmax", "x", axis=1))
 
 
 @model(2, 4, 4)
-def poolings_under_a_mean(n):
+def poolings_under_a_mean(n: Any) -> Any:
     a = n.op("MaxPool", n.op("AveragePool", "x", kernel_shape=[2, 2]), kernel_shape=[2, 2])
     return n.op(
         "GlobalAveragePool", n.op("Pad", n.op("Transpose", a, perm=[0, 1, 3, 2]), numbers(0, 0, 1, 0, 0, 0, 0, 1))
@@ -160,16 +164,16 @@ simple("ThresholdedRelu", 9, name="thresholded_relu_below_zero", alpha=-0.5)
 simple("LogSoftmax", 3, 4, name="logsoftmax_of_channels", axis=1)
 
 
-def of(inner, op, **attributes):
+def of(inner: Any, op: Any, **attributes: Any) -> Callable[..., Any]:
     """A function of one of restricted range."""
     return lambda n: n.op(op, inner(n), **attributes)
 
 
-def _exp(n):
+def _exp(n: Any) -> Any:
     return n.op("Exp", "x")
 
 
-def _tanh(n):
+def _tanh(n: Any) -> Any:
     return n.op("Tanh", "x")
 
 
@@ -204,7 +208,7 @@ for _op in ("Mean", "Max", "Min", "Div"):
 for _op in ("Sum", "Mean", "Max", "Min"):
 
     @model(3, 2, inputs=("x", "z"))
-    def _several(n, op=_op):
+    def _several(n: Any, op: Any = _op) -> Any:
         """Constants between activations, one broadcast, one twice."""
         row = n.op("ReduceSum", "z", numbers(1))
         return n.op(op, "x", n.rng.normal(size=(2,)), row, "z", np.array([[[0.1]]]), "x")
@@ -246,7 +250,7 @@ simple("GlobalLpPool", 2, 4, name="global_lp_pool_of_four", p=4)
 
 
 @model(2, 5, 5)
-def max_pool_with_indices(n):
+def max_pool_with_indices(n: Any) -> Any:
     """Indices that nobody reads."""
     y = n.op("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)
     n.nodes[-1].output.append("indices")
@@ -254,7 +258,7 @@ def max_pool_with_indices(n):
 
 
 @model(3, 4)
-def reductions_under_a_mean(n):
+def reductions_under_a_mean(n: Any) -> Any:
     a = n.op("ReduceL2", "x", numbers(2), keepdims=0)
     b = n.op("ReduceMax", "x", numbers(2), keepdims=0)
     return n.op("ReduceMean", n.op("Add", n.op("Mul", a, np.array(2.0)), b), numbers(1), keepdims=0)
@@ -279,28 +283,28 @@ for _name, _shape, _build in [
 
 
 @model(3, 4)
-def rmsnormalization(n):
+def rmsnormalization(n: Any) -> Any:
     """At opset 23, which the net's own opset is converted to."""
     n.opset = 23
     return n.op("RMSNormalization", "x", n.rng.normal(size=4))
 
 
 @model(4, 2, 2)
-def group_normalization_by_channel(n):
+def group_normalization_by_channel(n: Any) -> Any:
     n.opset = 21
     return n.op("GroupNormalization", "x", n.rng.normal(size=4), n.rng.normal(size=4), num_groups=2)
 
 
 @model(4, 2, 2)
-def group_normalization_in_pieces(n):
+def group_normalization_in_pieces(n: Any) -> Any:
     flat = n.op("Reshape", "x", numbers(0, 2, -1))
     flat = n.op("InstanceNormalization", flat, np.ones(2), np.zeros(2))
     whole = n.op("Reshape", flat, numbers(0, 4, 2, 2))
     return n.op("Add", n.op("Mul", whole, n.rng.normal(size=(4, 1, 1))), n.rng.normal(size=(4, 1, 1)))
 
 
-def layer_norm_in_pieces(divide, axis, squares):
-    def build(n):
+def layer_norm_in_pieces(divide: Any, axis: Any, squares: Any) -> Callable[..., Any]:
+    def build(n: Any) -> Any:
         centred = n.op("Sub", "x", n.op("ReduceMean", "x", numbers(axis)))
         square = n.op("Mul", centred, centred) if squares == "Mul" else n.op("Pow", centred, np.array(2.0))
         deviation = n.op("Sqrt", n.op("Add", n.op("ReduceMean", square, numbers(axis)), np.array(1e-5)))
@@ -317,7 +321,7 @@ MODELS["layer_norm_by_reciprocal"] = ((3, 4), ("x",), layer_norm_in_pieces(False
 
 
 @model(5, 3, 3)
-def lrn_in_pieces(n):
+def lrn_in_pieces(n: Any) -> Any:
     """As PyTorch exports it."""
     square = n.op("Unsqueeze", n.op("Mul", "x", "x"), numbers(1))
     padded = n.op("Pad", square, numbers(0, 0, 1, 0, 0, 0, 0, 1, 0, 0))
@@ -327,7 +331,7 @@ def lrn_in_pieces(n):
 
 
 @model(5, 3, 3)
-def lrn_by_an_inverse_power(n):
+def lrn_by_an_inverse_power(n: Any) -> Any:
     mean = n.op("ReduceMean", n.op("Mul", "x", "x"), numbers(1))
     whole = n.op("Add", n.op("Mul", "x", np.array(0.0)), n.op("Add", mean, np.array(1.0)))
     return n.op("Mul", "x", n.op("Pow", whole, np.array(-0.75)))
@@ -337,18 +341,18 @@ def lrn_by_an_inverse_power(n):
 
 
 @model(5)
-def silu(n):
+def silu(n: Any) -> Any:
     return n.op("Mul", "x", n.op("Sigmoid", "x"))
 
 
 @model(5)
-def gelu_by_erf_in_pieces(n):
+def gelu_by_erf_in_pieces(n: Any) -> Any:
     normal = n.op("Add", n.op("Erf", n.op("Div", "x", np.array(2**0.5))), np.array(1.0))
     return n.op("Mul", n.op("Mul", "x", normal), np.array(0.5))
 
 
 @model(5)
-def gelu_by_tanh_in_pieces(n):
+def gelu_by_tanh_in_pieces(n: Any) -> Any:
     cubic = n.op("Add", "x", n.op("Mul", n.op("Pow", "x", np.array(3.0)), np.array(0.044715)))
     t = n.op("Tanh", n.op("Mul", cubic, np.array((2 / np.pi) ** 0.5)))
     return n.op("Mul", n.op("Mul", "x", np.array(0.5)), n.op("Add", t, np.array(1.0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import onnx
@@ -86,7 +87,7 @@ TIMM = {
 }
 
 
-def pictures():
+def pictures() -> Any:
     """A wide, a tall and a small picture: waves of every channel's own, and some noise."""
     rng = np.random.default_rng(0)
     made = []
@@ -98,7 +99,16 @@ def pictures():
     return made
 
 
-def model(size, classes=4, metadata=(), channels=3, front=(), dtype=TensorProto.FLOAT, last=False, open_size=False):
+def model(
+    size: Any,
+    classes: int = 4,
+    metadata: Any = (),
+    channels: int = 3,
+    front: Any = (),
+    dtype: Any = TensorProto.FLOAT,
+    last: bool = False,
+    open_size: bool = False,
+) -> Any:
     """A classifier of one convolution; `front` are (op, constant) before it, `last` puts the channels last."""
     height, width = ("height", "width") if open_size else size
     shape = ["N", height, width, channels] if last else ["N", channels, height, width]
@@ -134,7 +144,7 @@ def model(size, classes=4, metadata=(), channels=3, front=(), dtype=TensorProto.
     return made
 
 
-def put(folder, made, **files):
+def put(folder: Any, made: Any, **files: Any) -> Any:
     """The model in a folder, with JSON files beside it by their stems; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(made, folder / "model.onnx")
@@ -143,7 +153,7 @@ def put(folder, made, **files):
     return folder / "model.onnx"
 
 
-def first_run(folder, name):
+def first_run(folder: Any, name: Any) -> Any:
     """The folder of a named case; the model's path."""
     if name in HUGGINGFACE:
         kind, fields, size = HUGGINGFACE[name]
@@ -153,7 +163,7 @@ def first_run(folder, name):
     return put(folder, model(size), config={"architecture": "resnet50", "num_classes": 4, "pretrained_cfg": config})
 
 
-def thinned(tensor):
+def thinned(tensor: Any) -> Any:
     """A tensor of at most 30 rows and columns."""
     step = max(1, tensor.shape[-1] // 24)
     return tensor[..., ::step, ::step]

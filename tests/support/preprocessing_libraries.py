@@ -6,13 +6,15 @@ import importlib.util
 import sys
 import types
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from . import prep_cases
+from .arrays import Array
 
 
-def huggingface(kind, fields, picture):
+def huggingface(kind: Any, fields: Any, picture: Any) -> Array:
     """pixel_values [1, 3, H, W] of an image processor's own code, on Pillow."""
     import transformers
 
@@ -21,7 +23,7 @@ def huggingface(kind, fields, picture):
     return np.asarray(processor(picture, return_tensors="np")["pixel_values"])
 
 
-def timm(config, picture):
+def timm(config: Any, picture: Any) -> Any:
     """What timm's evaluation transform gives [1, 3, H, W]."""
     resolve_data_config, transforms_imagenet_eval = timm_functions()
     data = resolve_data_config(pretrained_cfg=config)
@@ -30,7 +32,7 @@ def timm(config, picture):
 
 
 @cache
-def timm_functions():
+def timm_functions() -> tuple[Any, Any]:
     """timm's two functions; torchvision's stand-in is there for their import alone."""
     made = {} if importlib.util.find_spec("torchvision") else stand_in()
     sys.modules.update(made)
@@ -43,7 +45,7 @@ def timm_functions():
     return resolve_data_config, transforms_imagenet_eval
 
 
-def stand_in():
+def stand_in() -> dict[str, Any]:
     """The torchvision transforms that timm's evaluation takes, from their documentation, where it is not installed."""
     import enum
 
@@ -57,10 +59,10 @@ def stand_in():
     class Resize:
         """An int is the shorter side, the longer int(size * long / short)."""
 
-        def __init__(self, size, interpolation=InterpolationMode.BILINEAR):
+        def __init__(self, size: Any, interpolation: Any = InterpolationMode.BILINEAR) -> None:
             self.size, self.method = size, Image.Resampling[interpolation.name]
 
-        def __call__(self, image):
+        def __call__(self, image: Any) -> Any:
             if not isinstance(self.size, int):
                 return image.resize(tuple(self.size[::-1]), self.method)
             width, height = image.size
@@ -71,35 +73,35 @@ def stand_in():
     class CenterCrop:
         """From int(round((side - crop) / 2))."""
 
-        def __init__(self, size):
+        def __init__(self, size: Any) -> None:
             self.size = (size, size) if isinstance(size, int) else tuple(size)
 
-        def __call__(self, image):
+        def __call__(self, image: Any) -> Any:
             (h, w), (width, height) = self.size, image.size
             assert h <= height
             assert w <= width
             top, left = round((height - h) / 2), round((width - w) / 2)
             return image.crop((left, top, left + w, top + h))
 
-    def to_tensor(image):
+    def to_tensor(image: Any) -> Any:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255)
 
     class ToTensor:
-        def __call__(self, image):
+        def __call__(self, image: Any) -> Any:
             return to_tensor(image)
 
     class Normalize:
-        def __init__(self, mean, std):
+        def __init__(self, mean: Any, std: Any) -> None:
             self.mean, self.std = (torch.as_tensor(v).view(-1, 1, 1) for v in (mean, std))
 
-        def __call__(self, x):
+        def __call__(self, x: Any) -> Any:
             return (x - self.mean) / self.std
 
     class Compose:
-        def __init__(self, transforms):
+        def __init__(self, transforms: Any) -> None:
             self.transforms = transforms
 
-        def __call__(self, x):
+        def __call__(self, x: Any) -> Any:
             for transform in self.transforms:
                 x = transform(x)
             return x
@@ -107,7 +109,7 @@ def stand_in():
     class Anything(types.ModuleType):
         """A module with every name, as classes."""
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: Any) -> Any:
             if name.startswith("__"):
                 raise AttributeError(name)
             return type(name, (torch.nn.Module,), {})
@@ -119,6 +121,8 @@ def stand_in():
         parent, _, last = name.rpartition(".")
         if parent:
             setattr(modules[parent], last, module)
+    transforms: Any
+    functional: Any
     transforms, functional = modules["torchvision.transforms"], modules["torchvision.transforms.functional"]
     for one in (Resize, CenterCrop, ToTensor, Normalize, Compose, InterpolationMode):
         setattr(transforms, one.__name__, one)
@@ -126,7 +130,7 @@ def stand_in():
     return modules
 
 
-def tensors(name):
+def tensors(name: Any) -> list[Any]:
     """What the library of a case makes of the pictures."""
     if name in prep_cases.HUGGINGFACE:
         kind, fields, _ = prep_cases.HUGGINGFACE[name]

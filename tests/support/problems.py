@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnxlrp.engines.reference import Reference
@@ -12,16 +14,16 @@ from onnxlrp.model import Model
 from . import small_nets
 
 
-def model(build, *shape, engine=None):
+def model(build: Any, *shape: Any, engine: Any = None) -> Any:
     """A model of a small network, on the reference engine."""
     n = small_nets.Net(*shape)
     return Model(small_nets.load(n.model(build(n))), engine or Reference())
 
 
-def convolutional(bias=True):
+def convolutional(bias: bool = True) -> Any:
     """[N, 3, 8, 8] → [N, 4], with ReLUs, a pooling and a dense layer."""
 
-    def build(n):
+    def build(n: Any) -> Any:
         y = n.relu(n.conv("x", 3, 5, bias=bias))
         y = n.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
         y = n.relu(n.conv(y, 5, 6, bias=bias))
@@ -30,7 +32,7 @@ def convolutional(bias=True):
     return model(build, 3, 8, 8)
 
 
-def problem(asked=None, samples=2, **options):
+def problem(asked: Any = None, samples: int = 2, **options: Any) -> Any:
     asked = convolutional() if asked is None else asked
     rng = np.random.default_rng(0)
     x = rng.normal(size=(samples, *asked.graph.inputs[0].shape))
@@ -38,5 +40,5 @@ def problem(asked=None, samples=2, **options):
     return Problem(asked, x, ids, **options)
 
 
-def explain(name, given=None, **options):
+def explain(name: Any, given: Any = None, **options: Any) -> Any:
     return make(name, **options)(given or problem())

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-MODELS = {}
+from .arrays import Array
+
+MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = {}
 
 
-def model(*shape, inputs=("x",)):
-    def add(build):
+def model(*shape: Any, inputs: Any = ("x",)) -> Callable[..., Any]:
+    def add(build: Any) -> Any:
         MODELS[build.__name__] = (shape, inputs, build)
         return build
 
     return add
 
 
-def numbers(*values):
+def numbers(*values: Any) -> Array:
     return np.array(values, np.int64)
 
 
-def add(name, shape, op, *operands, **attributes):
+def add(name: Any, shape: Any, op: Any, *operands: Any, **attributes: Any) -> None:
     """An operator on x and constants; a tuple among them is the shape of random weights."""
     MODELS[name] = (shape, ("x",), lambda n: n.op(op, "x", *(_weight(n, a) for a in operands), **attributes))
 
 
-def _weight(n, operand):
+def _weight(n: Any, operand: Any) -> Any:
     return n.rng.normal(size=operand) if isinstance(operand, tuple) else operand
 
 
-def each(n, array):
+def each(n: Any, array: Any) -> Any:
     """A constant [1, ...] for every sample, as exporters expand it."""
     length = n.op("Shape", "x", start=0, end=1)
     return n.op("Expand", array, n.op("Concat", length, numbers(*array.shape[1:]), axis=0))
@@ -36,6 +41,8 @@ def each(n, array):
 
 # -- transposed convolution: weights are [C_in, C_out / group, *kernel]
 
+_weights: Any
+_attributes: Any
 for _name, _shape, _weights, _attributes in [
     ("convtranspose", (2, 3, 4), [(2, 3, 3, 3), (3,)], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
     ("convtranspose_grouped", (4, 3, 3), [(4, 2, 2, 3), (4,)], {"group": 2, "dilations": [2, 1], "pads": [1, 0, 2, 1]}),
@@ -52,7 +59,7 @@ for _name, _shape, _weights, _attributes in [
 
 
 @model(2, 3, 3)
-def convtranspose_before_batchnormalization(n):
+def convtranspose_before_batchnormalization(n: Any) -> Any:
     y = n.op("ConvTranspose", "x", n.rng.normal(size=(2, 4, 2, 2)), n.rng.normal(size=4), strides=[2, 2])
     return n.norm(y, 4)
 
@@ -62,11 +69,11 @@ def convtranspose_before_batchnormalization(n):
 NOTHING = np.array([], np.float32)
 
 
-def scaled(name, shape, *scales, roi=NOTHING, **attributes):
+def scaled(name: Any, shape: Any, *scales: Any, roi: Array = NOTHING, **attributes: Any) -> None:
     add(name, shape, "Resize", roi, np.array([1, 1, *scales], np.float32), **attributes)
 
 
-def sized(name, shape, *sizes, roi=NOTHING, **attributes):
+def sized(name: Any, shape: Any, *sizes: Any, roi: Array = NOTHING, **attributes: Any) -> None:
     axes = attributes.pop("axes", list(range(1 + len(shape) - len(sizes), 1 + len(shape))))
     add(name, shape, "Resize", roi, NOTHING, numbers(*sizes), axes=axes, **attributes)
 
@@ -81,8 +88,8 @@ for _mode, _rule in zip(
     ("align_corners", "half_pixel", "asymmetric", "half_pixel"),
     strict=True,
 ):
-    _attributes = {"nearest_mode": _mode, "coordinate_transformation_mode": _rule}
-    sized(f"resize_nearest_{_mode}", (1, 4, 5), 6, 3, mode="nearest", **_attributes)
+    _how: Any = {"nearest_mode": _mode, "coordinate_transformation_mode": _rule}
+    sized(f"resize_nearest_{_mode}", (1, 4, 5), 6, 3, mode="nearest", **_how)
 scaled("resize_linear", (2, 3, 4), 2, 2, mode="linear")
 scaled("resize_linear_1d", (2, 5), 2, mode="linear")
 scaled("resize_linear_odd", (2, 4, 5), 1.3, 0.7, mode="linear")
@@ -133,42 +140,42 @@ add("squeeze_of_some", (1, 3, 1), "Squeeze", numbers(3))
 
 
 @model(6, 2)
-def split(n):
+def split(n: Any) -> Any:
     """Its parts in another order, of several sizes."""
     return n.op("Concat", *n.ops("Split", "x", numbers(1, 3, 2), results=3, axis=1)[::-1], axis=1)
 
 
 @model(5, 2)
-def split_by_number(n):
+def split_by_number(n: Any) -> Any:
     return n.op("Concat", *n.ops("Split", "x", results=2, axis=1, num_outputs=2)[::-1], axis=1)
 
 
 @model(3, 4)
-def concat_with_constants(n):
+def concat_with_constants(n: Any) -> Any:
     row = each(n, n.rng.normal(size=(1, 3, 1)))
     return n.op("Concat", row, "x", n.op("Relu", "x"), row, axis=2)
 
 
 @model(3, 4)
-def gather_elements(n):
+def gather_elements(n: Any) -> Any:
     return n.op("GatherElements", "x", each(n, n.rng.integers(-4, 4, (1, 3, 2))), axis=2)
 
 
 @model(3, 4)
-def gather_nd(n):
+def gather_nd(n: Any) -> Any:
     """Batched: the tuples name a place in a sample."""
     return n.op("GatherND", "x", each(n, numbers(0, 1, 2, 3, 2, 0, 0, 1).reshape(1, 2, 2, 2)), batch_dims=1)
 
 
 @model(3, 4)
-def scatter_elements(n):
+def scatter_elements(n: Any) -> Any:
     places = each(n, numbers(3, 0, 1, 2, 2, 1).reshape(1, 3, 2))
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0), numbers(2), numbers(2)))
     return n.op("ScatterElements", "x", places, updates, axis=2)
 
 
 @model(3, 4, 5)
-def scatter_into_a_box(n):
+def scatter_into_a_box(n: Any) -> Any:
     """x[:, :, 1:3, :4] = tanh(x[:, :, :2, :4]), along one axis after the other."""
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0, 0), numbers(2, 4), numbers(2, 3)))
     rows = each(n, np.broadcast_to(numbers(1, 2)[:, None], (1, 3, 2, 4)))
@@ -176,19 +183,19 @@ def scatter_into_a_box(n):
 
 
 @model(3, 4)
-def scatter_a_constant(n):
+def scatter_a_constant(n: Any) -> Any:
     return n.op("ScatterElements", "x", each(n, np.ones((1, 3, 1), np.int64)), each(n, np.ones((1, 3, 1))), axis=2)
 
 
 @model(3, 4)
-def scatter_behind_the_batch(n):
+def scatter_behind_the_batch(n: Any) -> Any:
     """y[:, [2, 0]] = tanh(x[:, :2]) as torch's dynamo exporter writes it: the axis that is indexed in front."""
     a = n.op("Transpose", "x", perm=[1, 0, 2])
     updates = n.op("Tanh", n.op("Slice", a, numbers(0), numbers(2), numbers(0)))
     return n.op("Transpose", n.op("ScatterND", a, numbers(2, 0).reshape(2, 1), updates), perm=[1, 0, 2])
 
 
-def tuples(n, *indices):
+def tuples(n: Any, *indices: Any) -> Any:
     """The samples name themselves first."""
     along = np.stack(np.broadcast_arrays(*np.ix_(*indices)), -1)[None]
     own = np.zeros((*along.shape[:-1], 1), np.int64)
@@ -198,33 +205,33 @@ def tuples(n, *indices):
 
 
 @model(2, 2, 3)
-def scatter_every_other(n):
+def scatter_every_other(n: Any) -> Any:
     """zeros[:, :, ::2, ::2] = x: its places are a grid with gaps."""
     zeros = each(n, np.zeros((1, 2, 4, 6), np.float32))
     return n.op("ScatterND", zeros, tuples(n, range(2), range(0, 4, 2), range(0, 6, 2)), "x")
 
 
 @model(2, 4, 4)
-def scatter_every_other_of_the_data(n):
+def scatter_every_other_of_the_data(n: Any) -> Any:
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0, 0), numbers(2, 2), numbers(2, 3)))
     return n.op("ScatterND", "x", tuples(n, range(2), range(0, 4, 2), range(1, 4, 2)), updates)
 
 
 @model(2, 3)
-def scatter_into_numbers(n):
+def scatter_into_numbers(n: Any) -> Any:
     """At places in no order."""
     places = each(n, numbers(3, 0, 2, 0, 1, 3).reshape(1, 2, 3))
     return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 4))), places, "x", axis=2)
 
 
 @model(2, 3)
-def scatter_into_a_box_of_numbers(n):
+def scatter_into_a_box_of_numbers(n: Any) -> Any:
     places = each(n, np.broadcast_to(numbers(1, 2, 3), (1, 2, 3)))
     return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 6))), places, "x", axis=2)
 
 
 @model(2, 3)
-def scatter_that_adds(n):
+def scatter_that_adds(n: Any) -> Any:
     """index_add: two updates of one place, none of another."""
     places = each(n, numbers(0, 2, 2, 3, 0, 1).reshape(1, 2, 3))
     data = n.op("Concat", "x", n.op("Slice", "x", numbers(0), numbers(1), numbers(2)), axis=2)
@@ -232,24 +239,24 @@ def scatter_that_adds(n):
 
 
 @model(3, 4)
-def where_of_a_comparison(n):
+def where_of_a_comparison(n: Any) -> Any:
     """A ReLU as some write it."""
     return n.op("Where", n.op("Greater", "x", np.array(0.0)), "x", np.array(0.0))
 
 
 @model(3, 4, inputs=("x", "z"))
-def where_of_two(n):
+def where_of_two(n: Any) -> Any:
     return n.op("Where", n.op("Less", "z", "x"), n.op("Tanh", "x"), "z")
 
 
 @model(3, 4)
-def where_broadcast(n):
+def where_broadcast(n: Any) -> Any:
     top = n.op("ReduceMax", "x", numbers(2))
     return n.op("Where", n.op("GreaterOrEqual", "x", np.array(0.3)), top, "x")
 
 
 @model(3, 4)
-def where_of_a_mask(n):
+def where_of_a_mask(n: Any) -> Any:
     mask = n.rng.normal(size=(1, 1, 4)) > 0
     return n.op("Where", mask, "x", n.op("Where", n.op("Not", n.op("IsNaN", "x")), n.op("Neg", "x"), np.array(1.0)))
 
@@ -280,7 +287,7 @@ add("col2im_with_a_rest", (6, 4), "Col2Im", numbers(5, 6), numbers(2, 3), stride
 
 
 @model(2, 3, 4)
-def matmul_of_two_broadcast(n):
+def matmul_of_two_broadcast(n: Any) -> Any:
     """One key for all heads."""
     shared = n.op("ReduceMean", "x", numbers(1), keepdims=1)
     return n.op("MatMul", n.op("Tanh", "x"), n.op("Transpose", shared, perm=[0, 1, 3, 2]))
@@ -298,7 +305,7 @@ add("cumsum_backwards", (3, 4), "CumSum", np.array(-1), exclusive=1, reverse=1)
 
 
 @model(3, inputs=("x", "z"))
-def gemm_plus_an_activation(n):
+def gemm_plus_an_activation(n: Any) -> Any:
     return n.op("Gemm", "x", n.rng.normal(size=(4, 3)), n.op("Gemm", "z", n.rng.normal(size=(3, 4))),
                 transB=1, alpha=0.5, beta=2.0)  # fmt: skip
 
@@ -307,7 +314,7 @@ def gemm_plus_an_activation(n):
 
 
 @model(3, 4)
-def routing_behind_the_batch(n):
+def routing_behind_the_batch(n: Any) -> Any:
     """[N, 3, 4] as [3, N, 4] and as [3, 4, N]."""
     a = n.op("Transpose", "x", perm=[1, 0, 2])
     b = n.op("Concat", *n.ops("Split", a, results=2, axis=2, num_outputs=2)[::-1], axis=2)

@@ -3,16 +3,18 @@ types and the enumerated words. Properties beyond these would be allowed by SARI
 
 from __future__ import annotations
 
+from typing import Any
+
 TEXT, LEVEL = {"type": "string", "minLength": 1}, {"enum": ["none", "note", "warning", "error"]}
 
 
-def closed(required, **properties):
+def closed(required: Any, **properties: Any) -> dict[str, Any]:
     """An object of these properties and no others, the first of them required."""
     names = required.split()
     return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
 
 
-def many(item):
+def many(item: Any) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.compile import compile
@@ -21,7 +23,7 @@ from .conformance import prepared
 METHODS = tuple(name for name in composites() if "patterns" not in REGISTERED[name].options)
 
 
-def unregister(monkeypatch, registry, name):
+def unregister(monkeypatch: pytest.MonkeyPatch, registry: Any, name: Any) -> None:
     """Take a name out of a registry for the rest of a test."""
     assert name in list(registry)
     monkeypatch.delitem(registry._rows, name)
@@ -30,53 +32,55 @@ def unregister(monkeypatch, registry, name):
 class Net:
     """Builds a model operator by operator; methods take and give tensor names."""
 
-    def __init__(self, *shape, seed=0):
+    def __init__(self, *shape: Any, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
         self.shape, self.nodes, self.weights, self.opset = shape, [], [], 20
 
-    def op(self, op, *inputs, **attributes):
+    def op(self, op: Any, *inputs: Any, **attributes: Any) -> str:
         """A node; arrays among the inputs become initialisers."""
         names = [self.weight(i) if isinstance(i, np.ndarray) else i for i in inputs]
         name = f"{op.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, names, [name], name=name, **attributes))
         return name
 
-    def ops(self, op, *inputs, results, **attributes):
+    def ops(self, op: Any, *inputs: Any, results: Any, **attributes: Any) -> Any:
         """A node with several results."""
         first = self.op(op, *inputs, **attributes)
         names = [first, *(f"{first}/{i}" for i in range(1, results))]
         self.nodes[-1].output.extend(names[1:])
         return names
 
-    def weight(self, array):
+    def weight(self, array: Any) -> str:
         name = f"w{len(self.weights)}"
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
-    def conv(self, x, inner, outer, kernel=(3, 3), group=1, bias=True, **attributes):
+    def conv(
+        self, x: Any, inner: Any, outer: Any, kernel: Any = (3, 3), group: int = 1, bias: bool = True, **attributes: Any
+    ) -> Any:
         """A convolution with He-scaled weights; padded to keep a stride 1 map's size unless `pads` are given."""
         weight = self.rng.normal(size=(outer, inner // group, *kernel)) / np.sqrt(inner // group * np.prod(kernel) / 2)
         attributes = {"pads": [k // 2 for k in kernel] * 2, **attributes}
         biases = [0.3 * self.rng.normal(size=outer)] if bias else []
         return self.op("Conv", x, weight, *biases, kernel_shape=kernel, group=group, **attributes)
 
-    def dense(self, x, inner, outer, bias=True):
+    def dense(self, x: Any, inner: Any, outer: Any, bias: bool = True) -> Any:
         weight = self.rng.normal(size=(outer, inner)) / np.sqrt(inner / 2)
         biases = [0.3 * self.rng.normal(size=outer)] if bias else []
         return self.op("Gemm", x, weight, *biases, transB=1)
 
-    def norm(self, x, channels):
+    def norm(self, x: Any, channels: Any) -> Any:
         draw = self.rng.uniform
         return self.op("BatchNormalization", x, *(draw(0.5, 1.5, channels) for _ in range(4)))
 
-    def relu(self, x):
+    def relu(self, x: Any) -> Any:
         return self.op("Relu", x)
 
-    def clip(self, x, high=1.0):
+    def clip(self, x: Any, high: float = 1.0) -> Any:
         return self.op("Clip", x, np.array(0.0), np.array(high))
 
-    def model(self, y, classes=4, inputs=("x",)):
+    def model(self, y: Any, classes: int = 4, inputs: Any = ("x",)) -> Any:
         """The model with output y, [N, classes]."""
         values = [helper.make_tensor_value_info(i, TensorProto.FLOAT, ["N", *self.shape]) for i in inputs]
         out = helper.make_tensor_value_info(y, TensorProto.FLOAT, None)
@@ -88,13 +92,13 @@ class Net:
 NETS = {}
 
 
-def net(make):
+def net(make: Any) -> Any:
     NETS[make.__name__] = make
     return make
 
 
 @net
-def plain():
+def plain() -> Any:
     n = Net(2, 5, 5)
     a = n.relu(n.conv("x", 2, 4))
     b = n.relu(n.conv(a, 4, 3, strides=[2, 2]))
@@ -102,7 +106,7 @@ def plain():
 
 
 @net
-def residual():
+def residual() -> Any:
     n = Net(2, 5, 5, seed=1)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 3)), kernel_shape=[2, 2], strides=[1, 1])
     b = n.conv(n.relu(n.conv(a, 3, 3)), 3, 3)
@@ -112,7 +116,7 @@ def residual():
 
 
 @net
-def maxpool():
+def maxpool() -> Any:
     n = Net(2, 6, 6, seed=2)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 4)), kernel_shape=[2, 2], strides=[2, 2])
     b = n.relu(n.conv(a, 4, 3))
@@ -120,7 +124,7 @@ def maxpool():
 
 
 @net
-def overlapping():
+def overlapping() -> Any:
     """Max pooling of stride 2 over windows of 3, padded; then without a ReLU between it and the next layer."""
     n = Net(2, 7, 7, seed=3)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 3)), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -129,7 +133,7 @@ def overlapping():
 
 
 @net
-def norm_first():
+def norm_first() -> Any:
     """BatchNormalization before the first convolution, and before a ReLU as in DenseNet."""
     n = Net(2, 5, 5, seed=4)
     a = n.conv(n.norm("x", 2), 2, 3)
@@ -139,7 +143,7 @@ def norm_first():
 
 
 @net
-def concat():
+def concat() -> Any:
     """Two branches side by side, one of them grouped and dilated."""
     n = Net(4, 5, 5, seed=5)
     a = n.relu(n.conv("x", 4, 4, kernel=(1, 1)))
@@ -149,7 +153,7 @@ def concat():
 
 
 @net
-def pad():
+def pad() -> Any:
     """A Pad that no convolution takes in, and depthwise convolution."""
     n = Net(2, 4, 4, seed=6)
     a = n.relu(n.conv("x", 2, 4))
@@ -160,7 +164,7 @@ def pad():
 
 
 @net
-def avgpool():
+def avgpool() -> Any:
     n = Net(2, 6, 6, seed=7)
     a = n.relu(n.conv("x", 2, 4))
     b = n.op("AveragePool", a, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], count_include_pad=1)
@@ -170,7 +174,7 @@ def avgpool():
 
 
 @net
-def clip():
+def clip() -> Any:
     """ReLU6's kind of ceiling, low enough to be reached."""
     n = Net(2, 5, 5, seed=8)
     a = n.clip(n.conv("x", 2, 4), 0.8)
@@ -181,7 +185,7 @@ def clip():
 
 
 @net
-def preactivation():
+def preactivation() -> Any:
     """A convolution whose result goes both into a ReLU and around it."""
     n = Net(2, 4, 4, seed=10)
     a = n.conv("x", 2, 3)
@@ -191,7 +195,7 @@ def preactivation():
 
 
 @net
-def everything():
+def everything() -> Any:
     """One net with all of it: BN first, residual, overlapping max pooling, concat, clip, average pooling."""
     n = Net(2, 6, 6, seed=9)
     a = n.relu(n.conv(n.norm("x", 2), 2, 4))
@@ -204,29 +208,29 @@ def everything():
 
 
 @cache
-def graph(name):
+def graph(name: Any) -> Any:
     """The loaded graph of a net by name."""
     return load(NETS[name]())
 
 
-def forward(graph):
+def forward(graph: Any) -> Any:
     """The forward model as engines take it."""
     return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), tuple(t.name for t in graph.inputs))
 
 
-def batch(graph, n=2, seed=0):
+def batch(graph: Any, n: int = 2, seed: int = 0) -> dict[Any, Any]:
     """Samples of mixed signs for each input of a graph."""
     rng = np.random.default_rng(seed)
     return {t.name: rng.normal(size=(n, *t.shape)).astype(np.float32) for t in graph.inputs}
 
 
-def explained(graph, composite, inputs, name="reference", **options):
+def explained(graph: Any, composite: Any, inputs: Any, name: str = "reference", **options: Any) -> Any:
     """All outputs of the program that explains `inputs`; options are those of `compile`."""
     program = compile(graph, composite, **{"mode": "top", **options})
     return prepared(name, forward(graph), program)(inputs)
 
 
-def agree(actual, expected, tolerance=1e-9):
+def agree(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
     """Equal to a share of the largest magnitude; what is expected to be zero is zero."""
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all()

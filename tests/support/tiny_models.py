@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,7 +46,7 @@ def model(
     )
 
 
-def norm(channels: int, seed: int = 1) -> dict[str, np.ndarray]:
+def norm(channels: int, seed: int = 1) -> dict[str, np.ndarray[Any, Any]]:
     """The parameters of a BatchNormalization: s, b, m, v."""
     return {
         "s": values(channels, seed=seed),
@@ -55,9 +56,9 @@ def norm(channels: int, seed: int = 1) -> dict[str, np.ndarray]:
     }
 
 
-def batch_norm(source: str, target: str, **attributes: float) -> onnx.NodeProto:
+def batch_norm(source: str, target: str, **attributes: Any) -> onnx.NodeProto:
     return node("BatchNormalization", [source, "s", "b", "m", "v"], [target], name="bn", **attributes)
 
 
-def conv(source: str, target: str, *operands: str, name: str = "conv", **attributes: object) -> onnx.NodeProto:
+def conv(source: str, target: str, *operands: str, name: str = "conv", **attributes: Any) -> onnx.NodeProto:
     return node("Conv", [source, *operands], [target], name=name, **attributes)

@@ -8,17 +8,20 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from idioms import caffe, caffe2, cntk, half, keras, paddle, quantised, stored_weights
+
+from zoo.idioms import caffe, caffe2, cntk, half, keras, paddle, quantised, stored_weights
 
 
-def _legacy(opset, folded=True):
-    def export(net, x, folder):
+def _legacy(opset: Any, folded: bool = True) -> Callable[..., Any]:
+    def export(net: Any, x: Any, folder: Any) -> Any:
         path = folder / f"legacy{opset}{'' if folded else '-raw'}.onnx"
         mode = torch.onnx.TrainingMode.EVAL if folded else torch.onnx.TrainingMode.PRESERVE
         options = {"do_constant_folding": folded, "training": mode, "opset_version": opset}
@@ -32,8 +35,8 @@ def _legacy(opset, folded=True):
     return export
 
 
-def _dynamo(opset, external):
-    def export(net, x, folder):
+def _dynamo(opset: Any, external: Any) -> Callable[..., Any]:
+    def export(net: Any, x: Any, folder: Any) -> Any:
         path = folder / f"dynamo{opset}.onnx"
         options = {"opset_version": opset, "external_data": external, "input_names": ["input"]}
         free = {"dynamic_shapes": ({0: torch.export.Dim("N")},)} if external else {}
@@ -43,7 +46,7 @@ def _dynamo(opset, external):
     return export
 
 
-def _quietly(function, *args, **options):
+def _quietly(function: Any, *args: Any, **options: Any) -> None:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.ERROR)
@@ -53,8 +56,8 @@ def _quietly(function, *args, **options):
             logging.disable(logging.NOTSET)
 
 
-def _optimised(level):
-    def export(net, x, folder):
+def _optimised(level: Any) -> Callable[..., Any]:
+    def export(net: Any, x: Any, folder: Any) -> Any:
         path = folder / f"ort-{level.lower()}.onnx"
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
@@ -66,8 +69,8 @@ def _optimised(level):
     return export
 
 
-def _rewritten(idiom, opset):
-    def export(net, x, folder):
+def _rewritten(idiom: Any, opset: Any) -> Callable[..., Any]:
+    def export(net: Any, x: Any, folder: Any) -> Any:
         model = onnx.load(_once(opset, False, net, x, folder))
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
         made = idiom(model)
@@ -80,7 +83,7 @@ def _rewritten(idiom, opset):
     return export
 
 
-def _once(opset, folded, net, x, folder):
+def _once(opset: Any, folded: Any, net: Any, x: Any, folder: Any) -> Any:
     """A file that other exporters start from is written once."""
     path = folder / f"legacy{opset}{'' if folded else '-raw'}.onnx"
     return path if path.exists() else _legacy(opset, folded)(net, x, folder)
@@ -105,7 +108,7 @@ EXPORTERS = {
 }
 
 
-def feed(exporter, x):
+def feed(exporter: Any, x: Any) -> Any:
     """The batch as this exporter's model takes it, an array."""
     if exporter == "keras":
         return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
@@ -114,7 +117,7 @@ def feed(exporter, x):
     return x.astype(np.float16) if exporter == "fp16" else x
 
 
-def back(exporter, relevance):
+def back(exporter: Any, relevance: Any) -> Any:
     """Relevance of `feed`'s batch in torch's layout."""
     if exporter == "keras":
         return relevance.transpose(0, 3, 1, 2)

@@ -5,7 +5,9 @@ Additions are modules (`Plus`), so that zennit sees them; what it cannot see sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,54 +18,56 @@ from golden.nets import Grown, Inverted, Plus
 CLASSES = 10
 
 
-def cbr(inner, outer, kernel=3, stride=1, groups=1, activation=nn.ReLU, **options):
+def cbr(
+    inner: Any, outer: Any, kernel: Any = 3, stride: int = 1, groups: int = 1, activation: Any = nn.ReLU, **options: Any
+) -> Any:
     """Convolution, batch norm, activation."""
     options.setdefault("padding", kernel // 2 if isinstance(kernel, int) else tuple(k // 2 for k in kernel))
     conv = nn.Conv2d(inner, outer, kernel, stride, groups=groups, bias=False, **options)
     return nn.Sequential(conv, nn.BatchNorm2d(outer), activation() if activation else nn.Identity())
 
 
-def head(width):
+def head(width: Any) -> Any:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, CLASSES))
 
 
 class Parallel(nn.Module):
     """Branches over the same input, concatenated."""
 
-    def __init__(self, *branches):
+    def __init__(self, *branches: Any) -> None:
         super().__init__()
         self.branches = nn.ModuleList(branches)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return torch.cat([branch(x) for branch in self.branches], 1)
 
 
 class Residual(nn.Module):
     """activation(body(x) + shortcut(x))."""
 
-    def __init__(self, body, shortcut=None, activation=nn.ReLU):
+    def __init__(self, body: Any, shortcut: Any = None, activation: Any = nn.ReLU) -> None:
         super().__init__()
         self.body, self.shortcut, self.plus = body, shortcut or nn.Identity(), Plus()
         self.activation = activation() if activation else nn.Identity()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.activation(self.plus(self.body(x), self.shortcut(x)))
 
 
 class Gate(nn.Module):
     """Squeeze-and-excitation."""
 
-    def __init__(self, width, squeeze=4, inner=nn.ReLU, outer=nn.Sigmoid):
+    def __init__(self, width: Any, squeeze: int = 4, inner: Any = nn.ReLU, outer: Any = nn.Sigmoid) -> None:
         super().__init__()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce, self.inner = nn.Conv2d(width, squeeze, 1), inner()
         self.expand, self.outer = nn.Conv2d(squeeze, width, 1), outer()
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x * self.outer(self.expand(self.inner(self.reduce(self.pool(x)))))
 
 
-def vgg():
+def vgg() -> Any:
     layers, width = [], 3
     for outer in (8, 12, 16, 16):
         layers += [nn.Conv2d(width, outer, 3, padding=1), nn.ReLU(), nn.Conv2d(outer, outer, 3, padding=1), nn.ReLU()]
@@ -72,7 +76,7 @@ def vgg():
     return nn.Sequential(nn.Sequential(*layers), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Sequential(*dense))
 
 
-def alexnet():
+def alexnet() -> Any:
     features = nn.Sequential(
         *(nn.Conv2d(3, 12, 11, 4, 2), nn.ReLU(), nn.MaxPool2d(3, 2)),
         *(nn.Conv2d(12, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)),
@@ -82,10 +86,10 @@ def alexnet():
     return nn.Sequential(features, nn.Flatten(), nn.Dropout(), nn.Sequential(*dense))
 
 
-def googlenet():
+def googlenet() -> Any:
     """Inception v1, with the local response normalisation of the original."""
 
-    def inception(width):
+    def inception(width: Any) -> Parallel:
         conv = partial(nn.Conv2d, padding=0)
         return Parallel(
             nn.Sequential(conv(width, 4, 1), nn.ReLU()),
@@ -102,7 +106,7 @@ def googlenet():
     )
 
 
-def inception():
+def inception() -> Any:
     """Inception v3: asymmetric kernels, average pooling that counts its padding, grid reduction."""
     mixed = Parallel(
         cbr(12, 6, 1), nn.Sequential(cbr(12, 4, 1), cbr(4, 6, (1, 7)), cbr(6, 6, (7, 1))),
@@ -115,8 +119,8 @@ def inception():
     return nn.Sequential(*stem, mixed, smaller, last, head(18))
 
 
-def squeezenet():
-    def fire(width, squeeze, out):
+def squeezenet() -> Any:
+    def fire(width: Any, squeeze: Any, out: Any) -> Any:
         expand = (nn.Sequential(nn.Conv2d(squeeze, out, 1), nn.ReLU()),
                   nn.Sequential(nn.Conv2d(squeeze, out, 3, padding=1), nn.ReLU()))  # fmt: skip
         return nn.Sequential(nn.Conv2d(width, squeeze, 1), nn.ReLU(), Parallel(*expand))
@@ -128,32 +132,32 @@ def squeezenet():
     )
 
 
-def _bottleneck(width, inner, outer, stride=1, groups=1):
+def _bottleneck(width: Any, inner: Any, outer: Any, stride: int = 1, groups: int = 1) -> Residual:
     body = (cbr(width, inner, 1), cbr(inner, inner, 3, stride, groups), cbr(inner, outer, 1, activation=None))
     shortcut = None if stride == 1 and width == outer else cbr(width, outer, 1, stride, activation=None)
     return Residual(nn.Sequential(*body), shortcut)
 
 
-def _resnet(inner, outer, groups=1):
+def _resnet(inner: Any, outer: Any, groups: int = 1) -> Any:
     stem = (cbr(3, 8, 7, 2), nn.MaxPool2d(3, 2, 1))
     blocks = (_bottleneck(8, inner, outer, 1, groups), _bottleneck(outer, inner, outer, 1, groups),
               _bottleneck(outer, 2 * inner, 2 * outer, 2, groups))  # fmt: skip
     return nn.Sequential(*stem, *blocks, head(2 * outer))
 
 
-def resnet():
+def resnet() -> Any:
     return _resnet(4, 16)
 
 
-def resnext():
+def resnext() -> Any:
     return _resnet(8, 16, groups=4)
 
 
-def wide_resnet():
+def wide_resnet() -> Any:
     return _resnet(16, 16)
 
 
-def densenet():
+def densenet() -> Any:
     layers = [cbr(3, 8, 7, 2), nn.MaxPool2d(3, 2, 1)]
     width = 8
     for _ in range(2):
@@ -165,28 +169,28 @@ def densenet():
     return nn.Sequential(*layers, nn.BatchNorm2d(width), nn.ReLU(), head(width))
 
 
-def mobilenet_v1():
-    def separable(width, outer, stride):
+def mobilenet_v1() -> Any:
+    def separable(width: Any, outer: Any, stride: Any) -> Any:
         return nn.Sequential(cbr(width, width, 3, stride, width, nn.ReLU6), cbr(width, outer, 1, activation=nn.ReLU6))
 
     blocks = (separable(8, 12, 1), separable(12, 16, 2), separable(16, 16, 1), separable(16, 24, 2))
     return nn.Sequential(cbr(3, 8, 3, 2, activation=nn.ReLU6), *blocks, head(24))
 
 
-def mobilenet_v2():
+def mobilenet_v2() -> Any:
     blocks = (Inverted(8, 8, 1), Inverted(8, 12, 2), Inverted(12, 12, 1), Inverted(12, 16, 2))
     ends = cbr(3, 8, 3, 2, activation=nn.ReLU6), cbr(16, 24, 1, activation=nn.ReLU6)
     return nn.Sequential(ends[0], *blocks, ends[1], head(24))
 
 
-def _gated(width, inner, outer, kernel, stride, activation, gate):
+def _gated(width: Any, inner: Any, outer: Any, kernel: Any, stride: Any, activation: Any, gate: Any) -> Any:
     body = (cbr(width, inner, 1, activation=activation), cbr(inner, inner, kernel, stride, inner, activation),
             gate(inner) if gate else nn.Identity(), cbr(inner, outer, 1, activation=None))  # fmt: skip
     body = nn.Sequential(*body)
     return Residual(body, activation=None) if stride == 1 and width == outer else body
 
 
-def mobilenet_v3():
+def mobilenet_v3() -> Any:
     gate = partial(Gate, outer=nn.Hardsigmoid)
     blocks = (_gated(8, 16, 8, 3, 1, nn.ReLU, gate), _gated(8, 24, 12, 3, 2, nn.ReLU, None),
               _gated(12, 32, 12, 5, 1, nn.Hardswish, gate), _gated(12, 32, 16, 5, 2, nn.Hardswish, gate))  # fmt: skip
@@ -194,14 +198,14 @@ def mobilenet_v3():
     return nn.Sequential(cbr(3, 8, 3, 2, activation=nn.Hardswish), *blocks, *last, nn.Hardswish(), nn.Linear(32, 10))
 
 
-def efficientnet():
+def efficientnet() -> Any:
     gate = partial(Gate, inner=nn.SiLU)
     blocks = (_gated(8, 8, 8, 3, 1, nn.SiLU, gate), _gated(8, 24, 12, 5, 2, nn.SiLU, gate),
               _gated(12, 36, 12, 5, 1, nn.SiLU, gate), _gated(12, 36, 16, 3, 2, nn.SiLU, gate))  # fmt: skip
     return nn.Sequential(cbr(3, 8, 3, 2, activation=nn.SiLU), *blocks, cbr(16, 32, 1, activation=nn.SiLU), head(32))
 
 
-def mnasnet():
+def mnasnet() -> Any:
     blocks = (_gated(8, 24, 12, 3, 2, nn.ReLU, None), _gated(12, 36, 12, 5, 1, nn.ReLU, None),
               _gated(12, 48, 16, 5, 2, nn.ReLU, Gate))  # fmt: skip
     return nn.Sequential(cbr(3, 8, 3, 2), cbr(8, 8, 3, 1, 8), *blocks, cbr(16, 32, 1), head(32))
@@ -210,7 +214,7 @@ def mnasnet():
 class Shuffle(nn.Module):
     """ShuffleNet v2's block: half of the channels pass, and the halves are interleaved."""
 
-    def __init__(self, width, stride):
+    def __init__(self, width: Any, stride: Any) -> None:
         super().__init__()
         inner = width // 2 if stride == 1 else width
         self.branch = nn.Sequential(
@@ -219,31 +223,31 @@ class Shuffle(nn.Module):
         self.side = nn.Sequential(cbr(inner, inner, 3, stride, inner, None), cbr(inner, inner, 1))
         self.stride = stride
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         left, right = x.chunk(2, 1) if self.stride == 1 else (self.side(x), x)
         y = torch.cat([left, self.branch(right)], 1)
         n, c, h, w = y.shape
         return y.view(n, 2, c // 2, h, w).transpose(1, 2).reshape(n, c, h, w)
 
 
-def shufflenet():
+def shufflenet() -> Any:
     blocks = (Shuffle(8, 2), Shuffle(16, 1), Shuffle(16, 2), Shuffle(32, 1))
     return nn.Sequential(cbr(3, 8, 3, 2), nn.MaxPool2d(3, 2, 1), *blocks, cbr(32, 24, 1), Mean2(), nn.Linear(24, 10))
 
 
 class Mean2(nn.Module):
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x.mean([2, 3])
 
 
-def xception():
-    def separable(width, outer):
+def xception() -> Any:
+    def separable(width: Any, outer: Any) -> Any:
         return nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
             cbr(width, outer, 1, activation=None),
         )
 
-    def block(width, outer):
+    def block(width: Any, outer: Any) -> Residual:
         body = (separable(width, outer), nn.ReLU(), separable(outer, outer), nn.MaxPool2d(3, 2, 1))
         return Residual(nn.Sequential(*body), cbr(width, outer, 1, 2, activation=None), None)
 
@@ -257,13 +261,13 @@ def xception():
 class UNet(nn.Module):
     """An encoder, a decoder by transposed convolution and by interpolation with skip connections, a classifier."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.down1, self.down2, self.bottom = cbr(3, 8), cbr(8, 12), cbr(12, 16)
         self.pool, self.up = nn.MaxPool2d(2), nn.ConvTranspose2d(16, 12, 2, 2)
         self.join2, self.join1, self.head = cbr(24, 12), cbr(20, 8), head(8)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         a = self.down1(x)
         b = self.down2(self.pool(a))
         c = self.join2(torch.cat([self.up(self.bottom(self.pool(b))), b], 1))
@@ -274,16 +278,16 @@ class UNet(nn.Module):
 class Logits(nn.Module):
     """A model of transformers that gives the logits alone."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.model(x).logits
 
 
-def _hugging(family, attention="eager", **config):
-    def build():
+def _hugging(family: Any, attention: str = "eager", **config: Any) -> Callable[..., Any]:
+    def build() -> Logits:
         import transformers
 
         made = getattr(transformers, f"{family}Config")(num_labels=CLASSES, **config)
@@ -294,8 +298,8 @@ def _hugging(family, attention="eager", **config):
     return build
 
 
-_STAGES = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
-_TOKENS = {"image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+_STAGES: dict[str, Any] = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
+_TOKENS: dict[str, Any] = {"image_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 # Families whose functions zennit cannot see.
 OURS_ALONE = {
     "googlenet": googlenet,
@@ -339,6 +343,6 @@ FAMILIES = {name: make for name, (make, _) in ZENNIT.items()} | OURS_ALONE
 SIZE = {"alexnet": 96, "googlenet": 96, "inception": 96}
 
 
-def shape(family):
+def shape(family: Any) -> tuple[int, Any, Any]:
     side = SIZE.get(family, 64)
     return (3, side, side)

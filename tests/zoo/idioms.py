@@ -5,6 +5,8 @@ Each gets a model with inferred shapes, batch norms in place, and gives a new on
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -13,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 class Rewriter:
     """A model in the making: nodes are appended, constants stored under new names."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
         graph = self.model.graph
@@ -31,25 +33,25 @@ class Rewriter:
         self.nodes = []
         self.count = 0
 
-    def fresh(self, word):
+    def fresh(self, word: Any) -> str:
         self.count += 1
         return f"{word}_{self.count}"
 
-    def add(self, op, inputs, output=None, **attributes):
+    def add(self, op: Any, inputs: Any, output: Any = None, **attributes: Any) -> Any:
         output = output or self.fresh(op.lower())
         self.nodes.append(helper.make_node(op, inputs, [output], name=self.fresh(op), **attributes))
         return output
 
-    def constant(self, value, word="const"):
+    def constant(self, value: Any, word: str = "const") -> Any:
         name = self.fresh(word)
         self.constants[name] = np.asarray(value)
         return name
 
-    def operand(self, node, i):
+    def operand(self, node: Any, i: Any) -> Any:
         """A constant operand, looked up behind Identity."""
         return self.constants.get(node.input[i]) if i < len(node.input) else None
 
-    def finish(self, listed=False, ir=None, embedded=False):
+    def finish(self, listed: bool = False, ir: Any = None, embedded: bool = False) -> Any:
         """The model; `listed` names initialisers as inputs too (IR 3), `embedded` keeps constants in Constant nodes."""
         graph = self.model.graph
         used = {name for node in self.nodes for name in node.input}
@@ -70,11 +72,11 @@ class Rewriter:
         return self.model
 
 
-def attributes_of(node):
+def attributes_of(node: Any) -> dict[Any, Any]:
     return {a.name: helper.get_attribute_value(a) for a in node.attribute}
 
 
-def caffe(model):
+def caffe(model: Any) -> Any:
     """BatchNorm without its affine part, then Scale as Mul and Add; channels in the order blue, green, red."""
     r = Rewriter(model)
     picture = model.graph.input[0].name
@@ -95,11 +97,11 @@ def caffe(model):
     return r.finish()
 
 
-def _eps(node):
+def _eps(node: Any) -> dict[Any, Any]:
     return {k: v for k, v in attributes_of(node).items() if k == "epsilon"}
 
 
-def caffe2(model):
+def caffe2(model: Any) -> Any:
     """Sum for Add, dense layers as Reshape and Gemm, names nowhere, initialisers listed as inputs (IR 3)."""
     r = Rewriter(model)
     for node in r.old:
@@ -115,7 +117,7 @@ def caffe2(model):
     return r.finish(listed=True, ir=3)
 
 
-def cntk(model):
+def cntk(model: Any) -> Any:
     """Weights behind Reshape, the bias a Plus behind, SAME_UPPER where it says the same, initialisers as inputs."""
     r = Rewriter(model)
     for node in r.old:
@@ -144,7 +146,7 @@ def cntk(model):
     return r.finish(listed=True, ir=3)
 
 
-def paddle(model):
+def paddle(model: Any) -> Any:
     """Constants in Constant nodes, dense layers as MatMul and Add, biases of Conv behind Reshape, shapes computed."""
     r = Rewriter(model)
     for node in r.old:
@@ -167,7 +169,7 @@ def paddle(model):
     return r.finish(embedded=True)
 
 
-def stored_weights(model):
+def stored_weights(model: Any) -> Any:
     """Weights behind Cast from half precision, Unsqueeze, Transpose, ConstantOfShape; biases behind Mul and Add."""
     r = Rewriter(model)
     for node in r.old:
@@ -192,7 +194,7 @@ def stored_weights(model):
     return r.finish()
 
 
-def quantised(model):
+def quantised(model: Any) -> Any:
     """Weights in int8 behind DequantizeLinear: per channel in Conv, per tensor in Gemm; biases in int32."""
     r = Rewriter(model)
     for node in r.old:
@@ -216,7 +218,7 @@ def quantised(model):
     return r.finish()
 
 
-def half(model):
+def half(model: Any) -> Any:
     """Everything in float16, as onnxconverter-common writes it."""
     r = Rewriter(model)
     if any(a.type == onnx.AttributeProto.GRAPH for node in r.old for a in node.attribute):
@@ -247,7 +249,7 @@ _ELEMENTWISE = {"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "
                 "Sub", "Mul", "Div", "Pow", "Sqrt", "Identity", "Cast", "Softplus"}  # fmt: skip
 
 
-def keras(model):
+def keras(model: Any) -> Any:
     """NHWC as tf2onnx writes it: Transpose around what is NCHW in ONNX, Pad and SAME_UPPER, means over axes 1 and 2."""
     r = Rewriter(model)
     if any(attributes_of(node).get("perm") in (LAST, FIRST) for node in r.old):
@@ -255,12 +257,12 @@ def keras(model):
     last = {}  # tensor in NCHW → its NHWC twin, and the other way round
     first = {}
 
-    def as_last(name):
+    def as_last(name: Any) -> Any:
         if name not in last:
             last[name] = r.add("Transpose", [name], perm=LAST)
         return last[name]
 
-    def as_first(name):
+    def as_first(name: Any) -> Any:
         """The NCHW form; a transpose of a transpose is nothing."""
         if name not in first:
             first[name] = r.add("Transpose", [last[name]], perm=FIRST) if name in last else name
@@ -278,7 +280,7 @@ def keras(model):
     dims.extend(order)
     last[picture.name] = picture.name
 
-    def known(name):
+    def known(name: Any) -> Any:
         return len(r.shapes.get(name, ())) == 4 and name not in r.constants
 
     for node in r.old:
@@ -312,7 +314,7 @@ def keras(model):
     return _without_pairs(r.finish())
 
 
-def _channels_last(r, name, as_last):
+def _channels_last(r: Any, name: Any, as_last: Any) -> Any:
     value = r.constants.get(name)
     if value is None:
         return as_last(name) if len(r.shapes[name]) == 4 else name
@@ -322,7 +324,7 @@ def _channels_last(r, name, as_last):
     return name
 
 
-def _padded(r, node, x, attributes):
+def _padded(r: Any, node: Any, x: Any, attributes: Any) -> Any:
     """SAME_UPPER where it says the same; else zeros in a Pad before a convolution."""
     pads = attributes.get("pads")
     if node.op_type not in ("Conv", "MaxPool", "AveragePool") or not pads or not any(pads):
@@ -340,7 +342,7 @@ def _padded(r, node, x, attributes):
     return r.add("Pad", [x, r.constant(np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]))])
 
 
-def _without_pairs(model):
+def _without_pairs(model: Any) -> Any:
     """Transposes that undo one another go, as tf2onnx's optimiser lets them."""
     producers = {node.output[0]: node for node in model.graph.node}
     for node in model.graph.node:

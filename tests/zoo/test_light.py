@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not LIGHT.is_dir(), reason="this onnx has no lig
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_forward_ledger_and_sums(name):
+def test_forward_ledger_and_sums(name: str) -> None:
     source = reinitialised(name)
     model = onnxlrp.load(source, engine="ort")
     assert model.graph.batch is None

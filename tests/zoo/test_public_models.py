@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,34 +13,34 @@ import pytest
 import onnxlrp
 
 MODELS = Path(__file__).parents[3] / "shared" / "data" / "models"
-PATHS = sorted(MODELS.glob("*.onnx")) or [
+PATHS: list[Any] = sorted(MODELS.glob("*.onnx")) or [
     pytest.param(None, marks=pytest.mark.skip(reason=f"there are no models in {MODELS}"))
 ]
 each_model = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem if path else "none")
 
 
 @cache
-def model(path):
+def model(path: Any) -> Any:
     return onnxlrp.load(path, engine="ort")
 
 
-def sample(path, n=1):
+def sample(path: Any, n: int = 1) -> Any:
     tensor = model(path).graph.inputs[0]
     x = np.random.default_rng(0).normal(size=(n, *tensor.shape))
     return np.cumsum(x, axis=-1).clip(-2, 2).astype(tensor.dtype)
 
 
-def quantised(path):
+def quantised(path: Any) -> Any:
     return any("Quantize" in layer.op for layer in model(path).graph.layers)
 
 
 @cache
-def explained(path):
+def explained(path: Any) -> Any:
     """The explanation of the model's own best class with its ledger."""
     return model(path).explain(sample(path), ledger=True)
 
 
-def session(model, optimised=True):
+def session(model: Any, optimised: bool = True) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     if not optimised:  # weights in int8 compute differently when they are
@@ -48,7 +49,7 @@ def session(model, optimised=True):
 
 
 @each_model
-def test_scores_and_ledger(path):
+def test_scores_and_ledger(path: Any) -> None:
     e, untouched = explained(path), session(path, optimised=False)
     names = [entry.name for entry in untouched.get_inputs() if entry.name == model(path).graph.inputs[0].name]
     if not quantised(path):  # its scores may be integers, that are read before they are rounded
@@ -60,7 +61,7 @@ def test_scores_and_ledger(path):
 
 
 @each_model
-def test_the_exported_explainer_is_the_same(path, tmp_path):
+def test_the_exported_explainer_is_the_same(path: Any, tmp_path: Path) -> None:
     e = explained(path)
     if quantised(path):
         pytest.skip("one rounding that flips in an int8 model is a step of its output")
@@ -70,7 +71,7 @@ def test_the_exported_explainer_is_the_same(path, tmp_path):
 
 
 @each_model
-def test_a_copy_that_onnxruntime_optimised_has_the_same_map(path, tmp_path):
+def test_a_copy_that_onnxruntime_optimised_has_the_same_map(path: Any, tmp_path: Path) -> None:
     e = explained(path)
     if quantised(path) or "_w8" in path.stem:
         pytest.skip("onnxruntime computes with integers then")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ import onnxlrp
 from onnxlrp.composites import Composite
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules.lrp import AlphaBeta, Epsilon, Norm, Pass, ZPlus
+from support.arrays import Array
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(
@@ -28,17 +30,17 @@ FASHION = "fashion_resbranch_bn_unfused_op13"
 PRESETS = ("epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1_flat")
 
 
-def distance(ours, theirs):
+def distance(ours: Any, theirs: Any) -> Any:
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
 @cache
-def model(path, engine="ort"):
+def model(path: Any, engine: str = "ort") -> Any:
     return onnxlrp.load(path, engine=engine)
 
 
 @cache
-def arrays(path):
+def arrays(path: Any) -> Any:
     with np.load(path, allow_pickle=False) as found:
         return dict(found)
 
@@ -46,7 +48,7 @@ def arrays(path):
 # -- zennit-crp: the heatmap of a FashionMNIST network
 
 
-def crp(source, engine):
+def crp(source: Any, engine: Any) -> tuple[Any, Any]:
     published = arrays(REFERENCES / "zennit_crp_fashion" / "reference.npz")
     explained = onnxlrp.load(source, engine=engine).explain(
         published["input"], target=int(published["target"]), method="epsilon_plus", record=["conv1"]
@@ -57,14 +59,14 @@ def crp(source, engine):
 
 
 @pytest.mark.parametrize("engine", ["reference", "ort"])
-def test_zennit_crp_heatmap(engine):
+def test_zennit_crp_heatmap(engine: str) -> None:
     # Their EpsilonPlus with merged batch norms is our epsilon_plus; both start from the logit, which is positive.
     heatmap, _ = crp(MODELS / f"{FASHION}.onnx", engine)
     assert heatmap < 2e-5
 
 
 @pytest.mark.parametrize("engine", ["reference", "ort"])
-def test_zennit_crp_heatmap_with_their_batch_norms(engine):
+def test_zennit_crp_heatmap_with_their_batch_norms(engine: str) -> None:
     # zennit's merge leaves eps in the batch norm that it has made the identity, so that every folded convolution's
     # output is divided by sqrt(1 + eps). Done so here, half of the distance is gone (0.7e-5 and 1.0e-5 are left, and
     # zennit 0.5.1 itself, rerun in float64, is as far from its publication).
@@ -101,14 +103,14 @@ INNVESTIGATE = 5e-7
 @pytest.mark.parametrize("engine", ["reference", "ort"])
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("analyzer", ANALYZERS)
-def test_innvestigate_layer(analyzer, layer, engine):
+def test_innvestigate_layer(analyzer: str, layer: str, engine: str) -> None:
     # The explained neuron is the largest output. Their LRP starts from its value, their gradient from 1, as ours. The
     # biases of all 42 networks are 0, so that where a rule puts the bias makes no difference here; the pooling windows
     # do not overlap, and no two inputs are equal, so neither does the choice among equal maxima.
     published = arrays(REFERENCES / "innvestigate_layers" / "reference.npz")
     x, expected = published["input"], published[f"{analyzer}/{layer}/attribution"]
     if analyzer in RULES:
-        linear = [(kind, RULES[analyzer]) for kind in ("convolution", "dense")]
+        linear: list[Any] = [(kind, RULES[analyzer]) for kind in ("convolution", "dense")]
         method = Composite((*linear, ("avgpool", Norm(SAFE)), ("activation", Pass()), ("scale", Pass())), analyzer)
     else:
         method = make_composite("gradient")
@@ -122,31 +124,31 @@ def test_innvestigate_layer(analyzer, layer, engine):
 # -- real models on real pictures; each is given as MANIFEST.json says
 
 
-def photos(size):
+def photos(size: Any) -> Array:
     """Three photographs, uint8 [3, H, W, 3]."""
     names = ("flamingo.jpg", "zebra.jpg", "labrador.jpg")
     return np.stack([np.asarray(Image.open(IMAGES / name).convert("RGB").resize((size, size))) for name in names])
 
 
-def normalised(pictures):
+def normalised(pictures: Any) -> Any:
     """RGB bytes NHWC to what torchvision's models take, NCHW."""
     return ((pictures / 255 - MEAN) / STD).transpose(0, 3, 1, 2)
 
 
-def cifar():
+def cifar() -> Any:
     return arrays(IMAGES / "cifar10_24.npz")["images"][:3]
 
 
-def grey(size):
+def grey(size: Any) -> Any:
     """No faces among the pictures: grey photographs then, for what is asked holds for any picture."""
     return photos(size).mean(axis=3, keepdims=True)
 
 
-def mnist():
+def mnist() -> Any:
     return arrays(IMAGES / "mnist_100.npz")["images"][:3, None]
 
 
-def fashion():
+def fashion() -> Any:
     return arrays(REFERENCES / "zennit_crp_fashion" / "fashion_val_200.npz")["images"][:3].reshape(3, 1, 28, 28) / 255
 
 
@@ -166,18 +168,18 @@ SMALL = [name for name in REAL if name.startswith(("cifar", "mlperf", "mnist", "
 
 
 @cache
-def pictures(name):
+def pictures(name: Any) -> Any:
     return REAL[name][0]().astype(np.float32)
 
 
-def options(name, method):
+def options(name: Any, method: Any) -> dict[str, Any]:
     low, high = REAL[name][1]
     return {"low": low, "high": high} if method == "epsilon_gamma_box" else {}
 
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", REAL)
-def test_scores_are_the_untouched_models(name, count):
+def test_scores_are_the_untouched_models(name: str, count: int) -> None:
     # Loading folds, upgrades and frees the batch, and the emitted graph runs with it; the user's file is the judge,
     # picture by picture where its batch is fixed. 1e-4: float32, and batch norms folded in float64.
     x = pictures(name)[:count]
@@ -194,7 +196,7 @@ def test_scores_are_the_untouched_models(name, count):
 
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", REAL)
-def test_ledger_closes(name, method):
+def test_ledger_closes(name: str, method: str) -> None:
     # What arrived at a layer is what it passed on, and what bias, epsilon and gates took, each from its own formula;
     # the rest is float32 rounding: 1e-4 of the layer's Σ|R|, as DESIGN asks.
     explained = model(MODELS / f"{name}.onnx").explain(
@@ -211,7 +213,7 @@ def test_ledger_closes(name, method):
 
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", SMALL)
-def test_ort_computes_what_the_reference_computes(name, method):
+def test_ort_computes_what_the_reference_computes(name: Any, method: str) -> None:
     # Through some twenty layers, float32 against float64: 1e-4 as for zennit's networks (1e-5 is the worst seen).
     x = pictures(name)[:2]
     exact, ours = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,7 +15,7 @@ from onnxlrp.graph.verify import verify
 FILES = sorted((Path(__file__).parent).glob("*.onnx"))
 
 
-def batch(model, n=2):
+def batch(model: Any, n: int = 2) -> Any:
     """Smooth samples of both signs, in the model's own type."""
     tensor = model.graph.inputs[0]
     x = np.random.default_rng(0).normal(size=(n, *tensor.shape))
@@ -22,7 +23,7 @@ def batch(model, n=2):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_of_this_exporter(path, tmp_path):
+def test_a_file_of_this_exporter(path: Any, tmp_path: Path) -> None:
     model = onnxlrp.load(path, engine="ort")
     assert len(model.graph.inputs) == 1
     assert verify(model.graph, path, batches=(1, 3)) < 1e-4
@@ -43,6 +44,6 @@ def test_a_file_of_this_exporter(path, tmp_path):
     np.testing.assert_allclose(np.concatenate(parts), e.relevance, atol=1e-4 * np.abs(e.relevance).max(), rtol=0)
 
 
-def test_there_are_files_of_many_exporters():
+def test_there_are_files_of_many_exporters() -> None:
     assert len(FILES) >= 10
     assert sum(path.stat().st_size for path in FILES) < 400_000

@@ -1,6 +1,6 @@
 """Does onnxlrp explain what every exporter makes of every family of image models?
 
-    pip install -e '.[cpu,zoo]' && PYTHONPATH=tests python tests/zoo/zoo.py [FAMILY...]
+    pip install -e '.[cpu,zoo]' && PYTHONPATH=tests python -m zoo.zoo [FAMILY...]
         [--exporter NAME]... [--store]
 
 Builds each family of families.py with random weights (batch norms calibrated, none dead), writes it as each exporter of
@@ -21,6 +21,9 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from support.arrays import Array
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -43,7 +46,7 @@ STORED = {
 }  # fmt: skip
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*")
     parser.add_argument("--exporter", action="append")
@@ -62,29 +65,29 @@ def main():
     if asked.store:
         store(asked.families)
         return
-    from families import FAMILIES
+    from zoo.families import FAMILIES
 
     for family in asked.families or FAMILIES:
         write(family, examine(family, asked.exporter))
 
 
-def build(family):
+def build(family: Any) -> tuple[Any, Any]:
     """(the network, a batch of two of its inputs), with weights and batch norms that let signals through."""
-    import families
     import torch
 
     from golden import make as golden
     from golden import nets
+    from zoo import families
 
     torch.manual_seed(0)
     x = golden.pictures(24, families.shape(family))
     return nets.initialise(families.FAMILIES[family](), x).requires_grad_(False), x[:2].clone()
 
 
-def examine(family, only=None):
+def examine(family: Any, only: Any = None) -> Any:
     """The record of a family: a cell for each exporter, and how far zennit is."""
-    import families
-    from exporters import EXPORTERS
+    from zoo import families
+    from zoo.exporters import EXPORTERS
 
     net, x = build(family)
     record = {"cells": {}}
@@ -104,11 +107,10 @@ def examine(family, only=None):
     return record
 
 
-def _cell(family, exporter, net, x, folder, context):
+def _cell(family: Any, exporter: Any, net: Any, x: Any, folder: Any, context: Any) -> dict[str, Any]:
     """One file: made, loaded, explained, compared."""
-    from exporters import EXPORTERS
-
     from onnxlrp.errors import OnnxLrpError, UnsupportedError
+    from zoo.exporters import EXPORTERS
 
     try:
         path = EXPORTERS[exporter](net, x, folder)
@@ -133,17 +135,20 @@ def _cell(family, exporter, net, x, folder, context):
     return {"status": "failed", "why": ", ".join(broken), **cell} if broken else {"status": "ok", **cell}
 
 
-def _compared(exporter, path, x, scores, folder, context):
+def _compared(exporter: Any, path: Any, x: Any, scores: Any, folder: Any, context: Any) -> Any:
     import numpy as np
     import onnxruntime
-    from exporters import back, feed
 
     import onnxlrp
     from onnxlrp.graph.verify import verify
+    from zoo.exporters import back, feed
 
     fed = feed(exporter, x)
     model = onnxlrp.load(path, engine="ort")
-    cell = {"forward": verify(model.graph, path, batches=(2,), tolerance=1.0), "layers": len(model.graph.layers)}
+    cell: dict[str, Any] = {
+        "forward": verify(model.graph, path, batches=(2,), tolerance=1.0),
+        "layers": len(model.graph.layers),
+    }
     if context["target"] is None:
         context["target"] = _targets(model, fed)
     target = context["target"]
@@ -173,13 +178,13 @@ def _compared(exporter, path, x, scores, folder, context):
     return cell
 
 
-def _distance(ours, theirs):
+def _distance(ours: Any, theirs: Any) -> float:
     import numpy as np
 
     return float(np.abs(ours - theirs).max() / (np.abs(theirs).max() or 1.0))
 
 
-def _targets(model, x):
+def _targets(model: Any, x: Any) -> Array:
     """For each sample its best class whose relevance is of the logit's size: of exploded relevance nothing follows."""
     import numpy as np
 
@@ -192,13 +197,13 @@ def _targets(model, x):
     return np.asarray(chosen, np.int64)
 
 
-def _zennit(family, net, x, target, path):
+def _zennit(family: Any, net: Any, x: Any, target: Any, path: Any) -> Any:
     """Composite → how far our reference engine is from zennit in float64, as a share of max |R|."""
-    import families
     import torch
 
     import onnxlrp
     from golden import make as golden
+    from zoo import families
 
     fold, found = families.ZENNIT[family][1], {}
     if not fold:
@@ -210,7 +215,7 @@ def _zennit(family, net, x, target, path):
     return found
 
 
-def _folded(net):
+def _folded(net: Any) -> Any:
     """Batch norms behind a convolution folded into it, where zennit's canonizer cannot."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -224,13 +229,14 @@ def _folded(net):
     return net
 
 
-def write(family, record):
+def write(family: Any, record: Any) -> None:
     """Put a family's record into the results."""
     import onnx
     import onnxruntime
     import torch
     import transformers
-    from families import FAMILIES
+
+    from zoo.families import FAMILIES
 
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"records": {}}
     old = found["records"].get(family, {})
@@ -245,7 +251,7 @@ def write(family, record):
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def light():
+def light() -> None:
     """The light models with seeded weights: the same checks, less the exported explainer."""
     import numpy as np
 
@@ -268,10 +274,11 @@ def light():
     RESULTS.write_text(json.dumps({**results, "light": found}, indent=1) + "\n")
 
 
-def store(wanted):
+def store(wanted: Any) -> None:
     """The files of test_stored.py, less what exporters note about our sources."""
     import onnx
-    from exporters import EXPORTERS
+
+    from zoo.exporters import EXPORTERS
 
     for family, exporter in STORED.items():
         if wanted and family not in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -13,17 +14,17 @@ needs_nvcc = pytest.mark.skipif(build.nvcc() is None, reason="nvcc is not instal
 
 
 @pytest.fixture(scope="module")
-def found():
+def found() -> dict[Any, Any]:
     text = registers.everything()
     return {architecture: registers.usage(text, architecture) for architecture in registers.ARCHITECTURES}
 
 
-def listed():
+def listed() -> Any:
     return set(re.findall(r"X\((\w+)\)", re.sub(r"//.*", "", build.source()).partition("#define KERNELS(X)")[2]))
 
 
 @needs_nvcc
-def test_every_kernel_compiles(found, notes):
+def test_every_kernel_compiles(found: dict[Any, Any], notes: list[str]) -> None:
     notes.append(registers.table(found))
     assert registers.ARCHITECTURES == ("80", "90a", "100")
     for kernels in found.values():
@@ -31,12 +32,12 @@ def test_every_kernel_compiles(found, notes):
 
 
 @needs_nvcc
-def test_no_kernel_spills(found):
+def test_no_kernel_spills(found: dict[Any, Any]) -> None:
     spills = {(name, a): u.spills for a, kernels in found.items() for name, u in kernels.items() if u.spills}
     assert spills == {}
 
 
-def test_reports_of_ptxas_are_read():
+def test_reports_of_ptxas_are_read() -> None:
     report = """ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'one' for 'sm_80'
 ptxas info    : Function properties for one
@@ -49,7 +50,7 @@ ptxas info    : Used 8 registers, used 0 barriers, 412 bytes cmem[0]
     assert registers.parsed(report) == {"one": registers.Usage(98, 20, 8704), "two": registers.Usage(8, 0, 0)}
 
 
-def test_a_kernel_alone_is_the_only_one():
+def test_a_kernel_alone_is_the_only_one() -> None:
     """With NVRTC each is compiled when it is first launched."""
     for name in listed():
         text = re.sub(r"^#define (.*\\\n)*.*", "", build.alone(name), flags=re.M)
@@ -57,7 +58,7 @@ def test_a_kernel_alone_is_the_only_one():
         assert defined + re.findall(r"^[A-Z_]+\((\w+),.*\)$", text, re.M) == [name]
 
 
-def compiled(text, architecture):
+def compiled(text: Any, architecture: Any) -> Any:
     """The machine code, as CuPy compiles it, which needs neither a GPU nor headers."""
     nvrtc = pytest.importorskip("cupy_backends.cuda.libs.nvrtc", reason="CuPy is not installed")
     # CuPy's RawModule knows no sm_90a, but the compiler does.
@@ -74,12 +75,12 @@ def compiled(text, architecture):
 
 
 @pytest.mark.parametrize("architecture", registers.ARCHITECTURES)
-def test_every_kernel_compiles_with_nvrtc(architecture):
+def test_every_kernel_compiles_with_nvrtc(architecture: Any) -> None:
     code = compiled(registers.everything(), architecture)
     assert all(name.encode() + b"\0" in code for name in listed())
 
 
 @pytest.mark.parametrize("name", ["seed_top", "gemm_exact_64x64", "depthwise_any", "conv_adjoint"])
-def test_nvrtc_compiles_a_kernel_alone(name):
+def test_nvrtc_compiles_a_kernel_alone(name: str) -> None:
     code = compiled(build.alone(name), "90")
     assert {other for other in listed() if b".text." + other.encode() + b"\0" in code} == {name}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import estimate
 import numpy as np
 import pytest
 
 from onnxlrp.compile import compile
-from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Product
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Precision, Product
 from onnxlrp.engines.cuda.planning.cost_model import traffic
 from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
@@ -25,7 +26,7 @@ DIGITS = ROOT / "models" / "digits.onnx"
 TILE = next(tile for tile in TILES if (tile.rows, tile.pixels) == (64, 64))
 
 
-def counted(sketch, batch=1, choice=None, precision="exact"):
+def counted(sketch: Any, batch: int = 1, choice: Any = None, precision: Precision = "exact") -> Any:
     """The traffic of a program that is what was sketched."""
     drafts = Schedules(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
     if choice is not None:
@@ -33,13 +34,13 @@ def counted(sketch, batch=1, choice=None, precision="exact"):
     return list(traffic(drafts, drafts.draft(batch)))
 
 
-def conv(inner, outer, kernel, stride=1, size=8, group=1):
+def conv(inner: Any, outer: Any, kernel: Any, stride: int = 1, size: int = 8, group: int = 1) -> Any:
     target = (size + 2 * (kernel // 2) - kernel) // stride + 1
     pairs = [(n, n) for n in (kernel, stride, 1, kernel // 2, kernel // 2, size, target)]
     return Conv((inner, size, size), (outer, target, target), Window(*pairs), group)
 
 
-def convolved(linear, direction="linear"):
+def convolved(linear: Any, direction: str = "linear") -> Any:
     sketch = Sketch()
     weight = sketch.constant(np.ones((linear.target[0], linear.source[0] // linear.group, *linear.window.kernel)))
     x = sketch.activation("x", linear.source if direction == "linear" else linear.target)
@@ -48,7 +49,7 @@ def convolved(linear, direction="linear"):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_pointwise_product(precision):
+def test_a_pointwise_product(precision: Precision) -> None:
     (one,) = counted(convolved(conv(16, 32, 1)), 2, Choice(TILE, 1), precision)
     x, w, y = 4 * 2 * 16 * 64, 4 * 32 * 16, 4 * 2 * 32 * 64
     assert (one.family, one.read, one.written) == ("gemm", x + w, y)
@@ -58,7 +59,7 @@ def test_a_pointwise_product(precision):
     assert one.product == Product(32, 128, 1, 1, 1, precision)
 
 
-def test_taps_share_what_they_read():
+def test_taps_share_what_they_read() -> None:
     (one,) = counted(convolved(conv(32, 64, 3)), 1, Choice(TILE, 1))
     assert one.flop == 2 * 64 * 9 * 32 * 64
     assert one.copied == 4 * 16 * 2 * (9 * 64 + 64)
@@ -66,7 +67,7 @@ def test_taps_share_what_they_read():
     assert (one.product.steps, one.product.taps) == (18, 9)
 
 
-def test_phases_have_their_own_taps():
+def test_phases_have_their_own_taps() -> None:
     (one,) = counted(convolved(conv(16, 16, 3, 2), "adjoint"), 1, Choice(TILE, 1))
     assert one.flop == 2 * 16 * 9 * 16 * 16  # as many products as the convolution has
     assert one.copied == 4 * 16 * (9 * 64 + 4 * 64)
@@ -74,21 +75,21 @@ def test_phases_have_their_own_taps():
     assert (one.product.phases, one.product.steps, one.product.taps) == (4, 3, 4)
 
 
-def test_shares_are_written_and_read_again():
+def test_shares_are_written_and_read_again() -> None:
     first, second = counted(convolved(conv(64, 32, 1)), 1, Choice(TILE, 4))
     parts, y = 4 * 4 * 32 * 64, 4 * 32 * 64
     assert (first.written, second.read, second.written) == (parts, parts, y)
     assert second.flop == 4 * 32 * 64
 
 
-def test_a_depthwise_convolution():
+def test_a_depthwise_convolution() -> None:
     (one,) = counted(convolved(conv(32, 32, 3, group=32)), 3)
     data, geometry = 4 * 3 * 32 * 64, 4 * 21
     assert (one.family, one.read, one.written) == ("depthwise", data + 4 * 32 * 9 + geometry, data)
     assert one.flop == 2 * 3 * 32 * 64 * 9
 
 
-def test_maps_read_what_is_broadcast_once():
+def test_maps_read_what_is_broadcast_once() -> None:
     sketch = Sketch()
     x = sketch.activation("x", (8, 5, 5))
     sketch.map("add", sketch.map("mul", x, x), sketch.constant(np.arange(8.0).reshape(8, 1, 1)))
@@ -102,7 +103,7 @@ def test_maps_read_what_is_broadcast_once():
     assert one.divisions == 2 * 2 * 160 // 4  # four neighbours at a time
 
 
-def test_a_sum_a_dense_layer_and_a_maximum():
+def test_a_sum_a_dense_layer_and_a_maximum() -> None:
     sketch = Sketch()
     sketch.linear(Sum((4, 6), (4,), (1,)), sketch.activation("x", (4, 6)))
     (one,) = counted(sketch)
@@ -122,7 +123,7 @@ def test_a_sum_a_dense_layer_and_a_maximum():
 
 @pytest.mark.parametrize("batch", [16, 64])  # dense layers by kernels of ours, and by the library
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_every_launch_of_a_network_is_counted(precision, batch):
+def test_every_launch_of_a_network_is_counted(precision: Precision, batch: int) -> None:
     program = compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
     drafts = Schedules(program, precision)
     draft = drafts.draft(batch)
@@ -141,7 +142,7 @@ def test_every_launch_of_a_network_is_counted(precision, batch):
     assert expected < flop < 1.1 * expected
 
 
-def test_the_estimate_is_above_its_floor():
+def test_the_estimate_is_above_its_floor() -> None:
     program = compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
     for batch in (1, 64):
         found = estimate.estimate(program, batch, "exact")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,43 +32,43 @@ class Refused(Exception):
 
 
 class Stream:
-    def __init__(self, said):
+    def __init__(self, said: Any) -> None:
         self.said, self.ptr, self.device_id = said, 7, 1
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.said.append("enter")
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self.said.append("exit")
 
-    def begin_capture(self, mode):
+    def begin_capture(self, mode: Any) -> None:
         self.said.append(f"capture {mode}")
 
-    def end_capture(self):
+    def end_capture(self) -> Any:
         self.said.append("captured")
         return types.SimpleNamespace(launch=lambda stream: self.said.append("replay"))
 
 
-class OnDevice(contextlib.nullcontext):
-    def __init__(self, capability):
+class OnDevice(contextlib.nullcontext[None]):
+    def __init__(self, capability: Any) -> None:
         super().__init__()
         self.compute_capability = capability
 
 
-def stand_in(said, count=1, error=None, kernel_error=None, capability="90"):
+def stand_in(said: Any, count: int = 1, error: Any = None, kernel_error: Any = None, capability: str = "90") -> Any:
     """As much of CuPy as the engine touches, with what it is told in `said`."""
 
-    def devices():
+    def devices() -> Any:
         if error:
             raise error
         return count
 
     class Module:
-        def __init__(self, **how):
+        def __init__(self, **how: Any) -> None:
             self.how = how
             said.append(f"module {'path' if 'path' in how else 'code'}")
 
-        def get_function(self, name):
+        def get_function(self, name: Any) -> Callable[..., Any]:
             if kernel_error:
                 raise kernel_error
             return lambda grid, block, args, shared_mem, stream: said.append(f"launch {name}")
@@ -75,7 +79,7 @@ def stand_in(said, count=1, error=None, kernel_error=None, capability="90"):
         memGetInfo=lambda: (1000, 2000),
         deviceSynchronize=lambda: said.append("wait"),
     )
-    module = types.ModuleType("cupy")
+    module: Any = types.ModuleType("cupy")
     module.__spec__ = types.SimpleNamespace()
     module.cuda = types.SimpleNamespace(
         runtime=runtime, Stream=lambda non_blocking: Stream(said), Device=lambda: OnDevice(capability)
@@ -86,10 +90,10 @@ def stand_in(said, count=1, error=None, kernel_error=None, capability="90"):
 
 
 @pytest.fixture
-def cupy(monkeypatch):
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`cupy(...)` puts a stand-in in CuPy's place and gives what it is told."""
 
-    def put(**how):
+    def put(**how: Any) -> Any:
         said = []
         monkeypatch.setitem(sys.modules, "cupy", stand_in(said, **how))
         return said
@@ -97,7 +101,7 @@ def cupy(monkeypatch):
     return put
 
 
-def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy):
+def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy: Callable[..., Any]) -> None:
     said = cupy()
     gpu, planned = device.Gpu(), types.SimpleNamespace(graph=None, runs=0)
     said.clear()
@@ -107,9 +111,9 @@ def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy):
     assert said == [*first, *second, *["enter", "replay", "exit"] * 2]
 
 
-def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy):
+def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy: Callable[..., Any]) -> None:
     said = cupy()
-    gpu = device.Gpu()
+    gpu: Any = device.Gpu()
     gpu.session = lambda *_: types.SimpleNamespace(run=lambda inputs, into: said.append("forward"))
     gpu.write, gpu.download = lambda target, array: said.append("seed"), np.array
     steps = (
@@ -131,11 +135,11 @@ def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy):
     assert runs[2] == runs[3] == [*before, "replay", "exit"]
 
 
-def test_a_capture_that_fails_ends(cupy):
+def test_a_capture_that_fails_ends(cupy: Callable[..., Any]) -> None:
     said = cupy()
     gpu, planned = device.Gpu(), types.SimpleNamespace(graph=None, runs=1)
 
-    def launch():
+    def launch() -> Any:
         raise Refused
 
     with pytest.raises(Refused):
@@ -144,17 +148,17 @@ def test_a_capture_that_fails_ends(cupy):
     assert planned.graph is None
 
 
-def test_free_memory_counts_what_the_pool_holds(cupy):
+def test_free_memory_counts_what_the_pool_holds(cupy: Callable[..., Any]) -> None:
     cupy()
     assert device.Gpu().free() == 1800
 
 
-def test_memory_that_is_not_there_is_said_with_the_fix(cupy):
+def test_memory_that_is_not_there_is_said_with_the_fix(cupy: Callable[..., Any]) -> None:
     cupy()
     gpu = device.Gpu()
     gpu._cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
 
-    def none_left(*_):
+    def none_left(*_: Any) -> Any:
         raise MemoryError
 
     gpu._cupy.empty = none_left
@@ -164,7 +168,9 @@ def test_memory_that_is_not_there_is_said_with_the_fix(cupy):
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_a_fatbin_of_these_sources_comes_before_nvrtc(cupy, monkeypatch, tmp_path, there):
+def test_a_fatbin_of_these_sources_comes_before_nvrtc(
+    cupy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, there: bool
+) -> None:
     monkeypatch.setattr(build, "CSRC", tmp_path) if not there else None
     monkeypatch.setattr(build, "cache", lambda: tmp_path)
     monkeypatch.setattr(build, "fatbin_name", lambda: "kernels-1.fatbin")
@@ -189,7 +195,7 @@ class Wanted:
     )
 
 
-def test_large_weights_are_handed_over_and_not_copied_into_the_model():
+def test_large_weights_are_handed_over_and_not_copied_into_the_model() -> None:
     w = np.arange(6, dtype=np.float32)
     large = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[6], data_location=TensorProto.EXTERNAL)
     large.external_data.add(key="location", value="apart")
@@ -203,13 +209,13 @@ def test_large_weights_are_handed_over_and_not_copied_into_the_model():
     assert into["y"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_results_are_copied_together_and_waited_for_once(cupy):
+def test_results_are_copied_together_and_waited_for_once(cupy: Callable[..., Any]) -> None:
     said = cupy()
 
     class There:
         shape, dtype, nbytes = (3,), np.float32, 12
 
-        def get(self, stream, out, blocking):
+        def get(self, stream: Any, out: Any, blocking: Any) -> None:
             said.append(f"copy {blocking}")
             out[...] = 5
 
@@ -222,8 +228,8 @@ def test_results_are_copied_together_and_waited_for_once(cupy):
     assert [a.tolist() for a in found] == [[5, 5, 5]] * 2
 
 
-def test_the_forward_pass_leaves_its_results_where_the_program_reads_them():
-    def write(target, array):
+def test_the_forward_pass_leaves_its_results_where_the_program_reads_them() -> None:
+    def write(target: Any, array: Any) -> None:
         target[...] = array.reshape(-1)
 
     session = forward.OnCpu(Wanted.model, ["y"], write)
@@ -233,7 +239,9 @@ def test_the_forward_pass_leaves_its_results_where_the_program_reads_them():
     session.run({"x": np.full((2, 3), np.nan, np.float32)}, {})  # nothing is read: nothing runs
 
 
-def test_without_the_cuda_provider_the_forward_pass_runs_on_the_cpu_and_v_says_so(cupy, monkeypatch, caplog):
+def test_without_the_cuda_provider_the_forward_pass_runs_on_the_cpu_and_v_says_so(
+    cupy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     cupy()
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with caplog.at_level("INFO", "onnxlrp"):
@@ -241,7 +249,7 @@ def test_without_the_cuda_provider_the_forward_pass_runs_on_the_cpu_and_v_says_s
     assert "runs on the CPU" in caplog.text
 
 
-def test_errors_of_onnxruntime_are_ours():
+def test_errors_of_onnxruntime_are_ours() -> None:
     session = forward.OnCpu(Wanted.model, ["y"], None)
     with pytest.raises(UnsupportedError, match="fails in the forward pass"):
         session.run({"x": np.zeros((2, 5), np.float32)}, {"y": None})
@@ -260,30 +268,30 @@ Fail.__module__ = "onnxruntime.capi"
 class Runtime:
     """As much of onnxruntime as a session on a GPU touches. `refuses` names a provider option that it does not take."""
 
-    def __init__(self, refuses="", loaded=True):
+    def __init__(self, refuses: str = "", loaded: bool = True) -> None:
         self.said, self.sessions, self.refuses, self.loaded = [], [], refuses, loaded
 
-    def preload_dlls(self):
+    def preload_dlls(self) -> None:
         self.said.append("preload")
 
-    def get_available_providers(self):
+    def get_available_providers(self) -> list[str]:
         return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     class SessionOptions:
-        def __init__(self):
+        def __init__(self) -> None:
             self.entries = {}
 
-        def add_session_config_entry(self, key, value):
+        def add_session_config_entry(self, key: Any, value: Any) -> None:
             self.entries[key] = value
 
     class RunOptions:
-        def __init__(self):
+        def __init__(self) -> None:
             self.entries = {}
 
-        def add_run_config_entry(self, key, value):
+        def add_run_config_entry(self, key: Any, value: Any) -> None:
             self.entries[key] = value
 
-    def InferenceSession(self, serialized, options, providers, enable_fallback):
+    def InferenceSession(self, serialized: Any, options: Any, providers: Any, enable_fallback: Any) -> Any:
         assert enable_fallback == 0
         if providers == ["CPUExecutionProvider"]:
             return "on the CPU"
@@ -293,7 +301,7 @@ class Runtime:
         if self.refuses in given:
             raise Fail("this session cannot use the graph capture feature")
 
-        def run(binding, options):
+        def run(binding: Any, options: Any) -> None:
             if self.refuses == "run" or self.refuses in options.entries:
                 raise Fail(WHY)
             self.said.append((dict(options.entries), binding.bound))
@@ -307,11 +315,11 @@ class Runtime:
 
 
 class Binding:
-    def __init__(self, said):
+    def __init__(self, said: Any) -> None:
         said.append("binding")
         self.bound = {}
 
-    def bind_input(self, name, where, number, dtype, shape, pointer):
+    def bind_input(self, name: Any, where: Any, number: Any, dtype: Any, shape: Any, pointer: Any) -> None:
         self.bound[name] = (where, number, np.dtype(dtype), tuple(shape), pointer)
 
     bind_output = bind_input
@@ -321,23 +329,23 @@ class Onboard(np.ndarray):
     """A numpy array with CuPy's way to say where it lies, and to take what is on the host."""
 
     @property
-    def data(self):
+    def data(self) -> Any:
         return types.SimpleNamespace(ptr=self.ctypes.data)
 
-    def set(self, array, stream):
+    def set(self, array: Any, stream: Any) -> None:
         assert stream.ptr == 7
         self[...] = array
 
 
-def onboard(count):
+def onboard(count: Any) -> Any:
     return np.zeros(count, np.float32).view(Onboard)
 
 
 @pytest.fixture
-def runtime(cupy, monkeypatch):
+def runtime(cupy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`runtime(...)` puts stand-ins in onnxruntime's and CuPy's place, and gives the former and a device."""
 
-    def put(**how):
+    def put(**how: Any) -> tuple[Any, Any]:
         cupy()
         made = Runtime(**how)
         monkeypatch.setitem(sys.modules, "onnxruntime", made)
@@ -357,7 +365,7 @@ OPTIONS = {
 }
 
 
-def test_the_forward_pass_is_a_graph_of_its_own_with_fixed_addresses(runtime):
+def test_the_forward_pass_is_a_graph_of_its_own_with_fixed_addresses(runtime: Callable[..., Any]) -> None:
     """A number for each batch size; the same arrays in every run; nothing is bound twice."""
     made, gpu = runtime()
     session = gpu.session(Wanted.model, ["y", "unread"], False)
@@ -377,7 +385,7 @@ def test_the_forward_pass_is_a_graph_of_its_own_with_fixed_addresses(runtime):
         assert session._bound[batch].inputs["x"].tolist() == [batch] * 3 * batch
 
 
-def test_arrays_that_move_are_bound_and_captured_anew(runtime):
+def test_arrays_that_move_are_bound_and_captured_anew(runtime: Callable[..., Any]) -> None:
     made, gpu = runtime()
     session = gpu.session(Wanted.model, ["y"], False)
     for _ in range(2):
@@ -385,13 +393,15 @@ def test_arrays_that_move_are_bound_and_captured_anew(runtime):
     assert [said[0]["gpu_graph_id"] for said in made.said if isinstance(said, tuple)] == ["1", "2"]
 
 
-def test_fast_asks_for_tf32(runtime):
+def test_fast_asks_for_tf32(runtime: Callable[..., Any]) -> None:
     made, gpu = runtime()
     gpu.session(Wanted.model, ["y"], True)
     assert made.said[-1] == {**OPTIONS, "use_tf32": "1"}
 
 
-def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(runtime, caplog):
+def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(
+    runtime: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     made, gpu = runtime(refuses="enable_cuda_graph")
     with caplog.at_level("INFO", "onnxlrp"):
         session = gpu.session(Wanted.model, ["y"], False)
@@ -401,7 +411,9 @@ def test_what_cannot_be_captured_is_launched_node_by_node_and_v_says_so(runtime,
     assert "gpu_graph_id" not in made.said[-1][0]
 
 
-def test_what_fails_while_it_is_captured_is_launched_node_by_node(runtime, caplog):
+def test_what_fails_while_it_is_captured_is_launched_node_by_node(
+    runtime: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     """A node that waits for its result is refused when it runs, and leaves the stream capturing."""
     made, gpu = runtime(refuses="gpu_graph_id")
     with caplog.at_level("INFO", "onnxlrp"):
@@ -414,20 +426,24 @@ def test_what_fails_while_it_is_captured_is_launched_node_by_node(runtime, caplo
     assert made.said.count("binding") == 2
 
 
-def test_a_cuda_provider_that_does_not_load_is_not_taken(runtime, caplog):
+def test_a_cuda_provider_that_does_not_load_is_not_taken(
+    runtime: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     _, gpu = runtime(loaded=False)
     with caplog.at_level("INFO", "onnxlrp"):
         assert isinstance(gpu.session(Wanted.model, ["y"], False), forward.OnCpu)
     assert "doctor" in caplog.text
 
 
-def test_a_forward_pass_that_fails_on_the_gpu(runtime):
+def test_a_forward_pass_that_fails_on_the_gpu(runtime: Callable[..., Any]) -> None:
     _, gpu = runtime(refuses="run")
     with pytest.raises(UnsupportedError, match="out of memory"):
         gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {"y": onboard(3)})
 
 
-def test_a_provider_without_cudnn_says_which_wheel_is_missing(runtime, monkeypatch):
+def test_a_provider_without_cudnn_says_which_wheel_is_missing(
+    runtime: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It loads, and fails at the first convolution."""
     _, gpu = runtime(refuses="run")
     said = "Non-zero status code returned while running Conv node: cuDNN is not available. Install cuDNN, ..."
@@ -437,7 +453,9 @@ def test_a_provider_without_cudnn_says_which_wheel_is_missing(runtime, monkeypat
     assert caught.value.fix == 'pip install "onnxruntime-gpu[cudnn]"'
 
 
-def test_what_onnxruntime_prints_of_libraries_is_no_output_of_ours(runtime, capsys, caplog):
+def test_what_onnxruntime_prints_of_libraries_is_no_output_of_ours(
+    runtime: Callable[..., Any], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     made, _ = runtime()
     made.preload_dlls = lambda: print("Failed to load libcublas.so.13")
     with caplog.at_level("INFO", "onnxlrp"):
@@ -446,7 +464,7 @@ def test_what_onnxruntime_prints_of_libraries_is_no_output_of_ours(runtime, caps
     assert "libcublas.so.13" in caplog.text
 
 
-def test_nothing_runs_where_nothing_is_read(runtime):
+def test_nothing_runs_where_nothing_is_read(runtime: Callable[..., Any]) -> None:
     made, gpu = runtime()
     gpu.session(Wanted.model, ["y"], False).run({"x": np.zeros((1, 3), np.float32)}, {})
     assert made.said == ["preload", OPTIONS]
@@ -455,7 +473,7 @@ def test_nothing_runs_where_nothing_is_read(runtime):
 # -- why it cannot run
 
 
-CANNOT = {
+CANNOT: dict[str, tuple[dict[str, Any], str]] = {
     "there is no GPU": ({"count": 0}, "no NVIDIA GPU"),
     "the GPU is too old": ({"capability": "75"}, "this GPU has 7.5"),
     "there is no driver": ({"error": Refused("cudaErrorInsufficientDriver: too old")}, "cudaErrorInsufficientDriver"),
@@ -464,7 +482,13 @@ CANNOT = {
 
 
 @pytest.mark.parametrize("name", CANNOT)
-def test_where_it_cannot_run_it_says_why_in_two_lines(cupy, capsys, monkeypatch, tmp_path, name):
+def test_where_it_cannot_run_it_says_why_in_two_lines(
+    cupy: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+) -> None:
     how, said = CANNOT[name]
     monkeypatch.chdir(tmp_path)
     cupy(**how)
@@ -476,30 +500,34 @@ def test_where_it_cannot_run_it_says_why_in_two_lines(cupy, capsys, monkeypatch,
     assert "ort" in fix or "pip install" in fix
 
 
-def test_a_kernel_that_cannot_be_loaded(cupy):
+def test_a_kernel_that_cannot_be_loaded(cupy: Callable[..., Any]) -> None:
     cupy(kernel_error=Refused("libnvrtc.so.13 is missing\nmore"))
     with pytest.raises(UsageError, match=r"libnvrtc\.so\.13 is missing") as caught:
         loaders.load("nvrtc").launch("axpy", (1,), (32,), ())
     assert "[ctk]" in caught.value.fix
 
 
-def test_a_cupy_that_is_missing_or_cannot_be_loaded(capsys, monkeypatch, tmp_path):
+def test_a_cupy_that_is_missing_or_cannot_be_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    monkeypatch.setattr(loaders.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main([*WORDS, "--engine", "cuda"]) == 2
     assert "which is not installed" in capsys.readouterr().err
-    monkeypatch.setattr(loaders.importlib.util, "find_spec", lambda name: "somewhere")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "somewhere")
 
-    def broken(name):
+    def broken(name: Any) -> Any:
         raise ImportError(f"{name}: libcudart.so.13 is missing")
 
-    monkeypatch.setattr(loaders.importlib, "import_module", broken)
+    monkeypatch.setattr(importlib, "import_module", broken)
     with pytest.raises(UsageError, match=r"cannot be loaded: cupy: libcudart\.so\.13 is missing"):
         loaders.load("nvrtc")
 
 
-def test_v_says_which_engine_auto_took_and_why(cupy, capsys, monkeypatch, tmp_path):
+def test_v_says_which_engine_auto_took_and_why(
+    cupy: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     cupy(count=0)
     assert main([*WORDS, "-v"]) == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from onnxlrp.engines.cuda.kernels import build
 from onnxlrp.engines.cuda.runtime import emulated, loaders
 from onnxlrp.errors import UsageError
+from support.arrays import Array
 
 _emulator = pytest.importorskip("onnxlrp._emulator", reason="the emulator extension is not built (no C++ compiler?)")
 try:
@@ -24,61 +27,71 @@ SEEDS = range(5)
 
 
 @pytest.fixture(scope="module")
-def fast():
+def fast() -> Any:
     return emulated.compile_source(SOURCE)
 
 
 @pytest.fixture(scope="module")
-def watched():
+def watched() -> Any:
     return emulated.compile_source(SOURCE, check=True)
 
 
 @pytest.fixture(params=["fast", "watched"])
-def library(request):
+def library(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Each test of what is right runs on both, the watched one with every check on."""
     made = request.getfixturevalue(request.param)
 
-    def launch(name, grid, block, *args, shared=0, seed=0):
+    def launch(name: Any, grid: Any, block: Any, *args: Any, shared: int = 0, seed: int = 0) -> None:
         made.launch(name, grid, block, args, shared, made.instrumented, seed)
 
     return launch
 
 
-def fails(library, pattern, name, block, *args, grid=(1,), shared=0, check=True, seed=0):
+def fails(
+    library: Any,
+    pattern: Any,
+    name: Any,
+    block: Any,
+    *args: Any,
+    grid: Any = (1,),
+    shared: int = 0,
+    check: bool = True,
+    seed: int = 0,
+) -> None:
     with pytest.raises(_emulator.KernelError, match=pattern) as caught:
         library.launch(name, grid, block, args, shared, check, seed)
     assert f"kernel {name}" in str(caught.value)
 
 
-def arange(count, dtype=np.float32):
+def arange(count: Any, dtype: Any = np.float32) -> Array:
     return np.arange(count, dtype=dtype)
 
 
 # ---- Barriers ----
 
 
-def test_a_barrier_orders_threads(library):
+def test_a_barrier_orders_threads(library: Callable[..., Any]) -> None:
     for seed in SEEDS:
         y = np.zeros(128, np.float32)
         library("rotate", (1,), (128,), arange(128), y, shared=512, seed=seed)
         assert np.array_equal(y, np.roll(arange(128), -1))
 
 
-def test_a_missing_barrier_gives_a_wrong_result(fast):
+def test_a_missing_barrier_gives_a_wrong_result(fast: Any) -> None:
     for seed in SEEDS:
         y = np.zeros(128, np.float32)
         fast.launch("rotate_without_barrier", (1,), (128,), (arange(128), y), 512, seed=seed)
         assert np.isnan(y).any()
 
 
-def test_a_missing_barrier_is_named(watched):
+def test_a_missing_barrier_is_named(watched: Any) -> None:
     fails(
         watched, "byte .* of dynamic shared memory, which thread .*: a race", "rotate_without_barrier", (128,),
         arange(128), np.zeros(128, np.float32), shared=512,
     )  # fmt: skip
 
 
-def test_a_missing_second_barrier_gives_a_wrong_result(fast, library, watched):
+def test_a_missing_second_barrier_gives_a_wrong_result(fast: Any, library: Callable[..., Any], watched: Any) -> None:
     expected = arange(128)
     for _ in range(6):
         expected = expected + np.roll(expected, -1)
@@ -91,42 +104,42 @@ def test_a_missing_second_barrier_gives_a_wrong_result(fast, library, watched):
     fails(watched, "static shared memory.*race", "rounds_without_second_barrier", (128,), arange(128), 6)
 
 
-def test_a_barrier_that_some_skip_is_a_deadlock(fast):
+def test_a_barrier_that_some_skip_is_a_deadlock(fast: Any) -> None:
     fails(
         fast, r"deadlock: .* and 15 more wait at __syncthreads \(generated:\d+\), thread .* and 111 more have left",
         "rotate_some_skip_barrier", (128,), arange(128), np.zeros(128, np.float32), shared=512, check=False,
     )  # fmt: skip
 
 
-def test_two_barriers_are_not_one(fast):
+def test_two_barriers_are_not_one(fast: Any) -> None:
     fails(fast, "threads of a block have diverged", "two_barriers", (128,), np.zeros(128, np.float32), check=False)
 
 
 # ---- Races ----
 
 
-def test_a_race_through_shared_memory_is_named(watched):
+def test_a_race_through_shared_memory_is_named(watched: Any) -> None:
     fails(
         watched, r"(reads|writes) byte \d+ of static shared memory, which thread \(\d+, 0, 0\) (read|wrote): a race",
         "add_in_shared", (64,), arange(64), np.zeros(1, np.float32),
     )  # fmt: skip
 
 
-def test_a_race_between_blocks_is_named(watched):
+def test_a_race_between_blocks_is_named(watched: Any) -> None:
     fails(
         watched, r"argument 1 \(float32\(1,\)\), which thread .* of block .* (read|wrote): a race",
         "add_in_global", (1,), arange(64), np.zeros(1, np.float32), grid=(64,),
     )  # fmt: skip
 
 
-def test_atomics_do_not_race(library):
+def test_atomics_do_not_race(library: Callable[..., Any]) -> None:
     y, most = np.zeros(1, np.float32), np.zeros(1, np.int32)
     library("add_atomically", (8,), (64,), arange(512), y, most)
     assert y[0] == arange(512).sum()
     assert most[0] == 511
 
 
-def test_a_warp_orders_its_lanes_by_syncwarp(library, fast, watched):
+def test_a_warp_orders_its_lanes_by_syncwarp(library: Callable[..., Any], fast: Any, watched: Any) -> None:
     y = np.zeros(32, np.int32)
     library("pass_in_warp", (1,), (32,), y)
     assert np.array_equal(y, arange(32)[::-1])
@@ -143,7 +156,7 @@ def test_a_warp_orders_its_lanes_by_syncwarp(library, fast, watched):
     ("index", "where"), [(100, "0 bytes past the end"), (131, "124 bytes past"), (-1, "4 bytes before")]
 )
 @pytest.mark.parametrize("check", ["canary", "exact"])
-def test_a_write_out_of_bounds_is_named(fast, watched, check, index, where):
+def test_a_write_out_of_bounds_is_named(fast: Any, watched: Any, check: str, index: int, where: str) -> None:
     library = fast if check == "canary" else watched
     y = np.zeros(300, np.float32)[100:200]
     pattern = rf"{where}.* argument 0 \(float32\(100,\)\)" if check == "exact" else r"argument 0 \(float32\(100,\)\)"
@@ -153,7 +166,7 @@ def test_a_write_out_of_bounds_is_named(fast, watched, check, index, where):
         fails(library, r"block \(0, 0, 0\), thread \(3, 0, 0\) writes", "write_at", (32,), y, index)
 
 
-def test_a_read_out_of_bounds_is_named(watched):
+def test_a_read_out_of_bounds_is_named(watched: Any) -> None:
     y = np.zeros(1, np.float32)
     fails(
         watched,
@@ -166,12 +179,12 @@ def test_a_read_out_of_bounds_is_named(watched):
     )
 
 
-def test_far_out_of_bounds_is_an_error_without_checks(fast):
+def test_far_out_of_bounds_is_an_error_without_checks(fast: Any) -> None:
     y = np.zeros(1, np.float32)
     fails(fast, r"thread \(3, 0, 0\) touches memory at 0x", "write_at", (32,), y, 1 << 30, check=False)
 
 
-def test_shared_memory_has_bounds(fast, watched):
+def test_shared_memory_has_bounds(fast: Any, watched: Any) -> None:
     fails(
         watched,
         r"writes 4 bytes 0 bytes past the end of dynamic shared memory \(64 bytes\)",
@@ -184,7 +197,7 @@ def test_shared_memory_has_bounds(fast, watched):
     fails(watched, "4 bytes before the start of dynamic shared memory", "write_shared_at", (32,), -1, shared=64)
 
 
-def test_read_only_arrays_stay_so(fast, watched):
+def test_read_only_arrays_stay_so(fast: Any, watched: Any) -> None:
     x = np.zeros(32, np.float32)
     x.flags.writeable = False
     fails(fast, r"argument 0 \(float32\(32,\)\), which is read-only", "write_read_only", (32,), x)
@@ -192,28 +205,28 @@ def test_read_only_arrays_stay_so(fast, watched):
     assert not x.any()
 
 
-def test_arrays_that_overlap_stay_so(library):
+def test_arrays_that_overlap_stay_so(library: Callable[..., Any]) -> None:
     x = arange(256)
     library("rotate", (1,), (128,), x[:128], x[64:192], shared=512)
     assert np.array_equal(x[64:192], np.roll(arange(128), -1))
 
 
-def test_shared_memory_is_poison_until_it_is_written(library):
+def test_shared_memory_is_poison_until_it_is_written(library: Callable[..., Any]) -> None:
     y = np.zeros(64, np.float32)
     for _ in range(2):  # the first launch leaves zeros
         library("show_poison", (1,), (32,), y, shared=128)
         assert np.isnan(y).all()
 
 
-def test_dividing_by_zero_is_an_error(fast):
+def test_dividing_by_zero_is_an_error(fast: Any) -> None:
     fails(fast, "divides an integer by zero", "divide", (1,), np.ones(1, np.int32), 0, check=False)
 
 
-def test_a_full_stack_is_an_error(fast):
+def test_a_full_stack_is_an_error(fast: Any) -> None:
     fails(fast, "below its stack|touches memory", "overflow_stack", (1,), np.ones(1, np.float32), 60000, check=False)
 
 
-def test_after_an_error_all_is_well(library, fast):
+def test_after_an_error_all_is_well(library: Callable[..., Any], fast: Any) -> None:
     fails(fast, "deadlock", "lane_leaves", (32,), np.zeros(32, np.int32))
     test_a_barrier_orders_threads(library)
 
@@ -222,7 +235,7 @@ def test_after_an_error_all_is_well(library, fast):
 
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
-def test_a_copy_read_too_early_is_poison(fast, waits):
+def test_a_copy_read_too_early_is_poison(fast: Any, waits: int) -> None:
     y = np.zeros(64, np.float32)
     fast.launch("copy_in_groups", (1,), (32,), (arange(64), y, waits), 256)
     expected = [arange(64)[:32][::-1], arange(64)[32:][::-1]]
@@ -231,13 +244,13 @@ def test_a_copy_read_too_early_is_poison(fast, waits):
         assert np.array_equal(part, expected[group]) if group < waits else np.isnan(part).all()
 
 
-def test_a_copy_read_in_time_is_no_race(watched):
+def test_a_copy_read_in_time_is_no_race(watched: Any) -> None:
     y = np.zeros(64, np.float32)
     watched.launch("copy_in_groups", (1,), (32,), (arange(64), y, 2), 256, True)
     assert np.array_equal(y, np.concatenate([arange(32)[::-1], arange(64)[32:][::-1]]))
 
 
-def test_copies_fill_with_zeros_and_want_alignment(library, fast, watched):
+def test_copies_fill_with_zeros_and_want_alignment(library: Callable[..., Any], fast: Any, watched: Any) -> None:
     y = np.full(4, 7, np.float32)
     library("copy_some", (1,), (1,), arange(4) + 1, y, 8, 0, shared=64)
     assert y.tolist() == [1, 2, 0, 0]
@@ -248,13 +261,13 @@ def test_copies_fill_with_zeros_and_want_alignment(library, fast, watched):
 # ---- Warps ----
 
 
-def tf32(x):
+def tf32(x: Any) -> Any:
     """The nearest number with ten bits of mantissa, ties away from zero."""
     return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
 
 
 @pytest.mark.parametrize("rounded", [True, False])
-def test_fragments_multiply_as_matrices(library, rounded):
+def test_fragments_multiply_as_matrices(library: Callable[..., Any], rounded: bool) -> None:
     random = np.random.default_rng(0)
     a, b, c = (random.standard_normal(shape).astype(np.float32) for shape in [(16, 24), (24, 8), (16, 8)])
     cut = tf32 if rounded else lambda x: (x.view(np.uint32) & 0xFFFFE000).view(np.float32)
@@ -264,7 +277,7 @@ def test_fragments_multiply_as_matrices(library, rounded):
     assert not np.allclose(c, c + a @ b, rtol=0, atol=1e-5)
 
 
-def test_tf32_rounds_ties_away_from_zero(library):
+def test_tf32_rounds_ties_away_from_zero(library: Callable[..., Any]) -> None:
     a, b = np.zeros((16, 8), np.float32), np.eye(8, dtype=np.float32)
     a[0, :6] = np.array([1 + 2**-11, -1 - 2**-11, 1 + 2**-12, 1 + 3 * 2**-11, 0, np.inf], np.float32)
     a[0, 5] = 2**100
@@ -275,7 +288,7 @@ def test_tf32_rounds_ties_away_from_zero(library):
 
 @pytest.mark.parametrize("width", [32, 16, 8])
 @pytest.mark.parametrize("threads", [32, 96])
-def test_shuffles(library, width, threads):
+def test_shuffles(library: Callable[..., Any], width: int, threads: int) -> None:
     x, y = np.random.default_rng(0).integers(0, 99, threads, np.int32), np.zeros((4, threads), np.int32)
     library("shuffles", (1,), (threads,), x, y, width)
     t = np.arange(threads)
@@ -287,7 +300,7 @@ def test_shuffles(library, width, threads):
     assert np.array_equal(y[3], x[np.where(at >= 2, t - 2, t)])
 
 
-def test_votes(library):
+def test_votes(library: Callable[..., Any]) -> None:
     x = np.zeros(64, np.int32)
     x[[0, 3, 31]], x[32:] = 1, 1
     y = np.zeros((3, 64), np.uint32)
@@ -299,14 +312,14 @@ def test_votes(library):
     assert (y[2, 32:] == 1).all()
 
 
-def test_halves_of_a_warp_go_their_own_way(library):
+def test_halves_of_a_warp_go_their_own_way(library: Callable[..., Any]) -> None:
     y = np.zeros(32, np.int32)
     library("halves", (1,), (32,), y)
     t = np.arange(32)
     assert np.array_equal(y, np.where(t < 16, t ^ 1, 100 * (t ^ 2 ^ 1)))
 
 
-def test_a_diverged_warp_is_named(fast):
+def test_a_diverged_warp_is_named(fast: Any) -> None:
     y = np.zeros(32, np.int32)
     fails(fast, "lanes of a warp have diverged", "warp_diverges", (32,), y)
     fails(
@@ -317,7 +330,7 @@ def test_a_diverged_warp_is_named(fast):
 # ---- Launches ----
 
 
-def test_every_thread_of_every_block_runs_once(library):
+def test_every_thread_of_every_block_runs_once(library: Callable[..., Any]) -> None:
     before = _emulator.workers()
     for workers in (1, 3):
         _emulator.workers(workers)
@@ -327,8 +340,8 @@ def test_every_thread_of_every_block_runs_once(library):
     _emulator.workers(before)
 
 
-def test_the_seed_is_the_order_of_threads(fast):
-    def order(seed):
+def test_the_seed_is_the_order_of_threads(fast: Any) -> None:
+    def order(seed: int) -> Any:
         y = np.zeros(128, np.int32)
         fast.launch("arrival", (1,), (128,), (y, np.zeros(1, np.int32)), seed=seed)
         return y.tolist()
@@ -337,7 +350,7 @@ def test_the_seed_is_the_order_of_threads(fast):
     assert len({tuple(order(seed)) for seed in SEEDS}) == len(SEEDS)
 
 
-def test_values_arrive_as_their_types(library):
+def test_values_arrive_as_their_types(library: Callable[..., Any]) -> None:
     y = np.zeros(4)
     pair = np.array([(3, 0.5)], np.dtype([("a", np.int32), ("b", np.float32)]))
     library("by_value", (1,), (1,), pair, -(2**40), True, y)
@@ -356,12 +369,12 @@ def test_values_arrive_as_their_types(library):
         ((2.0, arange(4), arange(4), 4.0), "argument 3 is a int32, not 4.0"),
     ],
 )
-def test_arguments_of_another_type_are_refused(args, message):
+def test_arguments_of_another_type_are_refused(args: tuple[Any, ...], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         _emulator.builtin.launch("axpy", (1,), (4,), args)
 
 
-def test_vectors_want_alignment(library, fast):
+def test_vectors_want_alignment(library: Callable[..., Any], fast: Any) -> None:
     y = np.zeros(20, np.float32)
     start = -(y.ctypes.data // 4) % 4
     library("write_vector", (1,), (2,), y[start : start + 8])
@@ -373,7 +386,7 @@ def test_vectors_want_alignment(library, fast):
 @pytest.mark.parametrize(
     ("grid", "block", "shared"), [((0,), (1,), 0), ((1,), (1025,), 0), ((1, 70000), (1,), 0), ((1,), (1,), 300_000)]
 )
-def test_what_no_gpu_launches_is_refused(fast, grid, block, shared):
+def test_what_no_gpu_launches_is_refused(fast: Any, grid: tuple[int, ...], block: tuple[int], shared: int) -> None:
     with pytest.raises(_emulator.KernelError, match="kernel arrival: "):
         fast.launch("arrival", grid, block, (np.zeros(2000, np.int32), np.zeros(1, np.int32)), shared)
 
@@ -382,7 +395,7 @@ def test_what_no_gpu_launches_is_refused(fast, grid, block, shared):
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_the_emulator_is_one_of_the_loaders(check):
+def test_the_emulator_is_one_of_the_loaders(check: bool) -> None:
     kernels = loaders.load("emulator", check=check)
     y = np.ones(1000, np.float32)
     kernels.launch("axpy", (4,), (256,), (2.0, arange(1000), y, 1000))
@@ -397,13 +410,13 @@ def test_the_emulator_is_one_of_the_loaders(check):
             made.launch("fill", (1,), (256,), (y[:255],))
 
 
-def test_sources_need_no_files():
+def test_sources_need_no_files() -> None:
     lines = build.source().splitlines()
     assert not [line for line in lines if line.startswith("#include")]
     assert any("void axpy(" in line for line in lines)
 
 
-def test_loaders_say_what_is_missing():
+def test_loaders_say_what_is_missing() -> None:
     with pytest.raises(UsageError, match='did you mean "emulator"'):
         loaders.load("emulater")
     with pytest.raises(UsageError, match="host compiler refuses the kernels"):
@@ -411,7 +424,7 @@ def test_loaders_say_what_is_missing():
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on the PATH")
-def test_nvcc_accepts_what_the_emulator_runs(tmp_path):
+def test_nvcc_accepts_what_the_emulator_runs(tmp_path: Path) -> None:
     source = tmp_path / "emulator.cu"
     source.write_text(build.with_ptx(SOURCE), "utf-8")
     command = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import onnxlrp
 from onnxlrp.compile import compile
 from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
+from onnxlrp.engines.cuda.kernels.tiles import Precision
 from onnxlrp.engines.cuda.planning.arena import Life, layout
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
@@ -20,7 +22,7 @@ from onnxlrp.methods.registry import make_composite
 from support import kernels_under_test
 
 MODELS = Path(__file__).parents[3] / "models"
-CASES = [
+CASES: list[tuple[Precision | None, str, dict[str, Any]]] = [
     (None, "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3}),
     (None, "digits", {"method": "guided_backprop", "targets": [1, 7]}),
     (None, "shapes", {"method": "epsilon_plus_flat", "record": ["blocks.2"]}),
@@ -36,25 +38,25 @@ FAR = {None: 1e-4, "exact": 1e-4, "fast": 5e-3 if kernels_under_test.which == "e
 each_way = pytest.mark.parametrize("precision", [None, "exact"], ids=["plain", "exact"])
 
 
-def engine(precision="exact", memory=None):
+def engine(precision: Precision = "exact", memory: Any = None) -> Any:
     try:
         return Cuda(kernels_under_test.device(memory), precision)
     except UsageError as error:
         pytest.skip(error.message)
 
 
-def digits(precision="exact", memory=None):
+def digits(precision: Precision = "exact", memory: Any = None) -> Any:
     return onnxlrp.load(MODELS / "digits.onnx", engine=engine(precision, memory))
 
 
-def inputs(model, samples=2):
+def inputs(model: Any, samples: int = 2) -> Any:
     return np.random.default_rng(0).random((samples, *model.graph.inputs[0].shape)).astype(np.float32)
 
 
 @pytest.mark.parametrize(
     ("precision", "name", "options"), CASES, ids=[f"{p or 'plain'}-{n}-{o['method']}" for p, n, o in CASES]
 )
-def test_models_as_the_reference_has_them(precision, name, options):
+def test_models_as_the_reference_has_them(precision: Precision | None, name: str, options: dict[str, Any]) -> None:
     model = onnxlrp.load(MODELS / f"{name}.onnx", engine=engine(precision))
     exact = onnxlrp.load(MODELS / f"{name}.onnx", engine="reference")
     x = inputs(model, 3)
@@ -67,19 +69,19 @@ def test_models_as_the_reference_has_them(precision, name, options):
 
 
 @each_way
-def test_the_ledger_closes(precision):
+def test_the_ledger_closes(precision: Precision | None) -> None:
     model = digits(precision)
     assert max(row.error for row in model.explain(inputs(model), ledger=True).ledger) < 1e-4
 
 
-def prepared(memory=None, precision=None):
+def prepared(memory: Any = None, precision: Any = None) -> Any:
     graph = load(MODELS / "digits.onnx")
     program = compile(graph, make_composite("epsilon_plus_flat"), mode="index", targets=3)
     return engine(precision, memory).prepare(Forward(partial(emit, graph), ("image",)), program)
 
 
 @each_way
-def test_a_batch_larger_than_memory_is_split(precision):
+def test_a_batch_larger_than_memory_is_split(precision: Precision | None) -> None:
     whole, run = digits(precision), prepared(precision=precision)
     x, some = inputs(whole, 5), run.draft(2).bytes
     assert run.draft(3).bytes > some
@@ -93,7 +95,7 @@ def test_a_batch_larger_than_memory_is_split(precision):
         digits(precision, 1000).explain(x)
 
 
-def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch):
+def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five samples where three fit: the second piece takes the third sample again."""
     run = prepared(prepared().draft(3).bytes)
     x = np.random.default_rng(0).random((5, 1, 28, 28)).astype(np.float32)
@@ -110,7 +112,7 @@ def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch):
         np.testing.assert_array_equal(alone["relevance"][:, 0], first["relevance"][:, sample])
 
 
-def test_a_batch_that_was_met_asks_nothing_again(monkeypatch):
+def test_a_batch_that_was_met_asks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """No planning, no look at free memory: what is left to do is the forward pass, the seed and the launches."""
     run = prepared()
     feeds = {"image": np.zeros((1, 1, 28, 28), np.float32), "target": np.zeros((3, 1), np.int64)}
@@ -121,7 +123,7 @@ def test_a_batch_that_was_met_asks_nothing_again(monkeypatch):
     np.testing.assert_array_equal(run(feeds)["relevance"], first)
 
 
-def test_arrays_that_live_together_do_not_overlap():
+def test_arrays_that_live_together_do_not_overlap() -> None:
     rng = np.random.default_rng(0)
     lives = []
     for n in range(200):

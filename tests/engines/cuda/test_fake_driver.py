@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ FOLDER = HERE / "fake_driver"
 
 
 @pytest.fixture(scope="module")
-def run():
+def run() -> Callable[..., Any]:
     """`run(code, ...)` runs Python where CuPy finds the fake GPU; the words that it prints."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
@@ -23,7 +25,7 @@ def run():
     if why := absent():
         pytest.skip(why)
 
-    def run(code, fails=False, **environment):
+    def run(code: Any, fails: bool = False, **environment: Any) -> Any:
         paths = os.pathsep.join([str(FOLDER), str(ROOT), str(ROOT / "benchmarks")])
         words = [sys.executable, "-c", code]
         where = {**os.environ, "PYTHONPATH": paths, **environment}
@@ -47,7 +49,7 @@ def explain(name, samples=2, engine="cuda", **options):
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
-def test_launched_captured_and_replayed_as_emulated(run, name):
+def test_launched_captured_and_replayed_as_emulated(run: Callable[..., Any], name: str) -> None:
     code = f"""{MODELS}
 wanted, again = explain({name!r}, engine="emulator")(), explain({name!r})
 ran = []
@@ -61,7 +63,7 @@ assert ran[0]
     run(code)
 
 
-def test_the_fatbin_is_loaded_where_there_is_one(run):
+def test_the_fatbin_is_loaded_where_there_is_one(run: Callable[..., Any]) -> None:
     """The file's name and its first bytes; its kernels are then the emulator's."""
     code = f"""{MODELS}
 import pathlib, tempfile
@@ -75,7 +77,7 @@ np.testing.assert_array_equal(explain("digits")(), explain("digits", engine="emu
     run(code)
 
 
-def test_two_batch_sizes_and_two_methods_share_a_device(run):
+def test_two_batch_sizes_and_two_methods_share_a_device(run: Callable[..., Any]) -> None:
     code = f"""{MODELS}
 runs = [dict(samples=1), dict(samples=3), dict(samples=1, method="gradient"), dict(samples=2, targets=[1, 7])]
 made = [(explain("digits", **how), explain("digits", engine="emulator", **how)()) for how in runs]
@@ -86,7 +88,7 @@ for _ in range(3):
     run(code)
 
 
-def test_memory_that_is_not_there_splits_the_batch_or_says_so(run):
+def test_memory_that_is_not_there_splits_the_batch_or_says_so(run: Callable[..., Any]) -> None:
     code = f"""{MODELS}
 wanted = explain("digits", 8, engine="emulator")()
 found = explain("digits", 8)()
@@ -97,7 +99,7 @@ assert abs(found - wanted).max() <= 1e-5 * abs(wanted).max()
     assert "of device memory" in said
 
 
-def test_the_fake_gpu_is_as_late_as_a_real_one_may_be(run):
+def test_the_fake_gpu_is_as_late_as_a_real_one_may_be(run: Callable[..., Any]) -> None:
     """A result that nobody waits for, and an operand that another stream has yet to write, are poison."""
     code = """
 import cupy, numpy as np
@@ -116,7 +118,7 @@ assert (y.get() == 7).all()
     run(code)
 
 
-def test_threads_take_turns_on_the_device_that_was_current(run):
+def test_threads_take_turns_on_the_device_that_was_current(run: Callable[..., Any]) -> None:
     """Runs share arrays, and a thread begins on the first GPU."""
     code = f"""{MODELS}
 import cupy
@@ -131,7 +133,7 @@ with ThreadPoolExecutor(4) as pool:
     run(code, FAKE_GPU_COUNT="2")
 
 
-def test_a_product_by_the_library(run):
+def test_a_product_by_the_library(run: Callable[..., Any]) -> None:
     """cuBLAS is called by its own name, in the library that CuPy's module is linked to."""
     code = """
 import cupy, numpy as np
@@ -150,7 +152,7 @@ for turned in ((False, False), (True, False), (False, True)):
     run(code)
 
 
-def test_the_benchmark_from_end_to_end(run, tmp_path):
+def test_the_benchmark_from_end_to_end(run: Callable[..., Any], tmp_path: Path) -> None:
     words = ["--tiny", "--precisions", "exact", "--no-layers", "--batches", "1", "--json", str(tmp_path / "out.json")]
     said = run(f"import gpu, sys; sys.exit(gpu.main({words!r}))")
     assert "valid: digits" in said

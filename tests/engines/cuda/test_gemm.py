@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +15,14 @@ from hypothesis import strategies as st
 
 from onnxlrp.engines.cuda.kernels import build
 from onnxlrp.engines.cuda.kernels.elementwise import module
-from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, SHARES, TILES, Choice, Product, choose
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, SHARES, TILES, Choice, Precision, Product, choose
 from onnxlrp.engines.cuda.planning.constants import folded
 from onnxlrp.engines.cuda.planning.fusion import Fused, join_chains, join_siblings
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.engines.cuda.planning.phases import nearest_tf32
 from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
-from onnxlrp.program.linear import Reshape, Select
+from onnxlrp.program.linear import Conv, Reshape, Select
 from onnxlrp.program.passes import Chain, fuse
 from onnxlrp.program.program import Program
 from support.geometries import conv, convs, weight_shape
@@ -34,12 +36,12 @@ each_tile = pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows
 choices = st.builds(Choice, st.sampled_from(TILES), st.sampled_from((1, 2, 3, 5)))
 
 
-def planned(choice=None, precision="exact"):
+def planned(choice: Any = None, precision: Precision = "exact") -> Any:
     """A tier that always divides products so."""
     return TensorCorePlanner(precision, (lambda product: choice) if choice else choose)
 
 
-def launches(linear, direction="linear", batch=1):
+def launches(linear: Any, direction: str = "linear", batch: int = 1) -> Any:
     case = Case(np.random.default_rng(0), batch)
     n = applied(case, linear, direction)
     return plan(case.program, n, batch, folded(case.program), planned())
@@ -55,7 +57,9 @@ def launches(linear, direction="linear", batch=1):
     choice=choices,
     precision=st.sampled_from(PRECISIONS),
 )
-def test_any_geometry(direction, linear, seed, targets, batch, choice, precision):
+def test_any_geometry(
+    direction: str, linear: Conv, seed: int, targets: int | None, batch: int, choice: Any, precision: Precision
+) -> None:
     """Small whole numbers are TF32 numbers, and their sums are exact."""
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
@@ -74,7 +78,9 @@ def test_any_geometry(direction, linear, seed, targets, batch, choice, precision
     choice=choices,
     seed=seeds,
 )
-def test_many_channels(direction, inner, outer, kernel, stride, before, source, choice, seed):
+def test_many_channels(
+    direction: str, inner: int, outer: int, kernel: int, stride: int, before: int, source: Any, choice: Any, seed: int
+) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, outer, kernel, stride, before, source), direction)
     case.check(tier=planned(choice), check=False, seed=seed)
@@ -92,7 +98,17 @@ def test_many_channels(direction, inner, outer, kernel, stride, before, source, 
     source=st.tuples(st.integers(9, 13), st.integers(9, 13)),
     seed=seeds,
 )
-def test_depthwise(direction, inner, times, kernel, stride, dilation, before, source, seed):
+def test_depthwise(
+    direction: str,
+    inner: int,
+    times: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    before: int,
+    source: tuple[int, int],
+    seed: int,
+) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, inner * times, kernel, stride, before, source, dilation, inner), direction)
     case.check(tier=planned(), seed=seed)
@@ -109,7 +125,9 @@ def test_depthwise(direction, inner, times, kernel, stride, dilation, before, so
     source=st.tuples(st.integers(7, 24), st.integers(7, 24)),
     seed=seeds,
 )
-def test_first_layers(direction, inner, outer, kernel, stride, before, source, seed):
+def test_first_layers(
+    direction: str, inner: int, outer: int, kernel: int, stride: int, before: int, source: tuple[int, int], seed: int
+) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, outer, kernel, stride, before, source), direction)
     case.check(tier=planned(), seed=seed)
@@ -130,7 +148,7 @@ GEOMETRIES = {
 @pytest.mark.parametrize("precision", PRECISIONS)
 @each_tile
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_every_instance_stays_in_its_arrays(geometry, tile, precision):
+def test_every_instance_stays_in_its_arrays(geometry: str, tile: Any, precision: Precision) -> None:
     """Every access is looked at; odd sums are shared."""
     for direction, shares in itertools.product(("linear", "adjoint"), (1, 3)):
         case = Case(np.random.default_rng(0), 3)
@@ -140,7 +158,7 @@ def test_every_instance_stays_in_its_arrays(geometry, tile, precision):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=convs(), seed=seeds, targets=leads, choice=choices)
-def test_a_bias_is_added_once(linear, seed, targets, choice):
+def test_a_bias_is_added_once(linear: Conv, seed: int, targets: int | None, choice: Any) -> None:
     case = Case(np.random.default_rng(seed), 2, targets)
     x, weight, bias = (
         case.given(linear.source),
@@ -151,7 +169,7 @@ def test_a_bias_is_added_once(linear, seed, targets, choice):
     case.check(tier=planned(choice))
 
 
-def test_a_bias_of_every_pixel():
+def test_a_bias_of_every_pixel() -> None:
     linear = conv(8, 20, 3, 1, 1)
     case = Case(np.random.default_rng(0), 2)
     x, weight = case.read(linear.source), case.constant(whole(case, weight_shape(linear)))
@@ -159,14 +177,14 @@ def test_a_bias_of_every_pixel():
     case.check(tier=planned(Choice(TILES[2], 2)))
 
 
-def whole(case, shape):
+def whole(case: Any, shape: Any) -> Any:
     return case.rng.integers(-4, 5, size=shape).astype(np.float64)
 
 
 # -- precision
 
 
-def normal(linear, direction, seed=0, positive=False):
+def normal(linear: Any, direction: Any, seed: int = 0, positive: bool = False) -> tuple[Any, Any]:
     """The case with real numbers, of one sign as in a z+ pass or of both."""
     case = Case(np.random.default_rng(seed), 2)
     n = applied(case, linear, direction)
@@ -181,7 +199,7 @@ def normal(linear, direction, seed=0, positive=False):
 @pytest.mark.parametrize("positive", [False, True])
 @each_direction
 @pytest.mark.parametrize("linear", [conv(200, 64, 3, 1, 1), conv(64, 100, 1), conv(40, 40, 3, 2, 1)])
-def test_precision(linear, direction, positive, precision):
+def test_precision(linear: Any, direction: str, positive: bool, precision: Precision) -> None:
     case, n = normal(linear, direction, positive=positive)
     expected = meant(case.program, case.arrays)[n]
     for choice in (Choice(TILES[2], 1), Choice(TILES[4], 4)):
@@ -192,7 +210,7 @@ def test_precision(linear, direction, positive, precision):
 
 @each_direction
 @pytest.mark.parametrize("linear", [conv(30, 30, 3, 1, 1, group=30), conv(3, 20, 7, 2, 3, (20, 20))])
-def test_direct_kernels_are_float32(linear, direction):
+def test_direct_kernels_are_float32(linear: Any, direction: str) -> None:
     case, n = normal(linear, direction)
     expected = meant(case.program, case.arrays)[n]
     actual = ran(case.program, 2, case.arrays, tier=planned())[n]
@@ -201,7 +219,7 @@ def test_direct_kernels_are_float32(linear, direction):
 
 @each_precision
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_stays_so(special, precision):
+def test_what_is_not_finite_stays_so(special: Any, precision: Precision) -> None:
     linear = conv(8, 20, 3, 1, 1)
     case, n = normal(linear, "linear")
     case.arrays[0][0, 3, 4, 4] = special
@@ -214,24 +232,25 @@ def test_what_is_not_finite_stays_so(special, precision):
 @each_precision
 @pytest.mark.parametrize("shares", [1, 3])
 @each_tile
-def test_runs_are_equal_to_the_bit(tile, shares, precision):
+def test_runs_are_equal_to_the_bit(tile: Any, shares: int, precision: Precision) -> None:
     case, n = normal(conv(50, 30, 3, 2, 1), "adjoint")
     tier = planned(Choice(tile, shares), precision)
     first, second = (ran(case.program, 2, case.arrays, check=False, seed=s, tier=tier)[n] for s in (0, 1))
     np.testing.assert_array_equal(first, second)
 
 
-def test_tf32_is_rounded_to_nearest():
-    x = np.float32([1, 1 + 2**-11, 1 + 2**-11 - 2**-23, -1 - 2**-11, 3.4028235e38, np.inf, np.nan, 0.0, -0.0, 1e-42])
+def test_tf32_is_rounded_to_nearest() -> None:
+    few = [1, 1 + 2**-11, 1 + 2**-11 - 2**-23, -1 - 2**-11, 3.4028235e38, np.inf, np.nan, 0.0, -0.0, 1e-42]
+    x = np.array(few, np.float32)
     up = np.float32(1 + 2**-10)
-    expected = np.float32([1, up, 1, -up, np.inf, np.inf, np.nan, 0.0, -0.0, 0.0])
+    expected = np.array([1, up, 1, -up, np.inf, np.inf, np.nan, 0.0, -0.0, 0.0], np.float32)
     np.testing.assert_array_equal(nearest_tf32(x), expected)
 
 
 # -- planning
 
 
-def test_tiles_are_what_the_kernels_are():
+def test_tiles_are_what_the_kernels_are() -> None:
     text = (build.CSRC / "kernels" / "gemm_instances.cuh").read_text("utf-8")
     rows = re.findall(r"^GEMM\(gemm_(\w+)_(\d+)x(\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\w+)\)", text, re.M)
     found = set()
@@ -248,11 +267,11 @@ def test_tiles_are_what_the_kernels_are():
         assert tile.threads(precision) * warp.resident <= 2048
 
 
-def instances():
+def instances() -> list[tuple[Any, Any, Any]]:
     return [(precision, tile, tile.warp(precision)) for precision in PRECISIONS for tile in TILES]
 
 
-def conflicts(words, width):
+def conflicts(words: Any, width: Any) -> Any:
     """Whether two lanes that are served together (32 banks of a word each, `width` words a lane) meet in a bank."""
     together = 32 // width
     parts = [words[k : k + together] for k in range(0, 32, together)]
@@ -260,7 +279,7 @@ def conflicts(words, width):
 
 
 @each_tile
-def test_no_two_lanes_meet_in_a_bank(tile):
+def test_no_two_lanes_meet_in_a_bank(tile: Any) -> None:
     pitch = tile.pixels + 8
     lanes = [(lane // 4, lane % 4) for lane in range(32)]
     assert not conflicts([4 * lane for lane in range(32)], 4)  # reads and copies of weights
@@ -272,7 +291,7 @@ def test_no_two_lanes_meet_in_a_bank(tile):
         assert not conflicts(places, width)
 
 
-def resnet50():
+def resnet50() -> Iterator[tuple[Any, ...]]:
     """(channels in and out, kernel, stride, size of the source) of its convolutions."""
     yield 3, 64, 7, 2, 224
     inner = 64
@@ -287,7 +306,7 @@ def resnet50():
             inner = 4 * width
 
 
-def vgg16():
+def vgg16() -> Iterator[tuple[Any, Any, int, int, Any]]:
     inner = 3
     for width, size, count in ((64, 224, 2), (128, 112, 2), (256, 56, 3), (512, 28, 3), (512, 14, 3)):
         for _ in range(count):
@@ -301,7 +320,7 @@ NETWORKS = {"resnet50": set(resnet50()), "vgg16": set(vgg16())}
 @each_direction
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("network", NETWORKS)
-def test_known_networks_have_no_plain_convolution(network, batch, direction):
+def test_known_networks_have_no_plain_convolution(network: str, batch: int, direction: str) -> None:
     for inner, outer, kernel, stride, size in NETWORKS[network]:
         linear = conv(inner, outer, kernel, stride, kernel // 2, (size, size))
         names = [one.kernel for one in launches(linear, direction, batch)]
@@ -309,7 +328,7 @@ def test_known_networks_have_no_plain_convolution(network, batch, direction):
 
 
 @each_direction
-def test_depthwise_and_pointwise_of_mobilenet_are_not_plain(direction):
+def test_depthwise_and_pointwise_of_mobilenet_are_not_plain(direction: str) -> None:
     for channels, stride, size in ((32, 1, 112), (96, 2, 112), (144, 1, 56), (960, 1, 7)):
         (one,) = launches(conv(channels, channels, 3, stride, 1, (size, size), group=channels), direction)
         assert one.kernel.startswith("depthwise_")
@@ -317,12 +336,12 @@ def test_depthwise_and_pointwise_of_mobilenet_are_not_plain(direction):
         assert launches(conv(channels, 24, 1, 1, 0, (size, size)), direction)[0].kernel.startswith("gemm_")
 
 
-def test_what_the_tier_leaves_alone():
+def test_what_the_tier_leaves_alone() -> None:
     for linear in (conv(8, 8, 3, 1, 1, (4, 4, 4)), conv(8, 8, 3, 1, 1, group=2)):
         assert launches(linear)[0].kernel == "conv_forward"
 
 
-def test_small_grids_share_their_sums():
+def test_small_grids_share_their_sums() -> None:
     few = choose(Product(512, 49, 288))
     blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
     assert few.shares > 1
@@ -333,7 +352,7 @@ def test_small_grids_share_their_sums():
     assert few.shares in SHARES
 
 
-def test_weights_are_laid_out_once():
+def test_weights_are_laid_out_once() -> None:
     tier = TensorCorePlanner()
     case = Case(np.random.default_rng(0), 1)
     n = applied(case, conv(8, 20, 3), "linear")
@@ -347,7 +366,7 @@ def test_weights_are_laid_out_once():
 class Ending:
     """A convolution or a max-pool and maps behind it, over operands of every kind, as the engine drafts them."""
 
-    def __init__(self, seed, precision, choice):
+    def __init__(self, seed: int, precision: Any, choice: Any) -> None:
         rng = random.Random(seed)
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 2)), rng.choice((None, None, 2)))
         kind = rng.choice(("product", "product", "depthwise", "pool"))
@@ -375,10 +394,10 @@ class Ending:
         self.drafts.tensor.choose = lambda product: choice
         self.draft = self.drafts.draft(case.batch)
 
-    def _numbers(self, *shape):
+    def _numbers(self, *shape: Any) -> Any:
         return self.case.rng.integers(-4, 5, size=shape).astype(np.float64) + 0.5 * np.arange(shape[0])[:, None, None]
 
-    def run(self, kernels, seed=0):
+    def run(self, kernels: Any, seed: int = 0) -> Any:
         """The result, from the kernels of the draft."""
         held = {
             n: np.ascontiguousarray(a, np.float32) for n, a in {**self.drafts.constants, **self.case.arrays}.items()
@@ -395,7 +414,7 @@ class Ending:
 
 
 @pytest.mark.parametrize("shares", [1, 2])
-def test_products_go_on_with_their_sums(shares):
+def test_products_go_on_with_their_sums(shares: int) -> None:
     cases = [Ending(seed, "exact", Choice(TILES[seed % len(TILES)], shares)) for seed in range(24)]
     launches = [one for case in cases for _, one in case.draft.launches]
     generated = kernels(check=True).generated(module(launches))
@@ -406,7 +425,7 @@ def test_products_go_on_with_their_sums(shares):
         np.testing.assert_allclose(case.run(generated), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-def test_a_product_that_others_read_is_stored():
+def test_a_product_that_others_read_is_stored() -> None:
     case = Case(np.random.default_rng(0), 1)
     product = applied(case, conv(8, 8, 3, 1, 1), "linear")
     y = case.map("mul", product, case.read((8, 9, 8)))
@@ -421,7 +440,7 @@ def test_a_product_that_others_read_is_stored():
     )
 
 
-def test_a_chain_of_two_products_goes_to_the_later_one():
+def test_a_chain_of_two_products_goes_to_the_later_one() -> None:
     case = Case(np.random.default_rng(0), 1)
     linear = conv(8, 8, 3, 1, 1)
     first, second = applied(case, linear, "adjoint"), applied(case, linear, "linear")
@@ -430,7 +449,7 @@ def test_a_chain_of_two_products_goes_to_the_later_one():
     assert [item.steps for item in order if isinstance(item, Fused)] == [(second, y)]
 
 
-def test_a_chain_that_one_other_reads_is_part_of_it():
+def test_a_chain_that_one_other_reads_is_part_of_it() -> None:
     case = Case(np.random.default_rng(0), 1)
     x, other = case.read((8, 9, 8)), case.read((8, 9, 8))
     early = case.map("add", x, case.constant(1.0))
@@ -447,7 +466,7 @@ def test_a_chain_that_one_other_reads_is_part_of_it():
     assert join_chains(shared, fuse(shared)) == fuse(shared)
 
 
-def test_chains_of_one_operand_are_one_launch():
+def test_chains_of_one_operand_are_one_launch() -> None:
     case = Case(np.random.default_rng(0), 2)
     x, other = case.read((8, 9, 8)), case.read((8, 9, 8))
     zero = case.constant(0.0)
@@ -461,7 +480,7 @@ def test_chains_of_one_operand_are_one_launch():
     assert join_siblings(program, chains) == tuple(chains)
 
 
-def applied_to(n, case):
+def applied_to(n: Any, case: Any) -> tuple[Any]:
     """Another reader of the instruction."""
     case.linear(Reshape(case.steps[n].shape, (576,)), n)
     return (case.steps.pop(),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -53,7 +54,15 @@ each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)
     targets=leads,
     narrow=st.booleans(),
 )
-def test_max_pools_that_find_their_winners(kernel, source, before, more, seed, targets, narrow):
+def test_max_pools_that_find_their_winners(
+    kernel: int,
+    source: tuple[int, int],
+    before: tuple[int, int],
+    more: tuple[int, int],
+    seed: int,
+    targets: int | None,
+    narrow: bool,
+) -> None:
     """Of images with ties, in windows that hang over every edge or miss the image; with NaN, those of pool_winners."""
     target = tuple((n + b) // 2 + m + 1 for n, b, m in zip(source, before, more, strict=True))
     window = Window((kernel, kernel), (2, 2), (1, 1), before, before, source, target)
@@ -75,7 +84,9 @@ def test_max_pools_that_find_their_winners(kernel, source, before, more, seed, t
 @each_map
 @settings(max_examples=EXAMPLES)
 @given(data=st.data(), seed=seeds, targets=leads, batch=batches, narrow=st.booleans())
-def test_linear_maps(direction, kind, data, seed, targets, batch, narrow):
+def test_linear_maps(
+    direction: str, kind: str, data: st.DataObject, seed: int, targets: int | None, batch: int, narrow: bool
+) -> None:
     linear = data.draw(LINEAR_MAPS[kind])
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
@@ -84,7 +95,7 @@ def test_linear_maps(direction, kind, data, seed, targets, batch, narrow):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=st.one_of(convs(), matmuls()), seed=seeds, targets=leads, batch=batches)
-def test_a_bias_is_added_to_every_place(linear, seed, targets, batch):
+def test_a_bias_is_added_to_every_place(linear: Conv | Matmul, seed: int, targets: int | None, batch: int) -> None:
     case = Case(np.random.default_rng(seed), batch, targets)
     x, weight = case.given(linear.source), case.constant(whole(case.rng, *weight_shape(linear)))
     width = linear.target[0] if isinstance(linear, Conv) else linear.target[-1]
@@ -94,7 +105,7 @@ def test_a_bias_is_added_to_every_place(linear, seed, targets, batch):
 
 @settings(max_examples=EXAMPLES)
 @given(linear=st.one_of(convs(), matmuls(), pools()), seed=seeds, targets=leads, data=st.data())
-def test_a_bias_of_any_shape(linear, seed, targets, data):
+def test_a_bias_of_any_shape(linear: Any, seed: int, targets: int | None, data: st.DataObject) -> None:
     case = Case(np.random.default_rng(seed), 2, targets)
     operands = [case.given(linear.source)]
     if weight_shape(linear) is not None:
@@ -114,7 +125,7 @@ def test_a_bias_of_any_shape(linear, seed, targets, data):
     seed=seeds,
     narrow=st.booleans(),
 )
-def test_dense_of_any_size(transposed, rows, inner, outer, seed, narrow):
+def test_dense_of_any_size(transposed: bool, rows: int, inner: int, outer: int, seed: int, narrow: bool) -> None:
     case = Case(np.random.default_rng(seed), rows)
     linear = Matmul((inner,), (outer,), transposed)
     applied(case, linear, "linear")
@@ -132,7 +143,9 @@ def test_dense_of_any_size(transposed, rows, inner, outer, seed, narrow):
     targets=leads,
     seed=seeds,
 )
-def test_products_of_computed_matrices(direction, above, rows, transposed, weight, alone, targets, seed):
+def test_products_of_computed_matrices(
+    direction: str, above: Any, rows: int, transposed: bool, weight: str, alone: bool, targets: int | None, seed: int
+) -> None:
     linear = Matmul((*above, rows, 5), (*above, rows, 6), transposed)
     case = Case(np.random.default_rng(seed), 2, targets)
     shape = (*((1,) * len(above) if alone else above), *weight_shape(linear))
@@ -150,7 +163,7 @@ def test_products_of_computed_matrices(direction, above, rows, transposed, weigh
 
 @each_direction
 @pytest.mark.parametrize("targets", [None, 2])
-def test_a_constant_meets_the_winners_of_every_sample(direction, targets):
+def test_a_constant_meets_the_winners_of_every_sample(direction: str, targets: int | None) -> None:
     window = Window((2, 2), (1, 1), (1, 1), (0, 1), (0, 1), (4, 5), (3, 6))
     linear = Select((2, 4, 5), (2, 3, 6), window)
     case = Case(np.random.default_rng(0), 3, targets)
@@ -162,7 +175,7 @@ def test_a_constant_meets_the_winners_of_every_sample(direction, targets):
 
 @pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_long_sums_are_added_up_precisely(axes, batch):
+def test_long_sums_are_added_up_precisely(axes: tuple[int, ...], batch: int) -> None:
     """100 + noise, a million times: float32 accumulation would lose the noise."""
     rng = np.random.default_rng(0)
     linear = Sum((90, 60, 50), tuple(1 if a in axes else n for a, n in enumerate((90, 60, 50))), axes)
@@ -182,7 +195,7 @@ def test_long_sums_are_added_up_precisely(axes, batch):
     seed=seeds,
     narrow=st.booleans(),
 )
-def test_sums_of_any_length(source, axes, batch, seed, narrow):
+def test_sums_of_any_length(source: tuple[int, int, int], axes: Any, batch: int, seed: int, narrow: bool) -> None:
     case = Case(np.random.default_rng(seed), batch)
     axes = tuple(sorted(axes))
     case.linear(Sum(source, tuple(n for a, n in enumerate(source) if a not in axes), axes), case.read(source))
@@ -191,14 +204,14 @@ def test_sums_of_any_length(source, axes, batch, seed, narrow):
 
 @settings(max_examples=EXAMPLES)
 @given(seed=seeds, order=st.permutations(range(8)), targets=leads)
-def test_eight_axes(seed, order, targets):
+def test_eight_axes(seed: int, order: Any, targets: int | None) -> None:
     source = (2, 3, 2, 2, 3, 2, 2, 2)
     case = Case(np.random.default_rng(seed), 2, targets)
     case.linear(Permute(source, tuple(source[i] for i in order), tuple(order)), case.given(source))
     case.check()
 
 
-def test_geometry_beyond_the_kernels_is_refused():
+def test_geometry_beyond_the_kernels_is_refused() -> None:
     case = Case(np.random.default_rng(0), 1)
     order = tuple(range(9))[::-1]
     case.linear(Permute((2,) * 9, (2,) * 9, order), case.read((2,) * 9))
@@ -210,7 +223,7 @@ def test_geometry_beyond_the_kernels_is_refused():
         plan(case.program, 1, 1, {})
 
 
-def test_a_reshape_shares_its_operand():
+def test_a_reshape_shares_its_operand() -> None:
     case = Case(np.random.default_rng(0), 1, 2)
     x, c = case.given((2, 3)), case.constant(np.ones((2, 3)))
     steps = case.linear(Reshape((2, 3), (6,)), x), case.linear(Reshape((2, 3), (6,)), c)
@@ -221,7 +234,7 @@ def test_a_reshape_shares_its_operand():
 # -- winners
 
 
-def winners_of(selector, window):
+def winners_of(selector: Any, window: Any) -> Any:
     """What a window of one plane selects from the numbers of its places."""
     n = selector.size
     linear = Select((1, *window.source), (1, *window.target), window)
@@ -233,14 +246,14 @@ def winners_of(selector, window):
     return ran(Program(tuple(sketch.steps), {"y": y}), 1, arrays)[y].reshape(-1)
 
 
-def test_the_first_of_equals_wins_and_nan_only_where_there_is_nothing_else():
+def test_the_first_of_equals_wins_and_nan_only_where_there_is_nothing_else() -> None:
     window = Window((3,), (3,), (1,), (0,), (0,), (15,), (5,))
     nan, inf = np.nan, np.inf
     selector = np.array([2, 2, 1, nan, -inf, -inf, nan, nan, nan, -inf, -inf, -inf, 0.0, -0.0, nan])
     np.testing.assert_array_equal(winners_of(selector, window), [1, 5, 7, 10, 13])
 
 
-def test_padding_never_wins():
+def test_padding_never_wins() -> None:
     window = Window((3,), (1,), (1,), (1,), (1,), (3,), (3,))
     np.testing.assert_array_equal(winners_of(np.array([-3.0, -np.inf, -np.inf]), window), [1, 1, 2])
 
@@ -251,7 +264,7 @@ def test_padding_never_wins():
 @pytest.mark.parametrize("targets", [None, 1, 3])
 @pytest.mark.parametrize("classes", [(7,), (2, 300), (1,)])
 @pytest.mark.parametrize("narrow", [False, True])
-def test_given_classes(targets, classes, narrow):
+def test_given_classes(targets: int | None, classes: tuple[int, ...], narrow: bool) -> None:
     rng = np.random.default_rng(0)
     ids = rng.integers(-1, math.prod(classes) + 1, size=(4,) if targets is None else (targets, 4))
     program = Program((_seed("index", classes, targets),), {}, targets)
@@ -268,7 +281,9 @@ def test_given_classes(targets, classes, narrow):
     special=st.booleans(),
     narrow=st.booleans(),
 )
-def test_highest_classes(targets, classes, batch, seed, special, narrow):
+def test_highest_classes(
+    targets: int | None, classes: tuple[int, ...], batch: int, seed: int, special: bool, narrow: bool
+) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(-3, 3, size=(batch, *classes)).astype(np.float32)
     if special:
@@ -279,7 +294,7 @@ def test_highest_classes(targets, classes, batch, seed, special, narrow):
     np.testing.assert_array_equal(actual, seed_mask(program, scores, {}))
 
 
-def _seed(mode, shape, targets):
+def _seed(mode: Any, shape: Any, targets: Any) -> Any:
     return Instruction("read", "seed", (), Seed("scores", mode, targets), shape, False, targets is not None)
 
 
@@ -295,7 +310,7 @@ EXPONENTS = (0.0, 1.0, 2.0, 3.0, -1.0, -2.0, -3.0, 0.5, -0.75, 2.5)
 @pytest.mark.parametrize(
     ("op", "parameter"), [*((op, 0.25) for op in MAPS), *(("power", exponent) for exponent in EXPONENTS)]
 )
-def test_every_map(op, parameter):
+def test_every_map(op: Any, parameter: Any) -> None:
     """As numpy has it, where the operands are zeros, infinite or no numbers too."""
     special = np.array([0.0, -0.0, 1, -1, 0.5, -2.5, 30, -30, 100, -100, 1e-3, np.inf, -np.inf, np.nan, 3e38, -1e30])
     if op == "power" and parameter % 1:
@@ -314,7 +329,7 @@ def test_every_map(op, parameter):
 class Chain:
     """Random maps over operands of random shapes that broadcast to one."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         rng = random.Random(seed)
         shape = tuple(rng.randint(1, 4) for _ in range(rng.randint(1, 4)))
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 3)), rng.choice((None, None, 1, 2)))
@@ -331,7 +346,7 @@ class Chain:
         self.constants = folded(case.program)
         self.launch = chain(case.program, members, self.outputs, case.batch, self.constants)
 
-    def _leaf(self, rng, shape):
+    def _leaf(self, rng: random.Random, shape: Any) -> Any:
         own = tuple(n if rng.random() < 0.5 else 1 for n in shape)
         kind = rng.choice(("read", "constant", "copies"))
         if kind == "read":
@@ -341,7 +356,7 @@ class Chain:
         return self.case.constant(np.broadcast_to(whole(self.case.rng), own))
 
 
-def test_chains():
+def test_chains() -> None:
     drawn = [Chain(seed) for seed in range(100)]
     made = kernels(check=True).generated(module(c.launch for c in drawn))
     for c in drawn:
@@ -355,7 +370,7 @@ def test_chains():
             np.testing.assert_allclose(held[output], expected[output], rtol=1e-6)
 
 
-def test_an_output_may_take_the_place_of_an_operand_of_the_full_shape():
+def test_an_output_may_take_the_place_of_an_operand_of_the_full_shape() -> None:
     case = Case(np.random.default_rng(0), 2)
     x, c = case.read((3, 4)), case.constant(np.arange(4))
     y = case.map("mul", x, c)
@@ -371,8 +386,8 @@ def test_an_output_may_take_the_place_of_an_operand_of_the_full_shape():
     np.testing.assert_array_equal(array, case.arrays[x] * np.arange(4))
 
 
-def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in_it():
-    def text(shape, channels):
+def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in_it() -> None:
+    def text(shape: Any, channels: Any) -> Any:
         sketch = Sketch()
         x, c = (
             sketch.activation("x", shape),
@@ -390,18 +405,18 @@ def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in
     assert [a.index for a in one.arguments if isinstance(a, InstructionRef)] == [0, 1, 4]
 
 
-def test_equal_neighbouring_axes_are_one():
+def test_equal_neighbouring_axes_are_one() -> None:
     assert merged((2, 3, 4, 5), [(2, 3, 4, 5), (1, 1, 4, 5)]) == ((6, 20), [(True, True), (False, True)])
     assert merged((1, 1), [(1, 1)]) == ((), [(True,)])
 
 
-def test_operands_of_the_full_shape_need_no_arithmetic_on_indices():
+def test_operands_of_the_full_shape_need_no_arithmetic_on_indices() -> None:
     source = elementwise_source("f", [MapStep("mul", (0, 1))], [(True, True), (True, True)], [2])
     assert "%" not in source
     assert "a0[i]" in source
 
 
-def test_more_elements_than_32_bits_count():
+def test_more_elements_than_32_bits_count() -> None:
     sketch = Sketch()
     x, c = sketch.activation("x", (2**20, 2, 3)), sketch.constant(np.arange(3))
     program = Program((*sketch.steps, sketch._step("map", "add", (x, c), None, (2**20, 2, 3))), {"y": 2})
@@ -415,7 +430,7 @@ def test_more_elements_than_32_bits_count():
 
 @pytest.mark.parametrize("rows", [2, 40])
 @pytest.mark.parametrize("transposed", [False, True])
-def test_results_do_not_depend_on_the_order_of_threads(rows, transposed):
+def test_results_do_not_depend_on_the_order_of_threads(rows: int, transposed: bool) -> None:
     case = Case(np.random.default_rng(0), rows)
     linear = Matmul((300,), (70,), transposed)
     applied(case, linear, "linear")
@@ -427,7 +442,7 @@ def test_results_do_not_depend_on_the_order_of_threads(rows, transposed):
         np.testing.assert_array_equal(run[y], runs[0][y])
 
 
-def test_slices_run_backward():
+def test_slices_run_backward() -> None:
     linear = Slice((6, 4), (3, 4), (5, 0), (-2, 1))
     for direction in ("linear", "adjoint"):
         case = Case(np.random.default_rng(0), 2, 3)

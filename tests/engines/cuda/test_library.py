@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxlrp.engines.cuda.kernels.cublas import MATMUL, CuBlas, Numpy, Product, product
+from onnxlrp.engines.cuda.kernels.tiles import Precision
 from onnxlrp.engines.cuda.planning.constants import folded
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
@@ -26,7 +28,7 @@ EXAMPLES = 20
 @each_direction
 @settings(max_examples=2 * EXAMPLES)
 @given(linear=matmuls(), seed=seeds, targets=leads, batch=st.sampled_from((1, 3, 20)))
-def test_dense_maps(direction, linear, seed, targets, batch):
+def test_dense_maps(direction: str, linear: Matmul, seed: int, targets: int | None, batch: int) -> None:
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
     case.check(tier=TensorCorePlanner())
@@ -35,7 +37,9 @@ def test_dense_maps(direction, linear, seed, targets, batch):
 @each_direction
 @settings(max_examples=EXAMPLES)
 @given(seed=seeds, targets=leads, batch=batches, heads=st.integers(1, 3), rows=st.sampled_from((1, 5, 17)))
-def test_products_of_activations(direction, seed, targets, batch, heads, rows):
+def test_products_of_activations(
+    direction: str, seed: int, targets: int | None, batch: int, heads: int, rows: int
+) -> None:
     """One matrix for each sample and head, whichever operand has targets."""
     case = Case(np.random.default_rng(seed), batch, targets)
     m = Matmul((heads, rows, 4), (heads, rows, 6))
@@ -50,7 +54,9 @@ def test_products_of_activations(direction, seed, targets, batch, heads, rows):
 @pytest.mark.parametrize("source", [(3, 2, 4), (5, 3)])
 @settings(max_examples=EXAMPLES // 2)
 @given(seed=seeds, targets=leads, batch=batches)
-def test_convolutions_of_groups_and_one_place(direction, group, source, seed, targets, batch):
+def test_convolutions_of_groups_and_one_place(
+    direction: str, group: int, source: tuple[int, ...], seed: int, targets: int | None, batch: int
+) -> None:
     """Of one group they run on tensor cores, which can go on with their sums."""
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, conv(8, 12, 1, group=group, source=source), direction)
@@ -58,7 +64,7 @@ def test_convolutions_of_groups_and_one_place(direction, group, source, seed, ta
     case.check(tier=TensorCorePlanner())
 
 
-def test_a_bias_is_added_behind_it():
+def test_a_bias_is_added_behind_it() -> None:
     case = Case(np.random.default_rng(0), 2)
     c = conv(8, 6, 1, group=2)
     x, w = case.read(c.source), case.constant(np.ones((6, 4, 1, 1)))
@@ -69,7 +75,7 @@ def test_a_bias_is_added_behind_it():
     assert n == len(case.program.instructions) - 1
 
 
-def launches(case, tier=None):
+def launches(case: Any, tier: Any = None) -> Any:
     program = case.program
     return plan(program, len(program.instructions) - 1, case.batch, folded(program), tier or TensorCorePlanner())
 
@@ -77,7 +83,7 @@ def launches(case, tier=None):
 @pytest.mark.parametrize(
     ("rows", "tier", "kernel"), [(16, True, "dense_columns"), (17, True, MATMUL), (17, False, "dense_tiled")]
 )
-def test_few_rows_have_a_kernel_of_their_own(rows, tier, kernel):
+def test_few_rows_have_a_kernel_of_their_own(rows: int, tier: bool, kernel: Any) -> None:
     case = Case(np.random.default_rng(0), rows)
     applied(case, Matmul((5,), (7,)), "linear")
     program = case.program
@@ -128,12 +134,12 @@ int cublasGemmStridedBatchedEx(void* handle, int transa, int transb, int m, int 
 class There:
     """An array where a GPU would have it."""
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.array, self.data = array, types.SimpleNamespace(ptr=array.ctypes.data)
 
 
 @pytest.fixture(scope="module")
-def cublas(tmp_path_factory):
+def cublas(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("cublas")
     (folder / "host.cpp").write_text(HOST)
     built = folder / "libhost.so"
@@ -151,10 +157,21 @@ sizes = st.integers(1, 4)
 
 @given(rows=sizes, inner=sizes, outer=sizes, turned=st.tuples(st.booleans(), st.booleans()), count=sizes, repeats=sizes,
        shared=st.sampled_from((None, 0, 1)), seed=seeds)  # fmt: skip
-def test_cublas_gets_what_numpy_gets(cublas, rows, inner, outer, turned, count, repeats, shared, seed):
+def test_cublas_gets_what_numpy_gets(
+    cublas: Any,
+    rows: int,
+    inner: int,
+    outer: int,
+    turned: tuple[bool, bool],
+    count: int,
+    repeats: int,
+    shared: int | None,
+    seed: int,
+) -> None:
     sizes = (rows * inner, inner * outer, rows * outer)
-    steps = tuple(0 if k == shared else size for k, size in enumerate(sizes))
-    p = Product(rows, inner, outer, turned, count, steps, repeats, tuple(count * n for n in steps))
+    steps: Any = tuple(0 if k == shared else size for k, size in enumerate(sizes))
+    totals: Any = tuple(count * n for n in steps)
+    p = Product(rows, inner, outer, turned, count, steps, repeats, totals)
     assert Product.of(p.numbers()) == p
     rng = np.random.default_rng(seed)
     a, b = (rng.integers(-4, 5, size * count * repeats).astype(np.float32) for size in sizes[:2])
@@ -169,15 +186,16 @@ def test_cublas_gets_what_numpy_gets(cublas, rows, inner, outer, turned, count, 
     np.testing.assert_array_equal(wanted[: sizes[2]].reshape(rows, outer), first)
 
 
-def test_fast_is_tf32(cublas):
+def test_fast_is_tf32(cublas: Any) -> None:
     a, y = np.ones(1, np.float32), np.zeros(1, np.float32)
-    for precision, wanted in (("exact", 1), ("fast", -1)):  # the host's library turns the sign of what it does as TF32
+    choices: tuple[tuple[Precision, int], ...] = (("exact", 1), ("fast", -1))
+    for precision, wanted in choices:  # the host's library turns the sign of what it does as TF32
         one = product(None, None, None, Product(1, 1, 1), precision)
         cublas.launch(one.kernel, one.grid, one.block, [There(a), There(a), There(y), *one.arguments[3:]])
         assert y == wanted
 
 
-def test_a_status_is_an_error(cublas):
+def test_a_status_is_an_error(cublas: Any) -> None:
     a = There(np.ones(1, np.float32))
     cublas._opened[0].cublasSetStream_v2(cublas._opened[1], 8)
     with pytest.raises(UnsupportedError, match="status 1"):

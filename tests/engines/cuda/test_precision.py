@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ X = np.random.default_rng(0).random((1, 1, 28, 28)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def built():
+def built() -> None:
     """These tests run the emulator, or are skipped where it was not built."""
     try:
         Emulated()
@@ -38,15 +39,17 @@ def built():
 @pytest.mark.parametrize(
     ("given", "chosen"), [({}, "exact"), ({"precision": "exact"}, "exact"), ({"precision": "fast"}, "fast")]
 )
-def test_a_precision_is_chosen_by_name_and_written_down(given, chosen):
+def test_a_precision_is_chosen_by_name_and_written_down(given: dict[str, Any], chosen: str) -> None:
     model = onnxlrp.load(DIGITS, engine="emulator", **given)
-    assert model.engine.precision == chosen
+    made: Any = model.engine
+    assert made.precision == chosen
     assert model.explain(X).provenance["precision"] == chosen
-    assert make_engine("emulator", **given).precision == chosen
+    made = make_engine("emulator", **given)
+    assert made.precision == chosen
 
 
-def test_fast_is_further_off_than_exact_and_neither_is_far():
-    def relevance(**how):
+def test_fast_is_further_off_than_exact_and_neither_is_far() -> None:
+    def relevance(**how: Any) -> Any:
         return onnxlrp.load(DIGITS, **how).explain(X, method="epsilon_plus").relevance
 
     wanted = relevance(engine="reference")
@@ -54,7 +57,7 @@ def test_fast_is_further_off_than_exact_and_neither_is_far():
     assert 10 * exact < fast < 5e-3 * np.linalg.norm(wanted)
 
 
-def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch):
+def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(Emulated, "session", lambda self, model, tensors, tf32: asked.append(tf32))
     program = compile(load(DIGITS), make_composite("gradient"), mode="index")
@@ -64,7 +67,7 @@ def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch):
     assert asked == [False, False, True]
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "ort": ({"engine": "ort", "precision": "fast"}, "ort has no option precision"),
     "auto": ({"precision": "exact"}, "ort has no option precision"),
     "reference": ({"engine": "reference", "precision": "exact"}, "reference has no option precision"),
@@ -75,14 +78,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_an_engine_does_not_have_is_refused(name):
+def test_what_an_engine_does_not_have_is_refused(name: str) -> None:
     how, said = REFUSED[name]
     with pytest.raises(UsageError, match=said) as caught:
         onnxlrp.load(DIGITS, **how)
     assert caught.value.fix
 
 
-def test_the_command_line(capsys, tmp_path):
+def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     picture, out = str(MODELS / "samples" / "digit_7.png"), str(tmp_path / "out.json")
     assert main(["explain", DIGITS, picture, "--engine", "emulator", "--precision", "fast", "-o", out]) == 0
     assert json.loads(Path(out).read_text())["provenance"]["precision"] == "fast"
@@ -91,7 +94,7 @@ def test_the_command_line(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_inspect_shows_the_kernels_of_a_precision(capsys, precision):
+def test_inspect_shows_the_kernels_of_a_precision(capsys: pytest.CaptureFixture[str], precision: str) -> None:
     words = ["inspect", DIGITS, "--engine", "cuda", "--precision", precision]
     assert main(words) == 0
     out = capsys.readouterr().out
@@ -104,13 +107,13 @@ def test_inspect_shows_the_kernels_of_a_precision(capsys, precision):
 
 
 @pytest.mark.parametrize(("words", "said"), [([], "is of kernels"), (["--engine", "cuda"], "no precision")])
-def test_inspect_refuses(capsys, words, said):
+def test_inspect_refuses(capsys: pytest.CaptureFixture[str], words: list[Any], said: str) -> None:
     assert main(["inspect", DIGITS, *words, "--precision", "fsat"]) == 2
     assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
-def test_nothing_is_a_plain_convolution_by_default(name):
+def test_nothing_is_a_plain_convolution_by_default(name: str) -> None:
     program = compile(load(MODELS / f"{name}.onnx"), make_composite("epsilon_alpha2_beta1"), mode="index")
     for batch in (1, 16):
         names = {kernel.name for item in listing(program, batch).items for kernel in item.kernels}
