@@ -13,7 +13,7 @@ from ..errors import OnnxLrpError
 from ..inputs import InputKind
 from ..model import Model
 from ..preprocessing import Preprocessing
-from ..preprocessing.fields import INTERPOLATIONS, PRESETS, RESIZES, wide
+from ..preprocessing.fields import INTERPOLATIONS, PRESETS, RESIZES, per_channel
 from .context import CheckContext
 
 Array = npt.NDArray[Any]
@@ -91,7 +91,7 @@ def _others(context: CheckContext, prep: Preprocessing) -> Iterator[tuple[str, P
             yield name, other
     variants = [("it", prep)]
     for key, preset in PRESETS.items():
-        mean, std = (wide(preset[field], prep.channels) for field in ("mean", "std"))
+        mean, std = (per_channel(preset[field], prep.channels) for field in ("mean", "std"))
         color = preset.get("color", prep.color) if prep.channels > 1 else prep.color
         variants.append((f'prep = "{key}"', replace(prep, scale=preset["scale"], color=color, mean=mean, std=std)))
     for name, other in variants:

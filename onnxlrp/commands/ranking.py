@@ -15,7 +15,7 @@ from ..explanation import targets
 from ..files import reason
 from ..model import Model
 from ..preprocessing import Preprocessing, images
-from ..preprocessing.fields import PRESETS, wide
+from ..preprocessing.fields import PRESETS, per_channel
 
 _LONGEST_FILE = 64 << 20
 
@@ -96,7 +96,7 @@ def _candidates(prep: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
             if prep.channels < len(preset["mean"]):
                 continue
             order = slice(None, None, -1 if {color, preset.get("color", color)} == {"RGB", "BGR"} else 1)
-            mean, std = (wide(preset[key], prep.channels)[order] for key in ("mean", "std"))
+            mean, std = (per_channel(preset[key], prep.channels)[order] for key in ("mean", "std"))
             flags = f"--prep {name}" + f" --color {color}" * (preset.get("color") != color)
             made.append((flags, replace(prep, color=color, scale=preset["scale"], mean=mean, std=std)))
     yield from made

@@ -33,7 +33,7 @@ def doubts(prep: Preprocessing | None) -> list[str]:
     lines = []
     for pair in pairs:
         found = [c for c in prep.conflicts if (c.source, c.other_source) == pair]
-        used, other = (", ".join(f"{c.piece} {getattr(c, which)}" for c in found) for which in ("used", "other"))
+        used, other = (", ".join(f"{c.field} {getattr(c, which)}" for c in found) for which in ("used", "other"))
         lines.append(f"conflict: {pair[1]} states {other}; {pair[0]} states {used}, which is used")
     return [*lines, *prep.notes]
 

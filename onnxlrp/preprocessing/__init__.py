@@ -1,4 +1,4 @@
-"""How a picture becomes the model's input: who states it, what is assumed, and the samples that come of it."""
+"""Preprocessing of pictures: its sources, its assumptions, and the samples that it makes."""
 
 from .transform import Preprocessing
 

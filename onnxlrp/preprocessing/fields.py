@@ -1,4 +1,4 @@
-"""The pieces of a preprocessing: what they are called, which values they may have, and how they are told."""
+"""Fields of a preprocessing: their names, their values, and their text."""
 
 from __future__ import annotations
 
@@ -31,52 +31,67 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Source:
-    """One place that states pieces: what it is called, what its mistakes raise, and whether it was written for onnxlrp,
-    so that what does not fit the model is a mistake; of `foreign` ones it is left out and said."""
+    """A source of fields.
+
+    Attributes:
+        name: Its name in messages.
+        error: The class of error for mistakes in it.
+        foreign: Whether it was not written for onnxlrp: what does not fit the model is then left out with a note, and
+            is no error.
+    """
 
     name: str
     error: type[OnnxLrpError]
     foreign: bool = False
 
     def wrong(self, key: str, problem: str, fix: str) -> OnnxLrpError:
+        """Make the error for a wrong value of a field."""
         where = f"--{key.replace('_', '-')}" if self.error is UsageError else f"{self.name}: {key}"
         return self.error(f"{where}: {problem}", fix)
 
 
-Pieces = dict[str, Any]
+Fields = dict[str, Any]
 FORMULA = ("scale", "mean", "std")
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """Two sources that state different values of one piece; the first is used."""
+    """Two sources that state different values of one field; the first is used.
 
-    piece: str
+    Attributes:
+        field: The field.
+        used: The value that is used.
+        source: Its source.
+        other: The other value.
+        other_source: Its source.
+    """
+
+    field: str
     used: str
     source: str
     other: str
     other_source: str
 
     def __str__(self) -> str:
-        return f"{self.piece}: {self.used} by {self.source} is used, {self.other} by {self.other_source} is not"
+        return f"{self.field}: {self.used} by {self.source} is used, not {self.other} by {self.other_source}"
 
 
-def wide(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
-    """One number for each channel."""
+def per_channel(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Repeat a single number for every channel."""
     return tuple(numbers) * (channels if len(numbers) == 1 else 1)
 
 
-def shown(numbers: Sequence[float]) -> str:
-    """Numbers as a flag takes them, one where all are equal."""
+def format_numbers(numbers: Sequence[float]) -> str:
+    """Format numbers as a flag takes them, a single one where all are equal."""
     if len(set(numbers)) == 1:
         return f"{numbers[0]:.6g}"
     return ",".join(f"{n:.6g}" for n in numbers)
 
 
-def told(key: str, value: Any) -> str:
-    """A piece's value as a person reads it."""
+def format_value(key: str, value: Any) -> str:
+    """Format the value of a field for a message."""
     if key in ("size", "crop") and isinstance(value, tuple):
         return "x".join(map(str, value)) + " pixels" * (key == "crop")
     if isinstance(value, tuple):
-        return shown(value)
+        return format_numbers(value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

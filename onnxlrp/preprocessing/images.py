@@ -1,4 +1,4 @@
-"""Pictures and arrays from files, each by one stated rule, refused with the fix when they are not what they claim."""
+"""Read pictures and arrays from files, and refuse those that are not what they claim to be."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ SUFFIXES = frozenset(
 
 _STRIP = 256  # rows at a time
 
-_CONVERT = "convert it to PNG or JPEG; read are " + ", ".join(FORMATS)
+_CONVERT = "convert it to PNG or JPEG; formats read: " + ", ".join(FORMATS)
 
 
 def read_image(path: str | Path) -> Image:
-    """An RGB picture (8 bit) of a file, upright by its EXIF orientation; of an animation the first frame.
+    """Read a file as an RGB picture of 8 bits, upright by its EXIF orientation; of an animation, the first frame.
 
     Alpha is composited over white; CMYK and palettes become RGB by Pillow; 16-bit grey v becomes round(v / 257),
-    clipped to 0..255 (Pillow reads 16-bit colour by its high byte); float pictures are refused. Raises InputError.
+    clipped to 0..255 (Pillow reads 16-bit colour by its high byte); floating-point pictures are refused.
+
+    Raises:
+        InputError: The file is missing, damaged, too large, or no picture.
     """
     path = Path(path)
     check(path)
@@ -60,7 +63,7 @@ def read_image(path: str | Path) -> Image:
 
 
 def frames(path: str | Path) -> int:
-    """How many frames a file of pictures has; 1 of what is no picture."""
+    """Count the frames of a picture file; 1 for any other file."""
     if Path(path).suffix.lower() not in (".gif", ".webp", ".tif", ".tiff"):
         return 1
     from PIL import Image
@@ -71,40 +74,41 @@ def frames(path: str | Path) -> int:
 
 
 def rgb(image: Image, name: str = "the picture") -> Image:
-    """An RGB picture of one in any mode, by the rules of `read_image`; the orientation is left as it is."""
+    """Convert a picture of any mode to RGB, by the rules of `read_image`, without turning it. Raises InputError."""
     if image.mode == "F":
         raise InputError(
-            f"{name}: a picture of floating-point values has no stated range", "save it with 8 bits, or give an .npy"
+            f"{name}: a picture of floating-point values, whose range is not known",
+            "save it with 8 bits, or give an .npy file",
         )
     if image.mode.startswith("I"):
-        return _by_strips(image, _of_16_bits)
+        return _by_strips(image, _from_16_bits)
     if image.has_transparency_data:
         return _by_strips(image, _over_white)
     return image.convert("RGB")
 
 
 def _instead(path: Path) -> str:
-    """What to do with a file that is no picture."""
+    """Return the fix for a file that is no picture."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             name = next(iter(stored), "arr_0")
     except Exception:  # no archive: numpy and zipfile raise anything
         return _CONVERT
     given = f"numpy.save('{path.stem}.npy', numpy.load('{path.name}')['{name}'])"
-    return f"it is an archive of arrays, give one of them in the model's own layout: {given}"
+    return f"it is an archive of arrays; save one of them in the model's own layout: {given}"
 
 
-def _by_strips(image: Image, made: Callable[[Image], Image]) -> Image:
-    """The RGB picture that `made` gives strip by strip: whole, its steps would take many times the picture's memory."""
+def _by_strips(image: Image, convert: Callable[[Image], Image]) -> Image:
+    """Convert a picture strip by strip: the steps on the whole would need many times its memory."""
     from PIL import Image
 
     whole = Image.new("RGB", image.size)
     for top in range(0, image.height, _STRIP):
-        whole.paste(made(image.crop((0, top, image.width, min(top + _STRIP, image.height)))), (0, top))
+        whole.paste(convert(image.crop((0, top, image.width, min(top + _STRIP, image.height)))), (0, top))
     return whole
 
 
-def _of_16_bits(image: Image) -> Image:
+def _from_16_bits(image: Image) -> Image:
     from PIL import Image
 
     values = np.asarray(image).astype(np.float64) / 257.0
@@ -120,7 +124,11 @@ def _over_white(image: Image) -> Image:
 
 
 def read_array(path: str | Path) -> npt.NDArray[Any]:
-    """The numeric array of an `.npy` file as it is, in the model's own layout, never a pickle. Raises InputError."""
+    """Read the numeric array of an `.npy` file as it is; pickles are refused.
+
+    Raises:
+        InputError: The file is missing, damaged, or holds anything but finite numbers.
+    """
     path = Path(path)
     check(path)
     fix = "save it by numpy.save(path, array) with an array of numbers"
@@ -128,7 +136,7 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
         with path.open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
                 raise InputError(f"{path}: not an .npy file", fix)
-        # A memory map checks the claimed shape against the file's length before any memory is asked for.
+        # A memory map checks the claimed shape against the file's length before memory is allocated.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError, OverflowError, SyntaxError, MemoryError, RecursionError) as error:
         raise InputError(
@@ -138,7 +146,7 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
         raise InputError(f"{path}: holds {mapped.dtype}, not numbers", fix)
     array = np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
     if array.size == 0:
-        raise InputError(f"{path}: holds no value (shape {array.shape})", fix)
+        raise InputError(f"{path}: holds no values (shape {array.shape})", fix)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{path}: holds NaN or infinity", "clean the array before it is saved")
     return array
@@ -147,7 +155,17 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
 def batched(
     array: npt.ArrayLike, sample_shape: tuple[int, ...], dtype: str, name: str = "the input"
 ) -> npt.NDArray[Any]:
-    """An array [N, …] of the model's dtype, of one sample or a batch; a dimension below 1 of `sample_shape` is free."""
+    """Bring an array to the shape [N, …] and the type of the input.
+
+    Args:
+        array: One sample, or a batch.
+        sample_shape: The shape of one sample; dimensions below 1 are free.
+        dtype: The type of the input.
+        name: The array's name in messages.
+
+    Raises:
+        InputError: Shape or type do not fit, or values are not finite.
+    """
     values = np.asarray(array)
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name}: holds {values.dtype}, not numbers", "give an array of numbers")
@@ -160,14 +178,19 @@ def batched(
             _order(values.shape, sample_shape) or "give the array in the model's own layout, or the picture itself",
         )
     if values.shape[0] == 0:
-        raise InputError(f"{name}: a batch of no sample", "give at least one sample")
+        raise InputError(f"{name}: an empty batch", "give at least one sample")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
     return np.ascontiguousarray(values, dtype=dtype)
 
 
 def listing(folder: str | Path) -> list[Path]:
-    """The pictures and `.npy` files right in a folder, by name, without hidden ones. Raises NothingToDo."""
+    """List the pictures and `.npy` files of a folder by name, without hidden files and subfolders.
+
+    Raises:
+        InputError: The folder cannot be listed.
+        NothingToDo: There are none.
+    """
     folder = Path(folder)
     try:
         entries = sorted(folder.iterdir())
@@ -175,12 +198,12 @@ def listing(folder: str | Path) -> list[Path]:
         raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
     found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
     if not found:
-        raise NothingToDo(f"{folder}: holds no picture and no .npy file", _CONVERT)
+        raise NothingToDo(f"{folder}: holds neither pictures nor .npy files", _CONVERT)
     return found
 
 
 def _order(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """The transposition between channels first and last that would make a shape fit, if there is one."""
+    """Suggest the transposition between channels first and last that would make a shape fit, "" where none does."""
     lead = len(shape) - len(wanted)
     if lead not in (0, 1) or len(wanted) != 3:
         return ""
@@ -195,7 +218,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _upright(image: Image, ops: Any) -> Image:
-    # In place: a copy of a picture that stands upright would take its memory twice.
+    # In place: a copy would double the memory.
     with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
         ops.exif_transpose(image, in_place=True)
     return image

@@ -1,4 +1,4 @@
-"""Class names: read from a file, or ImageNet's where a model has its number of outputs."""
+"""Class names: from a file, or those of ImageNet for models with its number of outputs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ _WORDNET_ID = re.compile(r"^n\d{8}\s+")
 
 
 def read(path: str | Path) -> Labels:
-    """Class names of a text file (one on each line) or a JSON file (a list, or an object of id to name).
+    """Read class names from a text file (one on each line) or a JSON file (a list, or an object of id to name).
 
-    `{"id2label": …}`, `{"0": ["n01440764", "tench"]}` and WordNet ids before names are understood. Raises InputError.
+    `{"id2label": …}`, `{"0": ["n01440764", "tench"]}` and WordNet ids before names are understood.
+
+    Raises:
+        InputError: The file is missing, or holds no class names.
     """
     path = Path(path)
     fix = "give one class name on each line, or a JSON list of names, in the order of the model's outputs"
     try:
         if path.stat().st_size > _LONGEST_FILE:
-            raise InputError(f"{path}: larger than {_LONGEST_FILE >> 20} MiB, this is no list of class names", fix)
+            raise InputError(f"{path}: larger than {_LONGEST_FILE >> 20} MiB, not a list of class names", fix)
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of class names", "check the path after --labels") from None
@@ -44,7 +47,7 @@ def read(path: str | Path) -> Labels:
 
 
 def from_json(value: Any, where: str) -> Labels:
-    """Class names of a parsed JSON value; `where` is what errors call its origin."""
+    """Parse class names from a JSON value; `where` names its origin in errors. Raises InputError."""
     fix = 'write a list of names, or an object of id to name as in {"0": "cat", "1": "dog"}'
     if isinstance(value, Mapping):
         if isinstance(value.get("id2label"), Mapping):
@@ -54,7 +57,7 @@ def from_json(value: Any, where: str) -> Labels:
             if isinstance(name, int) and not isinstance(name, bool):
                 key, name = name, key
             if not (isinstance(key, int) or (isinstance(key, str) and key.isdecimal() and len(key) < 10)):
-                raise InputError(f"{where}: {_shown(key)} is no class id", fix)
+                raise InputError(f"{where}: {_shown(key)} is not a class id", fix)
             table[int(key)] = name
         if sorted(table) != list(range(len(table))):
             raise InputError(f"{where}: the class ids are not 0 to {len(table) - 1} without a gap", fix)
@@ -65,7 +68,7 @@ def from_json(value: Any, where: str) -> Labels:
 
 
 def clean(names: Sequence[Any], where: str) -> Labels:
-    """The names checked and fit for a terminal: text, not empty, control characters replaced by a blank."""
+    """Check names, and replace control characters by blanks. Raises InputError for empty names."""
     cleaned = []
     for i, name in enumerate(names):
         fix = f"give class {i} a name"
@@ -82,7 +85,7 @@ def clean(names: Sequence[Any], where: str) -> Labels:
 
 @cache
 def imagenet(n_outputs: int | None) -> Labels | None:
-    """ImageNet's names for 1000 outputs, with `background` first for 1001; None for any other number."""
+    """Return ImageNet's names for 1000 outputs, with `background` first for 1001; None for any other number."""
     if n_outputs not in (1000, 1001):
         return None
     names = tuple(_IMAGENET.read_text(encoding="utf-8").splitlines())
@@ -90,12 +93,12 @@ def imagenet(n_outputs: int | None) -> Labels | None:
 
 
 def short(label: str) -> str:
-    """The first of a label's synonyms: "tench" of "tench, Tinca tinca"."""
+    """Return the first of a label's synonyms: "tench" of "tench, Tinca tinca"."""
     return label.split(",")[0].strip() or label
 
 
 def name(labels: Sequence[str] | None, class_id: int) -> str:
-    """What a class is called in a title: its short label, or its id where it has none."""
+    """Return the name of a class in titles: its short label, or its id where it has none."""
     return short(labels[class_id]) if labels and 0 <= class_id < len(labels) else str(class_id)
 
 

@@ -1,4 +1,4 @@
-"""Samples: what is explained, as arrays in the model's own layout, and how the pictures among it looked."""
+"""Samples: arrays in the model's own layout, with the pictures that they come from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """`values` [N, …] are the model's input; `names` are file stems; of a picture `views` is what the model sees of it
-    and `originals` the whole, else None; `pictures` where all samples are; `kind` is what the input is."""
+    """A batch of samples.
+
+    Attributes:
+        values: The model's input [N, …].
+        views: The pictures as the model sees them, resized and cut; None for arrays.
+        originals: The whole pictures; None for arrays.
+        names: File stems.
+        pictures: Whether all samples are pictures.
+        kind: The kind of the input.
+    """
 
     values: Array
     views: Sequence[Image | None]
@@ -48,9 +56,17 @@ class Samples:
 
 
 def read(x: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
-    """An array (one sample of the shape that `kind` has, or a batch), a PIL image, a path, Samples, or a list of them.
+    """Read samples.
 
-    `preprocessing` is asked for where there is a picture. Raises InputError, UnsupportedError.
+    Args:
+        x: An array (one sample or a batch), a PIL image, a path, Samples, or a list of these.
+        kind: The kind of the input.
+        dtype: The type of the input.
+        preprocessing: Gives the preprocessing; called for pictures only.
+
+    Raises:
+        InputError: A file cannot be read, or an array does not fit the input.
+        UnsupportedError: A picture is given, and the input is none.
     """
     items, shape = list(x) if isinstance(x, list | tuple) else [x], kind.shape
     if items and all(isinstance(item, np.ndarray) and item.ndim == len(shape) for item in items):
@@ -93,5 +109,5 @@ def _array(values: Array, kind: InputKind, name: str) -> Samples:
 
 
 def _numbered(names: list[str]) -> list[str]:
-    """The names, with a number where two would be alike for want of a file."""
+    """Number the names of samples that do not come from files."""
     return [f"{name}.{i}" if name in ("array", "image") else name for i, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""How a picture becomes the model's input, and how a heatmap of that finds back to the picture."""
+"""Preprocessing: from a picture to the model's input, and from a heatmap back to the picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from . import geometry, images
-from .fields import PRESETS, Conflict, shown, wide
+from .fields import PRESETS, Conflict, format_numbers, per_channel
 from .geometry import PAD, Box, Frame
 
 if TYPE_CHECKING:
@@ -25,14 +25,29 @@ _LARGEST_RESIZED = 1 << 25  # pixels
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """y = (x * scale - mean) / std, x a picture's values 0..255 cut to `size`, y in the model's `layout` and `dtype`.
+    """y = (x * scale - mean) / std, where x are the pixel values 0..255 of a picture, resized and cut.
 
-    `size` is (height, width); `mean` and `std` have one value for each channel, in the order of `color`.
-    `resize` is `shorter-crop`: the shorter side is scaled to `resize_to` pixels, or until `size` is the share `crop` of
-    it, and the centre is cut out, half a pixel of its offset rounded as `offset` says (`round` to even, `floor`);
-    `stretch`: to `size`, or to the (height, width) `resize_to` out of which the centre is cut; or `letterbox`: the
-    whole picture with grey bars. `source` says who stated it, `assumed` which pieces nobody stated, `conflicts` where
-    sources contradict each other, `notes` what they state that is not done here.
+    Attributes:
+        size: (height, width) of the input, in pixels.
+        color: "RGB", "BGR" or "grey".
+        layout: "NCHW", "NHWC" or "NHW".
+        scale: The factor of pixel values.
+        mean: One value for each channel, in the order of `color`.
+        std: One value for each channel.
+        resize: "shorter-crop" scales both sides by one factor and cuts the centre, "stretch" scales each side by its
+            own, "letterbox" fits the whole picture between grey bars.
+        crop: The share of the shorter side that "shorter-crop" cuts out, where `resize_to` is empty.
+        interpolation: Pillow's name of the interpolation.
+        dtype: The type of the input; integers are rounded and clipped.
+        resize_to: The shorter side (for "shorter-crop") or (height, width) (for "stretch") in pixels, whose centre is
+            cut.
+        offset: Rounding of half a pixel of the centre: "round" to even, "floor" down.
+        labels: Class names, None where the model has none.
+        labels_assumed: Whether the class names are assumed.
+        source: The sources of the fields.
+        assumed: Fields that no source states.
+        conflicts: Fields that sources state differently.
+        notes: Steps that sources state and that are not done here.
     """
 
     size: tuple[int, int]
@@ -60,7 +75,7 @@ class Preprocessing:
         return 1 if self.color == "grey" else 3
 
     def apply(self, image: Image | Array) -> Array:
-        """The model's input [1, …] of a picture or of a uint8 array [H, W] or [H, W, 3]. Raises InputError."""
+        """Make the model's input [1, …] of a picture, or of a uint8 array [H, W] or [H, W, 3]. Raises InputError."""
         pixels = np.asarray(self._cut(image), dtype=np.float64).reshape(*self.size, self.channels)
         if self.color == "BGR":
             pixels = pixels[:, :, ::-1]
@@ -69,24 +84,43 @@ class Preprocessing:
         return np.ascontiguousarray(_cast(y, self.dtype)[np.newaxis])
 
     def view(self, image: Image | Array) -> Image:
-        """The picture as the model sees it, resized and cut, RGB: what a heatmap is laid over."""
+        """Resize and cut a picture as the model sees it, in RGB."""
         return self._cut(image).convert("RGB")
 
     def box(self, original: tuple[int, int]) -> Box:
-        """The part of a picture of (height, width) that the model sees: left, top, right, bottom in its pixels; with
-        the bars of a letterbox it is larger than the picture."""
+        """Return the part of a picture that the model sees.
+
+        Args:
+            original: (height, width) of the picture.
+
+        Returns:
+            Left, top, right and bottom in pixels of the picture; with the bars of a letterbox, larger than the picture.
+        """
         return self._frame(original).box
 
     def map_to_original(self, heat: npt.ArrayLike, original: tuple[int, int]) -> Array:
-        """A heatmap [H, W] on the picture's own (height, width): every value spread evenly over the pixels that it was
-        read from, so that the sum stays; zero outside of what the model sees. What fell on bars is left out."""
+        """Map a heatmap of the input to the pixels of the picture.
+
+        Every value is spread evenly over the pixels that it was computed from, so that the sum stays; values on the
+        bars of a letterbox are dropped.
+
+        Args:
+            heat: A heatmap [H, W] of the input's size.
+            original: (height, width) of the picture.
+
+        Returns:
+            A heatmap [height, width], zero outside the part that the model sees.
+
+        Raises:
+            InputError: The heatmap has another size.
+        """
         values = np.asarray(heat, dtype=np.float64)
         if values.shape != self.size:
             raise InputError(f"a heatmap of shape {values.shape}, the model sees {self.size}", "sum its channels first")
         return self._frame(original).spread(values)
 
     def bounds(self) -> tuple[Array, Array]:
-        """The lowest and highest input (x = 0 and 255) per channel, float64, broadcasting over one sample's input."""
+        """Return the lowest and highest input (x = 0 and 255) by channel, in float64, broadcasting over one sample."""
         mean, std = np.array(self.mean), np.array(self.std)
         shape = {"NCHW": (-1, 1, 1), "NHWC": (1, 1, -1), "NHW": (1, 1)}[self.layout]
         low, high = ((x * self.scale - mean) / std for x in (0.0, 255.0))
@@ -95,7 +129,7 @@ class Preprocessing:
         return low.reshape(shape), high.reshape(shape)
 
     def describe(self) -> str:
-        """One line, such as `resize 28x28 → grey → /255`; sizes are height x width."""
+        """Describe the preprocessing in one line: `resize 28x28 → grey → /255`; sizes are height x width."""
         h, w = self.size
         steps = [f"resize {h}x{w}"]
         if self.resize == "letterbox":
@@ -111,12 +145,14 @@ class Preprocessing:
             steps.append(f"×{self.scale:.6g}")
         if any(self.mean) or any(s != 1 for s in self.std):
             known = [n for n, p in PRESETS.items() if len(p["mean"]) > 1 and p["mean"] == self.mean]
-            mean, std = shown(self.mean), shown(self.std)
-            steps.append(f"−{mean} ÷{std}" if not known or self.std != wide(PRESETS[known[0]]["std"], 3) else known[0])
+            mean, std = format_numbers(self.mean), format_numbers(self.std)
+            steps.append(
+                f"−{mean} ÷{std}" if not known or self.std != per_channel(PRESETS[known[0]]["std"], 3) else known[0]
+            )
         return " → ".join(steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every piece in the words of `model.prep.toml` and of the metadata key, without the class names."""
+        """Return all fields as in `model.prep.toml` and in the metadata, without the class names."""
         return {
             "size": list(self.size),
             "color": self.color,
@@ -131,14 +167,14 @@ class Preprocessing:
         }
 
     def flags(self) -> str:
-        """The flags that state what is assumed, a preset for all of it where one is that."""
+        """Return the flags that state the assumed fields, a preset where one has their values."""
         left, words = list(self.assumed), []
         formula = {"scale", "mean", "std"}
         for name, preset in PRESETS.items():
             same = (self.scale, self.mean, self.std, self.color) == (
                 preset["scale"],
-                wide(preset["mean"], self.channels),
-                wide(preset["std"], self.channels),
+                per_channel(preset["mean"], self.channels),
+                per_channel(preset["std"], self.channels),
                 preset.get("color", self.color),
             )
             if formula <= set(left) and same:
@@ -147,7 +183,7 @@ class Preprocessing:
         return " ".join([*words, *(_flag(key, getattr(self, key)) for key in left)])
 
     def to_metadata(self) -> str:
-        """The text to store under `onnxlrp.prep` in a model's `metadata_props`: it is found again there."""
+        """Return the text to store under `onnxlrp.prep` in a model's `metadata_props`, where `load` finds it."""
         stated = self.to_dict()
         if self.labels and not self.labels_assumed:
             stated["labels"] = list(self.labels)
@@ -160,14 +196,14 @@ class Preprocessing:
         if self.color == "grey":
             picture = picture.convert("L")
         frame = self._frame((picture.height, picture.width))
-        (tall, broad), (h, w) = frame.resized, self.size
+        (new_height, new_width), (h, w) = frame.resized, self.size
         method = pillow.Resampling[self.interpolation.upper()]
-        if tall * broad > _LARGEST_RESIZED:  # a very thin picture: its box alone, equal up to rounding
+        if new_height * new_width > _LARGEST_RESIZED:  # a very thin picture: resize its box alone, equal up to rounding
             left, top, right, bottom = frame.box
             part = (left, top, min(right, picture.width), min(bottom, picture.height))
             return picture.resize((w, h), method, box=part)
-        large = picture.resize((broad, tall), method)
-        if tall < h or broad < w:
+        large = picture.resize((new_width, new_height), method)
+        if new_height < h or new_width < w:
             canvas = pillow.new(large.mode, (w, h), (PAD,) * len(large.getbands()))
             canvas.paste(large, (-frame.left, -frame.top))
             return canvas
@@ -192,7 +228,7 @@ def _picture(image: Image | Array) -> Image:
         or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4)))
     ):
         raise InputError(
-            f"an array of {image.dtype} and shape {image.shape} is no picture",
+            f"an array of {image.dtype} and shape {image.shape} is not a picture",
             "give uint8 values of shape (height, width, 3), or an array in the model's own layout",
         )
     return pillow.fromarray(image)
@@ -212,4 +248,4 @@ def _flag(key: str, value: Any) -> str:
         return f"--size {value[0]}x{value[1]}"
     if isinstance(value, float):
         value = (value,)
-    return f"--{key} {shown(value) if isinstance(value, tuple) else value}"
+    return f"--{key} {format_numbers(value) if isinstance(value, tuple) else value}"

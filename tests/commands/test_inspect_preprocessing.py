@@ -124,7 +124,7 @@ def test_conflicts_are_said(run: Callable[..., Any], tmp_path: Path) -> None:
     report = json.loads(run(0, path, "--json")[0])["preprocessing"]
     assert report["conflicts"] == [
         {
-            "piece": "mean",
+            "field": "mean",
             "used": "0.25",
             "source": "model.prep.toml",
             "other": "0.5",

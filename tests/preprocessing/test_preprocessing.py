@@ -1,4 +1,4 @@
-"""Preprocessing: the formula, the rungs of the ladder, and what is refused; pictures and arrays from files."""
+"""Preprocessing: the formula, the order of sources, and what is refused; pictures and arrays from files."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_uint8_takes_raw_values() -> None:
         find({"prep": "imagenet"}, None, {}, (128, 128, 3), "uint8")
 
 
-def test_each_rung_wins_over_the_next_piece_by_piece(tmp_path: Path) -> None:
+def test_each_source_wins_over_the_next_field_by_field(tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     metadata = {"onnxlrp.prep": json.dumps({"scale": 1.0, "mean": [1.0], "std": [2.0], "resize": "stretch"})}
     assert find({}, model, metadata, (3, 8, 8)).source == "model metadata"

@@ -37,7 +37,7 @@ def test_a_conflict_names_both_values_and_who_states_them(tmp_path: Path) -> Non
     (tmp_path / "model.prep.toml").write_text("mean = [0.485, 0.456, 0.406]\nscale = '1/255'\n")
     prep = find({}, path, {}, (3, 24, 24))
     (conflict,) = prep.conflicts
-    assert (conflict.piece, conflict.source, conflict.other_source) == (
+    assert (conflict.field, conflict.source, conflict.other_source) == (
         "mean",
         "model.prep.toml",
         "preprocessor_config.json",
@@ -96,7 +96,7 @@ def test_every_source_in_its_turn(tmp_path: Path) -> None:
 def test_what_the_graph_does_itself_and_a_file_states_too(tmp_path: Path) -> None:
     path = beside(tmp_path, preprocessor_config=vit())
     prep = find({}, path, {}, (3, 24, 24), high=255.0)
-    assert {(c.piece, c.source, c.other_source) for c in prep.conflicts} == {
+    assert {(c.field, c.source, c.other_source) for c in prep.conflicts} == {
         (piece, "preprocessor_config.json", "graph") for piece in ("scale", "mean", "std")
     }
 

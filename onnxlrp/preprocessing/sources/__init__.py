@@ -1,7 +1,7 @@
-"""The ladder of sources: who states how a picture becomes the model's input, in the order of trust.
+"""Sources of preprocessing, in the order of trust.
 
-Flags, `model.prep.toml`, `onnxlrp.prep` in the metadata, Ultralytics, Hugging Face, timm, WinML, the graph. Each piece
-comes from the first that states it; where a later one contradicts it, both are reported.
+Flags, `model.prep.toml`, `onnxlrp.prep` in the metadata, Ultralytics, Hugging Face, timm, WinML, the graph. Each field
+comes from the first source that states it; contradictions of later ones are reported.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..fields import FORMULA, Conflict, Source, told, wide
+from ..fields import FORMULA, Conflict, Source, format_value, per_channel
 from . import explicit, graph, huggingface, timm, ultralytics, winml
-from .fit import fitting
+from .fit import fit_to_model
 from .statement import SourceContext, Statement
 
-LADDER: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
-    explicit.by_hand,
-    explicit.sidecar,
-    explicit.stored,
+SOURCES: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
+    explicit.from_flags,
+    explicit.from_sidecar,
+    explicit.from_metadata,
     ultralytics.metadata,
     huggingface.processor,
     timm.pretrained_cfg,
@@ -27,70 +27,89 @@ LADDER: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
     graph.pixels,
 )
 
-Stated = dict[str, tuple[Any, Source]]
+FieldSources = dict[str, tuple[Any, Source]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """Every piece that is stated with the first rung that states it, contradictions, and what is not done here."""
+class StatedFields:
+    """The fields that sources state.
 
-    stated: Stated
+    Attributes:
+        stated: The value and the first source of each field.
+        conflicts: Fields that sources state differently.
+        notes: Steps that sources state and that are not done here.
+    """
+
+    stated: FieldSources
     conflicts: tuple[Conflict, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def read(place: SourceContext, n_outputs: int | None = None) -> Found:
-    """Ask every source. Raises UsageError (flags) and InputError (sidecar, own metadata)."""
-    stated: Stated = {}
+def read(context: SourceContext, n_outputs: int | None = None) -> StatedFields:
+    """Read every source.
+
+    Args:
+        context: What sources know of the model.
+        n_outputs: The number of classes, to check class names; None where it is not known.
+
+    Raises:
+        UsageError: A flag is wrong.
+        InputError: `model.prep.toml` or `onnxlrp.prep` is wrong.
+    """
+    stated: FieldSources = {}
     conflicts: list[Conflict] = []
     notes: list[str] = []
-    for source in LADDER:
-        for statement in source(place):
-            if statement.rung.foreign and statement.rung.name != graph.NAME:
-                size, rung = stated.get("size", (place.fixed, None))
-                by = rung.name if rung else f"the {graph.NAME}"
-                statement, other = fitting(statement, place, size, by, n_outputs)
+    for reader in SOURCES:
+        for statement in reader(context):
+            if statement.source.foreign and statement.source.name != graph.NAME:
+                size, source = stated.get("size", (context.fixed, None))
+                by = source.name if source else f"the {graph.NAME}"
+                statement, other = fit_to_model(statement, context, size, by, n_outputs)
                 conflicts += other
             notes += statement.notes
             conflicts += _conflicts(stated, statement)
-            for key, value in statement.pieces.items():
-                stated.setdefault(key, (value, statement.rung))
-    return Found(stated, tuple(conflicts), tuple(dict.fromkeys(notes)))
+            for key, value in statement.fields.items():
+                stated.setdefault(key, (value, statement.source))
+    return StatedFields(stated, tuple(conflicts), tuple(dict.fromkeys(notes)))
 
 
-def _conflicts(stated: Stated, statement: Statement) -> Iterator[Conflict]:
-    """Where a statement contradicts what is stated already."""
+def _conflicts(stated: FieldSources, statement: Statement) -> Iterator[Conflict]:
+    """Yield contradictions between a statement and earlier ones."""
     one_formula = _line({key: stated[key][0] for key in FORMULA if key in stated})
-    same_formula = one_formula is not None and _close(one_formula, _line(statement.pieces))
-    for key, other in statement.pieces.items():
+    same_formula = one_formula is not None and _close(one_formula, _line(statement.fields))
+    for key, other in statement.fields.items():
         if key not in stated or (key in FORMULA and same_formula):
             continue
-        value, rung = stated[key]
+        value, source = stated[key]
         if not _close(value, other):
-            used, second = _told_apart(value, other) if key == "labels" else (told(key, value), told(key, other))
-            yield Conflict(key, used, rung.name, second, statement.rung.name)
+            used, second = (
+                _first_difference(value, other)
+                if key == "labels"
+                else (format_value(key, value), format_value(key, other))
+            )
+            yield Conflict(key, used, source.name, second, statement.source.name)
 
 
-def _line(pieces: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """Slope and shift of y = (x * scale - mean) / std for each channel; None where one of the three is not stated."""
-    if not all(key in pieces for key in FORMULA):
+def _line(fields: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return slope and shift of y = (x * scale - mean) / std by channel, None where a part of it is not stated."""
+    if not all(key in fields for key in FORMULA):
         return None
-    mean, std = wide(pieces["mean"], 3), wide(pieces["std"], 3)
-    return (*(pieces["scale"] * 255 / s for s in std), *(m / s for m, s in zip(mean, std, strict=True)))
+    mean, std = per_channel(fields["mean"], 3), per_channel(fields["std"], 3)
+    return (*(fields["scale"] * 255 / s for s in std), *(m / s for m, s in zip(mean, std, strict=True)))
 
 
 def _close(one: Any, other: Any) -> bool:
     if isinstance(one, tuple) and isinstance(other, tuple) and {float, int} >= {type(v) for v in (*one, *other)}:
         count = max(len(one), len(other))
-        pairs = zip(wide(one, count), wide(other, count), strict=False)
+        pairs = zip(per_channel(one, count), per_channel(other, count), strict=False)
         return bool(one and other) and all(_close(a, b) for a, b in pairs)
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
     return bool(one == other)
 
 
-def _told_apart(names: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, str]:
-    """Two lists of class names by the first class that differs."""
+def _first_difference(names: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, str]:
+    """Describe two lists of class names by the first class that differs."""
     for n, (name, other) in enumerate(zip(names, others, strict=False)):
         if name != other:
             return f"class {n} is {name[:40]!r}", f"{other[:40]!r}"

@@ -1,4 +1,4 @@
-"""What is written for onnxlrp: flags, `model.prep.toml`, and `onnxlrp.prep` in a model's metadata. Mistakes raise."""
+"""Sources written for onnxlrp: flags, `model.prep.toml`, and `onnxlrp.prep` in a model's metadata; mistakes raise."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from ...errors import InputError, UsageError, did_you_mean
 from ...files import reason
 from .. import labels
-from ..checking import checked
+from ..checking import check_fields
 from ..fields import PRESETS, Source
 from .statement import LONGEST_TEXT, SourceContext, Statement
 
 METADATA_KEY = "onnxlrp.prep"
 
 
-def by_hand(place: SourceContext) -> Iterator[Statement]:
-    """Flags, then the file that `--prep` names."""
-    rung = Source("flags", UsageError)
-    given = {key: value for key, value in place.flags.items() if value is not None}
+def from_flags(context: SourceContext) -> Iterator[Statement]:
+    """Read the flags, then the file that `--prep` names."""
+    source = Source("flags", UsageError)
+    given = {key: value for key, value in context.flags.items() if value is not None}
     prep = given.pop("prep", None)
     named = str(prep).endswith(".toml")
     if prep is not None and not named:
@@ -29,39 +29,39 @@ def by_hand(place: SourceContext) -> Iterator[Statement]:
             )
         given["preset"] = prep
     if given:
-        yield Statement(rung, checked(given, rung))
+        yield Statement(source, check_fields(given, source))
     if named:
         yield _toml(Path(str(prep)))
 
 
-def sidecar(place: SourceContext) -> Iterator[Statement]:
-    """`model.prep.toml` beside `model.onnx`."""
-    if place.model is not None and (path := sidecar_of(place.model)).exists():
+def from_sidecar(context: SourceContext) -> Iterator[Statement]:
+    """Read `model.prep.toml` beside `model.onnx`."""
+    if context.model is not None and (path := sidecar_of(context.model)).exists():
         yield _toml(path)
 
 
 def sidecar_of(model: Path) -> Path:
-    """Where the sidecar of a model lies."""
+    """Return the path of a model's `model.prep.toml`."""
     return model.with_name(model.stem + ".prep.toml")
 
 
-def stored(place: SourceContext) -> Iterator[Statement]:
-    """A JSON object under `onnxlrp.prep` in `metadata_props`."""
-    if METADATA_KEY not in place.metadata:
+def from_metadata(context: SourceContext) -> Iterator[Statement]:
+    """Read the JSON object under `onnxlrp.prep` in `metadata_props`."""
+    if METADATA_KEY not in context.metadata:
         return
-    rung, text = Source("model metadata", InputError), place.metadata[METADATA_KEY]
-    fix = f"store a JSON object under {METADATA_KEY}, or override it by a model.prep.toml beside the model"
+    source, text = Source("model metadata", InputError), context.metadata[METADATA_KEY]
+    fix = f"store a JSON object under {METADATA_KEY}, or override it by model.prep.toml beside the model"
     try:
         value = json.loads(text) if len(text) <= LONGEST_TEXT else None
     except (ValueError, RecursionError) as error:
         raise InputError(f"model metadata: {METADATA_KEY} is not valid JSON ({reason(error)})", fix) from None
     if not isinstance(value, dict):
-        raise InputError(f"model metadata: {METADATA_KEY} is no JSON object of at most 4 MiB", fix)
-    yield Statement(rung, checked(value, rung))
+        raise InputError(f"model metadata: {METADATA_KEY} is not a JSON object of at most 4 MiB", fix)
+    yield Statement(source, check_fields(value, source))
 
 
 def _toml(path: Path) -> Statement:
-    rung = Source(path.name, InputError)
+    source = Source(path.name, InputError)
     fix = "write it as TOML, such as: mean = [0.485, 0.456, 0.406]"
     try:
         if path.stat().st_size > LONGEST_TEXT:
@@ -76,6 +76,6 @@ def _toml(path: Path) -> Statement:
     if isinstance(value.get("labels"), str):
         name = Path(value["labels"])
         if name.is_absolute() or ".." in name.parts:
-            raise InputError(f"{path}: labels: {name} is not beside it", "name a file in the same folder")
+            raise InputError(f"{path}: labels: {name} is in another folder", "name a file in the same folder")
         value["labels"] = labels.read(path.parent / name)
-    return Statement(rung, checked(value, rung))
+    return Statement(source, check_fields(value, source))

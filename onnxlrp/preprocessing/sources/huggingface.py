@@ -17,7 +17,7 @@ _HALF = {"image_mean": (0.5,) * 3, "image_std": (0.5,) * 3}
 _CLIP = {"image_mean": PRESETS["clip"]["mean"], "image_std": PRESETS["clip"]["std"]}
 _COMMON = {"do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
 _SHORTER = {"do_center_crop": True, "crop_size": 224, "default_to_square": False, "resample": 3}
-# What each class takes for a field that a file leaves out: old files leave out many.
+# Defaults of each class for fields that a file leaves out; old files leave out many.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "Beit": {"size": 224, "crop_size": 224, "resample": 3, **_HALF},
     "Bit": {"size": 224, **_SHORTER, **_CLIP},
@@ -39,39 +39,39 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def processor(place: SourceContext) -> Iterator[Statement]:
-    """The image processor's resize, crop and formula; then the class names."""
-    found = json_beside(place, "preprocessor_config.json")
-    if found is None and (whole := json_beside(place, "processor_config.json")) is not None:
-        part = whole[1].get("image_processor")  # of a processor for pictures and text
+def processor(context: SourceContext) -> Iterator[Statement]:
+    """Read the resize, crop and formula of the image processor, then the class names."""
+    found = json_beside(context, "preprocessor_config.json")
+    if found is None and (whole := json_beside(context, "processor_config.json")) is not None:
+        part = whole[1].get("image_processor")  # a processor of pictures and text
         found = (whole[0], dict(part) if isinstance(part, Mapping) else {}, whole[2])
     if found is not None:
-        said, config, notes = found
-        raw, more = _pieces(config) if config else ({}, [])
-        if place.channels == 1 and raw.get("color") == "RGB":
-            del raw["color"]  # grey pictures go through a processor as they are
-        yield foreign(said, raw, (*notes, *more))
-    if (found := json_beside(place, "config.json")) is not None:
-        said, config, notes = found
+        name, config, notes = found
+        raw, more = _fields(config) if config else ({}, [])
+        if context.channels == 1 and raw.get("color") == "RGB":
+            del raw["color"]  # processors leave grey pictures as they are
+        yield foreign(name, raw, (*notes, *more))
+    if (found := json_beside(context, "config.json")) is not None:
+        name, config, notes = found
         names = config.get("id2label")
         if isinstance(names, Mapping) and names and not all(re.fullmatch(r"LABEL_\d+", str(n)) for n in names.values()):
-            yield foreign(said, {"labels": dict(names)}, notes)
+            yield foreign(name, {"labels": dict(names)}, notes)
         elif notes:
-            yield foreign(said, {}, notes)
+            yield foreign(name, {}, notes)
 
 
-def _pieces(stated: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The pieces that a processor's fields stand for, and what of them is not done here."""
+def _fields(stated: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Translate the fields of a processor; the notes name steps that are not done here."""
     word = str(stated.get("image_processor_type") or stated.get("feature_extractor_type") or "")[:60]
     name = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", word)
     notes = [f"{key} is not done here" for key in _NOT_DONE if stated.get(key)]
     if name not in DEFAULTS:
-        notes.append(f"{word or 'no image_processor_type'}: a kind that is not known here, read for its fields alone")
+        notes.append(f"{word or 'no image_processor_type'}: not known here: only its fields are read")
     config = {**_COMMON, **DEFAULTS.get(name, {}), **{key: v for key, v in stated.items() if v is not None}}
     try:
         raw = {**_resized(name, config, notes), **_formula(name, config, notes)}
     except (TypeError, ValueError, KeyError, ArithmeticError):
-        return {}, [*notes, "a field has a value that no image processor takes: not used"]
+        return {}, [*notes, "a field has a value that image processors do not take: not used"]
     code = config.get("resample")
     if isinstance(code, int) and 0 <= code < len(_RESAMPLE):
         raw["interpolation"] = _RESAMPLE[code]
@@ -81,7 +81,7 @@ def _pieces(stated: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _formula(name: str, config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """y = (x * rescale_factor - 1 where there is a rescale_offset - image_mean) / image_std.
+    """Translate the formula y = (x * rescale_factor - 1 where there is a rescale_offset - image_mean) / image_std.
 
     EfficientNet divides by image_std once more for its classifier (`include_top`).
     """
@@ -90,7 +90,7 @@ def _formula(name: str, config: Mapping[str, Any], notes: list[str]) -> dict[str
     raw["color"] = "BGR" if flipped else "RGB"
     normalized = config["do_normalize"] and name != "MobileViT"
     if normalized and "image_mean" not in config:
-        notes.append("image_mean is not there")
+        notes.append("image_mean is missing")
         return {"color": raw["color"]}
     mean = _numbers(config["image_mean"]) if normalized else [0.0]
     std = _numbers(config["image_std"]) if normalized else [1.0]
@@ -109,10 +109,10 @@ def _numbers(value: Any) -> list[float]:
 
 
 def _resized(name: str, config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """What the picture is resized to, and the centre that is cut out of that."""
+    """Translate the resize and the crop of a processor."""
     crop = _sides(config.get("crop_size"), True) if config.get("do_center_crop") else ()
     if not config["do_resize"]:
-        notes.append("do_resize is false, so that pictures come in the model's size: others are stretched to it here")
+        notes.append("do_resize is false: pictures of other sizes are stretched to the model's here")
         return {"resize": "stretch", **({"size": crop} if len(crop) == 2 else {})}
     sides = _sides(config.get("size"), config.get("default_to_square", True))
     if not sides:
@@ -129,11 +129,11 @@ def _resized(name: str, config: Mapping[str, Any], notes: list[str]) -> dict[str
         sides = (int(256 / 224 * sides[0]),)
     elif name == "DPT":
         if config.get("keep_aspect_ratio"):
-            notes.append("keep_aspect_ratio is not done here: each side is resized by itself")
+            notes.append("keep_aspect_ratio is not done here: each side is resized on its own")
         multiple = int(config.get("ensure_multiple_of", 1))
         sides = tuple(round(side / multiple) * multiple for side in sides)
     if len(sides) == 1 and len(crop) != 2:
-        notes.append("the picture keeps its shape (shortest_edge without a crop): here its centre is cut out")
+        notes.append("shortest_edge without a crop keeps the picture's shape: here its centre is cut out")
         crop = (sides[0], sides[0])
     raw = {"size": crop or sides, "resize": "stretch" if len(sides) == 2 else "shorter-crop"}
     if crop and any(side < part for side, part in zip(sides * (3 - len(sides)), crop, strict=True)):
@@ -143,7 +143,7 @@ def _resized(name: str, config: Mapping[str, Any], notes: list[str]) -> dict[str
 
 
 def _sides(size: Any, square: bool) -> tuple[int, ...]:
-    """(height, width), (shorter side,), or () for what is neither."""
+    """Parse (height, width) or (shorter side,), () for anything else."""
     if isinstance(size, int):
         return (size, size) if square else (size,)
     if isinstance(size, (list, tuple)) and len(size) == 2:

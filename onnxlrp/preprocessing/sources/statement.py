@@ -1,4 +1,4 @@
-"""What a rung of the ladder is asked, and what it answers."""
+"""Interface of a preprocessing source: what it knows of the model, and what it states."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from typing import Any
 from ...errors import InputError
 from ...files import reason
 from ...inputs import InputKind
-from ..checking import sifted
-from ..fields import COLORS_OF, Pieces, Source
+from ..checking import check_foreign_fields
+from ..fields import COLORS_OF, Fields, Source
 
 LONGEST_TEXT = 4 << 20
 
 
 @dataclass(frozen=True)
 class SourceContext:
-    """A model as far as sources look at it: `kind` and `dtype` of its input; `high` is the largest pixel
-    value, 255 or 1, that the graph's own arithmetic on its input expects, where it has such arithmetic."""
+    """What sources know of a model.
+
+    Attributes:
+        flags: Fields that the user states.
+        model: The model's file.
+        metadata: The model's `metadata_props`.
+        kind: The kind of the input, None where it is not decided yet.
+        dtype: The type of the input.
+        high: The largest pixel value, 255 or 1, that the graph's own arithmetic on its input expects; None without any.
+    """
 
     flags: Mapping[str, Any] = field(default_factory=dict)
     model: Path | None = None
@@ -31,57 +39,66 @@ class SourceContext:
 
     @property
     def channels(self) -> int:
-        """3 or 1; 0 of an input that is no picture of so many."""
+        """3 or 1; 0 for an input that is not a picture of so many channels."""
         kind = self.kind
         return kind.channels if kind is not None and kind.layout and kind.channels in COLORS_OF else 0
 
     @property
     def fixed(self) -> tuple[int, int] | None:
-        """(height, width), below 1 where the model leaves them open; None of an input that is no picture."""
+        """(height, width), below 1 where the model leaves them open; None for an input that is not a picture."""
         if self.kind is None or not self.channels:
             return None
         height, width = self.kind.grid
         return height, width
 
     def beside(self, name: str) -> tuple[str, Path] | None:
-        """A file in the model's folder, else one level up, and what to call it; symbolic links are not followed."""
+        """Find a file in the model's folder, else one level up: its name in messages and its path.
+
+        Symbolic links of the model are not followed.
+        """
         if self.model is None:
             return None
         folder = self.model.absolute().parent
-        for said, path in ((name, folder / name), (f"../{name}", folder.parent / name)):
+        for shown, path in ((name, folder / name), (f"../{name}", folder.parent / name)):
             if path.is_file():
-                return said, path
+                return shown, path
         return None
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What one source states, and what it says that is not done here."""
+    """The statement of one source.
 
-    rung: Source
-    pieces: Pieces
+    Attributes:
+        source: The source.
+        fields: The fields that it states.
+        notes: Steps that it states and that are not done here.
+    """
+
+    source: Source
+    fields: Fields
     notes: tuple[str, ...] = ()
 
 
 def foreign(name: str, raw: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Statement:
-    """The statement of a source that was not written for onnxlrp."""
-    rung = Source(name, InputError, foreign=True)
-    pieces, more = sifted({key: value for key, value in raw.items() if value is not None}, rung)
-    return Statement(rung, pieces, (*(f"{name}: {note}" for note in notes), *more))
+    """Make the statement of a source that was not written for onnxlrp."""
+    source = Source(name, InputError, foreign=True)
+    fields, more = check_foreign_fields({key: value for key, value in raw.items() if value is not None}, source)
+    return Statement(source, fields, (*(f"{name}: {note}" for note in notes), *more))
 
 
-def json_beside(place: SourceContext, name: str) -> tuple[str, dict[str, Any], tuple[str, ...]] | None:
-    """A JSON object beside the model, what to call its file, and why it is empty where it cannot be read."""
-    found = place.beside(name)
+def json_beside(context: SourceContext, name: str) -> tuple[str, dict[str, Any], tuple[str, ...]] | None:
+    """Read a JSON object beside the model: the name of its file, the object, and why it is empty, if it is."""
+    found = context.beside(name)
     if found is None:
         return None
-    said, path = found
+    name, path = found
     try:
         if path.stat().st_size > LONGEST_TEXT:
-            return said, {}, ("larger than 4 MiB: not read",)
+            return name, {}, ("larger than 4 MiB: not read",)
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return said, {}, (f"cannot be read as JSON ({reason(error)}): not used",)
+        return name, {}, (f"cannot be read as JSON ({reason(error)}): not used",)
     if not isinstance(value, dict):
-        return said, {}, ("no JSON object: not used",)
-    return said, value, ()
+        return name, {}, ("not a JSON object: not used",)
+    return name, value, ()

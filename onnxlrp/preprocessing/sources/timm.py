@@ -1,4 +1,4 @@
-"""timm: `pretrained_cfg` in the `config.json` of its repositories, as its evaluation transform reads it."""
+"""timm: `pretrained_cfg` in `config.json`, as timm's evaluation transform reads it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from .statement import SourceContext, Statement, foreign, json_beside
 _INTERPOLATIONS = {"nearest-exact": "nearest", "random": "bilinear"}
 
 
-def pretrained_cfg(place: SourceContext) -> Iterator[Statement]:
-    """Resize to floor(size / crop_pct), cut the centre, scale to 0..1, normalise; fields left out have timm's defaults.
+def pretrained_cfg(context: SourceContext) -> Iterator[Statement]:
+    """Read the evaluation transform: resize to floor(size / crop_pct), cut the centre, scale to 0..1, normalise.
+
+    Missing fields have timm's defaults.
 
     `crop_mode` "squash" resizes each side by itself. An input of `test_input_size` is cut by `test_crop_pct`.
     """
-    found = json_beside(place, "config.json")
+    found = json_beside(context, "config.json")
     if found is None:
         return
-    said, config, _ = found
+    name, config, _ = found
     stated = config.get("pretrained_cfg")
     if not isinstance(stated, Mapping):
         return
     notes: list[str] = []
-    shape, crop_pct = _geometry(stated, place.kind.shape if place.kind else ())
+    shape, crop_pct = _geometry(stated, context.kind.shape if context.kind else ())
     size = tuple(shape[1:])
     raw: dict[str, Any] = {
         "size": size,
@@ -47,11 +49,11 @@ def pretrained_cfg(place: SourceContext) -> Iterator[Statement]:
         if mode != "center":
             notes.append(f"crop_mode {mode[:40]!r} is not done here: the centre is cut out")
     raw["labels"] = _names(config, stated)
-    yield foreign(f"{said} (timm)", raw, tuple(notes))
+    yield foreign(f"{name} (timm)", raw, tuple(notes))
 
 
 def _geometry(stated: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[tuple[int, int, int], float]:
-    """(channels, height, width) and crop_pct: those of testing where the input has that size."""
+    """Return (channels, height, width) and crop_pct, those of testing where the input has that size."""
     train, test = (_shape(stated.get(key)) for key in ("input_size", "test_input_size"))
     if test is not None and test != train and tuple(shape) in (test, (*test[1:], test[0])):
         return test, _share(stated.get("test_crop_pct")) or _share(stated.get("crop_pct")) or 0.875
@@ -69,7 +71,7 @@ def _share(value: Any) -> float | None:
 
 
 def _names(config: Mapping[str, Any], stated: Mapping[str, Any]) -> list[Any] | None:
-    """`label_names`, each by its `label_descriptions` where there is one."""
+    """Return `label_names`, each by its `label_descriptions` where it has one."""
     names = config.get("label_names") or stated.get("label_names")
     described = config.get("label_descriptions") or stated.get("label_descriptions")
     if not isinstance(names, list):

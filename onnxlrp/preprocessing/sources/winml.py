@@ -17,12 +17,12 @@ _RANGES: Mapping[str, Mapping[str, Any]] = {
 _KEYS = ("Image.BitmapPixelFormat", "Image.NominalPixelRange", "Image.ColorSpaceGamma")
 
 
-def image_keys(place: SourceContext) -> Iterator[Statement]:
-    """`Image.BitmapPixelFormat` is the colour, `Image.NominalPixelRange` what 0 and 255 become.
+def image_keys(context: SourceContext) -> Iterator[Statement]:
+    """Read the colour from `Image.BitmapPixelFormat`, and what 0 and 255 become from `Image.NominalPixelRange`.
 
     Windows cuts the centre with the input's aspect and scales that to the input: the whole shorter side is seen.
     """
-    pixels, values, gamma = (place.metadata.get(key, "").strip() for key in _KEYS)
+    pixels, values, gamma = (context.metadata.get(key, "").strip() for key in _KEYS)
     if not (pixels or values or gamma):
         return
     raw: dict[str, Any] = {"resize": "shorter-crop", "crop": 1.0}
