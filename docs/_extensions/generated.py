@@ -107,9 +107,9 @@ def printed(command: str) -> str:
     return done.stdout
 
 
-def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let |x| in a docstring be an absolute value; in reStructuredText it would be a substitution."""
-    lines[:] = [line.replace("|", r"\|") for line in lines]
+def escape(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let |x| in a docstring be an absolute value and [*spatial] a shape; both are markup in reStructuredText."""
+    lines[:] = [line.replace("|", r"\|").replace("[*", r"[\*").replace(", *", r", \*") for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -121,5 +121,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("pass-table", PassTable)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("run", Run)
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", escape)
     return {"parallel_read_safe": True}

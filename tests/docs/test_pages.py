@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import onnxlrp
 from onnxlrp.commands.parsers import COMMANDS
 from onnxlrp.commands.parsers.parser import Parser
 
@@ -83,6 +84,12 @@ def test_the_readme_is_short_and_holds_the_lines_that_ci_runs() -> None:
     assert len(starts) == 2
     for start in starts:
         assert re.search(f"^{re.escape(start)}", text, flags=re.MULTILINE)
+
+
+def test_the_public_names_are_on_the_page_of_the_api() -> None:
+    page = TEXTS["docs/reference/api.md"]
+    named = set(re.findall(r"auto(?:function|class|exception):: ([A-Za-z]\w*)", page))
+    assert set(onnxlrp.__all__) - {"__version__"} <= named
 
 
 def test_every_page_is_in_the_table_of_contents() -> None:
