@@ -63,6 +63,9 @@ class Notes:
                 f"if it is right, say so: {prep.flags()}; onnxlrp inspect {model.path} --probe "
                 f"{self.source.paths[0]} ranks others",
             )
+        kind = model.kind
+        if not pictures and kind.source.startswith("assumed") and len(kind.shape) > 1:
+            console.note(f"input taken for {kind.describe()}: {kind.source}", f"if it is right: --kind {kind.name}")
         for text in summary.doubts(prep):
             console.note(text)
         if text := model.graph.metadata.get("onnxlrp.note", ""):

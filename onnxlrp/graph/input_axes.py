@@ -99,8 +99,10 @@ def _told(reading: _Reading, shape: tuple[int, ...]) -> InputAxes | None:
         return None
     if len(shape) == 1 and sum(map(bool, slides)) > 1:
         return InputAxes("vector", None, (), reading.layer)  # a flattened picture
-    unnamed = [axis for axis, n in enumerate(shape) if n == 1 and axis not in along]
-    channel = summed[-1] if summed else unnamed[0] if unnamed else None
+    # Behind a sum over colours, or where they are taken apart, a layer sees no trace of their axis: it is left over.
+    lost = [axis for axis in range(len(shape)) if axis not in along]
+    lost.sort(key=lambda axis: -shape[axis])
+    channel = summed[-1] if summed else lost[0] if lost and along else None
     spatial = _long(shape, channel)
     name = {0: "vector", 1: "signal", 2: "image"}.get(len(spatial), "volume")
     return InputAxes(name, None if name == "vector" else channel, spatial, reading.layer)

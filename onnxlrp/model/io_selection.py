@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
@@ -46,7 +46,7 @@ def choose(graph: Graph, output: str | None = None, explained: str | None = None
             f'output "{name}" does not depend on input "{explained}"',
             f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",
         )
-    source = inputs[explained] if explained else min(leading or graph.inputs, key=lambda t: _unlike_a_picture(graph, t))
+    source = inputs[explained] if explained else _most_like_a_picture(graph, leading or graph.inputs)
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
         notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
@@ -96,6 +96,10 @@ def _logits(graph: Graph, output: str) -> tuple[int, ...]:
 def _is_flat(shape: Iterable[int]) -> bool:
     """Whether there is one score for each class: no more than one axis is longer than 1."""
     return sum(n != 1 for n in shape) <= 1
+
+
+def _most_like_a_picture(graph: Graph, inputs: Sequence[Tensor]) -> Tensor:
+    return inputs[0] if len(inputs) == 1 else min(inputs, key=lambda t: _unlike_a_picture(graph, t))
 
 
 def _unlike_a_picture(graph: Graph, tensor: Tensor) -> int:

@@ -94,6 +94,25 @@ def dense_last(b: Any) -> Any:
     return b.head(b("Relu", b("MatMul", "x", b.normal(13, 4))), 4 * 72)
 
 
+def mean_of_colours(b: Any) -> Any:
+    return b.head(
+        b("Conv", b("Unsqueeze", b("ReduceMean", "x", axes=[1], keepdims=0), shaped(1)), b.normal(4, 1, 3, 3)), 4 * 42
+    )
+
+
+def colour_by_colour(b: Any) -> Any:
+    """As torchvision's Inception changes the normalisation of its input."""
+    one = [b("Mul", b("Unsqueeze", b("Gather", "x", np.array(n), axis=1), shaped(1)), np.array(0.5)) for n in range(3)]
+    return b.head(b("Conv", b("Concat", *one, axis=1), b.normal(4, 3, 3, 3)), 4 * 42)
+
+
+def video(b: Any) -> Any:
+    """A convolution of each frame, and the mean over frames."""
+    each = b("Conv", b("Reshape", "x", shaped(-1, 3, 8, 9)), b.normal(4, 3, 3, 3))
+    each = b("Relu", b("Reshape", each, shaped(-1, 5, 4 * 42)))
+    return b("MatMul", b("ReduceMean", each, axes=[1], keepdims=0), b.normal(4 * 42, 3))
+
+
 def depth(b: Any) -> Any:
     """YOLO's focus: space to depth in front of the first convolution."""
     return b.head(b("Conv", b("SpaceToDepth", "x", blocksize=2), b.normal(4, 12, 3, 3)), 4 * 4)
@@ -142,6 +161,9 @@ BY_GRAPH = [
     ("one channel last, reshaped", (8, 9, 1), tf_grey, ("image", 2, (0, 1))),
     ("patches by reshaping", (3, 8, 12), patches, ("image", 0, (1, 2))),
     ("space to depth", (3, 8, 8), depth, ("image", 0, (1, 2))),
+    ("grey by a mean over colours", (3, 8, 9), mean_of_colours, ("image", 0, (1, 2))),
+    ("colour by colour", (3, 8, 9), colour_by_colour, ("image", 0, (1, 2))),
+    ("frames of a video", (5, 3, 8, 9), video, ("volume", 1, (0, 2, 3))),
     ("volume", (2, 8, 9, 7), lambda b: plain(b, 2, (3, 3, 3)), ("volume", 0, (1, 2, 3))),
     ("signal", (12, 8), lambda b: plain(b, 12, (3,)), ("signal", 0, (1,))),
     ("pooled leads", (2, 20), leads, ("signal", 0, (1,))),
