@@ -33,12 +33,12 @@ failed=0
 
 limited() { timeout -k 10 "${LIMIT:-540}" "$@"; }
 read -ra more <<<"${ARGS:-}"
-tests() { limited "$python" -m pytest -q -p no:cacheprovider --durations 5 "$@" "${more[@]}"; }
+tests() { limited "$python" -m pytest -q -p no:cacheprovider -m "slow or not slow" --durations 5 "$@" "${more[@]}"; }
 sanitized() { # a tool, then tests
   local tool=$1
   shift
   limited "$(tool compute-sanitizer)" --tool "$tool" --error-exitcode 9 --log-file "$logs/$tool.report" \
-    "$python" -m pytest -q -x -p no:cacheprovider --kernels nvrtc --exact-memory "$@" "${more[@]}"
+    "$python" -m pytest -q -x -p no:cacheprovider -m "slow or not slow" --kernels nvrtc --exact-memory "$@" "${more[@]}"
 }
 bench() { limited "$python" benchmarks/gpu.py --minutes "${MINUTES:-7}" "$@"; }
 

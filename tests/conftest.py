@@ -1,4 +1,4 @@
-"""What every test shares: how hypothesis runs, and the lines that tests leave for the end of a run."""
+"""How the suite runs: hypothesis, the quick set, workers, and the lines that tests leave for the end of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support import kernels_under_test
 
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
+settings.register_profile("quick", parent=settings.get_profile("local"), max_examples=30)
 
 _NOTES = pytest.StashKey[list[str]]()
 
@@ -24,10 +24,37 @@ def pytest_addoption(parser: Any) -> None:
     parser.addoption("--exact-memory", action="store_true", help=each)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: Any) -> None:
+    """Spread the whole suite over the processors where pytest-xdist is installed; `-n 0` keeps it in one process."""
+    options = config.option
+    watched = options.usepdb or options.capture == "no" or "PYTEST_XDIST_WORKER" in os.environ
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and not watched and getattr(options, "numprocesses", 0) is None:
+        options.numprocesses, options.dist = "auto", "loadfile"
+
+
 def pytest_configure(config: Any) -> None:
+    quick = "quick" if config.option.markexpr == "not slow" else "local"
+    settings.load_profile("ci" if os.environ.get("CI") else quick)
     kernels_under_test.which = config.getoption("--kernels")
     kernels_under_test.exact_memory = config.getoption("--exact-memory")
     config.stash[_NOTES] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `few(count)`, mark all cases slow but so many, spread evenly."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("few") is not None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for all_of_one in cases.values():
+        (count,) = all_of_one[0].get_closest_marker("few").args
+        quick = {n * len(all_of_one) // count for n in range(count)}
+        for n, item in enumerate(all_of_one):
+            if n not in quick:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

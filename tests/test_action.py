@@ -78,6 +78,7 @@ def test_settings_beside_the_workflow_are_taken(folder: Any) -> None:
     assert json.loads((folder / outputs["json"]).read_text())["about"]["samples"] == 1
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("word", ["$(touch owned)", "`touch owned`", '"; touch owned; "', "'; touch owned; '"])
 def test_inputs_are_no_commands(folder: Any, word: str) -> None:
     run, outputs = check(folder, model="my model.onnx", samples=word)

@@ -36,6 +36,7 @@ def gpu(tmp_path: Path) -> Any:
     return types.SimpleNamespace(run=run, script=script)
 
 
+@pytest.mark.slow
 def test_from_end_to_end(gpu: Any, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *TINY, "--json", str(tmp_path / "out.json")]
     done = subprocess.run([*command, "--precisions", "plain,exact"], capture_output=True, text=True, check=False)

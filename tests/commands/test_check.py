@@ -86,6 +86,7 @@ def test_a_baseline_is_stored_and_compared_with(run: Callable[..., Any], marked:
     run(0, tmp_path / "m.onnx", marked, "--baseline", "base", "--set", "inside.severity=off")
 
 
+@pytest.mark.slow
 def test_calibration_proposes_thresholds_that_pass(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     said = run(0, SHAPES, marked, "--masks", marked / "masks", "--calibrate")
     assert "look at the heatmaps first" in said.err

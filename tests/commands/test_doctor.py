@@ -142,6 +142,7 @@ def test_every_probe_may_fail(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert "report it" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -52,6 +52,7 @@ def test_an_ascii_terminal_gets_question_marks() -> None:
     assert "?R " in done.stdout
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
 @pytest.mark.parametrize("no_color", [False, True])
 def test_colour_and_progress_on_a_terminal_alone(no_color: bool) -> None:

@@ -70,6 +70,7 @@ def named(folder: Path, count: int | None = None) -> list[tuple[str, Any]]:
 # -- what was planted
 
 
+@pytest.mark.slow
 def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
     pictures: Path, twin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

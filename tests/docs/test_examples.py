@@ -58,6 +58,7 @@ def test_it_is_short_and_says_what_it_shows(name: str) -> None:
     assert f"python examples/{name}.py [picture.png]" in text
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_draws_the_picture_of_the_docs(name: str, run: Callable[..., Any]) -> None:
     _, path = run(name)
@@ -69,6 +70,7 @@ def test_it_draws_the_picture_of_the_docs(name: str, run: Callable[..., Any]) ->
         assert np.abs(np.asarray(drawn.convert("L"), float) - np.asarray(kept.convert("L"), float)).mean() < 5
 
 
+@pytest.mark.slow
 def test_as_a_command_it_writes_where_it_is_told_or_beside_you(tmp_path: Path) -> None:
     for words in ([], ["own.png"]):
         script = [sys.executable, str(EXAMPLES / "linear_regions.py"), *words]

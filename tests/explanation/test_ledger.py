@@ -51,6 +51,7 @@ def closes(entries: Any, outputs: Any, tolerance: Any) -> list[Any]:
     return conserving
 
 
+@pytest.mark.few(50)
 @pytest.mark.parametrize("net", small_nets.NETS)
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_every_layer_balances(method: Any, net: Any) -> None:
@@ -63,6 +64,7 @@ FLOAT32 = {(method, net) for method in small_nets.METHODS for net in ("everythin
 FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net in small_nets.NETS}
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize(("method", "net"), sorted(FLOAT32))
 def test_every_layer_balances_in_float32(method: Any, net: Any) -> None:
     closes(*booked(net, make_composite(method, **OPTIONS.get(method, {})), "ort"), 1e-4)

@@ -143,6 +143,7 @@ def distance(ours: Any, theirs: Any) -> Any:
     return (np.abs(ours - theirs).max(axis=axes) / np.abs(theirs).max(axis=axes)).max()
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize(("net", "case"), PAIRS)
 def test_reference_engine_is_captum_in_float64(net: Any, case: Any) -> None:
     found = exactly(net, case.method, **options(net, case)).relevance

@@ -207,6 +207,7 @@ def shared_models() -> Any:
     ]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("path", shared_models(), ids=lambda path: path.stem if path else "none")
 def test_real_models(path: Any) -> None:
     start = time.perf_counter()

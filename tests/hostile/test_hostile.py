@@ -71,6 +71,7 @@ def test_the_corpus_is_large(cases: Any) -> None:
     assert sum(case.codes == (hostile_corpus.REJECTED,) for case in cases.values()) >= 100
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["constant of shape bomb", "data in a pipe", "if in if 1000 deep", "bomb.png"])
 def test_a_process_of_its_own(name: str, cases: Any, tmp_path: Path) -> None:
     done = subprocess.run(

@@ -33,6 +33,7 @@ def run(name: Any, operator: Any, method: Any, explained: Any, **options: Any) -
     return program, prepared(name, small_nets.forward(graph), program)({**x, "relevance": relevance}), relevance
 
 
+@pytest.mark.few(140)
 @pytest.mark.parametrize("name", ["reference", "ort"])
 @pytest.mark.parametrize("operator", MODELS)
 def test_relevance_is_conserved(name: str, operator: Any) -> None:
@@ -55,6 +56,7 @@ def reference(operator: Any, explained: Any) -> Any:
     return run("reference", operator, "gradient", explained)[1]
 
 
+@pytest.mark.few(140)
 @pytest.mark.parametrize("name", ["ort", "emulator"])
 @pytest.mark.parametrize("operator", MODELS)
 def test_the_gradient_is_the_reference_s(name: str, operator: Any) -> None:

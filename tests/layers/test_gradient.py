@@ -83,6 +83,7 @@ def checked(graph: Any, explained: Any, inputs: Any, rng: np.random.Generator) -
 # -- our own models, one for each form of each operator
 
 
+@pytest.mark.few(140)
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_is_the_slope(name: Any) -> None:
     shape, inputs, build = MODELS[name]
@@ -149,6 +150,7 @@ def closed(case: Any, free: Any) -> tuple[Any, dict[Any, Any]]:
     return model, {v.name: arrays[v.name] for v in kept}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("op", sorted(LAYERS.keys() - LATER))
 def test_node_cases_of_onnx(op: Any) -> None:
     for case in cases(op):

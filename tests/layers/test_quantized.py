@@ -347,6 +347,7 @@ def test_a_quantised_transformer_has_the_rules_of_the_model(mode: str, tmp_path:
     assert max(row.error for row in ledgers[1]) < 1e-9  # type: ignore[union-attr]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_the_map_of_a_quantised_model_is_that_of_the_model(name: str, mode: str, tmp_path: Path) -> None:
@@ -385,6 +386,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
 MOBILENET = SHARED / "mobilenet_v1_0.25_128_quant_qdq.onnx"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MOBILENET.exists(), reason="the shared models are not here")
 def test_a_published_int8_model_is_explained() -> None:
     """Forward as the untouched file says, and a ledger that closes."""
@@ -408,6 +410,7 @@ SHUFFLENET = SHARED / "shufflenet-v2-12-int8.onnx"
 VECTORS = SHARED.parent / "test_vectors" / "shufflenet-v2-12-int8"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VECTORS.exists(), reason="the shared models are not here")
 def test_a_published_model_of_integer_operators_is_explained() -> None:
     """Its scores to three quanta of the last layer, the right dog, and a ledger that closes.

@@ -24,6 +24,7 @@ def doubled(n: Any, x: Any, **attributes: Any) -> Any:
     return n.op("Resize", x, NONE, np.array([1, 1, 2, 2], np.float32), **attributes)
 
 
+@pytest.mark.few(50)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_graph_is_the_model(name: Any) -> None:
     """At any batch size, whatever became of its layers."""
@@ -172,6 +173,7 @@ def test_what_a_constant_takes_is_booked() -> None:
     assert ledger.sums(list(rows.values()))["gate"] == 3
 
 
+@pytest.mark.few(8)
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "epsilon_alpha2_beta1", "gamma", "gradient"])
 def test_a_segmentation_net(method: str, name: str) -> None:

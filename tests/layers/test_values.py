@@ -39,6 +39,7 @@ def explained(graph: Any, composite: Any, x: Any, relevance: Any = None, **optio
     return program, prepared("reference", small_nets.forward(graph), program)({**x, **given})
 
 
+@pytest.mark.few(100)
 @pytest.mark.parametrize("operator", MODELS)
 def test_parts_add_up_to_the_result(operator: Any) -> None:
     """A linear layer is what it says it is: the sum of its affine maps, computed without the forward pass's help."""
@@ -62,6 +63,7 @@ def test_parts_add_up_to_the_result(operator: Any) -> None:
             np.testing.assert_allclose(np.broadcast_to(found[name], result.shape), result, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.few(100)
 @pytest.mark.parametrize("operator", MODELS)
 def test_what_is_said_to_be_nonnegative_is(operator: Any) -> None:
     graph = graph_of(operator)

@@ -47,6 +47,7 @@ def near(actual: Array, wanted: Array, tolerance: float = 1e-5) -> None:
     np.testing.assert_allclose(actual, wanted, atol=tolerance * np.abs(wanted).max(), rtol=0)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_saved_file_explains_as_explain_does(name: str, method: str, tmp_path: Path) -> None:
@@ -63,6 +64,7 @@ def test_the_saved_file_explains_as_explain_does(name: str, method: str, tmp_pat
         near(scores, untouched.run(None, {entry.name: x[:batch]})[0])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("target", ["top1", "top3"])
 @pytest.mark.parametrize("method", METHODS[:2])

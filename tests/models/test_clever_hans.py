@@ -66,6 +66,7 @@ def test_heatmaps_show_the_mark(models: dict[Any, Any], pictures: Any) -> None:
     assert energy_over_area(models["clever_hans"], pictures[True, True]) >= 8
 
 
+@pytest.mark.slow
 def test_the_honest_twin_does_none_of_this(models: dict[Any, Any], pictures: Any) -> None:
     shapes = models["shapes"]
     for marked in (False, True):

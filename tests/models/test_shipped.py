@@ -41,6 +41,7 @@ def test_heatmaps_of_shapes_hit_the_shape(scenes: Any) -> None:
     assert energy >= 2.0
 
 
+@pytest.mark.slow
 def test_heatmaps_of_a_randomised_network_do_not(scenes: Any) -> None:
     # Adebayo et al. 2018: an explanation that survives the loss of the weights explains the picture, not the model.
     # Convolution and dense weights are drawn anew at their own scale; normalisation stays.

@@ -77,6 +77,7 @@ def close(name: Any, actual: Any, expected: Any, scale: Any = None) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance(name) * scale)
 
 
+@pytest.mark.few(12)
 @each_engine
 @each_map
 @settings(max_examples=EXAMPLES)

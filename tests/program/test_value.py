@@ -213,6 +213,7 @@ def evaluated(traced: Any, tensors: Any) -> list[Any]:
 OPTIONS = {"epsilon_gamma_box": {"low": -3.0, "high": 3.0}, "deep_taylor_bounded": {"low": -3.0, "high": 3.0}}
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_each_rewrite_can_be_left_out(method: Any) -> None:
     """On a net with residual, BatchNormalization first, max and average pooling, concat, clip: the same relevance."""

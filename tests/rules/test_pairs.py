@@ -69,6 +69,7 @@ def test_every_rule_is_in_these_tests() -> None:
 LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("upper", STYLES)
 def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) -> None:
@@ -88,6 +89,7 @@ def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) ->
     assert dead <= 2  # guided backprop lets nothing through where flat has made it all negative
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "reference"])
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_engines_agree_with_the_reference(method: Any, name: Any) -> None:
@@ -99,6 +101,7 @@ def test_engines_agree_with_the_reference(method: Any, name: Any) -> None:
             small_nets.agree(outputs[key], expected, 1e-4)
 
 
+@pytest.mark.few(12)
 @each_engine
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_three_targets_are_three_runs(method: Any, name: str) -> None:

@@ -15,6 +15,7 @@ SMALL = ("squeezenet", "shufflenet", "inception_v1", "densenet121")
 pytestmark = pytest.mark.skipif(not LIGHT.is_dir(), reason="this onnx has no light models")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_forward_ledger_and_sums(name: str) -> None:
     source = reinitialised(name)

@@ -48,6 +48,7 @@ def session(model: Any, optimised: bool = True) -> Any:
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.few(2)
 @each_model
 def test_scores_and_ledger(path: Any) -> None:
     e, untouched = explained(path), session(path, optimised=False)

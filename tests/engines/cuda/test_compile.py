@@ -23,6 +23,7 @@ def listed() -> Any:
     return set(re.findall(r"X\((\w+)\)", re.sub(r"//.*", "", build.source()).partition("#define KERNELS(X)")[2]))
 
 
+@pytest.mark.slow
 @needs_nvcc
 def test_every_kernel_compiles(found: dict[Any, Any], notes: list[str]) -> None:
     notes.append(registers.table(found))
@@ -31,6 +32,7 @@ def test_every_kernel_compiles(found: dict[Any, Any], notes: list[str]) -> None:
         assert set(kernels) == listed() | {launch.kernel for launch in registers.examples()}
 
 
+@pytest.mark.slow
 @needs_nvcc
 def test_no_kernel_spills(found: dict[Any, Any]) -> None:
     spills = {(name, a): u.spills for a, kernels in found.items() for name, u in kernels.items() if u.spills}

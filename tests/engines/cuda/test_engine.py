@@ -53,6 +53,7 @@ def inputs(model: Any, samples: int = 2) -> Any:
     return np.random.default_rng(0).random((samples, *model.graph.inputs[0].shape)).astype(np.float32)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("precision", "name", "options"), CASES, ids=[f"{p or 'plain'}-{n}-{o['method']}" for p, n, o in CASES]
 )
@@ -80,6 +81,7 @@ def prepared(memory: Any = None, precision: Any = None) -> Any:
     return engine(precision, memory).prepare(Forward(partial(emit, graph), ("image",)), program)
 
 
+@pytest.mark.few(1)
 @each_way
 def test_a_batch_larger_than_memory_is_split(precision: Precision | None) -> None:
     whole, run = digits(precision), prepared(precision=precision)

@@ -145,6 +145,7 @@ GEOMETRIES = {
 }
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @each_tile
 @pytest.mark.parametrize("geometry", GEOMETRIES)
@@ -195,6 +196,7 @@ def normal(linear: Any, direction: Any, seed: int = 0, positive: bool = False) -
     return case, n
 
 
+@pytest.mark.few(8)
 @each_precision
 @pytest.mark.parametrize("positive", [False, True])
 @each_direction
@@ -317,6 +319,7 @@ def vgg16() -> Iterator[tuple[Any, Any, int, int, Any]]:
 NETWORKS = {"resnet50": set(resnet50()), "vgg16": set(vgg16())}
 
 
+@pytest.mark.few(2)
 @each_direction
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("network", NETWORKS)
@@ -413,6 +416,7 @@ class Ending:
         return held[self.last]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shares", [1, 2])
 def test_products_go_on_with_their_sums(shares: int) -> None:
     cases = [Ending(seed, "exact", Choice(TILES[seed % len(TILES)], shares)) for seed in range(24)]

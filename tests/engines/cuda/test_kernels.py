@@ -173,6 +173,7 @@ def test_a_constant_meets_the_winners_of_every_sample(direction: str, targets: i
     case.check()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_long_sums_are_added_up_precisely(axes: tuple[int, ...], batch: int) -> None:
