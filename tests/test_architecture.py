@@ -137,12 +137,15 @@ ALLOWED |= {
         "graph.to_onnx",
     },
     # Read for --help: what is asked of an explanation, and how the command line and settings state it.
-    "model.options": {"model.option_values", "composites", "methods", "rules"},  # the last three for types alone
+    # (Composites, methods and rules for their types alone.)
+    "model.options": {"model.option_declaration", "model.option_values", "composites", "methods", "rules"},
+    "model.option_declaration": {"model.option_values"},
     "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
     "streaming": {"model", "explanation", "files", "preprocessing", "numpy"},
 }
-_ASKED = {"model.options", "model.option_values"}  # what of the model is read without loading one
+# What of the model is read without loading one.
+_ASKED = {"model.options", "model.option_declaration", "model.option_values"}
 _JUDGES = {*_RESULTS, *_GRAPH, "composites", "rules", "methods", "model", *_ASKED, "streaming"}
 ALLOWED |= {
     "checks": {*_JUDGES, "findings", "onnx", "onnxruntime", "PIL"},

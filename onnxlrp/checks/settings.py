@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..model import option_values as values
-from ..model.options import ExplainOptions, declared, stated
+from ..model.option_declaration import declared, stated
+from ..model.options import ExplainOptions
 
 OFF = "off"
 # What every baseline was asked for; further options are named where they are stated.

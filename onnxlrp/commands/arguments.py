@@ -9,13 +9,13 @@ from ..composites import matches
 from ..errors import UsageError, did_you_mean
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
-from ..model.options import declared
+from ..model.option_declaration import declared
 from . import method_options
 from .parsers.groups import PREPROCESSING
 
-FLAGS = {f.name: said.flag for f, said in declared() if said.flag}
+FLAGS = {f.name: said.flag for f, said in declared(ExplainOptions) if said.flag}
 CHOSEN = ("output", "input", "kind", "given")  # what a model is opened with
-PROPAGATED = [f.name for f, said in declared() if said.composites]
+PROPAGATED = [f.name for f, said in declared(ExplainOptions) if said.composites]
 
 
 def explaining(args: argparse.Namespace) -> list[ExplainOptions]:

@@ -18,7 +18,7 @@ from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..model import ExplainOptions, Model
 from ..model.extra_inputs import rows as given_rows
-from ..model.extra_inputs import said
+from ..model.extra_inputs import summary
 from ..preprocessing import labels
 from ..preprocessing.samples import Samples
 from ..streaming.batches import Progress, Rejected, batches, joined
@@ -193,7 +193,7 @@ def _model_info(model: Model, pictures: bool) -> dict[str, Any]:
         "sha256": model.graph.sha256,
         "engine": model.engine.name,
         "classes": model.classes,
-        **({"given": {name: said(array) for name, array in model.given.items()}} if model.given else {}),
+        **({"given": {name: summary(array) for name, array in model.given.items()}} if model.given else {}),
     }
     if not pictures:
         return about

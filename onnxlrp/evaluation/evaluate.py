@@ -16,7 +16,7 @@ from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..methods.registry import Array
 from ..model import Model
-from ..model.extra_inputs import said
+from ..model.extra_inputs import summary
 from ..model.programs import identity
 from ..preprocessing.samples import Samples
 from ..streaming import collect
@@ -207,7 +207,7 @@ class _EvaluationRun:
         digest = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes())
         for name, array in sorted(self.model.given.items()):
             digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-        graph, given = self.model.graph, {name: said(array) for name, array in self.model.given.items()}
+        graph, given = self.model.graph, {name: summary(array) for name, array in self.model.given.items()}
         return {
             "onnxlrp": __version__,
             "model": {"file": Path(graph.source or "model").name, "sha256": graph.sha256},

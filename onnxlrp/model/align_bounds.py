@@ -12,7 +12,16 @@ from ..inputs import InputKind
 
 
 def align_bounds(graph: Graph, kind: InputKind, bound: Any) -> Any:
-    """A bound of the first input, a number or an array or one number a channel, as the first layers' operand has it."""
+    """Return a bound of the explained input in the layout of the operand of the first layers.
+
+    Args:
+        graph: The graph, the explained input first.
+        kind: The kind of that input.
+        bound: A number, one number for each channel, or an array that broadcasts over the input's shape.
+
+    Returns:
+        A number where all values are one, else an array.
+    """
     array, shape, axis = np.asarray(bound, np.float64), kind.shape, kind.channel_axis
     if array.size and np.ptp(array) == 0:
         return float(array.flat[0])

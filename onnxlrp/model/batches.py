@@ -1,4 +1,4 @@
-"""A run over more samples than one batch holds."""
+"""Run a program over more samples than one batch holds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ def in_batches(
     fixed: int | None,
     relevance: Array | None = None,
 ) -> dict[str, Array]:
-    """The program's outputs for inputs [N, ...] by name and class ids [N] or [T, N], at most `size` at a time.
+    """Run a program in batches, and return its outputs for all samples.
 
-    `relevance` [N, …] is the seed of a program that is given one.
-    `fixed` is the one batch size that a model takes, if it takes only one. Raises UsageError.
+    Args:
+        run: What runs the program.
+        program: The program, which says where the samples' axis of each output is.
+        inputs: Arrays [N, …] by the names of the inputs.
+        ids: Class ids [N] or [T, N], None for a program that takes none.
+        size: The most samples in a batch; None for all at once.
+        fixed: The batch size of a model that takes no other: the last batch is filled up with its last sample.
+        relevance: The seed [N, …] of a program that is given one.
+
+    Raises:
+        UsageError: A size below 1.
     """
     if size is not None and size < 1:
         raise UsageError(f"batch_size={size}", "give 1 or more")

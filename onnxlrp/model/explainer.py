@@ -29,7 +29,18 @@ def save(
 ) -> Path:
     """Write the graph that the `ort` engine runs, with scores and relevance as outputs.
 
-    The model's own metadata stays; `provenance` goes under "onnxlrp.explainer" as JSON.
+    Args:
+        forward: The forward pass.
+        program: The program.
+        path: The file; over 2 GB, the weights lie in PATH.data beside it.
+        metadata: The model's own metadata, which stays.
+        provenance: Kept under "onnxlrp.explainer" as JSON.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: A file that cannot be written.
     """
     outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
     made = explainer(forward, dead_code(replace(program, outputs=outputs)))

@@ -22,7 +22,7 @@ from ..program.program import Program
 from .batches import in_batches
 from .extra_inputs import check as check_given
 from .options import ExplainOptions
-from .provenance import computed, decided, provenance
+from .provenance import precision_of, provenance, resolved
 
 if TYPE_CHECKING:
     from .model import Model
@@ -58,7 +58,7 @@ class Prepared:
         program, run = self.compiled
         inputs = self.model.feeds(samples.values)
         outputs = in_batches(run, program, inputs, self.wanted.ids, self.options.batch_size, self.model.graph.batch)
-        about = self._provenance(self.composite.name, self.options.options) | decided(self.composite, program)
+        about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
         return self._explanation(samples, outputs, about, program.notes["ledger"])
 
     def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
@@ -99,7 +99,7 @@ class Prepared:
             head=facts.head_of(model.graph, model.graph.outputs[0].name).kind,
             target=ids,
             ledger=ledger.rows(plan, outputs) if plan else None,
-            provenance={**about, **to_jsonable(self.options.recorded()), **computed(model.engine)},
+            provenance={**about, **to_jsonable(self.options.recorded()), **precision_of(model.engine)},
             labels=model.labels,
             layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
             images=samples.views if samples.pictures else None,

@@ -1,4 +1,4 @@
-"""The inputs that are not explained: their values as arrays, one for each sample."""
+"""Inputs that are not explained: their values as arrays, one for each sample."""
 
 from __future__ import annotations
 
@@ -20,8 +20,20 @@ _ONE_OR_EACH = "give one sample for all, or one for each"
 
 
 def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> dict[str, Array]:
-    """Arrays [1 or N, …] of the inputs that are given as a number (every value), an array or an .npy path, of one
-    sample or a batch. Raises UsageError for a name that is no other input, InputError for values that do not fit."""
+    """Read the values of other inputs.
+
+    Args:
+        given: By name a number (every value), an array or an .npy path, of one sample or a batch.
+        inputs: All inputs of the model.
+        explained: The name of the explained one.
+
+    Returns:
+        Arrays [1 or N, …] by name.
+
+    Raises:
+        UsageError: A name that is no other input.
+        InputError: Values that do not fit.
+    """
     others = {tensor.name: tensor for tensor in inputs if tensor.name != explained}
     for name in given:
         if name == explained:
@@ -35,10 +47,20 @@ def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> 
 def feeds(
     given: Mapping[str, Array], inputs: Sequence[Tensor], samples: int, at: Array | None = None
 ) -> dict[str, Array]:
-    """The arrays [N, …] of the inputs that a run wants after the explained one, its first; one sample is repeated.
+    """Return the arrays of the inputs after the explained one; one sample is repeated for all.
 
-    `at` [N] says which row of theirs goes with each sample (default: its own).
-    Raises UsageError for inputs that are not given, InputError for another number of samples.
+    Args:
+        given: Arrays [1 or N, …] by name.
+        inputs: The inputs of the graph, the explained one first.
+        samples: The number N of samples.
+        at: The row [N] that goes with each sample; by default its own.
+
+    Returns:
+        Arrays [N, …] by name.
+
+    Raises:
+        UsageError: Inputs that are not given.
+        InputError: Another number of samples.
     """
     check(given, inputs)
     given = given if at is None else {**given, **rows(given, at)}
@@ -55,7 +77,15 @@ def feeds(
 
 
 def rows(given: Mapping[str, Array], keep: Array | slice) -> dict[str, Array]:
-    """Some rows of the inputs that have one for each sample. Raises InputError where these are too few."""
+    """Return some rows of the inputs that have one for each sample.
+
+    Args:
+        given: Arrays [1 or N, …] by name.
+        keep: Numbers of rows, or a slice.
+
+    Raises:
+        InputError: Fewer rows than are asked for.
+    """
     long = {name: array for name, array in given.items() if len(array) > 1}
     most = keep.stop or 0 if isinstance(keep, slice) else int(keep.max()) + 1
     for name, array in long.items():
@@ -75,13 +105,13 @@ def check(given: Mapping[str, Array], inputs: Sequence[Tensor]) -> None:
         )
 
 
-def said(array: Array) -> Any:
-    """A given input for the provenance: its number where all values are one, else its shape."""
+def summary(array: Array) -> Any:
+    """Return a given input for the provenance: its number where all values are one, else its shape."""
     return array.flat[0].item() if array.size and (array == array.flat[0]).all() else list(array.shape)
 
 
 def shown(tensor: Tensor) -> str:
-    """`mask int64 [N, 16]`."""
+    """Return a tensor as text: `mask int64 [N, 16]`."""
     return f"{tensor.name} {tensor.dtype} [{', '.join(map(str, ('N', *tensor.shape)))}]"
 
 

@@ -1,4 +1,4 @@
-"""Which output is explained, and at which input: the graph cut down to what lies between."""
+"""Selection of the explained output and input: the graph cut down to what lies between them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,16 @@ Note = tuple[str, str]
 
 @dataclass(frozen=True)
 class Choice:
-    """`graph` has one output, the scores that are explained, and its first input is the explained one; the others are
-    those that the scores need too. `output` is what the model calls its output, `head` how that ends; `notes` say, each
-    with what to type, what was chosen where nobody named it."""
+    """An output and an input of a model, and what lies between them.
+
+    Attributes:
+        graph: A graph with one output, the scores that are explained. Its first input is the explained one; the others
+            are those that the scores need too.
+        output: The model's name of its output.
+        input: The name of the explained input.
+        head: How the output ends, such as in a Softmax.
+        notes: What was chosen where nobody named it, each with what to type for another.
+    """
 
     graph: Graph
     output: str
@@ -30,10 +37,17 @@ class Choice:
 
 
 def choose(graph: Graph, output: str | None = None, explained: str | None = None) -> Choice:
-    """The named output and explained input, or else the first output that has a score for each of several classes
-    ([N, K], or [N, K, 1, 1]) and the input that looks like a picture (else the first) of those that it depends on.
+    """Choose the output and the input to explain.
 
-    Raises UsageError for a name that is not there, and for an input on which the output does not depend.
+    Args:
+        graph: All of the model.
+        output: The output's name; by default the first that has a score for each of several classes ([N, K], or
+            [N, K, 1, 1]).
+        explained: The input's name; by default the one that is like a picture, else the first, of those that the output
+            depends on.
+
+    Raises:
+        UsageError: A name that is not there, or an input on which the output does not depend.
     """
     name, notes = _output(graph, output)
     head = facts.head_of(graph, name)

@@ -1,4 +1,4 @@
-"""A file becomes a model on an engine."""
+"""Load a file as a model on an engine."""
 
 from __future__ import annotations
 
@@ -27,17 +27,25 @@ def load(
     max_memory: int | str | None = None,
     allow_linked_data: bool = False,
 ) -> Model:
-    """A model from a path, bytes or a ModelProto, which are never changed.
+    """Load a model, which is never changed.
 
-    `engine` is "auto", "reference", "ort", "cuda", "emulator" or an Engine; `providers` are onnxruntime's, of ort;
-    `precision` is of cuda and emulator: "exact" (float32, the default) or "fast" (TF32). `size` fixes open axes of the
-    input; `prep` states preprocessing as the command line does (prep, mean, std, scale, color, layout, size, labels),
-    and `strict` refuses to assume any. `kind` says what the input is where the graph does not tell: image, signal,
-    volume, tokens or vector, with a layout if need be ("image:NHWC", "signal:NLC").
+    Args:
+        source: A path, bytes or a ModelProto.
+        engine: "auto", "reference", "ort", "cuda", "emulator", a plugin's name, or an Engine.
+        providers: onnxruntime's execution providers, of ort.
+        size: Fixes the open axes of the input: one length for all, or one for each.
+        prep: Preprocessing as the command line states it: prep, mean, std, scale, color, layout, size, labels, …
+        strict: Refuse to assume any preprocessing.
+        kind: What the input is where the graph does not tell: image, signal, volume, tokens or vector, with a layout
+            if need be ("image:NHWC", "signal:NLC").
+        precision: Of cuda and emulator: "exact" (float32, the default) or "fast" (TF32).
+        max_memory: Refuse a model whose shapes need more, in bytes or as "8G"; by default what the machine has free.
+        allow_linked_data: Take weights from files that are hard links or lead out of the model's folder.
 
-    A model whose shapes need more than `max_memory` (bytes, or "8G"; default: what
-    the machine has free) is refused, and weights in files that are hard links or lead out of the model's folder,
-    unless `allow_linked_data`. Raises InputError, UnsupportedError, UsageError.
+    Raises:
+        InputError: A file that is missing or no model, or one that needs too much memory.
+        UnsupportedError: An operator that is not supported.
+        UsageError: No such engine, provider, precision or kind.
     """
     from ..graph.load import load as read
 

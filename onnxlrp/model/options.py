@@ -7,13 +7,13 @@ imports nothing heavy, for `--help` reads it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import UsageError
 from . import option_values as values
-from .option_values import Kind
+from .option_declaration import Flag, declared, stated
 
 if TYPE_CHECKING:
     from ..composites import Composite, Match
@@ -27,51 +27,6 @@ UNSUPPORTED = ("error", "gradient", "pass")
 
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
 READING = ("explain", "compare", "evaluate", "patterns")  # commands that read samples
-
-
-@dataclass(frozen=True)
-class Flag:
-    """An option of the command line.
-
-    Attributes:
-        words: Its names, such as ("-t", "--target").
-        help: Its text in --help.
-        commands: The commands that take it.
-        group: The group of --help that it stands in: "asked" (what is explained) or "run" (how it runs).
-        argparse: Further arguments of `add_argument`.
-        read: Turn what argparse found into the field's value. Raises UsageError.
-    """
-
-    words: tuple[str, ...]
-    help: str
-    commands: tuple[str, ...]
-    group: str = "asked"
-    argparse: Mapping[str, Any] = field(default_factory=dict)
-    read: Callable[[Any], Any] = lambda found: found
-
-
-@dataclass(frozen=True)
-class Option:
-    """How a field is stated outside of Python.
-
-    Attributes:
-        flag: On the command line; None where Python alone takes it.
-        toml: In a settings file; None where it has no key there.
-        composites: Only methods that propagate through layers take it.
-        recorded: The provenance names the value where it is not the default.
-    """
-
-    flag: Flag | None = None
-    toml: Kind | None = None
-    composites: bool = False
-    recorded: bool = False
-
-
-def stated(
-    flag: Flag | None = None, toml: Kind | None = None, *, composites: bool = False, recorded: bool = False
-) -> dict[str, Any]:
-    """Return the metadata of a field: see `Option`."""
-    return {"option": Option(flag, toml, composites, recorded)}
 
 
 # Fields that do not say how to explain: what is explained, what is kept, how it runs.
@@ -316,15 +271,8 @@ class ExplainOptions:
         return {f.name: value for f, value in recorded if value != f.default and value not in (None, (), [], {})}
 
 
-def declared(options: type[Any] = ExplainOptions) -> Iterator[tuple[Any, Option]]:
-    """Yield the fields of options, in order, with how each is stated."""
-    for f in fields(options):
-        if "option" in f.metadata:
-            yield f, f.metadata["option"]
-
-
 def flags(command: str, group: str | None = None) -> Iterator[tuple[str, Flag]]:
     """Yield the fields that a command takes, of one group or all, with their flags."""
-    for f, said in declared():
+    for f, said in declared(ExplainOptions):
         if said.flag and command in said.flag.commands and group in (None, said.flag.group):
             yield f.name, said.flag

@@ -1,4 +1,4 @@
-"""The programs of a model on its engine: compiled when first asked for, and kept."""
+"""Programs of a model on its engine: compiled when first asked for, and kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from ..program.program import Program
 
 @dataclass(eq=False)
 class Programs:
-    """What has been prepared of one graph, by what was asked for."""
+    """The prepared programs of one graph.
+
+    Attributes:
+        kept: Programs and what runs them, by what was asked for.
+    """
 
     kept: dict[Any, tuple[Program, Run]] = field(default_factory=dict)
 
@@ -35,7 +39,23 @@ class Programs:
         ledger: bool = False,
         conditions: Mapping[str, Sequence[int]] | None = None,
     ) -> tuple[Program, Run]:
-        """The program of `compile` with these arguments, or without a composite the forward pass alone."""
+        """Return a program, compiled if it was not before, and what runs it.
+
+        Args:
+            engine: What runs it.
+            graph: The graph.
+            composite: The rules of the backward pass; None for the forward pass alone.
+            mode: What says which class is explained: "index" (ids), "top" or "relevance" (a seed), as of `compile`.
+            targets: The length of the target axis, None without one.
+            record: Module paths whose result's relevance is an output.
+            activations: Tensors whose values are outputs.
+            ledger: Keep what every layer absorbs.
+            conditions: Channels by module path that relevance runs through alone.
+
+        Raises:
+            UnsupportedError: A layer without a rule.
+            UsageError: A path that does not exist.
+        """
         record, activations = tuple(record), tuple(activations)
         where = tuple((path, tuple(channels)) for path, channels in (conditions or {}).items())
         key = (identity(composite), mode, targets, record, activations, ledger, where)
@@ -50,13 +70,13 @@ class Programs:
 
 
 def forward_of(graph: Graph) -> Forward:
-    """The graph as engines take it."""
+    """Return the graph as engines take it."""
     inputs = tuple(t.name for t in graph.inputs)
     return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), inputs, lambda *asked: light(graph, *asked))
 
 
 def identity(value: Any) -> Any:
-    """A hashable stand-in for a composite: its rules by their fields, arrays by their numbers."""
+    """Return a hashable key for a composite: its rules by their fields, arrays by their numbers."""
     if isinstance(value, Composite):
         rules = tuple((m, identity(r)) for m, r in value.entries)
         return (value.name, value.seed, value.on_unsupported, value.model, rules)

@@ -1,4 +1,4 @@
-"""Where an explanation comes from, in words that are kept with it."""
+"""Provenance of an explanation: model, method, options and engine, kept with it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..composites import Composite
 from ..engines import Engine
 from ..graph.graph import Array, Graph
 from ..program.program import Program
-from .extra_inputs import said
+from .extra_inputs import summary
 from .io_selection import Choice
 
 
@@ -21,7 +21,16 @@ def provenance(
     method: str,
     options: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What was explained, of which model, by which method on which engine."""
+    """Return what was explained, of which model, by which method on which engine.
+
+    Args:
+        graph: The graph between the explained input and output.
+        engine: What ran it.
+        choice: The choice of output and input.
+        given: Values of other inputs.
+        method: The method's name.
+        options: The method's options.
+    """
     from ..version import __version__
 
     made: dict[str, Any] = {
@@ -35,18 +44,18 @@ def provenance(
         "input": graph.inputs[0].name,
     }
     if given:
-        made["given"] = {name: said(array) for name, array in given.items()}
+        made["given"] = {name: summary(array) for name, array in given.items()}
     return made
 
 
-def computed(engine: Engine) -> dict[str, Any]:
-    """The precision of an engine that has several."""
+def precision_of(engine: Engine) -> dict[str, Any]:
+    """Return the precision of an engine that has several."""
     precision = getattr(engine, "precision", None)
     return {} if precision is None else {"precision": precision}
 
 
-def decided(composite: Composite, program: Program) -> dict[str, Any]:
-    """What a composite starts from, if not from the logit, and the layers that --on-unsupported decided."""
+def resolved(composite: Composite, program: Program) -> dict[str, Any]:
+    """Return how a composite was resolved: its seed, if not the logit, and the layers that --on-unsupported decided."""
     made: dict[str, Any] = {} if composite.seed == "logit" else {"seed": composite.seed}
     layers = program.notes.get("unsupported")
     if layers:

@@ -1,4 +1,4 @@
-"""Copies of a model with weights drawn anew, for the sanity checks of Adebayo et al. 2018."""
+"""Copies of a model with random weights, for the sanity checks of Adebayo et al. 2018."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from .model import Model
 
 
 def last_weighted(model: Model) -> Layer | None:
-    """The layer nearest to the output that applies constant weights in floating point."""
+    """Return the layer nearest to the output that applies constant weights in floating point."""
     return next(weighted(model), None)
 
 
 def weighted(model: Model) -> Iterator[Layer]:
-    """The layers between the explained input and the logits that apply constant weights in floating point, from the
-    output to the input."""
+    """Yield the layers that apply constant weights in floating point, from the logits to the explained input."""
     graph = model.graph
     between = facts.relevant(graph, (graph.inputs[0].name,), facts.head(graph, graph.outputs[0].name))
     layers = (layer for layer in reversed(graph.layers) if layer.name in between)
@@ -28,7 +27,13 @@ def weighted(model: Model) -> Iterator[Layer]:
 
 
 def randomized(model: Model, layer: Layer, seed: int) -> Model:
-    """The model with the weights of a layer drawn from a normal distribution of their standard deviation."""
+    """Return a copy of a model with random weights in one layer.
+
+    Args:
+        model: The model.
+        layer: The layer; its weights are drawn from a normal distribution of their standard deviation.
+        seed: Of the random numbers.
+    """
     rng = np.random.default_rng(seed)
     constants = dict(model.graph.constants)
     for name in _weights(model, layer):

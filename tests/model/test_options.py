@@ -13,7 +13,8 @@ import pytest
 import onnxlrp
 from onnxlrp.errors import UsageError
 from onnxlrp.model import ExplainOptions
-from onnxlrp.model.options import declared, flags
+from onnxlrp.model.option_declaration import declared
+from onnxlrp.model.options import flags
 
 MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
@@ -68,7 +69,7 @@ def test_every_field_is_documented() -> None:
 
 def test_flags_are_those_of_the_command_alone() -> None:
     assert {name for name, _ in flags("patterns")} == {"output", "input", "kind", "given", "batch_size"}
-    words = [word for _, said in declared() if said.flag for word in said.flag.words]
+    words = [word for _, said in declared(ExplainOptions) if said.flag for word in said.flag.words]
     assert len(words) == len(set(words))
 
 

@@ -1,0 +1,49 @@
+"""Export of the explainer: a model and a method as one ONNX file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..compile import compile
+from ..errors import UsageError
+from ..explanation import targets
+from ..explanation.targets import Wanted
+from .explainer import save
+from .options import ExplainOptions
+from .programs import forward_of
+from .provenance import provenance, resolved
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+def export(model: Model, path: str | os.PathLike[str], options: ExplainOptions, target: str) -> Path:
+    """Compile a method for a model, and save both as one graph: see `Model.export`.
+
+    Args:
+        model: The model, its output and inputs chosen.
+        path: The file to write.
+        options: The method with its options and rules.
+        target: "input", "top1" or "topK".
+
+    Returns:
+        The path.
+
+    Raises:
+        UsageError: No such target, method or option.
+        UnsupportedError: A layer without a rule.
+    """
+    wanted = Wanted("index")
+    if target != "input":
+        if targets.parse(target).kind != "top":
+            raise UsageError(
+                f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
+            )
+        wanted = targets.wanted(target, None, model.labels, model.classes, 0)
+    composite = model.composite(options, pictures=False)
+    program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
+    about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
+    about |= resolved(composite, program) | {"target": target}
+    return save(forward_of(model.graph), program, path, model.graph.metadata, about)

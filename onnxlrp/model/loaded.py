@@ -1,0 +1,173 @@
+"""LoadedModel: what a model is before anything is explained: output, inputs, kind, class names, preprocessing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ..engines import Engine
+from ..graph import facts
+from ..graph.graph import Array, Graph
+from ..graph.input_axes import input_axes
+from ..graph.pixel_range import pixel_range
+from ..inputs import InputKind, decide
+from ..preprocessing import Preprocessing
+from ..preprocessing.find import find, find_labels, find_picture
+from ..preprocessing.samples import Samples
+from ..preprocessing.samples import read as read_samples
+from .extra_inputs import feeds
+from .extra_inputs import read as read_given
+from .io_selection import Choice, choose, refuse_maps
+
+_Names = tuple[str | None, str | None]  # of an output and an input
+
+
+@dataclass(eq=False)
+class LoadedModel:
+    """A graph of one output and one explained input, on an engine.
+
+    Attributes:
+        graph: What lies between the explained input, its first, and the output.
+        engine: What runs it.
+        path: The model's file, where it is one.
+        flags: What the user states of the preprocessing.
+        strict: Refuse to assume any preprocessing.
+        whole: All of the model, with its other outputs.
+        choice: Which output and input were taken, and why.
+        given: Values of the other inputs by name.
+        kind_word: The user's word for the kind of input, as `--kind` takes it.
+    """
+
+    graph: Graph
+    engine: Engine
+    path: Path | None = None
+    flags: dict[str, Any] = field(default_factory=dict)
+    strict: bool = False
+    whole: Graph | None = field(default=None, repr=False)
+    choice: Choice | None = field(default=None, repr=False)
+    given: Mapping[str, Array] = field(default_factory=dict)
+    kind_word: str | None = None
+    _stated: _Names = (None, None)
+    _chosen: dict[_Names, Any] = field(default_factory=dict, repr=False)
+    _found: Preprocessing | None = field(default=None, repr=False)
+    _kind: InputKind | None = field(default=None, repr=False)
+    _labels: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
+
+    @property
+    def classes(self) -> int:
+        """The number of classes that the explained output scores."""
+        return int(np.prod(self.graph.shapes[facts.head(self.graph, self.graph.outputs[0].name)]))
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """The choices that nobody named, of several outputs and inputs, each with what to type for another."""
+        return self.choice.notes if self.choice else ()
+
+    @property
+    def kind(self) -> InputKind:
+        """The kind of the explained input, with its axes of channels and space.
+
+        Decided by the user's word (`kind=` of `load`), the first layers of the graph, a stated preprocessing, else the
+        shape. Raises UsageError for a word that does not fit.
+        """
+        if self._kind is None:
+            source = self.graph.inputs[0]
+            axes = input_axes(self.graph, source)
+            stated = None
+            if axes is None and self.kind_word is None:
+                stated = find_picture(self.flags, self.path, self.graph.metadata)
+            self._kind = decide(source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated)
+        return self._kind
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs)."""
+        if self._labels is None:
+            self._labels = find_labels(self.flags, self.path, self.graph.metadata, self.classes)
+        return self._labels[0]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of pictures, and its sources.
+
+        Taken from flags, the sidecar, the metadata, files of Hugging Face and timm beside the model, the graph, and
+        assumption, in this order: `.assumed` names what is assumed, `.conflicts` the sources that contradict each
+        other. Raises UnsupportedError for an input that is no picture, and under `strict` for what is not stated.
+        """
+        if self._found is None:
+            tensor = self.graph.inputs[0]
+            stated = self.flags, self.path, self.graph.metadata
+            high = pixel_range(self.graph)
+            self._found = find(*stated, tensor.shape, tensor.dtype, self.classes, self.strict, high, self.kind)
+        return self._found
+
+    def choose(
+        self,
+        output: str | None = None,
+        input: str | None = None,
+        given: Mapping[str, Any] | None = None,
+        kind: str | None = None,
+    ) -> Self:
+        """Return the same model with another output or input explained, and values for its other inputs.
+
+        Args:
+            output: The output's name; by default the first with a score for each of several classes.
+            input: The input's name; by default the first that is like a picture.
+            given: Values of other inputs by name: a number (every value), an array or an .npy path, of one sample or of
+                a batch.
+            kind: What the explained input is, as `load` takes it.
+
+        Raises:
+            UsageError: There is no such output or input, or the output does not depend on the input.
+            InputError: A given value does not fit its input.
+        """
+        whole = self.whole or self.graph
+        key = output or self._stated[0], input or self._stated[1]
+        if key not in self._chosen:
+            found = choose(whole, *key)
+            self._chosen[key] = type(self)(
+                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, None, key, self._chosen
+            )
+        model: Self = self._chosen[key]
+        explained = model.graph.inputs[0].name
+        kept = {name: array for name, array in self.given.items() if name != explained}
+        chosen = replace(model, given={**kept, **read_given(given or {}, whole.inputs, explained)})
+        word = kind or self.kind_word
+        if word is not None:
+            chosen = replace(chosen, kind_word=word, _found=None, _kind=None)
+            _ = chosen.kind  # a word that does not fit is refused here
+        return chosen
+
+    def read(self, x: Any) -> Samples:
+        """Read and preprocess what `explain` takes; `explain` takes the result too.
+
+        Args:
+            x: An array (one sample, or a batch [N, …]), a PIL image, a path, Samples, or a list of them.
+
+        Raises:
+            InputError: A file or an array that does not fit the input.
+            UnsupportedError: Preprocessing that is not stated under `strict`.
+        """
+        return read_samples(x, self.kind, self.graph.inputs[0].dtype, lambda: self.preprocessing)
+
+    def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        """Return the arrays of all inputs, by name.
+
+        Args:
+            x: Values [N, …] of the explained input.
+            at: Rows [N] of the given inputs that go with x, where these have a row for each of other samples.
+
+        Raises:
+            UsageError: An input that is not given.
+            InputError: A given input of another number of samples.
+        """
+        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
+
+    def refuse_maps(self) -> None:
+        """Raise UnsupportedError where the explained output has no score for each class (segmentation)."""
+        if self.choice is not None:
+            refuse_maps(self.choice, self.whole or self.graph)

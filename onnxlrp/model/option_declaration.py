@@ -1,0 +1,64 @@
+"""Declaration of options: how a field of a dataclass is stated on the command line and in a settings file.
+
+Importing this module imports nothing heavy: `--help` reads the declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from .option_values import Kind
+
+
+@dataclass(frozen=True)
+class Flag:
+    """An option of the command line.
+
+    Attributes:
+        words: Its names, such as ("-t", "--target").
+        help: Its text in --help.
+        commands: The commands that take it.
+        group: The group of --help that it stands in: "asked" (what is explained) or "run" (how it runs).
+        argparse: Further arguments of `add_argument`.
+        read: Turn what argparse found into the field's value. Raises UsageError.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    commands: tuple[str, ...]
+    group: str = "asked"
+    argparse: Mapping[str, Any] = field(default_factory=dict)
+    read: Callable[[Any], Any] = lambda found: found
+
+
+@dataclass(frozen=True)
+class Option:
+    """How a field is stated outside of Python.
+
+    Attributes:
+        flag: On the command line; None where Python alone takes it.
+        toml: In a settings file; None where it has no key there.
+        composites: Only methods that propagate through layers take it.
+        recorded: The provenance names the value where it is not the default.
+    """
+
+    flag: Flag | None = None
+    toml: Kind | None = None
+    composites: bool = False
+    recorded: bool = False
+
+
+def stated(
+    flag: Flag | None = None, toml: Kind | None = None, *, composites: bool = False, recorded: bool = False
+) -> dict[str, Any]:
+    """Return the metadata of a field: see `Option`."""
+    return {"option": Option(flag, toml, composites, recorded)}
+
+
+def declared(options: type[Any]) -> Iterator[tuple[Any, Option]]:
+    """Yield the fields of options, in order, with how each is stated."""
+    for f in fields(options):
+        if "option" in f.metadata:
+            yield f, f.metadata["option"]
