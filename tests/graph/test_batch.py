@@ -302,3 +302,13 @@ def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample() -> None:
     assert "without dynamic axes" in caught.value.fix
     one = model(nodes, shape=(1, 4, 8, 8))
     assert verify(load(one), one) == 0
+
+
+@pytest.mark.parametrize("op", ["Atan", "Sinh", "ThresholdedRelu"])
+def test_elementwise_functions_need_no_batch_in_front(op):
+    nodes = [node("Transpose", ["x"], ["a"], perm=[1, 0, 2, 3]), node(op, ["a"], ["b"], name="f"),
+             node("Transpose", ["b"], ["y"], perm=[1, 0, 2, 3])]  # fmt: skip
+    source = model(nodes)
+    graph = load(source)
+    assert graph.batch is None
+    verify(graph, source)

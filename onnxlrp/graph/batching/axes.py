@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import operators
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
@@ -115,8 +116,7 @@ def concat(layout: Layout, layer: Layer) -> Stored:
     axis = layer.attributes["axis"] % rank
     if axis == batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
-    added: list[Layer] = []
-    inputs = list(layer.inputs)
+    build, inputs = Builder(layout.graph, layer), list(layer.inputs)
     for position, name in enumerate(inputs):
         value = layout.graph.constant(name)
         if value is None:
@@ -125,12 +125,10 @@ def concat(layout: Layout, layer: Layer) -> Stored:
         if sample is None:
             raise refuse(layer, "has a constant operand that differs between samples")
         out = f"{layer.outputs[0]}/operand{position}"
-        target = np.array([-1, *sample.shape[1:]], np.int64)
-        operands = (layout.graph.add_constant(sample, name), layout.graph.add_constant(target, f"{out}/shape"))
-        added.append(Layer("Expand", out, layer.path, operands, (out,)))
-        inputs[position] = out
-    stored = {**layer.attributes, "axis": batch_axis.stored_axes(axis)[0]}
-    return batch_axis, [*added, replace(layer, inputs=tuple(inputs), attributes=stored)]
+        operands = (build.constant(sample, name), build.integers([-1, *sample.shape[1:]], f"{out}/shape"))
+        inputs[position] = build.add("Expand", *operands, out=out, name=out)
+    build.keep(inputs=tuple(inputs), attributes={**layer.attributes, "axis": batch_axis.stored_axes(axis)[0]})
+    return batch_axis, build.layers
 
 
 def _constants(layout: Layout, layer: Layer) -> bool:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..graph import Array
-
-Shape = tuple[int, ...]
+from ..rewriting.builder import Shape
 
 
 @dataclass(frozen=True)

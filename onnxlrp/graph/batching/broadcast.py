@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
@@ -19,7 +20,7 @@ def elementwise(layout: Layout, layer: Layer) -> Stored:
 def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
     """Broadcasting aligns operands at their last axes: one of a lower rank whose batch meets that of the others so
     ([N, C] with [H, W, N, C]) gets the axes that it lacks."""
-    rank, added, inputs = len(layout.shape(layer, layer.outputs[0])), [], list(layer.inputs)
+    rank, build, inputs = len(layout.shape(layer, layer.outputs[0])), Builder(layout.graph, layer), list(layer.inputs)
     lacking = {name: rank - len(layout.shape(layer, name)) for name in layout.activations(layer)}
     meeting = {replace(layout.batch_axes[name], axis=layout.batch_axes[name].axis + n) for name, n in lacking.items()}
     if len(meeting) != 1 or not any(lacking.values()):
@@ -28,11 +29,10 @@ def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
     for position, name in enumerate(inputs):
         if lacking.get(name):
             shape, out = layout.shape(layer, name), f"{layer.outputs[0]}/operand{position}"
-            added.append(layout.reshaped(layer, name, batch_axis.stored_shape((1,) * lacking[name] + shape), out))
-            layout.graph.shapes[out] = (1,) * lacking[name] + shape
+            layout.graph.shapes[out] = whole = (1,) * lacking[name] + shape
+            inputs[position] = layout.reshape(build, name, batch_axis.stored_shape(whole), out)
             layout.batch_axes[out] = batch_axis
-            inputs[position] = out
-    return added, replace(layer, inputs=tuple(inputs))
+    return build.layers, replace(layer, inputs=tuple(inputs))
 
 
 def _same_rank(layout: Layout, layer: Layer) -> Stored:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import operators
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from .layout import FRONT, Layout, Stored, in_front
 
 # Global pooling as a reduction over the axes behind the channels.
@@ -45,10 +46,11 @@ def _over_frames(layout: Layout, layer: Layer) -> list[Layer] | None:
     if layer.op != "BatchNormalization":
         layer = replace(layer, attributes={k: _with_frames(k, v) for k, v in layer.attributes.items()})
     behind, inner, out = tuple(range(3, rank + 1)), f"{layer.outputs[0]}/frames", f"{layer.outputs[0]}/of_frames"
-    swap = {"perm": (0, 2, 1, *behind)}
-    before = Layer("Transpose", f"{layer.name}/frames", layer.path, (source,), (inner,), swap)
-    after = Layer("Transpose", f"{layer.name}/of_frames", layer.path, (out,), layer.outputs, swap)
-    return [before, replace(layer, inputs=(inner, *layer.inputs[1:]), outputs=(out,)), after]
+    swap, build = (0, 2, 1, *behind), Builder(layout.graph, layer)
+    build.add("Transpose", source, out=inner, name=f"{layer.name}/frames", perm=swap)
+    build.keep(inputs=(inner, *layer.inputs[1:]), outputs=(out,))
+    build.add("Transpose", out, name=f"{layer.name}/of_frames", perm=swap)
+    return build.layers
 
 
 def _with_frames(name: str, value: object) -> object:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from ...errors import UnsupportedError
 from ..frontend.symbolic_sizes import PRIME
 from ..graph import Array, Layer
 from ..reading.printable import printable
+from ..rewriting.builder import Builder, Shape
 from ..rewriting.mutable_graph import MutableGraph
-from .batch_axis import BatchAxis, Shape
+from .batch_axis import BatchAxis
 
 FRONT = BatchAxis()
 
@@ -73,10 +72,9 @@ class Layout:
         inputs[position] = self.graph.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
         return replace(layer, inputs=tuple(inputs), **changes)
 
-    def reshaped(self, layer: Layer, source: str, shape: Shape, out: str) -> Layer:
-        """A stored tensor in another shape per sample."""
-        target = self.graph.add_constant(np.array([-1, *shape], np.int64), f"{out}/shape")
-        return Layer("Reshape", f"{layer.name}/{out}", layer.path, (source, target), (out,))
+    def reshape(self, build: Builder, source: str, shape: Shape, out: str) -> str:
+        """Append a Reshape of a stored tensor to another shape per sample."""
+        return build.reshape(source, (-1, *shape), out, f"{build.layer.name}/{out}", declare=False)
 
 
 Stored = tuple[BatchAxis, list[Layer]]

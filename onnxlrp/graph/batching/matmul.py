@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
@@ -55,6 +56,7 @@ def gemm(layout: Layout, layer: Layer) -> Stored:
         raise refuse(layer, "adds a bias that differs between rows")
     middle = f"{layer.outputs[0]}/product"
     bias = bias.reshape(-1) if beta == 1 else bias.reshape(-1).astype(np.float64) * beta
-    operand = layout.graph.add_constant(bias, layer.inputs[2])
-    total = Layer("Add", f"{layer.name}/bias", layer.path, (middle, operand), layer.outputs)
-    return batch_axis, [replace(product, outputs=(middle,)), total]
+    build = Builder(layout.graph, product)
+    build.keep(outputs=(middle,))
+    build.add("Add", middle, build.constant(bias, layer.inputs[2]), name=f"{layer.name}/bias")
+    return batch_axis, build.layers

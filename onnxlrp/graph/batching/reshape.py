@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from .axes import along_axis
 from .batch_axis import BatchAxis, batch_axis_after_reshape
 from .layout import FRONT, Layout, Stored, refuse
@@ -57,14 +58,13 @@ def gather(layout: Layout, layer: Layer) -> Stored:
     after = batch_axis_after_reshape(BatchAxis(axis, 1, len(own[0])), picked, target, batch)
     if after is None:
         raise refuse(layer, "works along the batch axis")
+    build, stored = Builder(layout.graph, layer), after.stored_shape(target)
     if np.array_equal(own[0].reshape(-1), np.arange(batch_axis.post)):
-        return after, [
-            replace(layout.reshaped(layer, data, after.stored_shape(target), layer.outputs[0]), name=layer.name)
-        ]
-    unfolded, taken = f"{layer.outputs[0]}/unfolded", f"{layer.outputs[0]}/taken"
-    indices_within = layout.graph.add_constant(own[0].astype(np.int64), f"{layer.name}/places")
-    return after, [
-        layout.reshaped(layer, data, (*shape[:axis], batch_axis.post, *shape[axis + 1 :]), unfolded),
-        replace(layer, inputs=(unfolded, indices_within), outputs=(taken,), attributes={"axis": axis + 1}),
-        layout.reshaped(layer, taken, after.stored_shape(target), layer.outputs[0]),
-    ]
+        build.reshape(data, (-1, *stored), build.out, declare=False)
+        return after, build.layers
+    unfolded, taken = f"{build.out}/unfolded", f"{build.out}/taken"
+    operand = build.integers(own[0], f"{layer.name}/places")
+    layout.reshape(build, data, (*shape[:axis], batch_axis.post, *shape[axis + 1 :]), unfolded)
+    build.keep(inputs=(unfolded, operand), outputs=(taken,), attributes={"axis": axis + 1})
+    layout.reshape(build, taken, stored, build.out)
+    return after, build.layers

@@ -8,6 +8,7 @@ from ...errors import UnsupportedError
 from .. import operators
 from ..graph import Layer
 from ..reading.printable import printable
+from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 from .axes import along_axes, along_axis, along_constant_axis, concat, for_each_axis, normalization, resize, triangle
 from .batch_axis import BatchAxis
@@ -19,11 +20,19 @@ from .reshape import gather, reshape, transpose
 
 
 def store(layout: Layout, layer: Layer) -> list[Layer]:
-    """The layers that compute the same on stored tensors; `UnsupportedError` where there are none."""
+    """Return the layers that compute the same on stored tensors, and note where the batch of their results lies.
+
+    Args:
+        layout: Where the batch of each activation lies; changed in place.
+        layer: The next layer of the graph.
+
+    Raises:
+        UnsupportedError: There are no such layers.
+    """
     try:
         batch_axis, layers = _stored(layout, layer)
     except UnsupportedError:
-        found = _elsewhere(layout, layer) if layout.graph.batch == 1 else None
+        found = _with_another_batch_axis(layout, layer) if layout.graph.batch == 1 else None
         if found is None:
             raise
         batch_axis, layers = found
@@ -38,12 +47,12 @@ def _stored(layout: Layout, layer: Layer) -> Stored:
     return rule(layout, layer)
 
 
-def _elsewhere(layout: Layout, layer: Layer) -> Stored | None:
-    """A batch of one may lie anywhere: with all activations read anew, each with its batch on the same axis."""
+def _with_another_batch_axis(layout: Layout, layer: Layer) -> Stored | None:
+    """A batch of one may lie on any axis: read all activations anew, each with its batch on the same one."""
     names = list(dict.fromkeys(layout.activations(layer)))
     shapes = [layout.graph.shapes.get(name, ()) for name in names]
     for axis in range(min(map(len, shapes), default=0)):
-        again, renamed = [], {}
+        build, renamed = Builder(layout.graph, layer), {}
         for name, shape in zip(names, shapes, strict=True):
             batch_axis = BatchAxis(axis, 1, shape[axis])
             if batch_axis == layout.batch_axes[name]:
@@ -51,28 +60,29 @@ def _elsewhere(layout: Layout, layer: Layer) -> Stored | None:
             renamed[name] = out = f"{name}/{axis}"
             if out not in layout.batch_axes:
                 layout.graph.shapes[out], layout.batch_axes[out] = shape, batch_axis
-                again.append(layout.reshaped(layer, name, batch_axis.stored_shape(shape), out))
+                layout.reshape(build, name, batch_axis.stored_shape(shape), out)
         try:
             moved = replace(layer, inputs=tuple(renamed.get(name, name) for name in layer.inputs))
             batch_axis, layers = _stored(layout, moved)
         except UnsupportedError:
-            for added in again:
+            for added in build.layers:
                 del layout.batch_axes[added.outputs[0]]
             continue
-        return batch_axis, [*again, *layers]
+        return batch_axis, [*build.layers, *layers]
     return None
 
 
 def _output_in_order(layout: Layout, layer: Layer) -> list[Layer]:
-    """An output of the model keeps its order of elements, wherever the batch of one came to lie."""
+    """An output of the model keeps its order of elements, whichever axis the batch of one came to be."""
     name = layer.outputs[0]
     batch_axis, shape = layout.batch_axes.get(name, FRONT), layout.graph.shapes.get(name, ())
     if name not in layout.graph.outputs or not shape or not (batch_axis.axis or batch_axis.pre > 1):
         return [layer]
-    stored = f"{name}/stored"
+    build, stored = Builder(layout.graph, layer), f"{name}/stored"
     layout.batch_axes[name] = BatchAxis(0, 1, shape[0])
-    again = layout.reshaped(layer, stored, layout.batch_axes[name].stored_shape(shape), name)
-    return [replace(layer, outputs=(stored, *layer.outputs[1:])), again]
+    build.keep(outputs=(stored, *layer.outputs[1:]))
+    layout.reshape(build, stored, layout.batch_axes[name].stored_shape(shape), name)
+    return build.layers
 
 
 def _open_ended(layout: Layout, layer: Layer) -> Stored:

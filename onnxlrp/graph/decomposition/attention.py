@@ -27,12 +27,12 @@ def _attention(parts: Replacement) -> None:
         count, groups = (parts.shape(parts.input(i))[1] for i in (0, 1))
     if groups != count:
         # Each head of the keys serves several of the queries.
-        served = parts.constant(np.repeat(np.arange(groups), count // groups), "served")
-        operands[1:] = [parts.add("Gather", name, served, axis=1) for name in operands[1:]]
+        served = parts.store(np.repeat(np.arange(groups), count // groups), "served")
+        operands[1:] = [parts.compute("Gather", name, served, axis=1) for name in operands[1:]]
     masks = [parts.input(3)]
     if parts.attribute("is_causal", 0):
         rows, columns = (parts.shape(parts.input(i))[-2] for i in (0, 1))
-        masks.append(parts.constant(np.tril(np.ones((rows, columns), bool)), "causal"))
+        masks.append(parts.store(np.tril(np.ones((rows, columns), bool)), "causal"))
     width = parts.shape(parts.input(0))[-1] // (count if whole else 1)
     _weighted(parts, operands, parts.attribute("scale", width**-0.5), masks, whole)
 
@@ -49,8 +49,8 @@ def _multi_head_attention(parts: Replacement) -> None:
         if bias is None:
             raise parts.refuse("a bias that is computed at run time")
         ends = np.cumsum(widths)[:-1]
-        shifts = (parts.constant(part, "bias") for part in np.split(bias.reshape(-1), ends))
-        operands = [parts.add("Add", name, shift) for name, shift in zip(operands, shifts, strict=True)]
+        shifts = (parts.store(part, "bias") for part in np.split(bias.reshape(-1), ends))
+        operands = [parts.compute("Add", name, shift) for name, shift in zip(operands, shifts, strict=True)]
     _of_onnxruntime(parts, operands, widths[0], parts.input(5))
 
 
@@ -65,9 +65,9 @@ def _projected_attention(parts: Replacement) -> None:
     operands = []
     for i, part in enumerate(np.split(weight, ends, axis=1)):
         # The first product keeps the layer's name: rules are given to it.
-        y = parts.add("MatMul", parts.input(0), parts.constant(np.ascontiguousarray(part), "weight"), main=i == 0)
+        y = parts.compute("MatMul", parts.input(0), parts.store(np.ascontiguousarray(part), "weight"), main=i == 0)
         if bias is not None:
-            y = parts.add("Add", y, parts.constant(np.split(bias.reshape(-1), ends)[i], "bias"))
+            y = parts.compute("Add", y, parts.store(np.split(bias.reshape(-1), ends)[i], "bias"))
         operands.append(y)
     _of_onnxruntime(parts, operands, int(widths[0]), parts.input(5))
 
@@ -82,28 +82,28 @@ def _of_onnxruntime(parts: Replacement, operands: list[str], width: int, mask: s
 
 def _heads(parts: Replacement, name: str, count: int) -> str:
     """[N, L, heads·D] → [N, heads, L, D]."""
-    split = parts.add("Reshape", name, parts.constant(np.array([0, 0, count, -1], np.int64), "heads"))
-    return parts.add("Transpose", split, perm=(0, 2, 1, 3))
+    split = parts.compute("Reshape", name, parts.store(np.array([0, 0, count, -1], np.int64), "heads"))
+    return parts.compute("Transpose", split, perm=(0, 2, 1, 3))
 
 
 def _weighted(parts: Replacement, operands: list[str], scale: float, masks: list[str], whole: bool) -> None:
     """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so (`whole`)."""
     queries, keys, values = operands
-    scores = parts.add("MatMul", queries, parts.add("Transpose", keys, perm=(0, 1, 3, 2)))
-    scores = parts.add("Mul", scores, parts.constant(float(scale), "scale"))
+    scores = parts.compute("MatMul", queries, parts.compute("Transpose", keys, perm=(0, 1, 3, 2)))
+    scores = parts.compute("Mul", scores, parts.store(float(scale), "scale"))
     for mask in filter(None, masks):
         given = parts.graph.constant(mask)
         if given is None and parts.graph.dtypes.get(mask) == "bool":
-            scores = parts.add("Where", mask, scores, parts.constant(_NEVER, "never"))
+            scores = parts.compute("Where", mask, scores, parts.store(_NEVER, "never"))
             continue
         if given is not None:
             numbers = np.where(given, 0, _NEVER) if given.dtype == bool else np.maximum(given, _NEVER)
-            mask = parts.constant(numbers.astype(np.float32), "mask")
-        scores = parts.add("Add", scores, mask)
-    result = parts.add("MatMul", parts.add("Softmax", scores, axis=-1), values)
+            mask = parts.store(numbers.astype(np.float32), "mask")
+        scores = parts.compute("Add", scores, mask)
+    result = parts.compute("MatMul", parts.compute("Softmax", scores, axis=-1), values)
     if whole:
-        result = parts.add("Transpose", result, perm=(0, 2, 1, 3))
-        parts.add("Reshape", result, parts.constant(np.array([0, 0, -1], np.int64), "joined"))
+        result = parts.compute("Transpose", result, perm=(0, 2, 1, 3))
+        parts.compute("Reshape", result, parts.store(np.array([0, 0, -1], np.int64), "joined"))
     parts.finish()
 
 

@@ -3,46 +3,42 @@ integers become those on floats that they stand for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..graph import Array, Layer
+from ..graph import Array
 from ..rewriting.constant_folding import is_rounding
 from ..rewriting.mutable_graph import MutableGraph
-from ..rewriting.shape_inference import infer
 from . import dynamic_quantization, integer
 from .attention import ATTENTION
 from .ml import CLASSICAL
-from .replacement import Replacement
+from .replacement import Context, Replacement
 
 
 def decompose(graph: MutableGraph) -> None:
-    """Replace fused layers in place by standard ones of the same result; `UnsupportedError` for a variant unknown here.
+    """Replace fused layers, and those on integers, by standard ones of the same result.
 
     The layer with the weights, or the last one, keeps the name and the path.
+
+    Raises:
+        UnsupportedError: A layer is a variant that has no decomposition here.
     """
-    layers: list[Layer] = []
-    names = {layer.name for layer in graph.layers}
-    made: dict[Hashable, str] = {}
-    loose: set[str] = set()
+    context = Context({layer.name for layer in graph.layers})
     for position, layer in enumerate(graph.layers):
-        if layer.op in integer.BY_RANK and layer.inputs[0] not in graph.shapes:
-            so_far = replace(graph, layers=[*layers, *graph.layers[position:]])
-            infer(so_far)
-            graph.shapes |= so_far.shapes
-        rule = RULES.get(layer.op) or (dynamic_quantization.follow if loose.intersection(layer.inputs) else None)
+        reads_integers = context.loose.intersection(layer.inputs)
+        rule = RULES.get(layer.op) or (dynamic_quantization.follow if reads_integers else None)
         if rule is None or is_rounding(layer):
-            layers.append(layer)
+            context.done.append(layer)
             continue
-        parts = Replacement(graph, layer, names, made, loose)
+        context.left = graph.layers[position:]
+        parts = Replacement(graph, layer, context=context)
         rule(parts)
-        layers.extend(parts.layers)
-    graph.layers = layers
-    alien = {layer.op.rpartition("::")[0] for layer in layers}
-    graph.opsets = {domain: version for domain, version in graph.opsets.items() if domain in alien or not domain}
+        context.done.extend(parts.layers)
+    graph.layers = context.done
+    domains = {layer.op.rpartition("::")[0] for layer in graph.layers}
+    graph.opsets = {domain: version for domain, version in graph.opsets.items() if domain in domains or not domain}
 
 
 def widened(graph: MutableGraph) -> int:
@@ -56,11 +52,11 @@ def _activation(parts: Replacement, x: str, parameters: dict[str, float]) -> Non
     """The activation that a FusedConv or FusedGemm applies last."""
     function = parts.attribute("activation", "")
     if function == "Clip":
-        low, high = (parts.constant(float(parameters[key]), key) for key in ("min", "max"))
-        parts.add("Clip", x, low, high)
+        low, high = (parts.store(float(parameters[key]), key) for key in ("min", "max"))
+        parts.compute("Clip", x, low, high)
     elif function:
         attributes: dict[str, Any] = dict(parameters)
-        parts.add(function, x, **attributes)
+        parts.compute(function, x, **attributes)
     parts.finish()
 
 
@@ -70,19 +66,19 @@ _PARAMETERS = {"LeakyRelu": ("alpha",), "HardSigmoid": ("alpha", "beta"), "Clip"
 
 def _fused_conv(parts: Replacement) -> None:
     """activation(Conv(x, w, b) + z)."""
-    own = {k: v for k, v in parts.fused.attributes.items() if not k.startswith("activation")}
-    y = parts.add("Conv", parts.input(0), parts.input(1), parts.input(2), main=True, **own)
+    own = {k: v for k, v in parts.layer.attributes.items() if not k.startswith("activation")}
+    y = parts.compute("Conv", parts.input(0), parts.input(1), parts.input(2), main=True, **own)
     if parts.input(3):
-        y = parts.add("Add", y, parts.input(3))
+        y = parts.compute("Add", y, parts.input(3))
     names = _PARAMETERS.get(parts.attribute("activation", ""), ())
     _activation(parts, y, dict(zip(names, parts.attribute("activation_params", ()), strict=True)))
 
 
 def _fused_gemm(parts: Replacement) -> None:
     """activation(alpha·A·B + beta·C)."""
-    attributes = parts.fused.attributes
+    attributes = parts.layer.attributes
     own = {k: v for k, v in attributes.items() if not k.startswith("activation")}
-    y = parts.add("Gemm", *parts.fused.inputs, main=True, **own)
+    y = parts.compute("Gemm", *parts.layer.inputs, main=True, **own)
     given = {k.removeprefix("activation_"): v for k, v in attributes.items() if k.startswith("activation_")}
     _activation(parts, y, given)
 
@@ -93,10 +89,10 @@ def _fused_matmul(parts: Replacement) -> None:
     alpha = float(parts.attribute("alpha", 1.0))
     weight = parts.graph.constant(operands[1])
     if alpha != 1 and weight is not None:
-        operands[1] = parts.constant(weight * alpha, "weight")
-    y = parts.add("MatMul", *operands, main=True)
+        operands[1] = parts.store(weight * alpha, "weight")
+    y = parts.compute("MatMul", *operands, main=True)
     if alpha != 1 and weight is None:
-        parts.add("Mul", y, parts.constant(alpha, "alpha"))
+        parts.compute("Mul", y, parts.store(alpha, "alpha"))
     parts.finish()
 
 
@@ -114,8 +110,8 @@ def _transposed(parts: Replacement, position: int, side: str) -> str:
         return name
     value = parts.graph.constant(name)
     if value is not None:
-        return parts.constant(np.ascontiguousarray(value.transpose(axes)), f"{side}/transposed")
-    return parts.add("Transpose", name, perm=tuple(axes))
+        return parts.store(np.ascontiguousarray(value.transpose(axes)), f"{side}/transposed")
+    return parts.compute("Transpose", name, perm=tuple(axes))
 
 
 def _gelu(approximate: str) -> Callable[[Replacement], None]:
@@ -123,8 +119,8 @@ def _gelu(approximate: str) -> Callable[[Replacement], None]:
         """gelu(x + bias)."""
         x = parts.input(0)
         if parts.input(1):
-            x = parts.add("Add", x, parts.input(1))
-        parts.add("Gelu", x, main=True, approximate=approximate)
+            x = parts.compute("Add", x, parts.input(1))
+        parts.compute("Gelu", x, main=True, approximate=approximate)
         parts.finish()
 
     return rule
@@ -133,8 +129,8 @@ def _gelu(approximate: str) -> Callable[[Replacement], None]:
 def _quick_gelu(parts: Replacement) -> None:
     """x·sigmoid(alpha·x) (Hendrycks & Gimpel 2016); with alpha 1 it is SiLU."""
     x, alpha = parts.input(0), float(parts.attribute("alpha", 1.702))
-    inner = x if alpha == 1 else parts.add("Mul", x, parts.constant(alpha, "alpha"))
-    parts.add("Mul", x, parts.add("Sigmoid", inner), main=True)
+    inner = x if alpha == 1 else parts.compute("Mul", x, parts.store(alpha, "alpha"))
+    parts.compute("Mul", x, parts.compute("Sigmoid", inner), main=True)
     parts.finish()
 
 
@@ -143,22 +139,22 @@ def _skip_normalization(function: str, bias: int) -> Callable[[Replacement], Non
         """normalize(input + skip + bias), and the sum itself."""
         total = parts.input(0)
         if parts.input(bias):
-            total = parts.add("Add", total, parts.input(bias))
-        total = parts.add("Add", total, parts.input(1), to=tuple(filter(None, [parts.output(3)])))
+            total = parts.compute("Add", total, parts.input(bias))
+        total = parts.compute("Add", total, parts.input(1), to=tuple(filter(None, [parts.output(3)])))
         operands = [parts.input(position) for position in range(2, bias)]
         outputs = [parts.output(position) for position in range(3 if function == "LayerNormalization" else 1)]
         while not outputs[-1]:
             outputs.pop()
         epsilon = parts.attribute("epsilon", 1e-12)
-        parts.add(function, total, *operands, to=tuple(outputs), main=True, axis=-1, epsilon=epsilon)
+        parts.compute(function, total, *operands, to=tuple(outputs), main=True, axis=-1, epsilon=epsilon)
 
     return rule
 
 
 def _simplified_layer_normalization(parts: Replacement) -> None:
     """x / sqrt(mean x² + epsilon)·scale, which opset 23 calls RMSNormalization (Zhang & Sennrich 2019)."""
-    attributes = {k: v for k, v in parts.fused.attributes.items() if k in ("axis", "epsilon")}
-    parts.add("RMSNormalization", *parts.fused.inputs[:2], main=True, **attributes)
+    attributes = {k: v for k, v in parts.layer.attributes.items() if k in ("axis", "epsilon")}
+    parts.compute("RMSNormalization", *parts.layer.inputs[:2], main=True, **attributes)
     parts.finish()
 
 
@@ -180,9 +176,9 @@ def _matmul_nbits(parts: Replacement) -> None:
         offset = zeros.reshape(rows, blocks).astype(np.float32)
     values = integers.reshape(rows, blocks, block) - offset[..., None]
     weight = (values * scales.reshape(rows, blocks, 1)).reshape(rows, -1)[:, :width]
-    y = parts.add("MatMul", parts.input(0), parts.constant(np.ascontiguousarray(weight.T), "weight"), main=True)
+    y = parts.compute("MatMul", parts.input(0), parts.store(np.ascontiguousarray(weight.T), "weight"), main=True)
     if parts.input(5):
-        parts.add("Add", y, parts.input(5))
+        parts.compute("Add", y, parts.input(5))
     parts.finish()
 
 

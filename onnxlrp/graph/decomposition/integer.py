@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array
-from ..operators import ops
 from ..reading.printable import printable
 from .replacement import Replacement
 
@@ -21,16 +20,16 @@ _FIX = "Explain the float model that it was quantised from."
 
 def _conv(parts: Replacement) -> None:
     """Q(Conv(x, w) + b): w has a scale for each channel or one, b is int32 in units of s_x s_w."""
-    own = {k: v for k, v in parts.fused.attributes.items() if k != "channels_last"}
+    own = {k: v for k, v in parts.layer.attributes.items() if k != "channels_last"}
     x, weight = floats(parts, 0, 1, 2), floats(parts, 3, 4, 5, axis=0)
     bias = _bias(parts, 8, numbers(parts, 1) * numbers(parts, 4))
-    y = parts.add("Conv", _channels_first(parts, x), weight, bias, main=True, **own)
+    y = parts.compute("Conv", _channels_first(parts, x), weight, bias, main=True, **own)
     rounded(parts, _channels_back(parts, y), 6, 7)
 
 
 def _matmul(parts: Replacement) -> None:
     """Q(A·B)."""
-    y = parts.add("MatMul", floats(parts, 0, 1, 2, axis=-2), floats(parts, 3, 4, 5, axis=-1), main=True)
+    y = parts.compute("MatMul", floats(parts, 0, 1, 2, axis=-2), floats(parts, 3, 4, 5, axis=-1), main=True)
     rounded(parts, y, 6, 7)
 
 
@@ -39,14 +38,14 @@ def _gemm(parts: Replacement) -> None:
     alpha = float(parts.attribute("alpha", 1.0))
     weight = floats(parts, 3, 4, 5, axis=0 if parts.attribute("transB", 0) else 1)
     bias = _bias(parts, 6, numbers(parts, 1) * numbers(parts, 4) * alpha)
-    y = parts.add("Gemm", floats(parts, 0, 1, 2), weight, bias, main=True, **parts.fused.attributes)
+    y = parts.compute("Gemm", floats(parts, 0, 1, 2), weight, bias, main=True, **parts.layer.attributes)
     rounded(parts, y, 7, 8)
 
 
 def _elementwise(function: str, operands: int) -> Callable[[Replacement], None]:
     def rule(parts: Replacement) -> None:
         values = [floats(parts, 3 * i, 3 * i + 1, 3 * i + 2) for i in range(operands)]
-        y = parts.add(function, *values, main=True, **parts.fused.attributes)
+        y = parts.compute(function, *values, main=True, **parts.layer.attributes)
         rounded(parts, y, 3 * operands, 3 * operands + 1)
 
     return rule
@@ -58,23 +57,23 @@ def _softmax(parts: Replacement) -> None:
     axis %= parts.rank(x)
     if int(parts.attribute("opset", 13)) < 13 and axis != parts.rank(x) - 1:
         raise parts.refuse("several axes at once, as up to opset 12", _FIX)
-    rounded(parts, parts.add("Softmax", floats(parts, 0, 1, 2), main=True, axis=axis), 3, 4)
+    rounded(parts, parts.compute("Softmax", floats(parts, 0, 1, 2), main=True, axis=axis), 3, 4)
 
 
 def _concat(parts: Replacement) -> None:
-    values = [floats(parts, i, i + 1, i + 2) for i in range(2, len(parts.fused.inputs), 3)]
-    rounded(parts, parts.add("Concat", *values, main=True, axis=parts.attribute("axis", 0)), 0, 1)
+    values = [floats(parts, i, i + 1, i + 2) for i in range(2, len(parts.layer.inputs), 3)]
+    rounded(parts, parts.compute("Concat", *values, main=True, axis=parts.attribute("axis", 0)), 0, 1)
 
 
 def _where(parts: Replacement) -> None:
-    chosen = parts.add("Where", parts.input(0), floats(parts, 1, 2, 3), floats(parts, 4, 5, 6), main=True)
+    chosen = parts.compute("Where", parts.input(0), floats(parts, 1, 2, 3), floats(parts, 4, 5, 6), main=True)
     rounded(parts, chosen, 7, 8)
 
 
 def _pool(function: str) -> Callable[[Replacement], None]:
     def rule(parts: Replacement) -> None:
-        own = {k: v for k, v in parts.fused.attributes.items() if k != "channels_last"}
-        y = parts.add(function, _channels_first(parts, floats(parts, 0, 1, 2)), main=True, **own)
+        own = {k: v for k, v in parts.layer.attributes.items() if k != "channels_last"}
+        y = parts.compute(function, _channels_first(parts, floats(parts, 0, 1, 2)), main=True, **own)
         rounded(parts, _channels_back(parts, y), 3, 4)
 
     return rule
@@ -82,9 +81,9 @@ def _pool(function: str) -> Callable[[Replacement], None]:
 
 def _nhwc_max_pool(parts: Replacement) -> None:
     """Of integers as they are: the largest is the largest number too."""
-    x = parts.add("Transpose", parts.input(0), perm=_order(parts))
-    y = parts.add("MaxPool", x, main=True, **parts.fused.attributes)
-    parts.add("Transpose", y, perm=_order(parts, back=True))
+    x = parts.compute("Transpose", parts.input(0), perm=_order(parts))
+    y = parts.compute("MaxPool", x, main=True, **parts.layer.attributes)
+    parts.compute("Transpose", y, perm=_order(parts, back=True))
     parts.finish()
 
 
@@ -92,7 +91,7 @@ def _standard(function: str) -> Callable[[Replacement], None]:
     """Q and DQ themselves, of a domain that had 16 bits before the standard did."""
 
     def rule(parts: Replacement) -> None:
-        parts.add(function, *parts.fused.inputs, main=True, **parts.fused.attributes)
+        parts.compute(function, *parts.layer.inputs, main=True, **parts.layer.attributes)
         parts.finish()
 
     return rule
@@ -116,19 +115,19 @@ def floats(parts: Replacement, x: int, scale: int, zero: int, axis: int | None =
         kind = np.dtype(np.float32 if value.dtype.itemsize < 4 else np.float64)
         factor, offset = (_along(v, value.ndim, axis).astype(kind) for v in (s, z))
         result: Array = (value.astype(kind) - offset) * factor
-        return parts.constant(result.astype(np.float32, copy=False), "floats")
-    if name in parts.loose and s.size == z.size == 1 and s.reshape(()) == 1 and z.reshape(()) == 0:
+        return parts.store(result.astype(np.float32, copy=False), "floats")
+    if name in parts.context.loose and s.size == z.size == 1 and s.reshape(()) == 1 and z.reshape(()) == 0:
         return name
-    if name in parts.loose or s.size > 1 or z.size > 1:
+    if name in parts.context.loose or s.size > 1 or z.size > 1:
         raise parts.refuse(f'several scales for the activation "{printable(name)}"', _FIX)
     dtype = _dtype(parts, zero, name)
     if dtype not in INTEGERS:
         raise parts.refuse(f'an operand "{printable(name)}" of the type {dtype or "unknown"}', _FIX)
     key = (name, float(s.reshape(())), float(z.reshape(())))
-    if key not in parts.made:
+    if key not in parts.context.made:
         operands = _operands(parts, s, z, dtype)
-        parts.made[key] = parts.add("DequantizeLinear", name, *operands)
-    return parts.made[key]
+        parts.context.made[key] = parts.compute("DequantizeLinear", name, *operands)
+    return parts.context.made[key]
 
 
 def rounded(parts: Replacement, y: str, scale: int, zero: int) -> None:
@@ -140,7 +139,7 @@ def rounded(parts: Replacement, y: str, scale: int, zero: int) -> None:
         dtype = _dtype(parts, zero, parts.output()) or parts.graph.dtypes.get(parts.input(0), "")
         if dtype not in INTEGERS:
             raise parts.refuse("a result without a zero point, of an unknown type", _FIX)
-        parts.add("QuantizeLinear", y, *_operands(parts, s, z, dtype))
+        parts.compute("QuantizeLinear", y, *_operands(parts, s, z, dtype))
         parts.graph.dtypes[parts.output()] = dtype
     parts.finish()
 
@@ -153,8 +152,8 @@ def _dtype(parts: Replacement, zero: int, tensor: str) -> str:
 
 def _operands(parts: Replacement, scale: Array, zero: Array, dtype: str) -> tuple[str, str]:
     return (
-        parts.constant(np.asarray(scale.reshape(()), np.float32), "scale"),
-        parts.constant(np.asarray(zero.reshape(()), dtype), "zero"),
+        parts.store(np.asarray(scale.reshape(()), np.float32), "scale"),
+        parts.store(np.asarray(zero.reshape(()), dtype), "zero"),
     )
 
 
@@ -172,17 +171,17 @@ def _bias(parts: Replacement, position: int, unit: Array) -> str:
     value = parts.graph.constant(name)
     if name and value is None:
         raise parts.refuse(f'a bias that is computed at run time ("{printable(name)}")', _FIX)
-    return "" if value is None else parts.constant((value * unit).astype(np.float32), "bias")
+    return "" if value is None else parts.store((value * unit).astype(np.float32), "bias")
 
 
 def _channels_first(parts: Replacement, x: str) -> str:
     last = parts.attribute("channels_last", 0)
-    return parts.add("Transpose", x, perm=_order(parts)) if last else x
+    return parts.compute("Transpose", x, perm=_order(parts)) if last else x
 
 
 def _channels_back(parts: Replacement, y: str) -> str:
     last = parts.attribute("channels_last", 0)
-    return parts.add("Transpose", y, perm=_order(parts, back=True)) if last else y
+    return parts.compute("Transpose", y, perm=_order(parts, back=True)) if last else y
 
 
 def _order(parts: Replacement, back: bool = False) -> tuple[int, ...]:
@@ -191,12 +190,6 @@ def _order(parts: Replacement, back: bool = False) -> tuple[int, ...]:
 
 
 _UNARY: dict[str, Any] = {"Sigmoid": 1, "LeakyRelu": 1, "Add": 2, "Mul": 2}
-
-# Rules that ask for the rank of their first operand.
-BY_RANK = ops(
-    """com.microsoft::QLinearSoftmax com.microsoft::QLinearConv com.microsoft::QLinearAveragePool
-    com.microsoft::QLinearGlobalAveragePool com.microsoft::NhwcMaxPool"""
-)
 
 RULES: dict[str, Callable[[Replacement], None]] = {
     "QLinearConv": _conv,

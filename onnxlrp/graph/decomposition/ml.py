@@ -12,8 +12,8 @@ from .replacement import Replacement
 def _scaler(parts: Replacement) -> None:
     """(x - offset)·scale."""
     offset, scale = (np.asarray(parts.attribute(*known), np.float32) for known in _SCALER)
-    centred = parts.add("Sub", parts.input(0), parts.constant(offset, "offset"))
-    parts.add("Mul", centred, parts.constant(scale, "scale"), main=True)
+    centred = parts.compute("Sub", parts.input(0), parts.store(offset, "offset"))
+    parts.compute("Mul", centred, parts.store(scale, "scale"), main=True)
     parts.finish()
 
 
@@ -36,27 +36,27 @@ def _classifier(parts: Replacement) -> None:
     scores = _linear(parts, count, f"{parts.output(1) or parts.output(0)}/scores")
     if parts.output(1):
         _transformed(parts, scores, parts.output(1))
-    best = parts.add("ArgMax", scores, axis=1, keepdims=0)
+    best = parts.compute("ArgMax", scores, axis=1, keepdims=0)
     numbers = parts.attribute("classlabels_ints", ()) or range(count)
-    parts.add("Gather", parts.constant(np.asarray(numbers, np.int64), "labels"), best, to=(parts.output(),), axis=0)
+    parts.compute("Gather", parts.store(np.asarray(numbers, np.int64), "labels"), best, to=(parts.output(),), axis=0)
 
 
 def _linear(parts: Replacement, rows: int, out: str) -> str:
     weight = np.asarray(parts.attribute("coefficients", ()), np.float32).reshape(rows, -1)
     bias = np.asarray(parts.attribute("intercepts", ()) or [0.0] * rows, np.float32)
-    operands = (parts.input(0), parts.constant(weight, "coefficients"), parts.constant(bias, "intercepts"))
-    return parts.add("Gemm", *operands, to=(out,), main=True, transB=1)
+    operands = (parts.input(0), parts.store(weight, "coefficients"), parts.store(bias, "intercepts"))
+    return parts.compute("Gemm", *operands, to=(out,), main=True, transB=1)
 
 
 def _transformed(parts: Replacement, scores: str, out: str) -> None:
     kind = parts.attribute("post_transform", "NONE")
     if kind == "NONE":
         if scores != out:
-            parts.add("Identity", scores, to=(out,))
+            parts.compute("Identity", scores, to=(out,))
     elif kind == "SOFTMAX" and scores != out:
-        parts.add("Softmax", scores, to=(out,), axis=1)
+        parts.compute("Softmax", scores, to=(out,), axis=1)
     elif kind == "LOGISTIC" and scores != out:
-        parts.add("Sigmoid", scores, to=(out,))
+        parts.compute("Sigmoid", scores, to=(out,))
     else:
         raise parts.refuse(f"the post_transform {kind}")
 
@@ -65,11 +65,11 @@ def _normalizer(parts: Replacement) -> None:
     """x / ‖x‖ of each row."""
     kind, x = parts.attribute("norm", "MAX"), parts.input(0)
     if kind == "MAX":
-        parts.add(
-            "Div", x, parts.add("ReduceMax", parts.add("Abs", x), parts.constant(np.array([1]), "axes")), main=True
+        parts.compute(
+            "Div", x, parts.compute("ReduceMax", parts.compute("Abs", x), parts.store(np.array([1]), "axes")), main=True
         )
     else:
-        parts.add("LpNormalization", x, main=True, axis=1, p={"L1": 1, "L2": 2}[kind])
+        parts.compute("LpNormalization", x, main=True, axis=1, p={"L1": 1, "L2": 2}[kind])
     parts.finish()
 
 
@@ -81,10 +81,10 @@ def _extractor(parts: Replacement) -> None:
         places = parts.graph.constant(indices)
         if places is None:
             raise parts.refuse("places that are found at run time")
-        parts.add("Gather", x, parts.constant(places.reshape(-1), "places"), main=True, axis=-1)
+        parts.compute("Gather", x, parts.store(places.reshape(-1), "places"), main=True, axis=-1)
     else:
-        found = parts.add("Gather", parts.constant(table.reshape(-1), "table"), indices, axis=0)
-        parts.add("Reshape", found, parts.constant(np.array([1, -1], np.int64), "row"))
+        found = parts.compute("Gather", parts.store(table.reshape(-1), "table"), indices, axis=0)
+        parts.compute("Reshape", found, parts.store(np.array([1, -1], np.int64), "row"))
     parts.finish()
 
 

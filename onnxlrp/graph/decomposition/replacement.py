@@ -1,4 +1,4 @@
-"""The layers that stand for one layer of the file, in the making."""
+"""The standard layers that stand for a fused one, or for one on integers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ..graph import Layer
+from ..names import unique_name
 from ..reading.printable import printable
-from ..rewriting.mutable_graph import MutableGraph
+from ..rewriting.builder import Builder, Shape
+from ..rewriting.shape_inference import infer
 
 _FIX = "Explain the model that it was optimised from."
 # The opset that an operator came with.
@@ -19,73 +21,106 @@ _SINCE = {"Gelu": 20, "RMSNormalization": 23}
 
 
 @dataclass
-class Replacement:
-    """The layers that stand for one layer of the file; `names`, `made` and `loose` are those of the whole model.
+class Context:
+    """What the decompositions of one model share.
 
-    `made` holds tensors that later layers may read again, by what they are. `loose` are the tensors whose integers were
-    replaced by the numbers that they stand for (see `dynamic`).
+    Attributes:
+        names: Names of layers that are taken.
+        made: Tensors that later layers may read again, by what they are.
+        loose: Tensors whose integers were replaced by the numbers that they stand for (see `dynamic_quantization`).
+        done: The layers in front of the one that is decomposed.
+        left: That layer and those behind it.
     """
 
-    graph: MutableGraph
-    fused: Layer
     names: set[str]
     made: dict[Hashable, str] = field(default_factory=dict)
     loose: set[str] = field(default_factory=set)
-    layers: list[Layer] = field(default_factory=list)
+    done: list[Layer] = field(default_factory=list)
+    left: list[Layer] = field(default_factory=list)
+
+
+@dataclass
+class Replacement(Builder):
+    """The layers that stand for one layer of the file, each with a name of its own."""
+
+    context: Context = field(kw_only=True)
 
     def input(self, position: int) -> str:
         """The tensor of an input, "" where it is absent."""
-        return self.fused.inputs[position] if position < len(self.fused.inputs) else ""
+        return self.layer.inputs[position] if position < len(self.layer.inputs) else ""
 
     def output(self, position: int = 0) -> str:
-        return self.fused.outputs[position] if position < len(self.fused.outputs) else ""
+        """The tensor of an output, "" where it is absent."""
+        return self.layer.outputs[position] if position < len(self.layer.outputs) else ""
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        value = self.graph.constant(name)
-        if value is None and name not in self.graph.shapes:
-            raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
-        return self.graph.shapes[name] if value is None else value.shape
+    def shape(self, name: str) -> Shape:
+        """The shape of an activation or a constant, inferred from the layers before it where it is not known.
+
+        Raises:
+            UnsupportedError: It cannot be inferred.
+        """
+        if name not in self.graph.constants and name not in self.graph.shapes:
+            so_far = replace(self.graph, layers=[*self.context.done, *self.context.left])
+            infer(so_far)
+            self.graph.shapes |= so_far.shapes
+            if name not in self.graph.shapes:
+                raise self.refuse(f'an operand of unknown shape ("{printable(name)}")')
+        return super().shape(name)
 
     def rank(self, name: str) -> int:
+        """The number of axes of an activation or a constant."""
         return len(self.shape(name))
 
     def attribute(self, name: str, default: Any) -> Any:
-        return self.fused.attributes.get(name, default)
+        """An attribute of the layer that is replaced."""
+        return self.layer.attributes.get(name, default)
 
-    def constant(self, value: Any, what: str) -> str:
+    def store(self, value: Any, what: str) -> str:
+        """Add a constant, a number of Python as float32, named after the layer."""
         array = np.asarray(value, np.float32) if isinstance(value, float) else np.asarray(value)
-        return self.graph.add_constant(array, f"{self.fused.name}/{what}")
+        return self.constant(array, f"{self.layer.name}/{what}")
 
-    def add(self, op: str, *inputs: str, to: tuple[str, ...] = (), main: bool = False, **attributes: Any) -> str:
-        """Append a layer; it writes `to`, or a tensor of its own, whose name is returned."""
+    def compute(self, op: str, *inputs: str, to: tuple[str, ...] = (), main: bool = False, **attributes: Any) -> str:
+        """Append a layer.
+
+        Args:
+            op: Its operator.
+            *inputs: The tensors that it reads; absent ones at the end are left out.
+            to: The tensors that it writes; by default one of its own.
+            main: Whether it has the name and the path of the layer that is replaced, whose rules it gets then.
+            **attributes: Its attributes.
+
+        Returns:
+            The first tensor that it writes.
+
+        Raises:
+            UnsupportedError: The model's opset does not have the operator.
+        """
         if self.graph.opsets.get("", 23) < _SINCE.get(op, 0):
             raise self.refuse(f"no standard form before opset {_SINCE[op]}")
-        name = self.fused.name if main else self._named(op)
-        given = list(inputs)
-        while given and not given[-1]:
-            given.pop()
-        outputs = to or (f"{self.fused.outputs[0]}/{name}",)
-        path = self.fused.path if main else ""
-        self.layers.append(Layer(op, name, path, tuple(given), outputs, attributes))
+        name = self.layer.name if main else self._new_name(op)
+        operands = list(inputs)
+        while operands and not operands[-1]:
+            operands.pop()
+        outputs = to or (f"{self.out}/{name}",)
+        self.layers.append(Layer(op, name, self.layer.path if main else "", tuple(operands), outputs, attributes))
         return outputs[0]
 
     def finish(self) -> None:
-        """The last layer writes what the fused one wrote."""
+        """Let the last layer write what the replaced one wrote."""
         self.layers[-1] = replace(self.layers[-1], outputs=(self.output(),))
 
     def refuse(self, what: str, fix: str = _FIX) -> UnsupportedError:
-        return UnsupportedError(f'The {self.fused.op} node "{printable(self.fused.name)}" has {what}.', fix)
+        """An error that names the layer and what it has."""
+        return UnsupportedError(f'The {self.layer.op} node "{printable(self.layer.name)}" has {what}.', fix)
 
     def only(self, *known: int) -> None:
         """Refuse inputs but those at `known` positions: they would be dropped silently."""
-        for position, name in enumerate(self.fused.inputs):
+        for position, name in enumerate(self.layer.inputs):
             if name and position not in known:
                 raise self.refuse(f'an input {position} ("{printable(name)}") that is not known')
 
-    def _named(self, op: str) -> str:
-        name, count = f"{self.fused.name}/{op}", 1
-        while name in self.names:
-            count += 1
-            name = f"{self.fused.name}/{op}{count}"
-        self.names.add(name)
+    def _new_name(self, op: str) -> str:
+        name = unique_name(f"{self.layer.name}/{op}", self.context.names.__contains__, "{}{}")
+        self.context.names.add(name)
         return name

@@ -1,17 +1,23 @@
-"""An Einsum of two activations is a MatMul, and what arranges its operands and its result."""
+"""An Einsum of two activations as a MatMul, and what arranges its operands and its result."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from ..graph import Layer
-from ..rewriting.builder import declare, reshaped
+from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 
 
 def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    """y[out] = Σ a[left] b[right]: matrices [B, M, K] by [B, K, N], B the axes of all three, K those that y lacks."""
+    """Write y[out] = Σ a[left] b[right] as a product of matrices [B, M, K] by [B, K, N].
+
+    B are the axes that a, b and y share, K those that y lacks. Diagonals, broadcasting and sums over one operand alone
+    have no such form.
+
+    Returns:
+        The layers, or none where there is no such form.
+    """
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
     if not left or any(name in graph.constants for name in layer.inputs):
         return []
@@ -24,33 +30,28 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
     broadcast = any(shape != tuple(size[a] for a in term) for term, shape in zip((left, right), shapes, strict=True))
     if diagonal or broadcast or set(rows + columns) - set(out):
         return []
-    layers: list[Layer] = []
+    build = Builder(graph, layer)
 
     def arranged(name: str, term: str, groups: list[list[str]], what: str) -> str:
         """The axes in the order of the groups, those behind `both` multiplied out."""
         order = tuple(term.index(a) for group in groups for a in group)
         shape = tuple(size[term[i]] for i in order)
+        after = f"{build.out}/{what}"
         if order != tuple(range(len(order))):
-            after = declare(graph, f"{layer.outputs[0]}/{what}", shape, layer.outputs[0])
-            layers.append(Layer("Transpose", f"{layer.name}/{what}", layer.path, (name,), (after,), {"perm": order}))
-            name = after
+            name = build.add("Transpose", name, out=after, name=f"{layer.name}/{what}", shape=shape, perm=order)
         flat = (*shape[: len(both)], *(math.prod(size[a] for a in group) for group in groups[1:]))
-        if flat != shape:
-            layers.append(reshaped(graph, layer, name, flat, f"{layer.outputs[0]}/{what}/flat"))
-            name = layers[-1].outputs[0]
-        return name
+        return name if flat == shape else build.reshape(name, flat, f"{after}/flat")
 
     a = arranged(layer.inputs[0], left, [both, rows, inner], "left")
     b = arranged(layer.inputs[1], right, [both, inner, columns], "right")
     lead = tuple(size[x] for x in both)
     whole = (*lead, math.prod(size[x] for x in rows), math.prod(size[x] for x in columns))
-    product = declare(graph, f"{layer.outputs[0]}/product", whole, layer.outputs[0])
-    layers.append(replace(layer, op="MatMul", inputs=(a, b), outputs=(product,), attributes={}))
+    product = build.declare(f"{build.out}/product", whole)
+    build.keep(op="MatMul", inputs=(a, b), outputs=(product,), attributes={})
     letters = [*both, *rows, *columns]
-    split = reshaped(graph, layer, product, tuple(size[x] for x in letters), f"{layer.outputs[0]}/split")
-    order = tuple(letters.index(x) for x in out)
-    last = Layer("Transpose", f"{layer.name}/out", layer.path, split.outputs, layer.outputs, {"perm": order})
-    return [*layers, split, last]
+    split = build.reshape(product, tuple(size[x] for x in letters), f"{build.out}/split")
+    build.add("Transpose", split, name=f"{layer.name}/out", perm=tuple(letters.index(x) for x in out))
+    return build.layers
 
 
 def _terms(equation: str, layer: Layer) -> tuple[str, str, str]:

@@ -1,177 +1,175 @@
-"""Gathering and scattering at constant places: a Gather from flattened axes, or slices side by side."""
+"""Gathering and scattering by constant indices: a Gather from flattened axes, or slices side by side."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..graph import Array, Layer
-from ..rewriting.builder import Shape, declare, joined, reshaped, shape_of, sliced
+from ..rewriting.builder import Builder, Shape
 from ..rewriting.mutable_graph import MutableGraph
-from .constant_indices import Reach, alike, box_of, elements, grid_of, tuples
+from .constant_indices import Addressed, as_box, as_grid, by_elements, by_tuples, same_in_all_samples
 
-# Updates that one place may receive.
+# Updates that one element may receive.
 _MOST = 16
 
 
 def gather_elements(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    """y = flat(x)[places]."""
-    return _gather(graph, layer, elements(graph, layer))
+    """Write a GatherElements with constant indices as y = flat(x)[indices]."""
+    return _gather(graph, layer, by_elements(graph, layer))
 
 
 def gather_nd(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    """The same, its places given as tuples."""
-    return _gather(graph, layer, tuples(graph, layer, layer.attributes.get("batch_dims", 0)))
+    """Write a GatherND with constant indices as y = flat(x)[indices]."""
+    return _gather(graph, layer, by_tuples(graph, layer, layer.attributes.get("batch_dims", 0)))
 
 
-def _gather(graph: MutableGraph, layer: Layer, reach: Reach | None) -> list[Layer]:
-    if reach is None or layer.inputs[0] not in graph.shapes:
+def _gather(graph: MutableGraph, layer: Layer, addressed: Addressed | None) -> list[Layer]:
+    if addressed is None or layer.inputs[0] not in graph.shapes:
         return []
-    flat, layers = _flattened(graph, layer, layer.inputs[0], reach)
-    indices = graph.add_constant(reach.places.astype(np.int64), f"{layer.outputs[0]}/places")
-    return [*layers, replace(layer, op="Gather", inputs=(flat, indices), attributes={"axis": reach.first})]
+    build = Builder(graph, layer)
+    flat = _flattened(build, layer.inputs[0], addressed)
+    indices = build.integers(addressed.indices, f"{build.out}/places")
+    build.keep(op="Gather", inputs=(flat, indices), attributes={"axis": addressed.first})
+    return build.layers
 
 
 def scatter(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    """Elements replaced: of a box, by slices side by side; else by a Gather from the data and the updates. Elements
-    added to: a sum of Gathers from the updates."""
+    """Write a ScatterElements or ScatterND with constant indices by slices, Gathers and sums.
+
+    Elements that are replaced: a box of them by slices side by side, a grid of them by a mask, others by a Gather from
+    the data and the updates. Elements that are added to: a sum of Gathers from the updates.
+    """
     data, updates = layer.inputs[0], layer.inputs[2]
-    reach = tuples(graph, layer, 0) if layer.op == "ScatterND" else elements(graph, layer)
+    addressed = by_tuples(graph, layer, 0) if layer.op == "ScatterND" else by_elements(graph, layer)
     reduction = layer.attributes.get("reduction", "none")
-    if reach is None or (data in graph.constants and updates in graph.constants):
+    if addressed is None or (data in graph.constants and updates in graph.constants):
         return []
+    build = Builder(graph, layer)
     if reduction == "add":
-        return _added(graph, layer, reach)
-    if reduction != "none" or len(np.unique(reach.places)) != reach.places.size:
+        return _added(build, addressed)
+    if reduction != "none" or len(np.unique(addressed.indices)) != addressed.indices.size:
         return []
-    shape = shape_of(graph, data)
-    box = box_of(reach, shape)
+    shape = graph.shape(data)
+    box = as_box(addressed, shape)
     if box is not None:
-        boxed, layers = _in_shape(graph, layer, updates, tuple(b - a for a, b in box), "box")
-        return [*layers, *_inserted(graph, layer, data, boxed, box, layer.outputs[0])]
-    grid = grid_of(reach, shape)
+        boxed = _in_shape(build, updates, tuple(b - a for a, b in box), "box")
+        _inserted(build, data, boxed, box, build.out)
+        return build.layers
+    grid = as_grid(addressed, shape)
     if grid is not None:
-        return _spread(graph, layer, reach, grid)
-    size = math.prod(shape[reach.first : reach.last])
+        return _laid_out(build, addressed, grid)
+    size = math.prod(shape[addressed.first : addressed.last])
     source = np.arange(size)
-    source[reach.places.reshape(-1)] = size + np.arange(reach.places.size)
-    flats = [_flattened(graph, layer, name, reach) for name in (data, updates)]
-    both = joined(graph, layer, tuple(flat for flat, _ in flats), reach.first, f"{layer.outputs[0]}/both")
-    indices = graph.add_constant(source.reshape(shape[reach.first : reach.last]), f"{layer.outputs[0]}/places")
-    picked = replace(layer, op="Gather", inputs=(both.outputs[0], indices), attributes={"axis": reach.first})
-    return [*(other for _, layers in flats for other in layers), both, picked]
+    source[addressed.flattened()] = size + np.arange(addressed.indices.size)
+    both = [_flattened(build, name, addressed) for name in (data, updates)]
+    joined = build.concat(both, addressed.first, f"{build.out}/both")
+    indices = build.constant(source.reshape(shape[addressed.first : addressed.last]), f"{build.out}/places")
+    build.keep(op="Gather", inputs=(joined, indices), attributes={"axis": addressed.first})
+    return build.layers
 
 
-def _spread(graph: MutableGraph, layer: Layer, reach: Reach, grid: list[Array]) -> list[Layer]:
-    """data ⊙ (1 - mask) + the updates laid out along each axis, with nothing between them."""
-    data, updates, out = layer.inputs[0], layer.inputs[2], layer.outputs[0]
-    shape = shape_of(graph, data)
-    whole = (*shape[: reach.first], *(len(along) for along in grid), *shape[reach.last :])
-    part, layers = _in_shape(graph, layer, updates, whole, "grid")
-    for axis, along in enumerate(grid, reach.first):
+def _laid_out(build: Builder, addressed: Addressed, grid: list[Array]) -> list[Layer]:
+    """data ⊙ (1 - mask) + the updates laid out along each axis, with zeros between them."""
+    data, updates, out, first, last = *build.layer.inputs[::2], build.out, addressed.first, addressed.last
+    shape = build.shape(data)
+    part = _in_shape(build, updates, (*shape[:first], *map(len, grid), *shape[last:]), "grid")
+    for axis, along in enumerate(grid, first):
         if len(along) == shape[axis]:
             continue
         source = np.zeros(shape[axis], np.int64)
         source[along] = 1 + np.arange(len(along))
-        behind, picked = _with_nothing(graph, layer, part, axis, source, f"{out}/along{axis}")
-        layers += [behind, picked]
-        part = picked.outputs[0]
-    mask = np.zeros(shape[reach.first : reach.last], np.float32)
+        part = _gather_or_zero(build, part, axis, source, f"{out}/along{axis}")
+    mask = np.zeros(shape[first:last], np.float32)
     mask[np.ix_(*grid)] = 1
-    kept = (1 - mask).reshape(*mask.shape, *[1] * (len(shape) - reach.last))
-    rest = graph.constant(data)
+    kept = (1 - mask).reshape(*mask.shape, *[1] * (len(shape) - last))
+    rest = build.graph.constant(data)
     if rest is None:
-        operand = graph.add_constant(kept, f"{out}/kept")
-        left = declare(graph, f"{out}/left", shape, out)
-        layers.append(Layer("Mul", left, layer.path, (data, operand), (left,)))
+        operand = build.constant(kept, f"{out}/kept")
+        left = build.add("Mul", data, operand, out=f"{out}/left", name=f"{out}/left", shape=shape)
     else:
-        left = graph.add_constant(rest[:1] * kept if alike(rest) else rest * kept, f"{out}/left")
-    return [*layers, replace(layer, op="Add", inputs=(left, part), attributes={})]
+        left = build.constant(rest[:1] * kept if same_in_all_samples(rest) else rest * kept, f"{out}/left")
+    build.keep(op="Add", inputs=(left, part), attributes={})
+    return build.layers
 
 
-def _with_nothing(
-    graph: MutableGraph, layer: Layer, source: str, axis: int, places: Array, out: str
-) -> tuple[Layer, Layer]:
-    """(zero in front of a tensor, what `places` pick of both)."""
-    shape = shape_of(graph, source)
+def _gather_or_zero(build: Builder, source: str, axis: int, indices: Array, out: str) -> str:
+    """Gather along an axis, where index 0 stands for zero and n + 1 for the n-th element."""
+    shape = build.shape(source)
     zero = np.broadcast_to(np.float32(0), (*shape[:axis], 1, *shape[axis + 1 :]))
-    both = joined(graph, layer, (graph.add_constant(zero, f"{out}/nothing"), source), axis, f"{out}/both")
-    indices = graph.add_constant(places, f"{out}/places")
-    declare(graph, out, (*shape[:axis], *places.shape, *shape[axis + 1 :]), layer.outputs[0])
-    return both, Layer("Gather", f"{layer.name}/{out}", layer.path, (both.outputs[0], indices), (out,), {"axis": axis})
+    both = build.concat((build.constant(zero, f"{out}/nothing"), source), axis, f"{out}/both")
+    operand = build.constant(indices, f"{out}/places")
+    return build.add(
+        "Gather", both, operand, out=out, shape=(*shape[:axis], *indices.shape, *shape[axis + 1 :]), axis=axis
+    )
 
 
-def _added(graph: MutableGraph, layer: Layer, reach: Reach) -> list[Layer]:
-    """data + Σ_k (nothing, updates)[source_k]: source_k names the k-th update of each place, or nothing."""
-    data, updates, out = layer.inputs[0], layer.inputs[2], layer.outputs[0]
-    shape = shape_of(graph, data)
-    inner, places = shape[reach.first : reach.last], reach.places.reshape(-1)
-    counts = np.bincount(places, minlength=math.prod(inner))
+def _added(build: Builder, addressed: Addressed) -> list[Layer]:
+    """data + Σ_k (0, updates)[source_k], where source_k names the k-th update of each element, or zero."""
+    data, updates, out = *build.layer.inputs[::2], build.out
+    shape = build.shape(data)
+    inner, indices = shape[addressed.first : addressed.last], addressed.flattened()
+    counts = np.bincount(indices, minlength=math.prod(inner))
     if counts.max() > _MOST:
         return []
-    order = np.argsort(places, kind="stable")
-    rank = np.arange(places.size) - np.repeat(np.cumsum(counts) - counts, counts)
-    flat, layers = _flattened(graph, layer, updates, reach)
+    order = np.argsort(indices, kind="stable")
+    rank = np.arange(indices.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    flat = _flattened(build, updates, addressed)
     total = data
     for k in range(int(counts.max())):
         source = np.zeros(counts.size, np.int64)
-        source[places[order[rank == k]]] = 1 + order[rank == k]
-        both, part = _with_nothing(graph, layer, flat, reach.first, source.reshape(inner), f"{out}/part{k}")
-        layers += [both, part]
-        last = k == counts.max() - 1
-        after = out if last else declare(graph, f"{out}/total{k}", shape, out)
-        name = layer.name if last else after
-        layers.append(Layer("Add", name, layer.path, (total, part.outputs[0]), (after,)))
-        total = after
-    return layers
+        source[indices[order[rank == k]]] = 1 + order[rank == k]
+        part = _gather_or_zero(build, flat, addressed.first, source.reshape(inner), f"{out}/part{k}")
+        if k == counts.max() - 1:
+            build.add("Add", total, part, name=build.layer.name)
+        else:
+            total = build.add("Add", total, part, out=f"{out}/total{k}", name=f"{out}/total{k}", shape=shape)
+    return build.layers
 
 
-def _flattened(graph: MutableGraph, layer: Layer, name: str, reach: Reach) -> tuple[str, list[Layer]]:
-    """An operand with the axes that are reached as one; updates have the axes of the places there."""
-    shape, data = shape_of(graph, name), shape_of(graph, layer.inputs[0])
-    last = len(shape) - (len(data) - reach.last)
-    length = math.prod(shape[reach.first : last])
-    return _in_shape(graph, layer, name, (*shape[: reach.first], length, *shape[last:]), f"{name}/flat")
+def _flattened(build: Builder, name: str, addressed: Addressed) -> str:
+    """An operand with the axes that are indexed as one; updates have the axes of the indices there."""
+    shape, data = build.shape(name), build.shape(build.layer.inputs[0])
+    last = len(shape) - (len(data) - addressed.last)
+    length = math.prod(shape[addressed.first : last])
+    return _in_shape(build, name, (*shape[: addressed.first], length, *shape[last:]), f"{name}/flat")
 
 
-def _in_shape(graph: MutableGraph, layer: Layer, name: str, shape: Shape, what: str) -> tuple[str, list[Layer]]:
-    if shape_of(graph, name) == shape:
-        return name, []
-    out, value = f"{layer.outputs[0]}/{what}", graph.constant(name)
+def _in_shape(build: Builder, name: str, shape: Shape, what: str) -> str:
+    if build.shape(name) == shape:
+        return name
+    out, value = f"{build.out}/{what}", build.graph.constant(name)
     if value is None:
-        return out, [] if out in graph.shapes else [reshaped(graph, layer, name, shape, out)]
-    if shape[0] == len(value) and alike(value):
+        return out if out in build.graph.shapes else build.reshape(name, shape, out)
+    if shape[0] == len(value) and same_in_all_samples(value):
         # What all samples share is kept once.
-        return graph.add_constant(np.broadcast_to(value[:1].reshape(1, *shape[1:]), shape), out), []
-    return graph.add_constant(value.reshape(shape), out), []
+        return build.constant(np.broadcast_to(value[:1].reshape(1, *shape[1:]), shape), out)
+    return build.constant(value.reshape(shape), out)
 
 
-def _inserted(
-    graph: MutableGraph, layer: Layer, data: str, updates: str, box: list[tuple[int, int]], out: str
-) -> list[Layer]:
-    """Along one axis: what stands before the box, the box (with its other axes), what stands behind it."""
-    shape = shape_of(graph, data)
+def _inserted(build: Builder, data: str, updates: str, box: Sequence[tuple[int, int]], out: str) -> None:
+    """Put updates into a box of the data: along one axis what is before the box, the box itself, what is behind it."""
+    shape = build.shape(data)
     axis = next((i for i, (bounds, n) in enumerate(zip(box, shape, strict=True)) if bounds != (0, n)), -1)
     if axis < 0:
-        return [Layer("Identity", f"{layer.name}/{out}", layer.path, (updates,), (out,))]
-    layers: list[Layer] = []
+        build.add("Identity", updates, out=out)
+        return
     start, end = box[axis]
 
     def piece(a: int, b: int) -> str:
-        if data in graph.constants:
+        if data in build.graph.constants:
             within = tuple(slice(a, b) if i == axis else slice(None) for i in range(len(shape)))
-            return graph.add_constant(graph.constants[data][within], f"{out}/{axis}/{a}")
-        layers.append(sliced(graph, layer, data, (a, b), axis, f"{out}/{axis}/{a}"))
-        return layers[-1].outputs[0]
+            return build.constant(build.graph.constants[data][within], f"{out}/{axis}/{a}")
+        return build.slice(data, (a, b), axis, f"{out}/{axis}/{a}")
 
     rest = [(0, end - start) if i == axis else bounds for i, bounds in enumerate(box)]
     middle = updates
     if any(bounds != (0, n) for i, (bounds, n) in enumerate(zip(box, shape, strict=True)) if i != axis):
         inner = piece(start, end)
-        middle = declare(graph, f"{out}/{axis}/inside", shape_of(graph, inner), layer.outputs[0])
-        layers.extend(_inserted(graph, layer, inner, updates, rest, middle))
+        middle = build.declare(f"{out}/{axis}/inside", build.shape(inner))
+        _inserted(build, inner, updates, rest, middle)
     before = (piece(0, start),) if start else ()
     behind = (piece(end, shape[axis]),) if end < shape[axis] else ()
-    return [*layers, joined(graph, layer, (*before, middle, *behind), axis, out)]
+    build.concat((*before, middle, *behind), axis, out)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Array, Layer
+from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 
 
@@ -41,14 +42,11 @@ def _keeps_channels(graph: MutableGraph, reshape: Layer) -> bool:
 
 
 def _arithmetic(graph: MutableGraph, norm: Layer, reshape: Layer, factor: Array, shift: Array) -> list[Layer]:
-    source, out = reshape.inputs[0], norm.outputs[0]
-    scaled, shifted = f"{out}/scaled", f"{out}/shifted"
-    for name in (scaled, shifted):
-        graph.shapes[name], graph.dtypes[name] = graph.shapes[source], graph.dtypes.get(source, "float32")
-    factors = graph.add_constant(factor, f"{norm.name}/factor")
-    shifts = graph.add_constant(shift, f"{norm.name}/shift")
-    return [
-        replace(norm, op="Mul", name=f"{norm.name}/Mul", inputs=(source, factors), outputs=(scaled,), attributes={}),
-        replace(norm, op="Add", inputs=(scaled, shifts), outputs=(shifted,), attributes={}),
-        replace(reshape, inputs=(shifted, *reshape.inputs[1:]), outputs=(out,)),
-    ]
+    build, source, out = Builder(graph, norm), reshape.inputs[0], norm.outputs[0]
+    tokens = graph.shapes[source]
+    factors = build.constant(factor, f"{norm.name}/factor")
+    shifts = build.constant(shift, f"{norm.name}/shift")
+    scaled = build.add("Mul", source, factors, out=f"{out}/scaled", name=f"{norm.name}/Mul", shape=tokens)
+    shifted = build.declare(f"{out}/shifted", tokens)
+    build.keep(op="Add", inputs=(scaled, shifts), outputs=(shifted,), attributes={})
+    return [*build.layers, replace(reshape, inputs=(shifted, *reshape.inputs[1:]), outputs=(out,))]

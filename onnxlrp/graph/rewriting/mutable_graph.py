@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 
 from ..frontend.symbolic_sizes import Sizes
 from ..graph import Array, Layer
+from ..names import unique_name
 
 
 @dataclass
@@ -29,7 +30,7 @@ class MutableGraph:
     opsets: dict[str, int]
     batch: int
     declared: bool = False
-    _fresh: int = field(default=0, repr=False)
+    _renamed: int = field(default=0, repr=False)
 
     def copy(self) -> MutableGraph:
         """Return a graph of its own with the same layers and constants."""
@@ -55,21 +56,21 @@ class MutableGraph:
         """The value of an input that is a constant."""
         return self.constants.get(name) if name else None
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an activation or a constant; () where it is not known."""
+        value = self.constant(name)
+        return self.shapes.get(name, ()) if value is None else value.shape
+
     def add_constant(self, value: Array, near: str) -> str:
         """Store a new constant under a name of its own: another layer may share the old one."""
-        name = near
-        while name in self.constants or name in self.shapes:
-            self._fresh += 1
-            name = f"{near}/{self._fresh}"
+        name = unique_name(near, lambda n: n in self.constants or n in self.shapes, numbers=self._numbers())
         self.constants[name] = value
         return name
 
-    def rename(self, old: str, new: str) -> None:
-        """Let every reader of `old` read `new`."""
-        self.layers = [
-            replace(layer, inputs=tuple(new if i == old else i for i in layer.inputs)) if old in layer.inputs else layer
-            for layer in self.layers
-        ]
+    def _numbers(self) -> Iterator[int]:
+        while True:
+            self._renamed += 1
+            yield self._renamed
 
     def prune(self) -> None:
         """Drop layers that no output needs, and constants that no layer reads."""
@@ -157,11 +158,7 @@ def _layers(nodes: Iterable[onnx.NodeProto], paths: Mapping[str, str]) -> Iterab
     for node in nodes:
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
         first = next((o for o in node.output if o), "")
-        name = base = node.name or f"{node.op_type}_{first}"
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{base}#{count}"
+        name = unique_name(node.name or f"{node.op_type}_{first}", taken.__contains__, "{}#{}")
         taken.add(name)
         path = next((paths[o] for o in node.output if o in paths), "")
         inputs = list(node.input)
