@@ -35,6 +35,7 @@ ALLOWED = {
     "graph": set(),
     "graph.graph": {"numpy"},
     "graph.operators": set(),
+    "graph.names": set(),
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators"},
@@ -45,8 +46,8 @@ ALLOWED = {
     "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
 }
 _READ = {"graph.graph", "graph.operators", "graph.to_onnx", "graph.reading", "graph.frontend", "numpy", "onnx"}
-ALLOWED["graph.rewriting"] = _READ
-_REWRITES = {*_READ, "graph.rewriting"}
+ALLOWED["graph.rewriting"] = {*_READ, "graph.names"}
+_REWRITES = {*_READ, "graph.names", "graph.rewriting"}
 _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical"}
 ALLOWED |= {
     "graph.decomposition": _REWRITES,
