@@ -305,7 +305,7 @@ def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample() -> None:
 
 
 @pytest.mark.parametrize("op", ["Atan", "Sinh", "ThresholdedRelu"])
-def test_elementwise_functions_need_no_batch_in_front(op):
+def test_elementwise_functions_need_no_batch_in_front(op: str) -> None:
     nodes = [node("Transpose", ["x"], ["a"], perm=[1, 0, 2, 3]), node(op, ["a"], ["b"], name="f"),
              node("Transpose", ["b"], ["y"], perm=[1, 0, 2, 3])]  # fmt: skip
     source = model(nodes)
