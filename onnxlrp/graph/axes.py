@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from .graph import Graph, Layer, Tensor
-from .operators import CONVOLUTIONS, GLOBAL_POOLS, MATRIX_PRODUCTS, REDUCTIONS, RESHAPES, SCATTERS, WINDOW_POOLS, ops
+from .operators import CONVOLUTIONS, GLOBAL_POOLS, KEEPS_AXES, MATRIX_PRODUCTS, REDUCTIONS, RESHAPES, WINDOW_POOLS
 
 # A run of positions along an axis of the input: (axis, length, step between positions). FEATURES is the axis of
 # positions that stand for no place of the input, such as the filters of a convolution.
@@ -17,7 +17,6 @@ Axes = tuple[Axis, ...]  # of a tensor per sample, without the batch
 FEATURES = -1
 
 POOLS = WINDOW_POOLS | GLOBAL_POOLS
-_RESIZES = SCATTERS | ops("Concat Slice Pad Resize Expand Tile Split")
 
 
 def trace_axes(graph: Graph, source: Tensor) -> dict[str, Axes]:
@@ -84,7 +83,7 @@ def _result(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[
         return _reshaped(first, shape)
     if op in REDUCTIONS and first is not None:
         return _reduced(graph, layer, first, shape)
-    if op in _RESIZES:
+    if op in KEEPS_AXES:
         tracked = [axes for name in layer.inputs if (axes := known.get(name)) is not None and len(axes) == len(shape)]
         joined = _joined([tuple(_resized(a, n) for a, n in zip(axes, shape, strict=True)) for axes in tracked])
         return joined if tracked else None
