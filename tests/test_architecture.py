@@ -75,6 +75,8 @@ ALLOWED |= {
         "onnx",
         "onnxruntime",
     },
+    # An engine without a line of its own; a further runtime needs one.
+    "engines.*": {"engines", "engines.reference", "engines.emit", "engines.providers", "program", "numpy", "onnx"},
     "engines.factory": {"engines", "engines.cuda.runtime"},
     "engines.emulator": {"engines", "engines.cuda.engine", "engines.cuda.kernels", "engines.cuda.runtime"},
     "engines.cuda": {"engines", "engines.cuda.engine", "engines.cuda.kernels", "engines.cuda.runtime"},
@@ -212,8 +214,8 @@ def modules() -> list[Any]:
 def room_of(name: Any) -> Any:
     """The longest room that a dotted module name is in; None for a module without one."""
     parts = name.split(".")
-    fits = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next((room for room in fits if room in ALLOWED), None)
+    fits = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+    return next((room for room in (name, f"{'.'.join(parts[:-1])}.*", *fits) if room in ALLOWED), None)
 
 
 def imported(path: Any) -> Iterator[Any]:

@@ -18,15 +18,24 @@ from support.arrays import Array
 from support.conformance import each_engine, prepared
 
 OPTIONS = {"epsilon_gamma_box": {"low": -4.0, "high": 4.0}, "deep_taylor_bounded": {"low": -4.0, "high": 4.0}}
-# Where every layer on the way conserves relevance, the whole does.
-UNCONSERVING = ("gradient", "guided_backprop", "deconvnet", "excitation_backprop")
-PROPAGATION = tuple(m for m in small_nets.METHODS if m not in UNCONSERVING)
+
+
+def composite_of(method: str) -> Composite:
+    return make_composite(method, **OPTIONS.get(method, {}))
+
+
+def distributes(composite: Composite) -> bool:
+    """Whether every rule conserves relevance, from the logit on: then the whole does."""
+    return composite.seed != "one" and all(getattr(rule, "conserves", True) for _, rule in composite.entries)
+
+
+PROPAGATION = tuple(m for m in small_nets.METHODS if distributes(composite_of(m)))
 
 
 @cache
 def of_method(method: Any, net: Any) -> Any:
     """What a preset enters on the reference engine."""
-    return booked(net, make_composite(method, **OPTIONS.get(method, {})))
+    return booked(net, composite_of(method))
 
 
 def booked(net: Any, composite: Any, name: str = "reference", **options: Any) -> tuple[Any, Any]:
@@ -57,7 +66,13 @@ def closes(entries: Any, outputs: Any, tolerance: Any) -> list[Any]:
 def test_every_layer_balances(method: Any, net: Any) -> None:
     entries, outputs = of_method(method, net)
     assert {entry.node for entry in entries} == {layer.name for layer in small_nets.graph(net).layers}
-    assert closes(entries, outputs, 1e-9) or method in ("gradient", "guided_backprop", "deconvnet")
+    assert closes(entries, outputs, 1e-9) or method not in PROPAGATION
+
+
+def test_all_composites_but_those_with_gradients_conserve() -> None:
+    gradients = {"gradient", "guided_backprop", "deconvnet", "excitation_backprop"}
+    assert len(PROPAGATION) >= 10
+    assert not gradients & set(PROPAGATION)
 
 
 FLOAT32 = {(method, net) for method in small_nets.METHODS for net in ("everything", "pad")}
@@ -67,7 +82,7 @@ FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net i
 @pytest.mark.few(15)
 @pytest.mark.parametrize(("method", "net"), sorted(FLOAT32))
 def test_every_layer_balances_in_float32(method: Any, net: Any) -> None:
-    closes(*booked(net, make_composite(method, **OPTIONS.get(method, {})), "ort"), 1e-4)
+    closes(*booked(net, composite_of(method), "ort"), 1e-4)
 
 
 @pytest.mark.parametrize("net", small_nets.NETS)
@@ -77,7 +92,7 @@ def test_all_layers_together_account_for_the_logit(method: Any, net: Any) -> Non
     entries, outputs = of_method(method, net)
     assert all(entry.conserves for entry in entries)
     logit = np.sort(outputs["logits"], axis=1)[:, -1]
-    seed = np.maximum(logit, 0) if method.startswith("deep_taylor") else logit
+    seed = np.maximum(logit, 0) if composite_of(method).seed == "positive logit" else logit
     sinks = [outputs[f"ledger/{e.node}/{c}"] for e in entries for c in e.columns if c in ("bias", "epsilon", "gate")]
     relevance = outputs["relevance"].reshape(3, -1)
     scale = np.abs(relevance).sum(axis=1) + sum(np.abs(sink) for sink in sinks) + np.abs(seed)

@@ -97,13 +97,13 @@ def test_gradient_is_the_slope(name: Any) -> None:
         assert smooth > 5 * kinks
 
 
-def test_every_operator_has_a_model() -> None:
+def test_every_operator_has_a_model_or_cases_of_onnx() -> None:
     modelled = set()
     for shape, _, build in MODELS.values():
         n = small_nets.Net(*shape)
         build(n)
         modelled |= {node.op_type for node in n.nodes}
-    assert set(LAYERS) <= modelled | LATER
+    assert all(cases(op) for op in set(LAYERS) - modelled - LATER)
 
 
 # Operators with finite differences of their own: test_quantized.py

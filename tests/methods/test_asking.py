@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from onnxlrp.cli import main
-from onnxlrp.commands.parsers.groups import METHOD_OPTIONS
+from onnxlrp.commands import method_options
+from onnxlrp.commands.parsers import COMMANDS
+from onnxlrp.commands.parsers.groups import METHOD_OPTION, METHOD_OPTIONS
+from onnxlrp.commands.parsers.parser import Parser
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import METHODS, make
 from support.problems import convolutional
@@ -18,8 +21,19 @@ MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
 
 
-def test_every_method_has_its_options_on_the_command_line() -> None:
-    assert {option for entry in METHODS.values() for option in entry.options} == set(METHOD_OPTIONS)
+def test_help_describes_no_option_that_no_method_has() -> None:
+    assert set(METHOD_OPTIONS) <= {option for entry in METHODS.values() for option in entry.options}
+
+
+@pytest.mark.parametrize("command", ["explain", "inspect", "export", "evaluate"])
+def test_every_option_of_every_method_is_a_flag_and_means_only_that(command: str) -> None:
+    parser = Parser(prog=command)
+    COMMANDS[command][1](parser)
+    method_options.add(parser)
+    for entry in METHODS.values():
+        for option in entry.options:
+            action = parser._option_string_actions[method_options.flag(option)]
+            assert action.dest == f"{METHOD_OPTION}{option}"
 
 
 @pytest.mark.parametrize("name", ["integrated_gradients", "layer_cam"])

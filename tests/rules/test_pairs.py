@@ -43,6 +43,11 @@ STYLES = {
     "guided": Style(Gradient(), make("guided"), Gradient()),
     "deconvnet": Style(Gradient(), make("deconvnet"), Gradient()),
 }
+# Rules for layers that these nets do not have, and those that need patterns.
+LATER = {"route", "signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}
+# A rule that is not named here is one for linear layers.
+NAMED = {getattr(rule, "name", "") for s in STYLES.values() for rule in (s.linear, s.activation, s.sum)} | LATER
+STYLES |= {name: Style(make(name)) for name in sorted(RULES) if name not in NAMED}
 KINDS = {"Conv": "linear", "Gemm": "linear", "Relu": "activation", "Clip": "activation", "Add": "sum"}
 
 
@@ -51,22 +56,11 @@ def stacked(graph: Any, lower: Any, upper: Any) -> Any:
     entries, styles = [], (STYLES[lower], STYLES[upper])
     turn = {"linear": 0, "activation": 0, "sum": 1}
     for layer in graph.layers:
-        kind = {"Conv": "linear", "Gemm": "linear", "Relu": "activation", "Clip": "activation", "Add": "sum"}.get(
-            layer.op
-        )
+        kind = KINDS.get(layer.op)
         if kind:
             entries.append((layer.name, getattr(styles[turn[kind] % 2], kind)))
             turn[kind] += 1
     return Composite((*entries, ("avgpool", NORM)))
-
-
-def test_every_rule_is_in_these_tests() -> None:
-    used = {getattr(rule, "name", "") for s in STYLES.values() for rule in (s.linear, s.activation, s.sum)}
-    assert set(RULES) - used <= {"route"} | LATER
-
-
-# Rules for layers that these nets do not have, and those that need patterns.
-LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}
 
 
 @pytest.mark.few(6)
