@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ def network(activation: Any) -> Any:
 class Installed:
     """A Python that finds packages in folders of ours first."""
 
-    def __init__(self, *folders):
+    def __init__(self, *folders: Path) -> None:
         self.folders = folders
 
-    def run(self, *words):
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         """The finished process of `python words`, run in the first folder."""
         path = os.pathsep.join(map(str, self.folders))
         # The checkout itself must not be found: not through its own folder, and not through the caller's path.
@@ -83,13 +84,13 @@ class Installed:
             check=False,
         )
 
-    def command(self, *words, code=0):
+    def command(self, *words: object, code: int = 0) -> str:
         """What `onnxlrp words` prints on stdout, or on stderr where it is to fail."""
         done = self.run("-m", "onnxlrp", *words)
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 
-    def listed(self, *words):
+    def listed(self, *words: object) -> dict[str, dict[str, Any]]:
         """The JSON that a command prints, without the name of its list."""
         (rows,) = (v for v in json.loads(self.command(*words, "--json")).values() if isinstance(v, list))
         return {next(iter(row.values())): row for row in rows}
@@ -99,7 +100,7 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory):
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """A copy of the package with the file of every recipe in its folder, and no other change."""
     folder = tmp_path_factory.mktemp("extended")
     shutil.copytree(ROOT / "onnxlrp", folder / "onnxlrp")
@@ -113,11 +114,11 @@ def extended(tmp_path_factory):
     return Installed(folder)
 
 
-def test_every_recipe_is_tried_here():
+def test_every_recipe_is_tried_here() -> None:
     assert set(FILES) == set(NAMES)
 
 
-def test_the_commands_list_them(extended):
+def test_the_commands_list_them(extended: Installed) -> None:
     assert "half_weights" in extended.listed("rules")
     methods = extended.listed("methods")
     assert methods["half_epsilon"]["options"] == ["epsilon"]
@@ -128,16 +129,17 @@ def test_the_commands_list_them(extended):
     assert extended.run("-c", code).stdout.split() == [*ENGINES, "single", "True"]
 
 
-def test_the_tables_of_the_documentation_hold_them(extended):
+def test_the_tables_of_the_documentation_hold_them(extended: Installed) -> None:
     code = (
-        "import json; from onnxlrp import tables; print(json.dumps({k: make() for k, make in tables.TABLES.items()}))"
+        "import json, sys; sys.path += sys.argv[1:]; from registry_tables import TABLES\n"
+        "print(json.dumps({name: make() for name, make in TABLES.items()}))"
     )
-    tables = json.loads(extended.run("-c", code).stdout)
+    tables = json.loads(extended.run("-c", code, ROOT / "docs" / "_extensions").stdout)
     for name, table in NAMES.values():
         assert f"`{name}`" in tables[table], name
 
 
-def test_the_commands_use_them(extended):
+def test_the_commands_use_them(extended: Installed) -> None:
     explain = ["explain", MODELS / "digits.onnx", SEVEN, "-o", "map.png", "--json"]
     words = ["-m", "half_epsilon,gradient_norm", "--power", "2", "--format", "json", "-o", "{method}"]
     ones = [json.loads(line) for line in extended.command(*explain, *words, "--engine", "single").splitlines()]
@@ -158,7 +160,7 @@ def test_the_commands_use_them(extended):
     assert (margin["status"], margin["severity"], margin["limit"]) == ("failed", "warning", 1000)
 
 
-def test_a_flag_of_no_method_is_still_refused(extended):
+def test_a_flag_of_no_method_is_still_refused(extended: Installed) -> None:
     said = extended.command("explain", MODELS / "digits.onnx", SEVEN, "--powr", "2", code=2)
     assert 'no option "--powr"' in said
     assert '"--power"' in said
@@ -180,7 +182,7 @@ TESTS = {
 }
 
 
-def test_conformance_and_property_tests_pick_them_up(extended, tmp_path):
+def test_conformance_and_property_tests_pick_them_up(extended: Installed, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     chosen = " or ".join(f"({Path(path).stem} and ({words}))" for path, words in TESTS.items())
     files = [ROOT / path for path in TESTS]
@@ -194,7 +196,7 @@ def test_conformance_and_property_tests_pick_them_up(extended, tmp_path):
     assert str(extended.folders[0]) in extended.run("-c", "import onnxlrp; print(onnxlrp.__file__)").stdout
 
 
-def test_their_imports_follow_the_arrows(extended):
+def test_their_imports_follow_the_arrows(extended: Installed) -> None:
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]; import test_architecture as t\n"
         "for path in t.modules(): t.test_imports_follow_the_arrows(path)\n"
@@ -209,10 +211,10 @@ def test_their_imports_follow_the_arrows(extended):
 
 
 @pytest.fixture
-def plugin(tmp_path):
+def plugin(tmp_path: Path) -> Callable[[str], Installed]:
     """Installs a package of one module with the entry point of the recipe; the whole environment with it."""
 
-    def install(code):
+    def install(code: str) -> Installed:
         (line,) = re.findall(r"```toml\n# plugin\n(.*?)```", TEXT, flags=re.DOTALL)
         groups = tomllib.loads(line)["project"]["entry-points"]
         ((group, points),) = groups.items()
@@ -230,27 +232,27 @@ def plugin(tmp_path):
     return install
 
 
-def absolute(path):
+def absolute(path: str) -> str:
     """The file of a recipe as it is written outside of the package."""
     package = Path(path).parent.parts
     lines = []
     for line in FILES[path].splitlines():
-        dots, rest = re.match(r"(?:from (\.+))?(.*)", line).groups()
-        if dots:
+        if found := re.match(r"from (\.+)(.*)", line):
+            dots, rest = found.groups()
             base = ".".join(package[: len(package) - len(dots) + 1])
             line = f"from {base}{rest}" if rest.startswith(" ") else f"from {base}.{rest}"
         lines.append(line)
     return "\n".join(lines)
 
 
-def test_an_entry_point_is_found(plugin):
+def test_an_entry_point_is_found(plugin: Callable[[str], Installed]) -> None:
     installed = plugin(absolute("onnxlrp/rules/half_weights.py"))
     assert installed.listed("rules")["half_weights"]["options"] == ["epsilon"]
     said = installed.command("explain", MODELS / "digits.onnx", SEVEN, "--rule", "Gemm=half_weights", "--json")
     assert json.loads(said)["method"] == "epsilon_plus_flat"
 
 
-def test_a_plugin_that_cannot_be_imported_is_named_with_the_fix(plugin):
+def test_a_plugin_that_cannot_be_imported_is_named_with_the_fix(plugin: Callable[[str], Installed]) -> None:
     installed = plugin("import nothing_of_this_name\n")
     said = installed.command("rules", code=2)
     assert "half_weights_lrp" in said
@@ -260,7 +262,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_the_fix(plugin):
     installed.command("explain", MODELS / "digits.onnx", SEVEN, "--rule", "Gemm=epsilon")
 
 
-def test_a_plugin_cannot_take_a_name(plugin):
+def test_a_plugin_cannot_take_a_name(plugin: Callable[[str], Installed]) -> None:
     installed = plugin(absolute("onnxlrp/rules/half_weights.py").replace('"half_weights"', '"epsilon"'))
     said = installed.command("rules", code=2)
     assert "two rules are called 'epsilon'" in said
@@ -271,26 +273,27 @@ def test_a_plugin_cannot_take_a_name(plugin):
 
 
 @pytest.fixture
-def recipe(monkeypatch, tmp_path):
+def recipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
     """Runs the file of a recipe as a module of its folder; what it registers is gone after the test."""
     for registry in (LAYERS, rules.RULES, METHODS, METRICS, CHECKS, ENGINES):
         assert len(registry)  # all of it is imported
         monkeypatch.setattr(registry, "_rows", dict(registry._rows))
 
-    def run(path):
+    def run(path: str) -> None:
         file = tmp_path / Path(path).name
         file.write_text(FILES[path], encoding="utf-8")
         name = ".".join(Path(path).with_suffix("").parts)
         spec = importlib.util.spec_from_file_location(name, file)
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
         spec.loader.exec_module(module)
-        return module
 
     return run
 
 
-def test_operator(recipe: Callable[..., Any]) -> None:
+def test_operator(recipe: Callable[[str], None]) -> None:
     model = network("Shrink")
     with pytest.raises(onnxlrp.OnnxLrpError, match="Shrink"):
         onnxlrp.load(model).explain(X)
@@ -307,7 +310,7 @@ def test_operator(recipe: Callable[..., Any]) -> None:
         np.testing.assert_allclose((up - down) / moved, gradient[:, i], rtol=1e-4, atol=1e-6)
 
 
-def test_rule(recipe):
+def test_rule(recipe: Callable[[str], None]) -> None:
     recipe("onnxlrp/rules/half_weights.py")
     half = onnxlrp.Composite([("dense", rules.parse("half_weights")), ("activation", rules.parse("pass"))])
     plain = onnxlrp.Composite([("dense", rules.parse("epsilon(0.000002)")), ("activation", rules.parse("pass"))])
@@ -320,7 +323,7 @@ def test_rule(recipe):
     np.testing.assert_allclose(a, b, rtol=1e-9)
 
 
-def test_preset(recipe):
+def test_preset(recipe: Callable[[str], None]) -> None:
     recipe("onnxlrp/methods/half_epsilon.py")
     loaded = onnxlrp.load(network("Relu"), engine="reference")
     dense = onnxlrp.Composite([("dense", rules.parse("epsilon(0.5)")), ("activation", rules.parse("pass"))])
@@ -328,7 +331,7 @@ def test_preset(recipe):
     np.testing.assert_allclose(loaded.explain(X, method="half_epsilon", epsilon=0.5).relevance, expected)
 
 
-def test_attribution(recipe):
+def test_attribution(recipe: Callable[[str], None]) -> None:
     recipe("onnxlrp/methods/gradient_norm.py")
     loaded = onnxlrp.load(network("Relu"))
     slope = loaded.explain(X, target=1, method="gradient").relevance
@@ -336,7 +339,7 @@ def test_attribution(recipe):
     np.testing.assert_allclose(found, slope**2, rtol=1e-6)
 
 
-def test_metric(recipe):
+def test_metric(recipe: Callable[[str], None]) -> None:
     """The Gini index by its definition: the mean difference of two places over twice the mean."""
     recipe("onnxlrp/evaluation/metrics/sparseness.py")
     model = convolutional()
@@ -349,7 +352,7 @@ def test_metric(recipe):
     np.testing.assert_allclose(cell.values, pairs / (2 * heat.mean(axis=1)), rtol=1e-6)
 
 
-def test_check(recipe):
+def test_check(recipe: Callable[[str], None]) -> None:
     recipe("onnxlrp/checks/margin.py")
     from onnxlrp.checks import Settings, run
 
@@ -363,7 +366,7 @@ def test_check(recipe):
     assert sorted(finding.status for finding in one) == ["failed", "passed"]
 
 
-def test_engine(recipe):
+def test_engine(recipe: Callable[[str], None]) -> None:
     recipe("onnxlrp/engines/single.py")
     exact = onnxlrp.load(network("Relu"), engine="reference").explain(X).relevance
     found = onnxlrp.load(network("Relu"), engine="single").explain(X)
