@@ -182,11 +182,13 @@ TESTS = {
 }
 
 
+@pytest.mark.slow
 def test_conformance_and_property_tests_pick_them_up(extended: Installed, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     chosen = " or ".join(f"({Path(path).stem} and ({words}))" for path, words in TESTS.items())
     files = [ROOT / path for path in TESTS]
-    done = extended.run("-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "-k", chosen, *files)
+    quiet = ("-q", "-p", "no:cacheprovider", "-m", "slow or not slow", f"--junitxml={report}")
+    done = extended.run("-m", "pytest", *quiet, "-k", chosen, *files)
     assert done.returncode == 0, done.stdout[-3000:]
     passed = re.findall(r'<testcase classname="([\w.]+)" name="([^"]+)" time="[^"]*" />', report.read_text())
     assert {home.rpartition(".")[2] for home, _ in passed} == {Path(path).stem for path in TESTS}
