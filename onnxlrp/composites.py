@@ -15,7 +15,15 @@ from .rules.lrp import Pass
 
 @dataclass(frozen=True)
 class Matched:
-    """What a match may look at: the layer's ONNX operator, path and name, its kind, and whether it is a first layer."""
+    """The properties of a layer that matches see.
+
+    Attributes:
+        op: Its ONNX operator.
+        path: Its module path, as in the training code; "" where the exporter kept none.
+        name: The name of its node.
+        kind: Its kind, one of `program.op.KINDS`, or "unknown" for an unregistered operator.
+        first: Whether it is a first layer with weights on a path from the input.
+    """
 
     op: str
     path: str
@@ -28,10 +36,15 @@ Match = str | tuple[str, ...] | Callable[[Matched], bool]
 
 
 def matches(match: Match, layer: Matched) -> bool:
-    """Whether a layer is meant.
+    """Return whether a match fits a layer.
 
-    A string is "first", a kind ("convolution", "dense", ...), an ONNX operator ("Conv"), "*", or a regular
-    expression for the whole path or node name. A tuple wants all of its strings.
+    Args:
+        match: "first", a kind ("convolution", "dense", …), an ONNX operator ("Conv"), "*", or a regular expression for
+            the whole path or node name; a tuple of these, all of which must fit; or a function of the layer.
+        layer: The layer's properties.
+
+    Raises:
+        UsageError: A string is none of these, and no regular expression.
     """
     if callable(match):
         return match(layer)
@@ -54,10 +67,17 @@ def matches(match: Match, layer: Matched) -> bool:
 
 @dataclass(frozen=True)
 class Composite:
-    """An ordered list of (match, rule); `seed` "logit" starts from the target's logit, "one" from 1 (gradients).
+    """An ordered list of (match, rule), of which the first match wins.
 
-    `on_unsupported` is what layers without an entry get: "gradient", "pass", or an "error" that names them. `model` is
-    the sha256 of the one model that the rules are for, "" where they are for any.
+    Layers that move values without mixing them (reshape, transpose, max pooling, …) need no entry.
+
+    Args:
+        entries: The list; see `composites.matches` for what a match may be.
+        name: The name that provenance and pictures show.
+        seed: The relevance to start from: "logit", the target's logit; "positive logit", its positive part; or "one",
+            for gradients.
+        on_unsupported: What layers without an entry get: "gradient", "pass", or an "error" that names them.
+        model: The sha256 of the one model that the rules are for; "" where they are for any.
     """
 
     entries: Sequence[tuple[Match, Rule]]
@@ -67,7 +87,14 @@ class Composite:
     model: str = ""
 
     def rule_for(self, layer: Matched) -> Rule:
-        """The rule of a layer; layers that move values without mixing them need no entry."""
+        """Return the rule of a layer.
+
+        Args:
+            layer: The layer's properties.
+
+        Raises:
+            UnsupportedError: No entry fits, and `on_unsupported` is "error".
+        """
         rule = self._entry(layer)
         if rule is not None:
             return rule
@@ -83,20 +110,35 @@ class Composite:
         )
 
     def falls_back(self, layer: Matched) -> bool:
-        """Whether a layer has no entry, so that `on_unsupported` decides."""
+        """Return whether a layer has no entry, so that `on_unsupported` decides.
+
+        Args:
+            layer: The layer's properties.
+        """
         return self._entry(layer) is None
 
     def _entry(self, layer: Matched) -> Rule | None:
-        # Of an operator that nobody has taught us nothing is known: no rule but `pass` can be meant.
+        # Nothing is known of an unregistered operator: no rule but `pass` can be meant.
         fits = (r for m, r in (*self.entries, *ALWAYS) if matches(m, layer))
         return next((r for r in fits if layer.kind != "unknown" or isinstance(r, Pass)), None)
 
     def with_rules(self, entries: Iterable[tuple[Match, Rule]]) -> Composite:
-        """The same composite with entries that come first."""
+        """Return the composite with entries that come first.
+
+        Args:
+            entries: Further (match, rule), which win over those that there are.
+        """
         return replace(self, entries=(*entries, *self.entries))
 
     def with_fallback(self, on_unsupported: str) -> Composite:
-        """The same composite with another answer for layers without an entry. Raises UsageError."""
+        """Return the composite with another answer for layers without an entry.
+
+        Args:
+            on_unsupported: "error", "gradient" or "pass".
+
+        Raises:
+            UsageError: It is none of these.
+        """
         if on_unsupported not in FALLBACKS:
             raise UsageError(f'on_unsupported="{on_unsupported}"', f"give {', '.join(FALLBACKS)}")
         return replace(self, on_unsupported=on_unsupported)

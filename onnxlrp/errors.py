@@ -7,7 +7,12 @@ from numbers import Integral, Real
 
 
 class OnnxLrpError(Exception):
-    """An error with the fix to type; `code` is the exit status of the command line."""
+    """An error with the fix to type; `code` is the exit status of the command line.
+
+    Args:
+        message: What is wrong, with which node or file.
+        fix: The fix to type.
+    """
 
     code = 70
 

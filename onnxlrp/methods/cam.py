@@ -21,7 +21,14 @@ from .registry import Array, Attribution, make_composite, method
 @method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class GradCAM:
-    """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the map; `layer` is the path of A, else the last map's."""
+    """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the map; `layer` is the path of A, else the last map's.
+
+    Args:
+        layer: Path of the layer whose result is A [K, h, w]; by default the last one that computes maps.
+
+    References:
+        Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV 2017.
+    """
 
     layer: str = ""
 
@@ -34,7 +41,14 @@ class GradCAM:
 @method("layer_cam", paper="Jiang et al. 2021", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class LayerCAM:
-    """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): every place has a weight of its own, so that early layers serve too."""
+    """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): every place has a weight of its own, so that early layers serve too.
+
+    Args:
+        layer: Path of the layer whose result is A [K, h, w]; by default the last one that computes maps.
+
+    References:
+        Jiang et al., LayerCAM: exploring hierarchical class activation maps for localization, IEEE TIP 2021.
+    """
 
     layer: str = ""
 

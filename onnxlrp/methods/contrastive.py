@@ -16,7 +16,12 @@ from .registry import Attribution, method
 class Contrastive:
     """R = R(target) - R(the others): the target's logit z at the target, -z / (K - 1) at every other class.
 
-    `against` names one class id instead of all others; `base` is the composite that propagates.
+    Args:
+        base: Name of the composite that propagates.
+        against: One class id in place of all others.
+
+    References:
+        Gu et al., Understanding individual decisions of CNNs via contrastive backpropagation, ACCV 2018.
     """
 
     base: str = "zplus"

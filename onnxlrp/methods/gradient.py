@@ -19,7 +19,17 @@ NORMS = ("squared", "l2", "linf", "signed")
 class Sensitivity:
     """R = (∂f/∂x)², whose sum is ‖∇f‖²: what the score is sensitive to, not what makes it up.
 
-    `norm` "l2" and "linf" join the channels of a pixel, sqrt(Σ(∂f/∂x)²) and max|∂f/∂x|.
+    Args:
+        norm: "squared", or "l2" and "linf", which join the channels of a pixel to sqrt(Σ(∂f/∂x)²) and max|∂f/∂x|.
+
+    Raises:
+        UsageError: There is no such norm.
+
+    References:
+        Morch et al., Visualization of neural networks using saliency maps, ICNN 1995.
+        Baehrens et al., How to explain individual classification decisions, JMLR 2010.
+        Simonyan et al., Deep inside convolutional networks: visualising image classification models and saliency maps,
+        ICLR workshop 2014.
     """
 
     norm: str = "squared"
@@ -40,7 +50,12 @@ class Sensitivity:
 @method("gradient_x_input", paper="Shrikumar et al. 2016", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class GradientTimesInput:
-    """R = x ⊙ ∇f: LRP-0 on a network of ReLUs without biases."""
+    """R = x ⊙ ∇f: LRP-0 on a network of ReLUs without biases.
+
+    References:
+        Shrikumar et al., Not just a black box: learning important features through propagating activation differences,
+        2016.
+    """
 
     def __call__(self, problem: Problem) -> Attribution:
         slope = problem.gradient(problem.x, np.arange(len(problem.x)))
@@ -52,7 +67,16 @@ class GradientTimesInput:
 class IntegratedGradients:
     """R = (x - x₀) ⊙ ∫₀¹ ∇f(x₀ + t (x - x₀)) dt, by the midpoint rule; ΣR = f(x) - f(x₀), the error is printed.
 
-    `baseline` is x₀: black, white, grey or mean pixels, blur, noise, or zero of the model's input.
+    Args:
+        baseline: x₀: "black", "white", "grey" or "mean" pixels, "blur", "noise", or "zero" of the model's input.
+        steps: Points of the path at which the gradient is taken.
+        seed: Seed of a random baseline.
+
+    Raises:
+        UsageError: `steps` is less than 1.
+
+    References:
+        Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017.
     """
 
     baseline: str = "black"
@@ -85,6 +109,17 @@ class ExpectedGradients:
     """R = E[(x - x₀) ⊙ ∇f(x₀ + t (x - x₀))] over baselines x₀ and t in [0, 1]: no single x₀ decides.
 
     The baselines are black, white, grey and mean pixels, blur and noise of the picture, in turn.
+
+    Args:
+        samples: Pairs of a baseline and a t, for each input.
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: `samples` is less than 1.
+
+    References:
+        Erion et al., Improving performance of deep learning models with axiomatic attribution priors and expected
+        gradients, Nature Machine Intelligence 2021.
     """
 
     samples: int = 64
@@ -114,7 +149,20 @@ class ExpectedGradients:
 @method("smooth_grad", paper="Smilkov et al. 2017", passes="samples, each with a gradient")
 @dataclass(frozen=True)
 class SmoothGrad:
-    """R = E[∇f(x + ε)], ε normal with the deviation `sigma` of the input's range; `times_input` multiplies by x."""
+    """R = E[∇f(x + ε)], ε normal with the deviation `sigma` of the input's range; `times_input` multiplies by x.
+
+    Args:
+        samples: Noisy copies of each input.
+        sigma: Standard deviation of the noise, as a share of the input's range.
+        times_input: Multiply the mean gradient by x.
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: `samples` is less than 1.
+
+    References:
+        Smilkov et al., SmoothGrad: removing noise by adding noise, 2017.
+    """
 
     samples: int = 32
     sigma: float = 0.15
@@ -132,7 +180,20 @@ class SmoothGrad:
 @method("var_grad", paper="Adebayo et al. 2018", passes="samples, each with a gradient")
 @dataclass(frozen=True)
 class VarGrad:
-    """R = Var[∇f(x + ε)], ε as of smooth_grad: where the gradient does not keep still."""
+    """R = Var[∇f(x + ε)], ε as of smooth_grad: high variance of the gradient.
+
+    Args:
+        samples: Noisy copies of each input.
+        sigma: Standard deviation of the noise, as a share of the input's range.
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: `samples` is less than 1.
+
+    References:
+        Adebayo et al., Local explanation methods for deep neural networks lack sensitivity to parameter values, ICLR
+        workshop 2018.
+    """
 
     samples: int = 32
     sigma: float = 0.15

@@ -19,11 +19,24 @@ class LIME:
     """R = the coefficient w_j of segment j, spread evenly over it, of the ridge regression of f on what is seen:
 
     min over w, b of Σ_k π(z_k) (f(x under z_k) - b - w·z_k)² + α‖w‖², π(z) = sqrt(exp(-d²/σ²)), d the cosine distance
-    of z from seeing all. z in {0, 1} for each segment, at random; the first z sees all. `width` is σ, `alpha` is α.
-    `segments`: auto, slic, quickshift, grid, values, or an integer array; `features` is about how many a picture gets.
-    `baseline` is what a hidden segment becomes: segments (its own mean, the lime package's choice), or black, white,
-    grey, mean, blur, noise, zero; auto is segments where they have several values, else zero. `score` is the class's
-    probability or its logit.
+    of z from seeing all. z in {0, 1} for each segment, at random; the first z sees all.
+
+    Args:
+        samples: Random choices of segments that are seen.
+        segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
+        features: About how many segments a picture gets.
+        baseline: What a hidden segment becomes: "segments" (its own mean, as in the lime package), "black", "white",
+            "grey", "mean", "blur", "noise" or "zero"; "auto" is "segments" where they have several values, else "zero".
+        width: σ of the kernel π.
+        alpha: α, the ridge strength.
+        score: The "probability" of the class, or its "logit".
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no such score.
+
+    References:
+        Ribeiro et al., "Why should I trust you?": explaining the predictions of any classifier, KDD 2016.
     """
 
     samples: int = 1000

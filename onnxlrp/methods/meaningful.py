@@ -20,10 +20,26 @@ class MeaningfulPerturbation:
     """R = 1 - m of the mask m that deletes the class, or R = m of the one that preserves it.
 
     deletion: min over m of λ₁ mean(1 - m) + λ₂ Σ_axes mean|Δm|^β + E[f(shift(x) ⊙ m + shift(x₀) ⊙ (1 - m))];
-    preservation: λ₁ mean(m), and f with a minus. m in [0, 1] on `cells` a side, enlarged linearly; λ₁ is `l1`, λ₂ is
-    `tv`, β is `beta`; the picture shifts by up to `jitter` pixels in every step, so that m learns no artefact.
-    `reference` is x₀: blur, black, white, grey, mean, noise or zero. Adam takes `steps` of `rate`. `score` is the
-    class's probability, as in the paper, or its logit.
+    preservation: λ₁ mean(m), and f with a minus. m in [0, 1], enlarged linearly.
+
+    Args:
+        game: "deletion" of the class by the smallest mask, or its "preservation" by the smallest.
+        reference: x₀, what hidden pixels become: "blur", "black", "white", "grey", "mean", "noise" or "zero".
+        steps: Steps of the optimiser Adam.
+        cells: Cells a side of the mask.
+        l1: λ₁, the weight of the mask's area.
+        tv: λ₂, the weight of its roughness.
+        beta: β, the power of the roughness.
+        jitter: Pixels by which the picture shifts at most in every step, so that m learns no artefact.
+        rate: Learning rate of Adam.
+        score: The "probability" of the class, as in the paper, or its "logit".
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no such game or score.
+
+    References:
+        Fong and Vedaldi, Interpretable explanations of black boxes by meaningful perturbation, ICCV 2017.
     """
 
     game: str = "deletion"

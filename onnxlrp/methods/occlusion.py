@@ -17,10 +17,22 @@ from .registry import Array, Attribution, method
 class Occlusion:
     """R_i = the mean of f(x) - f(x with window w hidden) over the windows w that cover i.
 
-    `window` is its side in pixels (0: an eighth of each side; of a vector one value), `stride` the step between two
-    (0: half the window); the last window of a row ends at the edge. `baseline` is what a hidden pixel becomes: auto
-    (grey for a picture, zero for other arrays), black, white, grey, mean, blur, noise or zero. `score` is the class's
-    probability or its logit. Windows come in a mixed order: what is done when the user stops covers all of the input.
+    The last window of a row ends at the edge. Windows come in a mixed order: what is done when the user stops covers
+    all of the input.
+
+    Args:
+        window: Side of the window in pixels; 0 is an eighth of each side, of a vector one value.
+        stride: Step between two windows; 0 is half a window.
+        baseline: What a hidden pixel becomes: "auto" (grey for a picture, zero for other arrays), "black", "white",
+            "grey", "mean", "blur", "noise" or "zero".
+        score: The "probability" of the class, or its "logit".
+        seed: Seed of the order of the windows, and of a random baseline.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no such score.
+
+    References:
+        Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
     """
 
     window: int = 0

@@ -44,25 +44,58 @@ def _lrp(
 
 @preset
 def epsilon_plus_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers. The default (Kohlbrenner et al. 2020)."""
+    """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers. The default (Kohlbrenner et al. 2020).
+
+    Args:
+        epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Kohlbrenner et al., Towards best practice in explaining neural network decisions with LRP, IJCNN 2020.
+    """
     return _lrp("epsilon_plus_flat", ZPlus(stabilizer), Epsilon(epsilon), stabilizer, [("first", Flat(stabilizer))])
 
 
 @preset
 def epsilon_plus(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """z⁺ in convolutions, epsilon in dense layers (Montavon et al. 2019)."""
+    """z⁺ in convolutions, epsilon in dense layers (Montavon et al. 2019).
+
+    Args:
+        epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
+    """
     return _lrp("epsilon_plus", ZPlus(stabilizer), Epsilon(epsilon), stabilizer)
 
 
 @preset
 def epsilon_alpha2_beta1(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """α = 2, β = 1 in convolutions, epsilon in dense layers (Bach et al. 2015)."""
+    """α = 2, β = 1 in convolutions, epsilon in dense layers (Bach et al. 2015).
+
+    Args:
+        epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
+    """
     return _lrp("epsilon_alpha2_beta1", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer)
 
 
 @preset
 def epsilon_alpha2_beta1_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Flat in the first layer, α = 2, β = 1 in convolutions, epsilon in dense layers (Kohlbrenner et al. 2020)."""
+    """Flat in the first layer, α = 2, β = 1 in convolutions, epsilon in dense layers (Kohlbrenner et al. 2020).
+
+    Args:
+        epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Kohlbrenner et al., Towards best practice in explaining neural network decisions with LRP, IJCNN 2020.
+    """
     first = [("first", Flat(stabilizer))]
     return _lrp("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer, first)
 
@@ -77,7 +110,15 @@ def epsilon_gamma_box(
 ) -> Composite:
     """zBox on pixels, gamma in convolutions, epsilon in dense layers (Montavon et al. 2019).
 
-    low and high bound the model's input; without them, the bounds that the preprocessing gives.
+    Args:
+        low: Lowest value of the model's input, a number or one for each channel; by default as the preprocessing says.
+        high: Highest value of the model's input, likewise.
+        epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.
+        gamma: γ of the gamma rule, by which contributions of the output's sign weigh 1 + γ.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
     """
     first: list[tuple[Match, Rule]] = [(("first", "convolution"), ZBox(low, high, stabilizer))]
     return _lrp("epsilon_gamma_box", Gamma(gamma, stabilizer), Epsilon(epsilon), stabilizer, first)
@@ -85,25 +126,59 @@ def epsilon_gamma_box(
 
 @preset
 def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
-    """Gamma in every linear layer (Montavon et al. 2019)."""
+    """Gamma in every linear layer (Montavon et al. 2019).
+
+    Args:
+        gamma: γ of the gamma rule, by which contributions of the output's sign weigh 1 + γ.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
+    """
     return _lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
 
 
 @preset
 def epsilon(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Epsilon in every linear layer (Bach et al. 2015)."""
+    """Epsilon in every linear layer (Bach et al. 2015).
+
+    Args:
+        epsilon: ε of the epsilon rule; larger ones absorb more of weak and contradictory relevance.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
+        PLoS ONE 2015.
+    """
     return _lrp("epsilon", Epsilon(epsilon), Epsilon(epsilon), stabilizer)
 
 
 @preset
 def zplus(stabilizer: float = 1e-6) -> Composite:
-    """z⁺ in every linear layer (Montavon et al. 2017)."""
+    """z⁺ in every linear layer (Montavon et al. 2017).
+
+    Args:
+        stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
+    """
     return _lrp("zplus", ZPlus(stabilizer), ZPlus(stabilizer), stabilizer)
 
 
 @preset
 def deep_taylor(stabilizer: float = 1e-6) -> Composite:
-    """Deep Taylor decomposition, unbounded inputs: w² in the first layer, z⁺ above, a ReLU on the output."""
+    """Deep Taylor decomposition, unbounded inputs: w² in the first layer, z⁺ above, a ReLU on the output (Montavon et
+    al. 2017).
+
+    Args:
+        stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
+    """
     return _deep_taylor("deep_taylor", WSquare(stabilizer), stabilizer)
 
 
@@ -111,7 +186,18 @@ def deep_taylor(stabilizer: float = 1e-6) -> Composite:
 def deep_taylor_bounded(
     low: float | Sequence[float] | None = None, high: float | Sequence[float] | None = None, stabilizer: float = 1e-6
 ) -> Composite:
-    """Deep Taylor decomposition for pixels: zBox in the first layer, z⁺ above, a ReLU on the output."""
+    """Deep Taylor decomposition for pixels: zBox in the first layer, z⁺ above, a ReLU on the output (Montavon et al.
+    2017).
+
+    Args:
+        low: Lowest value of the model's input, a number or one for each channel; by default as the preprocessing says.
+        high: Highest value of the model's input, likewise.
+        stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
+        Recognition 2017.
+    """
     return _deep_taylor("deep_taylor_bounded", ZBox(low, high, stabilizer), stabilizer)
 
 
@@ -123,7 +209,14 @@ def _deep_taylor(name: str, first: Rule, stabilizer: float) -> Composite:
 
 @preset
 def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
-    """z⁺ in every linear layer, shares in sums and averages, the gradient elsewhere (Zhang et al. 2016)."""
+    """z⁺ in every linear layer, shares in sums and averages, the gradient elsewhere (Zhang et al. 2016).
+
+    Args:
+        stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
+
+    References:
+        Zhang et al., Top-down neural attention by excitation backprop, ECCV 2016.
+    """
     entries: list[tuple[Match, Rule]] = [
         ("sum", Norm(stabilizer)),
         ("avgpool", Norm(stabilizer)),
@@ -136,19 +229,32 @@ def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
 
 @preset
 def gradient() -> Composite:
-    """The gradient of the target's logit (Simonyan et al. 2014)."""
+    """The gradient of the target's logit (Simonyan et al. 2014).
+
+    References:
+        Simonyan et al., Deep inside convolutional networks: visualising image classification models and saliency maps,
+        ICLR workshop 2014.
+    """
     return Composite((("*", Gradient()),), "gradient", "one")
 
 
 @preset
 def guided_backprop() -> Composite:
-    """The gradient with (x > 0)·max(R, 0) at every ReLU (Springenberg et al. 2015)."""
+    """The gradient with (x > 0)·max(R, 0) at every ReLU (Springenberg et al. 2015).
+
+    References:
+        Springenberg et al., Striving for simplicity: the all convolutional net, ICLR workshop 2015.
+    """
     return Composite((("Relu", Guided()), ("*", Gradient())), "guided_backprop", "one")
 
 
 @preset
 def deconvnet() -> Composite:
-    """The gradient with max(R, 0) at every ReLU (Zeiler & Fergus 2014)."""
+    """The gradient with max(R, 0) at every ReLU (Zeiler & Fergus 2014).
+
+    References:
+        Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014.
+    """
     return Composite((("Relu", DeconvNet()), ("*", Gradient())), "deconvnet", "one")
 
 
@@ -156,7 +262,11 @@ def deconvnet() -> Composite:
 def pattern_net(patterns: str | Mapping[str, Any] | None = None) -> Composite:
     """The gradient with the patterns A in place of the weights: the signal in the input (Kindermans et al. 2018).
 
-    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    Args:
+        patterns: A file that `onnxlrp patterns` wrote, or a mapping from layers to arrays.
+
+    References:
+        Kindermans et al., Learning how to explain neural networks: PatternNet and PatternAttribution, ICLR 2018.
     """
     found = pattern_files.of(patterns, "pattern_net")
     return _by_patterns("pattern_net", PatternNet(found), found.sha256)
@@ -166,7 +276,11 @@ def pattern_net(patterns: str | Mapping[str, Any] | None = None) -> Composite:
 def pattern_attribution(patterns: str | Mapping[str, Any] | None = None) -> Composite:
     """The gradient with A ⊙ W in place of the weights: what the signal gives the output (Kindermans et al. 2018).
 
-    patterns is a file of `onnxlrp patterns`, or a mapping from layers to arrays.
+    Args:
+        patterns: A file that `onnxlrp patterns` wrote, or a mapping from layers to arrays.
+
+    References:
+        Kindermans et al., Learning how to explain neural networks: PatternNet and PatternAttribution, ICLR 2018.
     """
     found = pattern_files.of(patterns, "pattern_attribution")
     return _by_patterns("pattern_attribution", PatternAttribution(found), found.sha256)

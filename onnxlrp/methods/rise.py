@@ -17,11 +17,25 @@ from .registry import Array, Attribution, method
 class RISE:
     """R_i = 1/(n p₁) Σ_k f(x ⊙ m_k) m_k(i): an estimate of the score that is expected while i is seen.
 
-    A mask m is a grid of `cells` a side, each 1 with probability `p1` and else 0, enlarged by linear interpolation to
-    cells + 1 steps and cut out at a random shift. `cells` 0 is 7 for a picture, and every value by itself in other
-    arrays. `samples` is n (the paper takes 4000 to 8000). `centred` subtracts the mean of the scores, which puts 0
-    where seeing i makes no difference; without it all values are positive, as in the paper. `baseline` (auto: zero of
-    the model's input, as in the paper) is what a hidden pixel becomes, `score` the class's probability or its logit.
+    A mask m is a grid of cells, each 1 with probability p₁ and else 0, enlarged by linear interpolation to cells + 1
+    steps and cut out at a random shift.
+
+    Args:
+        samples: n, the number of masks; the paper takes 4000 to 8000.
+        cells: Cells a side of a mask; 0 is 7 for a picture, and every value by itself in other arrays.
+        p1: p₁, the share of cells that are seen.
+        baseline: What a hidden pixel becomes: "auto" (zero of the model's input, as in the paper), "black", "white",
+            "grey", "mean", "blur", "noise" or "zero".
+        centred: Subtract the mean of the scores, which puts 0 where seeing i makes no difference; without it all values
+            are positive, as in the paper.
+        score: The "probability" of the class, or its "logit".
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no such score.
+
+    References:
+        Petsiuk et al., RISE: randomized input sampling for explanation of black-box models, BMVC 2018.
     """
 
     samples: int = 1000

@@ -22,9 +22,22 @@ class KernelSHAP:
     φ minimises Σ_z k(z) (f(x under z) - f(x₀) - φ·z)² under that constraint, k the Shapley kernel
     (M - 1) / (C(M, |z|) |z| (M - |z|)) of M segments. Where M segments have no more than `samples` coalitions, 2^M,
     all of them are asked and φ is exact; else coalitions are drawn from the kernel, each with its complement.
-    `segments`: auto, slic, quickshift, grid, values, or an integer array; `features` is about how many a picture gets.
-    `baseline` is x₀: auto (grey for a picture, zero for other arrays), black, white, grey, mean, blur, noise, zero.
-    `score` is the class's logit or its probability.
+
+    Args:
+        samples: Coalitions that are drawn at most.
+        segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
+        features: About how many segments a picture gets.
+        baseline: x₀: "auto" (grey for a picture, zero for other arrays), "black", "white", "grey", "mean", "blur",
+            "noise" or "zero".
+        score: The "logit" of the class, or its "probability".
+        seed: Seed of everything random.
+
+    Raises:
+        UsageError: A number is out of its range, or there is no such score.
+
+    References:
+        Lundberg and Lee, A unified approach to interpreting model predictions, NeurIPS 2017.
+        Covert and Lee, Improving KernelSHAP: practical Shapley value estimation using linear regression, AISTATS 2021.
     """
 
     samples: int = 1000
