@@ -15,11 +15,12 @@ from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import each_engine, prepared
 from support.routing_models import MODELS, each, numbers
+from support.small_nets import Net
 
 NONE = np.array([], np.float32)
 
 
-def doubled(n: Any, x: Any, **attributes: Any) -> Any:
+def doubled(n: Net, x: Any, **attributes: Any) -> Any:
     """A map at twice its height and width."""
     return n.op("Resize", x, NONE, np.array([1, 1, 2, 2], np.float32), **attributes)
 
@@ -39,12 +40,12 @@ def test_the_graph_is_the_model(name: Any) -> None:
 # -- gates: R / z may read the ReLU instead of the pre-activation, as long as R is known to vanish with the ReLU
 
 
-def shuffled(n: Any, x: Any) -> Any:
+def shuffled(n: Net, x: Any) -> Any:
     a = n.op("Reshape", x, numbers(0, 2, 4, 4, 4))
     return n.op("Reshape", n.op("Transpose", a, perm=[0, 2, 1, 3, 4]), numbers(0, 8, 4, 4))
 
 
-def halves_swapped(n: Any, x: Any) -> Any:
+def halves_swapped(n: Net, x: Any) -> Any:
     return n.op("Concat", *n.ops("Split", x, results=2, axis=1, num_outputs=2)[::-1], axis=1)
 
 

@@ -23,6 +23,7 @@ from onnxlrp.rules.lrp import Pass
 from support import small_nets
 from support.conformance import prepared
 from support.operator_models import MODELS
+from support.small_nets import Net
 
 
 def graph_of(operator: Any) -> Any:
@@ -116,7 +117,7 @@ def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square:
     rng = np.random.default_rng(0)
     gain, axis, x, r = rng.normal(size=6), np.array([-1]), rng.normal(size=(2, 3, 6)), rng.normal(size=(2, 3, 6))
 
-    def pieces(n: Any) -> Any:
+    def pieces(n: Net) -> Any:
         centred = n.op("Sub", "x", n.op("ReduceMean", "x", axis))
         squares = n.op("Mul", centred, centred) if square == "Mul" else n.op("Pow", centred, np.array(2.0))
         deviation = n.op("Sqrt", n.op("Add", n.op("ReduceMean", squares, axis), np.array(1e-5)))
@@ -206,7 +207,7 @@ def refused(build: Any, *shape: Any) -> None:
 
 
 def test_a_batch_normalization_in_training_mode_is_refused() -> None:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.op("BatchNormalization", "x", *(np.ones(3) for _ in range(4)), training_mode=1)
         n.nodes[-1].output.extend(["mean", "variance"])
         return y

@@ -12,12 +12,13 @@ from onnxlrp.errors import UsageError
 from onnxlrp.methods.cam import last_map
 from onnxlrp.model import Model
 from support.problems import explain, model, problem
+from support.small_nets import Net
 
 
 def pooled() -> Any:
     """A global pooling and a dense layer behind the last maps: Grad-CAM is CAM there (Selvaraju et al. 2017)."""
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.relu(n.conv("x", 3, 5, strides=[2, 2]))
         y = n.relu(n.conv(y, 5, 6))
         return n.dense(n.op("Flatten", n.op("GlobalAveragePool", y)), 6, 4)
@@ -59,14 +60,14 @@ def test_layer_cam_weighs_each_place() -> None:
 @pytest.mark.parametrize("pooling", ["head", "head.pool"])
 def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling: str) -> None:
     """A path names its last layer's result: of one place, every heatmap would be flat."""
-    own = problem(pooled())
-    graph = own.model.graph
+    asked = pooled()
+    own, graph = problem(asked), asked.graph
     paths = {
         last_map(graph, own.kind): "head",
         next(y.name for y in graph.layers if y.op == "GlobalAveragePool"): pooling,
     }
     layers = tuple(dataclasses.replace(y, path=paths.get(y.name, "")) for y in graph.layers)
-    shared = problem(Model(dataclasses.replace(graph, layers=layers), own.model.engine))
+    shared = problem(Model(dataclasses.replace(graph, layers=layers), asked.engine))
     found = explain("grad_cam", shared)
     assert found.notes["layer"] == last_map(graph, own.kind)
     np.testing.assert_array_equal(found.relevance, explain("grad_cam", own).relevance)

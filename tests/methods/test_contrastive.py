@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from onnxlrp.errors import UsageError
+from onnxlrp.methods.problem import Problem
+from support.arrays import Array
 from support.problems import explain, problem
 
 
-def relevance_of(p: Any, base: Any, seed: int) -> Any:
+def relevance_of(p: Problem, base: str, seed: Array) -> Array:
     return p.propagate(p.composite(base), p.x, np.arange(len(p.x)), seed=seed)["relevance"]
 
 

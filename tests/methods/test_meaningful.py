@@ -13,6 +13,7 @@ from onnxlrp.methods.meaningful import MeaningfulPerturbation, _shifted, _variat
 from support.arrays import Array
 from support.planted import inside, planted
 from support.problems import explain, model, problem
+from support.small_nets import Net
 
 
 def slopes(f: Any, x: Any) -> Array:
@@ -29,7 +30,7 @@ def slopes(f: Any, x: Any) -> Array:
 @pytest.mark.parametrize("score", ["logit", "probability"])
 @pytest.mark.parametrize("head", ["", "Softmax", "Sigmoid"])
 def test_the_gradient_of_the_score(score: str, head: str) -> None:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.dense(n.relu(n.dense(n.op("Flatten", "x"), 2 * 9, 7)), 7, 4)
         return n.op(head, y) if head else y
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.problems import explain, model, problem
+from support.small_nets import Net
 
 
 def by_loops(p: Any, window: Any, stride: Any, score: Any) -> Any:
@@ -59,7 +60,7 @@ def test_of_a_vector_every_value_is_hidden_by_itself() -> None:
 
 
 def test_channels_last_and_whole_numbers() -> None:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.op("Cast", "x", to=1)
         return n.dense(n.op("Flatten", n.op("Transpose", y, perm=[0, 3, 1, 2])), 3 * 64, 2)
 

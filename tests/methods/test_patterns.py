@@ -20,6 +20,7 @@ from onnxlrp.rules import make
 from support import small_nets
 from support.conformance import each_engine
 from support.problems import convolutional, model
+from support.small_nets import Net
 
 # -- the definition, neuron by neuron
 
@@ -146,7 +147,7 @@ def test_a_layer_that_no_rectifier_follows_has_one_component() -> None:
 
 
 def test_a_neuron_that_is_never_active_has_no_pattern() -> None:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         hidden = n.op("Gemm", "x", np.eye(3), np.array([0.0, -100.0, 1.0]))
         return n.dense(n.relu(hidden), 3, 2)
 
@@ -161,7 +162,7 @@ def test_a_neuron_that_is_never_active_has_no_pattern() -> None:
 def toy(rectified: Any) -> tuple[Any, Any]:
     """x = a_s y + a_d ε of the paper's first figure: w takes the distractor out, and does not point at the signal."""
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.op("Gemm", "x", np.array([[1.0], [-1.0]]))
         return n.op("Gemm", n.relu(y), np.ones((1, 1))) if rectified else y
 
@@ -239,7 +240,7 @@ def test_large_patterns_of_one_shape_are_not_mistaken_for_each_other() -> None:
     """The emitted graph stores each of several large constants once, and as what it is."""
     width = 80  # its square is more than what constants are compared by value for
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         x = "x"
         for _ in range(6):
             x = n.dense(x, width, width)
@@ -285,7 +286,7 @@ def test_patterns_that_fit_no_layer_are_refused() -> None:
 
 
 def test_a_transposed_convolution_is_named_and_left_to_the_user() -> None:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         y = n.op("ConvTranspose", n.relu(n.conv("x", 2, 2)), n.rng.normal(size=(2, 2, 2, 2)))
         return n.dense(n.op("Flatten", y), 50, 3)
 

@@ -11,6 +11,7 @@ from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.methods.registry import make
 from support.planted import inside, planted, unruled
 from support.problems import explain, model, problem
+from support.small_nets import Net
 
 FORWARD: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 1},
@@ -97,7 +98,7 @@ def test_what_is_done_when_the_user_stops_is_kept(name: str) -> None:
 def test_probabilities_of_separate_classes_are_sigmoids(name: str) -> None:
     """A model that ends in a Sigmoid is asked for it, and not for a softmax over labels that do not exclude another."""
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> Any:
         return n.op("Sigmoid", n.dense(n.op("Flatten", "x"), 2 * 64, 3))
 
     p = problem(model(build, 2, 8, 8))
@@ -114,7 +115,7 @@ def test_probabilities_of_separate_classes_are_sigmoids(name: str) -> None:
 def test_vectors_and_sequences(name: str) -> None:
     """A vector's third value alone counts; a sequence's second row."""
 
-    def reads(n: Any, at: Any, *shape: Any) -> Any:
+    def reads(n: Net, at: Any, *shape: Any) -> Any:
         weight = np.zeros((2, *shape))
         weight[0][at] = 3
         return n.op("Gemm", n.op("Flatten", "x"), weight.reshape(2, -1), np.zeros(2), transB=1)

@@ -9,6 +9,7 @@ Every STRIDE-th row and column of large tensors, so that the file stays small.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from support import prep_cases, preprocessing_libraries
 
 
 def main() -> None:
-    made = {}
+    made: dict[str, Any] = {}
     for name in (*prep_cases.HUGGINGFACE, *prep_cases.TIMM):
         for n, tensor in enumerate(preprocessing_libraries.tensors(name)):
             made[f"{name}/{n}"] = prep_cases.thinned(tensor).astype(np.float32)

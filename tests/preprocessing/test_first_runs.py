@@ -125,7 +125,7 @@ def test_winml(tmp_path: Path, values: str, pixels: str) -> None:
     np.testing.assert_allclose(model.read(square).values, expected, rtol=0, atol=1e-4 if expected.max() > 2 else 1e-5)
 
 
-FRONTS = {
+FRONTS: dict[str, tuple[list[tuple[str, Any]], int]] = {
     "caffe": ([("Sub", [103.9, 116.8, 123.7])], 255),
     "keras": ([("Mul", 1 / 127.5), ("Sub", 1.0)], 255),
     "torch": ([("Div", 255.0), ("Sub", [0.485, 0.456, 0.406]), ("Div", [0.229, 0.224, 0.225])], 255),

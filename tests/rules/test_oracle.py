@@ -18,6 +18,7 @@ from onnxlrp.rules.lrp import Pass
 from support import small_nets
 from support.arrays import Array, one_output
 from support.conformance import each_engine
+from support.small_nets import Net
 
 # -- the oracles: W is [out, in], x [N, in], R [N, out]
 
@@ -127,67 +128,67 @@ def layer(*shape: Any) -> Callable[..., Any]:
 
 
 @layer(2, 4, 4)
-def conv(n: Any, x: Any) -> Any:
+def conv(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 3)
 
 
 @layer(2, 5, 5)
-def conv_with_stride_and_crooked_pads(n: Any, x: Any) -> Any:
+def conv_with_stride_and_crooked_pads(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 3, kernel=(3, 2), strides=[2, 3], pads=[1, 0, 0, 2])
 
 
 @layer(2, 6, 5)
-def conv_that_leaves_a_tail(n: Any, x: Any) -> Any:
+def conv_that_leaves_a_tail(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 2, kernel=(2, 2), strides=[3, 2], pads=[0, 0, 0, 0], bias=False)
 
 
 @layer(2, 5, 5)
-def conv_dilated(n: Any, x: Any) -> Any:
+def conv_dilated(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 2, dilations=[2, 1], pads=[2, 1, 2, 1])
 
 
 @layer(4, 3, 3)
-def conv_grouped(n: Any, x: Any) -> Any:
+def conv_grouped(n: Net, x: Any) -> Any:
     return n.conv(x, 4, 6, group=2)
 
 
 @layer(3, 4, 4)
-def conv_depthwise(n: Any, x: Any) -> Any:
+def conv_depthwise(n: Net, x: Any) -> Any:
     return n.conv(x, 3, 3, group=3, strides=[2, 2])
 
 
 @layer(3, 3, 3)
-def conv_depthwise_times_two(n: Any, x: Any) -> Any:
+def conv_depthwise_times_two(n: Net, x: Any) -> Any:
     return n.conv(x, 3, 6, group=3)
 
 
 @layer(5, 2, 3)
-def conv_pointwise(n: Any, x: Any) -> Any:
+def conv_pointwise(n: Net, x: Any) -> Any:
     return n.conv(x, 5, 4, kernel=(1, 1))
 
 
 @layer(6, 3, 3)
-def conv_of_many_terms(n: Any, x: Any) -> Any:
+def conv_of_many_terms(n: Net, x: Any) -> Any:
     return n.conv(x, 6, 3)
 
 
 @layer(2, 7)
-def conv_1d(n: Any, x: Any) -> Any:
+def conv_1d(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 3, kernel=(3,), strides=[2])
 
 
 @layer(2, 3, 2, 3)
-def conv_3d(n: Any, x: Any) -> Any:
+def conv_3d(n: Net, x: Any) -> Any:
     return n.conv(x, 2, 2, kernel=(2, 2, 3), pads=[0, 0, 1, 1, 1, 1])
 
 
 @layer(2, 3, 3)
-def transposed_conv(n: Any, x: Any) -> Any:
+def transposed_conv(n: Net, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 3, 3, 3)), 0.3 * n.rng.normal(size=3))
 
 
 @layer(2, 3, 2)
-def transposed_conv_with_stride(n: Any, x: Any) -> Any:
+def transposed_conv_with_stride(n: Net, x: Any) -> Any:
     """Some of its results have fewer taps than others, one row has none."""
     bias = 0.3 * n.rng.normal(size=2)
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 3, 2)), bias, strides=[2, 3], pads=[1, 0, 0, 1],
@@ -195,97 +196,97 @@ def transposed_conv_with_stride(n: Any, x: Any) -> Any:
 
 
 @layer(4, 2, 3)
-def transposed_conv_depthwise(n: Any, x: Any) -> Any:
+def transposed_conv_depthwise(n: Net, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(4, 1, 2, 2)), group=4, dilations=[2, 1], strides=[1, 2])
 
 
 @layer(2, 4)
-def transposed_conv_1d(n: Any, x: Any) -> Any:
+def transposed_conv_1d(n: Net, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 4)), strides=[2], pads=[1, 1])
 
 
 @layer(2, 2, 3, 2)
-def transposed_conv_3d(n: Any, x: Any) -> Any:
+def transposed_conv_3d(n: Net, x: Any) -> Any:
     return n.op("ConvTranspose", x, n.rng.normal(size=(2, 2, 2, 2, 2)), strides=[2, 1, 2])
 
 
 @layer(4, 3)
-def matmul_from_the_left(n: Any, x: Any) -> Any:
+def matmul_from_the_left(n: Net, x: Any) -> Any:
     return n.op("MatMul", n.rng.normal(size=(5, 4)), x)
 
 
 @layer(2, 3, 4)
-def einsum_of_heads(n: Any, x: Any) -> Any:
+def einsum_of_heads(n: Net, x: Any) -> Any:
     return n.op("Einsum", x, n.rng.normal(size=(2, 4, 3)), equation="bhtd,hde->bhte")
 
 
 @layer(6)
-def gemm(n: Any, x: Any) -> Any:
+def gemm(n: Net, x: Any) -> Any:
     return n.dense(x, 6, 4)
 
 
 @layer(40)
-def gemm_of_many_terms(n: Any, x: Any) -> Any:
+def gemm_of_many_terms(n: Net, x: Any) -> Any:
     return n.dense(x, 40, 4)
 
 
 @layer(5)
-def gemm_with_factors(n: Any, x: Any) -> Any:
+def gemm_with_factors(n: Net, x: Any) -> Any:
     return n.op("Gemm", x, n.rng.normal(size=(5, 3)), n.rng.normal(size=(1, 3)), alpha=0.5, beta=-2.0)
 
 
 @layer(3, 4)
-def matmul_of_tokens(n: Any, x: Any) -> Any:
+def matmul_of_tokens(n: Net, x: Any) -> Any:
     return n.op("MatMul", x, n.rng.normal(size=(4, 5)))
 
 
 @layer(2, 5, 5)
-def average_pool(n: Any, x: Any) -> Any:
+def average_pool(n: Net, x: Any) -> Any:
     return n.op("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
 
 
 @layer(2, 5, 4)
-def average_pool_counting_padding(n: Any, x: Any) -> Any:
+def average_pool_counting_padding(n: Net, x: Any) -> Any:
     return n.op("AveragePool", x, kernel_shape=[2, 3], strides=[1, 1], pads=[1, 1, 0, 1], count_include_pad=1)
 
 
 @layer(3, 3, 2)
-def global_average_pool(n: Any, x: Any) -> Any:
+def global_average_pool(n: Net, x: Any) -> Any:
     return n.op("GlobalAveragePool", x)
 
 
 @layer(3, 2, 3)
-def mean_of_axes(n: Any, x: Any) -> Any:
+def mean_of_axes(n: Net, x: Any) -> Any:
     return n.op("ReduceMean", x, np.array([2, 3], np.int64), keepdims=0)
 
 
 @layer(3, 2, 3)
-def sum_of_axes(n: Any, x: Any) -> Any:
+def sum_of_axes(n: Net, x: Any) -> Any:
     return n.op("ReduceSum", x, np.array([1], np.int64), keepdims=1)
 
 
-def halves(n: Any, x: Any) -> list[Any]:
+def halves(n: Net, x: Any) -> list[Any]:
     axes = np.array([1], np.int64)
     return [n.op("Slice", x, np.array([i], np.int64), np.array([i + 2], np.int64), axes) for i in (0, 2)]
 
 
 @layer(4, 2, 2)
-def residual_add(n: Any, x: Any) -> Any:
+def residual_add(n: Net, x: Any) -> Any:
     return n.op("Add", *halves(n, x))
 
 
 @layer(4, 2, 2)
-def difference(n: Any, x: Any) -> Any:
+def difference(n: Net, x: Any) -> Any:
     return n.op("Sub", *halves(n, x))
 
 
 @layer(3, 2, 2)
-def factor(n: Any, x: Any) -> Any:
+def factor(n: Net, x: Any) -> Any:
     return n.op("Mul", x, n.rng.normal(size=(3, 1, 1)))
 
 
 @layer(3, 2, 2)
-def batch_normalization(n: Any, x: Any) -> Any:
+def batch_normalization(n: Net, x: Any) -> Any:
     return n.norm(x, 3)
 
 

@@ -18,6 +18,7 @@ from onnxlrp.rules.product import Signal, Uniform
 from support import small_nets
 from support.arrays import one_output
 from support.conformance import each_engine, prepared
+from support.small_nets import Net
 
 PRODUCTS = {}
 
@@ -33,41 +34,41 @@ def gated_by(gate: Any) -> Callable[..., Any]:
 
 
 @gated_by(1)
-def squeeze_and_excitation(n: Any) -> Any:
+def squeeze_and_excitation(n: Net) -> Any:
     return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
 
 
 @gated_by(0)
-def hard_sigmoid_in_pieces(n: Any) -> Any:
+def hard_sigmoid_in_pieces(n: Net) -> Any:
     """MobileNetV3 as Keras writes it."""
     shifted = n.op("Add", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1)), np.array(3.0))
     return n.op("Mul", n.op("Mul", n.clip(shifted, 6.0), np.array(1 / 6)), "x")
 
 
 @gated_by(1)
-def silu(n: Any) -> Any:
+def silu(n: Net) -> Any:
     return n.op("Mul", "x", n.op("Sigmoid", "x"))
 
 
 @gated_by(0)
-def silu_of_one_factor(n: Any) -> Any:
+def silu_of_one_factor(n: Net) -> Any:
     """The signal is bounded too: the formula of the gate tells them apart."""
     x = n.op("Tanh", "x")
     return n.op("Mul", n.op("Sigmoid", n.op("Mul", x, np.array(1.7))), x)
 
 
 @gated_by(1)
-def a_weight_for_each_channel(n: Any) -> Any:
+def a_weight_for_each_channel(n: Net) -> Any:
     return n.op("Mul", "x", n.op("GlobalMaxPool", n.relu("x")))
 
 
 @gated_by(None)
-def two_features(n: Any) -> Any:
+def two_features(n: Net) -> Any:
     return n.op("Mul", n.conv("x", 3, 3), n.relu("x"))
 
 
 @gated_by(None)
-def a_square(n: Any) -> Any:
+def a_square(n: Net) -> Any:
     return n.op("Mul", "x", "x")
 
 

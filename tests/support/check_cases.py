@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,12 @@ from onnx import numpy_helper
 from PIL import Image
 
 from onnxlrp.checks import Settings, run
+from onnxlrp.engines import Forward, Run
 from onnxlrp.engines.factory import make_engine
+from onnxlrp.findings.finding import Finding, Findings
+from onnxlrp.program.program import Program
+
+from .arrays import Array
 
 MODELS = Path(__file__).parents[2] / "models"
 SHAPES, HANS = MODELS / "shapes.onnx", MODELS / "clever_hans.onnx"
@@ -22,7 +27,7 @@ FIRST = 1_006_000  # seeds that nothing else was measured on
 STAR = 3
 
 
-def write_scenes(folder: Any, stars: Any, others: Any, marked: bool = False) -> Any:
+def write_scenes(folder: Path, stars: int, others: int, marked: bool = False) -> Path:
     """Pictures scene_N.png with their masks in masks/; with `marked` every star carries the watermark."""
     (folder / "masks").mkdir(parents=True)
     seed, left = FIRST, {True: stars, False: others}
@@ -37,7 +42,7 @@ def write_scenes(folder: Any, stars: Any, others: Any, marked: bool = False) -> 
     return folder
 
 
-def with_random_head(path: Any, seed: int = 0) -> Any:
+def with_random_head(path: Path, seed: int = 0) -> Path:
     """shapes.onnx with the weights of its last layer drawn anew."""
     model = onnx.load(SHAPES)
     (tensor,) = [t for t in model.graph.initializer if t.name == "head.weight"]
@@ -53,31 +58,31 @@ class Tampering:
 
     name = "tampering"
 
-    def __init__(self, change: Any) -> None:
+    def __init__(self, change: Callable[[str, Array, int], Array]) -> None:
         self.engine, self.change, self.runs = make_engine("ort"), change, 0
 
-    def prepare(self, forward: Any, program: Any) -> Callable[..., Any]:
+    def prepare(self, forward: Forward, program: Program) -> Run:
         prepared = self.engine.prepare(forward, program)
 
-        def tampered(inputs: Any) -> dict[Any, Any]:
+        def tampered(inputs: Mapping[str, Array]) -> dict[str, Array]:
             self.runs += 1
             return {name: self.change(name, value, self.runs) for name, value in prepared(inputs).items()}
 
         return tampered
 
 
-def found(findings: Any, check: Any, status: Any = None) -> dict[Any, Any]:
+def found(findings: Findings, check: str, status: str | None = None) -> dict[str, Finding]:
     """The findings of a check, by subject."""
     return {f.subject: f for f in findings.findings if f.check == check and status in (None, f.status)}
 
 
-def only(*ids: Any, **settings: Any) -> Any:
+def only(*ids: str, **settings: Any) -> Settings:
     """Settings with which no check runs but these."""
     from onnxlrp.checks.registry import CHECKS
 
     return Settings(severities={id: "off" for id in CHECKS if id not in ids}, **settings)
 
 
-def checked(model: Any, samples: Any, *ids: Any, **settings: Any) -> Any:
+def checked(model: Any, samples: Any, *ids: str, **settings: Any) -> Findings:
     """The findings of some checks."""
     return run(model, samples, only(*ids, **settings))

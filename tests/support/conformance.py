@@ -6,16 +6,20 @@ Tests ask `run` for what a program gives, and compare it with numpy or with the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxlrp.engines import ENGINES, Forward
+from onnxlrp.engines import ENGINES, Forward, Run
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
+from onnxlrp.program.linear import LinearMap
 from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
 
 from . import kernels_under_test
@@ -29,11 +33,11 @@ TOLERANCE = {"reference": 1e-12, "ort": 2e-6}
 FLOAT32 = 2e-6
 
 
-def tolerance(name: Any) -> Any:
+def tolerance(name: str) -> float:
     return TOLERANCE.get(name, FLOAT32)
 
 
-def prepared(name: Any, forward: Any, program: Any) -> Any:
+def prepared(name: str, forward: Forward, program: Program) -> Run:
     """The program on an engine; skips the test where the machine cannot run it."""
     try:
         found = Cuda(kernels_under_test.device(), None) if name == "plain" else make_engine(name)
@@ -44,10 +48,10 @@ def prepared(name: Any, forward: Any, program: Any) -> Any:
     return found.prepare(forward, program)
 
 
-def identity(shapes: Any) -> Any:
+def identity(shapes: Mapping[str, tuple[int, ...]]) -> Forward:
     """A forward model that hands out its inputs: tensor "x" is input "x/in"."""
 
-    def model(dtype: Any, tensors: Any) -> Any:
+    def model(dtype: type, tensors: Sequence[str]) -> onnx.ModelProto:
         kind = TensorProto.DOUBLE if dtype is np.float64 else TensorProto.FLOAT
         wanted = list(dict.fromkeys([*tensors, *shapes]))
         inputs = [helper.make_tensor_value_info(f"{t}/in", kind, ["N", *shape]) for t, shape in shapes.items()]
@@ -65,36 +69,36 @@ class Sketch:
     With `targets` the seed alone has a target axis; it is fed as the array "relevance", [T, N, *shape].
     """
 
-    def __init__(self, targets: Any = None) -> None:
+    def __init__(self, targets: int | None = None) -> None:
         self.targets = targets
-        self.steps = []
-        self.shapes = {}
+        self.steps: list[Instruction] = []
+        self.shapes: dict[str, tuple[int, ...]] = {}
 
-    def activation(self, tensor: Any, shape: Any) -> Any:
+    def activation(self, tensor: str, shape: tuple[int, ...]) -> int:
         self.shapes[tensor] = shape
         return self._add(Instruction("read", "activation", (), Activation(tensor), shape, False, False))
 
-    def seed(self, shape: Any) -> Any:
+    def seed(self, shape: tuple[int, ...]) -> int:
         """The array that is fed as "relevance"."""
         self.shapes["seeded"] = shape
         source = Seed("seeded", "relevance", self.targets)
         return self._add(Instruction("read", "seed", (), source, shape, False, self.targets is not None))
 
-    def constant(self, array: Any) -> Any:
+    def constant(self, array: npt.ArrayLike) -> int:
         array = np.asarray(array)
         return self._add(Instruction("read", "constant", (), Constant(array), array.shape, True, False))
 
-    def map(self, op: Any, *inputs: Any, parameter: float = 0.0) -> Any:
+    def map(self, op: str, *inputs: int, parameter: float = 0.0) -> int:
         shape = np.broadcast_shapes(*(self.steps[i].shape for i in inputs))
         return self._add(self._step("map", op, inputs, None, shape, parameter=parameter))
 
-    def linear(self, linear: Any, x: Any, *weights: Any, biased: bool = False) -> Any:
+    def linear(self, linear: LinearMap, x: int, *weights: int, biased: bool = False) -> int:
         return self._add(self._step("linear", linear.name, (x, *weights), linear, linear.target, biased=biased))
 
-    def adjoint(self, linear: Any, s: Any, *weights: Any) -> Any:
+    def adjoint(self, linear: LinearMap, s: int, *weights: int) -> int:
         return self._add(self._step("adjoint", linear.name, (s, *weights), linear, linear.source))
 
-    def run(self, name: Any, outputs: Any, **arrays: Any) -> Any:
+    def run(self, name: str, outputs: dict[str, int], **arrays: Array) -> dict[str, Array]:
         """The outputs by name; `arrays` are activations by tensor, and the seed as `relevance`."""
         program = Program(tuple(self.steps), outputs, self.targets)
         seeded = arrays.pop("relevance", None)
@@ -105,15 +109,17 @@ class Sketch:
             feeds["seeded/in"] = _typed(name, np.zeros_like(blank))
         return prepared(name, identity(self.shapes), program)(feeds)
 
-    def _add(self, step: Any) -> int:
+    def _add(self, step: Instruction) -> int:
         self.steps.append(step)
         return len(self.steps) - 1
 
-    def _step(self, kind: Any, op: Any, inputs: Any, what: Any, shape: Any, **rest: Any) -> Any:
+    def _step(
+        self, kind: Any, op: str, inputs: Sequence[int], what: Any, shape: Sequence[int], **rest: Any
+    ) -> Instruction:
         steps = [self.steps[i] for i in inputs]
         constant, targets = all(s.constant for s in steps), any(s.targets for s in steps)
         return Instruction(kind, op, tuple(inputs), what, tuple(shape), constant, targets, origin="sketch", **rest)
 
 
-def _typed(name: Any, array: Any) -> Array:
+def _typed(name: str, array: Array) -> Array:
     return np.asarray(array, np.float64 if name == "reference" else np.float32)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from hypothesis import strategies as st
 
-from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from onnxlrp.program.linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
 
 
 @st.composite
-def _axis(draw: st.DrawFn, kind: Any, ceil: Any) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
+def _axis(draw: st.DrawFn, kind: str, ceil: bool) -> tuple[int, int, int, int, int, int, int]:
     """One spatial axis: (kernel, stride, dilation, before, after, source, target)."""
     kernel, stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     reach = dilation * (kernel - 1) + 1
@@ -27,7 +26,7 @@ def _axis(draw: st.DrawFn, kind: Any, ceil: Any) -> tuple[Any, Any, Any, Any, An
     return kernel, stride, dilation, before, after, source, target
 
 
-def _count(length: Any, after: Any, reach: Any, stride: Any, ceil: Any) -> Any:
+def _count(length: int, after: int, reach: int, stride: int, ceil: bool) -> int:
     """How many windows fit; with ceil_mode the last may hang over the end, if it starts before it."""
     room = length + after - reach
     if not ceil:
@@ -36,28 +35,28 @@ def _count(length: Any, after: Any, reach: Any, stride: Any, ceil: Any) -> Any:
     return count - 1 if (count - 1) * stride >= length else count
 
 
-def _outside(i: Any, kernel: Any, stride: Any, dilation: Any, before: Any, source: Any) -> bool:
+def _outside(i: int, kernel: int, stride: int, dilation: int, before: int, source: int) -> bool:
     """Whether window i has padding alone under its taps."""
     return not any(before <= i * stride + tap * dilation < before + source for tap in range(kernel))
 
 
 @st.composite
-def windows(draw: st.DrawFn, kind: Any, dimensions: Any = None) -> Any:
+def windows(draw: st.DrawFn, kind: str, dimensions: int | None = None) -> Window:
     d = dimensions or draw(st.sampled_from((1, 2, 2, 3)))
     ceil = kind != "conv" and draw(st.booleans())
     return Window(*zip(*(draw(_axis(kind, ceil)) for _ in range(d)), strict=True))
 
 
 def conv(
-    inner: Any,
-    outer: Any,
-    kernel: Any,
+    inner: int,
+    outer: int,
+    kernel: int,
     stride: int = 1,
     before: int = 0,
-    source: Any = (9, 8),
+    source: tuple[int, ...] = (9, 8),
     dilation: int = 1,
     group: int = 1,
-) -> Any:
+) -> Conv:
     """A convolution that is the same along every axis."""
     axes = len(source)
     target = tuple((n + 2 * before - dilation * (kernel - 1) - 1) // stride + 1 for n in source)
@@ -66,27 +65,27 @@ def conv(
 
 
 @st.composite
-def convs(draw: st.DrawFn) -> Any:
+def convs(draw: st.DrawFn) -> Conv:
     window, group = draw(windows("conv")), draw(st.integers(1, 3))
     inner, outer = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     return Conv((group * inner, *window.source), (group * outer, *window.target), window, group)
 
 
 @st.composite
-def matmuls(draw: st.DrawFn) -> Any:
+def matmuls(draw: st.DrawFn) -> Matmul:
     lead = draw(st.lists(st.integers(1, 3), max_size=2).map(tuple))
     inner, outer = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     return Matmul((*lead, inner), (*lead, outer), draw(st.booleans()))
 
 
 @st.composite
-def pools(draw: st.DrawFn) -> Any:
+def pools(draw: st.DrawFn) -> Pool:
     window, channels = draw(windows("pool")), draw(st.integers(1, 3))
     return Pool((channels, *window.source), (channels, *window.target), window, draw(st.booleans()))
 
 
 @st.composite
-def selects(draw: st.DrawFn) -> Any:
+def selects(draw: st.DrawFn) -> Select:
     window, channels = draw(windows("pool")), draw(st.integers(1, 3))
     return Select((channels, *window.source), (channels, *window.target), window)
 
@@ -95,7 +94,7 @@ shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 
 
 @st.composite
-def sums(draw: st.DrawFn) -> Any:
+def sums(draw: st.DrawFn) -> Sum:
     source = draw(shapes)
     axes = tuple(sorted(draw(st.sets(st.integers(0, len(source) - 1), min_size=1))))
     if draw(st.booleans()):
@@ -104,21 +103,21 @@ def sums(draw: st.DrawFn) -> Any:
 
 
 @st.composite
-def reshapes(draw: st.DrawFn) -> Any:
+def reshapes(draw: st.DrawFn) -> Reshape:
     source = draw(shapes)
     flat = (math.prod(source),)
     return Reshape(source, draw(st.sampled_from((flat, (1, *source), (*source[:-1], 1, source[-1]), source[::-1]))))
 
 
 @st.composite
-def permutes(draw: st.DrawFn) -> Any:
+def permutes(draw: st.DrawFn) -> Permute:
     source = draw(shapes)
     order = tuple(draw(st.permutations(range(len(source)))))
     return Permute(source, tuple(source[i] for i in order), order)
 
 
 @st.composite
-def slices(draw: st.DrawFn) -> Any:
+def slices(draw: st.DrawFn) -> Slice:
     boxes = []
     for n in (source := draw(st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple))):
         start, step = draw(st.integers(0, n - 1)), draw(st.sampled_from((-3, -2, -1, 1, 1, 2, 3)))
@@ -140,7 +139,7 @@ LINEAR_MAPS = {
 }
 
 
-def weight_shape(linear: Any) -> tuple[Any, ...] | None:
+def weight_shape(linear: LinearMap) -> tuple[int, ...] | None:
     """The shape of the weight that a map wants, or None."""
     if isinstance(linear, Conv):
         return (linear.target[0], linear.source[0] // linear.group, *linear.window.kernel)

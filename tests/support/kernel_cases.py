@@ -5,6 +5,7 @@ A test module that imports this is skipped where the kernels cannot be run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +15,15 @@ from hypothesis import strategies as st
 
 from onnxlrp.engines.cuda.kernels.cublas import MATMUL
 from onnxlrp.engines.cuda.kernels.elementwise import module
-from onnxlrp.engines.cuda.kernels.launch import InputRef, InstructionRef, Scratch, Table
+from onnxlrp.engines.cuda.kernels.launch import InputRef, InstructionRef, Launch, Scratch, Table
 from onnxlrp.engines.cuda.planning.constants import folded
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.errors import UsageError
 from onnxlrp.program.interpret import run_linear, run_map
-from onnxlrp.program.linear import Select
+from onnxlrp.program.linear import LinearMap, Select
 from onnxlrp.program.program import Constant, Program
 
+from .arrays import Array
 from .conformance import Sketch
 from .geometries import weight_shape
 from .kernels_under_test import kernels, library
@@ -41,7 +43,7 @@ MEANT = {"dense_tiled": (0,), "reduce_blocks": (1,)}
 SHAPED = ("dense_columns", "dense_tiled", "reduce_blocks", "seed_top")
 
 
-def launched(launch: Any, arguments: Any, check: bool = False, seed: int = 0) -> None:
+def launched(launch: Launch, arguments: Sequence[Any], check: bool = False, seed: int = 0) -> None:
     """Run one launch; `check` looks at every access to memory, `seed` orders the threads."""
     if launch.source:
         if launch.source not in GENERATED:
@@ -54,7 +56,7 @@ def launched(launch: Any, arguments: Any, check: bool = False, seed: int = 0) ->
         EMULATORS[check].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
 
 
-GENERATED = {}
+GENERATED: dict[str, Any] = {}
 
 
 def ran(
@@ -91,7 +93,7 @@ def ran(
     return held
 
 
-def bound(argument: Any, held: Any, scratches: Any, feeds: Any) -> Any:
+def bound(argument: Any, held: dict[int, Array], scratches: dict[Any, Array], feeds: Any) -> Any:
     if isinstance(argument, InstructionRef):
         return held[argument.index]
     if isinstance(argument, InputRef):
@@ -106,7 +108,7 @@ def bound(argument: Any, held: Any, scratches: Any, feeds: Any) -> Any:
     return argument
 
 
-def meant(program: Any, arrays: Any) -> Any:
+def meant(program: Program, arrays: Mapping[Any, Any]) -> list[Array]:
     """What interpret.py makes of the program, in float64."""
     values = []
     for n, step in enumerate(program.instructions):
@@ -124,7 +126,7 @@ def meant(program: Any, arrays: Any) -> Any:
     return values
 
 
-def whole(rng: np.random.Generator, *shape: Any) -> Any:
+def whole(rng: np.random.Generator, *shape: int) -> Array:
     """Small whole numbers: sums are exact in float32, and selectors have ties."""
     return rng.integers(-4, 5, size=shape).astype(np.float64)
 
@@ -132,17 +134,18 @@ def whole(rng: np.random.Generator, *shape: Any) -> Any:
 class Case(Sketch):
     """A program with the arrays of its leaves, which are whole numbers."""
 
-    def __init__(self, rng: np.random.Generator, batch: Any, targets: Any = None) -> None:
+    def __init__(self, rng: np.random.Generator, batch: int, targets: int | None = None) -> None:
         super().__init__(targets)
-        self.rng, self.batch, self.arrays = rng, batch, {}
+        self.rng, self.batch = rng, batch
+        self.arrays: dict[int, Array] = {}
 
-    def read(self, shape: Any) -> Any:
+    def read(self, shape: tuple[int, ...]) -> int:
         """An activation."""
         n = self.activation(f"a{len(self.steps)}", shape)
         self.arrays[n] = whole(self.rng, self.batch, *shape)
         return n
 
-    def given(self, shape: Any) -> Any:
+    def given(self, shape: tuple[int, ...]) -> int:
         """The first operand of a linear map: a seed where there are targets, else an activation."""
         if self.targets is None:
             return self.read(shape)
@@ -151,10 +154,10 @@ class Case(Sketch):
         return n
 
     @property
-    def program(self) -> Any:
+    def program(self) -> Program:
         return Program(tuple(self.steps), {"y": len(self.steps) - 1}, self.targets)
 
-    def check(self, exact: bool = True, **how: Any) -> Any:
+    def check(self, exact: bool = True, **how: Any) -> Array:
         """The last instruction, as planned, is what it means."""
         n = len(self.steps) - 1
         actual = ran(self.program, self.batch, self.arrays, **how)[n]
@@ -167,7 +170,7 @@ class Case(Sketch):
         return actual
 
 
-def applied(case: Any, linear: Any, direction: Any) -> Any:
+def applied(case: Case, linear: LinearMap, direction: str) -> int:
     """Append a linear map or its adjoint with fresh operands."""
     x = case.given(linear.source if direction == "linear" else linear.target)
     rest = []

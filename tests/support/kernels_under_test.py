@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def library() -> Any:
     return Copied(CuBlas(cupy, cupy.cuda.Stream.null))
 
 
-def device(memory: Any = None) -> Any:
+def device(memory: int | None = None) -> Any:
     """Where the engine runs them; `memory` is what it may take, in bytes."""
     from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
 
@@ -40,7 +41,7 @@ def device(memory: Any = None) -> Any:
     return made
 
 
-def _asked(make: Any) -> Any:
+def _asked(make: Callable[[str], Any]) -> Any:
     """What was asked for by name must be there: tests that cannot run it fail, they are not skipped."""
     try:
         made = make(which)
@@ -59,7 +60,9 @@ class Copied:
     def __init__(self, made: Any) -> None:
         self.made, self.seed = made, 0
 
-    def launch(self, name: Any, grid: Any, block: Any, arguments: Any, shared: int = 0, stream: Any = None) -> None:
+    def launch(
+        self, name: str, grid: Any, block: Any, arguments: Sequence[Any], shared: int = 0, stream: Any = None
+    ) -> None:
         import cupy
 
         there = {id(a): cupy.asarray(a) for a in arguments if isinstance(a, np.ndarray)}
@@ -69,5 +72,5 @@ class Copied:
             if isinstance(a, np.ndarray) and a.flags.writeable:
                 a[...] = there[id(a)].get()
 
-    def generated(self, code: Any) -> Copied:
+    def generated(self, code: str) -> Copied:
         return Copied(self.made.generated(code))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper, version_converter
 
+from .arrays import Array
+
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 NAMES = ("bvlc_alexnet", "densenet121", "inception_v1", "inception_v2", "resnet50", "shufflenet", "squeezenet",
          "vgg19", "zfnet512")  # fmt: skip
 
 
-def reinitialised(name: Any, seed: int = 0) -> Any:
+def reinitialised(name: str, seed: int = 0) -> onnx.ModelProto:
     """A light model with He weights; its own are all the same number, of which nothing follows."""
     model = onnx.load(LIGHT / f"light_{name}.onnx")
     graph, rng = model.graph, np.random.default_rng(seed)
@@ -35,7 +36,7 @@ def reinitialised(name: Any, seed: int = 0) -> Any:
     return _calibrated(model, rng)
 
 
-def _calibrated(model: Any, rng: np.random.Generator) -> Any:
+def _calibrated(model: onnx.ModelProto, rng: np.random.Generator) -> onnx.ModelProto:
     """The statistics of every batch norm are those of what it reads; else signals die out behind dozens of them."""
     if not any(node.op_type == "BatchNormalization" for node in model.graph.node):
         return model
@@ -71,7 +72,7 @@ def _calibrated(model: Any, rng: np.random.Generator) -> Any:
     return model
 
 
-def _weights(graph: Any, shapes: Any, rng: np.random.Generator) -> Any:
+def _weights(graph: onnx.GraphProto, shapes: dict[str, tuple[int, ...]], rng: np.random.Generator) -> dict[str, Array]:
     values = {}
     for node in graph.node:
         for position, name in enumerate(node.input):
@@ -80,7 +81,7 @@ def _weights(graph: Any, shapes: Any, rng: np.random.Generator) -> Any:
     return values
 
 
-def _drawn(node: Any, position: Any, shape: Any, rng: np.random.Generator) -> Any:
+def _drawn(node: onnx.NodeProto, position: int, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if node.op_type == "BatchNormalization":
         low, high = ((0.5, 1.5), (-0.1, 0.1), (-0.1, 0.1), (0.5, 1.5))[position - 1]
         return rng.uniform(low, high, shape)

@@ -10,6 +10,7 @@ from onnx import TensorProto
 
 from .arrays import Array
 from .routing_models import MODELS as ROUTING
+from .small_nets import Net
 
 MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = dict(ROUTING)
 
@@ -103,44 +104,44 @@ MODELS["concat"] = ((3, 2), ("x", "z"), joined("Concat", axis=2))
 
 
 @model(3, 2, 2)
-def sum_of_three(n: Any) -> Any:
+def sum_of_three(n: Net) -> str:
     return n.op("Sum", "x", n.op("Relu", "x"), n.op("Tanh", "x"))
 
 
 @model(3, 2, 2)
-def twice_the_same(n: Any) -> Any:
+def twice_the_same(n: Net) -> str:
     return n.op("Mul", "x", "x")
 
 
 @model(3, 2, 2)
-def gate(n: Any) -> Any:
+def gate(n: Net) -> str:
     """Squeeze and excitation: a small factor is broadcast over the map."""
     return n.op("Mul", "x", n.op("Sigmoid", n.conv(n.op("GlobalAveragePool", "x"), 3, 3, kernel=(1, 1))))
 
 
 @model(3, 2, 2)
-def broadcast_sum_under_a_mean(n: Any) -> Any:
+def broadcast_sum_under_a_mean(n: Net) -> str:
     """The gradient that arrives at the sum is constant over the map, and the small operand gets all of it."""
     return n.op("GlobalAveragePool", n.op("Add", "x", n.op("GlobalMaxPool", "x")))
 
 
 @model(3, 2, 2)
-def broadcast_difference_under_a_mean(n: Any) -> Any:
+def broadcast_difference_under_a_mean(n: Net) -> str:
     return n.op("ReduceMean", n.op("Sub", "x", n.op("GlobalAveragePool", "x")), numbers(3), keepdims=0)
 
 
 @model(3, 2, 2)
-def broadcast_product_under_a_sum(n: Any) -> Any:
+def broadcast_product_under_a_sum(n: Net) -> str:
     return n.op("ReduceSum", n.op("Mul", n.op("GlobalAveragePool", "x"), "x"), numbers(2, 3))
 
 
 @model(2, 3, 3)
-def softmax_under_a_mean(n: Any) -> Any:
+def softmax_under_a_mean(n: Net) -> str:
     return n.op("GlobalAveragePool", n.op("Softmax", "x", axis=1))
 
 
 @model(2, 4, 4)
-def poolings_under_a_mean(n: Any) -> Any:
+def poolings_under_a_mean(n: Net) -> str:
     a = n.op("MaxPool", n.op("AveragePool", "x", kernel_shape=[2, 2]), kernel_shape=[2, 2])
     return n.op(
         "GlobalAveragePool", n.op("Pad", n.op("Transpose", a, perm=[0, 1, 3, 2]), numbers(0, 0, 1, 0, 0, 0, 0, 1))
@@ -169,11 +170,11 @@ def of(inner: Any, op: Any, **attributes: Any) -> Callable[..., Any]:
     return lambda n: n.op(op, inner(n), **attributes)
 
 
-def _exp(n: Any) -> Any:
+def _exp(n: Net) -> str:
     return n.op("Exp", "x")
 
 
-def _tanh(n: Any) -> Any:
+def _tanh(n: Net) -> str:
     return n.op("Tanh", "x")
 
 
@@ -208,7 +209,7 @@ for _op in ("Mean", "Max", "Min", "Div"):
 for _op in ("Sum", "Mean", "Max", "Min"):
 
     @model(3, 2, inputs=("x", "z"))
-    def _several(n: Any, op: Any = _op) -> Any:
+    def _several(n: Net, op: Any = _op) -> Any:
         """Constants between activations, one broadcast, one twice."""
         row = n.op("ReduceSum", "z", numbers(1))
         return n.op(op, "x", n.rng.normal(size=(2,)), row, "z", np.array([[[0.1]]]), "x")
@@ -250,7 +251,7 @@ simple("GlobalLpPool", 2, 4, name="global_lp_pool_of_four", p=4)
 
 
 @model(2, 5, 5)
-def max_pool_with_indices(n: Any) -> Any:
+def max_pool_with_indices(n: Net) -> str:
     """Indices that nobody reads."""
     y = n.op("MaxPool", "x", kernel_shape=[2, 2], storage_order=1)
     n.nodes[-1].output.append("indices")
@@ -258,7 +259,7 @@ def max_pool_with_indices(n: Any) -> Any:
 
 
 @model(3, 4)
-def reductions_under_a_mean(n: Any) -> Any:
+def reductions_under_a_mean(n: Net) -> str:
     a = n.op("ReduceL2", "x", numbers(2), keepdims=0)
     b = n.op("ReduceMax", "x", numbers(2), keepdims=0)
     return n.op("ReduceMean", n.op("Add", n.op("Mul", a, np.array(2.0)), b), numbers(1), keepdims=0)
@@ -283,20 +284,20 @@ for _name, _shape, _build in [
 
 
 @model(3, 4)
-def rmsnormalization(n: Any) -> Any:
+def rmsnormalization(n: Net) -> str:
     """At opset 23, which the net's own opset is converted to."""
     n.opset = 23
     return n.op("RMSNormalization", "x", n.rng.normal(size=4))
 
 
 @model(4, 2, 2)
-def group_normalization_by_channel(n: Any) -> Any:
+def group_normalization_by_channel(n: Net) -> str:
     n.opset = 21
     return n.op("GroupNormalization", "x", n.rng.normal(size=4), n.rng.normal(size=4), num_groups=2)
 
 
 @model(4, 2, 2)
-def group_normalization_in_pieces(n: Any) -> Any:
+def group_normalization_in_pieces(n: Net) -> str:
     flat = n.op("Reshape", "x", numbers(0, 2, -1))
     flat = n.op("InstanceNormalization", flat, np.ones(2), np.zeros(2))
     whole = n.op("Reshape", flat, numbers(0, 4, 2, 2))
@@ -304,7 +305,7 @@ def group_normalization_in_pieces(n: Any) -> Any:
 
 
 def layer_norm_in_pieces(divide: Any, axis: Any, squares: Any) -> Callable[..., Any]:
-    def build(n: Any) -> Any:
+    def build(n: Net) -> str:
         centred = n.op("Sub", "x", n.op("ReduceMean", "x", numbers(axis)))
         square = n.op("Mul", centred, centred) if squares == "Mul" else n.op("Pow", centred, np.array(2.0))
         deviation = n.op("Sqrt", n.op("Add", n.op("ReduceMean", square, numbers(axis)), np.array(1e-5)))
@@ -321,7 +322,7 @@ MODELS["layer_norm_by_reciprocal"] = ((3, 4), ("x",), layer_norm_in_pieces(False
 
 
 @model(5, 3, 3)
-def lrn_in_pieces(n: Any) -> Any:
+def lrn_in_pieces(n: Net) -> str:
     """As PyTorch exports it."""
     square = n.op("Unsqueeze", n.op("Mul", "x", "x"), numbers(1))
     padded = n.op("Pad", square, numbers(0, 0, 1, 0, 0, 0, 0, 1, 0, 0))
@@ -331,7 +332,7 @@ def lrn_in_pieces(n: Any) -> Any:
 
 
 @model(5, 3, 3)
-def lrn_by_an_inverse_power(n: Any) -> Any:
+def lrn_by_an_inverse_power(n: Net) -> str:
     mean = n.op("ReduceMean", n.op("Mul", "x", "x"), numbers(1))
     whole = n.op("Add", n.op("Mul", "x", np.array(0.0)), n.op("Add", mean, np.array(1.0)))
     return n.op("Mul", "x", n.op("Pow", whole, np.array(-0.75)))
@@ -341,18 +342,18 @@ def lrn_by_an_inverse_power(n: Any) -> Any:
 
 
 @model(5)
-def silu(n: Any) -> Any:
+def silu(n: Net) -> str:
     return n.op("Mul", "x", n.op("Sigmoid", "x"))
 
 
 @model(5)
-def gelu_by_erf_in_pieces(n: Any) -> Any:
+def gelu_by_erf_in_pieces(n: Net) -> str:
     normal = n.op("Add", n.op("Erf", n.op("Div", "x", np.array(2**0.5))), np.array(1.0))
     return n.op("Mul", n.op("Mul", "x", normal), np.array(0.5))
 
 
 @model(5)
-def gelu_by_tanh_in_pieces(n: Any) -> Any:
+def gelu_by_tanh_in_pieces(n: Net) -> str:
     cubic = n.op("Add", "x", n.op("Mul", n.op("Pow", "x", np.array(3.0)), np.array(0.044715)))
     t = n.op("Tanh", n.op("Mul", cubic, np.array((2 / np.pi) ** 0.5)))
     return n.op("Mul", n.op("Mul", "x", np.array(0.5)), n.op("Add", t, np.array(1.0)))

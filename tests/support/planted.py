@@ -6,8 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from onnxlrp.methods.problem import Problem
+from onnxlrp.model import Model
+
 from .arrays import Array
 from .problems import model, problem
+from .small_nets import Net
 
 TOP, LEFT, SIDE, LENGTH = 4, 8, 4, 16  # the square that is read, and the side of the picture
 
@@ -19,10 +23,10 @@ def inside() -> Array:
     return mask
 
 
-def reader() -> Any:
+def reader() -> Model:
     """[N, 2, 16, 16] → [N, 2]: 20 times the mean of a square in channel 0 minus 10, and its negative."""
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> str:
         weight = np.zeros((2, 2, LENGTH, LENGTH))
         weight[:, 0] = np.array([1, -1])[:, None, None] * inside() * 20 / SIDE**2
         return n.op("Gemm", n.op("Flatten", "x"), weight.reshape(2, -1), np.array([-10.0, 10.0]), transB=1)
@@ -30,7 +34,7 @@ def reader() -> Any:
     return model(build, 2, LENGTH, LENGTH)
 
 
-def planted(samples: int = 1, **options: Any) -> Any:
+def planted(samples: int = 1, **options: Any) -> Problem:
     """Bright noise for class 0 of the reader; black and zero are the same to it."""
     p = problem(reader(), samples, **options)
     p.x[:] = np.random.default_rng(1).uniform(0.5, 1, p.x.shape)
@@ -39,10 +43,10 @@ def planted(samples: int = 1, **options: Any) -> Any:
     return p
 
 
-def unruled() -> Any:
+def unruled() -> Model:
     """[N, 1, 16, 16] → [N, 2] with a Shrink, which no rule passes, of the mean of the planted square."""
 
-    def build(n: Any) -> Any:
+    def build(n: Net) -> str:
         weight = np.zeros((2, LENGTH, LENGTH))
         weight[:] = np.array([1, -1])[:, None, None] * inside() / SIDE**2
         y = n.op("Gemm", n.op("Flatten", "x"), weight.reshape(2, -1), np.zeros(2), transB=1)

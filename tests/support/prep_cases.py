@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+
+from .arrays import Array
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -87,7 +91,7 @@ TIMM = {
 }
 
 
-def pictures() -> Any:
+def pictures() -> list[Image.Image]:
     """A wide, a tall and a small picture: waves of every channel's own, and some noise."""
     rng = np.random.default_rng(0)
     made = []
@@ -100,15 +104,15 @@ def pictures() -> Any:
 
 
 def model(
-    size: Any,
+    size: tuple[int, ...],
     classes: int = 4,
-    metadata: Any = (),
+    metadata: Iterable[tuple[str, str]] = (),
     channels: int = 3,
-    front: Any = (),
-    dtype: Any = TensorProto.FLOAT,
+    front: Iterable[tuple[str, Any]] = (),
+    dtype: int = TensorProto.FLOAT,
     last: bool = False,
     open_size: bool = False,
-) -> Any:
+) -> onnx.ModelProto:
     """A classifier of one convolution; `front` are (op, constant) before it, `last` puts the channels last."""
     height, width = ("height", "width") if open_size else size
     shape = ["N", height, width, channels] if last else ["N", channels, height, width]
@@ -144,7 +148,7 @@ def model(
     return made
 
 
-def put(folder: Any, made: Any, **files: Any) -> Any:
+def put(folder: Path, made: onnx.ModelProto, **files: Any) -> Path:
     """The model in a folder, with JSON files beside it by their stems; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     onnx.save(made, folder / "model.onnx")
@@ -153,7 +157,7 @@ def put(folder: Any, made: Any, **files: Any) -> Any:
     return folder / "model.onnx"
 
 
-def first_run(folder: Any, name: Any) -> Any:
+def first_run(folder: Path, name: str) -> Path:
     """The folder of a named case; the model's path."""
     if name in HUGGINGFACE:
         kind, fields, size = HUGGINGFACE[name]
@@ -163,7 +167,7 @@ def first_run(folder: Any, name: Any) -> Any:
     return put(folder, model(size), config={"architecture": "resnet50", "num_classes": 4, "pretrained_cfg": config})
 
 
-def thinned(tensor: Any) -> Any:
+def thinned(tensor: Array) -> Array:
     """A tensor of at most 30 rows and columns."""
     step = max(1, tensor.shape[-1] // 24)
     return tensor[..., ::step, ::step]

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from onnxlrp.engines import Engine
 from onnxlrp.engines.reference import Reference
 from onnxlrp.methods.problem import Problem
-from onnxlrp.methods.registry import make
+from onnxlrp.methods.registry import Attribution, make
 from onnxlrp.model import Model
 
 from . import small_nets
 
 
-def model(build: Any, *shape: Any, engine: Any = None) -> Any:
+def model(build: Callable[[small_nets.Net], str], *shape: int, engine: Engine | None = None) -> Model:
     """A model of a small network, on the reference engine."""
     n = small_nets.Net(*shape)
     return Model(small_nets.load(n.model(build(n))), engine or Reference())
 
 
-def convolutional(bias: bool = True) -> Any:
+def convolutional(bias: bool = True) -> Model:
     """[N, 3, 8, 8] → [N, 4], with ReLUs, a pooling and a dense layer."""
 
-    def build(n: Any) -> Any:
+    def build(n: small_nets.Net) -> str:
         y = n.relu(n.conv("x", 3, 5, bias=bias))
         y = n.op("MaxPool", y, kernel_shape=[2, 2], strides=[2, 2])
         y = n.relu(n.conv(y, 5, 6, bias=bias))
@@ -32,7 +34,7 @@ def convolutional(bias: bool = True) -> Any:
     return model(build, 3, 8, 8)
 
 
-def problem(asked: Any = None, samples: int = 2, **options: Any) -> Any:
+def problem(asked: Model | None = None, samples: int = 2, **options: Any) -> Problem:
     asked = convolutional() if asked is None else asked
     rng = np.random.default_rng(0)
     x = rng.normal(size=(samples, *asked.graph.inputs[0].shape))
@@ -40,5 +42,5 @@ def problem(asked: Any = None, samples: int = 2, **options: Any) -> Any:
     return Problem(asked, x, ids, **options)
 
 
-def explain(name: Any, given: Any = None, **options: Any) -> Any:
+def explain(name: str, given: Problem | None = None, **options: Any) -> Attribution:
     return make(name, **options)(given or problem())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
+from .small_nets import Net
 
 MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = {}
 
@@ -29,11 +30,11 @@ def add(name: Any, shape: Any, op: Any, *operands: Any, **attributes: Any) -> No
     MODELS[name] = (shape, ("x",), lambda n: n.op(op, "x", *(_weight(n, a) for a in operands), **attributes))
 
 
-def _weight(n: Any, operand: Any) -> Any:
+def _weight(n: Net, operand: Any) -> Any:
     return n.rng.normal(size=operand) if isinstance(operand, tuple) else operand
 
 
-def each(n: Any, array: Any) -> Any:
+def each(n: Net, array: Any) -> Any:
     """A constant [1, ...] for every sample, as exporters expand it."""
     length = n.op("Shape", "x", start=0, end=1)
     return n.op("Expand", array, n.op("Concat", length, numbers(*array.shape[1:]), axis=0))
@@ -59,7 +60,7 @@ for _name, _shape, _weights, _attributes in [
 
 
 @model(2, 3, 3)
-def convtranspose_before_batchnormalization(n: Any) -> Any:
+def convtranspose_before_batchnormalization(n: Net) -> str:
     y = n.op("ConvTranspose", "x", n.rng.normal(size=(2, 4, 2, 2)), n.rng.normal(size=4), strides=[2, 2])
     return n.norm(y, 4)
 
@@ -140,42 +141,42 @@ add("squeeze_of_some", (1, 3, 1), "Squeeze", numbers(3))
 
 
 @model(6, 2)
-def split(n: Any) -> Any:
+def split(n: Net) -> str:
     """Its parts in another order, of several sizes."""
     return n.op("Concat", *n.ops("Split", "x", numbers(1, 3, 2), results=3, axis=1)[::-1], axis=1)
 
 
 @model(5, 2)
-def split_by_number(n: Any) -> Any:
+def split_by_number(n: Net) -> str:
     return n.op("Concat", *n.ops("Split", "x", results=2, axis=1, num_outputs=2)[::-1], axis=1)
 
 
 @model(3, 4)
-def concat_with_constants(n: Any) -> Any:
+def concat_with_constants(n: Net) -> str:
     row = each(n, n.rng.normal(size=(1, 3, 1)))
     return n.op("Concat", row, "x", n.op("Relu", "x"), row, axis=2)
 
 
 @model(3, 4)
-def gather_elements(n: Any) -> Any:
+def gather_elements(n: Net) -> str:
     return n.op("GatherElements", "x", each(n, n.rng.integers(-4, 4, (1, 3, 2))), axis=2)
 
 
 @model(3, 4)
-def gather_nd(n: Any) -> Any:
+def gather_nd(n: Net) -> str:
     """Batched: the tuples name a place in a sample."""
     return n.op("GatherND", "x", each(n, numbers(0, 1, 2, 3, 2, 0, 0, 1).reshape(1, 2, 2, 2)), batch_dims=1)
 
 
 @model(3, 4)
-def scatter_elements(n: Any) -> Any:
+def scatter_elements(n: Net) -> str:
     places = each(n, numbers(3, 0, 1, 2, 2, 1).reshape(1, 3, 2))
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0), numbers(2), numbers(2)))
     return n.op("ScatterElements", "x", places, updates, axis=2)
 
 
 @model(3, 4, 5)
-def scatter_into_a_box(n: Any) -> Any:
+def scatter_into_a_box(n: Net) -> str:
     """x[:, :, 1:3, :4] = tanh(x[:, :, :2, :4]), along one axis after the other."""
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0, 0), numbers(2, 4), numbers(2, 3)))
     rows = each(n, np.broadcast_to(numbers(1, 2)[:, None], (1, 3, 2, 4)))
@@ -183,19 +184,19 @@ def scatter_into_a_box(n: Any) -> Any:
 
 
 @model(3, 4)
-def scatter_a_constant(n: Any) -> Any:
+def scatter_a_constant(n: Net) -> str:
     return n.op("ScatterElements", "x", each(n, np.ones((1, 3, 1), np.int64)), each(n, np.ones((1, 3, 1))), axis=2)
 
 
 @model(3, 4)
-def scatter_behind_the_batch(n: Any) -> Any:
+def scatter_behind_the_batch(n: Net) -> str:
     """y[:, [2, 0]] = tanh(x[:, :2]) as torch's dynamo exporter writes it: the axis that is indexed in front."""
     a = n.op("Transpose", "x", perm=[1, 0, 2])
     updates = n.op("Tanh", n.op("Slice", a, numbers(0), numbers(2), numbers(0)))
     return n.op("Transpose", n.op("ScatterND", a, numbers(2, 0).reshape(2, 1), updates), perm=[1, 0, 2])
 
 
-def tuples(n: Any, *indices: Any) -> Any:
+def tuples(n: Net, *indices: Any) -> Any:
     """The samples name themselves first."""
     along = np.stack(np.broadcast_arrays(*np.ix_(*indices)), -1)[None]
     own = np.zeros((*along.shape[:-1], 1), np.int64)
@@ -205,33 +206,33 @@ def tuples(n: Any, *indices: Any) -> Any:
 
 
 @model(2, 2, 3)
-def scatter_every_other(n: Any) -> Any:
+def scatter_every_other(n: Net) -> str:
     """zeros[:, :, ::2, ::2] = x: its places are a grid with gaps."""
     zeros = each(n, np.zeros((1, 2, 4, 6), np.float32))
     return n.op("ScatterND", zeros, tuples(n, range(2), range(0, 4, 2), range(0, 6, 2)), "x")
 
 
 @model(2, 4, 4)
-def scatter_every_other_of_the_data(n: Any) -> Any:
+def scatter_every_other_of_the_data(n: Net) -> str:
     updates = n.op("Tanh", n.op("Slice", "x", numbers(0, 0), numbers(2, 2), numbers(2, 3)))
     return n.op("ScatterND", "x", tuples(n, range(2), range(0, 4, 2), range(1, 4, 2)), updates)
 
 
 @model(2, 3)
-def scatter_into_numbers(n: Any) -> Any:
+def scatter_into_numbers(n: Net) -> str:
     """At places in no order."""
     places = each(n, numbers(3, 0, 2, 0, 1, 3).reshape(1, 2, 3))
     return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 4))), places, "x", axis=2)
 
 
 @model(2, 3)
-def scatter_into_a_box_of_numbers(n: Any) -> Any:
+def scatter_into_a_box_of_numbers(n: Net) -> str:
     places = each(n, np.broadcast_to(numbers(1, 2, 3), (1, 2, 3)))
     return n.op("ScatterElements", each(n, n.rng.normal(size=(1, 2, 6))), places, "x", axis=2)
 
 
 @model(2, 3)
-def scatter_that_adds(n: Any) -> Any:
+def scatter_that_adds(n: Net) -> str:
     """index_add: two updates of one place, none of another."""
     places = each(n, numbers(0, 2, 2, 3, 0, 1).reshape(1, 2, 3))
     data = n.op("Concat", "x", n.op("Slice", "x", numbers(0), numbers(1), numbers(2)), axis=2)
@@ -239,24 +240,24 @@ def scatter_that_adds(n: Any) -> Any:
 
 
 @model(3, 4)
-def where_of_a_comparison(n: Any) -> Any:
+def where_of_a_comparison(n: Net) -> str:
     """A ReLU as some write it."""
     return n.op("Where", n.op("Greater", "x", np.array(0.0)), "x", np.array(0.0))
 
 
 @model(3, 4, inputs=("x", "z"))
-def where_of_two(n: Any) -> Any:
+def where_of_two(n: Net) -> str:
     return n.op("Where", n.op("Less", "z", "x"), n.op("Tanh", "x"), "z")
 
 
 @model(3, 4)
-def where_broadcast(n: Any) -> Any:
+def where_broadcast(n: Net) -> str:
     top = n.op("ReduceMax", "x", numbers(2))
     return n.op("Where", n.op("GreaterOrEqual", "x", np.array(0.3)), top, "x")
 
 
 @model(3, 4)
-def where_of_a_mask(n: Any) -> Any:
+def where_of_a_mask(n: Net) -> str:
     mask = n.rng.normal(size=(1, 1, 4)) > 0
     return n.op("Where", mask, "x", n.op("Where", n.op("Not", n.op("IsNaN", "x")), n.op("Neg", "x"), np.array(1.0)))
 
@@ -287,7 +288,7 @@ add("col2im_with_a_rest", (6, 4), "Col2Im", numbers(5, 6), numbers(2, 3), stride
 
 
 @model(2, 3, 4)
-def matmul_of_two_broadcast(n: Any) -> Any:
+def matmul_of_two_broadcast(n: Net) -> str:
     """One key for all heads."""
     shared = n.op("ReduceMean", "x", numbers(1), keepdims=1)
     return n.op("MatMul", n.op("Tanh", "x"), n.op("Transpose", shared, perm=[0, 1, 3, 2]))
@@ -305,7 +306,7 @@ add("cumsum_backwards", (3, 4), "CumSum", np.array(-1), exclusive=1, reverse=1)
 
 
 @model(3, inputs=("x", "z"))
-def gemm_plus_an_activation(n: Any) -> Any:
+def gemm_plus_an_activation(n: Net) -> str:
     return n.op("Gemm", "x", n.rng.normal(size=(4, 3)), n.op("Gemm", "z", n.rng.normal(size=(3, 4))),
                 transB=1, alpha=0.5, beta=2.0)  # fmt: skip
 
@@ -314,7 +315,7 @@ def gemm_plus_an_activation(n: Any) -> Any:
 
 
 @model(3, 4)
-def routing_behind_the_batch(n: Any) -> Any:
+def routing_behind_the_batch(n: Net) -> str:
     """[N, 3, 4] as [3, N, 4] and as [3, 4, N]."""
     a = n.op("Transpose", "x", perm=[1, 0, 2])
     b = n.op("Concat", *n.ops("Split", a, results=2, axis=2, num_outputs=2)[::-1], axis=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,19 +12,22 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.compile import compile
+from onnxlrp.composites import Composite
 from onnxlrp.engines import Forward
+from onnxlrp.graph.graph import Graph
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.methods.registry import METHODS as REGISTERED
 from onnxlrp.methods.registry import composites
 
+from .arrays import Array
 from .conformance import prepared
 
 # The presets that need no file; those of patterns have tests of their own.
 METHODS = tuple(name for name in composites() if "patterns" not in REGISTERED[name].options)
 
 
-def unregister(monkeypatch: pytest.MonkeyPatch, registry: Any, name: Any) -> None:
+def unregister(monkeypatch: pytest.MonkeyPatch, registry: Any, name: str) -> None:
     """Take a name out of a registry for the rest of a test."""
     assert name in list(registry)
     monkeypatch.delitem(registry._rows, name)
@@ -32,55 +36,64 @@ def unregister(monkeypatch: pytest.MonkeyPatch, registry: Any, name: Any) -> Non
 class Net:
     """Builds a model operator by operator; methods take and give tensor names."""
 
-    def __init__(self, *shape: Any, seed: int = 0) -> None:
+    def __init__(self, *shape: int, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
-        self.shape, self.nodes, self.weights, self.opset = shape, [], [], 20
+        self.shape, self.opset = shape, 20
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
 
-    def op(self, op: Any, *inputs: Any, **attributes: Any) -> str:
+    def op(self, op: str, *inputs: str | Array, **attributes: Any) -> str:
         """A node; arrays among the inputs become initialisers."""
         names = [self.weight(i) if isinstance(i, np.ndarray) else i for i in inputs]
         name = f"{op.lower()}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, names, [name], name=name, **attributes))
         return name
 
-    def ops(self, op: Any, *inputs: Any, results: Any, **attributes: Any) -> Any:
+    def ops(self, op: str, *inputs: str | Array, results: int, **attributes: Any) -> list[str]:
         """A node with several results."""
         first = self.op(op, *inputs, **attributes)
         names = [first, *(f"{first}/{i}" for i in range(1, results))]
         self.nodes[-1].output.extend(names[1:])
         return names
 
-    def weight(self, array: Any) -> str:
+    def weight(self, array: Array) -> str:
         name = f"w{len(self.weights)}"
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         self.weights.append(numpy_helper.from_array(array, name))
         return name
 
     def conv(
-        self, x: Any, inner: Any, outer: Any, kernel: Any = (3, 3), group: int = 1, bias: bool = True, **attributes: Any
-    ) -> Any:
+        self,
+        x: str,
+        inner: int,
+        outer: int,
+        kernel: tuple[int, ...] = (3, 3),
+        group: int = 1,
+        bias: bool = True,
+        **attributes: Any,
+    ) -> str:
         """A convolution with He-scaled weights; padded to keep a stride 1 map's size unless `pads` are given."""
         weight = self.rng.normal(size=(outer, inner // group, *kernel)) / np.sqrt(inner // group * np.prod(kernel) / 2)
         attributes = {"pads": [k // 2 for k in kernel] * 2, **attributes}
         biases = [0.3 * self.rng.normal(size=outer)] if bias else []
         return self.op("Conv", x, weight, *biases, kernel_shape=kernel, group=group, **attributes)
 
-    def dense(self, x: Any, inner: Any, outer: Any, bias: bool = True) -> Any:
+    def dense(self, x: str, inner: int, outer: int, bias: bool = True) -> str:
         weight = self.rng.normal(size=(outer, inner)) / np.sqrt(inner / 2)
         biases = [0.3 * self.rng.normal(size=outer)] if bias else []
         return self.op("Gemm", x, weight, *biases, transB=1)
 
-    def norm(self, x: Any, channels: Any) -> Any:
+    def norm(self, x: str, channels: int) -> str:
         draw = self.rng.uniform
         return self.op("BatchNormalization", x, *(draw(0.5, 1.5, channels) for _ in range(4)))
 
-    def relu(self, x: Any) -> Any:
+    def relu(self, x: str) -> str:
         return self.op("Relu", x)
 
-    def clip(self, x: Any, high: float = 1.0) -> Any:
+    def clip(self, x: str, high: float = 1.0) -> str:
         return self.op("Clip", x, np.array(0.0), np.array(high))
 
-    def model(self, y: Any, classes: int = 4, inputs: Any = ("x",)) -> Any:
+    def model(self, y: str, classes: int = 4, inputs: Sequence[str] = ("x",)) -> onnx.ModelProto:
         """The model with output y, [N, classes]."""
         values = [helper.make_tensor_value_info(i, TensorProto.FLOAT, ["N", *self.shape]) for i in inputs]
         out = helper.make_tensor_value_info(y, TensorProto.FLOAT, None)
@@ -89,16 +102,16 @@ class Net:
         return onnx.shape_inference.infer_shapes(model)
 
 
-NETS = {}
+NETS: dict[str, Callable[[], onnx.ModelProto]] = {}
 
 
-def net(make: Any) -> Any:
+def net(make: Callable[[], onnx.ModelProto]) -> Callable[[], onnx.ModelProto]:
     NETS[make.__name__] = make
     return make
 
 
 @net
-def plain() -> Any:
+def plain() -> onnx.ModelProto:
     n = Net(2, 5, 5)
     a = n.relu(n.conv("x", 2, 4))
     b = n.relu(n.conv(a, 4, 3, strides=[2, 2]))
@@ -106,7 +119,7 @@ def plain() -> Any:
 
 
 @net
-def residual() -> Any:
+def residual() -> onnx.ModelProto:
     n = Net(2, 5, 5, seed=1)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 3)), kernel_shape=[2, 2], strides=[1, 1])
     b = n.conv(n.relu(n.conv(a, 3, 3)), 3, 3)
@@ -116,7 +129,7 @@ def residual() -> Any:
 
 
 @net
-def maxpool() -> Any:
+def maxpool() -> onnx.ModelProto:
     n = Net(2, 6, 6, seed=2)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 4)), kernel_shape=[2, 2], strides=[2, 2])
     b = n.relu(n.conv(a, 4, 3))
@@ -124,7 +137,7 @@ def maxpool() -> Any:
 
 
 @net
-def overlapping() -> Any:
+def overlapping() -> onnx.ModelProto:
     """Max pooling of stride 2 over windows of 3, padded; then without a ReLU between it and the next layer."""
     n = Net(2, 7, 7, seed=3)
     a = n.op("MaxPool", n.relu(n.conv("x", 2, 3)), kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -133,7 +146,7 @@ def overlapping() -> Any:
 
 
 @net
-def norm_first() -> Any:
+def norm_first() -> onnx.ModelProto:
     """BatchNormalization before the first convolution, and before a ReLU as in DenseNet."""
     n = Net(2, 5, 5, seed=4)
     a = n.conv(n.norm("x", 2), 2, 3)
@@ -143,7 +156,7 @@ def norm_first() -> Any:
 
 
 @net
-def concat() -> Any:
+def concat() -> onnx.ModelProto:
     """Two branches side by side, one of them grouped and dilated."""
     n = Net(4, 5, 5, seed=5)
     a = n.relu(n.conv("x", 4, 4, kernel=(1, 1)))
@@ -153,7 +166,7 @@ def concat() -> Any:
 
 
 @net
-def pad() -> Any:
+def pad() -> onnx.ModelProto:
     """A Pad that no convolution takes in, and depthwise convolution."""
     n = Net(2, 4, 4, seed=6)
     a = n.relu(n.conv("x", 2, 4))
@@ -164,7 +177,7 @@ def pad() -> Any:
 
 
 @net
-def avgpool() -> Any:
+def avgpool() -> onnx.ModelProto:
     n = Net(2, 6, 6, seed=7)
     a = n.relu(n.conv("x", 2, 4))
     b = n.op("AveragePool", a, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 0, 0], count_include_pad=1)
@@ -174,7 +187,7 @@ def avgpool() -> Any:
 
 
 @net
-def clip() -> Any:
+def clip() -> onnx.ModelProto:
     """ReLU6's kind of ceiling, low enough to be reached."""
     n = Net(2, 5, 5, seed=8)
     a = n.clip(n.conv("x", 2, 4), 0.8)
@@ -185,7 +198,7 @@ def clip() -> Any:
 
 
 @net
-def preactivation() -> Any:
+def preactivation() -> onnx.ModelProto:
     """A convolution whose result goes both into a ReLU and around it."""
     n = Net(2, 4, 4, seed=10)
     a = n.conv("x", 2, 3)
@@ -195,7 +208,7 @@ def preactivation() -> Any:
 
 
 @net
-def everything() -> Any:
+def everything() -> onnx.ModelProto:
     """One net with all of it: BN first, residual, overlapping max pooling, concat, clip, average pooling."""
     n = Net(2, 6, 6, seed=9)
     a = n.relu(n.conv(n.norm("x", 2), 2, 4))
@@ -208,29 +221,31 @@ def everything() -> Any:
 
 
 @cache
-def graph(name: Any) -> Any:
+def graph(name: str) -> Graph:
     """The loaded graph of a net by name."""
     return load(NETS[name]())
 
 
-def forward(graph: Any) -> Any:
+def forward(graph: Graph) -> Forward:
     """The forward model as engines take it."""
     return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), tuple(t.name for t in graph.inputs))
 
 
-def batch(graph: Any, n: int = 2, seed: int = 0) -> dict[Any, Any]:
+def batch(graph: Graph, n: int = 2, seed: int = 0) -> dict[str, Array]:
     """Samples of mixed signs for each input of a graph."""
     rng = np.random.default_rng(seed)
     return {t.name: rng.normal(size=(n, *t.shape)).astype(np.float32) for t in graph.inputs}
 
 
-def explained(graph: Any, composite: Any, inputs: Any, name: str = "reference", **options: Any) -> Any:
+def explained(
+    graph: Graph, composite: Composite, inputs: Mapping[str, Array], name: str = "reference", **options: Any
+) -> dict[str, Array]:
     """All outputs of the program that explains `inputs`; options are those of `compile`."""
     program = compile(graph, composite, **{"mode": "top", **options})
     return prepared(name, forward(graph), program)(inputs)
 
 
-def agree(actual: Any, expected: Any, tolerance: float = 1e-9) -> None:
+def agree(actual: Array, expected: Array, tolerance: float = 1e-9) -> None:
     """Equal to a share of the largest magnitude; what is expected to be zero is zero."""
     assert actual.shape == expected.shape
     assert np.isfinite(actual).all()

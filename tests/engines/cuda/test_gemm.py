@@ -24,7 +24,7 @@ from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
 from onnxlrp.program.linear import Conv, Reshape, Select
 from onnxlrp.program.passes import Chain, fuse
-from onnxlrp.program.program import Program
+from onnxlrp.program.program import Constant, Program
 from support.geometries import conv, convs, weight_shape
 from support.kernel_cases import EMULATORS, Case, applied, bound, each_direction, leads, meant, ran, seeds
 from support.kernels_under_test import kernels
@@ -185,14 +185,16 @@ def whole(case: Any, shape: Any) -> Any:
 # -- precision
 
 
-def normal(linear: Any, direction: Any, seed: int = 0, positive: bool = False) -> tuple[Any, Any]:
+def normal(linear: Conv, direction: str, seed: int = 0, positive: bool = False) -> tuple[Case, int]:
     """The case with real numbers, of one sign as in a z+ pass or of both."""
     case = Case(np.random.default_rng(seed), 2)
     n = applied(case, linear, direction)
     numbers = [case.rng.standard_normal(shape) for shape in (case.arrays[0].shape, case.steps[1].shape)]
     x, w = (np.abs(a).astype(np.float32) if positive else a.astype(np.float32) for a in numbers)
     case.arrays[0] = x
-    case.steps[1].what.array[...] = w
+    weight = case.steps[1].what
+    assert isinstance(weight, Constant)
+    weight.array[...] = w
     return case, n
 
 
@@ -373,6 +375,7 @@ class Ending:
         rng = random.Random(seed)
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 2)), rng.choice((None, None, 2)))
         kind = rng.choice(("product", "product", "depthwise", "pool"))
+        linear: Conv | Select
         if kind == "depthwise":
             linear = conv(5, 5, rng.randint(2, 3), 1, 1, rng.choice(((6, 6), (7, 7))), rng.randint(1, 2), 5)
         elif kind == "pool":
