@@ -56,9 +56,10 @@ ALLOWED |= {
     "graph.canonical": _REWRITES,
     "graph.verify": {*_REWRITES, "graph.decomposition"},
     "graph.load_state": _REWRITES,
-    "graph.properties": {*_REWRITES, *_STAGES, "graph.load_state"},
-    "graph.passes": {*_REWRITES, *_STAGES, "graph.load_state", "graph.properties"},
-    "graph.load": {*_REWRITES, "graph.load_state", "graph.passes"},
+    "graph.contracts": {"graph.load_state"},
+    "graph.properties": {*_REWRITES, *_STAGES, "graph.contracts", "graph.load_state"},
+    "graph.passes": {*_REWRITES, *_STAGES, "graph.contracts", "graph.load_state", "graph.properties"},
+    "graph.load": {*_REWRITES, "graph.contracts", "graph.load_state", "graph.passes"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},

@@ -10,7 +10,9 @@ from result_tables import table
 from onnxlrp.checks.registry import CHECKS, thresholds
 from onnxlrp.engines import ENGINES
 from onnxlrp.evaluation.metrics.registry import METRICS
-from onnxlrp.graph.decomposition import dynamic_quantization, fused, integer
+from onnxlrp.graph.decomposition.decompose import DECOMPOSITIONS
+from onnxlrp.graph.decomposition.dynamic_quantization import DYNAMIC
+from onnxlrp.graph.decomposition.integer import INTEGER
 from onnxlrp.layers import LAYERS
 from onnxlrp.methods.registry import METHODS
 from onnxlrp.program.op import KINDS
@@ -34,8 +36,8 @@ def operators() -> str:
     """Return every ONNX operator that has a rule, by kind, and those that are read as others."""
     by_kind = {kind: sorted(name for name, row in LAYERS.items() if row.kind == kind) for kind in KINDS}
     rows = [(_code(kind), KINDS[kind], ops) for kind, ops in by_kind.items() if ops]
-    quantised = {*integer.RULES, *dynamic_quantization.RULES} - {*LAYERS}
-    optimised = {*fused.RULES} - quantised - {*LAYERS}
+    quantised = {*INTEGER, *DYNAMIC} - {*LAYERS}
+    optimised = {*DECOMPOSITIONS} - quantised - {*LAYERS}
     rows.append(("", "on integers: read as the same on floats, between rounding and rounding", sorted(quantised)))
     rows.append(("", "fused by onnxruntime's optimiser: read as the operators that they stand for", sorted(optimised)))
     return table(

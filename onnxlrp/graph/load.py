@@ -7,11 +7,12 @@ from types import MappingProxyType
 import onnx
 
 from ..errors import UnsupportedError
+from .contracts import run
 from .frontend.simplify import onnxruntime
 from .frontend.symbolic_sizes import PRIME
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
-from .passes import PASSES, run
+from .passes import PASSES
 from .reading import memory
 from .reading.printable import printable
 from .reading.read import Source, read

@@ -1,15 +1,13 @@
 """The passes that turn a file into a `Graph`, in order, each with what it requires and what it ensures.
 
-A new pass is a function that changes the state, and a row in `PASSES`. `run(..., check=True)` sees to it that every
-property that a pass requires, ensures or leaves intact holds; `load` does without, for checks take time.
+A new pass is a function that changes the state, and an entry of `PASSES`. Tests run the passes with their contracts
+checked; `load` runs them without, for checks take time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from ..errors import OnnxLrpError
 from . import properties as has
 from .batching.free import free_or_fix
 from .canonical.attributes import spell_out_attributes
@@ -18,95 +16,20 @@ from .canonical.gemm import write_as_gemm
 from .canonical.merge_affine import merge_affine
 from .canonical.merge_pads import merge_pads
 from .canonical.where_conditions import number_conditions
-from .decomposition.fused import decompose, widened
+from .contracts import Pass
+from .decomposition.decompose import bytes_as_floats, decompose
 from .frontend.simplify import basic, simplify
 from .frontend.symbolic_sizes import fix_sizes
 from .frontend.weightless import skeleton
 from .load_state import LoadState
 from .lowering.lower import lower
 from .lowering.token_batchnorm import batch_norm_of_rows
-from .properties import Property
 from .reading import memory
 from .reading.module_paths import module_paths
 from .rewriting.constant_folding import fold
 from .rewriting.mutable_graph import MutableGraph, parse
 from .rewriting.outputs import drop_text_outputs
 from .rewriting.shape_inference import complete_shapes
-
-
-class ContractError(OnnxLrpError):
-    """A pass does not keep its contract: an error of this library."""
-
-
-class PreconditionError(ContractError):
-    """A property that a pass requires does not hold before it."""
-
-
-class PostconditionError(ContractError):
-    """A property that a pass ensures, or should leave intact, does not hold behind it."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One step from a file to a `Graph`.
-
-    Attributes:
-        name: What errors call the pass; a pass that runs again has its name twice in `PASSES`.
-        summary: One sentence: what the pass does.
-        run: Changes the state.
-        requires: Properties that must hold before it.
-        ensures: Properties that hold behind it.
-        breaks: Properties that may have held before it and need not hold behind it.
-    """
-
-    name: str
-    summary: str
-    run: Callable[[LoadState], None]
-    requires: tuple[Property, ...] = ()
-    ensures: tuple[Property, ...] = ()
-    breaks: tuple[Property, ...] = ()
-
-    def __call__(self, state: LoadState) -> None:
-        """Run the pass, and check its contract before and behind it.
-
-        Raises:
-            PreconditionError: A property that it requires does not hold.
-            PostconditionError: A property that it ensures does not hold.
-        """
-        for required in self.requires:
-            if not required.holds(state):
-                raise PreconditionError(*self._broken("requires", required))
-        self.run(state)
-        for ensured in self.ensures:
-            if not ensured.holds(state):
-                raise PostconditionError(*self._broken("ensures", ensured))
-
-    def _broken(self, verb: str, wanted: Property) -> tuple[str, str]:
-        fix = "Report the model: this is an error of onnxlrp."
-        return f'The pass "{self.name}" {verb} that {wanted.name}, and it is not so.', fix
-
-
-def run(passes: Iterable[Pass], state: LoadState, check: bool = False) -> None:
-    """Run passes in order.
-
-    Args:
-        passes: The passes.
-        state: The model, changed in place.
-        check: Whether to check, around each pass, that the properties hold that should by then.
-
-    Raises:
-        ContractError: With `check`, for the first pass that does not keep its contract.
-    """
-    holding: dict[Property, None] = {}
-    for step in passes:
-        if not check:
-            step.run(state)
-            continue
-        step(state)
-        holding = {kept: None for kept in holding if kept not in step.breaks} | dict.fromkeys(step.ensures)
-        for kept in holding:
-            if not kept.holds(state):
-                raise PostconditionError(*step._broken("leaves intact", kept))
 
 
 def _on_graph(change: Callable[[MutableGraph], None]) -> Callable[[LoadState], None]:
@@ -163,7 +86,7 @@ def _complete_shapes(state: LoadState) -> None:
 
 
 def _check_floats(state: LoadState) -> None:
-    memory.check(memory.Estimate(0, widened(state.graph), 0), state.memory_limit, state.file.name)
+    memory.check(memory.Estimate(0, bytes_as_floats(state.graph), 0), state.memory_limit, state.file.name)
 
 
 def _free_batch(state: LoadState) -> None:

@@ -6,14 +6,14 @@ A check looks at the model alone, not at the passes that ran. Checks serve the t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import UnsupportedError
 from . import operators
 from .batching.free import check as check_batch
-from .decomposition.fused import RULES, widened
+from .contracts import Property
+from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
 from .load_state import LoadState
@@ -22,14 +22,6 @@ from .reading import memory
 from .rewriting.constant_folding import is_noop, is_pure
 from .rewriting.mutable_graph import MutableGraph, captured
 from .rewriting.shape_inference import infer
-
-
-@dataclass(frozen=True, eq=False)
-class Property:
-    """Something that is true of a model from one pass on: its name, and a check whether it holds."""
-
-    name: str
-    holds: Callable[[LoadState], bool]
 
 
 def _of_graph(name: str, holds: Callable[[MutableGraph], bool]) -> Property:
@@ -99,7 +91,8 @@ def _unused_removed(graph: MutableGraph) -> bool:
 
 def _decomposed(graph: MutableGraph) -> bool:
     return not any(
-        la.op in RULES and not (la.op == "DynamicQuantizeLinear" and len(la.outputs) == 1) for la in graph.layers
+        la.op in DECOMPOSITIONS and not (la.op == "DynamicQuantizeLinear" and len(la.outputs) == 1)
+        for la in graph.layers
     )
 
 
@@ -228,7 +221,9 @@ SHAPES_KNOWN = _of_graph(
     "every shape is known",
     lambda graph: all(name in graph.shapes for layer in graph.layers for name in layer.outputs if name),
 )
-FLOATS_FIT = Property("integers fit into memory as floats", lambda state: widened(state.graph) <= state.memory_limit)
+FLOATS_FIT = Property(
+    "integers fit into memory as floats", lambda state: bytes_as_floats(state.graph) <= state.memory_limit
+)
 UNUSED_REMOVED = _of_graph("every layer and constant is needed", _unused_removed)
 DECOMPOSED = _of_graph("operators are standard ones on floats", _decomposed)
 TOKENS_NORMALISED = _of_graph("no BatchNormalization runs over flattened tokens", _no_token_batch_norm)

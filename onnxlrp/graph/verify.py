@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from ..errors import CheckFailed
-from .decomposition.integer import INTEGERS
+from .decomposition.quantized import INTEGERS
 from .frontend.simplify import onnxruntime
 from .graph import Array, Graph, Layer, Tensor
 from .reading.read import Source

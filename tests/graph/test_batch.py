@@ -218,7 +218,7 @@ def test_places_that_are_found_at_run_time_are_refused() -> None:
     ]  # fmt: skip
     constants = {"flat": np.array([-1], I64), "rows": np.array([-1, 1], I64), "columns": np.array([-1, 8], I64),
                  "image": np.array([-1, 4, 8, 8], I64)}  # fmt: skip
-    with pytest.raises(UnsupportedError, match='"unpool" writes to places that are found at run time') as caught:
+    with pytest.raises(UnsupportedError, match='"unpool" writes to indices computed at run time') as caught:
         load(model(nodes, constants))
     assert "torch.nn.Upsample" in caught.value.fix
 

@@ -1,4 +1,4 @@
-"""Operators that name the axes they work along: the names move with the batch, which none of them may be."""
+"""Operators that name the axes that they work along, with the batch as axis 0 of stored tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
 def along_axis(layout: Layout, layer: Layer) -> Stored:
-    """Operators with an `axis`: it moves with the layout, and may vanish behind the layer."""
+    """Operators with an `axis`: it is renumbered, and may be removed; it may not be that of the batch."""
     if layer.inputs[0] not in layout.batch_axes:
         return in_front(layout, layer)
     batch_axis, rank = layout.common(layer), len(layout.shape(layer, layer.inputs[0]))
@@ -31,7 +31,7 @@ def along_axis(layout: Layout, layer: Layer) -> Stored:
 
 
 def normalization(layout: Layout, layer: Layer) -> Stored:
-    """LayerNormalization and RMSNormalization work on the last axes, and their scale and bias have these alone."""
+    """LayerNormalization and RMSNormalization: along the last axes, which their scale and bias have alone."""
     data, *operands = layer.inputs
     if data not in layout.batch_axes or any(name in layout.batch_axes for name in operands):
         return in_front(layout, layer)
@@ -51,7 +51,7 @@ def normalization(layout: Layout, layer: Layer) -> Stored:
 
 
 def along_axes(layout: Layout, layer: Layer) -> Stored:
-    """Slice and the reductions: axes are a constant operand."""
+    """Slice and the reductions: their axes are a constant operand."""
     batch_axis = layout.batch_axes[layer.inputs[0]]
     if batch_axis == FRONT and layout.graph.batch > 1:
         return in_front(layout, layer)
@@ -70,7 +70,7 @@ def along_axes(layout: Layout, layer: Layer) -> Stored:
 
 
 def along_constant_axis(layout: Layout, layer: Layer) -> Stored:
-    """CumSum: the axis is a constant operand."""
+    """CumSum: its axis is a constant operand."""
     batch_axis = layout.batch_axes[layer.inputs[0]]
     axis = layout.graph.constant(layer.inputs[1])
     rank = len(layout.shape(layer, layer.inputs[0]))
@@ -81,7 +81,7 @@ def along_constant_axis(layout: Layout, layer: Layer) -> Stored:
 
 
 def for_each_axis(layout: Layout, layer: Layer) -> Stored:
-    """Pad and Tile: amounts for each axis, none for the batch."""
+    """Pad and Tile: an amount for each axis, none for the batch."""
     batch_axis, rank = layout.batch_axes[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
     amounts = layout.graph.constant(layer.inputs[1])
     axes = layout.graph.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(rank)
@@ -100,7 +100,7 @@ def for_each_axis(layout: Layout, layer: Layer) -> Stored:
 
 
 def triangle(layout: Layout, layer: Layer) -> Stored:
-    """Trilu works on the last two axes."""
+    """Trilu: on the last two axes, of which the batch may be none."""
     batch_axis, rank = layout.batch_axes[layer.inputs[0]], len(layout.shape(layer, layer.inputs[0]))
     if batch_axis.axis >= rank - 2:
         raise refuse(layer, "works along the batch axis")
@@ -108,7 +108,7 @@ def triangle(layout: Layout, layer: Layer) -> Stored:
 
 
 def concat(layout: Layout, layer: Layer) -> Stored:
-    """A constant that is concatenated with activations (a class token) is expanded over the batch."""
+    """Concat: a constant among the operands, such as a class token, is expanded over the batch."""
     batch_axis, layers = along_axis(layout, layer) if not _constants(layout, layer) else (layout.common(layer), [layer])
     if not _constants(layout, layer):
         return batch_axis, layers
@@ -136,7 +136,7 @@ def _constants(layout: Layout, layer: Layer) -> bool:
 
 
 def resize(layout: Layout, layer: Layer) -> Stored:
-    """`sizes`, `scales` and `roi` without the batch; whole lengths as sizes, which every runtime reads alike."""
+    """Resize: `sizes`, `scales` and `roi` without the batch; whole lengths as sizes, which runtimes read alike."""
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
     attributes, rank = dict(layer.attributes), len(source)
     roi, scales, sizes = (None if len(layer.inputs) <= i else layout.graph.constant(layer.inputs[i]) for i in (1, 2, 3))

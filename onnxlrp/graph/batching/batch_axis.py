@@ -1,4 +1,4 @@
-"""Where the batch lies in a tensor, and how the tensor is stored once the batch is axis 0."""
+"""The axis of the batch in a tensor, and the form in which the tensor is stored once the batch is axis 0."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ from ..rewriting.builder import Shape
 class BatchAxis:
     """The batch is a factor of `axis`, whose length is pre * batch * post.
 
-    (0, 1, 1) is a batch of its own in front. timm's attention has it at axis 1 ([3, N, heads, …]), Swin's windows at
+    (0, 1, 1) is an axis 0 of the batch alone. timm's attention has it at axis 1 ([3, N, heads, …]), Swin's windows at
     (0, 1, windows), torch's MultiheadAttention at (1, 1, heads). Stored, such a tensor is [N, lead…, pre, post, tail…]
     with pre and post only where they are more than 1.
+
+    Attributes:
+        axis: The axis of the tensor that the batch is a factor of.
+        pre: Length of the factor outside the batch on that axis.
+        post: Length of the factor inside the batch on that axis.
     """
 
     axis: int = 0
@@ -26,14 +31,15 @@ class BatchAxis:
 
     @property
     def factors(self) -> Shape:
+        """The factors beside the batch that are stored as axes."""
         return tuple(f for f in (self.pre, self.post) if f > 1)
 
     def stored_shape(self, shape: Shape) -> Shape:
-        """Per sample, no batch."""
+        """Return the shape of a sample of the stored tensor, for a tensor of this shape."""
         return (*shape[: self.axis], *self.factors, *shape[self.axis + 1 :])
 
     def stored_axes(self, axis: int) -> Shape:
-        """Where an axis is stored; the batch's own axis is stored as its factors."""
+        """Return the axes that an axis becomes; the one with the batch becomes its other factors."""
         if axis < self.axis:
             return (axis + 1,)
         if axis == self.axis:
@@ -41,7 +47,16 @@ class BatchAxis:
         return (axis + len(self.factors),)
 
     def stored_constant(self, value: Array, rank: int, batch: int) -> Array | None:
-        """A constant operand as it meets the stored tensor by broadcasting; None where it differs between samples."""
+        """Rearrange a constant operand so that it broadcasts with the stored tensor.
+
+        Args:
+            value: The constant.
+            rank: Number of axes of the tensor that it broadcasts with.
+            batch: Size of the batch in that tensor.
+
+        Returns:
+            The constant, or None where it differs between samples.
+        """
         if value.ndim < rank - self.axis:
             return value  # does not reach the batch
         full = value.reshape((1,) * (rank - value.ndim) + value.shape)
@@ -58,7 +73,17 @@ class BatchAxis:
 
 
 def batch_axis_after_reshape(batch_axis: BatchAxis, source: Shape, target: Shape, batch: int) -> BatchAxis | None:
-    """The batch keeps its stride through a Reshape; where it can be read as several axes, as the plainest."""
+    """Return the axis of the batch behind a Reshape, by its stride, which a Reshape keeps.
+
+    Args:
+        batch_axis: The axis of the batch before it.
+        source: Shape before it.
+        target: Shape behind it.
+        batch: Size of the batch.
+
+    Returns:
+        The axis whose other factors are the smallest where several fit; None where none does.
+    """
     if 0 in source or 0 in target:
         return None
     stride = batch_axis.post * math.prod(source[batch_axis.axis + 1 :])

@@ -1,4 +1,4 @@
-"""Operators whose operands meet by broadcasting, with the batch in front of what is stored."""
+"""Operators whose operands broadcast, with the batch as axis 0 of stored tensors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
 def elementwise(layout: Layout, layer: Layer) -> Stored:
+    """Operators whose operands broadcast: all have the batch on one axis, counted from the last."""
     added, layer = _aligned(layout, layer)
     batch_axis, layers = _same_rank(layout, layer)
     return batch_axis, [*added, *layers]
 
 
 def _aligned(layout: Layout, layer: Layer) -> tuple[list[Layer], Layer]:
-    """Broadcasting aligns operands at their last axes: one of a lower rank whose batch meets that of the others so
-    ([N, C] with [H, W, N, C]) gets the axes that it lacks."""
+    """Give operands of a lower rank the axes that they lack, where their batch then meets that of the others.
+
+    Broadcasting aligns operands at their last axes, as [N, C] with [H, W, N, C].
+    """
     rank, build, inputs = len(layout.shape(layer, layer.outputs[0])), Builder(layout.graph, layer), list(layer.inputs)
     lacking = {name: rank - len(layout.shape(layer, name)) for name in layout.activations(layer)}
     meeting = {replace(layout.batch_axes[name], axis=layout.batch_axes[name].axis + n) for name, n in lacking.items()}
@@ -53,6 +56,7 @@ def _same_rank(layout: Layout, layer: Layer) -> Stored:
 
 
 def expand(layout: Layout, layer: Layer) -> Stored:
+    """Expand, to a shape that leaves the batch as it is."""
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
     batch_axis = layout.batch_axes[layer.inputs[0]]
     if (

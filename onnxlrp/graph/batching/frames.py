@@ -1,5 +1,7 @@
-"""Layers over maps whose axis 0 holds several maps of each sample (frames of a video, crops, patches of a bag):
-with the frames as one more spatial axis, of kernel length 1, the batch is alone in front."""
+"""Layers over maps where axis 0 holds several maps of each sample: frames of a video, crops, patches of a bag.
+
+With the frames as one more spatial axis, of kernel length 1, the batch is alone on axis 0.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +17,19 @@ from .layout import FRONT, Layout, Stored, in_front
 
 # Global pooling as a reduction over the axes behind the channels.
 REDUCTIONS = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}
-# What an attribute says of the axis of frames: at its start, or at both ends.
+# The value of each attribute for the axis of frames.
 _OF_FRAMES = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "pads": 0}
 
 
 def spatial(layout: Layout, layer: Layer) -> Stored:
+    """Convolutions, pooling and BatchNormalization, over frames as over one more spatial axis."""
     batch_axis = layout.batch_axes.get(layer.inputs[0], FRONT)
     layers = None if batch_axis == FRONT else _over_frames(layout, layer)
     return in_front(layout, layer) if layers is None else (batch_axis, layers)
 
 
 def global_pool(layout: Layout, layer: Layer) -> Stored:
+    """GlobalAveragePool and GlobalMaxPool, of frames as a reduction."""
     batch_axis = layout.batch_axes[layer.inputs[0]]
     if batch_axis == FRONT or batch_axis.axis:
         return in_front(layout, layer)

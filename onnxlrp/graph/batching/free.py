@@ -1,4 +1,7 @@
-"""Free the batch: it becomes axis 0 of every activation; shape inference with a prime shows that it is nowhere else."""
+"""Free the batch: make it axis 0 of every activation, and check by shape inference that it is nowhere else.
+
+The batch is a prime that no layer has as a width, so that it is told from every other length.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def free(graph: MutableGraph) -> MutableGraph:
     try:
         freed.layers = [stored for layer in graph.layers for stored in store(layout, layer)]
     except UnsupportedError as refusal:
-        # What makes the places mixes the samples before they are written to.
+        # The layers that compute the indices mix the samples before: the scattering is the cause to name.
         raise next((why for layer in graph.layers if (why := scattered(graph, layer))), refusal) from None
     layout.check_outputs()
     freed.batch = PRIME

@@ -1,4 +1,4 @@
-"""Where the batch of each activation lies, while a model is rewritten so that it is axis 0 of everything."""
+"""The axis of the batch in each activation, while a model is rewritten so that it is axis 0 everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRONT = BatchAxis()
 
 
 def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
-    """An error that names a layer."""
+    """Make an error that names a layer, says what is wrong with it, and how to export the model instead."""
     path = f" ({printable(layer.path)})" if layer.path else ""
     return UnsupportedError(
         f'The {layer.op} node "{printable(layer.name)}"{path} {what}.',
@@ -28,7 +28,12 @@ def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
 
 @dataclass
 class Layout:
-    """Where the batch of each activation lies. `graph.shapes` are the model's own shapes, at `graph.batch`."""
+    """The axis of the batch in each activation.
+
+    Attributes:
+        graph: The model; its shapes are those before it is rewritten, at its own batch size.
+        batch_axes: Activation → axis of the batch; grows as layers are rewritten.
+    """
 
     graph: MutableGraph
     batch_axes: dict[str, BatchAxis] = field(default_factory=dict)
@@ -37,7 +42,11 @@ class Layout:
         self.batch_axes.update(dict.fromkeys(self.graph.inputs, FRONT))
 
     def check_outputs(self) -> None:
-        """An output of the model keeps its order of elements."""
+        """Check that every output of the model has its elements in the model's order.
+
+        Raises:
+            UnsupportedError: The batch of an output is not axis 0.
+        """
         for layer in self.graph.layers:
             for name in layer.outputs:
                 batch_axis = self.batch_axes.get(name, FRONT)
@@ -45,16 +54,21 @@ class Layout:
                     raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
 
     def along(self, batch_axis: BatchAxis, axis: int) -> int | None:
-        """Where an axis is stored as one; None for the batch, and for an axis that mixes it with its factors."""
+        """Return the stored axis of an axis; None for the batch, and for an axis that mixes it with its factors."""
         if axis != batch_axis.axis:
             return batch_axis.stored_axes(axis)[0]
         return axis + 1 if self.graph.batch == 1 and len(batch_axis.factors) == 1 else None
 
     def activations(self, layer: Layer) -> list[str]:
+        """Return the inputs of a layer that are no constants."""
         return [name for name in layer.inputs if name in self.batch_axes]
 
     def common(self, layer: Layer) -> BatchAxis:
-        """The place that all activations of a layer share."""
+        """Return the axis of the batch that all activations of a layer share.
+
+        Raises:
+            UnsupportedError: They have it on different axes.
+        """
         batch_axes = {self.batch_axes[name] for name in self.activations(layer)}
         ranks = {len(self.shape(layer, name)) for name in self.activations(layer)}
         if len(batch_axes) == 1 and (len(ranks) == 1 or batch_axes == {FRONT}):
@@ -62,12 +76,17 @@ class Layout:
         raise refuse(layer, "reads activations that have the batch on different axes")
 
     def shape(self, layer: Layer, name: str) -> Shape:
+        """Return the shape of an activation that a layer reads or writes.
+
+        Raises:
+            UnsupportedError: It is not known; the message names the layer.
+        """
         if name not in self.graph.shapes:
             raise refuse(layer, f'has no known shape for "{printable(name)}"', "Export the model with static shapes.")
         return self.graph.shapes[name]
 
     def with_constant(self, layer: Layer, position: int, value: Array, **changes: Any) -> Layer:
-        """The layer with another constant operand, stored under a name of its own."""
+        """Return the layer with another constant at an input, stored under a name of its own, and other changes."""
         inputs = list(layer.inputs) + [""] * (position + 1 - len(layer.inputs))
         inputs[position] = self.graph.add_constant(value, inputs[position] or f"{layer.outputs[0]}/{position}")
         return replace(layer, inputs=tuple(inputs), **changes)
@@ -78,12 +97,12 @@ class Layout:
 
 
 Stored = tuple[BatchAxis, list[Layer]]
-# What a layer is on stored tensors: where the batch of its results lies, and the layers that compute them.
+# The layers that compute the same on stored tensors, with the axis of the batch in their results.
 Rule = Callable[[Layout, Layer], Stored]
 
 
 def in_front(layout: Layout, layer: Layer) -> Stored:
-    """Operators without a rule of their own need the batch in front."""
+    """Operators without a rule of their own: the batch must be axis 0, and they stay as they are."""
     if any(layout.batch_axes[name] != FRONT for name in layout.activations(layer)):
         raise refuse(layer, "reads an activation whose axis 0 is not the batch")
     operands = (layout.graph.constant(name) for name in layer.inputs)

@@ -1,4 +1,4 @@
-"""Products of matrices, with the batch in front of what is stored."""
+"""Products of matrices, with the batch as axis 0 of stored tensors."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
 def matmul(layout: Layout, layer: Layer) -> Stored:
+    """MatMul: the batch is neither of the axes of the matrices, or the rows of one times a constant."""
     left, right = layer.inputs
     rank = len(layout.shape(layer, layer.outputs[0]))
     if layout.graph.constant(left) is None and layout.graph.constant(right) is None:
@@ -37,7 +38,7 @@ def matmul(layout: Layout, layer: Layer) -> Stored:
 
 
 def gemm(layout: Layout, layer: Layer) -> Stored:
-    """A Gemm whose rows hold more than the batch is a MatMul and an Add."""
+    """Gemm: where its rows hold more than the batch, a MatMul and an Add."""
     batch_axis = layout.batch_axes.get(layer.inputs[0], FRONT)
     if batch_axis == FRONT:
         return in_front(layout, layer)

@@ -1,4 +1,4 @@
-"""Operators that only rearrange elements, with the batch in front of what is stored."""
+"""Operators that rearrange elements, with the batch as axis 0 of stored tensors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .layout import FRONT, Layout, Stored, refuse
 
 
 def transpose(layout: Layout, layer: Layer) -> Stored:
+    """Transpose: the other axes change places, and the batch stays stored as axis 0."""
     source = layer.inputs[0]
     batch_axis, rank = layout.batch_axes[source], len(layout.shape(layer, source))
     perm = layer.attributes.get("perm") or tuple(reversed(range(rank)))
@@ -40,7 +41,10 @@ def reshape(layout: Layout, layer: Layer) -> Stored:
 
 
 def gather(layout: Layout, layer: Layer) -> Stored:
-    """At constant places along the batch's axis, where each sample picks the same of its own (torch's as_strided)."""
+    """Gather: by constant indices along the axis of the batch, each sample must pick the same of its own elements.
+
+    Torch's as_strided writes such indices.
+    """
     data, indices, batch = layer.inputs[0], layout.graph.constant(layer.inputs[1]), layout.graph.batch
     if data not in layout.batch_axes or indices is None:
         return along_axis(layout, layer)

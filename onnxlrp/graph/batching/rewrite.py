@@ -1,4 +1,4 @@
-"""Rewrite each layer so that the batch is axis 0 of what it reads and writes: for each operator its rule."""
+"""Rewrite a layer so that the batch is axis 0 of what it reads and writes, by a rule for each operator."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def _scatter(layout: Layout, layer: Layer) -> Stored:
 
 
 def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
-    """Why a layer that scatters to places found at run time cannot be followed, where it does not do so in samples."""
+    """Return the error for a layer that scatters to indices computed at run time; None for any other layer."""
     if layer.op not in operators.SCATTERS or graph.constant(layer.inputs[1]) is not None:
         return None
     return refuse(
         layer,
-        "writes to places that are found at run time, as torch's MaxUnpool2d does, and not sample by sample",
-        "Put an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
+        "writes to indices computed at run time, as torch's MaxUnpool2d does, and not sample by sample",
+        "Use an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
         + _part(layer, 2),
     )
 

@@ -2,112 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 
-from .replacement import Replacement
+from .replacement import Decomposition, Replacement
 
-# What a masked score gets: exp of it is 0 in float32, and it stays finite.
-_NEVER = -1e30
+# Added to a masked score: its exponential is 0 in float32, and it stays finite.
+_MASKED = -1e30
 
 
-def _attention(parts: Replacement) -> None:
+def _attention(build: Replacement) -> None:
     """softmax(scale·Q·Kᵀ + mask)·V for each head; operands are [N, heads, L, D] or [N, L, heads·D]."""
-    parts.only(0, 1, 2, 3)
-    if float(parts.attribute("softcap", 0.0)) or any(parts.output(i) for i in (1, 2, 3)):
-        raise parts.refuse("a soft cap, or outputs besides the result")
-    whole = parts.rank(parts.input(0)) == 3
-    count = int(parts.attribute("q_num_heads", 0))
-    groups = int(parts.attribute("kv_num_heads", 0)) or count
-    operands = [parts.input(i) for i in range(3)]
-    if whole:
-        operands = [_heads(parts, name, n) for name, n in zip(operands, (count, groups, groups), strict=True)]
+    build.only(0, 1, 2, 3)
+    if float(build.attribute("softcap", 0.0)) or any(build.output(i) for i in (1, 2, 3)):
+        raise build.refuse("a soft cap, or outputs besides the result")
+    heads_joined = build.rank(build.input(0)) == 3
+    count = int(build.attribute("q_num_heads", 0))
+    groups = int(build.attribute("kv_num_heads", 0)) or count
+    operands = [build.input(i) for i in range(3)]
+    if heads_joined:
+        operands = [_heads(build, name, n) for name, n in zip(operands, (count, groups, groups), strict=True)]
     else:
-        count, groups = (parts.shape(parts.input(i))[1] for i in (0, 1))
+        count, groups = (build.shape(build.input(i))[1] for i in (0, 1))
     if groups != count:
         # Each head of the keys serves several of the queries.
-        served = parts.store(np.repeat(np.arange(groups), count // groups), "served")
-        operands[1:] = [parts.compute("Gather", name, served, axis=1) for name in operands[1:]]
-    masks = [parts.input(3)]
-    if parts.attribute("is_causal", 0):
-        rows, columns = (parts.shape(parts.input(i))[-2] for i in (0, 1))
-        masks.append(parts.store(np.tril(np.ones((rows, columns), bool)), "causal"))
-    width = parts.shape(parts.input(0))[-1] // (count if whole else 1)
-    _weighted(parts, operands, parts.attribute("scale", width**-0.5), masks, whole)
+        served = build.store(np.repeat(np.arange(groups), count // groups), "served")
+        operands[1:] = [build.compute("Gather", name, served, axis=1) for name in operands[1:]]
+    masks = [build.input(3)]
+    if build.attribute("is_causal", 0):
+        rows, columns = (build.shape(build.input(i))[-2] for i in (0, 1))
+        masks.append(build.store(np.tril(np.ones((rows, columns), bool)), "causal"))
+    width = build.shape(build.input(0))[-1] // (count if heads_joined else 1)
+    _weighted(build, operands, build.attribute("scale", width**-0.5), masks, heads_joined)
 
 
-def _multi_head_attention(parts: Replacement) -> None:
-    """onnxruntime's: queries, keys and values [N, L, heads·D] with a bias over all three, and a bias of the scores."""
-    parts.only(0, 1, 2, 3, 5)
-    if not parts.input(1) or not parts.input(2) or any(parts.rank(parts.input(i)) != 3 for i in range(3)):
-        raise parts.refuse("queries, keys and values in one operand, or in heads already")
-    operands = [parts.input(i) for i in range(3)]
-    widths = [parts.shape(name)[-1] for name in operands]
-    if parts.input(3):
-        bias = parts.graph.constant(parts.input(3))
+def _multi_head_attention(build: Replacement) -> None:
+    """MultiHeadAttention of onnxruntime: queries, keys, values [N, L, heads·D], a bias for them, one for scores."""
+    build.only(0, 1, 2, 3, 5)
+    if not build.input(1) or not build.input(2) or any(build.rank(build.input(i)) != 3 for i in range(3)):
+        raise build.refuse("queries, keys and values in one operand, or in heads already")
+    operands = [build.input(i) for i in range(3)]
+    widths = [build.shape(name)[-1] for name in operands]
+    if build.input(3):
+        bias = build.graph.constant(build.input(3))
         if bias is None:
-            raise parts.refuse("a bias that is computed at run time")
+            raise build.refuse("a bias that is computed at run time")
         ends = np.cumsum(widths)[:-1]
-        shifts = (parts.store(part, "bias") for part in np.split(bias.reshape(-1), ends))
-        operands = [parts.compute("Add", name, shift) for name, shift in zip(operands, shifts, strict=True)]
-    _of_onnxruntime(parts, operands, widths[0], parts.input(5))
+        shifts = (build.store(part, "bias") for part in np.split(bias.reshape(-1), ends))
+        operands = [build.compute("Add", name, shift) for name, shift in zip(operands, shifts, strict=True)]
+    _without_causal_mask(build, operands, widths[0], build.input(5))
 
 
-def _projected_attention(parts: Replacement) -> None:
-    """onnxruntime's Attention: x·W + b gives queries, keys and values, one behind the other."""
-    parts.only(0, 1, 2, 5)
-    weight, bias = (parts.graph.constant(parts.input(i)) for i in (1, 2))
-    if weight is None or (bias is None and parts.input(2)) or parts.attribute("do_rotary", 0):
-        raise parts.refuse("weights that are computed at run time, or rotary embeddings")
-    widths = parts.attribute("qkv_hidden_sizes", ()) or (weight.shape[1] // 3,) * 3
+def _projected_attention(build: Replacement) -> None:
+    """Attention of onnxruntime: x·W + b gives queries, keys and values, one behind the other."""
+    build.only(0, 1, 2, 5)
+    weight, bias = (build.graph.constant(build.input(i)) for i in (1, 2))
+    if weight is None or (bias is None and build.input(2)) or build.attribute("do_rotary", 0):
+        raise build.refuse("weights that are computed at run time, or rotary embeddings")
+    widths = build.attribute("qkv_hidden_sizes", ()) or (weight.shape[1] // 3,) * 3
     ends = np.cumsum(widths)[:-1]
     operands = []
     for i, part in enumerate(np.split(weight, ends, axis=1)):
         # The first product keeps the layer's name: rules are given to it.
-        y = parts.compute("MatMul", parts.input(0), parts.store(np.ascontiguousarray(part), "weight"), main=i == 0)
+        y = build.compute("MatMul", build.input(0), build.store(np.ascontiguousarray(part), "weight"), main=i == 0)
         if bias is not None:
-            y = parts.compute("Add", y, parts.store(np.split(bias.reshape(-1), ends)[i], "bias"))
+            y = build.compute("Add", y, build.store(np.split(bias.reshape(-1), ends)[i], "bias"))
         operands.append(y)
-    _of_onnxruntime(parts, operands, int(widths[0]), parts.input(5))
+    _without_causal_mask(build, operands, int(widths[0]), build.input(5))
 
 
-def _of_onnxruntime(parts: Replacement, operands: list[str], width: int, mask: str) -> None:
-    if parts.attribute("unidirectional", 0) or any(parts.output(i) for i in (1, 2, 3)):
-        raise parts.refuse("a mask over what comes later, or outputs besides the result")
-    count = int(parts.attribute("num_heads", 0))
-    scale = float(parts.attribute("scale", 0.0)) or (width // count) ** -0.5
-    _weighted(parts, [_heads(parts, name, count) for name in operands], scale, [mask], True)
+def _without_causal_mask(build: Replacement, operands: list[str], width: int, mask: str) -> None:
+    if build.attribute("unidirectional", 0) or any(build.output(i) for i in (1, 2, 3)):
+        raise build.refuse("a mask over what comes later, or outputs besides the result")
+    count = int(build.attribute("num_heads", 0))
+    scale = float(build.attribute("scale", 0.0)) or (width // count) ** -0.5
+    _weighted(build, [_heads(build, name, count) for name in operands], scale, [mask], True)
 
 
-def _heads(parts: Replacement, name: str, count: int) -> str:
+def _heads(build: Replacement, name: str, count: int) -> str:
     """[N, L, heads·D] → [N, heads, L, D]."""
-    split = parts.compute("Reshape", name, parts.store(np.array([0, 0, count, -1], np.int64), "heads"))
-    return parts.compute("Transpose", split, perm=(0, 2, 1, 3))
+    split = build.compute("Reshape", name, build.store(np.array([0, 0, count, -1], np.int64), "heads"))
+    return build.compute("Transpose", split, perm=(0, 2, 1, 3))
 
 
-def _weighted(parts: Replacement, operands: list[str], scale: float, masks: list[str], whole: bool) -> None:
-    """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so (`whole`)."""
+def _weighted(build: Replacement, operands: list[str], scale: float, masks: list[str], heads_joined: bool) -> None:
+    """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so ."""
     queries, keys, values = operands
-    scores = parts.compute("MatMul", queries, parts.compute("Transpose", keys, perm=(0, 1, 3, 2)))
-    scores = parts.compute("Mul", scores, parts.store(float(scale), "scale"))
+    scores = build.compute("MatMul", queries, build.compute("Transpose", keys, perm=(0, 1, 3, 2)))
+    scores = build.compute("Mul", scores, build.store(float(scale), "scale"))
     for mask in filter(None, masks):
-        given = parts.graph.constant(mask)
-        if given is None and parts.graph.dtypes.get(mask) == "bool":
-            scores = parts.compute("Where", mask, scores, parts.store(_NEVER, "never"))
+        given = build.graph.constant(mask)
+        if given is None and build.graph.dtypes.get(mask) == "bool":
+            scores = build.compute("Where", mask, scores, build.store(_MASKED, "never"))
             continue
         if given is not None:
-            numbers = np.where(given, 0, _NEVER) if given.dtype == bool else np.maximum(given, _NEVER)
-            mask = parts.store(numbers.astype(np.float32), "mask")
-        scores = parts.compute("Add", scores, mask)
-    result = parts.compute("MatMul", parts.compute("Softmax", scores, axis=-1), values)
-    if whole:
-        result = parts.compute("Transpose", result, perm=(0, 2, 1, 3))
-        parts.compute("Reshape", result, parts.store(np.array([0, 0, -1], np.int64), "joined"))
-    parts.finish()
+            added = np.where(given, 0, _MASKED) if given.dtype == bool else np.maximum(given, _MASKED)
+            mask = build.store(added.astype(np.float32), "mask")
+        scores = build.compute("Add", scores, mask)
+    result = build.compute("MatMul", build.compute("Softmax", scores, axis=-1), values)
+    if heads_joined:
+        result = build.compute("Transpose", result, perm=(0, 2, 1, 3))
+        build.compute("Reshape", result, build.store(np.array([0, 0, -1], np.int64), "joined"))
+    build.finish()
 
 
-ATTENTION: dict[str, Callable[[Replacement], None]] = {
+ATTENTION: Mapping[str, Decomposition] = {
     "Attention": _attention,
     "com.microsoft::MultiHeadAttention": _multi_head_attention,
     "com.microsoft::Attention": _projected_attention,

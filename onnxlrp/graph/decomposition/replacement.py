@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,19 +22,19 @@ _SINCE = {"Gelu": 20, "RMSNormalization": 23}
 
 @dataclass
 class Context:
-    """What the decompositions of one model share.
+    """State that the decompositions of one model share.
 
     Attributes:
         names: Names of layers that are taken.
         made: Tensors that later layers may read again, by what they are.
-        loose: Tensors whose integers were replaced by the numbers that they stand for (see `dynamic_quantization`).
+        as_floats: Tensors of integers that are now the floats that these stand for (see `dynamic_quantization`).
         done: The layers in front of the one that is decomposed.
         left: That layer and those behind it.
     """
 
     names: set[str]
     made: dict[Hashable, str] = field(default_factory=dict)
-    loose: set[str] = field(default_factory=set)
+    as_floats: set[str] = field(default_factory=set)
     done: list[Layer] = field(default_factory=list)
     left: list[Layer] = field(default_factory=list)
 
@@ -124,3 +124,7 @@ class Replacement(Builder):
         name = unique_name(f"{self.layer.name}/{op}", self.context.names.__contains__, "{}{}")
         self.context.names.add(name)
         return name
+
+
+# Appends the layers that stand for one.
+Decomposition = Callable[[Replacement], None]
