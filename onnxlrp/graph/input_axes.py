@@ -15,7 +15,8 @@ _STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes f
 class InputAxes:
     """What a graph takes an input for: `name` is image, signal, volume, tokens or vector; the axes are of a sample.
 
-    `layer` is the first layer that tells, `others` are first layers that tell something else.
+    `layer` is the first layer that tells, `others` are first layers that tell something else. `by_product` is a weak
+    word: a product with a matrix sums over features, or it resizes a picture along an axis.
     """
 
     name: str
@@ -23,6 +24,7 @@ class InputAxes:
     spatial_axes: tuple[int, ...]
     layer: str
     others: tuple[str, ...] = ()
+    by_product: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,10 @@ def input_axes(graph: Graph, source: Tensor) -> InputAxes | None:
             found.append((_STRENGTH.index(reading.strength), told))
     if not found:
         return None
-    first = min(found, key=lambda pair: pair[0])[1]
+    strength, first = min(found, key=lambda pair: pair[0])
     same = first.name, first.channel_axis, first.spatial_axes
     others = [a.layer for _, a in found if (a.name, a.channel_axis, a.spatial_axes) != same]
-    return InputAxes(*same, first.layer, tuple(dict.fromkeys(others)))
+    return InputAxes(*same, first.layer, tuple(dict.fromkeys(others)), _STRENGTH[strength] == "product")
 
 
 def _readings(graph: Graph, source: Tensor) -> list[_Reading]:
@@ -109,10 +111,10 @@ def _told(reading: _Reading, shape: tuple[int, ...]) -> InputAxes | None:
 
 
 def _blurs(shape: tuple[int, ...], summed: list[int], along: set[int]) -> bool:
-    """A product over several axes at once, or along the rows of a picture of one channel, tells nothing of channels."""
+    """A product over several axes at once tells nothing of channels."""
     long = [axis for axis, n in enumerate(shape) if n > 1]
     flat = len(long) > 1 and not along
-    return flat or len([axis for axis in summed if axis in long]) > 1 or (len(long) == 2 and len(shape) == 3)
+    return flat or len([axis for axis in summed if axis in long]) > 1
 
 
 def _inputs(axis: Axis, shape: tuple[int, ...], short: bool = False) -> list[int]:

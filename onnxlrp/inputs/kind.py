@@ -190,7 +190,9 @@ def decide(
     guess = _guess(shape, dtype)
     if word is not None:
         return words.said(word, shape, graph, guess)
-    if graph is not None:
+    # A matrix that meets another axis than that of colours resizes a picture, or reads it row by row.
+    colours = guess.is_image and guess.channel_axis is not None and guess.channels in (1, 3)
+    if graph is not None and not (graph.by_product and colours and graph.channel_axis != guess.channel_axis):
         return InputKind(graph.name, shape, graph.channel_axis, graph.spatial_axes, words.by_graph(graph))
     if stated is not None and len(shape) in (2, 3):
         who, layout = stated
@@ -204,7 +206,7 @@ def _guess(shape: tuple[int, ...], dtype: str) -> InputKind:
     """The kind that a shape looks like: the only guess, made where nobody says."""
     source = f"assumed from the shape {list(shape)}"
     everything = tuple(range(len(shape)))
-    if dtype in ("int32", "int64"):
+    if dtype in ("int32", "int64") and len(shape) in (1, 2):
         return InputKind("tokens", shape, None, everything, f"{source} of {dtype}")
     if len(shape) < 2:
         return InputKind("vector", shape, None, (), source)

@@ -206,6 +206,17 @@ def test_where_all_is_flattened_first_the_shape_is_taken_and_said() -> None:
     assert not kind.is_told
 
 
+@pytest.mark.parametrize("shape", [(1, 12, 9), (3, 12, 9)])
+@pytest.mark.parametrize("left", [False, True])
+def test_a_matrix_that_resizes_a_picture_is_not_taken_for_channels(shape: tuple[int, ...], left: bool) -> None:
+    b = Build(*shape)
+    resized = b("MatMul", b.normal(6, 12), "x") if left else b("MatMul", "x", b.normal(9, 6))
+    b.head(resized, int(np.prod(shape)) // (12 if left else 9) * 6)
+    kind = onnxlrp.load(b.model(), engine="reference").kind
+    assert (kind.name, kind.channel_axis) == ("image", 0)
+    assert not kind.is_told
+
+
 def test_readers_that_disagree_are_named() -> None:
     """A convolution and a product over the last axis: the convolution's word counts."""
     b = Build(4, 6)

@@ -227,3 +227,41 @@ def test_attention_between_tokens_is_no_map(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=False), engine="reference")
     with pytest.raises(UsageError, match="no maps"):
         model.explain(np.ones((1, 3, 32, 24), np.float32), 0, "layer_cam", layer=layer)
+
+
+# -- volumes and signals
+
+
+def volume(last: bool) -> onnx.ModelProto:
+    """A convolution with three axes of space, of two channels first or last."""
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("Transpose", ["x"], ["first"], perm=[0, 4, 1, 2, 3])] if last else []
+    nodes += [
+        helper.make_node("Conv", ["first" if last else "x", "w"], ["c"], pads=[1] * 6),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "v"], ["y"]),
+    ]
+    shape = [4, 5, 6, 2] if last else [2, 4, 5, 6]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *shape])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    weights = {"w": rng.normal(size=(4, 2, 3, 3, 3)) / 7, "v": rng.normal(size=(4, 3))}
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "lime", "kernel_shap", "epsilon_plus_flat"])
+def test_volumes_are_hidden_place_by_place(method: str) -> None:
+    x = np.random.default_rng(1).normal(size=(2, 2, 4, 5, 6)).astype(np.float32)
+    options: dict[str, Any] = {} if method in ("occlusion", "epsilon_plus_flat") else {"samples": 30}
+    first, last = (onnxlrp.load(volume(where), engine="reference") for where in (False, True))
+    assert (first.kind.name, first.kind.channel_axis, last.kind.channel_axis) == ("volume", 0, 3)
+    assert first.kind.grid == last.kind.grid == (4, 5, 6)
+    expected = first.explain(x, 1, method, **options).relevance
+    found = last.explain(x.transpose(0, 2, 3, 4, 1), 1, method, **options).relevance
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found.transpose(0, 4, 1, 2, 3), expected, atol=1e-5 * scale)
+    if method == "occlusion":
+        np.testing.assert_allclose(expected[:, 0], expected[:, 1], atol=1e-9 * scale)  # a place has both channels
