@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -112,6 +114,23 @@ def escape(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: lis
     lines[:] = [line.replace("|", r"\|").replace("[*", r"[\*").replace(", *", r", \*") for line in lines]
 
 
+def include_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put a file of the repository in the place of its include, with its relative links as seen from the page."""
+    found = re.fullmatch(r"```\{include\} (\S+)\n```\n", source[0])
+    if found is None:
+        return
+    page = Path(app.srcdir, docname).parent
+    path = page / found[1]
+    app.env.note_dependency(str(path), docname=docname)
+
+    def moved(link: re.Match[str]) -> str:
+        target = Path(os.path.relpath(path.parent / link[1], page)).as_posix()
+        return f"]({target if target.startswith('..') else './' + target}{link[2] or ''})"
+
+    text = path.read_text(encoding="utf-8")
+    source[0] = re.sub(r"\]\((?!https?://|#)([^)#\s]+)(#[^)]*)?\)", moved, text)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("registry-table", RegistryTable)
@@ -121,5 +140,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("pass-table", PassTable)
     app.add_directive("command-help", CommandHelp)
     app.add_directive("run", Run)
+    app.connect("source-read", include_page)
     app.connect("autodoc-process-docstring", escape)
     return {"parallel_read_safe": True}
