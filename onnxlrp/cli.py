@@ -1,4 +1,4 @@
-"""The command line: which command, and what becomes of its errors."""
+"""The command line: runs a command, and turns its errors into exit codes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ BUG, INTERRUPTED, PIPE_CLOSED = 70, 130, 141
 
 _CODES = """exit codes:
   0 ok                     3 input rejected
-  1 a check failed         4 cannot answer (operator without a rule, unclear preprocessing under --strict)
+  1 a check failed         4 not supported (an operator without a rule, preprocessing not stated under --strict)
   2 usage                  5 nothing to do
   70 a bug                 130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command.
+
+    Args:
+        argv: The words after `onnxlrp`; by default those of the process.
+
+    Returns:
+        The exit code: 0, that of an OnnxLrpError, 70 for a bug, 130 when interrupted.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     loud = sum(2 * (w == "-vv") + (w in ("-v", "--verbose")) for w in words) > 1
     console = Console()
@@ -36,10 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.code
     except KeyboardInterrupt:
         _traceback(loud)
-        console.error(UsageError("interrupted", "files already written are whole; run it again for the rest"))
+        console.error(
+            UsageError("interrupted", "the files written so far are complete; run the command again for the rest")
+        )
         return INTERRUPTED
     except BrokenPipeError:
-        # Who reads has gone (`| head`): what Python still flushes at its end goes nowhere.
+        # The reader has gone (`| head`): what Python still flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except MemoryError:
@@ -60,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str], console: Console) -> int:
     if not words:
-        raise UsageError(f"no command given: {', '.join(COMMANDS)}", "onnxlrp --help says what each does")
+        raise UsageError(f"no command given: {', '.join(COMMANDS)}", "onnxlrp --help describes them")
     name = words[0]
     if name not in COMMANDS:
         if name.startswith("-"):
@@ -89,7 +98,7 @@ def _alone(words: list[str]) -> int:
     listed = "\n".join(f"  {name:<9} {summary}" for name, (summary, _, _) in COMMANDS.items())
     parser = _parser("onnxlrp", "Explain any exported ONNX model from the file alone.")
     parser.usage = "onnxlrp COMMAND ..."
-    parser.epilog = f"commands (onnxlrp COMMAND --help says more):\n{listed}\n\n{_CODES}"
+    parser.epilog = f"commands (onnxlrp COMMAND --help for details):\n{listed}\n\n{_CODES}"
     parser.add_argument("--version", action="version", version=f"onnxlrp {__version__}")
     try:
         parser.read(words)

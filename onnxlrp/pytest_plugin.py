@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `onnxlrp`, and `--onnxlrp=onnxlrp.toml`, an item for each check of each subject.
+"""The pytest plugin: the fixture `onnxlrp`, and `--onnxlrp=onnxlrp.toml`, a test item for each check of each subject.
 
 pytest loads this module in every run, so it imports pytest alone; the rest comes when a test asks for it.
 """
@@ -28,6 +28,7 @@ class Failed(Exception):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--onnxlrp` and `--onnxlrp-update`."""
     group = parser.getgroup("onnxlrp", "explanations of ONNX models")
     group.addoption(
         "--onnxlrp", metavar="FILE", help="settings such as onnxlrp.toml: an item for each check of each sample"
@@ -36,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Add the settings file to what pytest collects."""
     asked = config.getoption("onnxlrp")
     if asked is None:
         return
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect the settings file of `--onnxlrp`."""
     asked = parent.config.getoption("onnxlrp")
     if asked is None or file_path != _settings(parent.config, asked):
         return None
@@ -64,6 +67,7 @@ class CheckFile(pytest.File):
     """The checks of one file of settings; they run when items are collected, for the findings are the items."""
 
     def collect(self) -> Iterable[pytest.Item]:
+        """Run the checks, and yield an item for each finding."""
         from .checks.pytest_assertions import findings
         from .files import unique_names
 
@@ -73,6 +77,7 @@ class CheckFile(pytest.File):
             yield CheckItem.from_parent(self, name=name, finding=finding)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the message and the fix of an error of this package."""
         from .errors import OnnxLrpError
 
         error = excinfo.value
@@ -89,6 +94,7 @@ class CheckItem(pytest.Item):
         self.finding = finding
 
     def runtest(self) -> None:
+        """Skip, fail or warn, by the status of the finding."""
         found = self.finding
         if found.status == "skipped":
             pytest.skip(found.message)
@@ -98,6 +104,7 @@ class CheckItem(pytest.Item):
             self.warn(CheckWarning(f"{self.name}: {found.message}; {found.fix}"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Return the finding: what was measured, what is allowed, and the fix."""
         if not isinstance(excinfo.value, Failed):
             return super().repr_failure(excinfo, style)
         found = self.finding
@@ -106,6 +113,7 @@ class CheckItem(pytest.Item):
         return "\n".join([f"{found.check} {found.subject}: {found.message}", *measured, *fix])
 
     def reportinfo(self) -> tuple[Path, int, str]:
+        """Return the settings file and the name of the item."""
         return self.path, 0, self.name
 
 

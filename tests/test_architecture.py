@@ -181,7 +181,7 @@ ALLOWED |= {
         "engines.cuda.listing",
     },
     "commands.write_preprocessing": {"files", "graph.reading", "preprocessing", "onnx"},
-    "commands.ranking": {"explanation", "files", "model", "preprocessing", "numpy"},
+    "commands.ranking": {"explanation", "files", "model", "preprocessing", "streaming", "numpy"},
     "commands.doctor": {"commands", "commands.console", "commands.probes"},
     "commands.probes": {
         "engines",

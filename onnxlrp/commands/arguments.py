@@ -1,4 +1,4 @@
-"""What the arguments ask for, checked: the model, its methods with their options, and the rules put first."""
+"""Arguments, checked: the model, its methods with their options, and rules."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
     if not any(METHODS[name].is_composite for name in names):
         for name in propagated.keys() - {"ledger"}:  # a ledger is printed empty
             raise UsageError(
-                f"{FLAGS[name].words[-1]}: {', '.join(names)} gives layers no rules",
+                f"{FLAGS[name].words[-1]}: {', '.join(names)} has no rules for layers",
                 "take a composite: -m epsilon_plus_flat",
             )
     asked = []
@@ -95,7 +95,7 @@ def _method_names(text: str) -> list[str]:
 
 
 def _stands_alone(name: str) -> bool:
-    """Whether a method can be made without options."""
+    """Return whether a method needs no options."""
     try:
         make(name)
     except (UsageError, TypeError):
@@ -104,9 +104,16 @@ def _stands_alone(name: str) -> bool:
 
 
 def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
-    """The model, with the output, inputs and preprocessing that the flags state; `engine` goes before the flag's.
+    """Load the model, with the output, inputs and preprocessing that the flags state.
 
-    Raises InputError, UnsupportedError, UsageError.
+    Args:
+        args: The arguments.
+        engine: An engine in the place of the flag's.
+
+    Raises:
+        InputError: A file that is missing or no model.
+        UnsupportedError: An operator that is not supported.
+        UsageError: No such engine, output or input.
     """
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
     chosen: str = getattr(args, "engine", "auto") if engine is None else engine
@@ -141,13 +148,13 @@ def check_matches(model: Model, options: ExplainOptions) -> None:
 
 
 def providers(text: str | None) -> list[str] | None:
-    """onnxruntime's names of providers: `cuda` is CUDAExecutionProvider. Raises UsageError for one that is not here."""
+    """Return onnxruntime's names of providers: `cuda` is CUDAExecutionProvider. Raises UsageError for others."""
     if text is None:
         return None
     try:
         import onnxruntime
     except ImportError:
-        return None  # load says how to install it
+        return None  # `load` raises with the command to install it
     here = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
     found = []
     for word in filter(None, (word.strip() for word in text.split(","))):
@@ -161,6 +168,6 @@ def providers(text: str | None) -> list[str] | None:
 
 
 def _size(text: str | None) -> tuple[int, ...] | None:
-    """One length for every axis that is left open, or one for each; what is wrong with it, preprocessing says."""
+    """The length of every open axis, or of each; what is wrong with it, preprocessing reports."""
     words = (text or "").lower().replace("x", " ").replace(",", " ").split()
     return tuple(map(int, words)) if words and all(w.isdecimal() and 0 < int(w) < 1 << 20 for w in words) else None

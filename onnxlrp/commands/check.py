@@ -1,4 +1,4 @@
-"""`onnxlrp check`: the checks of a model, its baseline, and thresholds by measurement."""
+"""`onnxlrp check`: run the checks of a model, store its baseline, or calibrate thresholds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .parsers.groups import PREPROCESSING
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Check, or store a baseline, or propose thresholds; the exit code."""
+    """Run the checks, store a baseline, or propose thresholds; return the exit code."""
     if args.list:
         return _list(console)
     wanted = [_file(word) for word in args.out]
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def asked(args: argparse.Namespace) -> Settings:
-    """The settings of the file, with what the flags say in their place. Raises UsageError, InputError."""
+    """Return the settings of the file, overridden by flags. Raises UsageError, InputError."""
     settings = read(args.config) if args.config else Settings()
     flags: dict[str, Any] = {
         "masks": args.masks and _here(args.masks),
@@ -59,7 +59,7 @@ def asked(args: argparse.Namespace) -> Settings:
     if prep:
         flags["prep"] = {**settings.prep, **prep}
     given = {name: value for name, value in flags.items() if is_stated(value)}
-    # What a flag says is read as the same key of a file would be.
+    # The value of a flag is read as that of the same key of a file.
     stated = parse({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
     checks: dict[str, Any] = {
         "thresholds": {**settings.thresholds, **_merged(settings.thresholds, stated.thresholds)},
@@ -73,12 +73,12 @@ def _merged(old: Any, new: Any) -> dict[str, dict[str, Any]]:
 
 
 def _here(word: str) -> str:
-    """A path of a flag: relative to where the command runs, wherever the settings lie."""
+    """The absolute path of a flag, which is relative to the working directory and not to the settings."""
     return str(Path(word).absolute())
 
 
 def _words(args: argparse.Namespace, settings: Settings) -> tuple[str | None, list[str] | None]:
-    """The model and the samples of the command line, None for those of the settings."""
+    """The model and the samples of the command line; None for those of the settings."""
     words = [word for word in (args.model, *args.inputs) if word is not None]
     model = None
     if words and (settings.model is None or words[0].lower().endswith(".onnx")):
@@ -131,8 +131,8 @@ def _calibrated(context: CheckContext, console: Console) -> int:
     if not console.as_json:
         _print(calibrate.to_toml(found), console)
     console.note(
-        f"measured on {len(context.samples)} samples: what is there now becomes what is allowed",
-        "look at the heatmaps first: onnxlrp explain",
+        f"measured on {len(context.samples)} samples: the thresholds allow the present state",
+        "inspect the heatmaps first: onnxlrp explain",
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""`onnxlrp compare`: two models on the same pictures, what they answer, why, and where they part."""
+"""`onnxlrp compare`: outputs, heatmaps and layers of two models on the same samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Compute, or read what was computed; judge it; the exit code."""
+    """Compare two models, or read saved results, and judge them; return the exit code."""
     limits = verdict.limits(args.min, args.max)
     if args.floor is not None and not 0 <= args.floor < float("inf"):
         raise UsageError(f"--floor {args.floor}", "give 0 or more, such as --floor 0.01")
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.detail(f"wrote {path}")
     _print(findings, shown(findings), args, console)
     if not limits:
-        console.note("no limit is given: nothing can fail", "--min cosine=0.95 --max logits=0.05")
+        console.note("no threshold is given, so nothing can fail", "--min cosine=0.95 --max logits=0.05")
     return CheckFailed.code if findings.fails else 0
 
 
@@ -52,11 +52,11 @@ def _computed(
         raise UsageError("compare takes two models and pictures", "onnxlrp compare A.onnx B.onnx images/")
     for word in (args.model, args.other):
         if Path(word).is_dir() or Path(word).suffix.lower() != ".onnx":
-            raise UsageError(f'"{word}" is no .onnx file', "onnxlrp compare A.onnx B.onnx images/")
+            raise UsageError(f'"{word}" is not an .onnx file', "onnxlrp compare A.onnx B.onnx images/")
     if args.worst < 1:
         raise UsageError(f"--worst {args.worst}", "give 1 or more")
     if args.save and Path(args.save).suffix.lower() != ".json":
-        raise UsageError(f"--save {args.save}: what was measured is JSON", f"--save {Path(args.save).stem}.json")
+        raise UsageError(f"--save {args.save}: results are JSON", f"--save {Path(args.save).stem}.json")
     asked = arguments.explaining_one(args)
     metrics = _metrics(args.metric, limits)
     source = reading.files(args, console)
@@ -89,13 +89,13 @@ def _say_assumed(model: Model, source: Files, console: Console) -> None:
     prep = model.preprocessing
     if prep.assumed:
         console.note(
-            f"{model.path}: preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
-            f"if it is right, say so: {prep.flags()} (of both), or {Path(str(model.path)).stem}.prep.toml beside it",
+            f"{model.path}: preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
+            f"state it: {prep.flags()} (for both), or {Path(str(model.path)).stem}.prep.toml beside it",
         )
 
 
 def _metrics(text: str | None, limits: Mapping[str, float]) -> list[str]:
-    """The metrics that are asked for, and those that are limited."""
+    """The metrics that are asked for, and those that have a threshold."""
     words = list(METRICS) if text is None else [word.strip() for word in text.split(",") if word.strip()]
     for word in words:
         if word not in METRICS:
@@ -115,13 +115,15 @@ def _again(result: Mapping[str, Any], args: argparse.Namespace, limits: Mapping[
 
 
 def _refuse_models(args: argparse.Namespace) -> None:
-    """What is judged again is not computed again."""
+    """Refuse models and options beside saved results: nothing is computed again."""
     if args.model is not None:
-        raise UsageError(f"--from {args.judged}: models and pictures are not read", "give the one or the other")
+        raise UsageError(
+            f"--from {args.judged}: models and pictures are not read", "give either saved results or models"
+        )
     if args.target not in (None, "top1") or args.method not in (None, DEFAULT) or args.rules:
         raise UsageError(f"--from {args.judged}: target, method and rules are those of the file", "leave them out")
     if args.save:
-        raise UsageError(f"--save: {args.judged} is there already", "copy the file")
+        raise UsageError(f"--save: {args.judged} exists already", "copy the file")
 
 
 def _draw(result: Mapping[str, Any], saved: str, pictures: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The terminal: data on stdout, everything else on stderr, colour and progress where a person looks on."""
+"""Terminal output: data on stdout, everything else on stderr; colour and progress on terminals only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KEY = 8  # width of the first word of a line
 
 
 def printable(text: object) -> str:
-    """Text of files and models fit for a terminal: control and format characters escaped, one line."""
+    """Return text of files and models safe for a terminal: control and format characters escaped, one line."""
     return errors.printable(str(text).replace("\n", " "))
 
 
 class Console:
-    """Where a command speaks: `line` and `json` are data, `note` and `error` are not."""
+    """Output of a command: `line`, `table` and `json` on stdout, the rest on stderr."""
 
     def __init__(self, quiet: bool = False, verbose: int = 0, json: bool = False) -> None:
         self.quiet, self.verbose, self.as_json = quiet, verbose, json
@@ -33,12 +33,12 @@ class Console:
                 stream.reconfigure(errors="replace")  # a terminal that cannot show Σ shows ?
 
     def line(self, key: str, text: str, width: int = KEY) -> None:
-        """A line of the summary."""
+        """Print a line of the summary: a key, padded to `width`, and a text."""
         if not (self.quiet or self.as_json):
             self._write(sys.stdout, (_styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text)).rstrip())
 
     def table(self, rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> None:
-        """Rows in columns, the first as a head; `right` are the columns of numbers."""
+        """Print rows in columns, the first as a head; `right` are the columns aligned right."""
         if self.quiet or self.as_json:
             return
         cells = [[printable(cell) for cell in row] for row in rows]
@@ -51,25 +51,25 @@ class Console:
             self._write(sys.stdout, _styled(sys.stdout, text, "1") if n == 0 else text)
 
     def json(self, value: Mapping[str, Any], indent: int | None = None) -> None:
-        """Data for a machine, where it is asked for."""
+        """Print data as JSON, under --json."""
         if self.as_json:
             import json
 
             self._write(sys.stdout, json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent))
 
     def note(self, text: str, fix: str = "") -> None:
-        """What a person should know, on stderr; the second line is what to type."""
+        """Print a note on stderr, unless --quiet; the second line is what to type."""
         if not self.quiet:
             self._pair("note", "33", text, fix)
 
     def detail(self, text: str) -> None:
-        """What only -v wants to know, on stderr."""
+        """Print a detail on stderr, under --verbose."""
         if self.verbose:
             self._write(sys.stderr, _styled(sys.stderr, printable(text), "2"))
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """What the package logs is said with -v: which engine was taken, where the forward pass runs."""
+        """Print what the package logs, under --verbose: the engine taken, the provider of the forward pass."""
         if not self.verbose:
             yield
             return
@@ -87,11 +87,11 @@ class Console:
             logger.setLevel(level)
 
     def error(self, error: OnnxLrpError) -> None:
-        """Two lines on stderr: what is wrong with what, and the fix."""
+        """Print an error on stderr in two lines: what is wrong, and the fix."""
         self._pair("error", "31", error.message, error.fix)
 
     def progress(self, done: int, total: int, name: str) -> None:
-        """The bar, on a terminal only, for more than one input."""
+        """Draw the progress bar, on a terminal only, for more than one input."""
         if total < 2 or self.quiet or not _terminal(sys.stderr):
             return
         now = time.monotonic()
@@ -108,7 +108,7 @@ class Console:
 
     @contextmanager
     def passes(self, name: str) -> Iterator[Callable[[int, int], bool]]:
-        """Progress for a method of many passes, with the time that is left; the first Ctrl-C ends them early."""
+        """Show the progress of a method of many passes, with the time left; the first Ctrl-C ends them early."""
         import signal
 
         began = time.monotonic()
@@ -120,14 +120,16 @@ class Console:
 
         def told(done: int, total: int) -> bool:
             left = (time.monotonic() - began) * (total - done) / max(done, 1)
-            self.progress(done, total, f"{name}, {left:.0f} s left; Ctrl-C keeps what is done")
+            self.progress(done, total, f"{name}, {left:.0f} s left; Ctrl-C keeps the passes done")
             if stopped:
-                self.note(f"{name}: stopped after {done} of {total} passes", "the result is of these alone")
+                self.note(
+                    f"{name}: stopped after {done} of {total} passes", "the result is computed from these passes alone"
+                )
             return not stopped
 
         try:
             before = signal.signal(signal.SIGINT, stop)
-        except ValueError:  # not in the main thread: nobody's Ctrl-C comes here
+        except ValueError:  # not in the main thread, which alone receives Ctrl-C
             yield told
             return
         try:
@@ -137,7 +139,7 @@ class Console:
             self.clear()
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._bar:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`onnxlrp inspect --coverage DIR`: which of many models can be explained, and what each has no rule for."""
+"""`onnxlrp inspect --coverage DIR`: models that can be explained, and the operators without a rule in each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from .console import Console, printable
 
 @dataclass(frozen=True)
 class ModelCoverage:
-    """One file: `without_rule` has the operators that no rule serves, `refused` why the file cannot be explained."""
+    """Coverage of one file.
+
+    Attributes:
+        file: The path below the folder.
+        opset: The version of the operator set.
+        producer: What wrote the file.
+        layers: The number of layers.
+        without_rule: Operators without a rule.
+        refused: Why the file cannot be explained, "" where it can.
+    """
 
     file: str
     opset: str = ""
@@ -33,7 +42,7 @@ class ModelCoverage:
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Print the table, a Markdown one; 0 where every model can be explained, else 1."""
+    """Print a Markdown table; return 0 where every model can be explained, else 1."""
     folder = Path(args.coverage)
     options = arguments.explaining_one(args)
     files = models(folder)
@@ -58,7 +67,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def models(folder: Path) -> list[Path]:
-    """The .onnx files below a folder, sorted by their paths. Raises InputError, NothingToDo."""
+    """Return the .onnx files below a folder, sorted by their paths. Raises InputError, NothingToDo."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder", "give a folder of .onnx files; one file is inspected by its name")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".onnx" and path.is_file())
@@ -68,7 +77,7 @@ def models(folder: Path) -> list[Path]:
 
 
 def _row(args: argparse.Namespace, name: str, options: ExplainOptions) -> ModelCoverage:
-    """What is known of one file; whatever is wrong with it is its row."""
+    """Examine one file; an error is part of its row."""
     model: Model | None = None
     missing: Sequence[str] = ()
     refused = ""

@@ -1,4 +1,4 @@
-"""`onnxlrp doctor`: what this machine has, which engines run on it, and the command that mends what does not."""
+"""`onnxlrp doctor`: engines that run on this machine, and the command that repairs the others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .console import Console
 
 DEFAULT = "ort"  # what `auto` takes
 CPU, GPU = "onnxruntime", "onnxruntime-gpu"
-Problem = tuple[str, str]  # what is wrong, and the command that mends it
+Problem = tuple[str, str]  # what is wrong, and the command that repairs it
 Version = tuple[int, int]
 
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def examined(console: Console | None = None) -> dict[str, Any]:
-    """Every probe's finding, in JSON's types."""
+    """Return the finding of every probe, in JSON's types."""
     report: dict[str, Any] = {
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -66,7 +66,7 @@ def examined(console: Console | None = None) -> dict[str, Any]:
 
 
 def problems(report: dict[str, Any]) -> Iterator[Problem]:
-    """What does not fit together, as (what, the command that mends it)."""
+    """Yield what does not fit together, with the command that repairs it."""
     yield from _twice(report)
     yield from _onnxruntime(report)
     yield from _cupy(report)
@@ -79,7 +79,7 @@ def problems(report: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _twice(report: dict[str, Any]) -> Iterator[Problem]:
-    """Wheels that bring the same files: the one that was installed last has overwritten the other."""
+    """Wheels with the same files: the one installed last has overwritten the other."""
     found = list(report["onnxruntime"]["wheels"])
     if len(found) > 1:
         keep = GPU if report["gpus"] and GPU in found else CPU if CPU in found else found[0]
@@ -111,25 +111,28 @@ def _onnxruntime(report: dict[str, Any]) -> Iterator[Problem]:
         return
     wants, has = wanted_cuda(found[GPU]), _driver(report)
     if not report["gpus"] and has == (0, 0):
-        yield "onnxruntime-gpu is installed, and no GPU answers", f"nvidia-smi; without a GPU: {_swap(GPU, CPU)}"
+        yield "onnxruntime-gpu is installed, and no GPU is found", f"nvidia-smi; without a GPU: {_swap(GPU, CPU)}"
         return
     if has[0] and has[0] < wants:
         older = f'pip install "{GPU}<1.27"' if wants == 13 and has[0] == 12 else "install a newer NVIDIA driver"
         yield (
-            f"onnxruntime-gpu {found[GPU]} wants CUDA {wants}, and the driver goes up to CUDA {_dotted(has)}",
+            f"onnxruntime-gpu {found[GPU]} requires CUDA {wants}, and the driver supports up to CUDA {_dotted(has)}",
             f"{older}; or a driver of {_DRIVERS.get(wants, 'a newer branch')} or later",
         )
     cudnn = report["cudnn"]
     if cudnn is None:
-        yield f"onnxruntime-gpu {found[GPU]} wants cuDNN 9, which is not found", f"pip install nvidia-cudnn-cu{wants}"
+        yield (
+            f"onnxruntime-gpu {found[GPU]} requires cuDNN 9, which is not found",
+            f"pip install nvidia-cudnn-cu{wants}",
+        )
     elif not cudnn.startswith("9."):
         yield (
-            f"onnxruntime-gpu {found[GPU]} wants cuDNN 9, and there is {cudnn}",
+            f"onnxruntime-gpu {found[GPU]} requires cuDNN 9, and {cudnn} is installed",
             f'pip install --upgrade "nvidia-cudnn-cu{wants}>=9"',
         )
     elif (major := re.search(r"-cu(\d+)\)", cudnn)) and int(major[1]) != wants:
         yield (
-            f"onnxruntime-gpu {found[GPU]} wants CUDA {wants}, and cuDNN is the one for CUDA {major[1]}",
+            f"onnxruntime-gpu {found[GPU]} requires CUDA {wants}, and cuDNN is built for CUDA {major[1]}",
             f"pip install nvidia-cudnn-cu{wants}",
         )
     ort = report["engines"].get("ort", {})
@@ -147,7 +150,7 @@ def _cupy(report: dict[str, Any]) -> Iterator[Problem]:
         return
     if has[0] and has[0] < major:
         yield (
-            f"CuPy is built for CUDA {major}, and the driver goes up to CUDA {_dotted(has)}",
+            f"CuPy is built for CUDA {major}, and the driver supports up to CUDA {_dotted(has)}",
             _swap(next(iter(found)), f'"cupy-cuda{has[0]}x[ctk]"'),
         )
     gpu = report["onnxruntime"]["wheels"].get(GPU)
@@ -164,7 +167,7 @@ _DRIVERS = {12: "525", 13: "580"}
 
 
 def wanted_cuda(version: str) -> int:
-    """The major version of CUDA that a wheel of onnxruntime-gpu on PyPI is built for."""
+    """Return the major version of CUDA that a wheel of onnxruntime-gpu on PyPI is built for."""
     numbers = [int(n) for n in re.findall(r"\d+", version)[:2]]
     return 13 if numbers >= [1, 27] else 12 if numbers >= [1, 19] else 11
 

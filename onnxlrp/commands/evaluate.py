@@ -1,4 +1,4 @@
-"""`onnxlrp evaluate`: methods judged by metrics, as a table, JSON and curves."""
+"""`onnxlrp evaluate`: evaluate methods by metrics: a table, JSON and curves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .parsers.groups import METHOD_OPTION
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Judge every method by every metric, or list the metrics; return the exit code."""
+    """Evaluate every method by every metric, or list the metrics; return the exit code."""
     if args.list:
         return _list(console)
     if args.model is None or not args.inputs:

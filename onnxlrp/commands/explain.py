@@ -1,4 +1,4 @@
-"""`onnxlrp explain`: heatmaps of pictures and arrays, in batches, file by file."""
+"""`onnxlrp explain`: write heatmaps of pictures and arrays, batch by batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Timed = tuple[Explanation, float]  # an explanation and the seconds it took
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Explain every input by every method; the exit code."""
+    """Explain every input by every method; return the exit code."""
     asked = arguments.explaining(args)
     colors.colormap(args.cmap)
     colors.limit(np.zeros(1), args.clip)

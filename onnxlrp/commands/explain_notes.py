@@ -59,9 +59,9 @@ class Notes:
             console.line("method", ", ".join(self.methods))
         if prep is not None and prep.assumed:
             console.note(
-                f"preprocessing ASSUMED: nobody states {', '.join(prep.assumed)}",
-                f"if it is right, say so: {prep.flags()}; onnxlrp inspect {model.path} --probe "
-                f"{self.source.paths[0]} ranks others",
+                f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
+                f"state it: {prep.flags()}; onnxlrp inspect {model.path} --probe "
+                f"{self.source.paths[0]} ranks alternatives",
             )
         kind = model.kind
         if not pictures and kind.source.startswith("assumed") and len(kind.shape) > 1:
@@ -85,7 +85,7 @@ class Notes:
         listed = ", ".join(f"{layer['op']} {layer['layer']!r}" for layer in layers)
         self.console.note(
             f"{whole.method} has no rule for {listed}: {layers[0]['rule']}, by --on-unsupported",
-            f"to be sure of one: --rule '{layers[0]['op']}=...'; onnxlrp rules lists them",
+            f"to choose a rule: --rule '{layers[0]['op']}=...'; onnxlrp rules lists them",
         )
 
     def found(self, one: Explanation, origin: str) -> None:
@@ -108,17 +108,20 @@ class Notes:
             methods, origin = ", ".join(self._bias_dominated), next(iter(self._bias_dominated.values()))
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
-                "where the rest comes from, and says nothing of the logit's size",
-                "--ledger shows which layers absorb it; see whether others agree that pass no biases: "
+                "the small rest, not the size of the logit",
+                "--ledger shows the layers that absorb it; compare methods that ignore biases: "
                 "-m epsilon_plus_flat,deep_taylor,grad_cam,occlusion --grid",
             )
         if self._animated:
             more = f" and {len(self._animated) - 1} more" if len(self._animated) > 1 else ""
-            note(f"{self._animated[0]}{more}: of several frames the first is explained", "save the frame that you mean")
+            note(
+                f"{self._animated[0]}{more}: of several frames the first is explained",
+                "save the wanted frame as a file",
+            )
         if self._open_rows:
             more = f" (and {len(self._open_rows) - 1} more)" if len(self._open_rows) > 1 else ""
             text = f"the ledger does not close: {self._open_rows[0]}{more}"
-            fix = "compare with --engine reference (float64), or raise --epsilon; report it if both leave it open"
+            fix = "compare with --engine reference (float64), or raise --epsilon; report it if it stays open with both"
             if self.ledger:
                 raise CheckFailed(text, fix)
             note(text, fix)

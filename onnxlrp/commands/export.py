@@ -1,4 +1,4 @@
-"""`onnxlrp export`: model and method as one ONNX file that any runtime can run."""
+"""`onnxlrp export`: a model and a method as one ONNX file for any runtime."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Write the explainer; the exit code."""
+    """Write the explainer; return the exit code."""
     options = arguments.explaining_one(args)
     path = Path(args.out)
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):

@@ -1,4 +1,4 @@
-"""`onnxlrp inspect`: what a model takes, gives and is made of, and the rule that each layer gets."""
+"""`onnxlrp inspect`: inputs, outputs and layers of a model, and the rule of each layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITH_KERNELS = ("cuda", "emulator")
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Describe a model; the exit code."""
+    """Describe a model; return the exit code."""
     if args.coverage:
         return _coverage(args, console)
     if args.model is None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"--batch {args.batch}", "give 1 or more")
     true = _truth(args)
     model = arguments.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
-    # Rules are shown as they are for pictures; where nobody knows the bounds, zbox shows none.
+    # Rules are those for pictures; without known bounds of the input, zbox shows none.
     composite = model.composite(options)
     arguments.check_matches(model, options)
     graph = model.graph
@@ -122,7 +122,7 @@ def _kept(args: argparse.Namespace, model: Model) -> list[Path]:
 
 
 def described(rule: Any) -> str:
-    """A rule with the options that differ from its defaults: `gamma(gamma=0.1)`."""
+    """Return a rule with the options that differ from its defaults: `gamma(gamma=0.1)`."""
     name = str(getattr(rule, "name", type(rule).__name__))
     said = []
     for field in dataclasses.fields(rule):
@@ -135,7 +135,7 @@ def described(rule: Any) -> str:
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
-    """What is known of it, who says so, or why there is none."""
+    """Return the preprocessing and its sources, or why there is none."""
     try:
         prep = model.preprocessing
     except OnnxLrpError as error:
@@ -155,12 +155,12 @@ def preprocessing(model: Model) -> dict[str, Any]:
 
 
 def shown(tensor: Tensor, batch: int | None) -> str:
-    """`image   float32 [N, 3, 224, 224]`."""
+    """Return a tensor as text: `image   float32 [N, 3, 224, 224]`."""
     return f"{tensor.name}  {tensor.dtype} [{', '.join(map(str, (batch or 'N', *tensor.shape)))}]"
 
 
 def _print_kernels(found: Any, engine: str, console: Console) -> None:
-    """What `listing` found: a row for each kernel, and for what needs none."""
+    """Print the listing: a row for each kernel, and for each instruction without one."""
     console.line("", "")
     console.line(
         "kernels", f"{engine}, batch {found.batch}, precision {found.precision}, for the model's own best class"
@@ -185,13 +185,13 @@ def _print_probe(rows: list[dict[str, Any]], console: Console) -> None:
     """The ranking of presets, the best first."""
     console.line("", "")
     right = ["right"] if rows[0]["accuracy"] is not None else []
-    table = [("best class stands out", "probability", *right, "preprocessing")]
+    table = [("contrast of best class", "probability", *right, "preprocessing")]
     for row in rows:
         share = [f"{100 * row['accuracy']:.0f} %"] if right else []
         flags = row["flags"] + "  [as it is]" * row["current"]
         table.append((f"{row['contrast']:.2f} sd", f"{row['probability']:.3f}", *share, flags))
     console.table(table)
-    console.line("hint", "nothing is changed by this; a sure model may be wrong, and few pictures say little")
+    console.line("hint", "this changes nothing; a confident model may be wrong, and few pictures prove little")
 
 
 def _shortened(text: str, width: int = 40) -> str:
@@ -222,7 +222,7 @@ def _print(model: Model, report: dict[str, Any], console: Console) -> None:
         console.line("labels", ", ".join(short(name) for name in names[:_FIRST]) + more + assumed)
     else:
         console.line("labels", "none: give --labels FILE")
-    console.line("batch", "any" if graph.batch is None else f"{graph.batch} alone (other numbers are split and padded)")
+    console.line("batch", "any" if graph.batch is None else f"{graph.batch} only (other sizes are split and padded)")
     if report["note"]:
         console.line("note", report["note"])
     console.line("method", report["method"])

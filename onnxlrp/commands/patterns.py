@@ -1,4 +1,4 @@
-"""`onnxlrp patterns`: what pattern_net and pattern_attribution need, estimated from images, kept beside the model."""
+"""`onnxlrp patterns`: estimate the patterns of pattern_net and pattern_attribution from images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Estimate the patterns and write them; the exit code."""
+    """Estimate the patterns and write them; return the exit code."""
     if args.estimator not in ESTIMATORS:
-        raise UsageError(f'no estimator "{args.estimator}"', f"give {', '.join(ESTIMATORS)}")
+        raise UsageError(f'there is no estimator "{args.estimator}"', f"give {', '.join(ESTIMATORS)}")
     size = arguments.stated(args)["batch_size"]
     path = _path(args)
     source = reading.files(args, console)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _path(args: argparse.Namespace) -> Path:
-    """Where the patterns go; what is wrong with that is said before the work, not after it."""
+    """The file of the patterns, checked before the work begins."""
     path = Path(args.out) if args.out else Path(args.model).with_suffix(".patterns.npz")
     if path.suffix.lower() != ".npz":
         raise UsageError(f"{path}: patterns are an .npz file", f"-o '{path}.npz'")
@@ -72,7 +72,7 @@ def _arrays(
     told: Callable[[int, int], bool],
     rejected: list[str],
 ) -> Iterator[Array]:
-    """Batches of inputs; they end early where the user asks for it, and then what is done counts."""
+    """Batches of inputs; Ctrl-C ends them early, and the patterns are those of the batches done."""
     positions = {item.name: n for n, item in enumerate(source, 1)}
     for batch in batches(source, [model], size):
         if isinstance(batch, Rejected):

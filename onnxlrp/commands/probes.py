@@ -1,4 +1,4 @@
-"""What `onnxlrp doctor` looks at. Every probe answers on any machine: what is not there is None, never an exception."""
+"""Probes of `onnxlrp doctor`. Every probe works on any machine: it returns None for what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WAIT = 180  # seconds for an engine: NVRTC or the host compiler may have to com
 
 
 def guarded(probe: Callable[[], T]) -> T | None:
-    """What the probe finds, or None where it fails, however it fails."""
+    """Return the finding of a probe, or None where it fails, whatever the error."""
     try:
         return probe()
     except (Exception, SystemExit):
@@ -26,12 +26,12 @@ def guarded(probe: Callable[[], T]) -> T | None:
 
 
 def version(package: str) -> str | None:
-    """The installed version of a distribution."""
+    """Return the installed version of a distribution."""
     return guarded(lambda: importlib.metadata.version(package))
 
 
 def wheels(module: str) -> list[tuple[str, str]]:
-    """The distributions that bring a module, with their versions: two of them overwrite each other's files."""
+    """Return the distributions of a module and their versions; two of them overwrite each other's files."""
 
     def probe() -> list[tuple[str, str]]:
         names = sorted(set(importlib.metadata.packages_distributions().get(module, ())))
@@ -41,7 +41,7 @@ def wheels(module: str) -> list[tuple[str, str]]:
 
 
 def providers() -> list[str] | None:
-    """onnxruntime's execution providers as it was built; None where it cannot be imported."""
+    """Return the execution providers that onnxruntime was built with; None where it cannot be imported."""
 
     def probe() -> list[str]:
         import onnxruntime
@@ -52,7 +52,7 @@ def providers() -> list[str] | None:
 
 
 def gpus() -> list[dict[str, str]]:
-    """Name, memory, driver and compute capability of each GPU, by nvidia-smi."""
+    """Return name, memory, driver and compute capability of each GPU, from nvidia-smi."""
 
     def probe() -> list[dict[str, str]]:
         fields = ("name", "memory.total", "driver_version", "compute_cap")
@@ -65,7 +65,7 @@ def gpus() -> list[dict[str, str]]:
 
 
 def driver_cuda() -> tuple[int, int] | None:
-    """The newest CUDA that the driver can run."""
+    """Return the newest CUDA that the driver supports."""
 
     def probe() -> tuple[int, int]:
         number = ctypes.c_int()
@@ -77,7 +77,7 @@ def driver_cuda() -> tuple[int, int] | None:
 
 
 def runtime_cuda() -> tuple[int, int] | None:
-    """The CUDA runtime that CuPy loads."""
+    """Return the version of the CUDA runtime that CuPy loads."""
 
     def probe() -> tuple[int, int]:
         import cupy
@@ -88,7 +88,7 @@ def runtime_cuda() -> tuple[int, int] | None:
 
 
 def nvrtc() -> tuple[int, int] | None:
-    """The NVRTC that CuPy loads, which compiles kernels on the spot."""
+    """Return the version of NVRTC that CuPy loads, which compiles kernels at run time."""
 
     def probe() -> tuple[int, int]:
         import cupy
@@ -100,7 +100,7 @@ def nvrtc() -> tuple[int, int] | None:
 
 
 def cudnn() -> str | None:
-    """The cuDNN that onnxruntime would find: a wheel's, else the system's."""
+    """Return the cuDNN that onnxruntime would find: a wheel's, else the system's."""
     for major in (13, 12):
         if found := version(f"nvidia-cudnn-cu{major}"):
             return f"{found} (nvidia-cudnn-cu{major})"
@@ -113,7 +113,7 @@ def cudnn() -> str | None:
 
 
 def nvcc() -> str | None:
-    """The version of the CUDA compiler."""
+    """Return the version and path of the CUDA compiler."""
 
     def probe() -> str:
         from ..engines.cuda.kernels import build
@@ -126,7 +126,7 @@ def nvcc() -> str | None:
 
 
 def fatbin() -> str:
-    """Whether there are compiled kernels, and of these sources."""
+    """Return whether there are compiled kernels, and whether they are of these sources."""
 
     def probe() -> str:
         from ..engines.cuda.kernels import build
@@ -142,7 +142,7 @@ def fatbin() -> str:
 
 
 def emulator() -> str:
-    """Whether the emulator is built, and of these sources."""
+    """Return whether the emulator is built, and whether it is of these sources."""
 
     def probe() -> str:
         from ..engines.cuda.kernels import build
@@ -154,13 +154,15 @@ def emulator() -> str:
         except OnnxLrpError as error:
             return error.message
         own = made.kernels_digest == build.kernels_digest()
-        return "current" if own else "its kernels are older than csrc/kernels: the host compiler compiles those of now"
+        return (
+            "current" if own else "its kernels are older than csrc/kernels: the host compiler compiles the present ones"
+        )
 
     return guarded(probe) or "cannot be loaded"
 
 
 def host_compiler() -> str | None:
-    """The C++ compiler, which the emulator needs for generated kernels."""
+    """Return the C++ compiler, which the emulator needs for generated kernels."""
 
     def probe() -> str:
         from ..engines.cuda.runtime import emulated
@@ -174,7 +176,7 @@ def host_compiler() -> str | None:
 
 
 def engines() -> list[str]:
-    """The names of the registered engines."""
+    """Return the names of the registered engines."""
 
     def probe() -> list[str]:
         from ..engines import ENGINES
@@ -185,9 +187,13 @@ def engines() -> list[str]:
 
 
 def tried(engine: str) -> dict[str, Any]:
-    """What becomes of a tiny program on an engine, in a process of its own: libraries that do not fit may crash it.
+    """Run a tiny program on an engine, in a process of its own, since unsuitable libraries may crash it.
 
-    "ready", and else "reason" and "fix"; of ort and cuda also "provider", where the forward pass really ran.
+    Args:
+        engine: The engine's name.
+
+    Returns:
+        "ready"; where it is False, "reason" and "fix"; of ort and cuda also "provider", where the forward pass ran.
     """
     code = f"from onnxlrp.commands.probes import attempt; attempt({engine!r})"
     try:
@@ -196,17 +202,17 @@ def tried(engine: str) -> dict[str, Any]:
         if lines:
             found: dict[str, Any] = json.loads(lines[-1])
             return found
-        said = (run.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        said = (run.stderr.strip().splitlines() or ["no output"])[-1]
         ended = f"its process ended with {run.returncode}: {said}"
     except subprocess.TimeoutExpired:
-        ended = f"it did not answer within {_WAIT} s"
+        ended = f"no result within {_WAIT} s"
     except (OSError, ValueError) as error:
         ended = str(error)
     return {"ready": False, "reason": ended, "fix": "see the problems above; else report it with this output"}
 
 
 def attempt(name: str) -> None:
-    """Run a tiny program on an engine and print what came of it as JSON."""
+    """Run a tiny program on an engine and print the outcome as JSON."""
     from ..errors import OnnxLrpError
 
     try:
@@ -227,7 +233,7 @@ _REPORT = "see the problems above; else report it with this output"
 
 
 def _run(name: str) -> dict[str, Any]:
-    """(2x + 1)·w: a forward pass of a convolution, which wants cuDNN, and a program of a map and a linear map."""
+    """(2x + 1)·w: a forward pass of a convolution, which requires cuDNN, and a program of a map and a linear map."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper
 
@@ -270,7 +276,7 @@ def _run(name: str) -> dict[str, Any]:
 
 
 def _provider(model: Any) -> str:
-    """Where onnxruntime runs a forward pass: it falls back to the CPU when the libraries of CUDA are missing."""
+    """The provider of a forward pass: onnxruntime falls back to the CPU when libraries of CUDA are missing."""
     import onnxruntime
 
     from ..engines.providers import CUDA, preload

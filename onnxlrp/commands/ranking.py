@@ -1,4 +1,4 @@
-"""`inspect --probe`: which preprocessing the model itself seems to prefer. A hint, never applied."""
+"""`inspect --probe`: rank preprocessings by the confidence of the model. A hint, never applied."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from ..files import reason
 from ..model import Model
 from ..preprocessing import Preprocessing, images
 from ..preprocessing.fields import PRESETS, per_channel
+from ..streaming.sources import expand
 
 _LONGEST_FILE = 64 << 20
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to make the input, and how sure the model is of its best class, on average over the pictures.
+    """A preprocessing, and the confidence of the model in its best class, in the mean over the pictures.
 
-    `contrast` is how far the best logit stands above their mean, in their standard deviations: unlike `probability`, it
-    does not grow with the mere size of the inputs. `accuracy` is the share of right answers, where true classes are
-    given; `current` is how inputs are made without those flags.
+    Attributes:
+        flags: The flags that state it.
+        contrast: Distance of the best logit from the mean of all, in their standard deviations: unlike `probability`,
+            it does not grow with the mere size of the inputs.
+        probability: Of the best class.
+        accuracy: The share of right answers, where true classes are given.
+        current: It is what the model has without those flags.
     """
 
     flags: str
@@ -37,8 +42,8 @@ class Candidate:
 
 
 def pictures(given: Sequence[str]) -> list[Path]:
-    """The pictures that are named, those of folders in their place. Raises InputError."""
-    paths = [path for word in given for path in (images.listing(word) if Path(word).is_dir() else [Path(word)])]
+    """Return the pictures that are named, those of folders in their place. Raises InputError."""
+    paths = [path for word in given for path in expand(word)]
     found = [path for path in paths if path.suffix.lower() != ".npy"]
     if not found:
         raise InputError(f"--probe {given[0]}: no picture, and an array has no preprocessing", "name pictures")
@@ -46,9 +51,17 @@ def pictures(given: Sequence[str]) -> list[Path]:
 
 
 def truth(path: Path, names: Sequence[Path]) -> dict[Path, str] | None:
-    """The true class of each picture by a file of `PICTURE CLASS` lines (or with a comma, or a JSON object).
+    """Read the true class of each picture.
 
-    None for a file that names none of the pictures: then it holds the names of classes.
+    Args:
+        path: A file of `PICTURE CLASS` lines (or with a comma), or a JSON object.
+        names: The pictures.
+
+    Returns:
+        Classes by picture; None for a file that names none of the pictures: then it holds the names of classes.
+
+    Raises:
+        InputError: A file that cannot be read.
     """
     try:
         if path.stat().st_size > _LONGEST_FILE:
@@ -67,7 +80,17 @@ def truth(path: Path, names: Sequence[Path]) -> dict[Path, str] | None:
 
 
 def rank(model: Model, paths: Sequence[Path], true: Mapping[Path, str] | None) -> list[Candidate]:
-    """Every candidate by accuracy, then by contrast, the best first. Raises InputError, UnsupportedError."""
+    """Rank the candidates by accuracy, then by contrast, the best first.
+
+    Args:
+        model: The model.
+        paths: The pictures.
+        true: Their true classes, where these are known.
+
+    Raises:
+        InputError: A picture that cannot be read, or a class that does not exist.
+        UnsupportedError: An input that is no picture.
+    """
     prep = model.preprocessing
     seen = [images.read_image(path) for path in paths]
     ids = _ids(model, paths, true or {})
@@ -83,7 +106,7 @@ def rank(model: Model, paths: Sequence[Path], true: Mapping[Path, str] | None) -
 
 
 def _candidates(prep: Preprocessing) -> Iterator[tuple[str, Preprocessing]]:
-    """The presets in every order of colours, and what is stated where that is none of them."""
+    """The presets in every order of colours, and the model's own where that is none of them."""
     colors = ("grey",) if prep.channels == 1 else ("RGB", "BGR")
     made: list[tuple[str, Preprocessing]] = []
     for color in colors:

@@ -1,4 +1,4 @@
-"""`onnxlrp report`: one HTML file of what explain, check, compare and evaluate wrote."""
+"""`onnxlrp report`: one HTML page of the files of explain, check, compare and evaluate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Write the report; the exit code."""
+    """Write the report; return the exit code."""
     out = Path(args.out)
     read = report.write(args.runs, out)
     for path in read.foreign:

@@ -1,4 +1,4 @@
-"""An explanation in words: what the model saw, what it answered, and how much of it the heatmap accounts for."""
+"""Text lines of an explanation: preprocessing, best classes, and the share of the logit that is explained."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _COLUMN = 56
 
 
 def preprocessing(prep: Preprocessing | None) -> str:
-    """How the input was made, and who says so."""
+    """Return the preprocessing and its source, as one line."""
     if prep is None:
-        return f"{'the array as it is':<{_COLUMN}}[.npy]"
+        return f"{'array, unchanged':<{_COLUMN}}[.npy]"
     said = prep.source if not prep.assumed or prep.source == "assumed" else f"{prep.source}, the rest assumed"
     said = said.upper() if said == "assumed" else said
     return f"{prep.describe():<{_COLUMN - 2}}  [{said}]"
 
 
 def doubts(prep: Preprocessing | None) -> list[str]:
-    """What sources of a preprocessing contradict each other in, and what they state that is not done here."""
+    """Return the contradictions between sources of a preprocessing, and what they state that is not applied."""
     if prep is None:
         return []
     pairs = dict.fromkeys((conflict.source, conflict.other_source) for conflict in prep.conflicts)
@@ -39,16 +39,16 @@ def doubts(prep: Preprocessing | None) -> list[str]:
 
 
 def head(kind: str, classes: int) -> str:
-    """What is explained of a model that has no logit for each of several rivals, and what a sign means there."""
+    """Return what is explained, and the meaning of a sign, of a model without competing classes; else ""."""
     if kind == "Sigmoid" and classes == 1:
-        return "one logit before Sigmoid: positive relevance speaks for the class (score above 0.5), negative against"
+        return "one logit before Sigmoid: positive relevance is for the class (score above 0.5), negative against it"
     if kind == "Sigmoid":
-        return "Sigmoid: every class has a logit of its own, and relevance speaks for or against that class alone"
+        return "Sigmoid: every class has its own logit, and relevance is for or against that class alone"
     return "one value: positive relevance raises it, negative lowers it" if classes == 1 and not kind else ""
 
 
 def top(one: Explanation, count: int = 3) -> tuple[str, str]:
-    """The best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`; the value where it is no score."""
+    """Return the best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`; of a regression its value."""
     best = one.top(count)[0]
     if one.is_value:
         return "value", number(best[0][2])
@@ -59,7 +59,7 @@ def top(one: Explanation, count: int = 3) -> tuple[str, str]:
 
 
 def sum_of(one: Explanation, target: int = 0) -> str:
-    """`ΣR 9.84 of logit 9.91  (0.7 % absorbed by biases)` of one sample and its target-th target."""
+    """Return the sum of relevance of a sample's target: `ΣR 9.84 of logit 9.91  (0.7 % absorbed by biases)`."""
     total, logit = (float(np.atleast_2d(np.asarray(a))[target, 0]) for a in (one.total, one.logit))
     class_id = int(np.atleast_2d(one.target)[target, 0])
     best = one.top(1)[0][0][0]
@@ -71,7 +71,7 @@ def sum_of(one: Explanation, target: int = 0) -> str:
 
 
 def notes(one: Explanation, target: int = 0) -> str:
-    """`steps 32, completeness error -0.01`: what a method says of one sample besides."""
+    """Return the notes of a method on one sample: `steps 32, completeness error -0.01`."""
     words = []
     for name, value in one.notes.items():
         found = np.asarray(value)
@@ -102,12 +102,12 @@ def _where(one: Explanation, target: int, logit: float) -> str:
         if abs(share) >= MATTERS:
             words.append(f"{100 * abs(share):.1f} % {taken if share > 0 else given}".replace("OTHERS", elsewhere))
     if one.provenance.get("conditions"):
-        words.append("the rest runs through other channels than --condition names")
+        words.append("the rest runs through channels outside of --condition")
     return ", ".join(words) or "all of it"
 
 
 def bias_dominated(one: Explanation) -> bool:
-    """Whether biases and stabilisers took nearly all of the logit, so that the heatmap shows next to nothing of it."""
+    """Return whether biases and stabilisers absorb nearly all of the logit, so that the heatmap hardly shows it."""
     if not one.ledger:
         return False
     logits = np.atleast_2d(np.asarray(one.logit, dtype=np.float64))[:, 0]
@@ -124,23 +124,23 @@ _WORDS = (
 
 
 def not_positive(one: Explanation, target: int = 0) -> bool:
-    """Whether a method that explains the positive part of the output (deep Taylor) has nothing to explain."""
+    """Return whether a method of the positive part of the output (deep Taylor) has nothing to explain."""
     logit = float(np.atleast_2d(np.asarray(one.logit))[target, 0])
     return one.provenance.get("seed") == "positive logit" and logit <= 0
 
 
 def rows_of(one: Explanation) -> Sequence[ledger.LedgerRow]:
-    """The ledger's rows, none where none was kept."""
+    """Return the ledger's rows; none where no ledger was kept."""
     return one.ledger or ()
 
 
 def absorbed(one: Explanation, target: int = 0) -> dict[str, float]:
-    """What the layers together kept of one sample's relevance, by sink."""
+    """Return the relevance of one sample that all layers absorb, by sink."""
     return {sink: float(np.atleast_2d(v)[target, 0]) for sink, v in ledger.sums(rows_of(one)).items()}
 
 
 def table(one: Explanation, target: int = 0) -> list[list[str]]:
-    """The ledger of one sample: a head, the layers from the output down, and the sums."""
+    """Return the ledger of one sample as a table: a head, the layers from the output down, and the sums."""
     head = ["layer", "op", "rule", "arrived", "passed", "bias", "epsilon", "gate", "residual"]
     lines = [head]
     for row in rows_of(one):
@@ -155,20 +155,20 @@ def table(one: Explanation, target: int = 0) -> list[list[str]]:
 
 
 def open_rows(one: Explanation) -> list[str]:
-    """The layers whose ledger does not close, with the size of the hole."""
+    """Return the layers whose ledger does not close, with the size of the gap."""
     rows = [row for row in rows_of(one) if not row.error < CLOSES]
     return [f"{row.layer} ({row.op}, {row.rule}): {row.error:.1e} of Σ|R|" for row in rows]
 
 
 def number(value: float) -> str:
-    """A number as a person reads it."""
+    """Return a number rounded for reading."""
     if value == 0:
         return "0"
     return f"{value:.2f}" if 0.095 <= abs(value) < 1e5 else f"{value:.2g}"
 
 
 def record(one: Explanation, source: str, ledgered: bool) -> Mapping[str, Any]:
-    """What `--json` prints of one sample, in JSON's types."""
+    """Return what `--json` prints of one sample, in JSON's types."""
     data = one.to_dict()
     sample = data["samples"][0]
     conserved = bool(one.ledger) and all(row.conserves for row in rows_of(one))

@@ -1,4 +1,4 @@
-"""What `inspect` writes down: the sidecar `model.prep.toml`, and a copy of the model that carries its preprocessing."""
+"""Write preprocessing: the sidecar `model.prep.toml`, or a copy of the model with it in its metadata."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from ..preprocessing.sources.explicit import METADATA_KEY, sidecar_of
 
 
 def write_sidecar(prep: Preprocessing, model: Path) -> Path:
-    """Write `model.prep.toml` beside the model; one that is there with other words is kept. Raises UsageError."""
+    """Write `model.prep.toml` beside the model; an existing one that differs is kept. Raises UsageError."""
     path, text = sidecar_of(model), sidecar(prep, model.name).encode()
     if path.exists() and path.read_bytes() != text:
-        raise UsageError(f"{path}: is there already, with other words", f"remove it first: rm '{path}'")
+        raise UsageError(f"{path}: exists already and differs", f"remove it first: rm '{path}'")
     return files.replace(path, text)
 
 
 def sidecar(prep: Preprocessing, name: str) -> str:
-    """The text of the sidecar. What nobody states is written as a comment, so that it stays an assumption."""
-    lines = [f"# How a picture becomes the input of {json.dumps(name)[1:-1]}."]
+    """Return the text of the sidecar; assumed fields are comments, so that they stay assumptions."""
+    lines = [f"# Preprocessing of pictures for {json.dumps(name)[1:-1]}."]
     stated = prep.to_dict()
     if prep.labels and not prep.labels_assumed:
         stated["labels"] = list(prep.labels)
     for key, value in stated.items():
         line = f"{key} = {_toml(key, value)}"
-        lines.append(line if key not in prep.assumed else f"# {line}  # ASSUMED: if it is right, uncomment it")
+        lines.append(line if key not in prep.assumed else f"# {line}  # ASSUMED: uncomment it if it is right")
     return "\n".join(lines) + "\n"
 
 
@@ -45,8 +45,8 @@ def embed(prep: Preprocessing, model: Path, out: Path) -> Path:
 
     if prep.assumed:
         raise UnsupportedError(
-            f"{model.name}: nobody states its {', '.join(prep.assumed)}, and an assumption is not embedded",
-            f"if it is right, add {prep.flags()}",
+            f"{model.name}: its {', '.join(prep.assumed)} is assumed, and an assumption is not embedded",
+            f"state it: {prep.flags()}",
         )
     if out.exists() and out.samefile(model):
         raise UsageError(f"--embed {out}: the model itself, which is never changed", "name another file")

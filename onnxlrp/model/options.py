@@ -88,7 +88,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--output",),
-                "the model's output to explain (default: the first with a score a class)",
+                "the model's output to explain (default: the first with one score per class)",
                 (*PROPAGATING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
@@ -100,7 +100,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--input",),
-                "the model's input to explain it at (default: the first that is like a picture)",
+                "the model's input to explain it at (default: the first that looks like a picture)",
                 (*PROPAGATING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
@@ -112,8 +112,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--kind",),
-                "what that input is: image, signal, volume, tokens or vector, with a layout if need be, such as "
-                "image:NHWC (default: as the graph reads it)",
+                "kind of that input: image, signal, volume, tokens or vector, with a layout if needed, such as "
+                "image:NHWC (default: from the graph)",
                 (*PROPAGATING, "check", "patterns"),
                 argparse={"metavar": "KIND"},
             ),
@@ -125,7 +125,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--given",),
-                "another input of the model: a number, or an .npy file of one sample or of one for each; repeatable",
+                "value of another input: a number, or an .npy file of one sample or one per sample; repeatable",
                 READING,
                 argparse={**REPEATED, "metavar": "NAME=VALUE"},
                 read=values.input_values,
@@ -153,8 +153,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--rule",),
-                "'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)': path, regular expression for it, operator or kind; "
-                "repeatable, the first that matches counts, before the method's own",
+                "rule of layers, before the method's own: 'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)'; LAYER is a "
+                "path, a regular expression for it, an operator or a kind; repeatable, the first match counts",
                 ("explain", "inspect", "export", "compare"),
                 argparse={**REPEATED, "metavar": "LAYER=RULE"},
                 read=values.rule_entries,
@@ -168,8 +168,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--on-unsupported",),
-                "for layers that the method has no rule for: stop, take the gradient, or pass relevance unchanged; "
-                "those that it decides are named (default: error)",
+                "for layers without a rule: stop, take the gradient, or pass relevance unchanged; these layers are "
+                "reported (default: error)",
                 PROPAGATING,
                 argparse={"choices": UNSUPPORTED},
             ),
@@ -181,7 +181,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--condition",),
-                "'layer3:12,45': relevance that runs through these channels of a layer's result alone; repeatable",
+                "relevance through these channels of a layer's result alone, such as 'layer3:12,45'; repeatable",
                 ("explain",),
                 argparse={**REPEATED, "metavar": "LAYER:CHANNELS"},
                 read=values.channels,
@@ -196,7 +196,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--ledger",),
-                "print where relevance stayed, layer by layer",
+                "print the relevance that each layer absorbs",
                 ("explain",),
                 "written",
                 argparse=SWITCH,

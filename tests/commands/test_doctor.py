@@ -69,15 +69,15 @@ UNFIT: dict[str, tuple[dict[str, Any], str, str]] = {
         "run on the CPU",
         "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
     ),
-    "the GPU wheel without a GPU": ({"gpu": False, "driver": None}, "no GPU answers", "pip install onnxruntime"),
-    "a driver too old for onnxruntime": ({"driver": (12, 8)}, "wants CUDA 13", 'pip install "onnxruntime-gpu<1.27"'),
+    "the GPU wheel without a GPU": ({"gpu": False, "driver": None}, "no GPU is found", "pip install onnxruntime"),
+    "a driver too old for onnxruntime": ({"driver": (12, 8)}, "requires CUDA 13", 'pip install "onnxruntime-gpu<1.27"'),
     "a driver too old for CuPy": ({"driver": (12, 8)}, "CuPy is built for CUDA 13", "cupy-cuda12x"),
     "CuPy for another CUDA": ({"wheels": OLD}, "onnxruntime-gpu 1.26.0 for CUDA 12", '"cupy-cuda12x[ctk]"'),
     "no cuDNN": ({"cudnn": None}, "not found", "pip install nvidia-cudnn-cu13"),
-    "an old cuDNN": ({"cudnn": "8.9.2"}, "there is 8.9.2", '"nvidia-cudnn-cu13>=9"'),
+    "an old cuDNN": ({"cudnn": "8.9.2"}, "8.9.2 is installed", '"nvidia-cudnn-cu13>=9"'),
     "cuDNN for another CUDA": (
         {"cudnn": "9.10 (nvidia-cudnn-cu12)"},
-        "the one for CUDA 12",
+        "is built for CUDA 12",
         "pip install nvidia-cudnn-cu13",
     ),
     "the provider cannot be loaded": ({"engines": {"ort": READY}}, "falls back to the CPU", "nvidia-cublas"),
@@ -100,11 +100,13 @@ UNFIT: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_what_does_not_fit_is_named_with_the_command_that_mends_it(name: str) -> None:
+def test_what_does_not_fit_is_named_with_the_command_that_repairs_it(name: str) -> None:
     found, said, fix = UNFIT[name]
     report = machine(**{key: value for key, value in found.items() if key != "nvrtc"})
     report["cupy"] |= {"nvrtc": found["nvrtc"]} if "nvrtc" in found else {}
-    assert any(said in what and fix in mends for what, mends in doctor.problems(report)), list(doctor.problems(report))
+    assert any(said in what and fix in command for what, command in doctor.problems(report)), list(
+        doctor.problems(report)
+    )
 
 
 @pytest.mark.parametrize(("version", "cuda"), [("1.31.1", 13), ("1.27.0", 13), ("1.26.0", 12), ("1.18.1", 11)])

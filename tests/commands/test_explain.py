@@ -156,7 +156,7 @@ def test_npy(run: Any) -> None:
     np.save("one.npy", x[0])
     np.save("three.npy", x)
     out, _ = run(0, "explain", DIGITS, "one.npy", "--format", "npz", "-t", 4)
-    assert out.startswith("prep    the array as it is")
+    assert out.startswith("prep    array, unchanged")
     run(0, "explain", DIGITS, "three.npy", "--format", "npz", "-t", 4, "--batch-size", 2)
     assert written() == ["one.4.npz", "one.npy", "three.0.4.npz", "three.1.4.npz", "three.2.4.npz", "three.npy"]
     np.testing.assert_allclose(np.load("one.4.npz")["relevance"], np.load("three.0.4.npz")["relevance"], atol=1e-6)

@@ -1,4 +1,4 @@
-"""What each command takes. Nothing here imports more than argparse, so that help is quick."""
+"""Arguments of each command. Nothing here imports more than argparse, so that help is quick."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from .parser import Parser
 
 
 def doctor(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp doctor`."""
     common(parser, "all of it as JSON on stdout")
 
 
 def catalogue(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp methods` and `onnxlrp rules`."""
     common(parser, "as JSON on stdout")
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "explain": ("write heatmaps of pictures or arrays", explain, "explain"),
-    "inspect": ("show inputs, outputs, layers and the rule that each gets", inspect, "inspect"),
-    "export": ("save model and method as one ONNX file of standard operators", export, "export"),
-    "check": ("run the checks of a model that CI needs, against masks, stored outputs and a baseline", check, "check"),
-    "compare": ("measure how far two models are from each other: answers, heatmaps, layers", compare, "compare"),
+    "inspect": ("show inputs, outputs, layers and the rule of each", inspect, "inspect"),
+    "export": ("save a model and a method as one ONNX file of standard operators", export, "export"),
+    "check": ("check a model in CI: its explanations, masks, stored outputs, a baseline", check, "check"),
+    "compare": ("compare two models: outputs, heatmaps, layers", compare, "compare"),
     "patterns": ("estimate the patterns of pattern_net and pattern_attribution from images", patterns, "patterns"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
-    "evaluate": ("judge methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
-    "doctor": ("say which engines run on this machine, and the command that mends what does not", doctor, "doctor"),
+    "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
+    "doctor": ("list the engines that run on this machine, and the command that repairs the others", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),
 }

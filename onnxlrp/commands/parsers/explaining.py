@@ -1,4 +1,4 @@
-"""What the commands take that ask one model."""
+"""Arguments of the commands that explain, describe or export one model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from .parser import Parser
 
 
 def explain(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp explain`."""
     parser.epilog = (
         "examples:\n"
         "  onnxlrp explain model.onnx cat.jpg\n"
@@ -14,8 +15,8 @@ def explain(parser: Parser) -> None:
         "  onnxlrp explain model.onnx cat.jpg --rule 'features.0=zbox(-2.1,2.6)' --rule 'Gemm=epsilon(0.01)' --ledger"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, or folders of them")
-    group = parser.add_argument_group("what to explain")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    group = parser.add_argument_group("explanation")
     groups.asked(
         group,
         "explain",
@@ -29,7 +30,7 @@ def explain(parser: Parser) -> None:
         },
     )
     groups.options(parser)
-    group = parser.add_argument_group("what is written")
+    group = parser.add_argument_group("files")
     group.add_argument(
         "-o",
         "--out",
@@ -37,37 +38,49 @@ def explain(parser: Parser) -> None:
         help="file name of {stem} {target} {label} {method} {index}, or a folder "
         "(default: {stem}.{target}.png, with several methods {stem}.{target}.{method}.png)",
     )
-    group.add_argument("--format", metavar="LIST", help="png,npz,json: a file each (default: by the name, else png)")
+    group.add_argument(
+        "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
+    )
     group.add_argument("--cmap", default="RdBu_r", metavar="NAME", help="colour map (default: %(default)s)")
     group.add_argument(
-        "--clip", type=float, default=99.5, metavar="PERCENT", help="percentile of |R| that colours span"
+        "--clip", type=float, default=99.5, metavar="PERCENT", help="percentile of |R| at the ends of the colour map"
     )
-    group.add_argument("--space", default="input", metavar="NAME", help="input: as the model sees it; or original")
-    group.add_argument("--grid", action="store_true", help="one labelled picture of all methods, not one for each")
+    group.add_argument(
+        "--space", default="input", metavar="NAME", help="grid of the heatmap: input (as the model sees it) or original"
+    )
+    group.add_argument(
+        "--grid", action="store_true", help="one labelled picture of all methods, instead of one per method"
+    )
     groups.asked(group, "explain", "written")
     groups.running(parser, "explain")
-    groups.common(parser, "one JSON object a line on stdout, for each input and method")
+    groups.common(parser, "one JSON object per input and method on stdout, one per line")
 
 
 def inspect(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp inspect`."""
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
     parser.add_argument(
         "--coverage",
         metavar="DIR",
-        help="a table of the models below a folder and what has no rule in each; exits with 1 if anything has none",
+        help="a table of the models below a folder, and the operators without a rule in each; exits with 1 if there "
+        "is one",
     )
-    group = parser.add_argument_group("the rules shown")
+    group = parser.add_argument_group("rules")
     groups.asked(group, "inspect")
     groups.options(parser)
-    group = parser.add_argument_group("the kernels shown")
+    group = parser.add_argument_group("kernels")
     group.add_argument(
         "--engine", metavar="NAME", help="cuda or emulator: also list the kernels that run the method; needs no GPU"
     )
     groups.precision(group)
-    group.add_argument("--batch", type=int, default=1, metavar="N", help="for this many inputs (default: %(default)s)")
-    group = parser.add_argument_group("preprocessing, found and kept")
-    group.add_argument("--write-prep", action="store_true", help="write what is found into MODEL.prep.toml")
-    group.add_argument("--embed", metavar="OUT", help="write a copy of the model that carries it in its metadata")
+    group.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="batch size of the kernels (default: %(default)s)"
+    )
+    group = parser.add_argument_group("saving and probing of preprocessing")
+    group.add_argument("--write-prep", action="store_true", help="write the preprocessing to MODEL.prep.toml")
+    group.add_argument(
+        "--embed", metavar="OUT", help="write a copy of the model with the preprocessing in its metadata"
+    )
     group.add_argument(
         "--probe",
         nargs="+",
@@ -81,9 +94,10 @@ def inspect(parser: Parser) -> None:
 
 
 def export(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp export`."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx")
-    group = parser.add_argument_group("what it explains")
+    group = parser.add_argument_group("explanation")
     groups.asked(
         group,
         "export",
@@ -101,6 +115,7 @@ def export(parser: Parser) -> None:
 
 
 def patterns(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp patterns`."""
     parser.epilog = (
         "examples:\n"
         "  onnxlrp patterns model.onnx images/ -o model.patterns.npz\n"
@@ -108,7 +123,7 @@ def patterns(parser: Parser) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays or folders, such as it was trained on"
+        "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs or folders, such as it was trained on"
     )
     parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file (default: MODEL.patterns.npz)")
     parser.add_argument(
@@ -118,7 +133,7 @@ def patterns(parser: Parser) -> None:
         help="positive (covariance where a neuron is active), two_component (with the mean of all outputs, as the "
         "paper writes it) or linear (default: %(default)s)",
     )
-    group = parser.add_argument_group("what is estimated")
+    group = parser.add_argument_group("inputs and outputs")
     groups.asked(group, "patterns")
     groups.running(parser, "patterns")
     groups.common(parser, "one JSON object on stdout")

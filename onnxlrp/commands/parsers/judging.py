@@ -1,4 +1,4 @@
-"""What the commands take that judge a model or its explanations."""
+"""Arguments of the commands that check, compare or evaluate models and explanations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from .parser import Parser
 
 
 def check(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp check`."""
     parser.epilog = (
         "examples:\n"
         "  onnxlrp check model.onnx images/ --masks masks/\n"
@@ -16,9 +17,9 @@ def check(parser: Parser) -> None:
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file (default: that of the settings)")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, folders or globs of them")
-    parser.add_argument("-c", "--config", metavar="FILE", help="settings, such as onnxlrp.toml; flags go before them")
+    parser.add_argument("-c", "--config", metavar="FILE", help="settings, such as onnxlrp.toml; flags take precedence")
     parser.add_argument("--list", action="store_true", help="list the checks, their severities and thresholds")
-    group = parser.add_argument_group("what is compared with")
+    group = parser.add_argument_group("references")
     group.add_argument("--masks", metavar="DIR", help="a mask NAME.png for each sample, where relevance belongs")
     group.add_argument(
         "--expected",
@@ -27,8 +28,8 @@ def check(parser: Parser) -> None:
         metavar="PATH",
         help="stored outputs: an .npz file, or a test_data_set_0 folder; repeatable",
     )
-    group.add_argument("--baseline", metavar="DIR", help="what this model said before")
-    group.add_argument("--update-baseline", action="store_true", help="store what it says now in --baseline DIR")
+    group.add_argument("--baseline", metavar="DIR", help="folder of an earlier run's results")
+    group.add_argument("--update-baseline", action="store_true", help="store the results of this run in --baseline DIR")
     group.add_argument("--calibrate", action="store_true", help="measure the noise floor and propose thresholds")
     group.add_argument(
         "--set",
@@ -37,11 +38,11 @@ def check(parser: Parser) -> None:
         metavar="CHECK.THRESHOLD=VALUE",
         help="such as drift.cosine=0.9 or drift.severity=warning (error, warning, note, off); repeatable",
     )
-    group = parser.add_argument_group("what is explained")
+    group = parser.add_argument_group("explanation")
     groups.asked(group, "check", method={"help": "default: that of the settings, else epsilon_plus_flat"})
     group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
     groups.asked(group, "check", "run", batch_size={"default": None})
-    group = parser.add_argument_group("what is written")
+    group = parser.add_argument_group("reports")
     groups.findings_format(group)
     groups.reports(group, "a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable")
     groups.preprocessing(parser)
@@ -50,39 +51,42 @@ def check(parser: Parser) -> None:
 
 
 def compare(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp compare`."""
     parser.epilog = (
         "examples:\n"
         "  onnxlrp compare float.onnx int8.onnx images/ --min cosine=0.95 -o worst.png\n"
         "  onnxlrp compare old.onnx new.onnx images/ --save results.json\n"
         "  onnxlrp compare --from results.json --min top1=0.98 --min cosine=0.9 --max logits=0.1 -o report.xml"
     )
-    parser.add_argument("model", metavar="A", nargs="?", help="an .onnx file: what the other is measured by")
+    parser.add_argument("model", metavar="A", nargs="?", help="an .onnx file: the reference")
     parser.add_argument("other", metavar="B", nargs="?", help="an .onnx file of the same classes")
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, or folders of them")
-    group = parser.add_argument_group("what is compared")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
+    group = parser.add_argument_group("comparison")
     group.add_argument(
         "--metric", metavar="LIST", help="of the maps: cosine,spearman,topk_iou,mass_shift (default: all four)"
     )
     group.add_argument(
-        "--floor", type=float, metavar="X", help="drift of a layer that counts as none (default: measured)"
+        "--floor", type=float, metavar="X", help="largest drift of a layer that is noise (default: measured)"
     )
     groups.asked(group, "compare", target={"help": "class that both explain (default: A's best)"})
     groups.options(parser)
-    group = parser.add_argument_group("what is allowed")
+    group = parser.add_argument_group("thresholds")
     for flag, text in (
         ("--min", "at least: top1=0.98 (share of equal answers), cosine, spearman, topk_iou; repeatable"),
         ("--max", "at most: logits=0.05 (of A's largest logit), mass_shift; repeatable"),
     ):
         group.add_argument(flag, action="append", default=[], metavar="NAME=X", help=text)
-    group.add_argument("--from", dest="judged", metavar="FILE", help="judge again what --save wrote; no model is read")
-    group = parser.add_argument_group("what is written")
-    group.add_argument("--save", metavar="FILE", help="what was measured, as .json; the worst maps beside it, as .npz")
+    group.add_argument(
+        "--from", dest="judged", metavar="FILE", help="judge the results that --save wrote again; no model is read"
+    )
+    group = parser.add_argument_group("reports")
+    group.add_argument("--save", metavar="FILE", help="the results, as .json; the worst maps beside it, as .npz")
     groups.reports(
         group, ".png: the worst pictures side by side; .json, .xml (JUnit), .sarif, .md or .txt: a report; repeatable"
     )
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
-    group = parser.add_argument_group("how it runs")
+    group = parser.add_argument_group("execution")
     groups.asked(group, "compare", "run")
     groups.engine(group)
     groups.preprocessing(parser)
@@ -91,6 +95,7 @@ def compare(parser: Parser) -> None:
 
 
 def report(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp report`."""
     parser.epilog = (
         "examples:\n"
         "  onnxlrp explain model.onnx images/ --ledger --format json,npz -o 'run/{stem}.{target}.{method}'\n"
@@ -107,10 +112,11 @@ def report(parser: Parser) -> None:
         "beside it (of an explanation else from the .png)",
     )
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the page, .html: one file, for offline use")
-    groups.common(parser, "the file and what it holds as JSON on stdout")
+    groups.common(parser, "the file and its contents as JSON on stdout")
 
 
 def evaluate(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp evaluate`."""
     parser.epilog = (
         "metrics:\n"
         "  pixel_flipping, deletion, insertion: does the score follow the map?\n"
@@ -124,7 +130,7 @@ def evaluate(parser: Parser) -> None:
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
     parser.add_argument("--list", action="store_true", help="list the metrics and their options")
-    group = parser.add_argument_group("what is judged")
+    group = parser.add_argument_group("evaluation")
     groups.asked(
         group,
         "evaluate",
@@ -144,7 +150,7 @@ def evaluate(parser: Parser) -> None:
         help="comma-separated, or all (default: %(default)s)",
     )
     group.add_argument(
-        "--masks", metavar="DIR", help="a mask NAME.png or NAME.npy of a sample: what is not black is it"
+        "--masks", metavar="DIR", help="a mask NAME.png or NAME.npy for each sample: the object is not black"
     )
     group.add_argument(
         "--set",
@@ -154,15 +160,15 @@ def evaluate(parser: Parser) -> None:
         help="such as pixel_flipping.baseline=blur; repeatable",
     )
     groups.options(parser)
-    group = parser.add_argument_group("what is written")
+    group = parser.add_argument_group("reports")
     group.add_argument(
         "-o",
         "--out",
         metavar="FILE",
-        help="results as .json, kept as soon as they are there: the same command goes on where it was stopped; curves "
+        help="results as .json, saved one by one: the same command continues where it was stopped; curves "
         "as FILE.METRIC.png beside it",
     )
-    group = parser.add_argument_group("how it runs")
+    group = parser.add_argument_group("execution")
     groups.asked(group, "evaluate", "run", batch_size={"default": 32, "help": "inputs at a time (default: 32)"})
     groups.engine(group)
     groups.preprocessing(parser)

@@ -1,4 +1,4 @@
-"""argparse, as every command speaks it."""
+"""The argument parser of every command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEADING_MINUS = re.compile(r"-[\d.]")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose errors are ours, and which takes a value that begins with a minus: `--low -2.1,-2.0`."""
+    """argparse with errors of this package, which takes a value that begins with a minus: `--low -2.1,-2.0`."""
 
     takes_method_options = False
 
@@ -27,10 +27,10 @@ class Parser(argparse.ArgumentParser):
         return any(word.startswith("--") and not self.has(word.partition("=")[0]) for word in words)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, f"{self.prog} --help lists what there is")
+        raise UsageError(message, f"{self.prog} --help lists the options")
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The arguments, options and inputs in any order. Raises UsageError."""
+        """Parse arguments, options and inputs in any order. Raises UsageError."""
         self.usage = self.usage or self._brief()
         args, left = self.parse_known_intermixed_args(self._joined(argv))
         for word in left:
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def _near(self, word: str, known: Sequence[str]) -> str:
         hint = did_you_mean(word, known)
-        return hint if hint.startswith("did") else f"{self.prog} --help lists what there is"
+        return hint if hint.startswith("did") else f"{self.prog} --help lists the options"
 
     def _joined(self, argv: Sequence[str]) -> list[str]:
         joined: list[str] = []
@@ -56,7 +56,7 @@ class Parser(argparse.ArgumentParser):
         return joined
 
     def _brief(self) -> str:
-        """What must be given: sixty options in a row would hide it."""
+        """The required arguments alone: sixty options in a row would hide them."""
         words = ["%(prog)s"]
         for action in self._actions:
             name = str(action.metavar or action.dest)
