@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 ACTION = (ROOT / "action.yml").read_text(encoding="utf-8")
 BASH = shutil.which("bash")
 

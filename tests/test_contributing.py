@@ -27,9 +27,9 @@ from onnxlrp.engines import ENGINES
 from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.layers import LAYERS
 from onnxlrp.methods.registry import METHODS
+from support.paths import ROOT
 from support.problems import convolutional
 
-ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models"
 SEVEN = MODELS / "samples" / "digit_7.png"
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.paths import ROOT
+
 HUNKS = re.findall(r"```diff\n--- (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
 DIGITS, SEVEN = ROOT / "models" / "digits.onnx", ROOT / "models" / "samples" / "digit_7.png"
 MOST_FILES = 3

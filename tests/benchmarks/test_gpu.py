@@ -14,8 +14,8 @@ import pytest
 
 from onnxlrp.engines.cuda.runtime import loaders
 from onnxlrp.errors import UsageError
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 TINY = ["--tiny", "--engine", "emulator"]
 
 

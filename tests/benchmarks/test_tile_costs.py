@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import tile_costs
 
 from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES
+from support.paths import ROOT
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 
 SASS = """
 \t\tFunction : gemm_fast_one

@@ -13,8 +13,9 @@ from onnxlrp.checks.drift import Drift
 from onnxlrp.checks.registry import CHECKS, configured, make, severity, thresholds
 from onnxlrp.checks.settings import Settings
 from onnxlrp.errors import InputError, UsageError
+from support.paths import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "onnxlrp.toml"
+DOCS = ROOT / "docs" / "onnxlrp.toml"
 
 
 def read(tmp_path: Path, text: Any) -> Any:

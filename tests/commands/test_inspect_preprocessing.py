@@ -17,8 +17,8 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.preprocessing.find import find
 from support import prep_cases
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 DIGITS, SAMPLES = MODELS / "digits.onnx", MODELS / "samples"
 
 

@@ -15,8 +15,8 @@ import pytest
 from onnxlrp.cli import main
 from onnxlrp.commands.console import Console
 from onnxlrp.patterns import load
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 SHAPES = MODELS / "shapes.onnx"
 SCENES = sorted(p for p in (MODELS / "samples").glob("scene_*.png") if "mask" not in p.name)
 

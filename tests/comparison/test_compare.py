@@ -22,9 +22,9 @@ from onnxlrp.comparison.worst_samples import WorstSample, WorstSamples
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.layers import LAYERS
 from support import small_nets
+from support.paths import MODELS
 
 Array = np.ndarray[Any, Any]
-MODELS = Path(__file__).parents[2] / "models"
 SHAPES = MODELS / "shapes.onnx"
 HELD_OUT = 1_002_000
 SABOTAGED = ("s17", "s31")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from support.paths import ROOT
+
 EXAMPLES = ROOT / "examples"
 NAMES = ("sensitivity", "linear_regions", "shattered_gradients", "gradient_times_input", "conservation")
 

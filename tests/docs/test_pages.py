@@ -6,7 +6,6 @@ import ast
 import re
 import shlex
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ import pytest
 import onnxlrp
 from onnxlrp.commands.parsers import COMMANDS
 from onnxlrp.commands.parsers.parser import Parser
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(
     path

@@ -18,9 +18,9 @@ from onnxlrp.evaluation import curves
 from onnxlrp.evaluation.evaluate import evaluate
 from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.results import read
+from support.paths import MODELS
 from support.planted import unruled
 
-MODELS = Path(__file__).parents[2] / "models"
 SHAPES = MODELS / "shapes.onnx"
 METHODS = ["epsilon_plus_flat", "sensitivity", "smooth_grad"]
 QUICK = {

@@ -13,8 +13,8 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import UsageError
 from onnxlrp.explanation import grid
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 PICTURE = MODELS / "samples" / "marked_star.png"
 METHODS = ("epsilon_plus_flat", "gradient", "grad_cam", "sensitivity")
 

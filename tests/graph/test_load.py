@@ -17,9 +17,10 @@ from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.graph.verify import verify
 from onnxlrp.model.io_selection import choose
+from support.paths import DATA
 from support.tiny_models import batch_norm, conv, model, node, norm, values
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
+SHARED = DATA / "models"
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
 

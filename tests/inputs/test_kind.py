@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from onnxlrp.graph.input_axes import input_axes
 from onnxlrp.graph.load import load
 from onnxlrp.inputs import InputKind, decide
 from support.arrays import Array
+from support.paths import ROOT
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
-SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "models"
+SHARED = ROOT.parent / "shared" / "data" / "models"
 
 
 class Build:

@@ -23,6 +23,7 @@ from onnxlrp.graph.verify import verify
 from onnxlrp.methods.registry import make_composite
 from support import small_nets
 from support.conformance import each_engine, prepared
+from support.paths import DATA, ROOT
 
 Array = np.ndarray[Any, Any]
 KINDS: dict[str, Any] = {"uint8": np.uint8, "int8": np.int8, "uint16": np.uint16, "int16": np.int16}
@@ -267,7 +268,6 @@ def test_dynamic_quantisation_lets_all_through(name: str) -> None:
 
 # -- models that onnxruntime quantised
 
-ROOT = Path(__file__).parents[2]
 MODES = ["QOperator", "QOperator by channel", "QOperator s8s8", "QOperator u8u8", "QDQ", "QDQ by channel", "dynamic",
          "dynamic by channel", "dynamic u8"]  # fmt: skip
 
@@ -382,7 +382,7 @@ def test_an_exported_explainer_of_integers_is_the_same(tmp_path: Path) -> None:
         small_nets.agree(relevance, model.explain(x).relevance, 1e-4)
 
 
-SHARED = Path(__file__).parents[3] / "shared" / "data" / "models"
+SHARED = DATA / "models"
 MOBILENET = SHARED / "mobilenet_v1_0.25_128_quant_qdq.onnx"
 
 

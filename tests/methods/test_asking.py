@@ -15,9 +15,9 @@ from onnxlrp.commands.parsers.groups import METHOD_OPTION, METHOD_OPTIONS
 from onnxlrp.commands.parsers.parser import Parser
 from onnxlrp.errors import UsageError
 from onnxlrp.methods.registry import METHODS, make
+from support.paths import MODELS
 from support.problems import convolutional
 
-MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
 
 

@@ -14,8 +14,8 @@ import pytest
 
 import onnxlrp
 from onnxlrp.errors import UsageError
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 NAMES = [name for name in ("digits", "shapes") if (MODELS / f"{name}.onnx").exists()]
 METHODS = ("epsilon_plus_flat", "epsilon_gamma_box", "epsilon_alpha2_beta1_flat", "deep_taylor", "guided_backprop")
 BATCHES = (1, 3, 8)

@@ -16,8 +16,8 @@ import onnxlrp
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.rules.lrp import Epsilon, Gamma, ZPlus
 from support import small_nets
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 DIGITS = MODELS / "digits.onnx"
 SEVEN, THREE = (MODELS / "samples" / f"digit_{i}.png" for i in (7, 3))
 Array = np.ndarray[Any, Any]

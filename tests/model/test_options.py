@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from onnxlrp.errors import UsageError
 from onnxlrp.model import ExplainOptions
 from onnxlrp.model.option_declaration import declared
 from onnxlrp.model.options import flags
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 X = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ import watermark
 from PIL import Image
 
 import onnxlrp
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 FIRST, STARS, OTHERS = 1_005_000, 60, 60  # scenes that models/results.json was not measured on
 STAR = 3
 

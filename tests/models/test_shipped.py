@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from onnx import numpy_helper
 from scenes import HELD_OUT, render
 
 import onnxlrp
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 SCENES = 200
 
 

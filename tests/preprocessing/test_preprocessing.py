@@ -18,6 +18,7 @@ from PIL import Image
 from onnxlrp.errors import InputError, NothingToDo, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.preprocessing import Preprocessing, fields, images, labels
 from onnxlrp.preprocessing.find import find, find_labels
+from support.paths import ROOT
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -554,6 +555,5 @@ def test_the_modules_import_no_heavy_package() -> None:
         "import sys, onnxlrp.preprocessing, onnxlrp.pictures.heatmap, onnxlrp.explanation.targets;"
         "print([m for m in ('PIL', 'onnx', 'onnxruntime', 'matplotlib', 'torch') if m in sys.modules])"
     )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

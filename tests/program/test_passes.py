@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from onnxlrp.compile import compile
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.passes import Chain, dead_code, fuse, members
-
-MODELS = Path(__file__).parents[2] / "models"
+from support.paths import MODELS
 
 
 @pytest.fixture(scope="module", params=["epsilon_plus_flat", "epsilon_gamma_box", "gradient"])

@@ -20,8 +20,8 @@ from onnxlrp.findings.finding import Finding, Findings
 from onnxlrp.program.program import Program
 
 from .arrays import Array
+from .paths import MODELS
 
-MODELS = Path(__file__).parents[2] / "models"
 SHAPES, HANS = MODELS / "shapes.onnx", MODELS / "clever_hans.onnx"
 FIRST = 1_006_000  # seeds that nothing else was measured on
 STAR = 3

@@ -11,7 +11,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-MODELS = Path(__file__).parents[2] / "models"
+from .paths import MODELS
+
 DIGITS, SHAPES = str(MODELS / "digits.onnx"), str(MODELS / "shapes.onnx")
 SEVEN = str(MODELS / "samples" / "digit_7.png")
 SCENE = str(next((MODELS / "samples").glob("scene_[a-z]*[!k].png"), ""))

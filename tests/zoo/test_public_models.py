@@ -11,8 +11,9 @@ import onnxruntime
 import pytest
 
 import onnxlrp
+from support.paths import DATA
 
-MODELS = Path(__file__).parents[3] / "shared" / "data" / "models"
+MODELS = DATA / "models"
 PATHS: list[Any] = sorted(MODELS.glob("*.onnx")) or [
     pytest.param(None, marks=pytest.mark.skip(reason=f"there are no models in {MODELS}"))
 ]

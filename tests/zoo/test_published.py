@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ from onnxlrp.composites import Composite
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.rules.lrp import AlphaBeta, Epsilon, Norm, Pass, ZPlus
 from support.arrays import Array
+from support.paths import DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"the published references and models are not there ({DATA} is missing)"
 )

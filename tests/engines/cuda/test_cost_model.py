@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import estimate
@@ -19,8 +18,7 @@ from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.linear import Conv, Matmul, Select, Sum, Window
 from onnxlrp.program.program import Program
 from support.conformance import Sketch
-
-ROOT = Path(__file__).parents[3]
+from support.paths import ROOT
 
 DIGITS = ROOT / "models" / "digits.onnx"
 TILE = next(tile for tile in TILES if (tile.rows, tile.pixels) == (64, 64))

@@ -22,8 +22,8 @@ from onnxlrp.engines.cuda.kernels import build
 from onnxlrp.engines.cuda.runtime import device, forward, loaders
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.program.program import Activation, Instruction, Program, Seed
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[3] / "models"
 WORDS = ["explain", str(MODELS / "digits.onnx"), str(MODELS / "samples" / "digit_7.png")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.methods.registry import make_composite
 from support import kernels_under_test
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[3] / "models"
 CASES: list[tuple[Precision | None, str, dict[str, Any]]] = [
     (None, "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3}),
     (None, "digits", {"method": "guided_backprop", "targets": [1, 7]}),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from onnxlrp.engines.cuda.listing import Kernel, listing
 from onnxlrp.engines.cuda.planning.schedule import Schedules
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[3] / "models"
 DIGITS = str(MODELS / "digits.onnx")
 
 

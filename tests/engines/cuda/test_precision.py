@@ -21,8 +21,8 @@ from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
+from support.paths import MODELS
 
-MODELS = Path(__file__).parents[3] / "models"
 DIGITS = str(MODELS / "digits.onnx")
 X = np.random.default_rng(0).random((1, 1, 28, 28)).astype(np.float32)
 
