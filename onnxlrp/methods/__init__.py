@@ -1,1 +1,1 @@
-"""Methods: presets of rules, and what explains by gradients, propagations or forward passes alone."""
+"""Methods: composites of rules, and methods that need only gradients, propagations or forward passes."""

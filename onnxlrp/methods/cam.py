@@ -1,4 +1,4 @@
-"""Class activation maps: the last maps of a network, weighted by the gradient, and laid over the picture."""
+"""Class activation maps: feature maps weighted by their gradient, upsampled to the picture."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .registry import Array, Attribution, make_composite, method
 @method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class GradCAM:
-    """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the map; `layer` is the path of A, else the last map's.
+    """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the feature map.
 
     Args:
-        layer: Path of the layer whose result is A [K, h, w]; by default the last one that computes maps.
+        layer: Path of the layer whose result is A [K, h, w]; by default the last one with feature maps.
 
     References:
         Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV 2017.
@@ -33,18 +33,19 @@ class GradCAM:
     layer: str = ""
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         layer, maps, slopes = _maps(problem, self.layer)
         weights = slopes.mean(axis=(2, 3), keepdims=True)
-        return Attribution(_laid(problem, np.maximum((weights * maps).sum(axis=1), 0)), {"layer": layer})
+        return Attribution(_upsampled(problem, np.maximum((weights * maps).sum(axis=1), 0)), {"layer": layer})
 
 
 @method("layer_cam", paper="Jiang et al. 2021", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class LayerCAM:
-    """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): every place has a weight of its own, so that early layers serve too.
+    """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): a weight for each position, so that early layers can be explained too.
 
     Args:
-        layer: Path of the layer whose result is A [K, h, w]; by default the last one that computes maps.
+        layer: Path of the layer whose result is A [K, h, w]; by default the last one with feature maps.
 
     References:
         Jiang et al., LayerCAM: exploring hierarchical class activation maps for localization, IEEE TIP 2021.
@@ -53,22 +54,23 @@ class LayerCAM:
     layer: str = ""
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         layer, maps, slopes = _maps(problem, self.layer)
         heat = (np.maximum(slopes, 0) * maps).sum(axis=1)
-        return Attribution(_laid(problem, np.maximum(heat, 0)), {"layer": layer})
+        return Attribution(_upsampled(problem, np.maximum(heat, 0)), {"layer": layer})
 
 
 def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
-    """(the layer's path, its result A [N, K, h, w], ∂f/∂A), whichever axis of the layer's result is K."""
+    """Return the layer's path, its result A [N, K, h, w], and ∂f/∂A, whichever axis of the result is K."""
     graph, kind = problem.model.graph, problem.kind
     if not kind.is_image:
         raise UsageError(
-            f"class activation maps take a picture as input, and this is {kind.describe()}",
-            "use gradient_x_input or occlusion, or say what it is: --kind image",
+            f"class activation maps need a picture as input; this is {kind.describe()}",
+            "use gradient_x_input or occlusion, or state the kind of the input: --kind image",
         )
     last = last_map(graph, kind)
     if not (layer or last):
-        raise UsageError("the model has no layer of maps before its output", "name one with layer=, or use gradient")
+        raise UsageError("the model has no layer with feature maps", "name one with layer=, or use gradient")
     layer = layer or last
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
@@ -77,21 +79,27 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
     found = _places(graph, kind).get(result)
     if found is None:
         raise UsageError(
-            f'layer "{layer}" gives {list(graph.shapes[result])} for a sample, no maps with height and width',
-            f'name a layer of maps, such as --layer "{last}"' if last else "use gradient_x_input or occlusion",
+            f'layer "{layer}" gives {list(graph.shapes[result])} per sample, not feature maps with height and width',
+            f'name a layer with feature maps, such as --layer "{last}"'
+            if last
+            else "use gradient_x_input or occlusion",
         )
     maps, slopes = (found.maps(outputs[f"{what}/{layer}"].astype(np.float64)) for what in ("activation", "record"))
     return layer, maps, slopes
 
 
 def last_map(graph: Graph, kind: InputKind) -> str:
-    """The last layer that computes maps of more than one place: what a global pooling or a classifier reads; "" where
-    there is none."""
+    """Return the last layer that computes feature maps of more than one position, "" where there is none.
+
+    Args:
+        graph: The model.
+        kind: The kind of its input.
+    """
     found = _places(graph, kind)
     for n, layer in reversed([*enumerate(graph.layers)]):
         laid = found.get(layer.outputs[0])
         if laid is not None and math.prod(laid.sizes) > 1 and layer.op not in operators.COPIES_OF_MAPS:
-            # A path names the result of its last layer, which may be a pooling's.
+            # A path names the result of its last layer, which may be a pooling layer.
             path = layer.label
             shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])
             return layer.name if shared else path
@@ -99,14 +107,16 @@ def last_map(graph: Graph, kind: InputKind) -> str:
 
 
 def _places(graph: Graph, kind: InputKind) -> dict[str, Places]:
-    """The layout of every tensor that has places of the picture."""
+    """Return the layout of every tensor that has the spatial axes of the picture."""
     traced = trace_axes(graph, graph.inputs[0])
     found = {name: places(axes, kind.spatial_axes) for name, axes in traced.items()}
     return {name: laid for name, laid in found.items() if laid is not None}
 
 
-def _laid(problem: Problem, heat: Array) -> Array:
-    """Maps [N, h, w] over the picture, between their points linearly."""
+def _upsampled(problem: Problem, heat: Array) -> Array:
+    """Upsample maps [N, h, w] to the picture, by linear interpolation."""
     height, width = problem.grid
-    wide = [Image.fromarray(h.astype(np.float32), "F").resize((width, height), Image.Resampling.BILINEAR) for h in heat]
-    return problem.on_channels(np.stack([np.asarray(w, np.float64) for w in wide]))
+    resized = [
+        Image.fromarray(h.astype(np.float32), "F").resize((width, height), Image.Resampling.BILINEAR) for h in heat
+    ]
+    return problem.on_channels(np.stack([np.asarray(r, np.float64) for r in resized]))

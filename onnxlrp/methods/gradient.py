@@ -1,4 +1,4 @@
-"""Methods that read the gradient: at the input, along a path to it, or around it."""
+"""Gradient methods: at the input, along a path to it, or around it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NORMS = ("squared", "l2", "linf", "signed")
 @method("sensitivity", paper="Morch et al. 1995; Baehrens et al. 2010; Simonyan et al. 2014", passes="1 + 1 gradient")
 @dataclass(frozen=True)
 class Sensitivity:
-    """R = (∂f/∂x)², whose sum is ‖∇f‖²: what the score is sensitive to, not what makes it up.
+    """R = (∂f/∂x)²: the sensitivity of the score, not its composition; ΣR = ‖∇f‖².
 
     Args:
         norm: "squared", or "l2" and "linf", which join the channels of a pixel to sqrt(Σ(∂f/∂x)²) and max|∂f/∂x|.
@@ -39,6 +39,7 @@ class Sensitivity:
             raise UsageError(f'sensitivity has no norm "{self.norm}"', did_you_mean(self.norm, NORMS[:3]))
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         slope = problem.gradient(problem.x, np.arange(len(problem.x))).astype(np.float64)
         if self.norm == "squared":
             return Attribution(slope**2)
@@ -58,6 +59,7 @@ class GradientTimesInput:
     """
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         slope = problem.gradient(problem.x, np.arange(len(problem.x)))
         return Attribution(problem.x.astype(np.float64) * slope)
 
@@ -65,7 +67,7 @@ class GradientTimesInput:
 @method("integrated_gradients", paper="Sundararajan et al. 2017", passes="steps, each with a gradient")
 @dataclass(frozen=True)
 class IntegratedGradients:
-    """R = (x - x₀) ⊙ ∫₀¹ ∇f(x₀ + t (x - x₀)) dt, by the midpoint rule; ΣR = f(x) - f(x₀), the error is printed.
+    """R = (x - x₀) ⊙ ∫₀¹ ∇f(x₀ + t (x - x₀)) dt, by the midpoint rule; ΣR = f(x) - f(x₀) up to the error it reports.
 
     Args:
         baseline: x₀: "black", "white", "grey" or "mean" pixels, "blur", "noise", or "zero" of the model's input.
@@ -87,6 +89,7 @@ class IntegratedGradients:
         at_least(1, whole=True, steps=self.steps)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         x = problem.x.astype(np.float64)
         start = problem.baseline(self.baseline, np.random.default_rng(self.seed))
         shares = (np.arange(self.steps) + 0.5) / self.steps
@@ -97,8 +100,8 @@ class IntegratedGradients:
 
         mean, done = _mean(problem, self.steps, point)
         relevance = (x - start) * mean
-        everybody = np.arange(len(x))
-        reached = problem.scores(problem.x, everybody) - problem.scores(start.astype(problem.x.dtype), everybody)
+        rows = np.arange(len(x))
+        reached = problem.scores(problem.x, rows) - problem.scores(start.astype(problem.x.dtype), rows)
         total = relevance.reshape(len(x), -1).sum(axis=1)
         return Attribution(relevance, {"steps": done, "difference": reached, "completeness error": total - reached})
 
@@ -106,13 +109,13 @@ class IntegratedGradients:
 @method("expected_gradients", paper="Erion et al. 2021", passes="samples, each with a gradient")
 @dataclass(frozen=True)
 class ExpectedGradients:
-    """R = E[(x - x₀) ⊙ ∇f(x₀ + t (x - x₀))] over baselines x₀ and t in [0, 1]: no single x₀ decides.
+    """R = E[(x - x₀) ⊙ ∇f(x₀ + t (x - x₀))] over several baselines x₀ and t uniform in [0, 1].
 
     The baselines are black, white, grey and mean pixels, blur and noise of the picture, in turn.
 
     Args:
         samples: Pairs of a baseline and a t, for each input.
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: `samples` is less than 1.
@@ -129,10 +132,11 @@ class ExpectedGradients:
         at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         x, rng = problem.x.astype(np.float64), np.random.default_rng(self.seed)
         names = ("black", "white", "grey", "mean", "blur", "noise")
         starts = np.stack([problem.baseline(name, rng) for name in names])
-        # Strata of t, in a random order, so that each baseline sees all of the path.
+        # Strata of t in random order, so that each baseline covers all of the path.
         shares = rng.permutation((np.arange(self.samples) + rng.random(self.samples)) / self.samples)
 
         def ends(at: Array, n: Array) -> tuple[Array, Array]:
@@ -149,13 +153,13 @@ class ExpectedGradients:
 @method("smooth_grad", paper="Smilkov et al. 2017", passes="samples, each with a gradient")
 @dataclass(frozen=True)
 class SmoothGrad:
-    """R = E[∇f(x + ε)], ε normal with the deviation `sigma` of the input's range; `times_input` multiplies by x.
+    """R = E[∇f(x + ε)], ε normal: the mean gradient of noisy copies of the input.
 
     Args:
         samples: Noisy copies of each input.
         sigma: Standard deviation of the noise, as a share of the input's range.
         times_input: Multiply the mean gradient by x.
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: `samples` is less than 1.
@@ -173,6 +177,7 @@ class SmoothGrad:
         at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         mean, done = _mean(problem, self.samples, _noisy(problem, self.samples, self.sigma, self.seed))
         return Attribution(problem.x * mean if self.times_input else mean, {"samples": done})
 
@@ -180,12 +185,12 @@ class SmoothGrad:
 @method("var_grad", paper="Adebayo et al. 2018", passes="samples, each with a gradient")
 @dataclass(frozen=True)
 class VarGrad:
-    """R = Var[∇f(x + ε)], ε as of smooth_grad: high variance of the gradient.
+    """R = Var[∇f(x + ε)], ε normal: high variance of the gradient over noisy copies of the input.
 
     Args:
         samples: Noisy copies of each input.
         sigma: Standard deviation of the noise, as a share of the input's range.
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: `samples` is less than 1.
@@ -203,6 +208,7 @@ class VarGrad:
         at_least(1, whole=True, samples=self.samples)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         noisy = _noisy(problem, self.samples, self.sigma, self.seed)
         both = np.zeros((2, *problem.x.shape))
 
@@ -216,7 +222,7 @@ class VarGrad:
 
 
 def _noisy(problem: Problem, samples: int, sigma: float, seed: int) -> Callable[[Array, Array], Array]:
-    """The n-th sample around x[at], the same whatever the batches are and whoever else is in them."""
+    """Return the function of the n-th noisy copy of x[at], which does not depend on the batches."""
     bounds = problem.bounds()
     low, high = (np.broadcast_to(bound, problem.x.shape).reshape(len(problem.x), -1) for bound in bounds)
     deviation = sigma * (high.max(axis=1) - low.min(axis=1))
@@ -235,9 +241,15 @@ def _mean(
     point: Callable[[Array, Array], Array],
     weigh: Callable[[Array, Array, Array], Array] | None = None,
 ) -> tuple[Array, int]:
-    """(the mean of the gradients at `count` points of each problem, how many there are of each).
+    """Compute the mean of the gradients at `count` points of each sample, and how many points were used.
 
-    Row by row, all problems' n-th points before their next, so that what is done when the user stops is a mean too.
+    The n-th points of all samples come before their next ones, so that an interrupted run is a mean too.
+
+    Args:
+        problem: The samples.
+        count: Points of each sample.
+        point: Gives the points of samples and numbers of points.
+        weigh: Changes the gradients of samples, numbers and gradients; None to leave them.
     """
     total, done = np.zeros(problem.x.shape), 0
     for rows in _rounds(problem, count):
@@ -249,7 +261,7 @@ def _mean(
 
 
 def _rounds(problem: Problem, count: int) -> Iterator[Array]:
-    """Rows of the batches; each ends with a whole round of all problems."""
+    """Yield the rows of batches, each of whole rounds of all samples."""
     several = problem.rows(len(problem.x)) * len(problem.x)
     for piece in problem.track(count * len(problem.x), several):
         yield np.arange(piece.start, piece.stop)

@@ -1,4 +1,4 @@
-"""LIME: a linear model of the score as a function of which segments are seen."""
+"""LIME: a linear model of the score as a function of the visible segments."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .segments import averages, segments
 @method("lime", paper="Ribeiro et al. 2016", passes="samples")
 @dataclass(frozen=True)
 class LIME:
-    """R = the coefficient w_j of segment j, spread evenly over it, of the ridge regression of f on what is seen:
+    """R = the coefficient w_j of segment j in a ridge regression of the score on the visible segments.
 
     min over w, b of Σ_k π(z_k) (f(x under z_k) - b - w·z_k)² + α‖w‖², π(z) = sqrt(exp(-d²/σ²)), d the cosine distance
-    of z from seeing all. z in {0, 1} for each segment, at random; the first z sees all.
+    of z from all ones. z is 1 for visible segments, at random; the first z shows all. w_j is spread evenly over its
+    segment.
 
     Args:
-        samples: Random choices of segments that are seen.
+        samples: Random choices of visible segments, each with a forward pass.
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
-        features: About how many segments a picture gets.
+        features: The approximate number of segments of a picture.
         baseline: What a hidden segment becomes: "segments" (its own mean, as in the lime package), "black", "white",
             "grey", "mean", "blur", "noise" or "zero"; "auto" is "segments" where they have several values, else "zero".
         width: σ of the kernel π.
         alpha: α, the ridge strength.
         score: The "probability" of the class, or its "logit".
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: A number is out of its range, or there is no such score.
@@ -57,6 +58,7 @@ class LIME:
             raise UsageError(f"width={self.width}", "give the width of the kernel, more than 0")
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         parts = segments(problem, self.segments, self.features)
         name, hidden = self.baseline, None
         if name == "auto":
@@ -83,16 +85,25 @@ class LIME:
 
 
 def coalitions(samples: int, count: int, seed: int) -> Array:
-    """Which of `count` segments each sample sees, bool [samples, count]; the first sees all."""
+    """Draw which of `count` segments each copy shows, bool [samples, count]; the first shows all."""
     made = np.random.default_rng(seed).integers(0, 2, (samples, count)).astype(bool)
     made[0] = True
     return made
 
 
 def fit(seen: Array, scores: Array, width: float = 0.25, alpha: float = 1.0) -> tuple[Array, float]:
-    """(the coefficient of each segment, the weighted R²) of scores [n] under coalitions `seen` [n, count].
+    """Fit the ridge regression.
 
     The cosine of the angle between z and all ones is sqrt(|z| / count); that of z = 0 counts as 0.
+
+    Args:
+        seen: Visible segments, bool [n, count].
+        scores: Scores [n].
+        width: The width of the kernel.
+        alpha: The ridge strength.
+
+    Returns:
+        The coefficient of each segment [count], and the weighted R² of the fit.
     """
     z = seen.astype(np.float64)
     distance = 1 - np.sqrt(z.mean(axis=1))

@@ -1,4 +1,4 @@
-"""What methods share that hide parts of a sample: the scores of masked samples, and masks of low resolution."""
+"""Masking, as several methods share it: scores of masked samples, and masks of low resolution."""
 
 from __future__ import annotations
 
@@ -13,39 +13,49 @@ SCORES = ("probability", "logit")
 
 
 def rounds(problem: Problem, count: int) -> Iterator[slice]:
-    """Pieces of `count` masks for the batches: each mask hides parts of all problems, so that stopping is fair."""
+    """Yield slices of `count` masks for the batches; each mask is applied to all samples, so that any stop is fair."""
     n = len(problem.x)
     for piece in problem.track(count * n, problem.rows(n) * n):
         yield slice(piece.start // n, piece.stop // n)
 
 
 def masked_scores(problem: Problem, masks: Array, baseline: Array, score: str) -> Array:
-    """The explained classes' scores [r, N] under masks [r, N or 1, *grid], the baseline [N, …] in what is hidden."""
+    """Compute the scores of masked samples.
+
+    Args:
+        problem: N samples with their classes.
+        masks: Masks [r, N or 1, *grid], 1 where the input is visible.
+        baseline: What is shown where it is hidden [N, …].
+        score: "probability" or "logit".
+
+    Returns:
+        The scores of the explained classes [r, N].
+    """
     r, n = len(masks), len(problem.x)
-    wide = np.broadcast_to(masks, (r, n, *masks.shape[2:])).reshape(r * n, *masks.shape[2:])
-    return scores(problem, problem.masked(wide, np.tile(np.arange(n), r), baseline), score)
+    every = np.broadcast_to(masks, (r, n, *masks.shape[2:])).reshape(r * n, *masks.shape[2:])
+    return scores(problem, problem.masked(every, np.tile(np.arange(n), r), baseline), score)
 
 
 def scores(problem: Problem, x: Array, score: str) -> Array:
-    """The explained classes' scores [r, N] of rows [r·N, …], the N problems one after the other in each round."""
+    """Compute the scores [r, N] of rows [r·N, …], which are the N samples in each of r rounds."""
     n = len(problem.x)
     at = np.arange(len(x)) % n
     return problem.scores(cast(x, problem.x.dtype), at, probability=score == "probability").reshape(-1, n)
 
 
 def background(problem: Problem, name: str, picture: str, seed: int = 0) -> tuple[str, Array]:
-    """(name, baseline [N, …]): a baseline of the problem; "auto" is `picture` for a picture, zero for other arrays."""
+    """Return the name and the values [N, …] of a baseline; "auto" is `picture` for pictures, zero for other arrays."""
     name = (picture if is_picture(problem) else "zero") if name == "auto" else name
     return name, problem.baseline(name, np.random.default_rng(seed))
 
 
 def is_picture(problem: Problem) -> bool:
-    """Whether the input has height and width, with channels or without."""
+    """Return whether the input has height and width."""
     return problem.kind.is_image
 
 
 def upsampling(fine: int, coarse: int) -> Array:
-    """The matrix [fine, coarse] of linear interpolation between centres of cells, constant beyond the outer ones."""
+    """Return the matrix [fine, coarse] of linear interpolation between centres of cells, constant beyond them."""
     if coarse == 1:
         return np.ones((fine, 1))
     place = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
@@ -56,10 +66,18 @@ def upsampling(fine: int, coarse: int) -> Array:
     return made
 
 
-def stretched(cells: Array, matrices: Sequence[Array]) -> Array:
-    """Cells [r, c₁, c₂, …] at higher resolution [r, d₁, d₂, …]: a matrix [dₖ, cₖ] an axis, or one a row too."""
+def upsampled(cells: Array, matrices: Sequence[Array]) -> Array:
+    """Upsample cells along every axis.
+
+    Args:
+        cells: Values [r, c₁, c₂, …].
+        matrices: A matrix [dₖ, cₖ] for each axis, or one for each row [r, dₖ, cₖ].
+
+    Returns:
+        Values [r, d₁, d₂, …].
+    """
     for matrix in matrices:
         rest = cells.shape[2:]
-        wide = matrix @ cells.reshape(len(cells), cells.shape[1], -1)
-        cells = np.moveaxis(wide.reshape(len(cells), -1, *rest), 1, -1)
+        product = matrix @ cells.reshape(len(cells), cells.shape[1], -1)
+        cells = np.moveaxis(product.reshape(len(cells), -1, *rest), 1, -1)
     return cells

@@ -1,4 +1,4 @@
-"""Meaningful perturbation: the smallest mask that takes the class away, or the smallest that keeps it, by gradient."""
+"""Meaningful perturbation: the smallest mask that deletes a class, or that preserves it, by gradient descent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, one_of
-from .masks import SCORES, is_picture, scores, stretched, upsampling
+from .masks import SCORES, is_picture, scores, upsampled, upsampling
 from .problem import Problem, probabilities
 from .registry import Array, Attribution, make_composite, method
 
@@ -17,10 +17,10 @@ GAMES = ("deletion", "preservation")
 @method("meaningful_perturbation", paper="Fong & Vedaldi 2017", passes="steps, each with 2 forwards and a gradient")
 @dataclass(frozen=True)
 class MeaningfulPerturbation:
-    """R = 1 - m of the mask m that deletes the class, or R = m of the one that preserves it.
+    """R = 1 - m, where the mask m deletes the class; or R = m, where it preserves the class.
 
-    deletion: min over m of λ₁ mean(1 - m) + λ₂ Σ_axes mean|Δm|^β + E[f(shift(x) ⊙ m + shift(x₀) ⊙ (1 - m))];
-    preservation: λ₁ mean(m), and f with a minus. m in [0, 1], enlarged linearly.
+    Deletion: min over m of λ₁ mean(1 - m) + λ₂ Σ_axes mean|Δm|^β + E[f(shift(x) ⊙ m + shift(x₀) ⊙ (1 - m))];
+    Preservation: λ₁ mean(m), and -f. m in [0, 1] has a low resolution and is upsampled linearly.
 
     Args:
         game: "deletion" of the class by the smallest mask, or its "preservation" by the smallest.
@@ -28,12 +28,12 @@ class MeaningfulPerturbation:
         steps: Steps of the optimiser Adam.
         cells: Cells a side of the mask.
         l1: λ₁, the weight of the mask's area.
-        tv: λ₂, the weight of its roughness.
-        beta: β, the power of the roughness.
+        tv: λ₂, the weight of its total variation.
+        beta: β, the exponent of the total variation.
         jitter: Pixels by which the picture shifts at most in every step, so that m learns no artefact.
         rate: Learning rate of Adam.
         score: The "probability" of the class, as in the paper, or its "logit".
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: A number is out of its range, or there is no such game or score.
@@ -62,9 +62,10 @@ class MeaningfulPerturbation:
         one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         if not is_picture(problem) or problem.x.dtype.kind != "f":
             raise UsageError(
-                f"meaningful_perturbation wants a picture of real numbers, not {problem.x.dtype} "
+                f"meaningful_perturbation needs a picture of real numbers, not {problem.x.dtype} "
                 f"{list(problem.x.shape[1:])}",
                 "use occlusion, lime or kernel_shap",
             )
@@ -77,11 +78,11 @@ class MeaningfulPerturbation:
         done = 0
         for piece in problem.track(self.steps * n, n):
             done = piece.stop // n
-            slope = game * self._slope(problem, reference, stretched(mask, up), shifts[done - 1])
-            down = stretched(slope, [matrix.T for matrix in up])
+            slope = game * self._slope(problem, reference, upsampled(mask, up), shifts[done - 1])
+            down = upsampled(slope, [matrix.T for matrix in up])
             down += self.tv * _variation_slope(mask, self.beta) - game * self.l1 / mask[0].size
             mask = np.clip(mask - adam.step(down), 0, 1)
-        fine = stretched(mask, up)
+        fine = upsampled(mask, up)
         relevance = 1 - fine if game == 1 else fine
         left = problem.masked(fine, np.arange(n), reference)
         notes = {
@@ -96,28 +97,28 @@ class MeaningfulPerturbation:
         return Attribution(problem.on_channels(relevance), notes)
 
     def _slope(self, problem: Problem, reference: Array, mask: Array, shift: Array) -> Array:
-        """∂f/∂m [N, h, w] at the shifted picture: ∂f/∂y times (picture - reference), over all channels."""
+        """Compute ∂f/∂m [N, h, w] at the shifted picture: ∂f/∂y times (picture - reference), summed over channels."""
         x, hidden = (_shifted(problem, array, shift) for array in (problem.x, reference))
-        wide = problem.kind.expanded(mask)
-        y = (x * wide + hidden * (1 - wide)).astype(problem.x.dtype)
+        weights = problem.kind.expanded(mask)
+        y = (x * weights + hidden * (1 - weights)).astype(problem.x.dtype)
         return problem.kind.summed((x - hidden) * gradient(problem, y, self.score))
 
 
 def gradient(problem: Problem, x: Array, score: str) -> Array:
-    """∂f/∂x [N, …] of each class's logit or probability: of the latter, the logits are seeded with ∂p/∂z."""
-    everybody = np.arange(len(x))
+    """Compute ∂f/∂x [N, …] of the logit or the probability; for the latter, propagation starts with ∂p/∂z."""
+    rows = np.arange(len(x))
     if score == SCORES[1]:
-        return problem.gradient(x, everybody).astype(np.float64)
-    p = probabilities(problem.logits(x, everybody).astype(np.float64), problem.separate)
-    own = p[everybody, problem.ids][:, None]
+        return problem.gradient(x, rows).astype(np.float64)
+    p = probabilities(problem.logits(x, rows).astype(np.float64), problem.separate)
+    target = p[rows, problem.ids][:, None]
     hot = np.eye(p.shape[1])[problem.ids]
-    seed = own * (1 - own) * hot if problem.separate else own * (hot - p)
-    slope: Array = problem.propagate(make_composite("gradient"), x, everybody, seed=seed)["relevance"]
+    seed = target * (1 - target) * hot if problem.separate else target * (hot - p)
+    slope: Array = problem.propagate(make_composite("gradient"), x, rows, seed=seed)["relevance"]
     return slope.astype(np.float64)
 
 
 def _shifted(problem: Problem, x: Array, shift: Array) -> Array:
-    """Pictures moved by some pixels, the edge repeated."""
+    """Shift pictures by some pixels, repeating the edge."""
     x = x.astype(np.float64)
     axes = [1 + axis for axis in problem.kind.map_axes]
     for axis, step in zip(axes, shift, strict=True):
@@ -126,7 +127,7 @@ def _shifted(problem: Problem, x: Array, shift: Array) -> Array:
 
 
 def _variation_slope(mask: Array, beta: float) -> Array:
-    """The gradient of Σ_axes mean|m(i + 1) - m(i)|^β for each mask [N, h, w]."""
+    """Compute the gradient of Σ_axes mean|m(i + 1) - m(i)|^β for each mask [N, h, w]."""
     total = np.zeros(mask.shape)
     for axis in (1, 2):
         step = np.diff(mask, axis=axis)
@@ -141,7 +142,7 @@ def _variation_slope(mask: Array, beta: float) -> Array:
 
 @dataclass
 class _Adam:
-    """Steps along a gradient, each value at its own scale (Kingma & Ba 2015)."""
+    """The Adam optimiser (Kingma & Ba 2015)."""
 
     rate: float
     mean: Array | float = 0.0
@@ -149,6 +150,7 @@ class _Adam:
     count: int = 0
 
     def step(self, slope: Array) -> Array:
+        """Return the step for a gradient."""
         self.count += 1
         self.mean = 0.9 * self.mean + 0.1 * slope
         self.square = 0.999 * self.square + 0.001 * slope**2

@@ -1,4 +1,4 @@
-"""Occlusion: how much the score drops while a window of the input is hidden."""
+"""Occlusion: the drop of the score while a window of the input is hidden."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .registry import Array, Attribution, method
 class Occlusion:
     """R_i = the mean of f(x) - f(x with window w hidden) over the windows w that cover i.
 
-    The last window of a row ends at the edge. Windows come in a mixed order: what is done when the user stops covers
-    all of the input.
+    The last window of a row ends at the edge. Windows come in random order, so that an interrupted run covers all of
+    the input.
 
     Args:
         window: Side of the window in pixels; 0 is an eighth of each side, of a vector one value.
@@ -46,9 +46,10 @@ class Occlusion:
         one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         name, hidden = background(problem, self.baseline, "grey", self.seed)
         sides = [self._side(problem, length) for length in problem.grid]
-        # A stride beyond the window would leave gaps that no window covers.
+        # A stride longer than the window would leave gaps.
         steps = [min(self.stride or max(1, side // 2), side) for side in sides]
         places = [_windows(*sizes) for sizes in zip(problem.grid, sides, steps, strict=True)]
         counts = tuple(len(place) for place in places)
@@ -77,14 +78,14 @@ class Occlusion:
 
 
 def _windows(length: int, side: int, step: int) -> Array:
-    """Which places each window along an axis covers, bool [windows, length]; the last one ends at the edge."""
+    """Return which positions of an axis each window covers, bool [windows, length]; the last one ends at the edge."""
     starts = np.unique(np.append(np.arange(0, length - side + 1, step), length - side))[:, None]
     place = np.arange(length)
     return np.asarray((place >= starts) & (place < starts + side))
 
 
 def _boxes(places: list[Array], which: tuple[Array, ...]) -> Array:
-    """The windows of several axes crossed, bool [r, *grid]; `which` has the window of each axis for each row."""
+    """Combine windows of several axes, bool [r, *grid]; `which` has the window of each axis for each row."""
     made = np.ones(len(which[0]), bool)
     for place, index in zip(places, which, strict=True):
         made = made[..., None] & place[index].reshape(len(index), *[1] * (made.ndim - 1), -1)

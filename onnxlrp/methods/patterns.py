@@ -1,4 +1,4 @@
-"""Estimates the patterns of linear layers from samples, batch by batch (Kindermans et al. 2018)."""
+"""Estimate the patterns of linear layers from samples, batch by batch (Kindermans et al. 2018)."""
 
 from __future__ import annotations
 
@@ -21,26 +21,40 @@ if TYPE_CHECKING:
     from .problem import ModelInterface
 
 ESTIMATORS = ("positive", "two_component", "linear")
-PIECE = 1 << 23  # numbers of a layer that are held in float64 at a time: 64 MB
+PIECE = 1 << 23  # numbers of a layer in float64 at a time: 64 MB
 NOISE = 1e-10  # a covariance below this share of the terms that cancel in it is rounding
 
 
 def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "positive") -> Patterns:
-    """The patterns A of every Conv, Gemm and MatMul, from batches [N, …] of the model's input (convolutions: from all
-    their positions). With y = wᵀx + b, w one neuron's weights, and E₊ over where y > 0,
+    """Estimate the patterns A of every Conv, Gemm and MatMul; of convolutions, from all their positions.
+
+    With y = wᵀx + b, w one neuron's weights, and E₊ the mean where y > 0,
 
         positive       c = E₊[xy] − E₊[x] E₊[y]   the covariance where y > 0; wᵀc is a variance
-        two_component  c = E₊[xy] − E₊[x] E[y]    the estimator S_{a+−} as Kindermans et al. 2018 write it
+        two_component  c = E₊[xy] − E₊[x] E[y]    the estimator S_{a+−} of Kindermans et al. 2018
         linear         c = E[xy] − E[x] E[y]      the estimator S_a
 
     and a = c / wᵀc, so that wᵀa = 1. Large biases, such as those of folded normalisations, bring the wᵀc of
     two_component near 0, and its patterns are long there. Layers that no rectifier follows (the last one, those
-    before a sum) have one component only: linear, whatever the estimator. A neuron without a covariance (never
-    active) has a = 0; `about["silent"]` counts them by layer.
+    before a sum) use linear, whatever the estimator. A neuron without covariance (never active) has a = 0;
+    `about["silent"]` counts them by layer.
 
-    Only forward passes are run. Memory: two float64 arrays of each weight's size (four times the weights), a batch's
-    activations of those layers, and 64 MB or a sample's largest layer if that is more.
-    Raises NothingToDo, UnsupportedError, UsageError, InputError.
+    Only forward passes are run. They need two float64 arrays of each weight's size (four times the weights), the
+    activations of these layers for a batch, and 64 MB or the largest layer of a sample if that is more.
+
+    Args:
+        model: The model.
+        batches: Batches [N, …] of its input.
+        estimator: "positive", "two_component" or "linear".
+
+    Raises:
+        UsageError: The estimator does not exist.
+        UnsupportedError: The model has no such layers.
+        NothingToDo: There are no samples.
+        InputError: Activations are not finite, or no neuron varies.
+
+    References:
+        Kindermans et al. 2018, "Learning how to explain neural networks: PatternNet and PatternAttribution".
     """
     if estimator not in ESTIMATORS:
         raise UsageError(f'there is no estimator "{estimator}"', did_you_mean(estimator, ESTIMATORS))
@@ -48,7 +62,7 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
     if not layers:
         raise UnsupportedError(
             f"{model.graph.source or 'the model'} has no Conv, Gemm or MatMul with a constant weight",
-            "there is nothing that patterns are of; take another method",
+            "patterns need linear layers; use another method",
         )
     moments = [Moments(layer, estimator == "linear" or not rectified(model.graph, layer.result)) for layer in layers]
     tensors = tuple(dict.fromkeys(name for layer in layers for name in (layer.operand, layer.result)))
@@ -66,12 +80,12 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
     wrong = [layer.label for layer in layers if not np.isfinite(arrays[layer.node]).all()]
     if wrong or not any(array.any() for array in arrays.values()):
         what = f"the activations of {wrong[0]!r} are not finite" if wrong else "no neuron ever varies"
-        raise InputError(f"no patterns from {samples} samples: {what}", "give more images, such as the model has seen")
+        raise InputError(f"no patterns from {samples} samples: {what}", "give more images like those of the training")
     return Patterns(arrays, model.graph.sha256, {"estimator": estimator, "samples": samples, "silent": silent})
 
 
 def rectified(graph: Graph, tensor: str) -> bool:
-    """Whether all that reads a tensor is a rectifier, behind a max pooling or not."""
+    """Return whether only rectifiers read a tensor, directly or behind a max pooling."""
     readers = graph.consumers(tensor)
     if tensor in {output.name for output in graph.outputs} or not readers:
         return False
@@ -79,7 +93,7 @@ def rectified(graph: Graph, tensor: str) -> bool:
 
 
 class Moments:
-    """Sums of a layer's operand x, its result y and their products, over the positions where each neuron counts.
+    """Sums of a layer's operand x, its result y and their products, over the positions that count for each neuron.
 
     Neurons are [group, outputs of the group], x is [*taps of the kernel, group, inputs of the group].
     """
@@ -91,15 +105,15 @@ class Moments:
         self.positions = 0
         self.y = np.zeros(neurons)
         self.count, self.counted_y = np.zeros(neurons), np.zeros(neurons)
-        # Where every position counts, the operand's mean is the same for each neuron.
+        # Where every position counts, all neurons share the operand's mean.
         means = (geometry.group, 1 if everywhere else geometry.outputs, geometry.inputs)
         self.x = np.zeros((*geometry.taps, *means))
         self.xy = np.zeros((*geometry.taps, *neurons, geometry.inputs))
 
     def add(self, x: Array, y: Array) -> None:
-        """Count samples: operand [N, …] and result [N, …] of the layer."""
+        """Add samples: the operand [N, …] and the result [N, …] of the layer."""
         step = max(1, PIECE // (x[0].size + y[0].size))
-        with np.errstate(invalid="ignore", over="ignore"):  # `estimate` refuses what is not finite
+        with np.errstate(invalid="ignore", over="ignore"):  # `estimate` refuses values that are not finite
             for start in range(0, len(x), step):
                 self._add(x[start : start + step], y[start : start + step])
 
@@ -118,7 +132,7 @@ class Moments:
             _add_product(self.xy[tap], counted, operand)
 
     def pattern(self, estimator: str) -> tuple[Array, int]:
-        """A in the shape of the weight (float32), and how many neurons have none."""
+        """Return A in the shape of the weight (float32), and how many neurons have no pattern."""
         g, weight = self.geometry, self._weight()
         n = np.maximum(self.count, 1)[..., None]
         mean = (self.counted_y / n[..., 0] if estimator == "positive" else self.y / self.positions)[..., None]
@@ -132,7 +146,7 @@ class Moments:
         return self._as_weight(a).astype(np.float32), int(silent.sum())
 
     def _weight(self) -> Array:
-        """The weight as [*taps, group, outputs, inputs]."""
+        """Return the weight as [*taps, group, outputs, inputs]."""
         g, weight = self.geometry, np.asarray(self.layer.weight, np.float64)
         if not isinstance(self.layer.linear, Conv):
             return (weight if self.layer.linear.transposed else weight.T)[None]
@@ -147,7 +161,16 @@ class Moments:
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which elements of the operand meet which of the weight; `last` where channels are the last axis."""
+    """Which elements of the operand meet which elements of the weight.
+
+    Attributes:
+        group: Groups of a convolution.
+        outputs: Outputs of a group.
+        inputs: Inputs of a group.
+        taps: The shape of the kernel, () for dense layers.
+        last: Whether channels are the last axis.
+        linear: The linear map of the layer.
+    """
 
     group: int
     outputs: int
@@ -157,7 +180,7 @@ class Geometry:
     linear: Any
 
     def pieces(self, x: Array) -> Iterator[tuple[tuple[int, ...], Array]]:
-        """For each tap of the kernel, the elements of x that it meets at the positions of the result."""
+        """Yield the elements of x that each tap of the kernel meets, at the positions of the result."""
         if not self.taps:
             yield (), x
             return
@@ -177,7 +200,7 @@ def _geometry(layer: WeightedLayer) -> Geometry:
 
 
 def _by_channel(x: Array, group: int, channels: int, last: bool) -> Array:
-    """[group, channels of the group, positions of all samples], in float64."""
+    """Reshape to [group, channels of the group, positions of all samples], in float64."""
     if last:
         return x.reshape(1, -1, channels).transpose(0, 2, 1).astype(np.float64)
     split = x.reshape(len(x), group, channels, math.prod(x.shape[2:]))
@@ -185,7 +208,7 @@ def _by_channel(x: Array, group: int, channels: int, last: bool) -> Array:
 
 
 def _add_product(sums: Array, left: Array, right: Array) -> None:
-    """sums += left @ right, a few rows at a time, so that the product needs no memory of the weight's size."""
+    """Add left @ right to sums, a few rows at a time: the whole product would need memory of the weight's size."""
     step = max(1, PIECE // (sums.shape[0] * sums.shape[2]))
     for start in range(0, sums.shape[1], step):
         rows = slice(start, start + step)

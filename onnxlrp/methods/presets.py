@@ -108,7 +108,7 @@ def epsilon_gamma_box(
     gamma: float = 0.25,
     stabilizer: float = 1e-6,
 ) -> Composite:
-    """zBox on pixels, gamma in convolutions, epsilon in dense layers (Montavon et al. 2019).
+    """The zBox rule on pixels, gamma in convolutions, epsilon in dense layers (Montavon et al. 2019).
 
     Args:
         low: Lowest value of the model's input, a number or one for each channel; by default as the preprocessing says.

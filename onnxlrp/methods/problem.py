@@ -1,4 +1,4 @@
-"""A problem: samples, a class of each, and all that a method may ask of the model."""
+"""Problems: samples with the class of each, and what methods may compute with the model."""
 
 from __future__ import annotations
 
@@ -20,25 +20,31 @@ if TYPE_CHECKING:
     from ..preprocessing.samples import Samples
 
 BASELINES = ("black", "white", "grey", "mean", "blur", "noise", "zero")
-Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
+Progress = Callable[[int, int], bool]  # (done, total) -> whether to continue
 
 
 def quiet(done: int, total: int) -> bool:
-    """No progress is shown."""
+    """Show no progress, and continue."""
     return True
 
 
 class ModelInterface(Protocol):
-    """What a method may ask of a `Model`, which is handed to it: methods do not know where models come from."""
+    """The interface of a model that methods use."""
 
     @property
-    def graph(self) -> Graph: ...
+    def graph(self) -> Graph:
+        """The graph of the model."""
+        ...
 
     @property
-    def classes(self) -> int: ...
+    def classes(self) -> int:
+        """The number of classes."""
+        ...
 
     @property
-    def kind(self) -> InputKind: ...
+    def kind(self) -> InputKind:
+        """The kind of the input."""
+        ...
 
     def outputs(
         self,
@@ -51,17 +57,30 @@ class ModelInterface(Protocol):
         activations: Sequence[str] = (),
         at: Array | None = None,
         batch_size: int | None = None,
-    ) -> dict[str, Array]: ...
+    ) -> dict[str, Array]:
+        """Compute logits, scores, activations and, with a composite, relevance."""
+        ...
 
-    def composite(self, method: str, *, pictures: bool = True) -> Composite: ...
+    def composite(self, method: str, *, pictures: bool = True) -> Composite:
+        """Return a composite by its name."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """x [N, …] in the model's own input, the class `ids` [N] to explain, and the model that is asked.
+    """Samples with the class to explain of each, and the model.
 
-    `preprocessing` is how pictures became x, None where x is no picture. Every array of samples that is handed over
-    has x's shape after its first axis; `at` says for each row which of the N problems it belongs to.
+    The arrays of samples that its functions take have x's shape after the first axis; `at` [n] gives for each row which
+    of the N samples it belongs to.
+
+    Attributes:
+        model: The model.
+        x: The samples [N, …] in the model's own layout.
+        ids: The class to explain of each [N].
+        preprocessing: The preprocessing of pictures, None where x are no pictures.
+        batch_size: Samples of a batch.
+        progress: Called with the passes done and their number; returns whether to continue.
+        on_unsupported: What happens at layers without a rule: "error", "gradient" or "pass".
     """
 
     model: ModelInterface
@@ -72,15 +91,15 @@ class Problem:
     progress: Progress = quiet
     on_unsupported: str = "error"
 
-    # -- what the model says
+    # -- outputs of the model
 
     def logits(self, x: Array, at: Array) -> Array:
-        """The model's logits [n, K] of each row."""
+        """Compute the logits of each row [n, K]."""
         outputs = self.model.outputs(x, at=at, batch_size=self.batch_size)
         return outputs["logits"].reshape(len(x), -1)
 
     def scores(self, x: Array, at: Array, probability: bool = False) -> Array:
-        """The explained class's logit of each row [n], or its probability: see `probabilities`."""
+        """Compute the logit of the explained class for each row [n], or its probability as of `probabilities`."""
         logits = self.logits(x, at).astype(np.float64)
         if probability and not self.is_value:
             logits = probabilities(logits, self.separate)
@@ -89,17 +108,17 @@ class Problem:
 
     @property
     def is_value(self) -> bool:
-        """Whether the output is one number that is no probability: a regression."""
+        """Whether the output is a single number that is not a probability: a regression."""
         return self.model.classes == 1 and not self.separate
 
     @property
     def separate(self) -> bool:
-        """Whether each class has a probability of its own: the model ends in a Sigmoid."""
+        """Whether the model ends in a Sigmoid: probabilities of classes are independent."""
         graph = self.model.graph
         return head_of(graph, graph.outputs[0].name).kind == "Sigmoid"
 
     def gradient(self, x: Array, at: Array) -> Array:
-        """∂logit/∂x of each row, [n, …]."""
+        """Compute ∂logit/∂x of each row [n, …]."""
         slope: Array = self.propagate(make_composite("gradient"), x, at)["relevance"]
         return slope
 
@@ -113,9 +132,18 @@ class Problem:
         record: Sequence[str] = (),
         activations: Sequence[str] = (),
     ) -> dict[str, Array]:
-        """Relevance of each row by a composite: "relevance", "logits", "record/PATH", "activation/PATH".
+        """Propagate relevance by a composite.
 
-        `seed` [n, K] is the relevance of the logits that is propagated, instead of the explained class's.
+        Args:
+            composite: The composite.
+            x: Rows [n, …].
+            at: The sample of each row [n].
+            seed: Relevance of the logits [n, K] to start with; None for the logit of the explained class.
+            record: Layers whose relevance is returned.
+            activations: Layers whose activations are returned.
+
+        Returns:
+            Arrays by name: "relevance" [n, …], "logits", "record/PATH", "activation/PATH".
         """
         if self.on_unsupported != "error":
             composite = composite.with_fallback(self.on_unsupported)
@@ -124,25 +152,34 @@ class Problem:
         return self.model.outputs(x, composite, ids=ids, seed=seed, at=at, **wanted, batch_size=self.batch_size)
 
     def composite(self, name: str) -> Composite:
-        """A preset, bounded by the preprocessing where it needs bounds."""
+        """Return a composite by its name, with the bounds of the preprocessing where it needs any."""
         return self.model.composite(name, pictures=self.preprocessing is not None)
 
-    # -- the input as places with channels
+    # -- axes and masks of the input
 
     @property
     def kind(self) -> InputKind:
-        """What the input is: its axes of channels and of space."""
+        """The kind of the input: its channel axis and its spatial axes."""
         return self.model.kind
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """What masks are made for: (height, width) of an image, else the shape of a sample (`InputKind.grid`)."""
+        """The shape of masks: (height, width) of an image, else the shape of a sample (`InputKind.grid`)."""
         return self.kind.grid
 
     def masked(self, masks: Array, at: Array, baseline: Array) -> Array:
-        """x where a mask [n, *grid] is 1, the baseline [N, …] where it is 0, and between them in between."""
+        """Blend samples with a baseline.
+
+        Args:
+            masks: Masks [n, *grid]: 1 shows x, 0 the baseline.
+            at: The sample of each mask [n].
+            baseline: The baseline of each sample [N, …].
+
+        Returns:
+            Rows [n, …].
+        """
         weights = self.kind.expanded(masks)
-        # A single sample is broadcast: copies of it would cost as much as the mixing.
+        # A single sample is broadcast: copying it would cost as much as blending.
         x, hidden = (array if len(array) == 1 else array[at] for array in (self.x, baseline))
         if masks.dtype == bool:
             return np.where(weights, x, cast(hidden, x.dtype))
@@ -151,13 +188,22 @@ class Problem:
         return cast(x * weights + hidden.astype(kind) * (1 - weights), x.dtype)
 
     def on_channels(self, heat: Array) -> Array:
-        """A heatmap [N, *grid] as relevance in x's shape, the same share for each channel."""
+        """Spread a heatmap [N, *grid] evenly over the channels, to x's shape."""
         return self.kind.shared(heat)
 
     def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
-        """The absence of a feature, in x's shape: black, white, grey or mean pixels, blur, noise, or zero of the input.
+        """Return the absence of features.
 
-        Pixels are the preprocessing's; without one a sample's extremes are its black and white. Raises UsageError.
+        Args:
+            name: "black", "white", "grey" or "mean" pixels, "blur", "noise" (uniform), or "zero" of the model's input.
+                Without a preprocessing, black and white are the extremes of a sample.
+            rng: The generator of the noise.
+
+        Returns:
+            The baseline of each sample, in x's shape.
+
+        Raises:
+            UsageError: There is no such baseline.
         """
         if name not in BASELINES:
             raise UsageError(f'there is no baseline "{name}"', did_you_mean(name, BASELINES))
@@ -176,7 +222,7 @@ class Problem:
         return np.asarray(low + share * (high - low))
 
     def bounds(self) -> tuple[Array, Array]:
-        """The lowest and highest value of the input, broadcasting over x: of pixels, or of each sample by itself."""
+        """Return the lowest and highest values of pixels, or else of each sample, broadcasting over x."""
         if self.preprocessing is not None:
             return self.preprocessing.bounds()
         axes = tuple(range(1, self.x.ndim))
@@ -185,35 +231,44 @@ class Problem:
 
     @property
     def _map_axes(self) -> tuple[int, ...]:
-        """The axes of x that masks have."""
+        """The axes of x that masks have too."""
         return tuple(1 + axis for axis in self.kind.map_axes)
 
     def _blurred(self, x: Array) -> Array:
-        """A picture without detail: a box of an eighth of each side, three times (nearly a Gaussian)."""
+        """Blur by a box of an eighth of each side, three times (nearly a Gaussian)."""
         for axis in self._map_axes * 3:
             x = _box(x, axis, max(1, x.shape[axis] // 8))
         return x
 
-    # -- work that takes long
+    # -- long runs
 
     def track(self, total: int, step: int = 1) -> Iterator[slice]:
-        """Pieces of `total` passes, at most `step` at a time; ends early where the user asks for it."""
+        """Yield slices of `total` passes, at most `step` at a time; ends early where `progress` says so."""
         for start in range(0, total, step):
             yield slice(start, min(start + step, total))
             if not self.progress(min(start + step, total), total):
                 return
 
     def rows(self, per_sample: int) -> int:
-        """How many passes fit a batch, of `per_sample` rows for each."""
+        """Return how many passes of `per_sample` rows fit into a batch."""
         return max(1, (self.batch_size or 32) // max(1, per_sample))
 
 
 def solve(
     model: ModelInterface, chosen: Method, samples: Samples, ids: Array, preprocessing: Preprocessing | None, **how: Any
 ) -> tuple[Array, dict[str, Any]]:
-    """(relevance of each sample for class ids [N], or for each row of [T, N] with a leading axis; notes).
+    """Explain samples by a method.
 
-    `how` are the problem's batch_size, progress and on_unsupported.
+    Args:
+        model: The model.
+        chosen: The method.
+        samples: N samples.
+        ids: The class of each [N], or several of every sample [T, N].
+        preprocessing: The preprocessing of pictures.
+        **how: `batch_size`, `progress` and `on_unsupported` of the problem.
+
+    Returns:
+        Relevance [N, …], or [T, N, …]; and the notes of the method.
     """
     found = [chosen(Problem(model, samples.values, row, preprocessing, **how)) for row in np.atleast_2d(ids)]
     if ids.ndim == 1:
@@ -223,7 +278,7 @@ def solve(
 
 
 def probabilities(logits: Array, separate: bool) -> Array:
-    """Softmax of the logits [n, K]; the sigmoid of each where classes are `separate`."""
+    """Compute the softmax of logits [n, K], or the sigmoid of each where classes are `separate`."""
     if separate:
         return np.asarray(0.5 + 0.5 * np.tanh(logits / 2))
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -231,12 +286,12 @@ def probabilities(logits: Array, separate: bool) -> Array:
 
 
 def cast(x: Array, kind: np.dtype[Any]) -> Array:
-    """Numbers in the input's type: the nearest whole ones where it has no others."""
+    """Convert numbers to the type of the input, rounded for integers."""
     return np.asarray((x if kind.kind == "f" else np.rint(x)).astype(kind, copy=False))
 
 
 def _box(x: Array, axis: int, radius: int) -> Array:
-    """The mean of 2·radius + 1 neighbours, the edge repeated."""
+    """Compute the mean of 2·radius + 1 neighbours, repeating the edge."""
     pads = [(radius + 1, radius) if i == axis else (0, 0) for i in range(x.ndim)]
     sums = np.cumsum(np.pad(x, pads, mode="edge"), axis=axis)
     width, n = 2 * radius + 1, x.shape[axis]

@@ -32,7 +32,9 @@ class Attribution:
 class Method(Protocol):
     """Explains a `methods.problem.Problem`: samples, and a class of each; its fields are its options."""
 
-    def __call__(self, problem: Any) -> Attribution: ...
+    def __call__(self, problem: Any) -> Attribution:
+        """Explain every sample."""
+        ...
 
 
 @dataclass(frozen=True)

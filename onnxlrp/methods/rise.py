@@ -1,4 +1,4 @@
-"""RISE: the mean of random masks, weighted by the score of what they leave."""
+"""RISE: the mean of random masks, weighted by the score of the masked input."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, one_of
-from .masks import SCORES, background, is_picture, masked_scores, rounds, stretched, upsampling
+from .masks import SCORES, background, is_picture, masked_scores, rounds, upsampled, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -15,7 +15,7 @@ from .registry import Array, Attribution, method
 @method("rise", paper="Petsiuk et al. 2018", passes="samples")
 @dataclass(frozen=True)
 class RISE:
-    """R_i = 1/(n p₁) Σ_k f(x ⊙ m_k) m_k(i): an estimate of the score that is expected while i is seen.
+    """R_i = 1/(n p₁) Σ_k f(x ⊙ m_k) m_k(i): an estimate of the expected score while i is visible.
 
     A mask m is a grid of cells, each 1 with probability p₁ and else 0, enlarged by linear interpolation to cells + 1
     steps and cut out at a random shift.
@@ -26,10 +26,10 @@ class RISE:
         p1: p₁, the share of cells that are seen.
         baseline: What a hidden pixel becomes: "auto" (zero of the model's input, as in the paper), "black", "white",
             "grey", "mean", "blur", "noise" or "zero".
-        centred: Subtract the mean of the scores, which puts 0 where seeing i makes no difference; without it all values
+        centred: Subtract the mean of the scores, which puts 0 where showing i makes no difference; without it all values
             are positive, as in the paper.
         score: The "probability" of the class, or its "logit".
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: A number is out of its range, or there is no such score.
@@ -54,6 +54,7 @@ class RISE:
             raise UsageError(f"p1={self.p1}", "give the share of cells that are seen, between 0 and 1")
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         name, hidden = background(problem, self.baseline, "zero", self.seed)
         masks = _Masks.draw(problem, self)
         total, found = np.zeros((len(problem.x), *problem.grid)), np.zeros((0, len(problem.x)))
@@ -77,7 +78,14 @@ class RISE:
 
 @dataclass(frozen=True, eq=False)
 class _Masks:
-    """All masks, small: `cells` [n, c₁, …] of zeros and ones, `shifts` [n, axes], `matrices` that enlarge an axis."""
+    """All masks at low resolution.
+
+    Attributes:
+        cells: Visible cells [n, c₁, …].
+        shifts: The shift of each mask along each axis [n, axes].
+        matrices: The upsampling matrix of each axis.
+        grid: The shape of the masks.
+    """
 
     cells: Array
     shifts: Array
@@ -86,18 +94,19 @@ class _Masks:
 
     @classmethod
     def draw(cls, problem: Problem, rise: RISE) -> _Masks:
+        """Draw the masks of a run."""
         wanted = rise.cells or (7 if is_picture(problem) else max(problem.grid))
         counts = [min(wanted, length) for length in problem.grid]
         if problem.x.dtype.kind != "f" and not is_picture(problem) and counts != list(problem.grid):
             raise UsageError(
-                f"the input is {problem.x.dtype}, and half a mask leaves half a number",
-                "leave cells=0, so that values are hidden one by one; or use occlusion, lime or kernel_shap",
+                f"the input is {problem.x.dtype}, which a mask between 0 and 1 cannot scale",
+                "use cells=0, which hides single values; or use occlusion, lime or kernel_shap",
             )
         steps = [-(-length // count) for length, count in zip(problem.grid, counts, strict=True)]
         rng = np.random.default_rng(rise.seed)
         cells = rng.random((rise.samples, *counts)) < rise.p1
         shifts = rng.integers(0, steps, (rise.samples, len(steps)))
-        # Cells of one value need no interpolation: they are the mask.
+        # Cells of a single value need no interpolation.
         matrices = tuple(
             (upsampling((n + 1) * step, n) if step > 1 else np.eye(n)).astype(np.float32)
             for n, step in zip(counts, steps, strict=True)
@@ -105,7 +114,7 @@ class _Masks:
         return cls(cells, shifts, matrices, problem.grid)
 
     def __getitem__(self, piece: slice) -> Array:
-        """The masks [r, *grid]; bool where cells are values."""
+        """Return masks [r, *grid]; bool where cells are single values."""
         cells = self.cells[piece]
         if cells.shape[1:] == self.grid:
             return cells
@@ -113,4 +122,4 @@ class _Masks:
             matrix[shift[:, None] + np.arange(length)]
             for matrix, shift, length in zip(self.matrices, self.shifts[piece].T, self.grid, strict=True)
         ]
-        return stretched(cells.astype(np.float32), cut)
+        return upsampled(cells.astype(np.float32), cut)

@@ -1,4 +1,4 @@
-"""The parts of an input that are hidden together: superpixels, squares, or single values."""
+"""Segments of an input that are hidden together: superpixels, squares, or single values."""
 
 from __future__ import annotations
 
@@ -18,30 +18,43 @@ INSTALL = 'pip install "onnxlrp[superpixels]"'
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """`labels` [*grid] from 0 to count - 1, and how they were made."""
+    """The segments of one sample.
+
+    Attributes:
+        labels: The segment of each position [*grid], from 0 to count - 1.
+        kind: How they were made.
+    """
 
     labels: Array
     kind: str
 
     @property
     def count(self) -> int:
+        """The number of segments."""
         return int(self.labels.max()) + 1
 
     def masks(self, seen: Array) -> Array:
-        """Bool masks [r, *grid] that show the segments which are `seen`, bool [r, count]."""
+        """Make masks, bool [r, *grid], of the visible segments, bool [r, count]."""
         return np.asarray(np.take(seen, self.labels, axis=1))
 
     def spread(self, values: Array) -> Array:
-        """A heatmap [*grid] in which each segment sums to its value."""
+        """Spread the value of each segment [count] evenly over it: a heatmap [*grid]."""
         return np.asarray((values / np.bincount(self.labels.ravel(), minlength=self.count))[self.labels])
 
 
 def segments(problem: Problem, how: str | Array, features: int) -> list[Segments]:
-    """The segments of each of the N samples; `how` is one of KINDS, or an integer array [*grid] or [N, *grid].
+    """Segment each of the N samples.
 
-    "auto" is slic superpixels for a picture, a grid where scikit-image is missing; values by themselves for a vector
-    and tokens; a grid for other arrays. `features` is about how many a grid or slic gives; quickshift finds its own
-    number. Raises UsageError, InputError.
+    Args:
+        problem: The samples.
+        how: "slic" or "quickshift" superpixels, "grid", "values", or an integer array [*grid] or [N, *grid]; "auto" is
+            slic for a picture (a grid where scikit-image is missing), values for a vector and tokens, and a grid for
+            other arrays.
+        features: The approximate number of segments of a grid or slic; quickshift finds its own.
+
+    Raises:
+        UsageError: There are no such segments, or they need scikit-image or a picture.
+        InputError: The array does not fit the samples.
     """
     n = len(problem.x)
     if not isinstance(how, str):
@@ -51,7 +64,7 @@ def segments(problem: Problem, how: str | Array, features: int) -> list[Segments
     picture = is_picture(problem)
     if how in ("slic", "quickshift"):
         if not picture:
-            raise UsageError(f"{how} wants a picture as input", "use segments=grid or segments=values")
+            raise UsageError(f"{how} needs a picture as input", "use segments=grid or segments=values")
         if not installed():
             raise UsageError(f"{how} superpixels need scikit-image", f"{INSTALL}, or use segments=grid")
     kind = how
@@ -63,18 +76,18 @@ def segments(problem: Problem, how: str | Array, features: int) -> list[Segments
     cut = Segments(squared, "values" if by_value else "grid")
     if kind in ("slic", "quickshift"):
         made = [Segments(_superpixels(x, kind, features), kind) for x in _pixels(problem)]
-        # Noise has no superpixels: all of it is one.
+        # Noise gives a single superpixel.
         return [cut if how == "auto" and part.count == 1 else part for part in made]
     return [replace(cut, kind=f"grid, for lack of superpixels: {INSTALL}") if how == "auto" and picture else cut] * n
 
 
 def installed() -> bool:
-    """Whether superpixels can be made."""
+    """Return whether scikit-image is installed."""
     return importlib.util.find_spec("skimage") is not None
 
 
 def squares(grid: tuple[int, ...], features: int) -> Array:
-    """A grid of equal sides cut into at most `features` cubes, of the smallest side that does it."""
+    """Cut a grid into at most `features` cubes of equal side, as small as possible."""
     side = next(s for s in range(1, max(grid) + 1) if np.prod([-(-length // s) for length in grid]) <= max(1, features))
     counts = [-(-length // side) for length in grid]
     places = np.meshgrid(*(np.arange(length) // side for length in grid), indexing="ij")
@@ -82,10 +95,10 @@ def squares(grid: tuple[int, ...], features: int) -> Array:
 
 
 def averages(problem: Problem, made: list[Segments]) -> Array:
-    """Each sample with the mean of its segment in every value, for each channel: lime's own baseline."""
-    wide = np.moveaxis(problem.kind.channels_last(problem.x.astype(np.float64)), -1, 1)
-    smooth = np.empty(wide.shape)
-    for out, channels, part in zip(smooth, wide, made, strict=True):
+    """Replace every value by the mean of its segment and channel: the baseline of the lime package."""
+    channels_first = np.moveaxis(problem.kind.channels_last(problem.x.astype(np.float64)), -1, 1)
+    smooth = np.empty(channels_first.shape)
+    for out, channels, part in zip(smooth, channels_first, made, strict=True):
         flat = part.labels.ravel()
         sizes = np.bincount(flat)
         for channel, values in zip(out, channels, strict=True):
@@ -94,18 +107,18 @@ def averages(problem: Problem, made: list[Segments]) -> Array:
 
 
 def _given(labels: Array, problem: Problem) -> Array:
-    """The user's segments, [N, *grid], numbered from 0 without gaps."""
+    """Number the user's segments [N, *grid] from 0 without gaps."""
     shape = (len(problem.x), *problem.grid)
     if labels.dtype.kind not in "biu" or labels.shape not in (shape, shape[1:]):
         raise InputError(
             f"segments are {labels.dtype} {list(labels.shape)}",
-            f"give whole numbers of shape {list(shape[1:])}, or {list(shape)} for one map a sample",
+            f"give whole numbers of shape {list(shape[1:])}, or {list(shape)} for one array a sample",
         )
     return np.stack([np.unique(m, return_inverse=True)[1].reshape(m.shape) for m in np.broadcast_to(labels, shape)])
 
 
 def _pixels(problem: Problem) -> Array:
-    """The pictures [N, h, w, channels] between 0 and 1, in the order red, green, blue."""
+    """Return the pictures [N, h, w, channels] between 0 and 1, in the order red, green, blue."""
     low, high = (np.asarray(bound) for bound in problem.bounds())
     x = (problem.x.astype(np.float64) - low) / np.maximum(high - low, 1e-12)
     x = problem.kind.channels_last(x)
@@ -114,7 +127,7 @@ def _pixels(problem: Problem) -> Array:
 
 
 def _superpixels(pixels: Array, kind: str, features: int) -> Array:
-    """Superpixels of a picture [h, w, channels], with the settings of the lime package for quickshift."""
+    """Compute superpixels of a picture [h, w, channels]; quickshift with the settings of the lime package."""
     from skimage import segmentation
 
     lab = pixels.shape[-1] == 3

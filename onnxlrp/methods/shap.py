@@ -26,11 +26,11 @@ class KernelSHAP:
     Args:
         samples: Coalitions that are drawn at most.
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
-        features: About how many segments a picture gets.
+        features: The approximate number of segments of a picture.
         baseline: x₀: "auto" (grey for a picture, zero for other arrays), "black", "white", "grey", "mean", "blur",
             "noise" or "zero".
         score: The "logit" of the class, or its "probability".
-        seed: Seed of everything random.
+        seed: Seed of all random numbers.
 
     Raises:
         UsageError: A number is out of its range, or there is no such score.
@@ -53,6 +53,7 @@ class KernelSHAP:
         one_of(SCORES, score=self.score)
 
     def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
         parts = segments(problem, self.segments, self.features)
         name, start = background(problem, self.baseline, "grey", self.seed)
         drawn = [coalitions(self.samples, part.count, self.seed) for part in parts]
@@ -60,7 +61,7 @@ class KernelSHAP:
         empty, full = scores(problem, start, self.score)[0], scores(problem, problem.x, self.score)[0]
         found = np.zeros((0, len(parts)))
         for piece in rounds(problem, most):
-            # Samples of fewer segments have fewer coalitions; they ask their first ones again, and nobody reads it.
+            # Samples of fewer segments have fewer coalitions; they repeat their first ones, which are not used.
             rows = np.arange(piece.start, piece.stop)
             masks = np.stack([part.masks(z[rows % len(z)]) for part, (z, _) in zip(parts, drawn, strict=True)], axis=1)
             found = np.concatenate([found, masked_scores(problem, masks, start, self.score)])
@@ -71,7 +72,7 @@ class KernelSHAP:
         ]
         heat = np.stack([part.spread(phi) for part, phi in zip(parts, values, strict=True)])
         notes = {
-            "coalitions": f"{done} of {most}" + (", all there are" if self._exact(parts[0].count, done) else ""),
+            "coalitions": f"{done} of {most}" + (", all of them" if self._exact(parts[0].count, done) else ""),
             "segments": ", ".join(str(part.count) for part in parts) + f" ({parts[0].kind})",
             "baseline": name,
             f"{self.score} of x": full,
@@ -79,7 +80,7 @@ class KernelSHAP:
         }
         short = [part.count for part in parts if done < part.count - 1]
         if short:
-            notes["too few"] = f"{done} coalitions do not determine {max(short)} values: the shortest φ is given"
+            notes["too few"] = f"{done} coalitions do not determine {max(short)} values; the shortest φ is returned"
         return Attribution(problem.on_channels(heat), notes)
 
     def _exact(self, count: int, done: int) -> bool:
@@ -87,14 +88,22 @@ class KernelSHAP:
 
 
 def coalitions(samples: int, count: int, seed: int) -> tuple[Array, Array]:
-    """(which of `count` segments each coalition sees, bool [n, count]; the weight of each [n]).
+    """Draw coalitions of segments.
 
-    All but the empty and the full one if `samples` allow, in a random order of pairs; else samples of the Shapley
-    kernel, of equal weight. Each stands beside its complement, which the kernel weighs the same.
+    All but the empty and the full one where `samples` allow, in random order; else samples of the Shapley kernel with
+    equal weights. Each is followed by its complement, which the kernel weighs the same.
+
+    Args:
+        samples: How many at most.
+        count: The number of segments.
+        seed: The seed.
+
+    Returns:
+        The visible segments of each coalition, bool [n, count], and its weight [n].
     """
     rng = np.random.default_rng(seed)
     if count == 1:
-        return np.zeros((1, 1), bool), np.ones(1)  # nothing to choose: the constraint alone decides
+        return np.zeros((1, 1), bool), np.ones(1)  # the constraint alone decides
     if 2**count <= samples:
         half = np.arange(1, 2 ** (count - 1))  # without the last segment; the complements have it
         picked = (rng.permutation(half)[:, None] >> np.arange(count) & 1).astype(bool)
@@ -113,10 +122,16 @@ def coalitions(samples: int, count: int, seed: int) -> tuple[Array, Array]:
 
 
 def fit(seen: Array, kernel: Array, gains: Array, total: float) -> Array:
-    """φ [count] with Σφ = total, nearest to `gains` [n] of the coalitions by the weights `kernel`.
+    """Solve the weighted least squares for φ [count] under the constraint Σφ = total.
 
-    φ is total/M for everybody plus a part that sums to nothing, in whose space the least squares are solved; where
-    they leave it open, it is the shortest.
+    φ is total/M for every segment plus a part that sums to zero, in whose space the least squares are solved; of
+    several solutions, the shortest is returned.
+
+    Args:
+        seen: Visible segments, bool [n, count].
+        kernel: Weights [n].
+        gains: f(x under z) - f(x₀) [n].
+        total: f(x) - f(x₀).
     """
     count = seen.shape[1]
     z = seen.astype(np.float64)

@@ -75,7 +75,7 @@ def test_a_path_that_the_pooling_shares_is_not_taken_for_the_maps(pooling: str) 
 
 def test_a_layer_without_maps_is_refused() -> None:
     p = problem(pooled())
-    with pytest.raises(UsageError, match="no maps"):
+    with pytest.raises(UsageError, match="not feature maps"):
         explain("grad_cam", p, layer=p.model.graph.layers[-1].label)
     flat = model(lambda n: n.dense(n.relu(n.dense("x", 5, 6)), 6, 3), 5)
     with pytest.raises(UsageError, match="picture"):

@@ -216,7 +216,7 @@ def test_tokens_that_lie_on_the_picture_are_maps() -> None:
 def test_what_lies_on_no_picture_is_refused(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=True), engine="reference")
     x = np.random.default_rng(3).normal(size=(1, 3, 32, 24)).astype(np.float32)
-    with pytest.raises(UsageError, match="no maps with height and width") as caught:
+    with pytest.raises(UsageError, match="not feature maps with height and width") as caught:
         model.explain(x, 0, "grad_cam", layer=layer)
     assert '--layer "p"' in caught.value.fix
     assert model.explain(x, 0, "grad_cam").notes["layer"] == "p"  # the patches, the last maps that there are
@@ -225,7 +225,7 @@ def test_what_lies_on_no_picture_is_refused(layer: str) -> None:
 @pytest.mark.parametrize("layer", ["qk", "a"])
 def test_attention_between_tokens_is_no_map(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=False), engine="reference")
-    with pytest.raises(UsageError, match="no maps"):
+    with pytest.raises(UsageError, match="not feature maps"):
         model.explain(np.ones((1, 3, 32, 24), np.float32), 0, "layer_cam", layer=layer)
 
 

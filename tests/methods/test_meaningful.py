@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxlrp.errors import UsageError
-from onnxlrp.methods.masks import stretched, upsampling
+from onnxlrp.methods.masks import upsampled, upsampling
 from onnxlrp.methods.meaningful import MeaningfulPerturbation, _shifted, _variation_slope, gradient
 from support.arrays import Array
 from support.planted import inside, planted
@@ -46,12 +46,12 @@ def test_the_gradient_at_the_mask() -> None:
     up = [upsampling(8, 3)] * 2
 
     def score(mask: Any) -> Any:
-        fine = stretched(mask, up)[:, None]
+        fine = upsampled(mask, up)[:, None]
         x = _shifted(p, p.x, shift) * fine + _shifted(p, reference, shift) * (1 - fine)
         return p.scores(x, np.arange(2), probability=True)
 
-    slope = MeaningfulPerturbation()._slope(p, reference, stretched(mask, up), shift)
-    found = stretched(slope, [matrix.T for matrix in up])
+    slope = MeaningfulPerturbation()._slope(p, reference, upsampled(mask, up), shift)
+    found = upsampled(slope, [matrix.T for matrix in up])
     np.testing.assert_allclose(found, slopes(score, mask), rtol=1e-3, atol=1e-7)
 
 

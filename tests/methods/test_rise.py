@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxlrp.errors import UsageError
-from onnxlrp.methods.masks import stretched, upsampling
+from onnxlrp.methods.masks import upsampled, upsampling
 from onnxlrp.methods.rise import RISE, _Masks
 from support.arrays import Array
 from support.planted import planted
@@ -33,7 +33,7 @@ def interpolated(cells: Any, height: Any, width: Any) -> Array:
 @pytest.mark.parametrize(("coarse", "fine"), [((3, 4), (9, 11)), ((1, 2), (5, 4)), ((5, 5), (5, 5))])
 def test_upsampling_is_bilinear(coarse: tuple[int, int], fine: tuple[int, int]) -> None:
     cells = np.random.default_rng(0).random((2, *coarse))
-    found = stretched(cells, [upsampling(*lengths) for lengths in zip(fine, coarse, strict=True)])
+    found = upsampled(cells, [upsampling(*lengths) for lengths in zip(fine, coarse, strict=True)])
     np.testing.assert_allclose(found, [interpolated(c, *fine) for c in cells], atol=1e-12)
 
 
