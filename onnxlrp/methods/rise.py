@@ -26,8 +26,8 @@ class RISE:
         p1: p₁, the share of cells that are seen.
         baseline: What a hidden pixel becomes: "auto" (zero of the model's input, as in the paper), "black", "white",
             "grey", "mean", "blur", "noise" or "zero".
-        centred: Subtract the mean of the scores, which puts 0 where showing i makes no difference; without it all values
-            are positive, as in the paper.
+        centred: Subtract the mean score, so that 0 means that showing i makes no difference; without it all values are
+            positive, as in the paper.
         score: The "probability" of the class, or its "logit".
         seed: Seed of all random numbers.
 
