@@ -1,4 +1,4 @@
-"""Composites: which rule each layer gets. An ordered list of (match, rule); the first match wins."""
+"""Composites: ordered lists of (match, rule) that choose the rule of each layer; the first match wins."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def matches(match: Match, layer: Matched) -> bool:
         pattern = re.compile(match)
     except re.error as error:
         raise UsageError(
-            f'"{match}" is no regular expression: {error}', "write a path, a pattern or an operator"
+            f'"{match}" is not a regular expression: {error}', "write a path, a pattern or an operator"
         ) from None
     return bool(pattern.fullmatch(layer.path) or pattern.fullmatch(layer.name))
 

@@ -14,6 +14,7 @@ from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
 from ..model import Model
 from ..preprocessing.labels import short
+from ..registry import options_of
 from . import arguments, ranking, summary, write_preprocessing
 from .console import Console
 
@@ -125,12 +126,12 @@ def described(rule: Any) -> str:
     """Return a rule with the options that differ from its defaults: `gamma(gamma=0.1)`."""
     name = str(getattr(rule, "name", type(rule).__name__))
     said = []
-    for field in dataclasses.fields(rule):
-        value = getattr(rule, field.name)
+    for key, option in options_of(type(rule)).items():
+        value = getattr(rule, key)
         if isinstance(value, np.ndarray):
-            said.append(f"{field.name}={','.join(f'{v:.3g}' for v in value.ravel()[:4])}" + "…" * (value.size > 4))
-        elif value is not None and value != field.default:
-            said.append(f"{field.name}={value:g}" if isinstance(value, float) else f"{field.name}={value}")
+            said.append(f"{key}={','.join(f'{v:.3g}' for v in value.ravel()[:4])}" + "…" * (value.size > 4))
+        elif value is not None and value != option.default:
+            said.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
     return f"{name}({', '.join(said)})" if said else name
 
 

@@ -66,8 +66,8 @@ class Entry:
         return registry.options_of(self.make)
 
 
-# Composites are what most runs ask for: their module is imported without those of the other methods.
-METHODS: Registry[Entry] = Registry("method", __package__ or "", first=("presets",))
+# Composites are what most runs ask for: their modules are imported without those of the other methods.
+METHODS: Registry[Entry] = Registry("method", __package__ or "", first=("presets", "presets_gradient"))
 _Class = TypeVar("_Class", bound=type[Any])
 _Preset = TypeVar("_Preset", bound=Callable[..., Composite])
 _PROPAGATION = "1 + 1 propagation"
