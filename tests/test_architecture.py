@@ -38,9 +38,7 @@ ALLOWED = {
     "graph.names": set(),
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
-    "graph.axes": {"graph.graph", "graph.operators"},
-    "graph.input_axes": {"graph.axes", "graph.graph", "graph.operators"},
-    "graph.places": {"graph.axes", "numpy"},
+    "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.to_onnx": {"graph.graph", "numpy", "onnx"},
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
     "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
@@ -114,7 +112,7 @@ ALLOWED |= {
     "files": set(),
     "patterns": {"files", "numpy"},
     # What the input is, decided from facts that the model hands over; everybody above asks it.
-    "inputs": {"graph.input_axes", "numpy"},
+    "inputs": {"graph.axes", "numpy"},
     "preprocessing": {"files", "inputs", "numpy", "PIL"},
     "pictures": {"numpy", "PIL"},
     "explanation": {"files", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
@@ -125,7 +123,7 @@ _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures"
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
-    "methods": {*_RESULTS, *_COMPILER, "graph.axes", "graph.places", "rules", "PIL", "skimage"},
+    "methods": {*_RESULTS, *_COMPILER, "graph.axes", "rules", "PIL", "skimage"},
     "model": {
         *_RESULTS,
         *_COMPILER,
@@ -135,7 +133,7 @@ ALLOWED |= {
         "methods",
         "model.explainer",
         "model.options",
-        "graph.input_axes",
+        "graph.axes",
         "graph.load",
         "graph.pixel_range",
         "graph.to_onnx",

@@ -64,7 +64,7 @@ class Notes:
                 f"{self.source.paths[0]} ranks alternatives",
             )
         kind = model.kind
-        if not pictures and kind.source.startswith("assumed") and len(kind.shape) > 1:
+        if not pictures and kind.is_assumed and len(kind.shape) > 1:
             console.note(f"input taken for {kind.describe()}: {kind.source}", f"if it is right: --kind {kind.name}")
         for text in summary.doubts(prep):
             console.note(text)

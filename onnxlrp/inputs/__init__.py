@@ -1,5 +1,6 @@
 """What the explained input is: an image, a signal, a volume, tokens or a vector."""
 
-from .kind import InputKind, decide
+from .decision import decide
+from .kind import InputKind
 
 __all__ = ["InputKind", "decide"]

@@ -8,7 +8,7 @@ from ..errors import UsageError, did_you_mean
 from .kind import KINDS, InputKind
 
 if TYPE_CHECKING:
-    from ..graph.input_axes import InputAxes
+    from ..graph.axes.input_axes import InputAxes
 
 _SPACE = {"image": 2, "signal": 1, "volume": 3}  # axes of space; a volume may have more
 

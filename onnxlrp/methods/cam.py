@@ -10,9 +10,9 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..graph import operators
-from ..graph.axes import result_of, trace_axes
+from ..graph.axes.places import Places, places
+from ..graph.axes.tracing import result_of, trace_axes
 from ..graph.graph import Graph
-from ..graph.places import Places, places
 from ..inputs import InputKind
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method

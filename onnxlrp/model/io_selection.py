@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts
+from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Graph, Tensor
-from ..graph.input_axes import input_axes
 from ..inputs import decide
 from ..preprocessing.fields import COLORS_OF
 

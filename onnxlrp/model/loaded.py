@@ -11,8 +11,8 @@ import numpy as np
 
 from ..engines import Engine
 from ..graph import facts
+from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Array, Graph
-from ..graph.input_axes import input_axes
 from ..graph.pixel_range import pixel_range
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing
@@ -78,7 +78,7 @@ class LoadedModel:
             source = self.graph.inputs[0]
             axes = input_axes(self.graph, source)
             stated = None
-            if axes is None and self.kind_word is None:
+            if (axes is None or axes.by_product) and self.kind_word is None:
                 stated = find_picture(self.flags, self.path, self.graph.metadata)
             self._kind = decide(source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated)
         return self._kind
@@ -136,7 +136,8 @@ class LoadedModel:
         explained = model.graph.inputs[0].name
         kept = {name: array for name, array in self.given.items() if name != explained}
         chosen = replace(model, given={**kept, **read_given(given or {}, whole.inputs, explained)})
-        word = kind or self.kind_word
+        same = self.whole is None or explained == self.graph.inputs[0].name
+        word = kind or (self.kind_word if same else None)  # what was said of one input says nothing of another
         if word is not None:
             chosen = replace(chosen, kind_word=word, _found=None, _kind=None)
             _ = chosen.kind  # a word that does not fit is refused here

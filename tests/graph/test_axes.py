@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.graph.axes import Axes, trace_axes
+from onnxlrp.graph.axes.parts import Axes
+from onnxlrp.graph.axes.places import places
+from onnxlrp.graph.axes.tracing import trace_axes
 from onnxlrp.graph.graph import Graph, Layer, Tensor
-from onnxlrp.graph.places import places
 
 SHAPE = (6, 8, 12)  # channels, height, width
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
 from onnxlrp.errors import UsageError
-from onnxlrp.graph.input_axes import input_axes
+from onnxlrp.graph.axes.input_axes import input_axes
 from onnxlrp.graph.load import load
 from onnxlrp.inputs import InputKind, decide
 from support.arrays import Array
@@ -240,6 +240,23 @@ def test_the_users_word_goes_first() -> None:
     assert found.kind == InputKind("image", (1, 8, 9), 0, (1, 2), "--kind")
     with pytest.raises(UsageError, match="axes of space"):
         model.choose(kind="signal")
+
+
+def test_the_word_is_of_one_input() -> None:
+    """Another input is what the graph takes it for."""
+    nodes = [
+        helper.make_node("MatMul", ["a", "w"], ["aw"]),
+        helper.make_node("MatMul", ["b", "v"], ["bv"]),
+        helper.make_node("Add", ["aw", "bv"], ["y"]),
+    ]
+    held = [numpy_helper.from_array(np.ones(s, np.float32), n) for n, s in (("w", (4, 3)), ("v", (6, 3)))]
+    inputs = [helper.make_tensor_value_info(n, FLOAT, ["N", k]) for n, k in (("a", 4), ("b", 6))]
+    graph = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("y", FLOAT, ["N", 3])], held)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = onnxlrp.load(proto, engine="reference", kind="signal")
+    assert (model.kind.name, model.choose(output="y").kind.name) == ("signal", "signal")
+    assert model.choose(input="b").kind.name == "vector"
+    assert model.choose(input="b", kind="tokens").kind.name == "tokens"
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from .graph import Graph, Layer, Tensor
-from .operators import CONVOLUTIONS, GLOBAL_POOLS, KEEPS_AXES, MATRIX_PRODUCTS, REDUCTIONS, RESHAPES, WINDOW_POOLS
-
-# A run of positions along an axis of the input: (axis, length, step between positions). FEATURES is the axis of
-# positions that stand for no place of the input, such as the filters of a convolution.
-Part = tuple[int, int, int]
-Axis = tuple[Part, ...]  # outermost part first; () for an axis of length 1 that comes from nowhere
-Axes = tuple[Axis, ...]  # of a tensor per sample, without the batch
-
-FEATURES = -1
+from ..graph import Graph, Layer, Tensor
+from ..operators import CONVOLUTIONS, GLOBAL_POOLS, KEEPS_AXES, MATRIX_PRODUCTS, REDUCTIONS, RESHAPES, WINDOW_POOLS
+from .parts import Axes, Axis, joined, merged, reshaped, resized, unplaced, whole
 
 POOLS = WINDOW_POOLS | GLOBAL_POOLS
 
@@ -26,7 +18,7 @@ def trace_axes(graph: Graph, source: Tensor) -> dict[str, Axes]:
     convolution and the columns of a product are FEATURES. Tensors behind an operator that nothing is known of are left
     out.
     """
-    known: dict[str, Axes] = {source.name: tuple(_whole(axis, n) for axis, n in enumerate(source.shape))}
+    known: dict[str, Axes] = {source.name: tuple(whole(axis, n) for axis, n in enumerate(source.shape))}
     for layer in graph.layers:
         if not any(name in known for name in layer.inputs):
             continue
@@ -77,16 +69,16 @@ def _result(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[
     if op in _BY_OPERATOR:
         return _BY_OPERATOR[op](graph, layer, known, shape)
     if op in CONVOLUTIONS | POOLS and first is not None:
-        places = tuple(_resized(axis, n) for axis, n in zip(first[1:], shape[1:], strict=False))
-        return (_new(shape[0]) if op in CONVOLUTIONS else first[0], *places)
+        places = tuple(resized(axis, n) for axis, n in zip(first[1:], shape[1:], strict=False))
+        return (unplaced(shape[0]) if op in CONVOLUTIONS else first[0], *places)
     if op in RESHAPES and first is not None:
-        return _reshaped(first, shape)
+        return reshaped(first, shape)
     if op in REDUCTIONS and first is not None:
         return _reduced(graph, layer, first, shape)
     if op in KEEPS_AXES:
         tracked = [axes for name in layer.inputs if (axes := known.get(name)) is not None and len(axes) == len(shape)]
-        joined = _joined([tuple(_resized(a, n) for a, n in zip(axes, shape, strict=True)) for axes in tracked])
-        return joined if tracked else None
+        met = joined([tuple(resized(a, n) for a, n in zip(axes, shape, strict=True)) for axes in tracked])
+        return met if tracked else None
     return _elementwise(graph, layer, known, shape)
 
 
@@ -102,7 +94,7 @@ def _elementwise(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: t
         tracked.append(tuple(a if n == wide else () for a, n, wide in zip(axes, own, shape, strict=True)))
     if not tracked:
         return None
-    return tuple(axis or _new(n) for axis, n in zip(_joined(tracked), shape, strict=True))
+    return tuple(axis or unplaced(n) for axis, n in zip(joined(tracked), shape, strict=True))
 
 
 def _transposed(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
@@ -119,12 +111,12 @@ def _multiplied(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tu
     if left is not None and right is not None:
         if len(left) != len(right) or len(left) < 2:
             return None
-        return (*_joined([left[:-2], right[:-2]]), left[-2], right[-1])
+        return (*joined([left[:-2], right[:-2]]), left[-2], right[-1])
     if left is not None:
-        return (*left[:-1], _new(shape[-1])) if len(shape) == len(left) else None
+        return (*left[:-1], unplaced(shape[-1])) if len(shape) == len(left) else None
     if right is None or len(shape) != len(right) or len(right) < 2:
         return None
-    return (*right[:-2], _new(shape[-2]), right[-1])
+    return (*right[:-2], unplaced(shape[-2]), right[-1])
 
 
 def _einsum(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
@@ -135,14 +127,14 @@ def _einsum(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[
     for term, name in zip(terms, layer.inputs, strict=True):
         for letter, axis in zip(term[1:], known.get(name, ()), strict=False):
             letters.setdefault(letter, axis)
-    return tuple(letters.get(letter) or _new(n) for letter, n in zip(result[1:], shape, strict=True))
+    return tuple(letters.get(letter) or unplaced(n) for letter, n in zip(result[1:], shape, strict=True))
 
 
 def _gathered(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
     data, indices = layer.inputs[:2]
     if indices in known and data in graph.constants:  # an embedding
         more = shape[len(known[indices]) :]
-        return (*known[indices], *map(_new, more))
+        return (*known[indices], *map(unplaced, more))
     axes = known.get(data)
     if axes is None or indices not in graph.constants:
         return None
@@ -150,7 +142,7 @@ def _gathered(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tupl
     if at < 0:
         return None
     count = graph.constants[indices].ndim
-    middle = (_resized(axes[at], shape[at]),) if count == 1 else tuple(map(_new, shape[at : at + count]))
+    middle = (resized(axes[at], shape[at]),) if count == 1 else tuple(map(unplaced, shape[at : at + count]))
     return (*axes[:at], *middle, *axes[at + 1 :])
 
 
@@ -158,13 +150,13 @@ def _space_to_depth(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape
     axes, side = known.get(layer.inputs[0]), layer.attributes["blocksize"]
     if axes is None:
         return None
-    rows, columns = (_reshaped((axis,), (n, side)) for axis, n in zip(axes[1:], shape[1:], strict=True))
-    return _merged([rows[1], columns[1], axes[0]]), rows[0], columns[0]
+    rows, columns = (reshaped((axis,), (n, side)) for axis, n in zip(axes[1:], shape[1:], strict=True))
+    return merged([rows[1], columns[1], axes[0]]), rows[0], columns[0]
 
 
 def _depth_to_space(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
     axes = known.get(layer.inputs[0])
-    return None if axes is None else (_new(shape[0]), *map(_resized, axes[1:], shape[1:]))
+    return None if axes is None else (unplaced(shape[0]), *map(resized, axes[1:], shape[1:]))
 
 
 _BY_OPERATOR: Mapping[str, Callable[[Graph, Layer, Mapping[str, Axes], tuple[int, ...]], Axes | None]] = {
@@ -176,79 +168,9 @@ _BY_OPERATOR: Mapping[str, Callable[[Graph, Layer, Mapping[str, Axes], tuple[int
 }
 
 
-# -- axes
-
-
-def _whole(axis: int, length: int) -> Axis:
-    return ((axis, length, 1),)
-
-
-def _new(length: int) -> Axis:
-    return ((FEATURES, length, 1),) if length > 1 else ()
-
-
-def _length(axis: Axis) -> int:
-    return math.prod(n for _, n, _ in axis)
-
-
-def _resized(axis: Axis, length: int) -> Axis:
-    """The axis with another number of positions; of several parts, none can be told then."""
-    if _length(axis) == length:
-        return axis
-    return ((axis[0][0], length, 1),) if len(axis) == 1 else _new(length)
-
-
-def _joined(several: Sequence[Axes]) -> Axes:
-    """The axes of operands that meet: of their places, those that are not contradicted."""
-    return tuple(_met(axes) for axes in zip(*several, strict=True))
-
-
-def _met(axes: Sequence[Axis]) -> Axis:
-    told = {axis for axis in axes if axis and any(part[0] != FEATURES for part in axis)}
-    if len(told) == 1:
-        return told.pop()
-    plain = next((axis for axis in axes if axis), ())
-    return _new(_length(plain))
-
-
-def _merged(axes: Sequence[Axis]) -> Axis:
-    """Axes laid out one inside the other as one axis; parts of one axis that follow each other become one again."""
-    parts: list[Part] = []
-    for axis, n, step in (part for one in axes for part in one if part[1] > 1):
-        if parts and axis == parts[-1][0] != FEATURES and parts[-1][2] == n * step:
-            parts[-1] = (axis, parts[-1][1] * n, step)
-        else:
-            parts.append((axis, n, step))
-    return tuple(parts)
-
-
-def _reshaped(axes: Axes, shape: Sequence[int]) -> Axes:
-    """The axes of the same elements in another shape, in order; a part that no boundary fits becomes FEATURES."""
-    if tuple(map(_length, axes)) == tuple(shape):
-        return axes
-    rest = [part for axis in axes for part in axis if part[1] > 1]
-    made: list[Axis] = []
-    for length in shape:
-        taken: list[Axis] = []
-        need = length
-        while need > 1 and rest:
-            axis, n, step = rest.pop(0)
-            if need % n == 0:
-                taken.append(((axis, n, step),))
-                need //= n
-            elif n % need == 0:
-                taken.append(((axis, need, step * (n // need)),))
-                rest.insert(0, (axis, n // need, step))
-                need = 1
-            else:
-                return tuple(map(_new, shape))
-        made.append(_merged(taken))
-    return tuple(made)
-
-
 def _reduced(graph: Graph, layer: Layer, axes: Axes, shape: tuple[int, ...]) -> Axes | None:
     if len(shape) == len(axes):
-        return tuple(_resized(axis, n) for axis, n in zip(axes, shape, strict=True))
+        return tuple(resized(axis, n) for axis, n in zip(axes, shape, strict=True))
     over = layer.attributes.get("axes")
     if over is None and len(layer.inputs) > 1 and layer.inputs[1] in graph.constants:
         over = graph.constants[layer.inputs[1]].tolist()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .axes import FEATURES, POOLS, Axes, Axis, contracted, trace_axes
-from .graph import Graph, Layer, Tensor
-from .operators import CONVOLUTIONS, MATRIX_PRODUCTS, RECURRENT
+from ..graph import Graph, Layer, Tensor
+from ..operators import CONVOLUTIONS, MATRIX_PRODUCTS, RECURRENT
+from .parts import FEATURES, Axes, Axis
+from .tracing import POOLS, contracted, trace_axes
 
 _STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes first
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from .axes import Axes
+from .parts import Axes
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,81 @@
+"""Axes as parts of the input's axes: cut, merged, resized and joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+# A run of positions along an axis of the input: (axis, length, step between positions). FEATURES is the axis of
+# positions that stand for no place of the input, such as the filters of a convolution.
+Part = tuple[int, int, int]
+Axis = tuple[Part, ...]  # outermost part first; () for an axis of length 1 that comes from nowhere
+Axes = tuple[Axis, ...]  # of a tensor per sample, without the batch
+
+FEATURES = -1
+
+
+def whole(axis: int, length: int) -> Axis:
+    return ((axis, length, 1),)
+
+
+def unplaced(length: int) -> Axis:
+    return ((FEATURES, length, 1),) if length > 1 else ()
+
+
+def length_of(axis: Axis) -> int:
+    return math.prod(n for _, n, _ in axis)
+
+
+def resized(axis: Axis, length: int) -> Axis:
+    """The axis with another number of positions; of several parts, none can be told then."""
+    if length_of(axis) == length:
+        return axis
+    return ((axis[0][0], length, 1),) if len(axis) == 1 else unplaced(length)
+
+
+def joined(several: Sequence[Axes]) -> Axes:
+    """The axes of operands that meet: of their places, those that are not contradicted."""
+    return tuple(_met(axes) for axes in zip(*several, strict=True))
+
+
+def _met(axes: Sequence[Axis]) -> Axis:
+    told = {axis for axis in axes if axis and any(part[0] != FEATURES for part in axis)}
+    if len(told) == 1:
+        return told.pop()
+    plain = next((axis for axis in axes if axis), ())
+    return unplaced(length_of(plain))
+
+
+def merged(axes: Sequence[Axis]) -> Axis:
+    """Axes laid out one inside the other as one axis; parts of one axis that follow each other become one again."""
+    parts: list[Part] = []
+    for axis, n, step in (part for one in axes for part in one if part[1] > 1):
+        if parts and axis == parts[-1][0] != FEATURES and parts[-1][2] == n * step:
+            parts[-1] = (axis, parts[-1][1] * n, step)
+        else:
+            parts.append((axis, n, step))
+    return tuple(parts)
+
+
+def reshaped(axes: Axes, shape: Sequence[int]) -> Axes:
+    """The axes of the same elements in another shape, in order; a part that no boundary fits becomes FEATURES."""
+    if tuple(map(length_of, axes)) == tuple(shape):
+        return axes
+    rest = [part for axis in axes for part in axis if part[1] > 1]
+    made: list[Axis] = []
+    for length in shape:
+        taken: list[Axis] = []
+        need = length
+        while need > 1 and rest:
+            axis, n, step = rest.pop(0)
+            if need % n == 0:
+                taken.append(((axis, n, step),))
+                need //= n
+            elif n % need == 0:
+                taken.append(((axis, need, step * (n // need)),))
+                rest.insert(0, (axis, n // need, step))
+                need = 1
+            else:
+                return tuple(map(unplaced, shape))
+        made.append(merged(taken))
+    return tuple(made)
