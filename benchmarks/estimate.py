@@ -23,8 +23,8 @@ from floors import BANDWIDTH, RATES, floor, program_works
 
 from onnxlrp.engines.cuda.kernels.launch import Launch
 from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, PROCESSORS
-from onnxlrp.engines.cuda.planning.cost_model import Traffic, traffic
-from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.engines.cuda.planning.cost_model import LaunchCost, launch_costs
+from onnxlrp.engines.cuda.planning.schedule import Scheduler
 
 NETWORKS = ("resnet50", "vgg16", "mobilenetv2")
 PRESETS = ("epsilon_plus", "epsilon_plus_flat", "epsilon_gamma_box")
@@ -32,7 +32,7 @@ CLOCK, L2, CORES, DIVISIONS, NODE = 1.7e9, 5.5e12, RATES["FP32"], 0.8e12, 1.7e-6
 FLOORS = {"exact": "3xTF32", "fast": "mma.sync TF32"}
 
 
-def parts(one: Traffic) -> dict[str, float]:
+def parts(one: LaunchCost) -> dict[str, float]:
     """Seconds that each unit is busy with a launch."""
     filled = min(1.0, one.blocks / PROCESSORS)
     found = {
@@ -41,19 +41,19 @@ def parts(one: Traffic) -> dict[str, float]:
         "divisions": one.divisions / DIVISIONS / filled,
         "launch": NODE,
     }
-    if one.product is not None and one.choice is not None:
-        found["tensor"] = one.choice.cycles(one.product, reduced=False) / CLOCK
+    if one.product is not None and one.tiling is not None:
+        found["tensor"] = one.tiling.cycles(one.product, reduced=False) / CLOCK
         found.pop("l2")  # the cost of a tile has it
     else:
         found["cores"] = one.flop / CORES / filled
     return found
 
 
-def launches(made: Any, batch: int, precision: str) -> Iterator[tuple[Launch, Traffic, dict[str, float]]]:
+def launches(made: Any, batch: int, precision: str) -> Iterator[tuple[Launch, LaunchCost, dict[str, float]]]:
     """The launches of a program for a batch, what each moves, and for how long."""
-    drafts = Schedules(made, precision)  # type: ignore[arg-type]
-    draft = drafts.draft(batch)
-    for (_, launch), one in zip(draft.launches, traffic(drafts, draft), strict=True):
+    scheduler = Scheduler(made, precision)  # type: ignore[arg-type]
+    schedule = scheduler.schedule(batch)
+    for (_, launch), one in zip(schedule.launches, launch_costs(scheduler, schedule), strict=True):
         yield launch, one, parts(one)
 
 

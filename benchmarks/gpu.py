@@ -140,11 +140,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     start = time.monotonic()
     given = arguments(argv)
-    from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
+    from onnxlrp.engines.cuda.runtime.device import EmulatedDevice, GpuDevice
     from onnxlrp.errors import OnnxLrpError
 
     try:
-        device: Any = Gpu(given.loader) if given.engine == "cuda" else Emulated()
+        device: Any = GpuDevice(given.loader) if given.engine == "cuda" else EmulatedDevice()
     except OnnxLrpError as error:
         print(f"error: {error.message}\nfix: {error.fix}", file=sys.stderr)
         return error.code

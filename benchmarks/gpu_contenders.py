@@ -55,8 +55,8 @@ def bound(session: Any, inputs: dict[str, Array], outputs: list[str]) -> Callabl
 
 def replayer(run: Any, batch: int) -> Callable[[], None]:
     """The program alone, its activations in place, enqueued."""
-    planned = run.plans[batch]
-    return lambda: run.device.replay(planned, lambda: run._launch(planned))
+    prepared = run.prepared[batch]
+    return lambda: run.device.replay(prepared, lambda: run._launch(prepared))
 
 
 def ours(session: Session, case: Case, batch: int, precision: str) -> Record:
@@ -64,27 +64,27 @@ def ours(session: Session, case: Case, batch: int, precision: str) -> Record:
     run, name = session.run(case, precision), case.graph.inputs[0].name
     feeds = {name: case.inputs(batch), "target": np.zeros(batch, np.int64)}
     call = host_time(lambda: run(feeds), session.given.seconds)
-    if batch not in run.plans:
+    if batch not in run.prepared:
         raise MemoryError(f"a batch of {batch} does not fit: it was split")
     replay = replayer(run, batch)
     start = time.perf_counter()
     replay()
     enqueue = time.perf_counter() - start
-    draft = run.draft(batch)
+    schedule = run.schedule(batch)
     forward = host_time(lambda: forward_pass(run, feeds, batch), session.given.seconds, warm=0)
     return {
         "call ms": 1e3 * call,
         "program ms": 1e3 * session.clock(replay, session.given.seconds),
         "forward as bound ms": 1e3 * forward,
         "enqueue ms": 1e3 * enqueue,
-        "launches": len(draft.launches),
-        "device MB": draft.bytes / 1e6,
+        "launches": len(schedule.launches),
+        "device MB": schedule.bytes / 1e6,
     }
 
 
 def forward_pass(run: Any, feeds: dict[str, Array], batch: int) -> None:
     """The engine's own forward pass to its end: by onnxruntime on the GPU if it can, else on the CPU and copied."""
-    run.session.run({name: feeds[name] for name in run.forward.inputs}, run.plans[batch].fed)
+    run.session.run({name: feeds[name] for name in run.forward.inputs}, run.prepared[batch].inputs)
     if run.device.stream is not None:
         run.device.stream.synchronize()
 

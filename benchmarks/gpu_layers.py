@@ -81,7 +81,7 @@ def layer(session: Session, kind: str, conv: Any, batch: int, precision: str) ->
     x = np.random.default_rng(1).random((batch, *source), np.float32)
     for _ in range(3):
         run({"in": x})
-    kernels = " ".join(launch.kernel for _, launch in run.draft(batch).launches)
+    kernels = " ".join(launch.kernel for _, launch in run.schedule(batch).launches)
     return {"ms": 1e3 * session.clock(replayer(run, batch), session.given.seconds / 4), "kernels": kernels}
 
 

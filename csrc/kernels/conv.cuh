@@ -22,14 +22,11 @@ conv_forward(const float* __restrict__ x, const float* __restrict__ w, const flo
       float total = bias == nullptr ? 0.0f : bias[c];
       for (int k = 0; k < channels; ++k) {
         float sum = 0.0f;
-        for (int a = t.low[0]; a < t.high[0]; ++a) {
-          for (int b = t.low[1]; b < t.high[1]; ++b) {
-            const int place = ((t.begin[0] + a * v[12]) * v[1] + t.begin[1] + b * v[13]) * v[2] + t.begin[2];
-            const float* row = input + (long long)k * places + place;
-            const float* taps_of_row = weight + (long long)k * taps + (a * v[7] + b) * v[8];
-            for (int e = t.low[2]; e < t.high[2]; ++e) sum += taps_of_row[e] * row[e * v[14]];
-          }
-        }
+        each_row(v, t, [&](int place, int tap) {
+          const float* row = input + (long long)k * places + place;
+          const float* weights = weight + (long long)k * taps + tap;
+          for (int e = t.low[2]; e < t.high[2]; ++e) sum += weights[e] * row[e * v[14]];
+        });
         total += sum;
       }
       y[(long long)n * outputs + i] = total;

@@ -178,7 +178,7 @@ def _print_kernels(found: Any, engine: str, console: Console) -> None:
     console.table(rows)
     console.line("", "")
     console.line("total", f"{found.launches} launches of {found.kernels} kernels")
-    sizes = ((found.arena, "arena"), (found.given, "activations and seed"), (found.constants, "constants"))
+    sizes = ((found.arena, "arena"), (found.inputs, "activations and seed"), (found.constants, "constants"))
     console.line("memory", ", ".join(f"{name} {size / 2**20:.2f} MiB" for size, name in sizes))
 
 

@@ -1,4 +1,4 @@
-"""Engines run programs. They know the program and their runtime, never a rule, a layer or a composite."""
+"""Engines run programs. They depend on the program and their runtime, never on rules, layers or composites."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from ..registry import Registry
 
 @dataclass(frozen=True)
 class Forward:
-    """The forward model, opaque: `model(dtype, tensors)` is an ONNX ModelProto whose outputs are those tensors.
+    """The forward model, as engines see it.
 
-    `light`, where there is one, gives the same with its large weights beside it by name, which the model only names.
+    Args:
+        model: (dtype, tensors) → an ONNX ModelProto of this floating-point type whose outputs are those tensors.
+        inputs: Names of the model's inputs, [N, ...] each.
+        light: Returns the same model without its large weights, and these weights by name; None where there is none.
     """
 
     model: Callable[[type, Sequence[str]], Any]
@@ -23,17 +26,40 @@ class Forward:
 
 
 class Run(Protocol):
-    """A prepared program: model inputs by name, and "target" (int64 ids) or "relevance" (an array) as the seed asks."""
+    """A prepared program."""
 
-    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]: ...
+    def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the program.
+
+        Args:
+            inputs: The model's inputs by name, [N, ...]; for a seed of mode "index" also "target", int64 [N] or [T, N];
+                for one of mode "relevance" also "relevance", [N, *logits] or [T, N, *logits].
+
+        Returns:
+            The program's outputs by name: [N, *shape], [T, N, *shape] with targets, [*shape] if constant.
+        """
+        ...
 
 
 class Engine(Protocol):
-    """Prepares a program over a forward model once, then runs it many times."""
+    """Interface of an engine: it prepares a program over a forward model once, to run it many times."""
 
     name: str
 
-    def prepare(self, forward: Forward, program: Program) -> Run: ...
+    def prepare(self, forward: Forward, program: Program) -> Run:
+        """Prepare a program.
+
+        Args:
+            forward: The forward model, whose activations `program.reads` names.
+            program: The program.
+
+        Returns:
+            A function that runs it.
+
+        Raises:
+            UnsupportedError: The engine cannot run an instruction.
+        """
+        ...
 
 
 ENGINES: Registry[Callable[..., Engine]] = Registry("engine", __name__)
@@ -64,7 +90,16 @@ def engine(name: str, *, order: int = 100) -> Callable[[_Make], _Make]:
 
 
 def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> Array:
-    """The seed as an array, for engines that run Python between the forward pass and the program."""
+    """Return the seed as an array, for engines that run Python between the forward pass and the program.
+
+    Args:
+        program: The program, which has a seed.
+        logits: The logits, [N, K].
+        inputs: The inputs of the run, with "target" or "relevance" as the seed's mode requires.
+
+    Returns:
+        [N, K], or [T, N, K] with several targets.
+    """
     import numpy as np
 
     seed = program.seed

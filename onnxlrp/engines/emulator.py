@@ -17,7 +17,7 @@ def emulator(precision: str | None = None) -> Engine:
     """
     from .cuda.engine import Cuda
     from .cuda.kernels.tiles import precision_of
-    from .cuda.runtime.device import Emulated
+    from .cuda.runtime.device import EmulatedDevice
 
     wanted = precision_of(precision)
-    return Cuda(Emulated(), wanted)
+    return Cuda(EmulatedDevice(), wanted)

@@ -42,9 +42,9 @@ def make_engine(name: str = AUTO, **options: Any) -> Engine:
 
 
 def _why_not_cuda() -> str:
-    from .cuda.runtime.loaders import absent
+    from .cuda.runtime.loaders import why_unavailable
 
-    why = absent()
+    why = why_unavailable()
     if why:
         return f"cuda cannot run here ({why})"
     return "cuda can run here, but only by --engine cuda: its kernels have not run on hardware yet"

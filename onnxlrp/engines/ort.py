@@ -1,4 +1,4 @@
-"""onnxruntime as the engine: forward and program emitted as one graph, which is also what `export` saves."""
+"""Engine of onnxruntime: it runs forward pass and program as one ONNX graph, the one that `export` saves."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .weights import hand_over
 
 log = logging.getLogger("onnxlrp")
 
-# Of all that a build may bring: others (TensorRT, CoreML) are asked for by name.
-# TF32 in the forward pass alone would move heatmaps by 5 % (epsilon): it is not the default that it is elsewhere.
+# Of all providers of a build, in order; others (TensorRT, CoreML) are used when named.
+# TF32, onnxruntime's default, in the forward pass alone moves heatmaps of the epsilon rule by 5 %.
 PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
 
 
@@ -48,36 +48,36 @@ class Ort:
         self.providers, self.options = providers, options
 
     def prepare(self, forward: Forward, program: Program) -> Run:
-        """A session over the emitted graph."""
+        """Open a session of the emitted graph."""
         import onnxruntime
 
         from .emit.explainer import explainer
 
-        # Options that are somebody else's stay as they are: they would keep the weights.
+        # The caller's options stay as they are: external weights would remain in them.
         made = explainer(forward if self.options is None else replace(forward, light=None), program)
         options = self.options or onnxruntime.SessionOptions()
         options.log_severity_level = 3
         if self.options is None:
-            # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
+            # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         preload()
         here = onnxruntime.get_available_providers()
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
-        held = hand_over(options, made.weights)
-        with _named():
+        weights = hand_over(options, made.weights)
+        with _translated_errors():
             session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
-        wanted = [i.name for i in session.get_inputs()]
+        names = [i.name for i in session.get_inputs()]
         outputs, seed = dict(made.outputs), made.seed
         tensors = list(dict.fromkeys(outputs.values()))
-        owner = session, held  # the session reads these arrays, and does not keep them
-        del made, session, held
+        owner = session, weights  # the session reads these arrays, and does not own them
+        del made, session, weights
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            given = {**inputs, seed: inputs.get("target", inputs.get("relevance"))}
-            with _named():
-                results = owner[0].run(tensors, {name: np.ascontiguousarray(given[name]) for name in wanted})
+            feeds = {**inputs, seed: inputs.get("target", inputs.get("relevance"))}
+            with _translated_errors():
+                results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
             by_tensor = dict(zip(tensors, results, strict=True))
             return {name: by_tensor[tensor] for name, tensor in outputs.items()}
 
@@ -85,8 +85,8 @@ class Ort:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
-    """onnxruntime's errors as ours, with the node that they are about."""
+def _translated_errors() -> Iterator[None]:
+    """Raise onnxruntime's errors as UnsupportedError, with the node that they name."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The definition: numpy in float64, with onnx's own reference evaluator for the forward pass. Slow and obvious."""
+"""Reference engine: numpy in float64, and onnx's reference evaluator for the forward pass; slow and simple."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Reference:
     name: str
 
     def prepare(self, forward: Forward, program: Program) -> Run:
-        """A function from inputs to the program's outputs, all in float64."""
+        """Return a function from inputs to the program's outputs, all in float64."""
         from onnx.reference import ReferenceEvaluator
 
         seed = program.seed
-        wanted = tuple(dict.fromkeys((*program.reads, *([] if seed is None else [seed.tensor]))))
-        evaluator = ReferenceEvaluator(forward.model(np.float64, wanted), new_ops=_operators())
+        tensors = tuple(dict.fromkeys((*program.reads, *([] if seed is None else [seed.tensor]))))
+        evaluator = ReferenceEvaluator(forward.model(np.float64, tensors), new_ops=_operators())
         names = evaluator.output_names
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -56,11 +56,11 @@ def _double(array: Array) -> Array:
 
 
 def _operators() -> list[Any]:
-    """Operators that onnx's evaluator (1.23) has slow, wrong or not at all.
+    """Return operators that replace slow, wrong or missing ones of onnx's evaluator (1.23).
 
     Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; Erf, and Gelu
-    with it, is of single precision; LRN takes the batch for the channels; LpNormalization sums x where p is 1, not
-    |x|; MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel a group.
+    with it, has single precision; LRN normalises over the batch axis; LpNormalization sums x where p is 1, not |x|;
+    MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel of each group.
     """
     from onnx.reference.op_run import OpRun
 
@@ -70,7 +70,7 @@ def _operators() -> list[Any]:
         def _run(self, x: Array, **attributes: Any) -> tuple[Array]:
             window = _window(x.shape[2:], attributes)
             select = Select(x.shape[1:], (x.shape[1], *window.target), window)
-            wide = x.astype(np.float64)  # padding is -inf, which integers do not have
+            wide = x.astype(np.float64)  # integers have no -inf, the padding
             return (LINEAR["Select"](select, wide, wide).astype(x.dtype),)
 
     class AveragePool(OpRun):

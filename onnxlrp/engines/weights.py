@@ -1,4 +1,4 @@
-"""Weights that a model only names, given to onnxruntime beside it: nothing is copied, no message grows over 2 GB."""
+"""External weights: onnxruntime gets them outside of the model, without a copy and without protobuf's limit of 2 GB."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from ..program.program import Array
 
 
 def hand_over(options: Any, weights: Mapping[str, Array]) -> Mapping[str, Any]:
-    """Give a session's options the weights that its model only names; the session reads what is returned."""
+    """Add weights that a model only names to a session's options.
+
+    Args:
+        options: onnxruntime's session options.
+        weights: The arrays, by name.
+
+    Returns:
+        onnxruntime's values of them, which must live as long as the session.
+    """
     import onnxruntime
 
-    held = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
-    if held:
-        options.add_external_initializers(list(held), list(held.values()))
-    return held
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+    if values:
+        options.add_external_initializers(list(values), list(values.values()))
+    return values

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from onnxlrp.engines.cuda.kernels.cublas import MATMUL
 from onnxlrp.engines.cuda.kernels.elementwise import module
 from onnxlrp.engines.cuda.kernels.launch import InputRef, InstructionRef, Launch, Scratch, Table
-from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.constants import fold_constants
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.errors import UsageError
 from onnxlrp.program.interpret import run_linear, run_map
@@ -26,14 +26,14 @@ from onnxlrp.program.program import Constant, Program
 from .arrays import Array
 from .conformance import Sketch
 from .geometries import weight_shape
-from .kernels_under_test import kernels, library
+from .kernels_under_test import blas, kernels
 
 try:
     EMULATORS = {check: kernels(check) for check in (False, True)}
 except UsageError as error:
     pytest.skip(error.message, allow_module_level=True)
 
-LIBRARY = library()
+BLAS = blas()
 seeds = st.integers(0, 2**32 - 1)
 leads = st.sampled_from((None, None, 1, 3))
 batches = st.sampled_from((1, 3))
@@ -47,10 +47,10 @@ def launched(launch: Launch, arguments: Sequence[Any], check: bool = False, seed
     """Run one launch; `check` looks at every access to memory, `seed` orders the threads."""
     if launch.source:
         if launch.source not in GENERATED:
-            GENERATED[launch.source] = kernels().generated(module([launch]))
+            GENERATED[launch.source] = kernels().from_source(module([launch]))
         GENERATED[launch.source].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
     elif launch.kernel == MATMUL:
-        LIBRARY.launch(launch.kernel, launch.grid, launch.block, arguments)
+        BLAS.launch(launch.kernel, launch.grid, launch.block, arguments)
     else:
         EMULATORS[check].seed = seed
         EMULATORS[check].launch(launch.kernel, launch.grid, launch.block, arguments, launch.shared)
@@ -67,17 +67,17 @@ def ran(
     narrow: bool = False,
     check: bool = True,
     seed: int = 0,
-    tier: Any = None,
+    conv_planner: Any = None,
 ) -> dict[Any, Any]:
     """The arrays of all instructions after the planned launches; `arrays` has those of activations and given seeds.
 
     `narrow` runs every kernel that allows it with a grid of one block, and that of one warp.
     New arrays hold NaN until they are written.
     """
-    constants = folded(program)
+    constants = fold_constants(program)
     held = {n: np.ascontiguousarray(array, np.float32) for n, array in {**constants, **arrays}.items()}
     for n, step in enumerate(program.instructions):
-        launches = plan(program, n, batch, constants, tier)
+        launches = plan(program, n, batch, constants, conv_planner)
         if not launches:
             continue
         lead = (program.targets or 1, batch) if step.targets else (batch,)
@@ -145,7 +145,7 @@ class Case(Sketch):
         self.arrays[n] = whole(self.rng, self.batch, *shape)
         return n
 
-    def given(self, shape: tuple[int, ...]) -> int:
+    def first_operand(self, shape: tuple[int, ...]) -> int:
         """The first operand of a linear map: a seed where there are targets, else an activation."""
         if self.targets is None:
             return self.read(shape)
@@ -172,7 +172,7 @@ class Case(Sketch):
 
 def applied(case: Case, linear: LinearMap, direction: str) -> int:
     """Append a linear map or its adjoint with fresh operands."""
-    x = case.given(linear.source if direction == "linear" else linear.target)
+    x = case.first_operand(linear.source if direction == "linear" else linear.target)
     rest = []
     if weight_shape(linear) is not None:
         rest.append(case.constant(whole(case.rng, *weight_shape(linear))))

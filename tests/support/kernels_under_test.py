@@ -18,12 +18,12 @@ def kernels(check: bool = False) -> Any:
     return loaders.load("emulator", check=check) if which == "emulator" else Copied(_asked(loaders.load))
 
 
-def library() -> Any:
+def blas() -> Any:
     """The library's products, for the same arrays."""
-    from onnxlrp.engines.cuda.kernels.cublas import CuBlas, Numpy
+    from onnxlrp.engines.cuda.kernels.cublas import CuBlas, NumpyBlas
 
     if which == "emulator":
-        return Numpy()
+        return NumpyBlas()
     import cupy
 
     return Copied(CuBlas(cupy, cupy.cuda.Stream.null))
@@ -31,11 +31,11 @@ def library() -> Any:
 
 def device(memory: int | None = None) -> Any:
     """Where the engine runs them; `memory` is what it may take, in bytes."""
-    from onnxlrp.engines.cuda.runtime.device import Emulated, Gpu
+    from onnxlrp.engines.cuda.runtime.device import EmulatedDevice, GpuDevice
 
     if which == "emulator":
-        return Emulated(memory)
-    made = _asked(Gpu)
+        return EmulatedDevice(memory)
+    made = _asked(GpuDevice)
     if memory is not None:
         made.free = lambda: memory
     return made
@@ -72,5 +72,5 @@ class Copied:
             if isinstance(a, np.ndarray) and a.flags.writeable:
                 a[...] = there[id(a)].get()
 
-    def generated(self, code: str) -> Copied:
-        return Copied(self.made.generated(code))
+    def from_source(self, code: str) -> Copied:
+        return Copied(self.made.from_source(code))

@@ -17,7 +17,7 @@ def cuda(precision: str | None = None) -> Engine:
     """
     from .engine import Cuda
     from .kernels.tiles import precision_of
-    from .runtime.device import Gpu
+    from .runtime.device import GpuDevice
 
     wanted = precision_of(precision)
-    return Cuda(Gpu(), wanted)
+    return Cuda(GpuDevice(), wanted)

@@ -1,4 +1,4 @@
-"""The kernels that a program gets, item by item, as `onnxlrp inspect --engine cuda` shows them."""
+"""Listing of the kernels of a program, as `onnxlrp inspect --engine cuda` shows it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from ...program.program import Activation, Instruction, Program, Seed
 from .kernels.launch import Launch, Size
 from .kernels.tiles import Precision, precision_of
 from .planning.instructions import alias
-from .planning.schedule import Schedules
+from .planning.schedule import Scheduler
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel as it is launched."""
+    """A kernel as it is launched.
+
+    Args:
+        name: Its name.
+        grid: Blocks along x, y and z.
+        block: Threads of a block along x, y and z.
+        shared: Dynamic shared memory of a block, in bytes.
+    """
 
     name: str
     grid: Size
@@ -23,13 +30,21 @@ class Kernel:
 
     @property
     def shape(self) -> str:
-        """`98x16 x 256`: blocks and threads, axes of length 1 left out."""
+        """Blocks and threads without axes of length 1, such as `98x16 x 256`."""
         return " x ".join("x".join(map(str, _short(size))) for size in (self.grid, self.block))
 
 
 @dataclass(frozen=True)
 class Item:
-    """What runs as one: an instruction, or a chain of elementwise ones. `tensor` is what a read reads."""
+    """An instruction, or a chain of elementwise ones that run as one.
+
+    Args:
+        instructions: Their indices.
+        origin: Layer and rule that they come from, the last of several.
+        what: Their operations.
+        tensor: For a read, the tensor or seed input that it reads.
+        kernels: The launches that carry them out.
+    """
 
     instructions: tuple[int, ...]
     origin: str
@@ -40,7 +55,18 @@ class Item:
 
 @dataclass(frozen=True)
 class Listing:
-    """The items in the order in which they run, and what they take; sizes are in bytes."""
+    """The items of a program in execution order, and the memory they take.
+
+    Args:
+        batch: Samples at once.
+        precision: Of the kernels.
+        items: In execution order.
+        launches: Number of launches.
+        kernels: Number of different kernels.
+        arena: Bytes of results and workspaces.
+        inputs: Bytes of the arrays that the forward pass and the caller write.
+        constants: Bytes of weights and folded constants.
+    """
 
     batch: int
     precision: Precision
@@ -48,25 +74,33 @@ class Listing:
     launches: int
     kernels: int
     arena: int
-    given: int
+    inputs: int
     constants: int
 
 
 def listing(program: Program, batch: int, precision: str | None = None) -> Listing:
-    """The kernels of a program for a batch of this size, at a precision by its name ("exact" if none is given).
+    """List the kernels of a program.
 
-    Raises UsageError for another name, UnsupportedError where a kernel is missing.
+    Args:
+        program: The program.
+        batch: Samples at once.
+        precision: "exact" (the default) or "fast".
+
+    Raises:
+        UsageError: There is no such precision.
+        UnsupportedError: The engine has no kernel for an instruction.
     """
     wanted = precision_of(precision)
-    drafts = Schedules(program, wanted)
-    draft = drafts.draft(batch)
-    planned: dict[int, list[Launch]] = {}
-    for k, launch in draft.launches:
-        planned.setdefault(k, []).append(launch)
-    items = tuple(_item(program, item, planned.get(k, [])) for k, item in enumerate(drafts.order))
-    names = {launch.kernel for _, launch in draft.launches}
-    held = sum(array.nbytes for array in drafts.constants.values())
-    return Listing(batch, wanted, items, len(draft.launches), len(names), draft.size, draft.given, held)
+    scheduler = Scheduler(program, wanted)
+    schedule = scheduler.schedule(batch)
+    launches: dict[int, list[Launch]] = {}
+    for k, launch in schedule.launches:
+        launches.setdefault(k, []).append(launch)
+    items = tuple(_item(program, item, launches.get(k, [])) for k, item in enumerate(scheduler.order))
+    names = {launch.kernel for _, launch in schedule.launches}
+    constants = sum(array.nbytes for array in scheduler.constants.values())
+    memory = schedule.arena_bytes, schedule.input_bytes, constants
+    return Listing(batch, wanted, items, len(schedule.launches), len(names), *memory)
 
 
 def _item(program: Program, item: int | Chain, launches: list[Launch]) -> Item:
@@ -74,8 +108,8 @@ def _item(program: Program, item: int | Chain, launches: list[Launch]) -> Item:
     kernels = tuple(Kernel(one.kernel, one.grid, one.block, one.shared) for one in launches)
     origins = list(dict.fromkeys(step.origin for step in steps if step.origin))
     origin = origins[-1] + f" (+{len(origins) - 1})" * (len(origins) > 1) if origins else ""
-    shared = isinstance(item, int) and alias(program, item) is not None
-    what = " ".join(map(_word, steps)) + " (no copy)" * shared
+    aliased = isinstance(item, int) and alias(program, item) is not None
+    what = " ".join(map(_word, steps)) + " (no copy)" * aliased
     return Item(members(item), origin, what, _tensor(steps[0]), kernels)
 
 
@@ -92,7 +126,7 @@ def _tensor(step: Instruction) -> str:
 
 
 def _short(size: Size) -> list[int]:
-    """Without the axes of length 1 at the end."""
+    """Return a size without axes of length 1 at the end."""
     kept = list(size)
     while len(kept) > 1 and kept[-1] == 1:
         kept.pop()

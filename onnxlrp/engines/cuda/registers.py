@@ -1,4 +1,4 @@
-"""Registers, spills and shared memory of every kernel, as ptxas reports them; no GPU is asked for.
+"""Registers, spills and shared memory of every kernel, as ptxas reports them; no GPU is needed.
 
 `python -m onnxlrp.engines.cuda.registers [FILE.json]` prints the table and writes it to the file.
 """
@@ -25,7 +25,13 @@ ARCHITECTURES = tuple(code.removeprefix("sm_") for _, code in build.TARGETS if c
 
 @dataclass(frozen=True)
 class Usage:
-    """What one kernel takes: registers a thread; bytes of spills (stores and loads) a thread; shared bytes a block."""
+    """Resources of one kernel.
+
+    Args:
+        registers: Of a thread.
+        spills: Bytes of spill stores and loads of a thread.
+        shared: Bytes of static shared memory of a block.
+    """
 
     registers: int
     spills: int
@@ -33,7 +39,16 @@ class Usage:
 
 
 def usage(text: str, architecture: str) -> dict[str, Usage]:
-    """Compile CUDA source for one architecture ("90a") and read what ptxas says of each kernel."""
+    """Compile CUDA source and return the resources of each kernel.
+
+    Args:
+        text: CUDA source.
+        architecture: Such as "90a".
+
+    Raises:
+        FileNotFoundError: There is no nvcc.
+        RuntimeError: The source does not compile.
+    """
     compiler = build.nvcc()
     if compiler is None:
         raise FileNotFoundError("nvcc is not on the PATH: install the CUDA toolkit")
@@ -49,7 +64,7 @@ def usage(text: str, architecture: str) -> dict[str, Usage]:
 
 
 def parsed(report: str) -> dict[str, Usage]:
-    """The kernels in the output of `ptxas -v`."""
+    """Return the resources of each kernel in a report of `ptxas -v`."""
     found = {}
     for part in report.split("Compiling entry function '")[1:]:
         name = part.partition("'")[0]
@@ -61,7 +76,7 @@ def parsed(report: str) -> dict[str, Usage]:
 
 
 def examples() -> list[Launch]:
-    """Generated kernels of the kinds that programs have: s = R / stabilize(z), with what can be around it."""
+    """Return generated kernels of the kinds that programs have: s = R / stabilize(z) and maps around it."""
     share = [MapStep("stabilize", (1,), 1e-6), MapStep("div", (0, 3)), MapStep("mul", (2, 4))]
     power = [MapStep("power", (1,), -0.75), MapStep("mul", (0, 2))]
     full, channels, samples = (True,) * 3, (False, True, False), (False, True, True)
@@ -79,7 +94,7 @@ def examples() -> list[Launch]:
 
 
 def products() -> list[Launch]:
-    """Convolutions that go on with their sums, in every tile: s = (a * c) / sum, of two operands and a residual."""
+    """Return kernels with an epilogue, in every tile: a * c / sum + b, of three operands."""
     body = """    if (bias != nullptr) finish_add_bias(v0, bias, m, i);
     float v1[U][W], v2[U][W], v3[U][W];
     finish_read(v1, a1, i);
@@ -93,9 +108,9 @@ def products() -> list[Launch]:
     finish_write(y0, v0, i);
 """
     names = ["bias", "a1", "a2", "a3"]
-    end = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())
-    made = [end.tile(tile, precision) for precision in PRECISIONS for tile in TILES]
-    others = [end.reduction(), end.depthwise("depthwise_3x3", 3, 1), end.route("pool_route_3x3", 3, 2)]
+    epilogue = Epilogue(body, (*(("const float*", name) for name in names), ("float*", "y0")), ())
+    made = [epilogue.tile(tile, precision) for precision in PRECISIONS for tile in TILES]
+    others = [epilogue.reduction(), epilogue.depthwise("depthwise_3x3", 3, 1), epilogue.route("pool_route_3x3", 3, 2)]
     return [_example(name, source) for name, source in [*made, *others]]
 
 
@@ -104,12 +119,12 @@ def _example(name: str, source: str) -> Launch:
 
 
 def everything() -> str:
-    """The source of all kernels: csrc/kernels, and generated ones for example."""
+    """Return the source of all kernels of csrc/kernels and of the generated examples."""
     return "\n".join([build.source(), *(INCLUDE.sub("", launch.source) for launch in examples())])
 
 
 def table(found: Mapping[str, Mapping[str, Usage]]) -> str:
-    """Lines of text from {architecture: {kernel: Usage}}."""
+    """Return a table of {architecture: {kernel: Usage}} as text."""
     names = list(dict.fromkeys(name for kernels in found.values() for name in kernels))
     width = max(map(len, names))
     lines = [f"{'kernel':{width}}" + "".join(f"{f'sm_{a} regs':>13} spill smem" for a in found)]
@@ -120,7 +135,7 @@ def table(found: Mapping[str, Mapping[str, Usage]]) -> str:
 
 
 def main() -> int:
-    """Print the table; write it as JSON to the file that is named."""
+    """Print the table, and write it as JSON to the files named on the command line."""
     text = everything()
     found = {architecture: usage(text, architecture) for architecture in ARCHITECTURES}
     print(table(found))

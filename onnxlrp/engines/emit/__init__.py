@@ -1,1 +1,1 @@
-"""Programs as ONNX graphs of standard operators."""
+"""Emission of programs as ONNX graphs of standard operators."""

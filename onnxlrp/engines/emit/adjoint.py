@@ -1,4 +1,4 @@
-"""The adjoints of linear maps as ONNX nodes, on [N, …]."""
+"""Adjoints of linear maps as ONNX nodes, on [N, …]."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from ...program.interpret import counts
 from ...program.linear import Conv, Matmul, Pool, Slice, Sum
-from .linear import permute, reshape
+from .linear import flip, permute, reshape
 from .nodes import Nodes
 
 
 def _transposed_weight(g: Nodes, c: Conv, weight: str) -> str:
-    """[O, I/g, *k] as [I, O/g, *k], flipped: the weight of the adjoint of a stride-1 convolution."""
+    """Return [O, I/g, *k] as [I, O/g, *k], flipped: the weight of the adjoint of a stride-1 convolution."""
     out, inner, k = c.target[0], c.source[0] // c.group, c.window.kernel
     d = len(k)
     if c.group == 1:
@@ -23,10 +23,7 @@ def _transposed_weight(g: Nodes, c: Conv, weight: str) -> str:
         weight = g.node("Transpose", weight, perm=[0, 2, 1, *range(3, 3 + d)])
         weight = g.node("Reshape", weight, g.ints(c.source[0], out // c.group, *k))
     axes = [2 + i for i in range(d) if k[i] > 1]
-    if not axes:
-        return weight
-    ends = g.ints(*([np.iinfo(np.int64).min] * len(axes)))
-    return g.node("Slice", weight, g.ints(*([-1] * len(axes))), ends, g.ints(*axes), g.ints(*([-1] * len(axes))))
+    return flip(g, weight, axes) if axes else weight
 
 
 def _conv_adjoint(g: Nodes, c: Conv, s: str, weight: str) -> str:
@@ -73,14 +70,12 @@ def _sum_adjoint(g: Nodes, p: Sum, s: str) -> str:
 def _slice_adjoint(g: Nodes, p: Slice, s: str) -> str:
     flipped = [i for i, step in enumerate(p.steps) if step < 0]
     if flipped:
-        least, many = np.iinfo(np.int64).min, len(flipped)
-        s = g.node("Slice", s, g.ints(*[-1] * many), g.ints(*[least] * many), g.ints(*(1 + i for i in flipped)),
-                   g.ints(*[-1] * many))  # fmt: skip
+        s = flip(g, s, [1 + i for i in flipped])
     starts, steps = list(p.starts), [abs(step) for step in p.steps]
     for i in flipped:
         starts[i] = p.starts[i] + p.steps[i] * (p.target[i] - 1)
     if any(step > 1 for step in steps):
-        # Zeros between elements: a trailing axis of each strided one is padded, then merged.
+        # Zeros between elements: each strided axis gets a trailing axis, which is padded and then merged.
         wide = [x for n, step in zip(p.target, steps, strict=True) for x in ((n, 1) if step > 1 else (n,))]
         after = [x for step in steps for x in ((0, step - 1) if step > 1 else (0,))]
         s = g.node("Reshape", s, g.ints(-1, *wide))
@@ -88,7 +83,7 @@ def _slice_adjoint(g: Nodes, p: Slice, s: str) -> str:
         s = g.node("Reshape", s, g.ints(-1, *(n * step for n, step in zip(p.target, steps, strict=True))))
     have = [n * step for n, step in zip(p.target, steps, strict=True)]
     after = [n - start - h for n, start, h in zip(p.source, starts, have, strict=True)]
-    # A negative amount cuts the zeros that stand after the last element.
+    # A negative amount crops the zeros after the last element.
     return g.node("Pad", s, g.ints(0, *starts, 0, *after))
 
 

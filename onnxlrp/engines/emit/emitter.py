@@ -1,4 +1,4 @@
-"""Program → ONNX: forward and relevance as one plain graph of standard operators.
+"""Emitter: forward pass and program as one ONNX graph of standard operators.
 
 Weights are shared with the forward model by name, and arithmetic on them is emitted as expressions (W⁺ as Relu(W)):
 the runtime folds them when it loads the graph, and the saved file stays small.
@@ -23,7 +23,12 @@ from .seed import emit_seed
 
 
 class Emitter:
-    """The instructions of a program as nodes of a model's graph; `names` are the tensors of instructions."""
+    """Appends the instructions of a program to the graph of a model.
+
+    Args:
+        model: The forward model, which gets the nodes.
+        program: The program.
+    """
 
     def __init__(self, model: onnx.ModelProto, program: Program) -> None:
         self.program = program
@@ -35,7 +40,14 @@ class Emitter:
         self.seed = ""
 
     def emit(self, seed: str = "") -> dict[str, str]:
-        """All instructions; the tensor of each output. `seed` is the graph's input that chooses the target."""
+        """Append all instructions.
+
+        Args:
+            seed: The graph's input that chooses the target or holds the relevance; "" without one.
+
+        Returns:
+            The tensor of each output of the program.
+        """
         self.seed = seed
         for n, step in enumerate(self.program.instructions):
             self.nodes.origin = step.origin
@@ -44,7 +56,7 @@ class Emitter:
         return {name: self.names[n] for name, n in self.program.outputs.items()}
 
     def _annotate(self, n: int, step: Instruction) -> None:
-        """Say the shape. A batch that got lost in a Reshape would keep onnxruntime from its blocked kernels."""
+        """State the shape of a tensor: onnxruntime's blocked kernels need the batch axis that a Reshape hides."""
         name = self.names[n]
         if step.constant or step.targets or name in self._annotated or isinstance(step.what, Activation):
             return
@@ -84,7 +96,7 @@ class Emitter:
         return self._arrays[n]
 
     def _number(self, n: int) -> float | None:
-        """The number that a constant of shape () is."""
+        """Return the number of a constant of shape (), else None."""
         step = self.program.instructions[n]
         return float(self._array(n)) if step.constant and step.shape == () else None
 
@@ -114,7 +126,7 @@ class Emitter:
         return nodes.node("Reshape", self.folded[n], nodes.ints(self.program.targets or 1, -1, *outer))
 
     def _matrices(self, n: int) -> int:
-        """The rank of a weight that is more than one matrix: one for each sample, or for each place; else 0."""
+        """Return the rank of a weight of several matrices, one for each sample or index; 0 for a single matrix."""
         step = self.program.instructions[n]
         rank = len(step.shape) + (not step.constant)
         return rank if rank > 2 else 0
@@ -125,12 +137,12 @@ class Emitter:
         return drop_broadcast(step.what.array).shape if own and isinstance(step.what, Constant) else step.shape
 
     def _operand(self, n: int) -> str:
-        """A weight or bias, whole: kernels do not broadcast theirs."""
+        """Return a weight or bias with explicit broadcast copies: kernels do not broadcast theirs."""
         what = self.program.instructions[n].what
         return self.nodes.store(what.array) if isinstance(what, Constant) and not what.tensor else self.names[n]
 
     def _whole(self, n: int, shape: tuple[int, ...]) -> str:
-        """A constant with the copies that broadcasting leaves out."""
+        """Return a constant with explicit broadcast copies."""
         if self._stored_shape(n) == shape:
             return self.names[n]
         return self.nodes.node("Expand", self.names[n], self.nodes.ints(*shape))

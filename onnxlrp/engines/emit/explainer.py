@@ -1,4 +1,4 @@
-"""Forward and program as one ONNX model: what the `ort` engine runs, and what `export` saves."""
+"""Explainer: forward pass and program as one ONNX model, which the `ort` engine runs and `export` saves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from .emitter import Emitter
 
 @dataclass(frozen=True)
 class Explainer:
-    """Forward and program as one ONNX model; the tensors of the outputs; the input that is the seed, or "".
+    """Forward pass and program as one ONNX model.
 
-    `weights` are large initialisers that the model only names.
+    Args:
+        model: The ONNX model.
+        outputs: The tensor of each output of the program.
+        seed: The input that chooses the target or holds the relevance; "" without one.
+        weights: Large initialisers that the model only names.
     """
 
     model: Any
@@ -28,7 +32,12 @@ class Explainer:
 
 
 def explainer(forward: Forward, program: Program) -> Explainer:
-    """Emit forward and program; outputs and the seed keep their names unless a tensor of the model has them."""
+    """Emit forward pass and program as one model.
+
+    Args:
+        forward: The forward model.
+        program: The program; names of its outputs and of the seed stay, unless a tensor of the model has them.
+    """
     seed = program.seed
     tensors_read = (*program.reads, *([] if seed is None else [seed.tensor]))
     model, weights = (
@@ -61,7 +70,7 @@ def explainer(forward: Forward, program: Program) -> Explainer:
 
 
 def _drop_unused(graph: Any) -> None:
-    """Constants that folding left without a reader: a runtime warns of each, and the file is larger for them."""
+    """Remove initialisers that no node reads: they enlarge the file, and runtimes warn of each."""
     used = {value.name for value in graph.output} | _read_in(graph)
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

@@ -11,6 +11,8 @@ from ...program.linear import Conv, Matmul, Pool, Slice, Sum
 from . import windows
 from .nodes import Nodes
 
+_BEGINNING = np.iinfo(np.int64).min  # the end of a slice that goes backwards to the first element
+
 
 def _conv(g: Nodes, c: Conv, x: str, weight: str, bias: str = "") -> str:
     inputs = (x, weight, bias) if bias else (x, weight)
@@ -25,7 +27,7 @@ def _matmul(g: Nodes, m: Matmul, x: str, weight: str, bias: str = "") -> str:
 
 
 def matrices(g: Nodes, transposed: bool, x: str, rank: int, weight: str, bias: str = "") -> str:
-    """x times a matrix of its own for each sample or place; several targets share it by broadcasting."""
+    """Emit the product of x with one matrix for each sample or index; several targets share them by broadcasting."""
     if transposed:
         weight = g.node("Transpose", weight, perm=[*range(rank - 2), rank - 1, rank - 2])
     y = g.node("MatMul", x, weight)
@@ -52,13 +54,20 @@ def _sum(g: Nodes, p: Sum, x: str) -> str:
 
 
 def reshape(g: Nodes, shape: tuple[int, ...], x: str) -> str:
-    """x [N, …] in another shape of each sample."""
+    """Emit x [N, …] in another shape of each sample."""
     return g.node("Reshape", x, g.ints(-1, *shape))
 
 
 def permute(g: Nodes, order: Sequence[int], x: str) -> str:
-    """x [N, …] with the axes of each sample in another order."""
+    """Emit x [N, …] with the axes of each sample in another order."""
     return g.node("Transpose", x, perm=[0, *(1 + a for a in order)])
+
+
+def flip(g: Nodes, x: str, axes: Sequence[int]) -> str:
+    """Emit x with the elements along these axes in reverse order."""
+    ends = g.ints(*[_BEGINNING] * len(axes))
+    backwards = g.ints(*[-1] * len(axes))
+    return g.node("Slice", x, backwards, ends, g.ints(*axes), backwards)
 
 
 def _slice(g: Nodes, p: Slice, x: str) -> str:
@@ -67,7 +76,7 @@ def _slice(g: Nodes, p: Slice, x: str) -> str:
         return g.node("Identity", x)
     boxes = [p.slices()[i] for i in picked]
     starts, steps = [b.start for b in boxes], [b.step for b in boxes]
-    ends = [np.iinfo(np.int64).min if b.stop is None else b.stop for b in boxes]
+    ends = [_BEGINNING if b.stop is None else b.stop for b in boxes]
     return g.node("Slice", x, g.ints(*starts), g.ints(*ends), g.ints(*(1 + i for i in picked)), g.ints(*steps))
 
 

@@ -1,4 +1,4 @@
-"""Elementwise maps as ONNX nodes; comparisons, which are slow, as clipped products."""
+"""Elementwise maps as ONNX nodes; comparisons, which runtimes run slowly, as clipped products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ HUGE = 1e38  # z·HUGE is beyond any ε for every normal float32 z but 0
 
 
 class Operand(NamedTuple):
-    """The tensor of an operand, and its number where it is a constant of shape ()."""
+    """An operand.
+
+    Args:
+        name: Its tensor.
+        number: Its number, if it is a constant of shape ().
+    """
 
     name: str
     number: float | None = None
@@ -39,7 +44,7 @@ def _plain(op: str) -> Callable[[Nodes, Instruction, list[Operand]], str]:
 
 
 def _greater(g: Nodes, step: Instruction, x: list[Operand]) -> str:
-    # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0, in two fast passes; comparisons are slow ones.
+    # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0, in two fast passes; comparisons are slow.
     for own, other, steep in ((0, 1, HUGE), (1, 0, -HUGE)):
         if x[other].number == 0:
             steeper = g.node("Mul", x[own].name, g.store(np.float32(steep)))

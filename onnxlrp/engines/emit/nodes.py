@@ -1,4 +1,4 @@
-"""The nodes and initialisers of an ONNX graph in the making: equal ones are one."""
+"""Builder of the nodes and initialisers of an ONNX graph, which appends equal ones once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ SMALL = 4096  # constant expressions up to this many elements are stored folded
 
 
 class Nodes:
-    """A graph that grows; names begin with the `origin` of what is emitted."""
+    """Appends nodes and initialisers to a graph.
+
+    Args:
+        graph: The graph. Names of new tensors begin with the attribute `origin`, the layer and rule they come from.
+    """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.graph = graph
@@ -30,11 +34,11 @@ class Nodes:
         self._shared: dict[tuple[Any, ...], list[str]] = {}
 
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
-        """Append a node; equal nodes are one."""
+        """Append a node, unless there is an equal one, and return the name of its result."""
         return self.nodes(op, inputs, 1, **attributes)[0]
 
     def nodes(self, op: str, inputs: Sequence[str], results: int, **attributes: Any) -> list[str]:
-        """Append a node with several results; equal nodes are one."""
+        """Append a node with several results, unless there is an equal one, and return their names."""
         key = (op, tuple(inputs), results, repr(sorted(attributes.items())))
         if key not in self._shared:
             outputs = [self.fresh(f"{self.origin}/{op}") for _ in range(results)]
@@ -43,7 +47,7 @@ class Nodes:
         return self._shared[key]
 
     def fresh(self, wish: str, prefix: str = "lrp/") -> str:
-        """A name that no tensor has."""
+        """Return a name that no tensor has, as `wish` or with a number behind it."""
         wish = prefix + re.sub(r"[^\w./:-]", "_", wish)
         name, n = wish, 1
         while name in self._taken:
@@ -53,12 +57,12 @@ class Nodes:
         return name
 
     def store(self, array: npt.ArrayLike) -> str:
-        """An initialiser; float arrays as float32, equal ones once."""
+        """Append an initialiser, unless there is an equal one, and return its name; floats become float32."""
         array = np.asarray(array)
         if np.issubdtype(array.dtype, np.floating):
             array = array.astype(np.float32)
         array = np.ascontiguousarray(array).reshape(array.shape)
-        # Never by id: the array is ours alone, and the next one may get its place.
+        # Not by id: the next array may get the address of this one.
         content = array.tobytes() if array.size <= SMALL else hashlib.sha256(array.data).digest()
         key = (array.shape, array.dtype.str, content)
         if key not in self._stored:
@@ -68,11 +72,11 @@ class Nodes:
         return self._stored[key]
 
     def ints(self, *values: int) -> str:
-        """A vector of int64."""
+        """Append a vector of int64 as an initialiser, and return its name."""
         return self.store(np.asarray(values, np.int64))
 
     def weight(self, name: str, array: Array) -> str:
-        """An initialiser by the name that it has in the model, stored where the forward pass does not have it."""
+        """Return the name of a weight of the model, appended where the forward pass has not kept it."""
         if name not in self._weights:
             self.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), name))
             self._weights.add(name)

@@ -1,4 +1,4 @@
-"""Max pooling's routes as ONNX nodes."""
+"""Selection by the largest element of windows (max pooling) and its adjoint, as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from .nodes import Nodes
 
 
 def select(g: Nodes, p: Select, x: str, selector: str, lead: tuple[int, ...], back: bool) -> str:
-    """The values x at the winners' places, or `back` to them; `lead` is (T,) where x has a target axis.
+    """Emit a selection or its adjoint; MaxPool finds the winners, the first index on ties.
 
-    The places are found again by MaxPool, whose ties go to the first index.
+    Args:
+        g: The graph.
+        p: The selection.
+        x: The tensor [*lead, N, …] to take values from, or to put back.
+        selector: The tensor [N, …] whose largest elements win.
+        lead: (T,) where x has a target axis, else ().
+        back: Emit the adjoint.
     """
     window: dict[str, Any] = windows.attributes(p.window)
     if windows.overhangs(p.window):

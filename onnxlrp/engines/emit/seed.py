@@ -1,4 +1,4 @@
-"""How relevance enters, as ONNX nodes."""
+"""The seed, where relevance enters, as ONNX nodes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from ...program.program import Instruction, Seed
 from .nodes import Nodes
 
 
-def emit_seed(g: Nodes, step: Instruction, given: str) -> str:
-    """The relevance of the logits; `given` is the graph's input that chooses the target, or has the relevance."""
+def emit_seed(g: Nodes, step: Instruction, seed_input: str) -> str:
+    """Emit the relevance of the logits.
+
+    Args:
+        g: The graph.
+        step: The instruction that reads the seed.
+        seed_input: The graph's input that chooses the target or holds the relevance.
+    """
     seed = step.what
     assert isinstance(seed, Seed)
     if seed.mode == "relevance":
-        return given
+        return seed_input
     depth = int(np.prod(step.shape))
     if seed.mode == "top":
         flat = g.node("Reshape", seed.tensor, g.ints(-1, depth))
@@ -22,7 +28,7 @@ def emit_seed(g: Nodes, step: Instruction, given: str) -> str:
         else:
             ids = g.node("Transpose", g.nodes("TopK", (flat, g.ints(seed.targets)), 2, axis=1)[1], perm=[1, 0])
     else:
-        ids = given
+        ids = seed_input
     hot = g.node("OneHot", ids, g.store(np.int64(depth)), g.store(np.asarray([0.0, 1.0])), axis=-1)
     if step.shape == (depth,):
         return hot

@@ -1,4 +1,4 @@
-"""Windows as the attributes of convolutions and poolings."""
+"""Windows as attributes of ONNX's convolutions and poolings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from ...program.linear import Window
 
 
 def pads(window: Window) -> list[int]:
-    """The padding that operators are told: what a window does not reach is no negative padding."""
+    """Return the padding attribute: where windows leave out the input's tail it is 0, not negative."""
     return [*window.before, *(max(0, a) for a in window.after)]
 
 
 def attributes(window: Window) -> dict[str, list[int]]:
-    """The attributes of an operator that moves this window."""
+    """Return the attributes of an operator with this window."""
     return {
         "kernel_shape": list(window.kernel),
         "strides": list(window.strides),
@@ -21,5 +21,5 @@ def attributes(window: Window) -> dict[str, list[int]]:
 
 
 def overhangs(window: Window) -> bool:
-    """Whether ceil_mode puts a dilated window over more padding than pooling operators let one declare."""
+    """Return whether ceil_mode needs more padding after the input than pooling operators let a model declare."""
     return any(a >= k for a, k in zip(window.after, window.kernel, strict=True))

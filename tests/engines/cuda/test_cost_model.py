@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from onnxlrp.compile import compile
-from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, Choice, Precision, Product
-from onnxlrp.engines.cuda.planning.cost_model import traffic
-from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, TILES, GemmProblem, Precision, Tiling
+from onnxlrp.engines.cuda.planning.cost_model import launch_costs
+from onnxlrp.engines.cuda.planning.schedule import Scheduler
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.linear import Conv, Matmul, Select, Sum, Window
@@ -26,10 +26,10 @@ TILE = next(tile for tile in TILES if (tile.rows, tile.pixels) == (64, 64))
 
 def counted(sketch: Any, batch: int = 1, choice: Any = None, precision: Precision = "exact") -> Any:
     """The traffic of a program that is what was sketched."""
-    drafts = Schedules(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
+    scheduler = Scheduler(Program(tuple(sketch.steps), {"y": len(sketch.steps) - 1}, sketch.targets), precision)
     if choice is not None:
-        drafts.tensor.choose = lambda product: choice
-    return list(traffic(drafts, drafts.draft(batch)))
+        scheduler.tensor_cores.choose = lambda product: choice
+    return list(launch_costs(scheduler, scheduler.schedule(batch)))
 
 
 def conv(inner: Any, outer: Any, kernel: Any, stride: int = 1, size: int = 8, group: int = 1) -> Any:
@@ -48,17 +48,17 @@ def convolved(linear: Any, direction: str = "linear") -> Any:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_pointwise_product(precision: Precision) -> None:
-    (one,) = counted(convolved(conv(16, 32, 1)), 2, Choice(TILE, 1), precision)
+    (one,) = counted(convolved(conv(16, 32, 1)), 2, Tiling(TILE, 1), precision)
     x, w, y = 4 * 2 * 16 * 64, 4 * 32 * 16, 4 * 2 * 32 * 64
     assert (one.family, one.read, one.written) == ("gemm", x + w, y)
     assert one.flop == 2 * 2 * 64 * 16 * 32
     # Two tiles of 64 pixels, of one step each.
     assert (one.blocks, one.copied) == (2, 2 * 4 * 16 * (64 + 64))
-    assert one.product == Product(32, 128, 1, 1, 1, precision)
+    assert one.product == GemmProblem(32, 128, 1, 1, 1, precision)
 
 
 def test_taps_share_what_they_read() -> None:
-    (one,) = counted(convolved(conv(32, 64, 3)), 1, Choice(TILE, 1))
+    (one,) = counted(convolved(conv(32, 64, 3)), 1, Tiling(TILE, 1))
     assert one.flop == 2 * 64 * 9 * 32 * 64
     assert one.copied == 4 * 16 * 2 * (9 * 64 + 64)
     assert one.product is not None
@@ -66,7 +66,7 @@ def test_taps_share_what_they_read() -> None:
 
 
 def test_phases_have_their_own_taps() -> None:
-    (one,) = counted(convolved(conv(16, 16, 3, 2), "adjoint"), 1, Choice(TILE, 1))
+    (one,) = counted(convolved(conv(16, 16, 3, 2), "adjoint"), 1, Tiling(TILE, 1))
     assert one.flop == 2 * 16 * 9 * 16 * 16  # as many products as the convolution has
     assert one.copied == 4 * 16 * (9 * 64 + 4 * 64)
     assert one.product is not None
@@ -74,7 +74,7 @@ def test_phases_have_their_own_taps() -> None:
 
 
 def test_shares_are_written_and_read_again() -> None:
-    first, second = counted(convolved(conv(64, 32, 1)), 1, Choice(TILE, 4))
+    first, second = counted(convolved(conv(64, 32, 1)), 1, Tiling(TILE, 4))
     parts, y = 4 * 4 * 32 * 64, 4 * 32 * 64
     assert (first.written, second.read, second.written) == (parts, parts, y)
     assert second.flop == 4 * 32 * 64
@@ -123,12 +123,12 @@ def test_a_sum_a_dense_layer_and_a_maximum() -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_launch_of_a_network_is_counted(precision: Precision, batch: int) -> None:
     program = compile(load(DIGITS), make_composite("epsilon_plus_flat"), mode="top")
-    drafts = Schedules(program, precision)
-    draft = drafts.draft(batch)
-    found = list(traffic(drafts, draft))
-    assert len(found) == len(draft.launches)
+    scheduler = Scheduler(program, precision)
+    schedule = scheduler.schedule(batch)
+    found = list(launch_costs(scheduler, schedule))
+    assert len(found) == len(schedule.launches)
     assert all(one.read and one.written for one in found)
-    results = {life.name: life.size for life in draft.lives if isinstance(life.name, int)}
+    results = {life.name: life.size for life in schedule.lifetimes if isinstance(life.name, int)}
     assert sum(one.written for one in found) >= sum(results.values())
     flop = sum(one.flop for one in found if one.product is not None or one.family in ("image", "dense", "library"))
     expected = sum(

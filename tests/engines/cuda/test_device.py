@@ -103,7 +103,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy: Callable[..., Any]) -> None:
     said = cupy()
-    gpu, planned = device.Gpu(), types.SimpleNamespace(graph=None, runs=0)
+    gpu, planned = device.GpuDevice(), types.SimpleNamespace(graph=None, runs=0)
     said.clear()
     for _ in range(4):
         gpu.replay(planned, lambda: said.append("launch"))
@@ -113,7 +113,7 @@ def test_the_first_run_launches_the_second_is_captured_the_others_replay(cupy: C
 
 def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy: Callable[..., Any]) -> None:
     said = cupy()
-    gpu: Any = device.Gpu()
+    gpu: Any = device.GpuDevice()
     gpu.session = lambda *_: types.SimpleNamespace(run=lambda inputs, into: said.append("forward"))
     gpu.write, gpu.download = lambda target, array: said.append("seed"), np.array
     steps = (
@@ -137,7 +137,7 @@ def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy: Callable[
 
 def test_a_capture_that_fails_ends(cupy: Callable[..., Any]) -> None:
     said = cupy()
-    gpu, planned = device.Gpu(), types.SimpleNamespace(graph=None, runs=1)
+    gpu, planned = device.GpuDevice(), types.SimpleNamespace(graph=None, runs=1)
 
     def launch() -> Any:
         raise Refused
@@ -150,12 +150,12 @@ def test_a_capture_that_fails_ends(cupy: Callable[..., Any]) -> None:
 
 def test_free_memory_counts_what_the_pool_holds(cupy: Callable[..., Any]) -> None:
     cupy()
-    assert device.Gpu().free() == 1800
+    assert device.GpuDevice().free() == 1800
 
 
 def test_memory_that_is_not_there_is_said_with_the_fix(cupy: Callable[..., Any]) -> None:
     cupy()
-    gpu = device.Gpu()
+    gpu = device.GpuDevice()
     gpu._cupy.cuda.memory = types.SimpleNamespace(OutOfMemoryError=MemoryError)
 
     def none_left(*_: Any) -> Any:
@@ -204,7 +204,9 @@ def test_large_weights_are_handed_over_and_not_copied_into_the_model() -> None:
     named = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
     given = Forward(lambda *_: None, ("x",), lambda dtype, tensors: (named, {"w": w}))
     into = {"y": np.zeros(6, np.float32)}
-    session = forward.OnCpu(forward.lent(given, ["y"]), ["y"], lambda target, array: np.copyto(target, array[0]))
+    session = forward.CpuSession(
+        forward.shared_weight_model(given, ["y"]), ["y"], lambda target, array: np.copyto(target, array[0])
+    )
     session.run({"x": np.ones((1, 6), np.float32)}, into)
     assert into["y"].tolist() == [1, 2, 3, 4, 5, 6]
 
@@ -219,7 +221,7 @@ def test_results_are_copied_together_and_waited_for_once(cupy: Callable[..., Any
             said.append(f"copy {blocking}")
             out[...] = 5
 
-    gpu = device.Gpu()
+    gpu = device.GpuDevice()
     gpu._cupy.cuda.alloc_pinned_memory = bytearray
     gpu.stream.synchronize = lambda: said.append("wait")
     said.clear()
@@ -232,7 +234,7 @@ def test_the_forward_pass_leaves_its_results_where_the_program_reads_them() -> N
     def write(target: Any, array: Any) -> None:
         target[...] = array.reshape(-1)
 
-    session = forward.OnCpu(Wanted.model, ["y"], write)
+    session = forward.CpuSession(Wanted.model, ["y"], write)
     into = {"y": np.zeros(6, np.float32)}
     session.run({"x": np.arange(6, dtype=np.float32).reshape(2, 3)}, into)
     assert into["y"].tolist() == [0, 2, 4, 6, 8, 10]
@@ -245,12 +247,12 @@ def test_without_the_cuda_provider_the_forward_pass_runs_on_the_cpu_and_v_says_s
     cupy()
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with caplog.at_level("INFO", "onnxlrp"):
-        assert isinstance(device.Gpu().session(Wanted.model, ["y"], False), forward.OnCpu)
+        assert isinstance(device.GpuDevice().session(Wanted.model, ["y"], False), forward.CpuSession)
     assert "runs on the CPU" in caplog.text
 
 
 def test_errors_of_onnxruntime_are_ours() -> None:
-    session = forward.OnCpu(Wanted.model, ["y"], None)
+    session = forward.CpuSession(Wanted.model, ["y"], None)
     with pytest.raises(UnsupportedError, match="fails in the forward pass"):
         session.run({"x": np.zeros((2, 5), np.float32)}, {"y": None})
 
@@ -349,7 +351,7 @@ def runtime(cupy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callab
         cupy()
         made = Runtime(**how)
         monkeypatch.setitem(sys.modules, "onnxruntime", made)
-        gpu = device.Gpu()
+        gpu = device.GpuDevice()
         gpu.empty = lambda size: np.zeros(size, np.uint8).view(Onboard)
         return made, gpu
 
@@ -431,7 +433,7 @@ def test_a_cuda_provider_that_does_not_load_is_not_taken(
 ) -> None:
     _, gpu = runtime(loaded=False)
     with caplog.at_level("INFO", "onnxlrp"):
-        assert isinstance(gpu.session(Wanted.model, ["y"], False), forward.OnCpu)
+        assert isinstance(gpu.session(Wanted.model, ["y"], False), forward.CpuSession)
     assert "doctor" in caplog.text
 
 

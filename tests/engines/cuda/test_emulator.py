@@ -400,7 +400,7 @@ def test_the_emulator_is_one_of_the_loaders(check: bool) -> None:
     y = np.ones(1000, np.float32)
     kernels.launch("axpy", (4,), (256,), (2.0, arange(1000), y, 1000))
     assert np.array_equal(y, 1 + 2 * arange(1000))
-    made = kernels.generated(
+    made = kernels.from_source(
         'extern "C" __global__ void __launch_bounds__(256) fill(float* y) { y[threadIdx.x] = infinity(); }'
     )
     made.launch("fill", (1,), (256,), (y,))
@@ -419,7 +419,7 @@ def test_sources_need_no_files() -> None:
 def test_loaders_say_what_is_missing() -> None:
     with pytest.raises(UsageError, match='did you mean "emulator"'):
         loaders.load("emulater")
-    with pytest.raises(UsageError, match="host compiler refuses the kernels"):
+    with pytest.raises(UsageError, match="host compiler rejects the kernels"):
         emulated.compile_source('extern "C" __global__ void broken(float* y) { y[0] = nowhere; }')
 
 

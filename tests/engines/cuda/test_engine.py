@@ -13,7 +13,7 @@ from onnxlrp.compile import compile
 from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.kernels.tiles import Precision
-from onnxlrp.engines.cuda.planning.arena import Life, layout
+from onnxlrp.engines.cuda.planning.arena import Lifetime, layout
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
@@ -84,8 +84,8 @@ def prepared(memory: Any = None, precision: Any = None) -> Any:
 @each_way
 def test_a_batch_larger_than_memory_is_split(precision: Precision | None) -> None:
     whole, run = digits(precision), prepared(precision=precision)
-    x, some = inputs(whole, 5), run.draft(2).bytes
-    assert run.draft(3).bytes > some
+    x, some = inputs(whole, 5), run.schedule(2).bytes
+    assert run.schedule(3).bytes > some
     small = digits(precision, some)
     for options in ({}, {"target": "top3"}, {"target": [1, 2, 3, 4, 5]}):
         a, b = small.explain(x, **options), whole.explain(x, **options)
@@ -98,12 +98,12 @@ def test_a_batch_larger_than_memory_is_split(precision: Precision | None) -> Non
 
 def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five samples where three fit: the second piece takes the third sample again."""
-    run = prepared(prepared().draft(3).bytes)
+    run = prepared(prepared().schedule(3).bytes)
     x = np.random.default_rng(0).random((5, 1, 28, 28)).astype(np.float32)
     ids = np.arange(15).reshape(3, 5) % 10
     first = run({"image": x, "target": ids})
-    assert list(run.plans) == [3]
-    monkeypatch.setattr(run, "draft", None)
+    assert list(run.prepared) == [3]
+    monkeypatch.setattr(run, "schedule", None)
     monkeypatch.setattr(run.device, "free", None)
     again = run({"image": x, "target": ids})
     for name, array in first.items():
@@ -118,7 +118,7 @@ def test_a_batch_that_was_met_asks_nothing_again(monkeypatch: pytest.MonkeyPatch
     run = prepared()
     feeds = {"image": np.zeros((1, 1, 28, 28), np.float32), "target": np.zeros((3, 1), np.int64)}
     first = run(feeds)["relevance"]
-    for name in ("draft", "_plan", "_planned", "_argument"):
+    for name in ("schedule", "_prepare", "_allocate", "_argument"):
         monkeypatch.setattr(run, name, None)
     monkeypatch.setattr(run.device, "free", None)
     np.testing.assert_array_equal(run(feeds)["relevance"], first)
@@ -126,15 +126,15 @@ def test_a_batch_that_was_met_asks_nothing_again(monkeypatch: pytest.MonkeyPatch
 
 def test_arrays_that_live_together_do_not_overlap() -> None:
     rng = np.random.default_rng(0)
-    lives = []
+    lifetimes = []
     for n in range(200):
         born = int(rng.integers(0, 100))
-        lives.append(Life(n, int(rng.integers(1, 5000)), born, born + int(rng.integers(0, 20))))
-    offsets, size = layout(lives)
-    for a in lives:
+        lifetimes.append(Lifetime(n, int(rng.integers(1, 5000)), born, born + int(rng.integers(0, 20))))
+    offsets, size = layout(lifetimes)
+    for a in lifetimes:
         assert offsets[a.name] % 256 == 0
         assert offsets[a.name] + a.size <= size
-        for b in lives:
+        for b in lifetimes:
             if a is not b and a.born <= b.dies and b.born <= a.dies:
                 assert offsets[a.name] + a.size <= offsets[b.name] or offsets[b.name] + b.size <= offsets[a.name]
-    assert size < sum(life.size for life in lives) / 3
+    assert size < sum(life.size for life in lifetimes) / 3

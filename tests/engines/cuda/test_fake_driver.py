@@ -137,16 +137,16 @@ def test_a_product_by_the_library(run: Callable[..., Any]) -> None:
     """cuBLAS is called by its own name, in the library that CuPy's module is linked to."""
     code = """
 import cupy, numpy as np
-from onnxlrp.engines.cuda.kernels.cublas import CuBlas, Numpy, Product, product
+from onnxlrp.engines.cuda.kernels.cublas import BatchedMatmul, CuBlas, NumpyBlas, matmul_launch
 rng, stream = np.random.default_rng(0), cupy.cuda.Stream(non_blocking=True)
 shapes = {"rows": 5, "inner": 7, "outer": 3, "count": 2, "steps": (35, 21, 15)}
 for turned in ((False, False), (True, False), (False, True)):
-    one = product(None, None, None, Product(turned=turned, **shapes), "exact")
+    one = matmul_launch(None, None, None, BatchedMatmul(transposed=turned, **shapes), "exact")
     a, b, y = (rng.random(2 * n).astype(np.float32) for n in (35, 21, 15))
     there = [cupy.asarray(x) for x in (a, b, y)]
     stream.synchronize(), cupy.cuda.runtime.deviceSynchronize()
     CuBlas(cupy, stream).launch(one.kernel, one.grid, one.block, (*there, *one.arguments[3:]))
-    Numpy().launch(one.kernel, one.grid, one.block, (a, b, y, *one.arguments[3:]))
+    NumpyBlas().launch(one.kernel, one.grid, one.block, (a, b, y, *one.arguments[3:]))
     np.testing.assert_allclose(there[2].get(stream=stream), y, rtol=1e-6)
 """
     run(code)

@@ -13,14 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.engines.cuda.kernels import build
+from onnxlrp.engines.cuda.kernels import build, tiles
 from onnxlrp.engines.cuda.kernels.elementwise import module
-from onnxlrp.engines.cuda.kernels.tiles import PRECISIONS, SHARES, TILES, Choice, Precision, Product, choose
-from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.kernels.tiles import (
+    PRECISIONS,
+    SPLITS,
+    TILES,
+    GemmProblem,
+    Precision,
+    Tile,
+    Tiling,
+    choose_tiling,
+)
+from onnxlrp.engines.cuda.planning.constants import fold_constants
 from onnxlrp.engines.cuda.planning.fusion import Fused, join_chains, join_siblings
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.engines.cuda.planning.phases import nearest_tf32
-from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.engines.cuda.planning.schedule import Scheduler
 from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
 from onnxlrp.program.linear import Conv, Reshape, Select
 from onnxlrp.program.passes import Chain, fuse
@@ -33,18 +42,18 @@ EXAMPLES = 25
 FAR = {"exact": 1e-5, "fast": 2e-3}  # relative L2 of one layer against float64
 each_precision = pytest.mark.parametrize("precision", PRECISIONS)
 each_tile = pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.pixels}")
-choices = st.builds(Choice, st.sampled_from(TILES), st.sampled_from((1, 2, 3, 5)))
+choices = st.builds(Tiling, st.sampled_from(TILES), st.sampled_from((1, 2, 3, 5)))
 
 
 def planned(choice: Any = None, precision: Precision = "exact") -> Any:
     """A tier that always divides products so."""
-    return TensorCorePlanner(precision, (lambda product: choice) if choice else choose)
+    return TensorCorePlanner(precision, (lambda product: choice) if choice else choose_tiling)
 
 
 def launches(linear: Any, direction: str = "linear", batch: int = 1) -> Any:
     case = Case(np.random.default_rng(0), batch)
     n = applied(case, linear, direction)
-    return plan(case.program, n, batch, folded(case.program), planned())
+    return plan(case.program, n, batch, fold_constants(case.program), planned())
 
 
 @each_direction
@@ -63,7 +72,7 @@ def test_any_geometry(
     """Small whole numbers are TF32 numbers, and their sums are exact."""
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
-    case.check(tier=planned(choice, precision), seed=seed)
+    case.check(conv_planner=planned(choice, precision), seed=seed)
 
 
 @each_direction
@@ -83,7 +92,7 @@ def test_many_channels(
 ) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, outer, kernel, stride, before, source), direction)
-    case.check(tier=planned(choice), check=False, seed=seed)
+    case.check(conv_planner=planned(choice), check=False, seed=seed)
 
 
 @each_direction
@@ -111,7 +120,7 @@ def test_depthwise(
 ) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, inner * times, kernel, stride, before, source, dilation, inner), direction)
-    case.check(tier=planned(), seed=seed)
+    case.check(conv_planner=planned(), seed=seed)
 
 
 @each_direction
@@ -130,7 +139,7 @@ def test_first_layers(
 ) -> None:
     case = Case(np.random.default_rng(seed), 2)
     applied(case, conv(inner, outer, kernel, stride, before, source), direction)
-    case.check(tier=planned(), seed=seed)
+    case.check(conv_planner=planned(), seed=seed)
 
 
 GEOMETRIES = {
@@ -151,10 +160,10 @@ GEOMETRIES = {
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_every_instance_stays_in_its_arrays(geometry: str, tile: Any, precision: Precision) -> None:
     """Every access is looked at; odd sums are shared."""
-    for direction, shares in itertools.product(("linear", "adjoint"), (1, 3)):
+    for direction, splits in itertools.product(("linear", "adjoint"), (1, 3)):
         case = Case(np.random.default_rng(0), 3)
         applied(case, GEOMETRIES[geometry], direction)
-        case.check(tier=planned(Choice(tile, shares), precision))
+        case.check(conv_planner=planned(Tiling(tile, splits), precision))
 
 
 @settings(max_examples=EXAMPLES)
@@ -162,12 +171,12 @@ def test_every_instance_stays_in_its_arrays(geometry: str, tile: Any, precision:
 def test_a_bias_is_added_once(linear: Conv, seed: int, targets: int | None, choice: Any) -> None:
     case = Case(np.random.default_rng(seed), 2, targets)
     x, weight, bias = (
-        case.given(linear.source),
+        case.first_operand(linear.source),
         case.constant(whole(case, weight_shape(linear))),
         case.constant(whole(case, linear.target[:1])),
     )
     case.linear(linear, x, weight, bias, biased=True)
-    case.check(tier=planned(choice))
+    case.check(conv_planner=planned(choice))
 
 
 def test_a_bias_of_every_pixel() -> None:
@@ -175,7 +184,7 @@ def test_a_bias_of_every_pixel() -> None:
     case = Case(np.random.default_rng(0), 2)
     x, weight = case.read(linear.source), case.constant(whole(case, weight_shape(linear)))
     case.linear(linear, x, weight, case.read(linear.target), biased=True)
-    case.check(tier=planned(Choice(TILES[2], 2)))
+    case.check(conv_planner=planned(Tiling(TILES[2], 2)))
 
 
 def whole(case: Any, shape: Any) -> Any:
@@ -206,8 +215,8 @@ def normal(linear: Conv, direction: str, seed: int = 0, positive: bool = False) 
 def test_precision(linear: Any, direction: str, positive: bool, precision: Precision) -> None:
     case, n = normal(linear, direction, positive=positive)
     expected = meant(case.program, case.arrays)[n]
-    for choice in (Choice(TILES[2], 1), Choice(TILES[4], 4)):
-        actual = ran(case.program, 2, case.arrays, check=False, tier=planned(choice, precision))[n]
+    for choice in (Tiling(TILES[2], 1), Tiling(TILES[4], 4)):
+        actual = ran(case.program, 2, case.arrays, check=False, conv_planner=planned(choice, precision))[n]
         assert np.linalg.norm(actual - expected) <= FAR[precision] / 3 * np.linalg.norm(expected)
         assert abs(actual.sum(dtype=float) - expected.sum()) <= FAR[precision] * np.abs(expected).sum()
 
@@ -217,7 +226,7 @@ def test_precision(linear: Any, direction: str, positive: bool, precision: Preci
 def test_direct_kernels_are_float32(linear: Any, direction: str) -> None:
     case, n = normal(linear, direction)
     expected = meant(case.program, case.arrays)[n]
-    actual = ran(case.program, 2, case.arrays, tier=planned())[n]
+    actual = ran(case.program, 2, case.arrays, conv_planner=planned())[n]
     assert np.linalg.norm(actual - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
@@ -227,19 +236,21 @@ def test_what_is_not_finite_stays_so(special: Any, precision: Precision) -> None
     linear = conv(8, 20, 3, 1, 1)
     case, n = normal(linear, "linear")
     case.arrays[0][0, 3, 4, 4] = special
-    actual = ran(case.program, 2, case.arrays, tier=planned(precision=precision))[n]
+    actual = ran(case.program, 2, case.arrays, conv_planner=planned(precision=precision))[n]
     assert not np.isfinite(actual[0, :, 3:6, 3:6]).any()
     assert np.isfinite(actual[1]).all()
     assert np.isfinite(actual[0, :, :3]).all()
 
 
 @each_precision
-@pytest.mark.parametrize("shares", [1, 3])
+@pytest.mark.parametrize("splits", [1, 3])
 @each_tile
-def test_runs_are_equal_to_the_bit(tile: Any, shares: int, precision: Precision) -> None:
+def test_runs_are_equal_to_the_bit(tile: Any, splits: int, precision: Precision) -> None:
     case, n = normal(conv(50, 30, 3, 2, 1), "adjoint")
-    tier = planned(Choice(tile, shares), precision)
-    first, second = (ran(case.program, 2, case.arrays, check=False, seed=s, tier=tier)[n] for s in (0, 1))
+    conv_planner = planned(Tiling(tile, splits), precision)
+    first, second = (
+        ran(case.program, 2, case.arrays, check=False, seed=s, conv_planner=conv_planner)[n] for s in (0, 1)
+    )
     np.testing.assert_array_equal(first, second)
 
 
@@ -256,23 +267,16 @@ def test_tf32_is_rounded_to_nearest() -> None:
 
 def test_tiles_are_what_the_kernels_are() -> None:
     text = (build.CSRC / "kernels" / "gemm_instances.cuh").read_text("utf-8")
-    rows = re.findall(r"^GEMM\(gemm_(\w+)_(\d+)x(\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\w+)\)", text, re.M)
-    found = set()
-    for precision, *numbers, exact in rows:
-        bm, bn, m, n, wm, wn, stages, resident = map(int, numbers)
-        assert (bm, bn) == (m, n)
-        assert (exact == "true") == (precision == "exact")
-        found.add((precision, m, n, wm, wn, stages, resident))
-    asked = {(p, t.rows, t.pixels, w.rows, w.pixels, t.stages, w.resident) for p, t, w in instances()}
-    assert found == asked
-    for precision, tile, warp in instances():
-        # A multiprocessor of an A100 has room for as many blocks as the choice counts on.
-        assert (tile.shared + 1024) * warp.resident <= 164 << 10
-        assert tile.threads(precision) * warp.resident <= 2048
+    assert re.findall(r"^GEMM\(.*\)\n", text, re.M) == tiles.instances().splitlines(keepends=True)
 
 
-def instances() -> list[tuple[Any, Any, Any]]:
-    return [(precision, tile, tile.warp(precision)) for precision in PRECISIONS for tile in TILES]
+@each_precision
+@each_tile
+def test_a_multiprocessor_has_room_for_the_resident_blocks(tile: Tile, precision: Precision) -> None:
+    """On an A100: 164 KiB of shared memory, of which each block reserves 1 KiB, and 2048 threads."""
+    resident = tile.warp(precision).resident
+    assert (tile.shared + 1024) * resident <= 164 << 10
+    assert tile.threads(precision) * resident <= 2048
 
 
 def conflicts(words: Any, width: Any) -> Any:
@@ -347,21 +351,21 @@ def test_what_the_tier_leaves_alone() -> None:
 
 
 def test_small_grids_share_their_sums() -> None:
-    few = choose(Product(512, 49, 288))
-    blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.shares
-    assert few.shares > 1
+    few = choose_tiling(GemmProblem(512, 49, 288))
+    blocks = -(-512 // few.tile.rows) * -(-49 // few.tile.pixels) * few.splits
+    assert few.splits > 1
     assert blocks >= 90
-    assert choose(Product(256, 64 * 56 * 56, 36)).shares == 1
-    assert choose(Product(24, 16 * 56 * 56, 9)).tile.rows == 32
-    assert {one.shares for one in (choose(Product(64, 49, steps)) for steps in (1, 2, 3))} == {1}
-    assert few.shares in SHARES
+    assert choose_tiling(GemmProblem(256, 64 * 56 * 56, 36)).splits == 1
+    assert choose_tiling(GemmProblem(24, 16 * 56 * 56, 9)).tile.rows == 32
+    assert {one.splits for one in (choose_tiling(GemmProblem(64, 49, steps)) for steps in (1, 2, 3))} == {1}
+    assert few.splits in SPLITS
 
 
 def test_weights_are_laid_out_once() -> None:
-    tier = TensorCorePlanner()
+    conv_planner = TensorCorePlanner()
     case = Case(np.random.default_rng(0), 1)
     n = applied(case, conv(8, 20, 3), "linear")
-    tables = [plan(case.program, n, batch, {}, tier)[0].arguments[1] for batch in (1, 2)]
+    tables = [plan(case.program, n, batch, {}, conv_planner)[0].arguments[1] for batch in (1, 2)]
     assert tables[0] is tables[1]
 
 
@@ -383,7 +387,7 @@ class Ending:
             linear = Select((5, *window.source), (5, *window.target), window)
         else:
             linear = conv(rng.randint(5, 20), rng.randint(5, 40), rng.randint(1, 3), rng.randint(1, 2), 1, (6, 6))
-        self.count = choice.shares if kind == "product" else 1
+        self.count = choice.splits if kind == "product" else 1
         direction = "adjoint" if kind == "pool" else rng.choice(("linear", "adjoint"))
         product = applied(case, linear, direction)
         whole = case.steps[product].shape
@@ -396,9 +400,9 @@ class Ending:
             others = [] if op in ("square", "stabilize") else [rng.choice(leaves)]
             value = case.map(op, value, *others, parameter=0.25)
         self.last = case.map("sub", value, case.map("mul", product, leaves[3]))
-        self.drafts = Schedules(case.program, precision)
-        self.drafts.tensor.choose = lambda product: choice
-        self.draft = self.drafts.draft(case.batch)
+        self.scheduler = Scheduler(case.program, precision)
+        self.scheduler.tensor_cores.choose = lambda product: choice
+        self.schedule = self.scheduler.schedule(case.batch)
 
     def _numbers(self, *shape: Any) -> Any:
         return self.case.rng.integers(-4, 5, size=shape).astype(np.float64) + 0.5 * np.arange(shape[0])[:, None, None]
@@ -406,13 +410,13 @@ class Ending:
     def run(self, kernels: Any, seed: int = 0) -> Any:
         """The result, from the kernels of the draft."""
         held = {
-            n: np.ascontiguousarray(a, np.float32) for n, a in {**self.drafts.constants, **self.case.arrays}.items()
+            n: np.ascontiguousarray(a, np.float32) for n, a in {**self.scheduler.constants, **self.case.arrays}.items()
         }
-        for life in self.draft.lives:
+        for life in self.schedule.lifetimes:
             if isinstance(life.name, int):
-                held[life.name] = np.full(self.drafts.shape(life.name, self.case.batch), np.nan, np.float32)
+                held[life.name] = np.full(self.scheduler.shape(life.name, self.case.batch), np.nan, np.float32)
         scratches = {}
-        for _, one in self.draft.launches:
+        for _, one in self.schedule.launches:
             arguments = [bound(a, held, scratches, {}) for a in one.arguments]
             made = kernels if one.source else EMULATORS[True]
             made.launch(one.kernel, one.grid, one.block, arguments, one.shared)
@@ -420,14 +424,14 @@ class Ending:
 
 
 @pytest.mark.few(1)
-@pytest.mark.parametrize("shares", [1, 2])
-def test_products_go_on_with_their_sums(shares: int) -> None:
-    cases = [Ending(seed, "exact", Choice(TILES[seed % len(TILES)], shares)) for seed in range(24)]
-    launches = [one for case in cases for _, one in case.draft.launches]
-    generated = kernels(check=True).generated(module(launches))
+@pytest.mark.parametrize("splits", [1, 2])
+def test_products_go_on_with_their_sums(splits: int) -> None:
+    cases = [Ending(seed, "exact", Tiling(TILES[seed % len(TILES)], splits)) for seed in range(24)]
+    launches = [one for case in cases for _, one in case.schedule.launches]
+    generated = kernels(check=True).from_source(module(launches))
     for case in cases:
-        assert any(isinstance(item, Fused) for item in case.drafts.order)
-        assert len(case.draft.launches) == case.count
+        assert any(isinstance(item, Fused) for item in case.scheduler.order)
+        assert len(case.schedule.launches) == case.count
         expected = meant(case.case.program, {**case.case.arrays, "batch": case.case.batch})[case.last]
         np.testing.assert_allclose(case.run(generated), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
@@ -438,12 +442,12 @@ def test_a_product_that_others_read_is_stored() -> None:
     y = case.map("mul", product, case.read((8, 9, 8)))
     case.linear(Reshape((8, 9, 8), (8, 72)), product)
     program = Program(tuple(case.steps), {"y": y, "z": len(case.steps) - 1})
-    assert not any(isinstance(item, Fused) for item in Schedules(program, "exact").order)
+    assert not any(isinstance(item, Fused) for item in Scheduler(program, "exact").order)
     assert any(
-        isinstance(item, Fused) for item in Schedules(Program(program.instructions[:-1], {"y": y}), "exact").order
+        isinstance(item, Fused) for item in Scheduler(Program(program.instructions[:-1], {"y": y}), "exact").order
     )
     assert not any(
-        isinstance(item, Fused) for item in Schedules(Program(program.instructions[:-1], {"y": y}), None).order
+        isinstance(item, Fused) for item in Scheduler(Program(program.instructions[:-1], {"y": y}), None).order
     )
 
 
@@ -452,7 +456,7 @@ def test_a_chain_of_two_products_goes_to_the_later_one() -> None:
     linear = conv(8, 8, 3, 1, 1)
     first, second = applied(case, linear, "adjoint"), applied(case, linear, "linear")
     y = case.map("div", first, second)
-    order = Schedules(Program(tuple(case.steps), {"y": y}), "exact").order
+    order = Scheduler(Program(tuple(case.steps), {"y": y}), "exact").order
     assert [item.steps for item in order if isinstance(item, Fused)] == [(second, y)]
 
 
@@ -479,8 +483,8 @@ def test_chains_of_one_operand_are_one_launch() -> None:
     zero = case.constant(0.0)
     parts = [case.map("max", x, zero), case.map("min", x, zero), case.map("min", other, zero)]
     program = Program(tuple(case.steps), {"a": parts[0], "b": parts[1], "c": parts[2]})
-    drafts = Schedules(program, "exact")
-    assert [item.results for item in drafts.order if isinstance(item, Chain)] == [tuple(parts[:2]), (parts[2],)]
+    scheduler = Scheduler(program, "exact")
+    assert [item.results for item in scheduler.order if isinstance(item, Chain)] == [tuple(parts[:2]), (parts[2],)]
     after = case.map("mul", parts[0], x)
     program = Program(tuple(case.steps), {"a": parts[0], "y": after})
     chains = [Chain((parts[0],), (parts[0],)), Chain((after,), (after,))]

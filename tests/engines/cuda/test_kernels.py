@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxlrp.engines import seed_mask
-from onnxlrp.engines.cuda.kernels.elementwise import MapStep, chain, elementwise_source, merged, module
+from onnxlrp.engines.cuda.kernels.elementwise import MapStep, elementwise_source, module
 from onnxlrp.engines.cuda.kernels.launch import InstructionRef
 from onnxlrp.engines.cuda.planning import windows
-from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.constants import fold_constants
+from onnxlrp.engines.cuda.planning.elementwise import chain_launch, merge_loop_axes
 from onnxlrp.engines.cuda.planning.instructions import alias, plan
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.program.interpret import run_map
@@ -75,7 +76,7 @@ def test_max_pools_that_find_their_winners(
     case.arrays[relevance] = case.rng.standard_normal(case.arrays[relevance].shape)
     case.arrays[chooser][case.rng.random(case.arrays[chooser].shape) < 0.3] = np.nan
     actual = ran(case.program, 2, case.arrays)[n]
-    with patch.object(windows, "route", return_value=False):
+    with patch.object(windows, "plan_route", return_value=False):
         assert plan(case.program, n, 2, {})[0].kernel == "pool_winners"
         np.testing.assert_array_equal(actual, ran(case.program, 2, case.arrays)[n])
 
@@ -97,7 +98,7 @@ def test_linear_maps(
 @given(linear=st.one_of(convs(), matmuls()), seed=seeds, targets=leads, batch=batches)
 def test_a_bias_is_added_to_every_place(linear: Conv | Matmul, seed: int, targets: int | None, batch: int) -> None:
     case = Case(np.random.default_rng(seed), batch, targets)
-    x, weight = case.given(linear.source), case.constant(whole(case.rng, *weight_shape(linear)))
+    x, weight = case.first_operand(linear.source), case.constant(whole(case.rng, *weight_shape(linear)))
     width = linear.target[0] if isinstance(linear, Conv) else linear.target[-1]
     case.linear(linear, x, weight, case.constant(whole(case.rng, width)), biased=True)
     case.check()
@@ -107,7 +108,7 @@ def test_a_bias_is_added_to_every_place(linear: Conv | Matmul, seed: int, target
 @given(linear=st.one_of(convs(), matmuls(), pools()), seed=seeds, targets=leads, data=st.data())
 def test_a_bias_of_any_shape(linear: Any, seed: int, targets: int | None, data: st.DataObject) -> None:
     case = Case(np.random.default_rng(seed), 2, targets)
-    operands = [case.given(linear.source)]
+    operands = [case.first_operand(linear.source)]
     if weight_shape(linear) is not None:
         operands.append(case.constant(whole(case.rng, *weight_shape(linear))))
     shape = tuple(n if data.draw(st.booleans()) else 1 for n in linear.target)
@@ -149,14 +150,14 @@ def test_products_of_computed_matrices(
     linear = Matmul((*above, rows, 5), (*above, rows, 6), transposed)
     case = Case(np.random.default_rng(seed), 2, targets)
     shape = (*((1,) * len(above) if alone else above), *weight_shape(linear))
-    x = case.given(linear.source if direction == "linear" else linear.target)
+    x = case.first_operand(linear.source if direction == "linear" else linear.target)
     if weight == "constant":
         w = case.constant(whole(case.rng, *shape))
     elif weight == "read":
         w = case.read(shape)
     else:
         # The seed of targets is the weight; the other operand is spread over them.
-        w, x = case.given(shape), case.read(linear.source if direction == "linear" else linear.target)
+        w, x = case.first_operand(shape), case.read(linear.source if direction == "linear" else linear.target)
     case.linear(linear, x, w) if direction == "linear" else case.adjoint(linear, x, w)
     case.check(narrow=seed % 2 == 0)
 
@@ -208,7 +209,7 @@ def test_sums_of_any_length(source: tuple[int, int, int], axes: Any, batch: int,
 def test_eight_axes(seed: int, order: Any, targets: int | None) -> None:
     source = (2, 3, 2, 2, 3, 2, 2, 2)
     case = Case(np.random.default_rng(seed), 2, targets)
-    case.linear(Permute(source, tuple(source[i] for i in order), tuple(order)), case.given(source))
+    case.linear(Permute(source, tuple(source[i] for i in order), tuple(order)), case.first_operand(source))
     case.check()
 
 
@@ -226,7 +227,7 @@ def test_geometry_beyond_the_kernels_is_refused() -> None:
 
 def test_a_reshape_shares_its_operand() -> None:
     case = Case(np.random.default_rng(0), 1, 2)
-    x, c = case.given((2, 3)), case.constant(np.ones((2, 3)))
+    x, c = case.first_operand((2, 3)), case.constant(np.ones((2, 3)))
     steps = case.linear(Reshape((2, 3), (6,)), x), case.linear(Reshape((2, 3), (6,)), c)
     other = case.linear(Permute((2, 3), (3, 2), (1, 0)), x)
     assert [alias(case.program, n) for n in (*steps, other)] == [x, None, None]
@@ -334,7 +335,7 @@ class Chain:
         rng = random.Random(seed)
         shape = tuple(rng.randint(1, 4) for _ in range(rng.randint(1, 4)))
         case = self.case = Case(np.random.default_rng(seed), rng.choice((1, 3)), rng.choice((None, None, 1, 2)))
-        leaves = [case.given(shape), *(self._leaf(rng, shape) for _ in range(rng.randint(1, 4)))]
+        leaves = [case.first_operand(shape), *(self._leaf(rng, shape) for _ in range(rng.randint(1, 4)))]
         values, members = list(leaves), []
         for _ in range(rng.randint(1, 6)):
             op = rng.choice(("add", "sub", "mul", "max", "min", "greater", "where", "square", "neg", "stabilize"))
@@ -344,8 +345,8 @@ class Chain:
         whole = case.steps[last]
         full = [m for m in members if (case.steps[m].shape, case.steps[m].targets) == (whole.shape, whole.targets)]
         self.outputs = sorted(rng.sample(full, rng.randint(1, len(full))))
-        self.constants = folded(case.program)
-        self.launch = chain(case.program, members, self.outputs, case.batch, self.constants)
+        self.constants = fold_constants(case.program)
+        self.launch = chain_launch(case.program, members, self.outputs, case.batch, self.constants)
 
     def _leaf(self, rng: random.Random, shape: Any) -> Any:
         own = tuple(n if rng.random() < 0.5 else 1 for n in shape)
@@ -359,7 +360,7 @@ class Chain:
 
 def test_chains() -> None:
     drawn = [Chain(seed) for seed in range(100)]
-    made = kernels(check=True).generated(module(c.launch for c in drawn))
+    made = kernels(check=True).from_source(module(c.launch for c in drawn))
     for c in drawn:
         expected = meant(c.case.program, {**c.case.arrays, "batch": c.case.batch})
         arrays = {**c.constants, **c.case.arrays}
@@ -375,7 +376,7 @@ def test_an_output_may_take_the_place_of_an_operand_of_the_full_shape() -> None:
     case = Case(np.random.default_rng(0), 2)
     x, c = case.read((3, 4)), case.constant(np.arange(4))
     y = case.map("mul", x, c)
-    launch = chain(case.program, (y,), (y,), 2, {})
+    launch = chain_launch(case.program, (y,), (y,), 2, {})
     array = np.ascontiguousarray(case.arrays[x], np.float32)
     launched(
         launch,
@@ -397,7 +398,7 @@ def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in
         y = sketch.map("mul", x, sketch.constant(0.5))
         y = sketch.map("add", y, c)
         program = Program(tuple(sketch.steps), {"y": y})
-        return chain(program, (3, 4), (4,), 2, folded(program))
+        return chain_launch(program, (3, 4), (4,), 2, fold_constants(program))
 
     one, other = text((3, 8, 8), 3), text((16, 4, 4), 16)
     assert one.kernel == other.kernel
@@ -407,8 +408,8 @@ def test_layers_of_other_sizes_share_a_kernel_and_constants_of_one_number_are_in
 
 
 def test_equal_neighbouring_axes_are_one() -> None:
-    assert merged((2, 3, 4, 5), [(2, 3, 4, 5), (1, 1, 4, 5)]) == ((6, 20), [(True, True), (False, True)])
-    assert merged((1, 1), [(1, 1)]) == ((), [(True,)])
+    assert merge_loop_axes((2, 3, 4, 5), [(2, 3, 4, 5), (1, 1, 4, 5)]) == ((6, 20), [(True, True), (False, True)])
+    assert merge_loop_axes((1, 1), [(1, 1)]) == ((), [(True,)])
 
 
 def test_operands_of_the_full_shape_need_no_arithmetic_on_indices() -> None:
@@ -421,7 +422,7 @@ def test_more_elements_than_32_bits_count() -> None:
     sketch = Sketch()
     x, c = sketch.activation("x", (2**20, 2, 3)), sketch.constant(np.arange(3))
     program = Program((*sketch.steps, sketch._step("map", "add", (x, c), None, (2**20, 2, 3))), {"y": 2})
-    launch = chain(program, (2,), (2,), 2**10, {})
+    launch = chain_launch(program, (2,), (2,), 2**10, {})
     assert "unsigned long long i" in launch.source
     assert [type(a) for a in launch.arguments[3:]] == [np.int64] * 2
 

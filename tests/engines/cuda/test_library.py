@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.engines.cuda.kernels.cublas import MATMUL, CuBlas, Numpy, Product, product
+from onnxlrp.engines.cuda.kernels.cublas import MATMUL, BatchedMatmul, CuBlas, NumpyBlas, matmul_launch
 from onnxlrp.engines.cuda.kernels.tiles import Precision
-from onnxlrp.engines.cuda.planning.constants import folded
+from onnxlrp.engines.cuda.planning.constants import fold_constants
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.engines.cuda.planning.tensor_cores import TensorCorePlanner
 from onnxlrp.engines.cuda.runtime.emulated import host_compiler
@@ -31,7 +31,7 @@ EXAMPLES = 20
 def test_dense_maps(direction: str, linear: Matmul, seed: int, targets: int | None, batch: int) -> None:
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, linear, direction)
-    case.check(tier=TensorCorePlanner())
+    case.check(conv_planner=TensorCorePlanner())
 
 
 @each_direction
@@ -43,10 +43,10 @@ def test_products_of_activations(
     """One matrix for each sample and head, whichever operand has targets."""
     case = Case(np.random.default_rng(seed), batch, targets)
     m = Matmul((heads, rows, 4), (heads, rows, 6))
-    x = case.given(m.source if direction == "linear" else m.target)
+    x = case.first_operand(m.source if direction == "linear" else m.target)
     w = case.read((heads, 4, 6))
     (case.linear if direction == "linear" else case.adjoint)(m, x, w)
-    case.check(tier=TensorCorePlanner())
+    case.check(conv_planner=TensorCorePlanner())
 
 
 @each_direction
@@ -61,7 +61,7 @@ def test_convolutions_of_groups_and_one_place(
     case = Case(np.random.default_rng(seed), batch, targets)
     applied(case, conv(8, 12, 1, group=group, source=source), direction)
     assert [one.kernel for one in launches(case)] == [MATMUL]
-    case.check(tier=TensorCorePlanner())
+    case.check(conv_planner=TensorCorePlanner())
 
 
 def test_a_bias_is_added_behind_it() -> None:
@@ -71,25 +71,33 @@ def test_a_bias_is_added_behind_it() -> None:
     bias = case.constant(np.arange(6.0))
     n = case.linear(c, x, w, bias, biased=True)
     assert [one.kernel for one in launches(case)] == [MATMUL, "move_add"]
-    case.check(tier=TensorCorePlanner())
+    case.check(conv_planner=TensorCorePlanner())
     assert n == len(case.program.instructions) - 1
 
 
-def launches(case: Any, tier: Any = None) -> Any:
+def launches(case: Any, conv_planner: Any = None) -> Any:
     program = case.program
-    return plan(program, len(program.instructions) - 1, case.batch, folded(program), tier or TensorCorePlanner())
+    return plan(
+        program, len(program.instructions) - 1, case.batch, fold_constants(program), conv_planner or TensorCorePlanner()
+    )
 
 
 @pytest.mark.parametrize(
-    ("rows", "tier", "kernel"), [(16, True, "dense_columns"), (17, True, MATMUL), (17, False, "dense_tiled")]
+    ("rows", "conv_planner", "kernel"), [(16, True, "dense_columns"), (17, True, MATMUL), (17, False, "dense_tiled")]
 )
-def test_few_rows_have_a_kernel_of_their_own(rows: int, tier: bool, kernel: Any) -> None:
+def test_few_rows_have_a_kernel_of_their_own(rows: int, conv_planner: bool, kernel: Any) -> None:
     case = Case(np.random.default_rng(0), rows)
     applied(case, Matmul((5,), (7,)), "linear")
     program = case.program
-    (one,) = plan(program, len(program.instructions) - 1, rows, folded(program), TensorCorePlanner() if tier else None)
+    (one,) = plan(
+        program,
+        len(program.instructions) - 1,
+        rows,
+        fold_constants(program),
+        TensorCorePlanner() if conv_planner else None,
+    )
     assert one.kernel == kernel
-    assert ran(program, rows, case.arrays, tier=TensorCorePlanner() if tier else None)
+    assert ran(program, rows, case.arrays, conv_planner=TensorCorePlanner() if conv_planner else None)
 
 
 # -- how cuBLAS is called: a library with the signatures of cublas_api.h, columns first, on the host's memory
@@ -171,14 +179,14 @@ def test_cublas_gets_what_numpy_gets(
     sizes = (rows * inner, inner * outer, rows * outer)
     steps: Any = tuple(0 if k == shared else size for k, size in enumerate(sizes))
     totals: Any = tuple(count * n for n in steps)
-    p = Product(rows, inner, outer, turned, count, steps, repeats, totals)
-    assert Product.of(p.numbers()) == p
+    p = BatchedMatmul(rows, inner, outer, turned, count, steps, repeats, totals)
+    assert BatchedMatmul.of(p.numbers()) == p
     rng = np.random.default_rng(seed)
     a, b = (rng.integers(-4, 5, size * count * repeats).astype(np.float32) for size in sizes[:2])
     found, wanted = (np.full(sizes[2] * count * repeats, np.nan, np.float32) for _ in range(2))
-    one = product(None, None, None, p, "exact")
+    one = matmul_launch(None, None, None, p, "exact")
     cublas.launch(one.kernel, one.grid, one.block, [There(a), There(b), There(found), *one.arguments[3:]])
-    Numpy().launch(one.kernel, one.grid, one.block, [a, b, wanted, *one.arguments[3:]])
+    NumpyBlas().launch(one.kernel, one.grid, one.block, [a, b, wanted, *one.arguments[3:]])
     np.testing.assert_array_equal(found, wanted)
     left = a[: sizes[0]].reshape((inner, rows) if turned[0] else (rows, inner))
     right = b[: sizes[1]].reshape((outer, inner) if turned[1] else (inner, outer))
@@ -190,7 +198,7 @@ def test_fast_is_tf32(cublas: Any) -> None:
     a, y = np.ones(1, np.float32), np.zeros(1, np.float32)
     choices: tuple[tuple[Precision, int], ...] = (("exact", 1), ("fast", -1))
     for precision, wanted in choices:  # the host's library turns the sign of what it does as TF32
-        one = product(None, None, None, Product(1, 1, 1), precision)
+        one = matmul_launch(None, None, None, BatchedMatmul(1, 1, 1), precision)
         cublas.launch(one.kernel, one.grid, one.block, [There(a), There(a), There(y), *one.arguments[3:]])
         assert y == wanted
 
@@ -199,4 +207,4 @@ def test_a_status_is_an_error(cublas: Any) -> None:
     a = There(np.ones(1, np.float32))
     cublas._opened[0].cublasSetStream_v2(cublas._opened[1], 8)
     with pytest.raises(UnsupportedError, match="status 1"):
-        cublas.launch(MATMUL, (1,), (1,), [a, a, a, 0, *Product(1, 1, 1).numbers()])
+        cublas.launch(MATMUL, (1,), (1,), [a, a, a, 0, *BatchedMatmul(1, 1, 1).numbers()])

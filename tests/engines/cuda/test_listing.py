@@ -12,7 +12,7 @@ import pytest
 from onnxlrp.cli import main
 from onnxlrp.compile import compile
 from onnxlrp.engines.cuda.listing import Kernel, listing
-from onnxlrp.engines.cuda.planning.schedule import Schedules
+from onnxlrp.engines.cuda.planning.schedule import Scheduler
 from onnxlrp.graph.load import load
 from onnxlrp.methods.registry import make_composite
 from support.paths import MODELS
@@ -27,9 +27,9 @@ def program() -> Any:
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_totals_are_those_of_the_draft(program: Any, batch: int) -> None:
-    found, draft = listing(program, batch), Schedules(program).draft(batch)
-    assert found.launches == len(draft.launches) == sum(len(item.kernels) for item in found.items)
-    assert (found.arena, found.given, found.batch) == (draft.size, draft.given, batch)
+    found, schedule = listing(program, batch), Scheduler(program).schedule(batch)
+    assert found.launches == len(schedule.launches) == sum(len(item.kernels) for item in found.items)
+    assert (found.arena, found.inputs, found.batch) == (schedule.arena_bytes, schedule.input_bytes, batch)
     assert found.kernels == len({kernel.name for item in found.items for kernel in item.kernels})
 
 

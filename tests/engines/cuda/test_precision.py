@@ -16,7 +16,7 @@ from onnxlrp.compile import compile
 from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.listing import listing
-from onnxlrp.engines.cuda.runtime.device import Emulated
+from onnxlrp.engines.cuda.runtime.device import EmulatedDevice
 from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
 from onnxlrp.graph.load import load
@@ -31,7 +31,7 @@ X = np.random.default_rng(0).random((1, 1, 28, 28)).astype(np.float32)
 def built() -> None:
     """These tests run the emulator, or are skipped where it was not built."""
     try:
-        Emulated()
+        EmulatedDevice()
     except UsageError as error:
         pytest.skip(error.message)
 
@@ -59,11 +59,11 @@ def test_fast_is_further_off_than_exact_and_neither_is_far() -> None:
 
 def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(Emulated, "session", lambda self, model, tensors, tf32: asked.append(tf32))
+    monkeypatch.setattr(EmulatedDevice, "session", lambda self, model, tensors, tf32: asked.append(tf32))
     program = compile(load(DIGITS), make_composite("gradient"), mode="index")
     forward = Forward(lambda dtype, tensors: None, ("image",))
     for precision in (None, "exact", "fast"):
-        Cuda(Emulated(), precision).prepare(forward, program)
+        Cuda(EmulatedDevice(), precision).prepare(forward, program)
     assert asked == [False, False, True]
 
 

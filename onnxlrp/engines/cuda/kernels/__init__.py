@@ -1,0 +1,1 @@
+"""Kernels: their sources and compilation, launches, generated source, tiles, and cuBLAS."""

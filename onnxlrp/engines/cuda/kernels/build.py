@@ -1,4 +1,4 @@
-"""The kernels' sources, and `python -m onnxlrp.engines.cuda.kernels.build`: compile them with nvcc.
+"""Sources of the kernels, and `python -m onnxlrp.engines.cuda.kernels.build`, which compiles them with nvcc.
 
 setup.py runs this file by its path, before anything is installed: it imports the standard library alone.
 """
@@ -24,7 +24,7 @@ FLAGS = ("-std=c++17", "-O3", "-ftz=true")  # CuPy gives NVRTC -ftz=true: both l
 
 
 def source() -> str:
-    """all.cuh with its includes pasted in: NVRTC's compiler reads no files, and its caches know only this text."""
+    """Return all.cuh with its includes inlined: NVRTC reads no files, and CuPy's cache is keyed by this text."""
     done: set[str] = set()
 
     def pasted(name: str) -> str:
@@ -43,21 +43,21 @@ _KERNEL = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))
 
 
 def alone(kernel: str) -> str:
-    """The same without the machine code of any other kernel: a program launches few, and NVRTC is slow."""
+    """Return the source with one kernel; the others become device functions, which cost NVRTC little time."""
     text = source()
     others = set(re.findall(r"X\((\w+)\)", text.partition("#define KERNELS(X)")[2])) - {kernel}
     text = _INSTANCE.sub(lambda m: "" if m[1] in others else m[0], text)
-    # A device function that nobody calls costs nothing.
+    # The compiler drops device functions that are not called.
     return _KERNEL.sub(lambda m: f"static __device__ void{m[1]}{m[2]}(" if m[2] in others else m[0], text)
 
 
 def with_ptx(code: str) -> str:
-    """Generated source behind what it may call: the device functions of ptx.cuh."""
+    """Return generated source with the device functions of ptx.cuh before it."""
     return (CSRC / "kernels" / "ptx.cuh").read_text("utf-8").replace("#pragma once\n", "") + code
 
 
 def digest(*patterns: str) -> str:
-    """The identity of the files of csrc/ that match."""
+    """Return a hash of the files of csrc/ that match the patterns."""
     made = hashlib.sha256()
     for path in sorted({p for pattern in patterns for p in CSRC.glob(pattern)}):
         made.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -65,33 +65,44 @@ def digest(*patterns: str) -> str:
 
 
 def kernels_digest() -> str:
-    """What the extension's own kernels were compiled from."""
+    """Return a hash of the files that the emulator's built-in kernels are compiled from."""
     return digest("kernels/*.cuh", "emulator/abi.hpp", "emulator/cuda_on_cpu.hpp")
 
 
 def emulator_digest() -> str:
-    """What the extension's runtime was compiled from."""
+    """Return a hash of the files that the emulator's runtime is compiled from."""
     return digest("emulator/*")
 
 
 def cache() -> Path:
-    """Where compiled kernels are kept for this user."""
+    """Return the folder of this user's compiled kernels."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnxlrp"
 
 
 def fatbin_name() -> str:
-    """The file name of the compiled kernels: other sources, targets or flags have another name."""
+    """Return the file name of the compiled kernels, which depends on sources, targets and flags."""
     made = hashlib.sha256(repr((source(), TARGETS, FLAGS)).encode()).hexdigest()[:20]
     return f"kernels-{made}.fatbin"
 
 
 def nvcc() -> str | None:
-    """The CUDA compiler, if there is one."""
+    """Return the path of the CUDA compiler, or None."""
     return shutil.which("nvcc") or shutil.which("nvcc", path="/usr/local/cuda/bin")
 
 
 def fatbin(folder: Path) -> Path:
-    """Compile every kernel for every target into one file, or raise CalledProcessError."""
+    """Compile every kernel for every target into one file.
+
+    Args:
+        folder: Where the file goes.
+
+    Returns:
+        Its path.
+
+    Raises:
+        FileNotFoundError: There is no nvcc.
+        CalledProcessError: nvcc refuses the sources.
+    """
     compiler = nvcc()
     if compiler is None:
         raise FileNotFoundError("nvcc is not on the PATH: install the CUDA toolkit, or let NVRTC compile the kernels")
@@ -107,7 +118,7 @@ def fatbin(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Build the fatbin into the user's cache, where the loader looks for it."""
+    """Build the fatbin into the user's cache, where the loader finds it."""
     try:
         print(fatbin(cache()))
     except FileNotFoundError as error:

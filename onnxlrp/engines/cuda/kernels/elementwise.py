@@ -1,46 +1,43 @@
-"""Elementwise kernels as generated text: one for a chain of maps, over operands that broadcast.
+"""Source of elementwise kernels: one kernel for a chain of maps, over operands that broadcast.
 
-The text depends on what is computed and on which operands vary along which axes, not on sizes, so that layers share it.
+The source depends on the maps and on the axes along which operands vary, not on sizes, so that layers share kernels.
 The maps are functions of csrc/kernels/elementwise.cuh, which `module` puts before the kernels.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ....program.linear import Shape
 from ....program.maps import PARAMETRIC
-from ....program.program import Array, Constant, Instruction, Program
-from ....program.value import drop_broadcast
 from .build import CSRC
-from .launch import Argument, InstructionRef, Launch
+from .launch import THREADS, Launch
 
-THREADS = 256
-MOST = 2**31 - 1  # elements that 32 bits count
-INCLUDE = re.compile(r'^#include "([\w.]+)"\n', re.M)  # files of csrc/kernels that generated text asks for
+INCLUDE = re.compile(r'^#include "([\w.]+)"\n', re.M)  # files of csrc/kernels that generated source includes
+Pattern = tuple[bool, ...]  # for each axis of the loop, whether an operand varies along it
 
 
 @dataclass(frozen=True)
 class MapStep:
-    """One map; `inputs` count the operands first, then the steps before."""
+    """One map of a chain.
+
+    Args:
+        op: Its name, one of `maps.MAPS`.
+        inputs: Its inputs, numbered: the operands of the chain first, then the steps before.
+        parameter: The number of a map that takes one.
+    """
 
     op: str
     inputs: tuple[int, ...]
     parameter: float = 0.0
 
     def call(self, operands: Sequence[str]) -> str:
-        """Its function of csrc/kernels/elementwise.cuh, applied."""
-        given = [*operands, literal(self.parameter)] if self.op in PARAMETRIC else operands
-        return f"map_{self.op}({', '.join(given)})"
-
-
-Pattern = tuple[bool, ...]  # along which of the loop's axes an operand varies
+        """Return the call of its function in csrc/kernels/elementwise.cuh."""
+        arguments = [*operands, literal(self.parameter)] if self.op in PARAMETRIC else operands
+        return f"map_{self.op}({', '.join(arguments)})"
 
 
 def elementwise_source(
@@ -51,12 +48,19 @@ def elementwise_source(
     wide: bool = False,
     quads: bool = False,
 ) -> str:
-    """The kernel `name`: steps over operands, each an array that varies along the axes of its pattern, or a number.
+    """Return the source of a kernel that runs a chain of maps.
 
-    Parameters: the arrays of the operands that are no numbers, an array for each of `outputs` (numbered as inputs of
-    steps are), the size of each axis but the first (unsigned, if any operand leaves out an axis), the count of elements
-    (long long). An output may be the array of an operand that varies along all axes. `wide` counts with 64 bits. With
-    `quads` a thread makes four neighbours at a time: the last axis is a multiple of 4, arrays are so aligned.
+    Its parameters: the arrays of operands that are not numbers; an array for each output, which may be that of an
+    operand that varies along all axes; if an operand is constant along an axis, the size of each axis but the first
+    (unsigned); the count of elements (long long).
+
+    Args:
+        name: The kernel's name.
+        steps: The maps, in order.
+        operands: For each operand its pattern, or its number.
+        outputs: The operands and steps, numbered as inputs of steps are, that the kernel writes.
+        wide: Count elements with 64 bits.
+        quads: A thread computes four neighbours; the last axis is a multiple of 4, and arrays are aligned to 16 bytes.
     """
     arrays = {n: pattern for n, pattern in enumerate(operands) if not isinstance(pattern, float)}
     axes = max((len(pattern) for pattern in arrays.values()), default=0)
@@ -66,21 +70,22 @@ def elementwise_source(
     parameters += [f"float* y{n}" for n in range(len(outputs))]
     parameters += [] if plain else [f"{index} d{axis}" for axis in range(1, axes)]
     body = [] if plain else _coordinates(list(arrays.values()), axes, index)
-    body += _four(steps, operands, outputs, index) if quads else _one(steps, operands, outputs, index)
+    body += _quad_body(steps, operands, outputs, index) if quads else _scalar_body(steps, operands, outputs, index)
     signature = ", ".join([*parameters, "long long count"])
-    each = " * 4" if quads else ""
+    stride = " * 4" if quads else ""
     return (
         f'extern "C" __global__ void __launch_bounds__({THREADS}) {name}({signature}) {{\n'
-        f"  for ({index} i = (({index})blockIdx.x * blockDim.x + threadIdx.x){each}; i < ({index})count;\n"
-        f"       i += ({index})gridDim.x * blockDim.x{each}) {{\n"
+        f"  for ({index} i = (({index})blockIdx.x * blockDim.x + threadIdx.x){stride}; i < ({index})count;\n"
+        f"       i += ({index})gridDim.x * blockDim.x{stride}) {{\n"
         + "".join(f"    {line}\n" for line in body)
         + "  }\n}\n"
     )
 
 
-def _one(
+def _scalar_body(
     steps: Sequence[MapStep], operands: Sequence[Pattern | float], outputs: Sequence[int], index: str
 ) -> Iterator[str]:
+    """Yield the lines of a loop body that computes one element."""
     for n, operand in enumerate(operands):
         read = literal(operand) if isinstance(operand, float) else f"a{n}[{_place(operand, index)}]"
         yield f"const float v{n} = {read};"
@@ -90,9 +95,10 @@ def _one(
         yield f"y{n}[i] = v{output};"
 
 
-def _four(
+def _quad_body(
     steps: Sequence[MapStep], operands: Sequence[Pattern | float], outputs: Sequence[int], index: str
 ) -> Iterator[str]:
+    """Yield the lines of a loop body that computes four neighbours."""
     names = {}
     for n, operand in enumerate(operands):
         names[n] = f"v{n}"
@@ -116,16 +122,8 @@ def _four(
         yield f"*reinterpret_cast<float4*>(y{n} + i) = make_float4(w{n}[0], w{n}[1], w{n}[2], w{n}[3]);"
 
 
-def module(launches: Iterable[Launch]) -> str:
-    """The text of all kernels that are generated for these launches, each once, with the functions that they call."""
-    texts = [*dict.fromkeys(launch.source for launch in launches if launch.source)]
-    files = dict.fromkeys(["elementwise.cuh", *(name for text in texts for name in INCLUDE.findall(text))])
-    parts = [(CSRC / "kernels" / name).read_text("utf-8") for name in files]
-    return "\n".join([*parts, *(INCLUDE.sub("", text) for text in texts)])
-
-
 def _coordinates(patterns: Sequence[Pattern], axes: int, index: str) -> list[str]:
-    """The coordinates of i along the axes that an incomplete operand varies along, last axis first."""
+    """Return the lines that compute the coordinates of i along the axes of broadcast operands, last axis first."""
     needed = {axis for pattern in patterns if not all(pattern) for axis in range(axes) if pattern[axis]}
     lines, rest = [], "i"
     for axis in range(axes - 1, min(needed, default=axes) - 1, -1):
@@ -138,6 +136,7 @@ def _coordinates(patterns: Sequence[Pattern], axes: int, index: str) -> list[str
 
 
 def _place(pattern: Pattern, index: str) -> str:
+    """Return the index expression of an operand."""
     if all(pattern):
         return "i"
     place = ""
@@ -148,95 +147,14 @@ def _place(pattern: Pattern, index: str) -> str:
 
 
 def literal(number: float) -> str:
-    """A float32, to the bit."""
+    """Return a C literal of exactly this float32."""
     value = np.float32(number)
     return f"{float(value).hex()}f" if np.isfinite(value) else f"__uint_as_float(0x{value.view(np.uint32):08x}u)"
 
 
-def chain(
-    program: Program, members: Sequence[int], outputs: Sequence[int], batch: int, constants: Mapping[int, Array]
-) -> Launch:
-    """One launch for the map instructions `members` (in order), which leaves the results `outputs` among them.
-
-    Outputs are of one shape, which every member broadcasts to. `constants` are arrays as the engine holds them,
-    without the copies of broadcasting (see `distinct`); those of one element become part of the text.
-    """
-    instructions = program.instructions
-    whole = instructions[outputs[0]]
-    assert all((i.shape, i.targets) == (whole.shape, whole.targets) for i in (instructions[o] for o in outputs))
-    lead = (program.targets or 1, batch) if whole.targets else (batch,)
-    shape = (*lead, *whole.shape)
-    inner = list(dict.fromkeys(i for m in members for i in instructions[m].inputs if i not in members))
-    number = {i: n for n, i in enumerate([*inner, *members])}
-    steps = [
-        MapStep(instructions[m].op, tuple(number[i] for i in instructions[m].inputs), instructions[m].parameter)
-        for m in members
-    ]
-    found = {i: stored(instructions[i], constants.get(i)) for i in inner}
-    numbers = {i: float(array.reshape(())) for i, array in found.items() if array is not None and array.size == 1}
-    arrays = [i for i in inner if i not in numbers]
-    layouts = [
-        _aligned((), array.shape, shape) if (array := found[i]) is not None
-        else _aligned(lead if instructions[i].targets else (batch,), instructions[i].shape, shape, len(lead))
-        for i in arrays
-    ]  # fmt: skip
-    sizes, patterns = merged(shape, layouts)
-    along = dict(zip(arrays, patterns, strict=True))
-    operands = [numbers[i] if i in numbers else along[i] for i in inner]
-    count = math.prod(shape)
-    wide, quads = count > MOST, bool(sizes) and sizes[-1] % 4 == 0
-    results = [number[o] for o in outputs]
-    digest = hashlib.sha256(elementwise_source("", steps, operands, results, wide, quads).encode()).hexdigest()
-    name = f"map_{digest[:16]}"
-    arguments: list[Argument] = [*map(InstructionRef, arrays), *map(InstructionRef, outputs)]
-    if not all(all(pattern) for pattern in patterns):
-        arguments += [(np.int64 if wide else np.int32)(size) for size in sizes[1:]]
-    arguments.append(np.int64(count))
-    items = count // 4 if quads else count
-    block = block_of(items)
-    source = elementwise_source(name, steps, operands, results, wide, quads)
-    return Launch(name, (blocks(items, block), 1, 1), (block, 1, 1), tuple(arguments), source=source)
-
-
-def stored(step: Instruction, array: Array | None = None) -> Array | None:
-    """The array of a constant without the copies that broadcasting made, folded (`array`) or a leaf; else None."""
-    if not step.constant:
-        return None
-    if array is None:
-        assert isinstance(step.what, Constant), "constants are folded before their readers are planned"
-        array = step.what.array
-    return drop_broadcast(array)
-
-
-def _aligned(lead: Shape, own: Shape, shape: Shape, leads: int = 0) -> Shape:
-    """An operand's shape at the rank of the loop: its leading axes end where the loop's do, its others too."""
-    lead = (1,) * (leads - len(lead)) + lead
-    return lead + (1,) * (len(shape) - len(lead) - len(own)) + own
-
-
-def merged(shape: Shape, layouts: Sequence[Shape]) -> tuple[Shape, list[Pattern]]:
-    """The loop's axes, those of one element left out and neighbours that all operands treat alike as one."""
-    sizes: list[int] = []
-    columns: list[tuple[bool, ...]] = []
-    for axis, size in enumerate(shape):
-        column = tuple(layout[axis] == size for layout in layouts)
-        assert all(layout[axis] in (1, size) for layout in layouts), (shape, layouts)
-        if size == 1:
-            continue
-        if columns and columns[-1] == column:
-            sizes[-1] *= size
-        else:
-            sizes.append(size)
-            columns.append(column)
-    patterns = [tuple(column[n] for column in columns) or (True,) for n in range(len(layouts))]
-    return tuple(sizes), patterns
-
-
-def block_of(count: int) -> int:
-    """Threads of a block that has at most this much to do: whole warps."""
-    return min(THREADS, max(32, -(-count // 32) * 32))
-
-
-def blocks(count: int, block: int, most: int = 2**20) -> int:
-    """Blocks that cover a count, or fewer, for kernels that go on from where their grid ends."""
-    return min(most, max(1, -(-count // block)))
+def module(launches: Iterable[Launch]) -> str:
+    """Return the source of all generated kernels of these launches, each once, with the functions that they call."""
+    texts = [*dict.fromkeys(launch.source for launch in launches if launch.source)]
+    files = dict.fromkeys(["elementwise.cuh", *(name for text in texts for name in INCLUDE.findall(text))])
+    parts = [(CSRC / "kernels" / name).read_text("utf-8") for name in files]
+    return "\n".join([*parts, *(INCLUDE.sub("", text) for text in texts)])

@@ -1,4 +1,4 @@
-"""A launch: one kernel with its grid and its arguments, planned before any array exists; and what carries it out."""
+"""Launches: a kernel with its grid and arguments, planned before any array exists, and the interface that runs it."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ import numpy as np
 
 from ....program.program import Array
 
+THREADS = 256  # of a block
+MOST = 2**31 - 1  # elements that 32 bits count
 Size = tuple[int, int, int]
 Axes = tuple[int, ...]  # a size that may leave out axes of length 1 at its end
 
 
 @dataclass(frozen=True)
 class InstructionRef:
-    """The array of an instruction, by its number: an operand, or the result."""
+    """The array of an instruction, an operand or the result, by its index."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class InputRef:
-    """What the caller or the forward pass gives the seed: "target" (int64 ids) or "scores" (the logits)."""
+    """An input of the seed: "target" (int64 ids, from the caller) or "scores" (the logits, from the forward pass)."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """Workspace of `count` elements that lives during one instruction; its number tells it from the others."""
+    """A workspace of one instruction.
+
+    Args:
+        number: Tells it from other workspaces of the instruction.
+        count: Elements.
+        dtype: Their type.
+    """
 
     number: int
     count: int
@@ -39,7 +47,7 @@ class Scratch:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Numbers that are known when a program is prepared, uploaded once: geometry (int32), divisors, whole weights."""
+    """An array known at planning, uploaded once: geometry (int32), divisors, packed weights."""
 
     array: Array
 
@@ -49,7 +57,16 @@ Argument = InstructionRef | InputRef | Scratch | Table | np.int32 | np.int64 | N
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """Run `kernel`; `source` is its text where it is generated, "" where it is one of csrc/kernels."""
+    """One launch of a kernel.
+
+    Args:
+        kernel: Its name.
+        grid: Blocks along x, y and z.
+        block: Threads of a block along x, y and z.
+        arguments: Its arguments, in order.
+        shared: Dynamic shared memory of a block, in bytes.
+        source: CUDA source of a generated kernel; "" for those of csrc/kernels.
+    """
 
     kernel: str
     grid: Size
@@ -60,26 +77,44 @@ class Launch:
 
 
 class Launcher(Protocol):
-    """What carries launches out.
-
-    `args` are arrays (CuPy's on a GPU, numpy's in the emulator), None for a null pointer, numpy scalars, Python ints
-    for integers of any width, and Python floats for a C `float`. `shared` is the dynamic shared memory in bytes.
-    """
+    """Interface of what runs launches: compiled kernels, cuBLAS, or numpy in its place."""
 
     name: str
 
     def launch(
         self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
-    ) -> None: ...
+    ) -> None:
+        """Run a kernel, or enqueue it on a stream.
+
+        Args:
+            name: The kernel.
+            grid: Blocks along each axis.
+            block: Threads of a block along each axis.
+            args: Arrays (CuPy's on a GPU, numpy's in the emulator), None for a null pointer, numpy scalars, Python ints
+                for integers of any width, Python floats for a C `float`.
+            shared: Dynamic shared memory of a block, in bytes.
+            stream: A CuPy stream; None for the current one.
+        """
+        ...
 
 
 class Kernels(Launcher, Protocol):
-    """Compiled kernels."""
+    """Interface of a loader of compiled kernels."""
 
-    def generated(self, code: str) -> Kernels:
-        """Kernels of generated source, with what ptx.cuh offers; the compiled result is cached on disk."""
+    def from_source(self, code: str) -> Kernels:
+        """Return the kernels of generated source, which may call ptx.cuh; the compiled result is cached on disk."""
         ...
 
-    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
-        """Who runs each kernel of these launches, compiled now."""
+    def launchers(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """Compile the kernels of these launches, and return the launcher of each by name."""
         ...
+
+
+def block_size(count: int) -> int:
+    """Return the threads of a block for a count of elements: whole warps, at most THREADS."""
+    return min(THREADS, max(32, -(-count // 32) * 32))
+
+
+def grid_size(count: int, block: int, most: int = 2**20) -> int:
+    """Return the blocks that cover a count of elements, at most `most`: kernels stride over the rest."""
+    return min(most, max(1, -(-count // block)))

@@ -1,4 +1,4 @@
-"""How a product on tensor cores is divided: tiles, and shares of the sum, chosen by shape."""
+"""Tiles of matrix products on tensor cores, and the choice of tile and split-K by the shape of a product."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ PRECISIONS: tuple[Precision, ...] = ("exact", "fast")
 
 
 def precision_of(name: str | None) -> Precision:
-    """A precision by its name; "exact" if none is given. Raises UsageError."""
+    """Return a precision by its name.
+
+    Args:
+        name: "exact", "fast", or None for "exact".
+
+    Raises:
+        UsageError: There is no such precision.
+    """
     for known in PRECISIONS:
         if name in (None, known):
             return known
@@ -20,14 +27,18 @@ def precision_of(name: str | None) -> Precision:
 
 
 STEP = 16  # channels of one step of a sum
-PROCESSORS = 132  # of an H100 or H200: what a grid should fill
+PROCESSORS = 132  # multiprocessors of an H100 or H200, which a grid should fill
 
 
 @dataclass(frozen=True)
-class Warp:
-    """How an instance divides its tile: channels x pixels of a warp.
+class WarpTile:
+    """Division of a tile among warps, at one precision.
 
-    `resident` blocks fit a multiprocessor; `cost` is that of a step when so many do, in its cycles, memory apart.
+    Args:
+        rows: Channels of a warp.
+        pixels: Pixels of a warp.
+        resident: Blocks that fit on a multiprocessor.
+        cost: Cycles of a multiprocessor for one step of a block when so many are resident, without memory.
     """
 
     rows: int
@@ -38,55 +49,87 @@ class Warp:
 
 @dataclass(frozen=True)
 class Tile:
-    """Two instances of the kernel, one for each precision: channels x pixels of a block, stages."""
+    """Two instances of the kernel, one for each precision.
+
+    Args:
+        rows: Channels of a block.
+        pixels: Pixels of a block.
+        stages: Steps whose operands are in shared memory at once.
+        exact: Warps of the instance in 3xTF32.
+        fast: Warps of the instance in TF32.
+    """
 
     rows: int
     pixels: int
     stages: int
-    exact: Warp
-    fast: Warp
+    exact: WarpTile
+    fast: WarpTile
 
-    def warp(self, precision: Precision) -> Warp:
-        """That of an instance."""
+    def warp(self, precision: Precision) -> WarpTile:
+        """Return the division among warps at a precision."""
         return self.exact if precision == "exact" else self.fast
 
     def name(self, precision: Precision) -> str:
-        """The kernel that stores its sums."""
+        """Return the name of the kernel that stores its sums."""
         return f"gemm_{precision}_{self.rows}x{self.pixels}"
 
     def threads(self, precision: Precision) -> int:
-        """Of a block."""
+        """Return the threads of a block."""
         warp = self.warp(precision)
         return self.rows // warp.rows * (self.pixels // warp.pixels) * 32
 
     @property
     def shared(self) -> int:
-        """Bytes of dynamic shared memory."""
+        """Bytes of dynamic shared memory of a block."""
         return 4 * self.stages * STEP * (self.rows + self.pixels + 8)
 
+    def template(self, precision: Precision) -> str:
+        """Return the template arguments of the kernel (gemm.cuh): tile, warp, stages, and whether it is exact."""
+        warp = self.warp(precision)
+        exact = "true" if precision == "exact" else "false"
+        return f"{self.rows}, {self.pixels}, {warp.rows}, {warp.pixels}, {self.stages}, {exact}"
 
-# As csrc/kernels/gemm_instances.cuh instantiates them. The costs are counted, not measured: benchmarks/tile_costs.py
-# takes them from the instructions of the compiled loops.
+
+# The costs are counted, not measured: benchmarks/tile_costs.py takes them from the instructions of the compiled loops.
 TILES = (
-    Tile(128, 128, 3, Warp(64, 32, 1, 1240), Warp(64, 64, 2, 410)),
-    Tile(128, 64, 3, Warp(64, 32, 2, 620), Warp(64, 32, 3, 310)),
-    Tile(64, 128, 3, Warp(64, 32, 2, 620), Warp(64, 32, 3, 310)),
-    Tile(64, 64, 4, Warp(32, 32, 4, 360), Warp(32, 32, 4, 220)),
-    Tile(32, 128, 3, Warp(32, 32, 4, 370), Warp(32, 32, 4, 230)),
-    Tile(64, 32, 4, Warp(32, 16, 5, 250), Warp(32, 16, 5, 170)),
+    Tile(128, 128, 3, WarpTile(64, 32, 1, 1240), WarpTile(64, 64, 2, 410)),
+    Tile(128, 64, 3, WarpTile(64, 32, 2, 620), WarpTile(64, 32, 3, 310)),
+    Tile(64, 128, 3, WarpTile(64, 32, 2, 620), WarpTile(64, 32, 3, 310)),
+    Tile(64, 64, 4, WarpTile(32, 32, 4, 360), WarpTile(32, 32, 4, 220)),
+    Tile(32, 128, 3, WarpTile(32, 32, 4, 370), WarpTile(32, 32, 4, 230)),
+    Tile(64, 32, 4, WarpTile(32, 16, 5, 250), WarpTile(32, 16, 5, 170)),
 )
-SHARES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-LEAST = 4  # steps that are worth a block
-# In cycles, estimates as well: what a step waits when its block is alone on its multiprocessor; what a block takes to
-# begin and to end; another launch; and the bytes that memory moves in one, and the L2 cache (5.5 TB/s at 1.7 GHz).
-WAIT, FILLING, LAUNCH, BYTES, CACHED = 150, 2000, 3000, 2500, 3200
+
+
+def instances() -> str:
+    """Return the lines of csrc/kernels/gemm_instances.cuh that instantiate TILES; a test compares them."""
+    made = []
+    for precision in PRECISIONS:
+        for tile in TILES:
+            resident = tile.warp(precision).resident
+            made.append(f"GEMM({tile.name(precision)}, {resident}, {tile.template(precision)})\n")
+    return "".join(made)
+
+
+SPLITS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+MIN_STEPS = 4  # of a split that is worth its block
+# Estimates, in cycles: a step's latency where a block is alone on its multiprocessor; begin and end of a block; launch.
+WAIT, FILLING, LAUNCH = 150, 2000, 3000
+# Estimates, in bytes a cycle: of device memory, and of the L2 cache (5.5 TB/s at 1.7 GHz).
+BYTES, CACHED = 2500, 3200
 
 
 @dataclass(frozen=True)
-class Product:
-    """y[rows, pixels] as sums of `steps` steps, up to `taps` of each channel, in phases of their own pixels.
+class GemmProblem:
+    """The shape of a convolution as a matrix product y[rows, pixels].
 
-    Where phases have more and fewer steps, these are the mean.
+    Args:
+        rows: Channels of the result.
+        pixels: Pixels of the result, of all samples and of the largest phase.
+        steps: Steps of a sum, the mean over phases; each has 16 channels at one tap.
+        taps: The most taps of a phase.
+        phases: Number of phases, each with pixels of its own.
+        precision: Of the products.
     """
 
     rows: int
@@ -98,36 +141,48 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """How one product is divided: its tile, and into how many shares the sum."""
+class Tiling:
+    """Division of a product among blocks.
+
+    Args:
+        tile: The tile of a block.
+        splits: Number of parts into which sums are split (split-K).
+    """
 
     tile: Tile
-    shares: int
+    splits: int
 
-    def blocks(self, product: Product) -> int:
-        """Of its grid."""
+    def blocks(self, product: GemmProblem) -> int:
+        """Return the number of blocks."""
         tiles = -(-product.rows // self.tile.rows) * -(-product.pixels // self.tile.pixels)
-        return tiles * product.phases * self.shares
+        return tiles * product.phases * self.splits
 
-    def cycles(self, product: Product, reduced: bool = True) -> float:
-        """An estimate: waves of blocks, the steps of each, and if `reduced`, the launch that adds up shares.
+    def cycles(self, product: GemmProblem, reduced: bool = True) -> float:
+        """Estimate the time of a product: waves of blocks times the steps of each.
 
-        Blocks wait for the L2 cache or for their multiprocessor; what the taps of a channel share is read once.
+        A step waits for the L2 cache or for the multiprocessor; pixels that the taps of a channel share are read once.
+
+        Args:
+            product: The product.
+            reduced: Include the launch that adds up splits.
+
+        Returns:
+            Cycles.
         """
-        tile, warp, shares = self.tile, self.tile.warp(product.precision), self.shares
+        tile, warp, splits = self.tile, self.tile.warp(product.precision), self.splits
         copied = 4 * STEP * (tile.rows + tile.pixels / max(product.taps, 1))
         cost = max(warp.cost, copied * PROCESSORS / CACHED)
         full, last = divmod(self.blocks(product), PROCESSORS * warp.resident)
         waves = [warp.resident] * full + [-(-last // PROCESSORS)] * (last > 0)
         step = sum(max(blocks * cost, warp.cost + WAIT) for blocks in waves)
-        sums = step * -(-product.steps // shares) + FILLING * (1 + (len(waves) - 1) / warp.resident)
-        if shares == 1 or not reduced:
+        sums = step * -(-product.steps // splits) + FILLING * (1 + (len(waves) - 1) / warp.resident)
+        if splits == 1 or not reduced:
             return sums
-        return sums + LAUNCH + 4 * (2 * shares + 1) * product.rows * product.pixels * product.phases / BYTES
+        return sums + LAUNCH + 4 * (2 * splits + 1) * product.rows * product.pixels * product.phases / BYTES
 
 
-def choose(product: Product) -> Choice:
-    """The tile and the shares that take the fewest cycles."""
-    wanted = [s for s in SHARES if s == 1 or product.steps >= s * LEAST]
-    choices = (Choice(tile, shares) for tile in TILES for shares in wanted)
+def choose_tiling(product: GemmProblem) -> Tiling:
+    """Return the tiling of a product that takes the fewest cycles."""
+    possible = [s for s in SPLITS if s == 1 or product.steps >= s * MIN_STEPS]
+    choices = (Tiling(tile, splits) for tile in TILES for splits in possible)
     return min(choices, key=lambda one: (one.cycles(product), one.blocks(product)))

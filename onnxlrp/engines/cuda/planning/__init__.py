@@ -1,0 +1,1 @@
+"""Planning: from a program to launches and memory, in plain Python, without a device."""

@@ -1,4 +1,4 @@
-"""The arena: where each result lives in one block of memory, planned before anything runs."""
+"""Arena: the offset of each result in one block of memory, planned before anything runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ ALIGNMENT = 256  # bytes; what CUDA's own allocations give
 
 
 @dataclass(frozen=True)
-class Life:
-    """An array of `size` bytes that is written at step `born` and read for the last time at step `dies`."""
+class Lifetime:
+    """An array and the steps during which it is needed.
+
+    Args:
+        name: Its identity.
+        size: Bytes.
+        born: The step that writes it.
+        dies: The step that reads it for the last time.
+    """
 
     name: object
     size: int
@@ -18,15 +25,17 @@ class Life:
     dies: int
 
 
-def layout(lives: Iterable[Life]) -> tuple[Mapping[object, int], int]:
-    """The offset of every array, so that no two that live together overlap, and the bytes of the whole.
+def layout(lifetimes: Iterable[Lifetime]) -> tuple[Mapping[object, int], int]:
+    """Return the offset of every array, such that arrays that are needed at once do not overlap, and the total bytes.
 
-    Largest first, each at the lowest gap that is free over its life: the greedy plan of offline tensor allocation
-    (Pisarchyk & Lee 2020).
+    Largest first, each at the lowest gap that is free during its lifetime (greedy by size).
+
+    References:
+        Pisarchyk and Lee, Efficient memory management for deep neural net inference, MLSys workshop 2020.
     """
-    placed: list[tuple[int, int, Life]] = []
+    placed: list[tuple[int, int, Lifetime]] = []
     offsets: dict[object, int] = {}
-    for life in sorted(lives, key=lambda one: -one.size):
+    for life in sorted(lifetimes, key=lambda one: -one.size):
         size = -(-max(life.size, 1) // ALIGNMENT) * ALIGNMENT
         taken = sorted(
             (start, end) for start, end, other in placed if other.born <= life.dies and life.born <= other.dies

@@ -1,4 +1,4 @@
-"""The constants of a program that a run reads, folded before there is a device."""
+"""Constant folding: the constants that a run reads, computed before there is a device."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ....program.program import Array, Constant, Program
 from ....program.value import drop_broadcast
 
 
-def folded(program: Program) -> dict[int, Array]:
-    """The constants that a run needs, computed once: float32, contiguous, without the copies of broadcasting."""
+def fold_constants(program: Program) -> dict[int, Array]:
+    """Return the constants that a run reads, by instruction: float32, contiguous, without broadcast copies."""
     instructions = program.instructions
     exact: dict[int, Array] = {}
 
@@ -24,8 +24,8 @@ def folded(program: Program) -> dict[int, Array]:
             exact[n] = np.broadcast_to(cut, step.shape)
         return exact[n]
 
-    wanted = {i for step in instructions if not step.constant for i in step.inputs} | set(program.outputs.values())
-    return {n: _packed(array(n)) for n in sorted(wanted) if instructions[n].constant}
+    needed = {i for step in instructions if not step.constant for i in step.inputs} | set(program.outputs.values())
+    return {n: _packed(array(n)) for n in sorted(needed) if instructions[n].constant}
 
 
 def _packed(array: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What each launch of a draft moves and computes, counted from its arguments before anything runs."""
+"""Cost model: bytes and operations of each launch of a schedule, counted from its arguments before anything runs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....program.passes import members
-from ..kernels.cublas import MATMUL
-from ..kernels.cublas import Product as OfLibrary
+from ..kernels.cublas import MATMUL, BatchedMatmul
 from ..kernels.launch import Argument, InputRef, InstructionRef, Launch, Scratch, Table
-from ..kernels.tiles import PROCESSORS, STEP, TILES, Choice, Precision, Product
-from .schedule import Schedule, Schedules
+from ..kernels.tiles import PROCESSORS, STEP, TILES, GemmProblem, Precision, Tiling
+from .schedule import Schedule, Scheduler
 
 RECORD = 18  # numbers of a phase in the table of a product (csrc/kernels/gemm.cuh)
 
 
 @dataclass(frozen=True)
-class Traffic:
-    """One launch. Bytes of device memory count each array once; arrays are read and written whole.
+class LaunchCost:
+    """Bytes and operations of one launch.
 
-    `copied` are the bytes that its blocks read, from whichever cache has them: tiles read the same again.
-    `product` is what runs on tensor cores, `choice` how. `flop` counts all operations, a multiplication and an addition
-    as two; `divisions` those of integers by numbers that only the launch knows, some twenty instructions each.
+    Args:
+        family: Family of kernels, the first word of the name.
+        read: Bytes read from device memory, each array once and completely.
+        written: Bytes written to device memory.
+        copied: Bytes that the blocks read, from any cache; tiles read the same bytes again.
+        flop: Floating-point operations, a multiplication and an addition counting as two.
+        divisions: Divisions of integers by numbers known at the launch only, about twenty instructions each.
+        blocks: Blocks of the grid.
+        product: The matrix product on tensor cores, if it is one.
+        tiling: How that product is divided.
     """
 
     family: str
@@ -35,49 +41,52 @@ class Traffic:
     flop: int = 0
     divisions: int = 0
     blocks: int = 1
-    product: Product | None = None
-    choice: Choice | None = None
+    product: GemmProblem | None = None
+    tiling: Tiling | None = None
 
     @property
     def bytes(self) -> int:
+        """Bytes of device memory that are read and written."""
         return self.read + self.written
 
 
-def traffic(drafts: Schedules, draft: Schedule) -> Iterator[Traffic]:
-    """Of each launch of the draft, in order."""
-    made: set[tuple[int, object]] = set()  # what a launch of the same item has written
-    for k, launch in draft.launches:
+def launch_costs(scheduler: Scheduler, schedule: Schedule) -> Iterator[LaunchCost]:
+    """Yield the cost of each launch of a schedule, in order."""
+    made: set[tuple[int, object]] = set()  # arrays that a launch of the same item has written
+    for k, launch in schedule.launches:
         read = written = 0
         for a in dict.fromkeys(launch.arguments):
-            size = _size(drafts, draft, a)
-            own = isinstance(a, Scratch) or (isinstance(a, InstructionRef) and a.index in members(drafts.order[k]))
+            size = _size(scheduler, schedule, a)
+            own = isinstance(a, Scratch) or (isinstance(a, InstructionRef) and a.index in members(scheduler.order[k]))
             again = (k, a) in made
             read += size * (again or not own)
             written += size * (own and (not again or isinstance(a, InstructionRef)))
             if own:
                 made.add((k, a))
-        if launch.kernel.startswith("move_"):  # of what a slice reads, the rest is not touched
+        if launch.kernel.startswith("move_"):  # a slice does not touch the rest of its operand
             read = min(read, written)
         yield _counted(launch, read, written)
 
 
-def _size(drafts: Schedules, draft: Schedule, a: Argument) -> int:
+def _size(scheduler: Scheduler, schedule: Schedule, a: Argument) -> int:
     if isinstance(a, InstructionRef):
-        held = drafts.constants.get(a.index)
-        return 4 * math.prod(drafts.shape(a.index, draft.batch)) if held is None else held.nbytes
+        held = scheduler.constants.get(a.index)
+        return 4 * math.prod(scheduler.shape(a.index, schedule.batch)) if held is None else held.nbytes
     if isinstance(a, InputRef):
-        return drafts.given(draft.batch)["target"] * 8 if a.name == "target" else _scores(drafts, draft)
+        return (
+            scheduler.input_sizes(schedule.batch)["target"] * 8 if a.name == "target" else _scores(scheduler, schedule)
+        )
     if isinstance(a, Scratch):
         return a.count * np.dtype(a.dtype).itemsize
     return a.array.nbytes if isinstance(a, Table) else 0
 
 
-def _scores(drafts: Schedules, draft: Schedule) -> int:
-    seed = drafts.program.seed
-    return 4 * drafts.given(draft.batch)[seed.tensor] if seed is not None else 0
+def _scores(scheduler: Scheduler, schedule: Schedule) -> int:
+    seed = scheduler.program.seed
+    return 4 * scheduler.input_sizes(schedule.batch)[seed.tensor] if seed is not None else 0
 
 
-def _counted(one: Launch, read: int, written: int) -> Traffic:
+def _counted(one: Launch, read: int, written: int) -> LaunchCost:
     family, blocks = re.split(r"_|\d", one.kernel)[0], math.prod(one.grid)
     if family == "gemm" and not one.kernel.startswith("gemm_reduce"):
         return _product(one, read, written, blocks)
@@ -85,8 +94,8 @@ def _counted(one: Launch, read: int, written: int) -> Traffic:
     numbers = [int(a) for a in one.arguments if isinstance(a, np.int32 | np.int64)]
     geometry = next((a.array for a in one.arguments if isinstance(a, Table) and a.array.dtype == np.int32), None)
     if one.kernel == MATMUL:
-        # How the library divides it is not known: it is taken to fill the GPU.
-        flop, blocks = OfLibrary.of(numbers[1:]).flops, PROCESSORS
+        # How cuBLAS divides a product is not known; it is assumed to fill the GPU.
+        flop, blocks = BatchedMatmul.of(numbers[1:]).flops, PROCESSORS
     elif family == "map":
         flop, divisions = _maps(one, numbers[-1])
     elif family == "dense":
@@ -104,10 +113,10 @@ def _counted(one: Launch, read: int, written: int) -> Traffic:
         flop = read // 4
     if one.kernel.startswith("gemm_reduce"):
         flop, divisions = read // 4, 2 * (numbers[3] // 4)
-    return Traffic(family, read, written, copied, flop, divisions, blocks)
+    return LaunchCost(family, read, written, copied, flop, divisions, blocks)
 
 
-def _product(one: Launch, read: int, written: int, blocks: int) -> Traffic:
+def _product(one: Launch, read: int, written: int, blocks: int) -> LaunchCost:
     numbers = [int(a) for a in one.arguments if isinstance(a, np.int32)]
     phases, channels, rows, height, width, batch, wide = numbers[:7]
     sizes, taps = np.array([height * width]), np.array([math.prod(numbers[15:17])])
@@ -120,16 +129,16 @@ def _product(one: Launch, read: int, written: int, blocks: int) -> Traffic:
     (tile,) = (t for t in TILES if one.kernel.startswith(t.name(precision)))
     deep = -(-channels // STEP)
     steps, most = -(-deep * int(taps.sum()) // phases), int(taps.max())
-    made = Product(rows, batch * int(sizes.max()), steps, most, phases, precision)
+    made = GemmProblem(rows, batch * int(sizes.max()), steps, most, phases, precision)
     high = -(-rows // tile.rows)
     copied = 0
     for size, count in zip(sizes, taps, strict=True):
         wave = high * -(-batch * int(size) // tile.pixels) * deep * STEP * 4
-        # The taps of one channel follow one another, and the L1 cache has what they share; it is passed by where four
-        # neighbours are copied at once.
+        # The taps of one channel follow one another, so that the L1 cache has the pixels they share, except where four
+        # neighbours are copied at once, which bypasses it.
         copied += wave * (tile.rows * int(count) + tile.pixels * (1 if count and not wide & 1 else int(count)))
     flop = 2 * batch * rows * channels * int((sizes * taps).sum())
-    return Traffic("gemm", read, written, copied, flop, 0, blocks, made, Choice(tile, one.grid[1]))
+    return LaunchCost("gemm", read, written, copied, flop, 0, blocks, made, Tiling(tile, one.grid[1]))
 
 
 def _maps(one: Launch, count: int) -> tuple[int, int]:
@@ -146,11 +155,11 @@ def _dense(one: Launch, numbers: list[int], read: int) -> tuple[int, int]:
     return flop, read + 4 * inner * outer * matrices * (-(-rows // 4) - 1)
 
 
-# Where a kernel finds its place, and the windows that hold a place, by division.
+# Divisions by which kernels find their element, and the windows that contain an element.
 
 
 def _convolved(kernel: str, channels: int, outer: int, window: list[int]) -> int:
-    """Of a sample."""
+    """Return the divisions for one sample of a direct or depthwise convolution."""
     source, target = math.prod(window[:3]), math.prod(window[3:6])
     if kernel.startswith("image_forward"):  # 8 channels
         return -(-outer // 8) * target * 2
@@ -166,6 +175,7 @@ def _convolved(kernel: str, channels: int, outer: int, window: list[int]) -> int
 
 
 def _pooled(kernel: str, planes: int, window: list[int]) -> int:
+    """Return the divisions for one sample of a pooling kernel."""
     if kernel.startswith("pool_route"):  # a patch of places
         return 3 * planes * -(-math.prod(window[:3]) // math.prod(window[9:12]))
     source, target = math.prod(window[:3]), math.prod(window[3:6])
@@ -173,7 +183,7 @@ def _pooled(kernel: str, planes: int, window: list[int]) -> int:
 
 
 def _windows(window: list[int]) -> int:
-    """Divisions of each_window (window.cuh): one a tap of an axis, for each that has a window along the axes before."""
+    """Return the divisions of each_window (window.cuh): one for each tap of an axis within windows of those before."""
     found, met = 0, 1
     for taps, stride in zip(window[6:9], window[9:12], strict=True):
         found += met * taps

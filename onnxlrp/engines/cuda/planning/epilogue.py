@@ -1,4 +1,4 @@
-"""The text of a product's kernel that runs an elementwise chain on its sums before it stores them."""
+"""Epilogues: source of kernels that apply an elementwise chain to their sums before they store them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,35 @@ from .fusion import Cycle, Fused, operands
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What a kernel does with a sum: the text between its braces, its parameters, their arguments."""
+    """The part of a kernel that finishes its sums.
+
+    Args:
+        body: Source of the function that gets the sums.
+        parameters: (type, name) of the parameters that it adds to the kernel.
+        arguments: Their arguments, without that of the bias.
+    """
 
     body: str
-    parameters: tuple[tuple[str, str], ...]  # types and names
+    parameters: tuple[tuple[str, str], ...]
     arguments: tuple[Argument, ...]
 
     def tile(self, tile: Tile, precision: Precision) -> tuple[str, str]:
-        """Name and source of a tile's kernel that ends so."""
-        warp, exact = tile.warp(precision), "true" if precision == "exact" else "false"
-        numbers = f"{tile.rows}, {tile.pixels}, {warp.rows}, {warp.pixels}, {tile.stages}, {exact}"
-        run = f"gemm_tile<{numbers}>(GEMM_ARGUMENTS, finish);"
-        return self._kernel(tile.name(precision), f"{tile.threads(precision)}, {warp.resident}", "GEMM_PARAMETERS", run)
+        """Return name and source of the matrix product of a tile with this epilogue."""
+        bounds = f"{tile.threads(precision)}, {tile.warp(precision).resident}"
+        run = f"gemm_tile<{tile.template(precision)}>(GEMM_ARGUMENTS, finish);"
+        return self._kernel(tile.name(precision), bounds, "GEMM_PARAMETERS", run)
 
     def reduction(self) -> tuple[str, str]:
-        """Name and source of the kernel that adds up shares and ends so."""
+        """Return name and source of the split-K reduction with this epilogue."""
         return self._kernel("gemm_reduce", "256", "GEMM_PARTS", "gemm_add_shares(GEMM_PARTS_ARGUMENTS, finish);")
 
     def depthwise(self, name: str, kernel: int, stride: int) -> tuple[str, str]:
-        """Name and source of a depthwise kernel that ends so; kernel 0 is any."""
+        """Return name and source of a depthwise convolution with this epilogue; a kernel size of 0 is any."""
         run = f"depthwise<{kernel}, {stride}>(DEPTHWISE_ARGUMENTS, finish);"
         return self._kernel(name, "256, 3", "DEPTHWISE_PARAMETERS", run, '#include "depthwise.cuh"\n')
 
     def route(self, name: str, kernel: int, stride: int) -> tuple[str, str]:
-        """Name and source of a max-pool's adjoint that ends so."""
+        """Return name and source of the adjoint of a max-pooling with this epilogue."""
         run = f"pool_route<{kernel}, {stride}>(ROUTE_ARGUMENTS, finish);"
         return self._kernel(name, "256, 2", "ROUTE_PARAMETERS", run, '#include "route.cuh"\n')
 
@@ -62,17 +67,17 @@ class Epilogue:
         return name, text.replace("NAME", name)
 
 
-def epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, Array]) -> Epilogue:
-    """The chain's text; the first parameter is the bias, whose argument the planner adds."""
+def make_epilogue(program: Program, item: Fused, batch: int, constants: Mapping[int, Array]) -> Epilogue:
+    """Return the epilogue of an item's chain; its first parameter is the bias, whose argument the planner adds."""
     instructions = program.instructions
-    given = operands(program, item, constants)
-    assert given is not None
-    number = {n: k for k, n in enumerate([item.product, *given, *item.chain.steps])}
+    inputs_of_chain = operands(program, item, constants)
+    assert inputs_of_chain is not None
+    number = {n: k for k, n in enumerate([item.product, *inputs_of_chain, *item.chain.steps])}
     parameters: list[tuple[str, str]] = [("const float*", "bias")]
     arguments: list[Argument] = []
     lines = ["if (bias != nullptr) finish_add_bias(v0, bias, m, i);"]
     numbers, channels = set(), set()
-    for i, kind in given.items():
+    for i, kind in inputs_of_chain.items():
         k = number[i]
         if isinstance(kind, float):
             lines.append(f"const float v{k} = {literal(kind)};")

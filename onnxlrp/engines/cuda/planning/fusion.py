@@ -1,4 +1,4 @@
-"""What runs as one launch beyond `fuse`: chains with those that alone read them, and products with their chains."""
+"""Fusion beyond `passes.fuse`: chains with their only reader, and products with the chain that reads them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TypeGuard
 
 from ....program.passes import Chain, members
 from ....program.program import Array, Program
-from ..kernels.elementwise import stored
+from .elementwise import compact_constant
 
 
 @dataclass(frozen=True)
 class Fused(Chain):
-    """What has a kernel that goes on with its results (the first of `steps`), and the chain that alone reads it."""
+    """A product whose kernel takes an epilogue, the first of `steps`, and the only chain that reads it, the others."""
 
     @property
     def product(self) -> int:
-        """A convolution, or the adjoint of a max-pool."""
+        """The instruction of the product: a convolution, its adjoint, or the adjoint of a max-pooling."""
         return self.steps[0]
 
     @property
     def chain(self) -> Chain:
-        """The rest."""
+        """The elementwise chain."""
         return Chain(self.steps[1:], self.results)
 
 
 def join_chains(program: Program, order: Sequence[int | Chain]) -> tuple[int | Chain, ...]:
-    """Every chain that one later chain of its shape alone reads, moved into that one."""
+    """Merge every chain that only one later chain of the same shape reads into that one."""
     instructions, kept = program.instructions, set(program.outputs.values())
     items = list(order)
     home = {n: k for k, item in enumerate(items) for n in members(item)}
@@ -51,7 +51,7 @@ def join_chains(program: Program, order: Sequence[int | Chain]) -> tuple[int | C
 
 
 def join_siblings(program: Program, order: Sequence[int | Chain]) -> tuple[int | Chain, ...]:
-    """Chains that run one after the other, of one shape, reading the same and not each other, as one."""
+    """Merge consecutive chains of one shape that read a common operand and not each other."""
     made: list[int | Chain] = []
     for item in order:
         before = made[-1] if made else None
@@ -65,11 +65,12 @@ def join_siblings(program: Program, order: Sequence[int | Chain]) -> tuple[int |
 
 
 def _plain(item: int | Chain | None) -> TypeGuard[Chain]:
+    """Return whether an item is a chain without a product."""
     return isinstance(item, Chain) and not isinstance(item, Fused)
 
 
 def _read(program: Program, chain: Chain) -> set[int]:
-    """What comes from elsewhere and is no constant."""
+    """Return the operands of a chain that are neither constants nor its own results."""
     steps = program.instructions
     return {i for n in chain.steps for i in steps[n].inputs if i not in chain.steps and not steps[i].constant}
 
@@ -80,9 +81,19 @@ def _space(program: Program, chain: Chain) -> tuple[object, ...]:
 
 
 def fuse_products(
-    program: Program, order: Sequence[int | Chain], able: Callable[[int], bool], constants: Mapping[int, Array]
+    program: Program,
+    order: Sequence[int | Chain],
+    takes_epilogue: Callable[[int], bool],
+    constants: Mapping[int, Array],
 ) -> tuple[int | Chain, ...]:
-    """Every chain with the last of what it alone reads and that is `able` to go on with it, as one item."""
+    """Merge every chain with the last product that only it reads.
+
+    Args:
+        program: The program.
+        order: Its items.
+        takes_epilogue: Whether the kernel of an instruction takes an epilogue.
+        constants: Constants by instruction, as `fold_constants` returns them.
+    """
     instructions = program.instructions
     readers: dict[int, set[int]] = {}
     for k, item in enumerate(order):
@@ -98,7 +109,7 @@ def fuse_products(
         for n in reversed([one for one in order[:k] if isinstance(one, int)]):
             step = instructions[n]
             alone = readers.get(n) == {k} and n not in kept
-            if alone and (step.shape, step.targets) == _space(program, item) and able(n):
+            if alone and (step.shape, step.targets) == _space(program, item) and takes_epilogue(n):
                 found = Fused((n, *item.steps), item.results)
                 if operands(program, found, constants) is not None:
                     fused[k] = found
@@ -109,23 +120,28 @@ def fuse_products(
 
 @dataclass(frozen=True)
 class Cycle:
-    """An operand that repeats through the result: `size` elements, or so many for each sample of the batch."""
+    """An operand that repeats along the result.
+
+    Args:
+        size: Elements after which it repeats, of one sample.
+        batched: Whether it has a batch axis, and repeats after the batch.
+    """
 
     size: int
     batched: bool
 
 
-Operand = float | str | Cycle  # a number; "full" as the result is; "channel", one number for each; one that repeats
+Operand = float | str | Cycle  # a number, "full" (of the result's shape), "channel" (one number for each), or repeated
 
 
 def operands(program: Program, item: Fused, constants: Mapping[int, Array]) -> dict[int, Operand] | None:
-    """How the chain reads what it reads, the product apart; None if one does not fit."""
+    """Return how an item's chain reads its operands, without the product; None if the epilogue cannot read one."""
     instructions = program.instructions
     whole = instructions[item.product]
     found: dict[int, Operand] = {}
     for i in dict.fromkeys(i for m in item.chain.steps for i in instructions[m].inputs if i not in item.steps):
         step = instructions[i]
-        array = stored(step, constants.get(i))
+        array = compact_constant(step, constants.get(i))
         shape = step.shape if array is None else array.shape
         shape = (1,) * (len(whole.shape) - len(shape)) + shape
         if array is not None and array.size == 1:

@@ -1,7 +1,7 @@
-"""Which kernels carry out each instruction, with which grids and geometry: plain Python, no GPU, no array touched.
+"""Planning of instructions: the kernels that carry out each, with grids and geometry, without a GPU.
 
-LINEAR and ADJOINT have a planner for each linear map; maps are generated (elementwise.py). Results are new arrays,
-[targets · samples, ...] where the instruction has targets, else [samples, ...].
+LINEAR and ADJOINT have a planner for each linear map; kernels of elementwise maps are generated (elementwise.py).
+Results are new arrays, [targets · samples, ...] where the instruction has targets, else [samples, ...].
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 
 from ....program.linear import LinearMap, Reshape
 from ....program.program import Activation, Array, Program, Seed
-from ..kernels.elementwise import block_of, blocks, chain
-from ..kernels.launch import InputRef, InstructionRef, Launch
+from ..kernels.launch import InputRef, InstructionRef, Launch, block_size, grid_size
 from . import copies, dense, windows
+from .elementwise import chain_launch
 from .linear import GRID, ConvPlanner, LinearPlanner
 
 
@@ -24,12 +24,19 @@ def plan(
     n: int,
     batch: int,
     constants: Mapping[int, Array],
-    tier: ConvPlanner | None = None,
+    conv_planner: ConvPlanner | None = None,
 ) -> tuple[Launch, ...]:
-    """The launches of instruction n for `batch` samples, in order; none for what needs no kernel.
+    """Plan one instruction.
 
-    `tier` plans convolutions and products better (see tensor.py, library.py); without it they are plain gathers.
-    `constants` are those of `folded`. Reads of activations, constants and a given relevance need no kernel.
+    Args:
+        program: The program.
+        n: The instruction.
+        batch: Samples at once.
+        constants: Constants by instruction, as `fold_constants` returns them.
+        conv_planner: Plans convolutions and chooses cuBLAS for products; None for plain gathers.
+
+    Returns:
+        Its launches, in order; none for activations, constants and relevance that the caller gives.
     """
     step = program.instructions[n]
     if step.constant or isinstance(step.what, Activation):
@@ -37,17 +44,17 @@ def plan(
     if isinstance(step.what, Seed):
         return _seed(program, n, batch, step.what)
     if step.kind == "map":
-        return (chain(program, (n,), (n,), batch, constants),)
-    work = LinearPlanner(program, n, batch, constants, tier)
+        return (chain_launch(program, (n,), (n,), batch, constants),)
+    planner = LinearPlanner(program, n, batch, constants, conv_planner)
     assert isinstance(step.what, LinearMap)
-    (LINEAR if step.kind == "linear" else ADJOINT)[step.what.name](work, step.what)
-    if step.biased and not work.bias_added:
-        work.add_bias()
-    return tuple(work.launches)
+    (LINEAR if step.kind == "linear" else ADJOINT)[step.what.name](planner, step.what)
+    if step.biased and not planner.bias_added:
+        planner.add_bias()
+    return tuple(planner.launches)
 
 
 def alias(program: Program, n: int) -> int | None:
-    """The instruction whose array serves as that of n too, so that nothing has to run; None if n has its own."""
+    """Return the instruction whose array n shares, a reshape that copies nothing; None if n has its own."""
     step = program.instructions[n]
     if not isinstance(step.what, Reshape) or step.biased or step.constant:
         return None
@@ -65,8 +72,8 @@ def _seed(program: Program, n: int, batch: int, seed: Seed) -> tuple[Launch, ...
     if seed.mode == "top":
         numbers = map(np.int32, (batch, classes, targets))
         return (Launch("seed_top", (batch, 1, 1), (256, 1, 1), (InputRef("scores"), InstructionRef(n), *numbers)),)
-    block, rows = block_of(classes), targets * batch
-    grid = (blocks(classes, block), min(rows, GRID), 1)
+    block, rows = block_size(classes), targets * batch
+    grid = (grid_size(classes, block), min(rows, GRID), 1)
     return (
         Launch(
             "seed_index",
@@ -82,10 +89,10 @@ LINEAR: dict[str, Callable[..., None]] = {
     "Matmul": dense.matmul,
     "Pool": windows.pool,
     "Select": windows.select,
-    "Sum": copies.total,
+    "Sum": copies.sum_axes,
     "Reshape": copies.reshape,
     "Permute": copies.permute,
-    "Slice": copies.box,
+    "Slice": copies.slice_box,
 }
 
 ADJOINT: dict[str, Callable[..., None]] = {
@@ -93,8 +100,8 @@ ADJOINT: dict[str, Callable[..., None]] = {
     "Matmul": dense.matmul,
     "Pool": windows.pool,
     "Select": windows.select,
-    "Sum": copies.spread,
+    "Sum": copies.broadcast,
     "Reshape": copies.reshape,
-    "Permute": copies.permute_back,
-    "Slice": copies.box_back,
+    "Permute": copies.permute_adjoint,
+    "Slice": copies.slice_adjoint,
 }

@@ -1,4 +1,4 @@
-"""What runs for a batch of a size, and the memory that it takes: plain Python, before there is a device or an array."""
+"""Schedules: the launches of a program for a batch size and the memory they take, planned without a device."""
 
 from __future__ import annotations
 
@@ -11,66 +11,77 @@ import numpy as np
 from ....program.linear import Conv, Select
 from ....program.passes import Chain, fuse, members
 from ....program.program import Activation, Array, Instruction, Program, Seed
-from ..kernels.elementwise import chain
 from ..kernels.launch import InstructionRef, Launch, Scratch
 from ..kernels.tiles import Precision
-from .arena import Life, layout
-from .constants import folded
-from .epilogue import epilogue
+from .arena import Lifetime, layout
+from .constants import fold_constants
+from .elementwise import chain_launch
+from .epilogue import make_epilogue
 from .fusion import Fused, fuse_products, join_chains, join_siblings
 from .instructions import alias, plan
 from .linear import LinearPlanner
 from .tensor_cores import TensorCorePlanner, has_epilogue
-from .windows import route, routed
+from .windows import has_route_kernel, plan_route
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """A program's launches for one batch size, by item of the order, and where their results lie in the arena."""
+    """A program's launches for one batch size, and the positions of their results in the arena.
+
+    Args:
+        batch: Samples at once.
+        launches: (item of the scheduler's order, launch), in order.
+        lifetimes: Arrays of the arena, by instruction or by (item, number) of a workspace.
+        offsets: Their offsets, in bytes.
+        arena_bytes: Size of the arena.
+        input_bytes: Size of the arrays that the forward pass and the caller write.
+    """
 
     batch: int
     launches: tuple[tuple[int, Launch], ...]
-    lives: tuple[Life, ...]
+    lifetimes: tuple[Lifetime, ...]
     offsets: Mapping[object, int]
-    size: int
-    given: int
+    arena_bytes: int
+    input_bytes: int
 
     @property
     def bytes(self) -> int:
-        """Device memory: the arena, and what the forward pass and the caller give."""
-        return self.size + self.given
+        """Device memory in bytes, without constants."""
+        return self.arena_bytes + self.input_bytes
 
 
-class Schedules:
-    """A program in the order in which its items run, its constants folded, to be drafted for any batch size.
+class Scheduler:
+    """Orders and fuses the instructions of a program, folds its constants, and schedules it for any batch size.
 
-    With a precision convolutions run on tensor cores where they can (tensor.py), with None as plain gathers.
+    Args:
+        program: The program.
+        precision: "exact" or "fast": convolutions run on tensor cores where they can; None: as plain gathers.
     """
 
     def __init__(self, program: Program, precision: Precision | None = "exact") -> None:
         self.program = program
-        self.tensor = None if precision is None else TensorCorePlanner(precision)
+        self.tensor_cores = None if precision is None else TensorCorePlanner(precision)
         self.order: tuple[int | Chain, ...] = fuse(program)
-        self.constants: dict[int, Array] = folded(program)
-        if self.tensor is not None:
-            fused = fuse_products(program, join_chains(program, self.order), self._able, self.constants)
+        self.constants: dict[int, Array] = fold_constants(program)
+        if self.tensor_cores is not None:
+            fused = fuse_products(program, join_chains(program, self.order), self._takes_epilogue, self.constants)
             self.order = join_siblings(program, fused)
 
-    def draft(self, batch: int) -> Schedule:
-        """What runs for a batch of this size, and the memory that it takes; nothing is allocated."""
+    def schedule(self, batch: int) -> Schedule:
+        """Return the launches for a batch of this size and the memory they take; nothing is allocated."""
         launches = tuple((k, one) for k, item in enumerate(self.order) for one in self._launches(item, batch))
-        lives = self._lives(batch, launches)
-        offsets, size = layout(lives)
-        return Schedule(batch, launches, lives, offsets, size, sum(4 * n for n in self.given(batch).values()))
+        lifetimes = self._lifetimes(batch, launches)
+        offsets, size = layout(lifetimes)
+        return Schedule(batch, launches, lifetimes, offsets, size, sum(4 * n for n in self.input_sizes(batch).values()))
 
     def shape(self, n: int, batch: int) -> tuple[int, ...]:
-        """The shape of an instruction's array."""
+        """Return the shape of an instruction's array, with target and batch axes."""
         step = self.program.instructions[n]
         lead = () if step.constant else ((self.program.targets or 1, batch) if step.targets else (batch,))
         return (*lead, *step.shape)
 
-    def given(self, batch: int) -> dict[str, int]:
-        """Elements of what does not come from a kernel: activations, and the seed's input."""
+    def input_sizes(self, batch: int) -> dict[str, int]:
+        """Return the elements of arrays that no kernel writes: activations by tensor, and the seed's input."""
         sizes: dict[str, int] = {}
         for n, step in enumerate(self.program.instructions):
             count = math.prod(self.shape(n, batch))
@@ -83,8 +94,8 @@ class Schedules:
                 sizes[name] = elements
         return sizes
 
-    def roots(self) -> dict[int, int]:
-        """For each reshape that moves nothing, the instruction whose array it is."""
+    def aliases(self) -> dict[int, int]:
+        """Return the instruction whose array each reshape shares, for those that copy nothing."""
         root: dict[int, int] = {}
         for item in self.order:
             other = alias(self.program, item) if isinstance(item, int) else None
@@ -96,16 +107,16 @@ class Schedules:
         if isinstance(item, Fused):
             return self._fused(item, batch)
         if isinstance(item, Chain):
-            return (chain(self.program, item.steps, item.results, batch, self.constants),)
+            return (chain_launch(self.program, item.steps, item.results, batch, self.constants),)
         if alias(self.program, item) is not None:
             return ()
-        return plan(self.program, item, batch, self.constants, self.tensor)
+        return plan(self.program, item, batch, self.constants, self.tensor_cores)
 
-    def _able(self, n: int) -> bool:
-        """Whether a kernel can go on with its results; a bias must be a vector that the kernel adds before."""
+    def _takes_epilogue(self, n: int) -> bool:
+        """Return whether the kernel of an instruction takes an epilogue; a bias must be a vector that it adds."""
         step, instructions = self.program.instructions[n], self.program.instructions
         if isinstance(step.what, Select):
-            return step.kind == "adjoint" and routed(step.what)
+            return step.kind == "adjoint" and has_route_kernel(step.what)
         if not isinstance(step.what, Conv):
             return False
         bias = instructions[step.inputs[-1]]
@@ -113,23 +124,23 @@ class Schedules:
         return plain and has_epilogue(step.what)
 
     def _fused(self, item: Fused, batch: int) -> tuple[Launch, ...]:
-        """A product with its chain in one launch, or where this batch is too large for that kernel, in two."""
+        """Plan a product with its chain in one kernel, or in two where this batch is too large for that kernel."""
         what = self.program.instructions[item.product].what
-        work = LinearPlanner(self.program, item.product, batch, self.constants)
-        end = epilogue(self.program, item, batch, self.constants)
-        assert self.tensor is not None
+        planner = LinearPlanner(self.program, item.product, batch, self.constants)
+        epilogue = make_epilogue(self.program, item, batch, self.constants)
+        assert self.tensor_cores is not None
         if isinstance(what, Select):
-            done = route(work, what, end)
+            done = plan_route(planner, what, epilogue)
         else:
             assert isinstance(what, Conv)
-            done = self.tensor.conv(work, what, end)
+            done = self.tensor_cores.conv(planner, what, epilogue)
         if done:
-            return tuple(work.launches)
+            return tuple(planner.launches)
         return (*self._launches(item.product, batch), *self._launches(item.chain, batch))
 
-    def _lives(self, batch: int, launches: tuple[tuple[int, Launch], ...]) -> tuple[Life, ...]:
-        """How long each result and each scratch array is needed, in items of the order."""
-        root, end = self.roots(), len(self.order)
+    def _lifetimes(self, batch: int, launches: tuple[tuple[int, Launch], ...]) -> tuple[Lifetime, ...]:
+        """Return when each result and workspace is needed, in items of the order."""
+        root, end = self.aliases(), len(self.order)
         born: dict[int, int] = {}
         dies: dict[int, int] = {}
         for k, item in enumerate(self.order):
@@ -143,13 +154,14 @@ class Schedules:
         instructions = self.program.instructions
         written = {a.index for _, one in launches for a in one.arguments if isinstance(a, InstructionRef)}
         own = [n for n in sorted(written) if n not in root and not _is_given(instructions[n])]
-        lives = [Life(n, 4 * math.prod(self.shape(n, batch)), born[n], dies[n]) for n in own]
+        lifetimes = [Lifetime(n, 4 * math.prod(self.shape(n, batch)), born[n], dies[n]) for n in own]
         scratch = {(k, a.number): a for k, one in launches for a in one.arguments if isinstance(a, Scratch)}
-        lives += [Life(key, a.count * np.dtype(a.dtype).itemsize, key[0], key[0]) for key, a in scratch.items()]
-        return tuple(lives)
+        lifetimes += [Lifetime(key, a.count * np.dtype(a.dtype).itemsize, key[0], key[0]) for key, a in scratch.items()]
+        return tuple(lifetimes)
 
 
 def _is_given(step: Instruction) -> bool:
+    """Return whether an instruction's array is a constant, an activation or the caller's relevance."""
     return (
         step.constant
         or isinstance(step.what, Activation)

@@ -1,4 +1,4 @@
-"""Convolutions as plain gathers, average pooling and max-pool routing: one thread an element, any window."""
+"""Planning of convolutions by plain gathers, average pooling and max-pooling: one thread an element, any window."""
 
 from __future__ import annotations
 
@@ -9,44 +9,61 @@ import numpy as np
 from ....errors import UnsupportedError
 from ....program.interpret import counts
 from ....program.linear import Conv, Pool, Select, Shape, Window
-from ..kernels.cublas import Product, product
-from ..kernels.elementwise import MOST, block_of, blocks
-from ..kernels.launch import Launch, Table
+from ..kernels.cublas import BatchedMatmul, matmul_launch
+from ..kernels.launch import MOST, Launch, Table, block_size, grid_size
 from .epilogue import Epilogue
-from .linear import GRID, LinearPlanner, ints, within
+from .linear import GRID, LinearPlanner, check_size, int_table
 
 
 def _spatial(window: Window) -> list[int]:
-    """Source, target, kernel, stride, dilation and padding before, each as depth, height, width."""
-    rows = ((window.source, 1), (window.target, 1), (window.kernel, 1), (window.strides, 1), (window.dilations, 1),
-            (window.before, 0))  # fmt: skip
+    """Return source, target, kernel, stride, dilation and padding before, each as depth, height, width."""
+    rows = (
+        (window.source, 1),
+        (window.target, 1),
+        (window.kernel, 1),
+        (window.strides, 1),
+        (window.dilations, 1),
+        (window.before, 0),
+    )
     if len(window.kernel) > 3:
-        raise UnsupportedError("windows of more than 3 axes are not in the cuda engine", "try --engine ort")
+        raise UnsupportedError("the cuda engine has no windows of more than 3 axes", "try --engine ort")
     return [n for numbers, fill in rows for n in (*[fill] * (3 - len(numbers)), *numbers)]
 
 
-def conv(work: LinearPlanner, c: Conv) -> None:
-    """A convolution or its adjoint: by the better tier if it takes it, else as plain gathers.
+def conv(planner: LinearPlanner, c: Conv) -> None:
+    """Plan a convolution or its adjoint: by the planner of tensor cores if it takes it, else by plain gathers.
 
-    What is a product of matrices (a window of one place) goes to the library where there is a tier.
+    With such a planner, grouped pointwise convolutions go to cuBLAS, as batched products of matrices.
     """
-    forward = work.step.kind == "linear"
-    if not work.operand(1).constant:
+    forward = planner.step.kind == "linear"
+    if not planner.operand(1).constant:
         raise UnsupportedError(
-            f"{work.step.origin}: a convolution whose weight is computed is not in the cuda engine", "try --engine ort"
+            f"{planner.step.origin}: the cuda engine has no convolution with a computed weight",
+            "try --engine ort",
         )
-    if work.tier is not None and work.tier.conv(work, c):
+    if planner.conv_planner is not None and planner.conv_planner.conv(planner, c):
         return
-    g = ints(c.source[0], c.target[0], c.group, *_spatial(c.window))
-    size = within(math.prod(c.target if forward else c.source))
-    within(math.prod(c.source if forward else c.target))
-    x, weight = work.x(), work.whole(1)
-    if work.tier is not None and _is_pointwise(c):
-        work.launches.append(product(weight, x, work.result, _pointwise(work, c), work.tier.precision))
+    g = int_table(c.source[0], c.target[0], c.group, *_spatial(c.window))
+    size = check_size(math.prod(c.target if forward else c.source))
+    check_size(math.prod(c.source if forward else c.target))
+    x, weight = planner.input(), planner.stored_operand(1)
+    if planner.conv_planner is not None and _is_pointwise(c):
+        planner.launches.append(
+            matmul_launch(weight, x, planner.result, _pointwise(planner, c), planner.conv_planner.precision)
+        )
         return
-    bias = (work.bias(c.target[0]),) if forward else ()
-    work.each(f"conv_{'forward' if forward else 'adjoint'}", size, work.lead, x, weight, *bias, work.result, g,
-              np.int32(work.lead))  # fmt: skip
+    bias = (planner.fused_bias(c.target[0]),) if forward else ()
+    planner.launch_per_element(
+        f"conv_{'forward' if forward else 'adjoint'}",
+        size,
+        planner.result_samples,
+        x,
+        weight,
+        *bias,
+        planner.result,
+        g,
+        np.int32(planner.result_samples),
+    )
 
 
 def _is_pointwise(c: Conv) -> bool:
@@ -54,62 +71,92 @@ def _is_pointwise(c: Conv) -> bool:
     return all(n == 1 for n in (*w.kernel, *w.strides)) and not any((*w.before, *w.after))
 
 
-def _pointwise(work: LinearPlanner, c: Conv) -> Product:
-    """y[n, group] = W[group] x[n, group], or x[n, group] = W[group]ᵀ y[n, group]."""
-    forward, places = work.step.kind == "linear", math.prod(c.window.source)
+def _pointwise(planner: LinearPlanner, c: Conv) -> BatchedMatmul:
+    """Return the products y[n, group] = W[group] x[n, group], or x[n, group] = W[group]ᵀ y[n, group]."""
+    forward, places = planner.step.kind == "linear", math.prod(c.window.source)
     outer, inner = c.target[0] // c.group, c.source[0] // c.group
     rows, depth = (outer, inner) if forward else (inner, outer)
     group = (outer * inner, depth * places, rows * places)
     sample = (0, c.group * depth * places, c.group * rows * places)
     few, many = (
-        ((c.group, group), (work.lead, sample)) if c.group < work.lead else ((work.lead, sample), (c.group, group))
+        ((c.group, group), (planner.result_samples, sample))
+        if c.group < planner.result_samples
+        else ((planner.result_samples, sample), (c.group, group))
     )
-    return Product(rows, depth, places, (not forward, False), *many, *few)
+    return BatchedMatmul(rows, depth, places, (not forward, False), *many, *few)
 
 
 def _planes(shape: Shape, window: Window) -> tuple[int, Table]:
     planes = math.prod(shape[: len(shape) - len(window.kernel)])
-    return planes, ints(planes, *_spatial(window))
+    return planes, int_table(planes, *_spatial(window))
 
 
-def pool(work: LinearPlanner, p: Pool) -> None:
-    """Averages over windows, or their adjoint."""
-    forward = work.step.kind == "linear"
+def pool(planner: LinearPlanner, p: Pool) -> None:
+    """Plan averages over windows, or their adjoint."""
+    forward = planner.step.kind == "linear"
     _, g = _planes(p.source, p.window)
     share = Table((1 / counts(p)).astype(np.float32))
-    size = within(math.prod(p.target if forward else p.source))
-    within(math.prod(p.source if forward else p.target))
-    work.each("pool_average" if forward else "pool_average_adjoint", size, work.lead, work.x(), share, work.result, g,
-              np.int32(work.lead))  # fmt: skip
+    size = check_size(math.prod(p.target if forward else p.source))
+    check_size(math.prod(p.source if forward else p.target))
+    planner.launch_per_element(
+        "pool_average" if forward else "pool_average_adjoint",
+        size,
+        planner.result_samples,
+        planner.input(),
+        share,
+        planner.result,
+        g,
+        np.int32(planner.result_samples),
+    )
 
 
-def select(work: LinearPlanner, p: Select) -> None:
-    """The element of each window where the selector is largest, or the adjoint."""
-    forward = work.step.kind == "linear"
+def select(planner: LinearPlanner, p: Select) -> None:
+    """Plan the selection of each window's element where the selector is largest, or its adjoint."""
+    forward = planner.step.kind == "linear"
     _, g = _planes(p.source, p.window)
-    if not forward and route(work, p):
+    if not forward and plan_route(planner, p):
         return
-    samples, windows = work.samples(work.operand(1)), within(math.prod(p.target))
-    size = windows if forward else within(math.prod(p.source))
-    winners = work.scratch(samples * windows, "int32")
-    work.each("pool_winners", windows, samples, work.whole(1), winners, g, np.int32(samples))
-    work.each("pool_select" if forward else "pool_select_adjoint", size, work.lead, work.x(), winners, work.result, g,
-              np.int32(work.lead), np.int32(samples))  # fmt: skip
+    samples, windows = planner.samples(planner.operand(1)), check_size(math.prod(p.target))
+    size = windows if forward else check_size(math.prod(p.source))
+    winners = planner.scratch(samples * windows, "int32")
+    planner.launch_per_element(
+        "pool_winners", windows, samples, planner.stored_operand(1), winners, g, np.int32(samples)
+    )
+    planner.launch_per_element(
+        "pool_select" if forward else "pool_select_adjoint",
+        size,
+        planner.result_samples,
+        planner.input(),
+        winners,
+        planner.result,
+        g,
+        np.int32(planner.result_samples),
+        np.int32(samples),
+    )
 
 
 ROUTES = {(2, 2): "pool_route_2x2", (3, 2): "pool_route_3x3"}  # kernels by the size of a window and its stride
 
 
-def routed(p: Select) -> bool:
-    """Whether one launch carries out the adjoint: windows of two axes that are alike."""
+def has_route_kernel(p: Select) -> bool:
+    """Return whether one kernel carries out the adjoint: two axes of equal windows of a size that it has."""
     w = p.window
     square = len(w.kernel) == 2 and len(p.source) == 3 and len({*zip(w.kernel, w.strides, strict=True)}) == 1
     return square and w.dilations == (1, 1) and (w.kernel[0], w.strides[0]) in ROUTES
 
 
-def route(work: LinearPlanner, p: Select, end: Epilogue | None = None) -> bool:
-    """The adjoint of a max-pool by a kernel that looks for the winners itself, and goes on; False if there is none."""
-    if not routed(p) or math.prod(p.source) * work.lead > MOST:
+def plan_route(planner: LinearPlanner, p: Select, epilogue: Epilogue | None = None) -> bool:
+    """Plan the adjoint of max-pooling by one kernel that finds the winners itself.
+
+    Args:
+        planner: The plan of the instruction.
+        p: The selection.
+        epilogue: What the kernel does with its sums.
+
+    Returns:
+        False if there is no such kernel.
+    """
+    if not has_route_kernel(p) or math.prod(p.source) * planner.result_samples > MOST:
         return False
     w, (planes, g) = p.window, _planes(p.source, p.window)
     kernel, stride = w.kernel[0], w.strides[0]
@@ -119,13 +166,13 @@ def route(work: LinearPlanner, p: Select, end: Epilogue | None = None) -> bool:
     counts = [-(-(n - m) // stride) - k for n, m, k in zip(w.source, past, first, strict=True)]
     aligned = past[1] % stride == 0 and w.source[1] % stride == 0
     name, source = ROUTES[kernel, stride], ""
-    if end is not None:
-        name, source = end.route(name, kernel, stride)
-    numbers = (work.lead, work.samples(work.operand(1)), *first, *counts, aligned)
-    ending = (None, *(end.arguments if end is not None else (work.result,)))
+    if epilogue is not None:
+        name, source = epilogue.route(name, kernel, stride)
+    numbers = (planner.result_samples, planner.samples(planner.operand(1)), *first, *counts, aligned)
+    ending = (None, *(epilogue.arguments if epilogue is not None else (planner.result,)))
     items = planes * math.prod(counts)
-    block = block_of(items)
-    grid = (blocks(items, block), min(work.lead, GRID), 1)
-    arguments = (work.x(), work.whole(1), g, *map(np.int32, numbers), *ending)
-    work.launches.append(Launch(name, grid, (block, 1, 1), arguments, source=source))
+    block = block_size(items)
+    grid = (grid_size(items, block), min(planner.result_samples, GRID), 1)
+    arguments = (planner.input(), planner.stored_operand(1), g, *map(np.int32, numbers), *ending)
+    planner.launches.append(Launch(name, grid, (block, 1, 1), arguments, source=source))
     return True

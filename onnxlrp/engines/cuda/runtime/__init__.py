@@ -1,0 +1,1 @@
+"""Runtime: devices, loaders of kernels, and the forward pass."""

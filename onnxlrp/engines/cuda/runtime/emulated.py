@@ -1,4 +1,4 @@
-"""Kernels on the CPU: the extension of csrc/emulator, and the host compiler for what it was not built with."""
+"""Kernels on the CPU: the extension of csrc/emulator, and the host compiler for kernels that it does not include."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ from ..kernels.elementwise import module
 from ..kernels.launch import Axes, Kernels, Launch, Launcher
 
 
-class Emulator:
-    """Kernels on the CPU, for tests and for machines without a GPU; KernelError names kernel, block and thread.
+class EmulatedKernels:
+    """Kernels on the CPU, for tests and for machines without a GPU; its KernelError names kernel, block and thread.
 
-    The extension brings the kernels that it was built with. Where the sources have changed since, or `check` wants to
-    see every access, the host compiler compiles them, as it does generated ones.
+    The extension includes the kernels that it was built with. Where the sources have changed since, or with `check`,
+    the host compiler compiles them, as it does generated ones.
+
+    Args:
+        check: Check every access to memory; slow.
+        seed: Orders the threads, so that a missing barrier shows.
+        library: A loaded library of kernels; by default that of csrc/kernels.
     """
 
     name = "emulator"
@@ -36,23 +41,23 @@ class Emulator:
     def launch(
         self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None:
-        """Run to the end; there are no streams here."""
+        """Run the kernel to its end; streams are ignored."""
         self._library.launch(name, grid, block, args, shared, self.check, self.seed)
 
-    def generated(self, code: str) -> Kernels:
-        """Compiled by the host compiler."""
+    def from_source(self, code: str) -> Kernels:
+        """Return the kernels of generated source, compiled by the host compiler."""
         library = compile_source(code, check=self.check)
-        return Emulator(check=self.check, seed=self.seed, library=library)
+        return EmulatedKernels(check=self.check, seed=self.seed, library=library)
 
-    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
-        """All generated ones in one file: the host compiler is slow to start."""
-        made = [one for one in launches if one.source]
-        generated = self.generated(module(made)) if made else self
-        return {one.kernel: generated if one.source else self for one in launches}
+    def launchers(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """Compile all generated kernels of these launches in one file, for the host compiler is slow to start."""
+        generated = [one for one in launches if one.source]
+        compiled = self.from_source(module(generated)) if generated else self
+        return {one.kernel: compiled if one.source else self for one in launches}
 
 
 def extension() -> Any:
-    """onnxlrp._emulator, or an error with the fix."""
+    """Return the module onnxlrp._emulator. Raises UsageError if it was not built, or from other sources."""
     fix = "install a C++17 compiler, then: pip install --force-reinstall --no-deps ."
     try:
         made = importlib.import_module("onnxlrp._emulator")
@@ -72,12 +77,20 @@ def _library(check: bool) -> Any:
 
 
 def compile_source(code: str, *, check: bool = False) -> Any:
-    """The kernels of generated source, compiled for the CPU."""
+    """Return the library of generated source, compiled for the CPU."""
     return extension().load(str(library(f'{with_ptx("")}\n#line 1 "generated"\n{code}', check=check)))
 
 
 def library(code: str, *, check: bool = False) -> Path:
-    """A file of kernels for the CPU, of whole source: those of its KERNELS(X) list, or else all it spells out."""
+    """Compile complete source for the CPU.
+
+    Args:
+        code: CUDA source, with a KERNELS(X) list, or else kernels that are not made by macros.
+        check: Instrument every access to memory.
+
+    Returns:
+        The path of the shared library.
+    """
     names = re.findall(r'extern\s+"C"\s+__global__\s+(?:void|__launch_bounds__\([^)]*\)|\s)+(\w+)\s*\(', code)
     listed = "#define KERNELS(X) " + " ".join(f"X({name})" for name in names)
     if "#define KERNELS(X)" in code:
@@ -86,9 +99,9 @@ def library(code: str, *, check: bool = False) -> Path:
 
 
 _FLAGS = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wno-unknown-pragmas"]
-_FLAGS += ["-fstack-clash-protection"]  # a large frame meets the guard page below its stack, and does not step over it
-_ALONE = ["-DCUDA_ON_CPU_ALONE=1"]  # the file's only thread_local variables are __shared__ ones, to be poisoned
-_INSTRUMENT = ["-fsanitize=thread"]  # calls our own functions before every access; no sanitizer is linked
+_FLAGS += ["-fstack-clash-protection"]  # so that a large frame touches the guard page below its stack
+_ALONE = ["-DCUDA_ON_CPU_ALONE=1"]  # the file's only thread_local variables are __shared__ ones, which are poisoned
+_INSTRUMENT = ["-fsanitize=thread"]  # calls the emulator's functions before every access; no sanitizer is linked
 
 
 def _compiled(code: str, check: bool) -> Path:
@@ -111,12 +124,14 @@ def _compiled(code: str, check: bool) -> Path:
 
 
 def _tool(command: list[str]) -> None:
+    """Run a compiler or linker. Raises UsageError with its output where it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise UsageError(f"the host compiler refuses the kernels:\n{done.stderr[:4000]}", "mend the CUDA source")
+        raise UsageError(f"the host compiler rejects the kernels:\n{done.stderr[:4000]}", "correct the CUDA source")
 
 
 def host_compiler() -> str:
+    """Return the path of a C++ compiler. Raises UsageError if there is none."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
         if name and (found := shutil.which(name)):
             return found

@@ -1,4 +1,4 @@
-"""The forward pass by onnxruntime, its results left where the program reads them: on the GPU, else on the CPU."""
+"""Forward pass by onnxruntime, on the GPU or on the CPU, with its results in the arrays that the program reads."""
 
 from __future__ import annotations
 
@@ -20,30 +20,42 @@ log = logging.getLogger("onnxlrp")
 
 
 class Session(Protocol):
-    """The forward pass: runs on host inputs and leaves the tensors that were asked for in the given arrays."""
+    """Interface of a prepared forward pass."""
 
-    def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None: ...
+    def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None:
+        """Run it on host arrays, and write the tensors that `into` names into its device arrays."""
+        ...
 
 
-class Memory(Protocol):
-    """What a session on a GPU asks of its device."""
+class DeviceMemory(Protocol):
+    """Interface of the device that a session on a GPU needs."""
 
     stream: Any
 
-    def empty(self, size: int) -> Any: ...
-    def write(self, target: Any, array: Array) -> None: ...
+    def empty(self, size: int) -> Any:
+        """Return a device array of `size` uninitialised bytes."""
+        ...
+
+    def write(self, target: Any, array: Array) -> None:
+        """Enqueue the copy of a host array into a device array of one axis."""
+        ...
 
 
 @dataclass(frozen=True)
 class SharedWeightModel:
-    """A forward model, and the large weights that it only names."""
+    """A forward model whose large weights are outside of it.
+
+    Args:
+        model: The ONNX model.
+        weights: The weights that it only names.
+    """
 
     model: Any
     weights: Mapping[str, Array] = field(default_factory=dict)
 
 
-def lent(forward: Forward, tensors: Sequence[str]) -> SharedWeightModel:
-    """The forward model in float32 that gives out these tensors, its weights handed over where they can be."""
+def shared_weight_model(forward: Forward, tensors: Sequence[str]) -> SharedWeightModel:
+    """Return the forward model in float32 with these tensors as outputs, and weights outside of it where it can."""
     return (
         SharedWeightModel(*forward.light(np.float32, tensors))
         if forward.light
@@ -51,41 +63,62 @@ def lent(forward: Forward, tensors: Sequence[str]) -> SharedWeightModel:
     )
 
 
-def on_gpu(model: SharedWeightModel, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> Session:
-    """onnxruntime's CUDA provider; where it is missing or cannot be loaded, the CPU's, and results are copied."""
+def open_session(model: SharedWeightModel, tensors: Sequence[str], memory: DeviceMemory, tf32: bool = False) -> Session:
+    """Open a session of onnxruntime's CUDA provider, or of the CPU's where that is missing or cannot be loaded.
+
+    Args:
+        model: The forward model.
+        tensors: Its outputs.
+        memory: The device.
+        tf32: Let convolutions run in TF32.
+    """
     import onnxruntime
 
     reason = "onnxruntime has no CUDA provider"
     if CUDA in onnxruntime.get_available_providers():
-        made = OnGpu(model, tensors, memory, tf32)
+        made = CudaSession(model, tensors, memory, tf32)
         if made.loaded:
             return made
         reason = "onnxruntime cannot load its CUDA provider (onnxlrp doctor says why)"
     log.info("%s: the forward pass runs on the CPU and is copied", reason)
-    return OnCpu(model, tensors, memory.write)
+    return CpuSession(model, tensors, memory.write)
 
 
-class OnCpu:
-    """onnxruntime's CPU provider, in float32; results are copied to where the program reads them."""
+class CpuSession:
+    """A session of onnxruntime's CPU provider, in float32; results are copied to the device.
+
+    Args:
+        model: The forward model.
+        tensors: Its outputs.
+        write: (device array, host array) → copies.
+    """
 
     def __init__(self, model: SharedWeightModel, tensors: Sequence[str], write: Callable[[Any, Array], None]) -> None:
-        self._session, self._held = _opened(model, ["CPUExecutionProvider"])
+        self._session, self._weights = _create_session(model, ["CPUExecutionProvider"])
         self._tensors, self._write = list(tensors), write
 
     def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None:
-        """One forward pass."""
+        """Run one forward pass."""
         wanted = [name for name in self._tensors if name in into]
         if not wanted:
-            return  # the program reads nothing of the forward pass, and an empty list would mean all of it
-        with _named():
+            return  # the program reads no activation, and onnxruntime takes an empty list as all outputs
+        with _translated_errors():
             found = self._session.run(wanted, dict(inputs))
         for name, array in zip(wanted, found, strict=True):
             self._write(into[name], np.asarray(array, np.float32))
 
 
 @dataclass(eq=False)
-class Bound:
-    """A run of one batch size: where its inputs and results lie, which stays so."""
+class Binding:
+    """Addresses of inputs and results of one batch size, which stay the same.
+
+    Args:
+        into: The device arrays of results.
+        binding: onnxruntime's binding.
+        options: onnxruntime's options of a run.
+        inputs: The device arrays of inputs.
+        runs: Number of runs so far.
+    """
 
     into: Mapping[str, Any]
     binding: Any
@@ -94,19 +127,26 @@ class Bound:
     runs: int = 0
 
 
-class OnGpu:
-    """onnxruntime's CUDA provider on our stream, float32 or with `tf32` TF32, as a CUDA graph for each batch size.
+class CudaSession:
+    """A session of onnxruntime's CUDA provider on our stream, with a CUDA graph for each batch size.
 
-    A graph replays fixed addresses: inputs are copied into arrays of the session's own, results are written into those
-    that the program reads. onnxruntime itself runs once to warm up, captures, and replays from then on. A model that
-    it cannot capture (a node that only the CPU has, control flow, one that waits for its result) is launched node by
-    node.
+    A graph replays fixed addresses: inputs are copied into arrays of the session, results are written into those that
+    the program reads. onnxruntime itself warms up at the first run, captures, and replays from then on. A model that it
+    cannot capture (a node that only the CPU has, control flow, a node that waits for its result) runs node by node.
+
+    Args:
+        model: The forward model.
+        tensors: Its outputs.
+        memory: The device.
+        tf32: Let convolutions run in TF32, else in float32.
     """
 
-    def __init__(self, model: SharedWeightModel, tensors: Sequence[str], memory: Memory, tf32: bool = False) -> None:
+    def __init__(
+        self, model: SharedWeightModel, tensors: Sequence[str], memory: DeviceMemory, tf32: bool = False
+    ) -> None:
         preload()
         self._memory, self._tensors = memory, list(tensors)
-        # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). EXHAUSTIVE may choose anew in every process.
+        # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). An EXHAUSTIVE search may differ by process.
         self._model = model
         self._options = {
             "device_id": str(memory.stream.device_id),
@@ -118,23 +158,25 @@ class OnGpu:
         try:
             self._open({"enable_cuda_graph": "1"})
         except Exception as error:  # onnxruntime's own, of several types
-            self._open_uncaptured(error)
+            self._open_without_capture(error)
         self.loaded = CUDA in self._session.get_providers()
         self._shapes = {o.name: o.shape[1:] for o in self._session.get_outputs()}
         self._graphs = 0
 
     def _open(self, more: Mapping[str, str]) -> None:
-        self._bound: dict[int, Bound] = {}
-        self._session, self._held = _opened(self._model, [(CUDA, {**self._options, **more}), "CPUExecutionProvider"])
+        self._bound: dict[int, Binding] = {}
+        self._session, self._weights = _create_session(
+            self._model, [(CUDA, {**self._options, **more}), "CPUExecutionProvider"]
+        )
 
-    def _open_uncaptured(self, error: Exception) -> None:
+    def _open_without_capture(self, error: Exception) -> None:
         log.info("the forward pass cannot be captured, its nodes are launched one by one: %s", _short(error))
         self.captures = False
-        with _named():
+        with _translated_errors():
             self._open({})
 
     def run(self, inputs: Mapping[str, Array], into: Mapping[str, Any]) -> None:
-        """One forward pass, enqueued on the stream; `into` is the same mapping whenever the batch size is."""
+        """Enqueue one forward pass on the stream; `into` is the same mapping for every run of a batch size."""
         batch = len(next(iter(inputs.values())))
         bound = self._bound.get(batch)
         if bound is None or bound.into is not into:
@@ -145,23 +187,23 @@ class OnGpu:
         for name, array in inputs.items():
             self._memory.write(bound.inputs[name], array)
         try:
-            with _named():
+            with _translated_errors():
                 self._session.run_with_iobinding(bound.binding, bound.options)
         except UnsupportedError as error:
             if not self.captures or bound.runs:
                 raise
-            with suppress(Exception):  # the stream may still capture
+            with suppress(Exception):  # the stream may still be capturing
                 self._memory.stream.end_capture()
-            self._open_uncaptured(error)
+            self._open_without_capture(error)
             self.run(inputs, into)
         else:
             bound.runs += 1
 
-    def _bind(self, inputs: Mapping[str, Array], into: Mapping[str, Any], wanted: list[str], batch: int) -> Bound:
-        """Addresses of a batch size, and the number of its graph."""
+    def _bind(self, inputs: Mapping[str, Array], into: Mapping[str, Any], wanted: list[str], batch: int) -> Binding:
+        """Bind the addresses of a batch size, and give its graph a number."""
         import onnxruntime
 
-        bound = Bound(into, self._session.io_binding(), onnxruntime.RunOptions())
+        bound = Binding(into, self._session.io_binding(), onnxruntime.RunOptions())
         bound.options.add_run_config_entry("disable_synchronize_execution_providers", "1")
         if self.captures:
             self._graphs += 1
@@ -176,23 +218,23 @@ class OnGpu:
         return bound
 
 
-def _opened(model: SharedWeightModel, providers: list[Any]) -> tuple[Any, Any]:
-    """A session, and the weights that it reads."""
+def _create_session(model: SharedWeightModel, providers: list[Any]) -> tuple[Any, Any]:
+    """Return a session, and the weights that it reads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # Quantised models: what the program reads is what the model's own Q and DQ give, not a fused kernel's.
+    # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     held = hand_over(options, model.weights)
-    # Its own fallback would open the session without these options, on another stream than ours.
+    # onnxruntime's own fallback would open the session without these options, on another stream.
     serialized = model.model.SerializeToString()
     return onnxruntime.InferenceSession(serialized, options, providers=providers, enable_fallback=0), held
 
 
 @contextmanager
-def _named() -> Iterator[None]:
-    """onnxruntime's errors as ours."""
+def _translated_errors() -> Iterator[None]:
+    """Raise onnxruntime's errors as UnsupportedError with a fix."""
     try:
         yield
     except Exception as error:

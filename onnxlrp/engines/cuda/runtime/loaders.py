@@ -1,4 +1,4 @@
-"""Three ways to run the kernels of csrc/kernels behind one launch call: a fatbin, NVRTC, and the emulator."""
+"""Loaders of the kernels of csrc/kernels: a fatbin, NVRTC, or the emulator, behind one launch call."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ from ..kernels import build
 from ..kernels.build import with_ptx
 from ..kernels.elementwise import module
 from ..kernels.launch import Axes, Kernels, Launch, Launcher
-from .emulated import Emulator
+from .emulated import EmulatedKernels
 
 LOADERS = ("auto", "fatbin", "nvrtc", "emulator")
 
 
 def load(which: str = "auto", *, check: bool = False, seed: int = 0) -> Kernels:
-    """The kernels, ready to launch; "auto" takes the fatbin if there is one for these sources, else NVRTC.
+    """Load the kernels.
 
-    `check` and `seed` are for the emulator: look at every access (slow), and the order in which threads run.
+    Args:
+        which: One of LOADERS; "auto" takes the fatbin if there is one for these sources, else NVRTC.
+        check: In the emulator, check every access to memory; slow.
+        seed: In the emulator, orders the threads.
+
+    Raises:
+        UsageError: There is no such loader, or it cannot run here.
     """
     if which not in LOADERS:
         raise UsageError(f'there is no kernel loader "{which}"', did_you_mean(which, LOADERS))
     if which == "emulator":
-        return Emulator(check=check, seed=seed)
+        return EmulatedKernels(check=check, seed=seed)
     cupy = _cupy()
     path = fatbin()
     if which == "fatbin" and path is None:
@@ -40,60 +46,66 @@ def load(which: str = "auto", *, check: bool = False, seed: int = 0) -> Kernels:
         )
     if path is not None and which != "nvrtc":
         whole = cupy.RawModule(path=str(path))
-        return OnGpu("fatbin", cupy, lambda kernel: whole)
-    return OnGpu("nvrtc", cupy, lambda kernel: _nvrtc(cupy, build.alone(kernel)))
+        return CupyKernels("fatbin", cupy, lambda kernel: whole)
+    return CupyKernels("nvrtc", cupy, lambda kernel: _nvrtc(cupy, build.alone(kernel)))
 
 
 # ---- On a GPU ----
 
-_LEAST = 80  # asynchronous copies, TF32
-_STATIC_LIMIT = 48 << 10  # dynamic shared memory beyond this must be asked for
+_LEAST = 80  # ten times the compute capability with asynchronous copies and TF32
+_STATIC_LIMIT = 48 << 10  # bytes of dynamic shared memory beyond which a kernel needs an attribute
 
 
-class OnGpu:
-    """Kernels of the CuPy modules that `module` gives for their names; they run on the current device."""
+class CupyKernels:
+    """Kernels of CuPy modules, which run on the current device.
+
+    Args:
+        name: The loader's name.
+        cupy: CuPy.
+        module: Returns the module of a kernel by its name.
+    """
 
     def __init__(self, name: str, cupy: Any, module: Callable[[str], Any]) -> None:
         self.name, self._cupy, self._module = name, cupy, module
         self._functions: dict[str, Any] = {}
-        self._asked: dict[str, int] = {}
+        self._shared_limits: dict[str, int] = {}
 
     def launch(
         self, name: str, grid: Axes, block: Axes, args: Sequence[Any], shared: int = 0, stream: Any = None
     ) -> None:
-        """Enqueue on `stream`, or on the current one."""
+        """Enqueue a kernel on `stream`, or on the current one."""
         function = self._functions.get(name) or self._function(name)
-        if shared > max(_STATIC_LIMIT, self._asked.get(name, 0)):
-            function.max_dynamic_shared_size_bytes = self._asked[name] = shared
+        if shared > max(_STATIC_LIMIT, self._shared_limits.get(name, 0)):
+            function.max_dynamic_shared_size_bytes = self._shared_limits[name] = shared
         function(grid, block, tuple(map(_argument, args)), shared_mem=shared, stream=stream)
 
     def _function(self, name: str) -> Any:
-        """A kernel; CuPy compiles or loads its module now."""
+        """Return a kernel's function; CuPy compiles or loads its module now."""
         try:
             found = self._functions[name] = self._module(name).get_function(name)
             return found
-        except Exception as error:  # of many types: NVRTC is not there, refuses, or there is no code for this GPU
+        except Exception as error:  # of many types: NVRTC is missing or fails, or there is no code for this GPU
             fix = (
                 'pip install "cupy-cuda13x[ctk]"; or install nvcc and run: python -m onnxlrp.engines.cuda.kernels.build'
             )
             raise UsageError(f"the kernel {name} cannot be loaded ({self.name}): {_first_line(error)}", fix) from error
 
-    def generated(self, code: str) -> OnGpu:
-        """Compiled by NVRTC, whose results CuPy keeps on disk."""
+    def from_source(self, code: str) -> CupyKernels:
+        """Return the kernels of generated source, compiled by NVRTC; CuPy caches the result on disk."""
         whole = _nvrtc(self._cupy, with_ptx(code))
-        return OnGpu("nvrtc", self._cupy, lambda kernel: whole)
+        return CupyKernels("nvrtc", self._cupy, lambda kernel: whole)
 
-    def compiled(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
-        """Each generated kernel in a module of its own, which other batch sizes and models find in CuPy's cache.
+    def launchers(self, launches: Sequence[Launch]) -> Mapping[str, Launcher]:
+        """Compile the kernels of these launches, by NVRTC on as many threads as there are processors.
 
-        NVRTC compiles on as many threads as there are processors.
+        Each generated kernel is a module of its own, which other batch sizes and models find in CuPy's cache.
         """
         found = {one.kernel: one for one in launches}
-        made = {name: self.generated(module([one])) if one.source else self for name, one in found.items()}
+        made = {name: self.from_source(module([one])) if one.source else self for name, one in found.items()}
         device = self._cupy.cuda.Device()
 
         def get(name: str) -> None:
-            with device:  # a thread begins on the first one
+            with device:  # a new thread's current device is the first one
                 made[name]._function(name)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -103,7 +115,7 @@ class OnGpu:
 
 
 def _argument(value: Any) -> Any:
-    """What CuPy passes wrongly, made right: None becomes 0xffffffff there (cupy#9046), a float a C double."""
+    """Return an argument as CuPy passes it correctly: None would be 0xffffffff (cupy#9046), a float a double."""
     if value is None:
         return np.uint64(0)
     return np.float32(value) if type(value) is float else value
@@ -137,8 +149,8 @@ def _cupy() -> Any:
     return cupy
 
 
-def absent() -> str:
-    """Why kernels cannot run on a GPU here; "" where there is CuPy and a GPU that answers."""
+def why_unavailable() -> str:
+    """Return why kernels cannot run on a GPU here; "" where there is CuPy and a GPU that works."""
     try:
         _cupy()
     except UsageError as error:
@@ -152,6 +164,6 @@ def _first_line(error: Exception) -> str:
 
 
 def fatbin() -> Path | None:
-    """The compiled kernels for just these sources: installed with the package, or built for this user."""
+    """Return the file of kernels compiled from exactly these sources, of the package or of this user; None without."""
     name = build.fatbin_name()
     return next((p for p in (build.CSRC / name, build.cache() / name) if p.is_file()), None)
