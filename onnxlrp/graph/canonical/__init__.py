@@ -1,0 +1,1 @@
+"""One form for each meaning: affine maps merged into linear layers, activation formulas as one layer."""

@@ -1,0 +1,1 @@
+"""Operators expressible by standard ones: fused, on integers, of classical machine learning."""

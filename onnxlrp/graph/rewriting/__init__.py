@@ -1,0 +1,1 @@
+"""A mutable graph and the tools of every rewrite: builder, constant folding, shape inference."""
