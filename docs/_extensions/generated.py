@@ -6,9 +6,12 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +97,47 @@ class CommandHelp(SphinxDirective):
         return self.parse_text_to_nodes("\n\n".join(sections), allow_section_headings=True)
 
 
-def printed(command: str) -> str:
-    """Return what a command `onnxlrp …` prints on stdout and stderr; it must succeed."""
+@contextmanager
+def folder_of_models() -> Iterator[Path]:
+    """Make an empty folder that holds the shipped models, for as long as it is used."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "models").symlink_to(ROOT / "models")
+        yield Path(folder)
+
+
+def printed(command: str, folder: Path | None = None) -> str:
+    """Return what a command `onnxlrp …` prints on stdout and stderr, run in a folder of models; it must succeed.
+
+    Args:
+        command: The command line.
+        folder: Where it runs; by default a new folder.
+    """
+    if folder is None:
+        with folder_of_models() as folder:
+            return printed(command, folder)
     words = shlex.split(command)
     if words[0] != "onnxlrp":
         raise ValueError(f"only onnxlrp is run: {command}")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "models").symlink_to(ROOT / "models")
-        done = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         raise ValueError(f"{command} exits with {done.returncode}:\n{done.stdout}")
     return done.stdout
+
+
+def write_report(app: Sphinx, error: Exception | None) -> None:
+    """Write report.html beside the pages, by the commands that gallery.md shows."""
+    if error is not None or app.builder.format != "html":
+        return
+    text = Path(app.srcdir, "gallery.md").read_text(encoding="utf-8")
+    block = next(block for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL) if "-o report.html" in block)
+    commands = [line for line in block.replace("\\\n", " ").splitlines() if line.startswith("onnxlrp ")]
+    with folder_of_models() as folder:
+        (folder / "run").mkdir()
+        for command in commands:
+            printed(command, folder)
+        shutil.copy(folder / "report.html", app.outdir)
 
 
 def escape(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -141,5 +172,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("command-help", CommandHelp)
     app.add_directive("run", Run)
     app.connect("source-read", include_page)
+    app.connect("build-finished", write_report)
     app.connect("autodoc-process-docstring", escape)
     return {"parallel_read_safe": True}
