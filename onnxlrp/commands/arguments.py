@@ -138,7 +138,7 @@ def check_matches(model: Model, options: ExplainOptions) -> None:
     if not options.rules:
         return
     seen = [matched for _, matched, _ in model.layers(model.composite(options))]
-    for pattern, _ in list[tuple[Any, Any]](options.rules):  # type: ignore[arg-type]
+    for pattern, _ in options.entries:
         if not any(matches(pattern, layer) for layer in seen):
             known = {word for layer in seen for word in (layer.path or layer.name, layer.op)}
             hint = did_you_mean(str(pattern), known)

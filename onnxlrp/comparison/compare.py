@@ -208,8 +208,8 @@ def _name(model: Model) -> str:
 def _options_info(how: CompareOptions) -> dict[str, Any]:
     from ..version import __version__
 
-    options = how.keywords()
-    rules = [f"{match}={rule}" for match, rule in options.pop("rules", ())]
+    options = {name: value for name, value in how.keywords().items() if name != "rules"}
+    rules = [f"{match}={rule}" for match, rule in how.entries]
     asked = {"method": how.method, "options": to_jsonable(options), "rules": rules, "target": how.target}
     return {"onnxlrp": __version__, **asked, "metrics": list(how.metrics)}
 

@@ -164,7 +164,11 @@ class Model(LoadedModel):
         return resolve_composite(self.graph, self.kind, method, lambda: self._bounds(pictures))
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
-        """Return the layers between input and output in order, what a match sees of each, and its rule, if any."""
+        """Return the layers between input and output in order, what a match sees of each, and its rule, if any.
+
+        Args:
+            composite: The rules.
+        """
         return rules_of(self.graph, composite)
 
     def export(

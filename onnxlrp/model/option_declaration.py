@@ -20,7 +20,7 @@ class Flag:
         words: Its names, such as ("-t", "--target").
         help: Its text in --help.
         commands: The commands that take it.
-        group: The group of --help that it stands in: "asked" (what is explained) or "run" (how it runs).
+        group: The group of --help that it stands in: "asked" (the explanation), "written" (files) or "run" (execution).
         argparse: Further arguments of `add_argument`.
         read: Turn what argparse found into the field's value. Raises UsageError.
     """

@@ -219,6 +219,10 @@ class ExplainOptions:
         ),
     )
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.rules, Mapping):
+            object.__setattr__(self, "rules", tuple(self.rules))  # read more than once
+
     @classmethod
     def of(cls, first: Any = "top1", method: str | Composite | Method = DEFAULT, **keywords: Any) -> Self:
         """Return the options that arguments of `Model.explain` state.
@@ -250,6 +254,11 @@ class ExplainOptions:
             **changes: Other values of further fields.
         """
         return replace(self, output=None, input=None, kind=None, given=given or None, **changes)
+
+    @property
+    def entries(self) -> list[tuple[Match, Rule | str]]:
+        """The rules as (match, rule) pairs, in their order."""
+        return list(self.rules.items() if isinstance(self.rules, Mapping) else self.rules)
 
     def keywords(self) -> dict[str, Any]:
         """Return how to explain as keywords of `Model.explain`: options of the method, and stated fields such as rules.

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from ..composites import Composite, Match
+from ..composites import Composite
 from ..errors import UsageError
 from ..graph.graph import Array, Graph
 from ..inputs import InputKind
 from ..methods.registry import METHODS, asked, composites, make_composite, name_of
-from ..rules import Rule, parse
+from ..rules import parse
 from .align_bounds import align_bounds
 from .options import ExplainOptions
-
-if TYPE_CHECKING:
-    from .options import Rules
 
 Box = tuple[Array, Array]
 
@@ -54,14 +50,8 @@ def resolve_composite(
 
 
 def _completed(composite: Composite, asked_for: ExplainOptions) -> Composite:
-    entries = _entries(asked_for.rules)
+    entries = [(match, parse(rule) if isinstance(rule, str) else rule) for match, rule in asked_for.entries]
     composite = composite.with_rules(entries) if entries else composite
     if asked_for.on_unsupported == "error":
         return composite
     return composite.with_fallback(asked_for.on_unsupported)
-
-
-def _entries(rules: Rules) -> list[tuple[Match, Rule]]:
-    """Return the entries, rules that are texts parsed. Raises UsageError."""
-    pairs = rules.items() if isinstance(rules, Mapping) else rules
-    return [(match, parse(rule) if isinstance(rule, str) else rule) for match, rule in pairs]

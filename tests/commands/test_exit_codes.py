@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -154,6 +155,23 @@ def test_3_skip_goes_on_and_fail_keeps_what_was_before(run: Any) -> None:
     assert "1 of 5 inputs were skipped" in err
     assert written() == [*(f"digit_{i}.{i}.png" for i in range(4)), "in"]
     assert out.splitlines()[-1].startswith("wrote   4 files")
+
+
+def test_3_a_skipped_input_is_reported_in_its_place(run: Any) -> None:
+    folder("in", range(4))
+    (Path("in") / "digit_1x.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    out, _ = run(3, "explain", DIGITS, "in", "--on-error", "skip", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    names = [Path(line["input"]).stem for line in lines]
+    assert names == ["digit_0", "digit_1", "digit_1x", "digit_2", "digit_3"]
+    assert ["error" in line for line in lines] == [False, False, True, False, False]
+
+
+def test_globs_name_inputs(run: Any, refused: Any) -> None:
+    folder("in", range(3))
+    run(0, "explain", DIGITS, "in/*_[12].png")
+    assert written() == ["digit_1.1.png", "digit_2.2.png", "in"]
+    assert "matches no picture" in refused(5, "explain", DIGITS, "in/*.jpg")[0]
 
 
 def test_4_an_operator_without_a_rule(run: Any, refused: Any, untaught: str) -> None:

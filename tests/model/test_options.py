@@ -45,6 +45,19 @@ def test_what_is_no_field_is_an_option_of_the_method() -> None:
     assert ExplainOptions.of(made) is made
 
 
+def test_rules_are_read_more_than_once() -> None:
+    options = ExplainOptions(rules=((match, "zplus") for match in ("Conv", "Gemm")))
+    assert options.entries == options.entries == [("Conv", "zplus"), ("Gemm", "zplus")]
+    assert ExplainOptions(rules={"Conv": "zplus"}).entries == [("Conv", "zplus")]
+
+
+def test_how_to_explain_as_keywords() -> None:
+    options = ExplainOptions(target=3, method="gamma", options={"gamma": 0.1}, rules={"Conv": "zplus"}, batch_size=2)
+    assert options.keywords() == {"gamma": 0.1, "rules": {"Conv": "zplus"}}
+    again = ExplainOptions.of(3, "gamma", **options.keywords())
+    assert (again.options, again.entries) == (options.options, options.entries)
+
+
 def test_options_beside_other_arguments_are_refused() -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     with pytest.raises(UsageError, match="beside other arguments"):

@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
         return any(word.startswith("--") and not self.has(word.partition("=")[0]) for word in words)
 
     def error(self, message: str) -> NoReturn:
+        """Raise UsageError in the place of argparse's exit."""
         raise UsageError(message, f"{self.prog} --help lists the options")
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
