@@ -48,7 +48,7 @@ def check(folder: Any, **inputs: Any) -> tuple[Any, Any]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Any:
     shutil.copy(ROOT / "models" / "digits.onnx", tmp_path / "my model.onnx")
-    shutil.copy(next((ROOT / "docs").glob("digit_7.png")), tmp_path / "seven.png")
+    shutil.copy(ROOT / "models" / "samples" / "digit_7.png", tmp_path / "seven.png")
     return tmp_path
 
 
@@ -100,6 +100,6 @@ def test_every_input_is_used_and_documented() -> None:
     names = re.findall(r"^  (\w+):$", inputs, re.M)
     assert len(names) == len(re.findall(r"^    description: ", inputs, re.M))
     assert {name for name in names if f"inputs.{name} " in ACTION} == set(names)
-    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "ci.md").read_text(encoding="utf-8")
     used = re.search(r"uses: OWNER/onnxlrp@v1\n        with:\n(.*?)\n      - ", page, re.S)[1]
     assert set(re.findall(r"^          (\w+):", used, re.M)) <= set(names)

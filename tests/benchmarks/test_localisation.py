@@ -174,7 +174,7 @@ def test_bad_input_is_said_and_nothing_is_written(
     said = capsys.readouterr().err
     assert "no such file" in said
     assert "models without classes, file, layout, preprocessing" in said
-    assert 'did you mean "gradient"?' in said
+    assert 'did you mean "gradient"' in said
     assert not out.exists()
 
 

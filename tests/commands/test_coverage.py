@@ -115,6 +115,7 @@ def test_kinds_that_a_composite_leaves_out_get_the_gradient() -> None:
         model.explain(X, 1, own, on_unsupported="pass")
 
 
+@pytest.mark.slow
 def test_presets_have_a_rule_for_all_that_is_known() -> None:
     """on_unsupported changes nothing where nothing is missing."""
     model = onnxlrp.load(net("Tanh", "Relu"))

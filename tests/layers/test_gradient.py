@@ -184,6 +184,7 @@ def test_node_cases_of_onnx(op: Any) -> None:
             OUTCOMES[name] = "passed, kinks" if kinks else "passed"
 
 
+@pytest.mark.slow
 def test_enough_node_cases_ran(notes: list[str]) -> None:
     if len({name.split(" ")[0] for name in OUTCOMES}) < 50:
         pytest.skip("the node cases ran elsewhere")

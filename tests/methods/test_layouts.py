@@ -59,6 +59,7 @@ def picture(bands: int) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(2, bands, HEIGHT, WIDTH)).astype(np.float32)
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("bands", [2, 3, 13])
 @pytest.mark.parametrize("method", METHODS)
 def test_channels_first_and_last_have_the_same_maps(method: str, bands: int) -> None:

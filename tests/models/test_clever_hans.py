@@ -51,6 +51,7 @@ def energy_over_area(model: Any, pictures: Any) -> Any:
     return (maps[:, mark].sum(axis=1) / maps.sum(axis=(1, 2))).mean() / mark.mean()
 
 
+@pytest.mark.slow
 def test_accuracy_drops_when_the_mark_is_removed(models: dict[Any, Any], pictures: Any) -> None:
     assert called_star(models["clever_hans"], pictures[True, True]) >= 0.95
     assert called_star(models["clever_hans"], pictures[True, False]) <= 0.5

@@ -62,6 +62,7 @@ def test_scores_and_ledger(path: Any) -> None:
     assert max(row.error for row in e.ledger) < 1e-4
 
 
+@pytest.mark.few(2)
 @each_model
 def test_the_exported_explainer_is_the_same(path: Any, tmp_path: Path) -> None:
     e = explained(path)

@@ -99,6 +99,7 @@ ANALYZERS = ("Gradient", "InputTimesGradient", *RULES)
 INNVESTIGATE = 5e-7
 
 
+@pytest.mark.few(28)
 @pytest.mark.parametrize("engine", ["reference", "ort"])
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("analyzer", ANALYZERS)
@@ -176,6 +177,7 @@ def options(name: Any, method: Any) -> dict[str, Any]:
     return {"low": low, "high": high} if method == "epsilon_gamma_box" else {}
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", REAL)
 def test_scores_are_the_untouched_models(name: str, count: int) -> None:
@@ -193,6 +195,7 @@ def test_scores_are_the_untouched_models(name: str, count: int) -> None:
         assert distance(np.log(ours), np.log(theirs)) < 1e-4
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", REAL)
 def test_ledger_closes(name: str, method: str) -> None:
@@ -210,6 +213,7 @@ def test_ledger_closes(name: str, method: str) -> None:
     assert np.abs(lost).max() < 1e-4 * max(row.scale.max() for row in explained.ledger)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", SMALL)
 def test_ort_computes_what_the_reference_computes(name: Any, method: str) -> None:
