@@ -41,7 +41,7 @@ def embed(prep: Preprocessing, model: Path, out: Path) -> Path:
     """
     import onnx
 
-    from ..graph.reading.structure import is_external, tensors
+    from ..graph.reading.tensors import is_external, tensors
 
     if prep.assumed:
         raise UnsupportedError(

@@ -13,7 +13,7 @@ from .frontend.symbolic_sizes import PRIME
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
-from .reading import memory
+from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
 from .reading.read import Source, read
 
@@ -43,7 +43,7 @@ def load(
         UnsupportedError: The model has no batch on axis 0, or an operator that cannot be converted.
     """
     onnxruntime()
-    limit = memory.limit(max_memory)
+    limit = memory_limit(max_memory)
     state = LoadState(read(source, allow_linked_data), limit, size, stated)
     run(PASSES, state)
     return graph_of(state)

@@ -12,7 +12,7 @@ import onnxlrp
 from onnxlrp.errors import InputError, UsageError
 from onnxlrp.graph.frontend.weightless import skeleton
 from onnxlrp.graph.load import load
-from onnxlrp.graph.reading import memory
+from onnxlrp.graph.reading import memory, memory_limit
 from onnxlrp.graph.reading.read import read
 from support.tiny_models import conv, model, node, values
 
@@ -23,18 +23,18 @@ from support.tiny_models import conv, model, node, values
      ("2TB", 2 << 40)],
 )  # fmt: skip
 def test_sizes(text: str | int, count: int) -> None:
-    assert memory.limit(text) == count
+    assert memory_limit.limit(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1G", "0", "0.0G", "1e9", "8 parsecs", "1" * 30])
 def test_no_sizes(text: Any) -> None:
     with pytest.raises(UsageError, match="is no size") as caught:
-        memory.limit(text)
+        memory_limit.limit(text)
     assert "--max-memory" in caught.value.fix
 
 
 def test_the_default_is_what_the_machine_has() -> None:
-    assert 1 << 20 < memory.limit(None) == pytest.approx(memory.available(), rel=0.2)
+    assert 1 << 20 < memory_limit.limit(None) == pytest.approx(memory_limit.available(), rel=0.2)
 
 
 def test_an_estimate_is_the_sum_of_its_tensors() -> None:

@@ -17,7 +17,15 @@ from ..reading.printable import printable
 
 
 def split_groups(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Each GroupNormalization as Reshape, InstanceNormalization, Reshape, and from opset 21 on Mul and Add."""
+    """Write each GroupNormalization as Reshape, InstanceNormalization, Reshape, and from opset 21 on Mul and Add.
+
+    Args:
+        model: The model, not changed.
+        opset: Its opset.
+
+    Raises:
+        UnsupportedError: An operand has an unknown rank.
+    """
     if not any(_is_group(node) for node in model.graph.node):
         return model
     ranks = _ranks(model)
@@ -30,7 +38,7 @@ def split_groups(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """How many axes each tensor has; onnx infers nothing behind a GroupNormalization, which keeps them."""
+    """Tensor → number of axes; onnx infers nothing behind a GroupNormalization, which keeps them."""
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
     for node in plain.graph.node:

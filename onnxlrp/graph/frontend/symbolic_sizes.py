@@ -1,4 +1,4 @@
-"""Every axis a number: symbolic batch, height and width of the inputs fixed, so that shape arithmetic folds."""
+"""Lengths for the symbolic axes of the inputs: batch, height and width, so that shape arithmetic folds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ SizeSource = Callable[[], tuple[int, int] | None]
 
 @dataclass(frozen=True)
 class Sizes:
-    """The batch that the skeleton now runs at, whether the model declares it, and what was assumed."""
+    """Lengths that were fixed.
+
+    Attributes:
+        batch: The batch that the model runs at while it is loaded.
+        declared: Whether the model declares it.
+        note: Lengths that were assumed, for the user.
+    """
 
     batch: int
     declared: bool
@@ -31,7 +37,18 @@ class Sizes:
 def fix_sizes(
     model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None, stated: SizeSource = lambda: None
 ) -> Sizes:
-    """Replace symbolic axes of the inputs in place; an open height and width by `size`, else as `stated`, else 224."""
+    """Replace the symbolic axes of the inputs in place.
+
+    Args:
+        model: The model without its weights, changed in place.
+        weights: Its weights.
+        size: Lengths for the axes that are open besides the batch; one number for all of them.
+        stated: Finds height and width where `size` is None; 224 where it finds none.
+
+    Raises:
+        InputError: An input declares no shape.
+        UnsupportedError: Inputs declare different batches, or the sizes do not fit the open axes.
+    """
     inputs = true_inputs(model, weights)
     used = _used(model.graph)
     declared = {b for value in inputs if (b := _first(value)) is not None and value.name in used}
@@ -58,7 +75,7 @@ def fix_sizes(
 
 
 def _used(graph: onnx.GraphProto) -> set[str]:
-    """What nodes read, and outputs: exporters list constants that they have folded as inputs of one sample."""
+    """Tensors that nodes read, and outputs: exporters list constants that they folded as inputs of one sample."""
     names = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     return names.union(*(_used(a.g) for node in graph.node for a in node.attribute if a.HasField("g")))
 
@@ -103,7 +120,7 @@ def _fix_spatial(
         symbols = ", ".join(dims[a].dim_param or f"axis {a}" for a in open_axes)
         raise UnsupportedError(
             f'The input "{name}" leaves sizes open ({printable(symbols)}).',
-            f"Say which: load(model, size=({', '.join(['16'] * len(open_axes))},))",
+            f"Give them: load(model, size=({', '.join(['16'] * len(open_axes))},))",
         )
     given = given or list(stated() or ())
     for axis, length in zip(open_axes, given or [DEFAULT_SIZE] * len(open_axes), strict=True):

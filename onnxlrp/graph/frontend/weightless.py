@@ -1,4 +1,4 @@
-"""The skeleton: a private copy of the model without its weights, cheap to convert, optimise and infer shapes on."""
+"""A copy of the model without its weights: cheap to convert, optimise and infer shapes on."""
 
 from __future__ import annotations
 
@@ -11,18 +11,28 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import InputError, UnsupportedError
 from ..graph import Array
 from ..reading import external_data
-from ..reading.printable import printable
+from ..reading.printable import first_line, printable
 from ..reading.read import Read
-from ..reading.structure import is_external
+from ..reading.tensors import is_external
 
-# Larger constants become inputs of the skeleton: no shape arithmetic reads them.
+# Larger constants become inputs: no shape arithmetic reads them.
 LARGE = 4096
 # Every floating type is one here: the numbers are computed in the type that an engine chooses.
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
 def skeleton(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """(the model without its weights, the weights); large ones are inputs of the skeleton, small ones stay in it."""
+    """Separate a model from its weights.
+
+    Args:
+        read: The parsed model, not changed.
+
+    Returns:
+        The model, in which large weights are inputs and small ones stay; all weights by name.
+
+    Raises:
+        InputError: A weight is damaged, or no node is left.
+    """
     source = read.model
     model = onnx.ModelProto(ir_version=max(source.ir_version, 8), producer_name=source.producer_name)
     model.opset_import.extend(source.opset_import or [helper.make_opsetid("", 1)])
@@ -50,17 +60,19 @@ def skeleton(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
 
 
 def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
-    """A stored tensor as an array, mapped where it lies in a file of its own.
+    """Return a stored tensor as an array, mapped where it lies in a file of its own.
 
-    Half precision is widened, so that arithmetic on it is exact enough.
+    Half precision becomes float32, so that arithmetic on it is exact enough.
+
+    Raises:
+        InputError: The tensor is damaged.
     """
     try:
         outside = is_external(tensor)
         value = external_data.read(tensor, read.home, read.name) if outside else numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OSError) as error:
-        said = printable((str(error).splitlines() or [type(error).__name__])[0], 120)
         raise InputError(
-            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({said}).',
+            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({first_line(error, 120)}).',
             "Export or download the model again.",
         ) from None
     if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
@@ -87,7 +99,7 @@ def _constant(node: onnx.NodeProto, read: Read, weights: dict[str, Array]) -> Ar
 
 
 def _filled(node: onnx.NodeProto, read: Read, shape: Array) -> Array:
-    """One value seen through a whole shape: it takes no memory, until someone writes the array out."""
+    """A constant of one value in a whole shape: it takes no memory until it is written out."""
     fill = to_array(node.attribute[0].t, read) if node.attribute else np.zeros(1, np.float32)
     try:
         return np.broadcast_to(fill.reshape(()), tuple(int(d) for d in shape))
@@ -131,13 +143,18 @@ def _one_floating_type(model: onnx.ModelProto) -> None:
 
 
 def true_inputs(model: onnx.ModelProto, weights: Iterable[str]) -> list[onnx.ValueInfoProto]:
-    """The inputs that the user feeds."""
+    """Return the inputs that are no weights.
+
+    Raises:
+        UnsupportedError: One is no tensor.
+        InputError: There are none.
+    """
     known = set(weights)
     inputs = [value for value in model.graph.input if value.name not in known]
     for value in inputs:
         if value.type.WhichOneof("value") != "tensor_type":
             raise UnsupportedError(
-                f'The input "{printable(value.name)}" is no tensor.', "Export the model with tensor inputs."
+                f'The input "{printable(value.name)}" is not a tensor.', "Export the model with tensor inputs."
             )
     if not inputs:
         raise InputError("The model has no inputs: there is nothing to explain.", "Export the model again.")

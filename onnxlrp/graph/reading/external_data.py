@@ -1,4 +1,4 @@
-"""Weights in other files: found where they may lie, and mapped into memory, never copied."""
+"""Weights in other files: found in the folders that are allowed, and mapped into memory, never copied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ...errors import InputError
 from ..graph import Array
 from .printable import printable
-from .structure import nbytes
+from .tensors import nbytes
 
 _AGAIN = "Export or download the data file again."
 _RESAVE = "Save the model again: onnx.save_model(model, path, save_as_external_data=True)"
@@ -23,18 +23,30 @@ _RESAVE = "Save the model again: onnx.save_model(model, path, save_as_external_d
 
 @dataclass(frozen=True)
 class Home:
-    """Where a model's data files may lie.
+    """Folder of a model, in which its data files may lie as regular files with one name.
 
-    In its folder, as regular files with one name. With `linked`, hard links and links out of the folder pass. A
-    Hugging Face cache (`REPO/snapshots/REVISION/model.onnx -> ../../blobs/HASH`) passes as it is: its links lead to
+    A Hugging Face cache (`REPO/snapshots/REVISION/model.onnx -> ../../blobs/HASH`) passes as it is: its links lead to
     the blobs of the same repository.
+
+    Attributes:
+        model: The path of the model.
+        linked: Whether hard links, and links out of the folder, pass too.
     """
 
     model: Path
     linked: bool = False
 
     def find(self, location: str, name: str, label: str) -> Path:
-        """The file of a location, its links resolved. Raises `InputError`."""
+        """Return the file of a location, its links resolved.
+
+        Args:
+            location: What the model calls the file.
+            name: The name of the model, for errors.
+            label: The name of the weight, for errors.
+
+        Raises:
+            InputError: There is no such file, or it may not be read.
+        """
         shown = printable(location)
         pure = (PurePosixPath(location), PureWindowsPath(location))
         if not location or "\0" in location or any(p.is_absolute() or p.drive or ".." in p.parts for p in pure):
@@ -70,10 +82,10 @@ class Home:
 
 
 def _is_cached(folder: Path, file: Path) -> bool:
-    """Whether a file is a blob of the Hugging Face repository that the folder is a snapshot of."""
+    """Return whether a file is a blob of the Hugging Face repository that the folder is a snapshot of."""
     parts = folder.resolve().parts
-    places = [n for n, part in enumerate(parts) if part == "snapshots" and len(parts) > n + 1]
-    return bool(places) and file.parent == (Path(*parts[: places[-1]]) / "blobs").resolve()
+    snapshots = [n for n, part in enumerate(parts) if part == "snapshots" and len(parts) > n + 1]
+    return bool(snapshots) and file.parent == (Path(*parts[: snapshots[-1]]) / "blobs").resolve()
 
 
 @dataclass(frozen=True)
@@ -86,9 +98,16 @@ class Span:
 
 
 def locate(tensor: TensorProto, home: Home | None, name: str, found: dict[str, Path] | None = None) -> Span:
-    """Where a tensor's data lies: as many bytes as its dims say, within the file. Raises `InputError`.
+    """Return the bytes of a tensor: as many as its dims say, within its file.
 
-    `found` remembers the files of locations.
+    Args:
+        tensor: The tensor.
+        home: The folder of the model; None where it has none.
+        name: The name of the model, for errors.
+        found: Location → file, as far as they were found; changed in place.
+
+    Raises:
+        InputError: The file is missing, cut off or not allowed, or the model contradicts itself.
     """
     fields = {entry.key: entry.value for entry in tensor.external_data}
     location, label = fields.get("location", ""), printable(tensor.name)
@@ -126,7 +145,11 @@ def _number(text: str | None, default: int) -> int | None:
 
 
 def check(tensors: list[TensorProto], home: Home | None, name: str) -> None:
-    """Every tensor is where it says; two share all of their bytes or none. Raises `InputError`."""
+    """Check that every tensor is where it says, and that two share all of their bytes or none.
+
+    Raises:
+        InputError: One is not, or two overlap.
+    """
     found: dict[str, Path] = {}
     spans = sorted(
         (span.file, span.offset, span.offset + span.length, printable(tensor.name))
@@ -139,7 +162,7 @@ def check(tensors: list[TensorProto], home: Home | None, name: str) -> None:
 
 
 def read(tensor: TensorProto, home: Home | None, name: str) -> Array:
-    """The values of a tensor, mapped from its file read-only; packed types of 4 and 2 bits are unpacked.
+    """Return the values of a tensor, mapped from its file read-only; packed types of 4 and 2 bits are unpacked.
 
     The file must keep its length while the model is in use: the operating system ends a process that reads past it.
     """

@@ -1,39 +1,41 @@
-"""What a model will need at least, read off its shapes before anything is computed, against a limit."""
+"""Memory that a model will need at least, read off its shapes before anything is computed."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, inliner, numpy_helper
 
-from ...errors import InputError, OnnxLrpError, UnsupportedError, UsageError
+from ...errors import InputError, OnnxLrpError, UnsupportedError
 from ..graph import Array
-from .printable import printable
-from .structure import TYPES, bodies, nbytes, tensors
+from .memory_limit import size
+from .printable import first_line, printable
+from .structure import bodies
+from .tensors import TYPES, nbytes, tensors
 
 _WIDENED = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 # Longer operands are no shapes: their values say nothing about the size of a result.
 _READ = 4096
 # Values that Concat may make of shapes, all together.
 _LISTS = 2_000_000
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-# Files that say how much memory a container may use: cgroup 2, cgroup 1.
-_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-# As long as the values say, which nobody knows before; at most this times (the rank of) their operand.
+# Operators whose results are as long as the values of their operand say; at most this many times its size and rank.
 _BY_VALUES = {"NonZero": 8, "Unique": 4, "Compress": 1}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes: weights as float32; what constant folding makes of them; the largest layer's operands and results for one
-    sample."""
+    """Bytes that a model needs.
+
+    Attributes:
+        weights: Of its weights as float32.
+        folded: Of what constant folding makes of them.
+        layer: Of the operands and results of the largest layer, for one sample.
+        largest: The name of the node with the largest result.
+    """
 
     weights: int
     folded: int
@@ -42,38 +44,16 @@ class Estimate:
 
     @property
     def total(self) -> int:
+        """The sum of all three."""
         return self.weights + self.folded + self.layer
 
 
-def limit(given: int | str | None) -> int:
-    """Bytes of "8G", "500M" or a number; by default what this machine has free. Raises `UsageError`."""
-    if given is None:
-        return available()
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:i?B)?", str(given).strip(), re.IGNORECASE)
-    if found is None or not float(found[1]):
-        raise UsageError(f'the memory limit "{given}" is no size', "write it as in --max-memory 8G")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
-
-
-def available() -> int:
-    """Bytes that a process may still take: of the machine, and of the container that it runs in."""
-    found = [1 << 62]
-    try:
-        found.append(int(os.sysconf("SC_PHYS_PAGES")) * int(os.sysconf("SC_PAGE_SIZE")))
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        found += [int(kilobytes) << 10 for kilobytes in re.findall(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)]
-    except (AttributeError, OSError, ValueError):
-        pass  # not Linux: what is known so far
-    for place in _CGROUPS:
-        try:
-            found.append(int(Path(place).read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue  # no such file, or "max"
-    return min(found)
-
-
 def check(estimate: Estimate, most: int, name: str) -> None:
-    """Raise `InputError` where the model needs more than there may be."""
+    """Check an estimate against a limit.
+
+    Raises:
+        InputError: The model needs more than `most` bytes.
+    """
     if estimate.total > most:
         parts = f"weights {size(estimate.weights)}, constants {size(estimate.folded)}, layer {size(estimate.layer)}"
         where = f' at "{printable(estimate.largest)}"' if estimate.largest else ""
@@ -83,16 +63,13 @@ def check(estimate: Estimate, most: int, name: str) -> None:
         )
 
 
-def size(count: int) -> str:
-    """`1.5 GB`: bytes as a person reads them."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}" if count < 10**18 else f"{count:.0e} bytes"
-    return f"{count} bytes"
-
-
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the shapes that onnx infers; local functions are inlined first."""
+    """Return the model with the shapes that onnx infers; local functions are inlined first.
+
+    Raises:
+        UnsupportedError: The shapes do not fit together.
+        InputError: Constants grow without end.
+    """
     try:
         if model.functions:
             model = inliner.inline_local_functions(model)
@@ -101,9 +78,9 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     except OnnxLrpError:
         raise
     except Exception as error:
-        said = printable((str(error).strip() or type(error).__name__).splitlines()[0], 240)
         raise UnsupportedError(
-            f"The shapes of the model do not fit together: {said}", "Export the model again with static shapes."
+            f"The shapes of the model do not fit together: {first_line(error)}",
+            "Export the model again with static shapes.",
         ) from None
 
 
@@ -137,7 +114,13 @@ def _lists(graph: onnx.GraphProto, outer: Mapping[str, int], written: int = 0) -
 
 
 def estimate(model: onnx.ModelProto, weights: Mapping[str, Array], batch: int) -> Estimate:
-    """Of a skeleton with its shapes, whose axes hold `batch` samples. Its tensors without a shape count nothing."""
+    """Estimate what a model without its weights needs. Tensors without a shape count nothing.
+
+    Args:
+        model: The model, with inferred shapes.
+        weights: Its weights.
+        batch: How many samples its shapes are for.
+    """
     held = sum(max(value.dtype.itemsize, 1) * value.size for value in weights.values())
     tally = _Tally(batch)
     tally.visit(model.graph, set(weights))
@@ -145,7 +128,7 @@ def estimate(model: onnx.ModelProto, weights: Mapping[str, Array], batch: int) -
 
 
 def stored(model: onnx.ModelProto) -> Estimate:
-    """The weights alone, by their dims, before any of them is read."""
+    """Estimate the weights alone, by their dims, before any of them is read."""
     held = 0
     for tensor in tensors(model):
         unit = 4 if tensor.data_type in _WIDENED else nbytes(tensor.data_type, 8) / 8
@@ -154,7 +137,13 @@ def stored(model: onnx.ModelProto) -> Estimate:
 
 
 def result(node: onnx.NodeProto, operands: Mapping[str, Array], opsets: Mapping[str, int]) -> int | None:
-    """Bytes that a node's results will take, its operands known; None where only computing them tells."""
+    """Return how many bytes the results of a node will take; None where only computing them tells.
+
+    Args:
+        node: The node.
+        operands: Values of its operands.
+        opsets: Domain → version.
+    """
     inputs, small = [], []
     for name, value in operands.items():
         if value.size <= _READ:
@@ -196,7 +185,7 @@ class _Tally:
 
 
 def sizes(values: Iterable[onnx.ValueInfoProto], batch: int) -> dict[str, int]:
-    """Bytes of the tensors whose shapes are stated, for one sample of `batch`."""
+    """Return the bytes of the tensors whose shapes are stated, for one sample of `batch`."""
     found: dict[str, int] = {}
     for value in values:
         kind = value.type.tensor_type

@@ -1,4 +1,4 @@
-"""Module paths: what users call a layer (`layer4.0.conv2`), read from what the exporters leave behind."""
+"""Module paths (`layer4.0.conv2`), read from the names and metadata that exporters write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLASSES = "pkg.torch.onnx.class_hierarchy"
 
 
 def module_paths(model: onnx.ModelProto) -> dict[str, str]:
-    """Output tensor → module path, "" where the exporter left none."""
+    """Return output tensor → module path, for the nodes whose exporter wrote one."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return {out: path for node in model.graph.node if (path := _path(node, weights)) for out in node.output if out}
 

@@ -1,4 +1,4 @@
-"""The protobuf wire format of a model, walked without building anything: is it whole, and how much is in it?"""
+"""Check of a model's protobuf wire format before anything is built: that it is whole, and not too large."""
 
 from __future__ import annotations
 
@@ -22,13 +22,23 @@ Messages = dict[int, Any]
 
 
 class Cut(InputError):
-    """The bytes end before the model does, or are none."""
+    """An error for bytes that end before the model does, or are no model."""
 
 
 def walk(data: bytes, name: str) -> None:
-    """Raise `InputError` where the bytes are no whole ONNX model, or hold more parts or levels than any model does.
+    """Check that bytes are a whole ONNX model, with no more parts and levels than models have.
 
-    The format: https://protobuf.dev/programming-guides/encoding. Groups (wire types 3 and 4) do not occur in ONNX.
+    Groups (wire types 3 and 4) do not occur in ONNX.
+
+    Args:
+        data: The bytes.
+        name: The name of the file, for errors.
+
+    Raises:
+        InputError: They are not.
+
+    References:
+        https://protobuf.dev/programming-guides/encoding
     """
     known = _messages(onnx.ModelProto.DESCRIPTOR)
     stack: list[tuple[int, Messages]] = [(len(data), known)]

@@ -15,6 +15,7 @@ from ...errors import InputError
 from . import external_data, protobuf, structure
 from .external_data import Home
 from .printable import printable
+from .tensors import is_external, tensors
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -50,7 +51,14 @@ _SIGNATURES = (
 
 @dataclass(frozen=True)
 class Read:
-    """A parsed model (the caller's own, not to be changed), where its external data lies, and what to call it."""
+    """A parsed model.
+
+    Attributes:
+        model: The model; the caller's own, not to be changed.
+        home: The folder of its external data; None where it has none.
+        name: The name of the file, for errors.
+        sha256: Hash of the file; "" where there is none.
+    """
 
     model: onnx.ModelProto
     home: Home | None
@@ -59,9 +67,14 @@ class Read:
 
 
 def read(source: Source, linked: bool = False) -> Read:
-    """Parse a model without touching it, its weights in other files unread; `InputError` where it is not sound.
+    """Parse and check a model without changing it; its weights in other files are not read yet.
 
-    `linked` lets these files be hard links, or links that lead out of the model's folder.
+    Args:
+        source: A path, the bytes of a file, or a parsed model.
+        linked: Whether data files may be hard links, or links out of the model's folder.
+
+    Raises:
+        InputError: The file is no ONNX model, or damaged.
     """
     home = None
     if isinstance(source, onnx.ModelProto):
@@ -80,7 +93,7 @@ def read(source: Source, linked: bool = False) -> Read:
     if not model.HasField("graph"):
         raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model.", _AGAIN)
     structure.check(model, name)
-    external_data.check([tensor for tensor in structure.tensors(model) if structure.is_external(tensor)], home, name)
+    external_data.check([tensor for tensor in tensors(model) if is_external(tensor)], home, name)
     return Read(model, home, name, hashlib.sha256(data).hexdigest() if data else "")
 
 

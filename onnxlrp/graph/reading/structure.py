@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 
 import onnx
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
 from ...errors import InputError, UnsupportedError
+from .cycles import check_acyclic
+from .names import check_names, distinct_names, node_label
 from .printable import printable
+from .tensors import TYPES, check_tensor
 
 MAX_NODES = 30_000
 MAX_GRAPHS = 1000
-MAX_NAME = 4096
 MAX_TEXT = 1 << 24
 MAX_OPSET = 1000
 
 _AGAIN = "Export or download the model again."
 _EXPORT = "Export the model again."
-_PACKED = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4} | {
-    getattr(TensorProto, kind): 2 for kind in ("INT2", "UINT2") if hasattr(TensorProto, kind)
-}
 _ONNX = ("", "ai.onnx")
-TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 
 Scopes = tuple[set[str], ...]
 Body = GraphProto | FunctionProto
 
 
 def check(model: onnx.ModelProto, name: str) -> None:
-    """`InputError` where names, edges, weights or versions contradict each other; `UnsupportedError` for sparse ones.
+    """Check that names, edges, weights and versions fit together.
 
     Every name that is read is written once, nothing reads itself, every tensor has as many bytes as its dims say, and
     local functions, expanded, stay below `MAX_NODES` nodes.
+
+    Args:
+        model: The parsed model.
+        name: The name of the file, for errors.
+
+    Raises:
+        InputError: Something contradicts something else.
+        UnsupportedError: The model stores sparse weights.
     """
     opsets = _opsets(model, name)
-    _names((model.producer_name, model.producer_version, *(e.key for e in model.metadata_props)), name)
-    _names((e.value for e in model.metadata_props), name, MAX_TEXT)
+    check_names((model.producer_name, model.producer_version, *(e.key for e in model.metadata_props)), name)
+    check_names((e.value for e in model.metadata_props), name, MAX_TEXT)
     for graph in (model.graph, *model.functions):
         _size(graph, name)
     _functions(model, name)
@@ -48,33 +53,11 @@ def check(model: onnx.ModelProto, name: str) -> None:
         raise InputError(f"{name} has no outputs.", _AGAIN)
     _graph(model.graph, (), opsets, name)
     for function in model.functions:
-        _body(function, _distinct(function.input, "input", name), (), opsets, name)
-
-
-def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """The tensors of the main graph that are read as weights: its initialisers and the values of its Constant nodes."""
-    yield from model.graph.initializer
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            yield from (a.t for a in node.attribute if a.type == AttributeProto.TENSOR)
-
-
-def is_external(tensor: TensorProto) -> bool:
-    return bool(tensor.data_location == TensorProto.EXTERNAL)
-
-
-def nbytes(kind: int, count: int) -> int:
-    """Bytes of `count` values as ONNX stores them: types of 4 and 2 bits are packed."""
-    return -(-count * _PACKED[kind] // 8) if kind in _PACKED else count * _itemsize(kind)
-
-
-@cache
-def _itemsize(kind: int) -> int:
-    return int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+        _body(function, distinct_names(function.input, "input", name), (), opsets, name)
 
 
 def bodies(node: NodeProto) -> Iterator[GraphProto]:
-    """The graphs in a node: branches of an If, bodies of loops."""
+    """Yield the graphs in a node: branches of an If, bodies of loops."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -108,7 +91,7 @@ def _size(body: Body, name: str) -> None:
 
 
 def _functions(model: onnx.ModelProto, name: str) -> None:
-    """Local functions do not call themselves, and do not multiply."""
+    """Check that local functions do not call themselves, and stay below `MAX_NODES` when they are expanded."""
     known = {(f.domain, f.name, f.overload): f for f in model.functions}
     if len(known) < len(model.functions):
         raise InputError(f"{name} defines a local function twice.", _EXPORT)
@@ -136,21 +119,21 @@ def _functions(model: onnx.ModelProto, name: str) -> None:
 
 
 def _graph(graph: GraphProto, outer: Scopes, opsets: dict[str, int], name: str) -> set[str]:
-    """Check a graph and those in it; the outer tensors that it reads."""
-    _names([graph.name, *(d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim)], name)
+    """Check a graph and those in it; return the outer tensors that it reads."""
+    check_names([graph.name, *(d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim)], name)
     if graph.sparse_initializer:
         label = printable(graph.sparse_initializer[0].values.name)
         raise UnsupportedError(f"{name} stores sparse weights ({label}).", "Export the model with dense weights.")
-    weights = _distinct((t.name for t in graph.initializer), "weight", name)
+    weights = distinct_names((t.name for t in graph.initializer), "weight", name)
     for tensor in graph.initializer:
-        _tensor(tensor, outer != (), name)
-    inputs = _distinct((v.name for v in graph.input), "input", name)
+        check_tensor(tensor, outer != (), name)
+    inputs = distinct_names((v.name for v in graph.input), "input", name)
     for value in (*graph.input, *graph.output):
         kind = value.type.tensor_type.elem_type
         if value.type.WhichOneof("value") == "tensor_type" and kind and kind not in TYPES:
             raise InputError(f'{name}: "{printable(value.name)}" has an unknown type ({kind}).', _AGAIN)
     free = _body(graph, weights | inputs, outer, opsets, name)
-    _names([v.name for v in graph.output], name)
+    check_names([v.name for v in graph.output], name)
     return free
 
 
@@ -160,7 +143,7 @@ def _body(body: Body, given: set[str], outer: Scopes, opsets: dict[str, int], na
         _node(node, outer != (), opsets, name)
         for output in filter(None, node.output):
             if output in producers or output in given:
-                raise InputError(f'{name}: "{printable(output)}" is written twice ({_label(node)}).', _EXPORT)
+                raise InputError(f'{name}: "{printable(output)}" is written twice ({node_label(node)}).', _EXPORT)
             producers[output] = index
     here = given | producers.keys()
     scopes = (*outer, here)
@@ -170,69 +153,47 @@ def _body(body: Body, given: set[str], outer: Scopes, opsets: dict[str, int], na
             names |= _graph(inner, scopes, opsets, name)
     results = {v if isinstance(v, str) else v.name for v in body.output}
     free = set()
-    for label, names in (*zip(map(_label, body.node), reads, strict=True), ("the outputs", results)):
+    for label, names in (*zip(map(node_label, body.node), reads, strict=True), ("the outputs", results)):
         for missing in names - here:
             if not any(missing in scope for scope in outer):
                 raise InputError(f'{name}: "{printable(missing)}" is read by {label} and written by nobody.', _EXPORT)
             free.add(missing)
-    _acyclic(body, reads, producers, name)
+    check_acyclic(body.node, reads, producers, name)
     return free
 
 
-def _acyclic(body: Body, reads: list[set[str]], producers: dict[str, int], name: str) -> None:
-    needs = [{producers[n] for n in names if n in producers} for names in reads]
-    readers: list[list[int]] = [[] for _ in needs]
-    for index, need in enumerate(needs):
-        for producer in need:
-            readers[producer].append(index)
-    waiting = [len(need) for need in needs]
-    ready = [index for index, count in enumerate(waiting) if not count]
-    for index in ready:  # grows while it is walked
-        for reader in readers[index]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
-    if len(ready) < len(needs):
-        stuck = next(index for index, count in enumerate(waiting) if count)
-        seen: set[int] = set()
-        while stuck not in seen:  # every stuck node reads another: walking back ends in the circle
-            seen.add(stuck)
-            stuck = next(p for p in needs[stuck] if waiting[p])
-        raise InputError(f"{name} has a cycle: {_label(body.node[stuck])} reads its own result.", _EXPORT)
-
-
 def _node(node: NodeProto, nested: bool, opsets: dict[str, int], name: str) -> None:
-    _names((node.name, node.op_type, node.domain, *node.input, *node.output), name)
-    _names((a.name for a in node.attribute), name)
-    _names((x for e in node.metadata_props for x in (e.key, e.value)), name, MAX_TEXT)
+    check_names((node.name, node.op_type, node.domain, *node.input, *node.output), name)
+    check_names((a.name for a in node.attribute), name)
+    check_names((x for e in node.metadata_props for x in (e.key, e.value)), name, MAX_TEXT)
     if not node.op_type:
-        raise InputError(f"{name}: {_label(node)} has no operator.", _AGAIN)
+        raise InputError(f"{name}: {node_label(node)} has no operator.", _AGAIN)
     domain = "" if node.domain in _ONNX else node.domain
     bounds = _operands(node.op_type, opsets.get(domain, 0), domain)
     if bounds is not None:
         (least, most), (fewest, outputs) = bounds
         if not (least <= len(node.input) <= most and fewest <= len(node.output) <= outputs):
             raise InputError(
-                f"{name}: {_label(node)} has {len(node.input)} inputs and {len(node.output)} outputs; "
+                f"{name}: {node_label(node)} has {len(node.input)} inputs and {len(node.output)} outputs; "
                 f"{node.op_type} takes {least} to {most} and gives {fewest} to {outputs}.",
                 _EXPORT,
             )
     for attribute in node.attribute:
         if attribute.sparse_tensor.ByteSize() or attribute.sparse_tensors:
             raise UnsupportedError(
-                f"{name}: {_label(node)} stores sparse weights.", "Export the model with dense weights."
+                f"{name}: {node_label(node)} stores sparse weights.", "Export the model with dense weights."
             )
         if not attribute.type and not attribute.ref_attr_name:
             raise InputError(f'{name}: the attribute "{printable(attribute.name)}" has no known type.', _AGAIN)
         if attribute.type == AttributeProto.TENSOR and not attribute.ref_attr_name:
-            _tensor(attribute.t, nested or node.op_type != "Constant", name)
+            check_tensor(attribute.t, nested or node.op_type != "Constant", name)
         for tensor in attribute.tensors:
-            _tensor(tensor, True, name)
+            check_tensor(tensor, True, name)
 
 
 @cache
 def _operands(op: str, version: int, domain: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """((fewest, most inputs), (fewest, most outputs)) of an operator that onnx knows."""
+    """Return ((fewest, most inputs), (fewest, most outputs)) of an operator; None where onnx does not know it."""
     try:
         schema = onnx.defs.get_schema(
             op, min(version, onnx.defs.onnx_opset_version()) if not domain else version, domain
@@ -240,54 +201,3 @@ def _operands(op: str, version: int, domain: str) -> tuple[tuple[int, int], tupl
     except onnx.defs.SchemaError:
         return None
     return (schema.min_input, schema.max_input), (schema.min_output, schema.max_output)
-
-
-def _tensor(tensor: TensorProto, within: bool, name: str) -> None:
-    """Its type is known, and its data is as long as its dims say; `within` is for one that cannot be external."""
-    _names((tensor.name,), name)
-    label, kind = f'the weight "{printable(tensor.name)}"', tensor.data_type
-    if kind not in TYPES:
-        raise InputError(f"{name}: {label} has an unknown type ({kind}).", _AGAIN)
-    if any(d < 0 for d in tensor.dims):
-        raise InputError(f"{name}: {label} has a negative dimension ({list(tensor.dims)[:8]}).", _AGAIN)
-    if is_external(tensor):
-        if within:
-            raise InputError(f"{name}: {label}, inside an operator, lies in another file.", "Export it as one file.")
-        return
-    count = math.prod(tensor.dims)
-    if tensor.HasField("raw_data"):
-        held, need, unit = len(tensor.raw_data), nbytes(kind, count), "bytes"
-    else:
-        held, need, unit = len(getattr(tensor, helper.tensor_dtype_to_field(kind))), count, "values"
-        if kind in _PACKED:
-            need = nbytes(kind, count)
-        elif kind in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
-            need = 2 * count
-    if held != need:
-        raise InputError(f"{name}: {label} is damaged: it holds {held} of {need} {unit}.", _AGAIN)
-
-
-def _distinct(names: Iterable[str], what: str, name: str) -> set[str]:
-    seen: set[str] = set()
-    for one in names:
-        _names((one,), name)
-        if one in seen or not one:
-            raise InputError(f'{name}: two {what}s are called "{printable(one)}", or one has no name.', _EXPORT)
-        seen.add(one)
-    return seen
-
-
-def _names(names: Iterable[str], name: str, limit: int = MAX_NAME) -> None:
-    """Protobuf hands names out as bytes, or refuses, where they are no UTF-8."""
-    try:
-        for one in names:
-            if not isinstance(one, str):
-                raise InputError(f"{name} holds names that are no text: it is damaged.", _AGAIN)
-            if len(one) > limit:
-                raise InputError(f"{name} holds a name of {len(one)} characters ({printable(one, 40)}).", _EXPORT)
-    except UnicodeError:
-        raise InputError(f"{name} holds names that are no text: it is damaged.", _AGAIN) from None
-
-
-def _label(node: NodeProto) -> str:
-    return f'the {printable(node.op_type, 60)} node "{printable(node.name or next(iter(node.output), ""))}"'

@@ -9,7 +9,7 @@ from onnx import helper
 from ...errors import UnsupportedError
 from ..frontend.weightless import LARGE
 from ..graph import Layer
-from ..reading.printable import printable
+from ..reading.printable import first_line
 from ..to_onnx import build, is_floating
 from .constant_folding import fold
 from .mutable_graph import MutableGraph, value_types
@@ -52,7 +52,7 @@ def infer(graph: MutableGraph) -> None:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedError(
-            f"The shapes of the model do not fit together: {printable(str(error).splitlines()[0])}",
+            f"The shapes of the model do not fit together: {first_line(error)}",
             "Export the model again with static shapes.",
         ) from None
     shapes, dtypes = value_types((*inputs[: len(graph.inputs)], *model.graph.value_info, *model.graph.output))
