@@ -42,4 +42,6 @@ def check_acyclic(
         while stuck not in seen:  # every stuck node reads another: walking back ends in the circle
             seen.add(stuck)
             stuck = next(p for p in needs[stuck] if waiting[p])
-        raise InputError(f"{name} has a cycle: {node_label(nodes[stuck])} reads its own result.", _EXPORT)
+        raise InputError(
+            f"{name} has a cycle: {node_label(nodes[stuck])} reads its own result.", "Export the model again."
+        )
