@@ -1,4 +1,4 @@
-"""Files in and out: refuse what is no file with the fix, and never leave half a file behind."""
+"""Read and write files: refuse unreadable ones with the fix, and never leave half a file behind."""
 
 from __future__ import annotations
 
@@ -38,9 +38,17 @@ def check(path: Path) -> None:
 
 
 def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Path:
-    """Write a file, of one piece or of several, under a temporary name in the same folder, then rename it.
+    """Write a file under a temporary name in the same folder, then rename it.
 
-    Raises InputError.
+    Args:
+        path: The file.
+        data: Its bytes, whole or in pieces.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: The file cannot be written.
     """
     path = Path(path)
     temporary = ""
@@ -64,13 +72,13 @@ def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Pat
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         if isinstance(error, OSError):
-            raise InputError(f"{path}: cannot be written ({reason(error)})", "choose another place with -o") from None
+            raise InputError(f"{path}: cannot be written ({reason(error)})", "choose another file with -o") from None
         raise
     return path
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what an error says, fit for brackets."""
+    """Return the first line of an error, cut to fit into brackets."""
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:120]
 
 

@@ -1,4 +1,4 @@
-"""What an explanation holds, and the files and sheets that are made of it."""
+"""Explanations: relevance with its provenance, and the files and pictures made of it."""
 
 from .explanation import Explanation
 

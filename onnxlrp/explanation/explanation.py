@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..pictures import sheets
 from . import figures, names, record, saving
-from .result import Result, targets
+from .result import Result, target_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +19,7 @@ _SHOWN = 4  # figures in a notebook
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation(Result):
-    """The relevance of every input value for one class of each of N samples, to look at and to save.
+    """The relevance of every input value for one class of each of N samples, with figures and files.
 
     `len(e)` is N; `e[i]` and `e[i:j]` are explanations of some samples; `numpy.asarray(e)` is the relevance. A notebook
     shows the first figures.
@@ -115,7 +115,7 @@ class Explanation(Result):
         Raises:
             UsageError: matplotlib is not installed, or there is no such colour map or space.
         """
-        return figures.plotted(self.figure(sample, target, **look))
+        return figures.to_matplotlib(self.figure(sample, target, **look))
 
     def to_dict(self) -> dict[str, Any]:
         """Return scores, sums, ledger and provenance in JSON's types, without the relevance (a .npz file holds it)."""
@@ -126,5 +126,5 @@ class Explanation(Result):
         return record.to_json(self)
 
     def _repr_png_(self) -> bytes:
-        shown = [self.figure(n, t) for n in range(len(self)) for t in range(targets(self))][:_SHOWN]
-        return saving.encoded(shown[0] if len(shown) == 1 else sheets.stack(shown), {})
+        shown = [self.figure(n, t) for n in range(len(self)) for t in range(target_count(self))][:_SHOWN]
+        return saving.encode_png(shown[0] if len(shown) == 1 else sheets.stack(shown), {})

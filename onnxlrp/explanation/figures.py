@@ -1,4 +1,4 @@
-"""The picture of one sample's heatmap, with what it says of itself."""
+"""The figure of one sample's heatmap, with its title and caption."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPACES = ("input", "original")
 
 
 def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool) -> Image:
-    """The heatmap of one sample, of its `target`-th target: as `Explanation.figure`."""
+    """Draw the heatmap of one sample, as `Explanation.figure` does."""
     if space not in SPACES:
         raise UsageError(f'no space "{space}"', "give input or original")
     several = result.target.ndim == 2
@@ -29,7 +29,7 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     if drawn is None:
         raise UnsupportedError(
             f"relevance of shape {values.shape}, of a {result.kind.name}, has no picture",
-            "write the numbers instead: --format npz",
+            "save the numbers instead: --format npz",
         )
     if drawn.ndim == 1:
         return bars.strip(drawn, cmap, clip, title, _caption(result, sample, target))
@@ -39,8 +39,8 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     return heatmap.render(drawn, image, cmap, clip, overlay, title, _caption(result, sample, target))
 
 
-def plotted(picture: Image) -> Any:
-    """A picture as a matplotlib Figure. Raises UsageError where matplotlib is not installed."""
+def to_matplotlib(picture: Image) -> Any:
+    """Wrap a picture in a matplotlib Figure. Raises UsageError where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""A sheet of one sample's heatmaps by several methods, labelled."""
+"""A labelled sheet of one sample's heatmaps by several methods."""
 
 from __future__ import annotations
 
@@ -20,16 +20,26 @@ _TILE, _GAP, _LABEL, _MARGIN = 224, 12, 22, 20
 def draw(
     explanations: Sequence[Explanation], target: int = 0, cmap: str = "RdBu_r", clip: float = 99.5, columns: int = 0
 ) -> Image:
-    """The picture and the heatmap of each explanation of one sample, every tile under its method's name.
+    """Draw the picture and the heatmap of each explanation of one sample, each under its method's name.
 
-    Each heatmap has a scale of its own: methods have units of their own. Raises UnsupportedError for an input that is
-    no picture, UsageError without explanations or for samples that differ.
+    Each heatmap has its own color scale, because methods have different units.
+
+    Args:
+        explanations: Explanations of one sample.
+        target: The number of the target, where there are several.
+        cmap: The colour map.
+        clip: The percentile of |R| that the colours reach to.
+        columns: Columns of the sheet; 0 for about square.
+
+    Raises:
+        UnsupportedError: The input is not a picture.
+        UsageError: There are no explanations, or some are of several samples.
     """
     from PIL import Image as pillow
     from PIL import ImageDraw
 
     if not explanations or any(len(one) != 1 for one in explanations):
-        raise UsageError("a grid wants explanations of one sample each", "slice them: explanation[0]")
+        raise UsageError("a grid needs explanations of one sample each", "slice them: explanation[0]")
     first = explanations[0]
     tiles = [(name, _tile(one, target, cmap, clip)) for one in explanations for name in [one.method]]
     if first.images and first.images[0] is not None:
@@ -52,7 +62,7 @@ def draw(
 
 
 def path(pattern: str, one: Explanation, target: int) -> Path:
-    """The name of a sample's grid: the pattern with "grid" for the method."""
+    """Return the file of a sample's grid: the pattern with "grid" for the method."""
     from dataclasses import replace
 
     named = replace(one, provenance={**one.provenance, "method": "grid"})
@@ -65,7 +75,7 @@ def _tile(one: Explanation, target: int, cmap: str, clip: float) -> Image:
     if drawn is None or drawn.ndim != 2:
         raise UnsupportedError(
             f"relevance of shape {values.shape}, of a {one.kind.name}, is no picture",
-            "write a file for each method: leave --grid out",
+            "write a file for each method: without --grid",
         )
     image = one.images[0] if one.images else None
     return _fitted(heatmap.panel(drawn, image, cmap, clip))

@@ -1,4 +1,4 @@
-"""The ledger: for every layer, what relevance came, what went on, and where the difference stayed."""
+"""The ledger: for every layer the relevance that arrived, was passed on, and was absorbed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,20 @@ SINKS = ("bias", "epsilon", "gate")
 
 @dataclass(frozen=True, eq=False)
 class LedgerRow:
-    """One layer: arrays of one number a sample, [N] or [T, N].
+    """The balance of one layer; arrays have one number for each sample, [N] or [T, N].
 
-    `arrived` is the relevance of the layer's result, `passed` what its operands got; `bias` and `epsilon` are what the
-    bias and the stabiliser absorbed, `gate` what was dropped at gates and padding, each from its own formula. Of what
-    was passed, `others` went to operands that do not lead to the explained input; None where none did.
-    `scale` is Σ|R| of the result. A rule that does not conserve (the gradient) has no balance.
+    Attributes:
+        layer: The path of the layer.
+        op: Its operator.
+        rule: Its rule.
+        conserves: Whether the rule conserves relevance; others, such as the gradient, have no balance.
+        arrived: The relevance of the layer's result.
+        passed: The relevance of its operands.
+        bias: Relevance that the bias absorbed, by its own formula.
+        epsilon: Relevance that the stabiliser absorbed, by its own formula.
+        gate: Relevance dropped at gates and padding, by its own formula.
+        scale: Σ|R| of the result.
+        others: The part of `passed` that went to operands that do not lead to the explained input; None where none did.
     """
 
     layer: str
@@ -38,7 +46,7 @@ class LedgerRow:
 
     @property
     def residual(self) -> Array:
-        """What no formula accounts for: rounding, or a bug."""
+        """Relevance that no formula accounts for: rounding, or a bug."""
         return np.asarray(self.arrived - self.passed - self.bias - self.epsilon - self.gate)
 
     @property
@@ -49,13 +57,13 @@ class LedgerRow:
         return float(np.max(np.abs(self.residual) / np.maximum(self.scale, 1e-30)))
 
     def select(self, samples: Array) -> LedgerRow:
-        """The same row for some of the samples, an array of indices."""
+        """Return the row for some of the samples, an array of indices."""
         columns = ("arrived", "passed", *SINKS, "scale")
         kept = {name: getattr(self, name)[..., samples] for name in columns}
         return replace(self, **kept, others=None if self.others is None else self.others[..., samples])
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON's types."""
+        """Return the row in JSON's types."""
         numbers = {name: getattr(self, name).tolist() for name in ("arrived", "passed", *SINKS, "scale")}
         if self.others is not None:
             numbers["others"] = self.others.tolist()
@@ -64,7 +72,7 @@ class LedgerRow:
 
 
 def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[LedgerRow, ...]:
-    """The rows of a run, from the program's plan and its outputs, seed first."""
+    """Make the rows of a run from the plan of the ledger and the program's outputs, starting at the model's output."""
     made = []
     for entry in plan:
         columns = {c: outputs[f"ledger/{entry.node}/{c}"].astype(np.float64) for c in entry.columns}
@@ -87,7 +95,7 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[LedgerRow, 
 
 
 def sums(ledger: Sequence[LedgerRow]) -> dict[str, Array]:
-    """What all layers together absorbed, by sink, and what went to other inputs than the explained one, if any did."""
+    """Sum up what all layers absorbed, by sink, and what went to other inputs, if any."""
     gone = {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
     others = [row.others for row in ledger if row.others is not None]
     return gone | ({"others": np.asarray(sum(others))} if others else {})

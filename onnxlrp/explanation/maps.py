@@ -1,4 +1,4 @@
-"""Heatmaps as numbers: pooled to a small grid, and how alike two are."""
+"""Heatmaps as arrays: pooled to a small grid, and compared."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-GRID = 56  # of the pooled maps: what the eye sees of a heatmap, in 6 kB
+GRID = 56  # of pooled heatmaps: the visible detail in 6 kB
 
 
 def pooled(maps: Array, grid: int = GRID) -> Array:
-    """The means of maps [N, H, W] over min(H, grid) x min(W, grid) cells of equal size; cells may share a pixel."""
+    """Average heatmaps [N, H, W] over min(H, grid) x min(W, grid) cells of equal size; cells may share pixels."""
     height, width = (_cells(n, min(n, grid)) for n in maps.shape[1:])
-    if 1 in maps.shape[1:]:  # no picture: as many numbers, in a row
+    if 1 in maps.shape[1:]:  # not a picture: as many numbers, in a row
         width = _cells(maps.shape[2], min(maps.shape[2], grid * grid))
     means: Array = np.einsum("ah,nhw,bw->nab", height, maps, width, optimize=True)
     return means
 
 
 def cosine(a: Array, b: Array) -> Array:
-    """⟨a, b⟩ / (|a| |b|) of maps [N, …]: [N]; 1 where both are empty, 0 where one is."""
+    """Compute the cosine ⟨a, b⟩ / (|a| |b|) of heatmaps [N, …]: [N]; 1 where both are zero, 0 where one is."""
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
-    # The scale is taken off first: squares of relevance far from 1 leave the range.
+    # Scaled first: squares of very large or small relevance overflow or vanish.
     a, b = (x / np.maximum(np.abs(x).max(axis=1, keepdims=True), np.finfo(np.float64).tiny) for x in (a, b))
     lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     product = lengths[0] * lengths[1]
@@ -59,7 +59,7 @@ def _ranks(values: Array) -> Array:
 
 
 def shares(maps: Array) -> Array:
-    """|R| of each map [N, H, W] as a share of its sum; zero where there is none."""
+    """Divide |R| of each heatmap [N, H, W] by its sum; zero where all of it is zero."""
     size = np.abs(maps)
     total = size.sum(axis=(1, 2), keepdims=True)
     parts: Array = np.divide(size, total, out=np.zeros_like(size), where=total > 0)
@@ -67,7 +67,7 @@ def shares(maps: Array) -> Array:
 
 
 def _cells(length: int, count: int) -> Array:
-    """The matrix [count, length] that means over equal cells of a line; a pixel counts by its part in a cell."""
+    """Return the matrix [count, length] that averages over equal cells; pixels count by their part in a cell."""
     edges = np.linspace(0, length, count + 1)
     pixels = np.arange(length)
     parts = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)

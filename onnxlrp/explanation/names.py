@@ -1,4 +1,4 @@
-"""The names of the files that an explanation is saved in."""
+"""Names of the files of an explanation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
-from .result import Result, class_id, label, targets
+from .result import Result, class_id, label, target_count
 
 FORMATS = ("png", "npz", "json")
 FIELDS = ("stem", "target", "label", "method", "index")
@@ -17,7 +17,7 @@ _NAMED = 5  # targets in the name of a file that holds several
 
 
 def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]:
-    """The file name with the suffix of its format, and the format. Raises UsageError."""
+    """Return the file name with the suffix of its format, and the format. Raises UsageError."""
     pattern = str(path)
     suffix = Path(pattern).suffix.lower().lstrip(".")
     kind = (format or suffix).lower().lstrip(".")
@@ -27,17 +27,17 @@ def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]
         pattern = (pattern[: -len(suffix) - 1] if suffix in FORMATS else pattern) + f".{kind}"
     for name in _FIELD.findall(pattern):
         if name not in FIELDS:
-            raise UsageError(f"{pattern}: nothing is called {{{name}}}", did_you_mean(name, FIELDS))
+            raise UsageError(f"{pattern}: there is no field {{{name}}}", did_you_mean(name, FIELDS))
     return pattern, kind
 
 
-def parts(pattern: str) -> bool:
-    """Whether the pattern tells the samples apart."""
+def distinguishes(pattern: str) -> bool:
+    """Return whether the pattern tells the samples apart."""
     return bool(({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)})
 
 
 def paths(result: Result, pattern: str, places: Sequence[tuple[int, int | None]]) -> list[Path]:
-    """A name for each file, no two alike: what the pattern leaves alike is numbered before the suffix."""
+    """Return a unique name for each file; equal names are numbered before the suffix."""
     named = [_filled(result, pattern, n, t) for n, t in places]
     if len(set(named)) == len(named):
         return [Path(name) for name in named]
@@ -45,7 +45,7 @@ def paths(result: Result, pattern: str, places: Sequence[tuple[int, int | None]]
 
 
 def _filled(result: Result, pattern: str, sample: int, target: int | None) -> str:
-    shown = range(targets(result)) if target is None else [target]
+    shown = range(target_count(result)) if target is None else [target]
     words = {
         "stem": result.names[sample] if result.names else f"sample{sample}",
         "target": "-".join(str(class_id(result, sample, t)) for t in shown[:_NAMED]),
@@ -55,7 +55,7 @@ def _filled(result: Result, pattern: str, sample: int, target: int | None) -> st
     }
 
     def fill(found: re.Match[str]) -> str:
-        # A label or a stem is no path: it must not leave the folder that the user named.
+        # A label or a stem must not lead out of the folder that the user named.
         word = re.sub(r"[^\w.+-]+", "_", str(words[found[1]]))
         return word if word.strip(".") else "_"
 

@@ -1,4 +1,4 @@
-"""What an explanation says, in JSON's types."""
+"""An explanation in JSON's types, without its relevance."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from ..files import to_jsonable
 from ..preprocessing import labels
-from .result import Result, assumed, targets
+from .result import Result, assumed, target_count
 
 
 def to_dict(result: Result) -> dict[str, Any]:
-    """Scores, sums, ledger and provenance in JSON's types, without the relevance itself (`npz` holds it)."""
+    """Return scores, sums, ledger and provenance in JSON's types."""
     best = result.top(5)
     logit, total, target = (np.atleast_2d(np.asarray(a)) for a in (result.logit, result.total, result.target))
     data = {
@@ -27,7 +27,7 @@ def to_dict(result: Result) -> dict[str, Any]:
                         "logit": float(logit[t, n]),
                         "relevance_sum": float(total[t, n]),
                     }
-                    for t in range(targets(result))
+                    for t in range(target_count(result))
                 ],
                 "top": [
                     {"id": i, "label": label, "value" if result.is_value else "probability": p}
@@ -48,12 +48,12 @@ def to_dict(result: Result) -> dict[str, Any]:
 
 
 def to_json(result: Result) -> str:
-    """`to_dict` as text; NaN and infinity become null."""
+    """Format `to_dict` as JSON; NaN and infinity become null."""
     return json.dumps(to_dict(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def origin(result: Result) -> dict[str, Any]:
-    """The provenance in JSON's types, with the preprocessing and who stated it."""
+    """Return the provenance in JSON's types, with the preprocessing and its source."""
     made = dict(result.provenance)
     prep = result.preprocessing
     if prep is not None:

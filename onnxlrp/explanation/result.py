@@ -1,4 +1,4 @@
-"""What a run finds: relevance and scores for a class of each sample, and where they come from."""
+"""Results: relevance and scores for a class of each sample, with their provenance."""
 
 from __future__ import annotations
 
@@ -127,17 +127,17 @@ class Result:
 
     @property
     def method(self) -> str:
-        """The method's name, of the provenance."""
+        """The name of the method."""
         return str(self.provenance.get("method", ""))
 
     @property
     def is_value(self) -> bool:
-        """Whether the model gives one number that is no score of a class: regression."""
+        """Whether the model gives a single number that is not the score of a class: regression."""
         return self.head == "" and self.output.size == len(self)
 
     @property
     def total(self) -> Array:
-        """ΣR of each sample, in float64: [N], or [T, N]. Compare with `logit`."""
+        """ΣR of each sample in float64, [N] or [T, N]; compare with `logit`."""
         total: Array = self.relevance.sum(axis=tuple(range(self.target.ndim, self.relevance.ndim)), dtype=np.float64)
         return total
 
@@ -181,23 +181,23 @@ class Result:
         return " · ".join(filter(None, (label(self, sample, target), _shown(self, sample, target))))
 
 
-def targets(result: Result) -> int:
-    """How many classes of every sample are explained."""
+def target_count(result: Result) -> int:
+    """Return how many classes of every sample are explained."""
     return len(result.target) if result.target.ndim == 2 else 1
 
 
 def assumed(result: Result) -> tuple[str, ...]:
-    """The pieces of the preprocessing that nobody stated."""
+    """Return the fields of the preprocessing that no source states."""
     return result.preprocessing.assumed if result.preprocessing else ()
 
 
 def class_id(result: Result, sample: int, target: int = 0) -> int:
-    """The class that is explained."""
+    """Return the id of the explained class."""
     return int(result.target[target, sample] if result.target.ndim == 2 else result.target[sample])
 
 
 def label(result: Result, sample: int, target: int = 0) -> str:
-    """What that class is called."""
+    """Return the label of the explained class."""
     return labels.name(result.labels, class_id(result, sample, target))
 
 

@@ -13,17 +13,19 @@ import numpy as np
 from . import names
 from .figures import figure
 from .record import origin, to_json
-from .result import Result, assumed, class_id, label, targets
+from .result import Result, assumed, class_id, label, target_count
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 def jobs(result: Result, pattern: str, kind: str, **look: Any) -> list[tuple[int, int | None, Callable[[], bytes]]]:
-    """The sample, the target (None for all) and the maker of every file."""
+    """Return the sample, the target (None for all) and the writer of every file."""
     if kind == "png":
-        return [(n, t, partial(_png, result, n, t, **look)) for n in range(len(result)) for t in range(targets(result))]
-    if len(result) > 1 and not names.parts(pattern):
+        return [
+            (n, t, partial(_png, result, n, t, **look)) for n in range(len(result)) for t in range(target_count(result))
+        ]
+    if len(result) > 1 and not names.distinguishes(pattern):
         return [(0, None, partial(_WHOLE[kind], result))]
     return [(n, None, partial(_WHOLE[kind], result[n])) for n in range(len(result))]
 
@@ -34,7 +36,7 @@ def _png(result: Result, sample: int, target: int, **look: Any) -> bytes:
     words["onnxlrp.provenance"] = json.dumps({**origin(result), **here}, allow_nan=False)
     if assumed(result):
         words["ASSUMED"] = ", ".join(assumed(result))
-    return encoded(figure(result, sample, target, **look), words)
+    return encode_png(figure(result, sample, target, **look), words)
 
 
 def _npz(result: Result) -> bytes:
@@ -55,13 +57,13 @@ def _json(result: Result) -> bytes:
     return to_json(result).encode()
 
 
-_EFFORT = 4  # zlib's usual 6 takes three times as long for a hundredth of the size
+_EFFORT = 4  # zlib's default of 6 takes three times as long to save 1 %
 
 _WHOLE: Mapping[str, Callable[[Result], bytes]] = {"npz": _npz, "json": _json}
 
 
-def encoded(picture: Image, words: Mapping[str, str]) -> bytes:
-    """A PNG file that carries these words."""
+def encode_png(picture: Image, words: Mapping[str, str]) -> bytes:
+    """Encode a picture as PNG, with text in its metadata."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()

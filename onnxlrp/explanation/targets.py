@@ -1,4 +1,4 @@
-"""Which class is explained: an id, a label, or the best of the model's own scores."""
+"""Targets: the class explained, by id, by label, or the best of the model's own scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _INTEGER = re.compile(r"[+-]?\d+")
 
 @dataclass(frozen=True)
 class Target:
-    """One class to explain: `id` a class id, `label` a class name, `top` the `k` best classes of each sample."""
+    """One class to explain.
+
+    Attributes:
+        kind: "id" for a class id, "label" for a class name, "top" for the best classes of each sample.
+        id: The class id.
+        label: The class name.
+        k: How many of the best classes.
+    """
 
     kind: Literal["id", "label", "top"]
     id: int = 0
@@ -36,7 +43,7 @@ TOP1 = Target("top")
 
 
 def parse(text: str | int) -> Target:
-    """The target that a word names: `281`, `top1`, `top3`, else a label. Raises UsageError."""
+    """Parse a target: `281`, `top1`, `top3`, else a label. Raises UsageError."""
     word = str(text).strip()
     if _INTEGER.fullmatch(word):
         if word.startswith("-") or len(word) > 18:
@@ -45,7 +52,7 @@ def parse(text: str | int) -> Target:
     top = _TOP.fullmatch(word)
     if top:
         if int(top[1]) < 1:
-            raise UsageError(f"target {word}: top0 asks for no class", "give top1, or top3 for the three best")
+            raise UsageError(f"target {word}: top0 names no class", "give top1, or top3 for the three best")
         return Target("top", k=int(top[1]))
     if not word:
         raise UsageError("the target is empty", "give a class id, a label, top1 or top3")
@@ -53,9 +60,18 @@ def parse(text: str | int) -> Target:
 
 
 def resolve(target: Target, labels: Sequence[str] | None, n_classes: int) -> int | None:
-    """The class id of a target, None where the scores decide (`top`); labels match in any case and by any synonym.
+    """Resolve a target to a class id; labels match by any synonym, upper or lower case.
 
-    Raises UsageError for an id out of range, an unknown or ambiguous label, and more classes than the model has.
+    Args:
+        target: The target.
+        labels: Class names, None where the model has none.
+        n_classes: The number of classes.
+
+    Returns:
+        The class id, None where the scores decide ("top").
+
+    Raises:
+        UsageError: An id is out of range, a label unknown or ambiguous, or there are fewer classes than asked for.
     """
     if target.kind == "top":
         if target.k > n_classes:
@@ -71,10 +87,19 @@ def resolve(target: Target, labels: Sequence[str] | None, n_classes: int) -> int
 
 
 def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_samples: int) -> Ids | Target:
-    """One class id for each sample, shape [N], or the `top` Target that the scores decide.
+    """Resolve the targets of samples.
 
-    `target` is a Target, an int, a str, or a sequence or integer array with one id or label for each sample.
-    Raises UsageError, also for a sequence of another length.
+    Args:
+        target: A Target, an int, a str, or a sequence or integer array with one id or label for each sample.
+        labels: Class names, None where the model has none.
+        n_classes: The number of classes.
+        n_samples: N, the number of samples.
+
+    Returns:
+        Class ids [N], or the "top" Target that the scores decide.
+
+    Raises:
+        UsageError: A target does not exist, or a sequence has another length.
     """
     single = _one(target)
     if single is not None:
@@ -102,8 +127,13 @@ def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_sam
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a run is asked for: class `ids` [N] or [T, N] (`mode` "index"), or with "top" the `count` best (None: one);
-    `count` is the length of the target axis, None without one."""
+    """The targets of a run.
+
+    Attributes:
+        mode: "index" for class ids, "top" for the best classes of each sample.
+        count: The length T of the target axis, None without one.
+        ids: Class ids [N] or [T, N] of mode "index".
+    """
 
     mode: str
     count: int | None = None
@@ -113,7 +143,18 @@ class Wanted:
 def wanted(
     target: Any, several: Sequence[int | str] | None, labels: Sequence[str] | None, n_classes: int, n_samples: int
 ) -> Wanted:
-    """The `target` of each sample, or `several` of every sample. Raises UsageError."""
+    """Resolve the targets of a run.
+
+    Args:
+        target: The target of each sample, as of `for_samples`.
+        several: Several targets of every sample, in place of it.
+        labels: Class names, None where the model has none.
+        n_classes: The number of classes.
+        n_samples: The number of samples.
+
+    Raises:
+        UsageError: A target does not exist.
+    """
     if several is not None:
         ids = [resolve(parse(t), labels, n_classes) for t in several]
         if not ids or None in ids:
@@ -126,13 +167,13 @@ def wanted(
 
 
 def from_scores(target: Target, scores: npt.ArrayLike) -> Ids:
-    """The `k` best class ids of scores [N, K], best first: shape [N] for `top1`, [k, N] above; the first wins a tie."""
+    """Return the k best class ids of scores [N, K], best first: [N] for k = 1, else [k, N]; the first wins ties."""
     order = np.argsort(-np.asarray(scores, dtype=np.float64), axis=1, kind="stable")[:, : target.k].T
     return np.ascontiguousarray(order[0] if target.k == 1 else order, dtype=np.int64)
 
 
 def _one(target: Any) -> Target | None:
-    """A single target of Python's side, None for anything that is not one."""
+    """Parse a single target, None for anything else. Raises UsageError."""
     if isinstance(target, Target):
         return target
     if isinstance(target, (bool, np.bool_)):
@@ -147,7 +188,7 @@ def _one(target: Any) -> Target | None:
 
 
 def _find(word: str, labels: Sequence[str] | None, n_classes: int) -> int:
-    """The class of a label; a class's shown name goes before the other synonyms, so that "maillot" never guesses."""
+    """Find the class of a label; the displayed name of a class takes precedence over its other synonyms."""
     if not labels:
         raise UsageError(
             f'target "{word}": the model names no classes', f"give an id from 0 to {n_classes - 1}, or --labels FILE"

@@ -1,1 +1,1 @@
-"""What is drawn: numbers as colours, figures and sheets. Pillow only."""
+"""Pictures of numbers: colours, heatmaps, figures and sheets, by Pillow."""

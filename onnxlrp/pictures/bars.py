@@ -25,9 +25,20 @@ def strip(
     caption: str = "",
     signal: npt.ArrayLike | None = None,
 ) -> Image:
-    """The figure of a one-dimensional heatmap [L]: a bar for each position.
+    """Draw the figure of a one-dimensional heatmap: a bar for each position.
 
-    Positions beyond the width of the figure are summed into bins; `signal` [L] is drawn above. Raises as `render`.
+    Args:
+        relevance: The heatmap [L]; positions beyond the width of the figure are summed into bins.
+        cmap: The colour map.
+        clip: The percentile of |R| that the colours reach to.
+        title: The title.
+        caption: The caption.
+        signal: The signal [L], drawn above.
+
+    Raises:
+        UnsupportedError: The heatmap is not one-dimensional.
+        CheckFailed: It is not finite.
+        UsageError: There is no such colour map or percentile.
     """
     from PIL import Image as pillow
     from PIL import ImageDraw
@@ -35,7 +46,7 @@ def strip(
     values = np.asarray(relevance, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise UnsupportedError(
-            f"relevance of shape {values.shape} is no signal", "write the numbers instead: --format npz"
+            f"relevance of shape {values.shape} is not a signal", "save the numbers instead: --format npz"
         )
     width, height = _WIDTH, _HEIGHT
     limit(values, clip)
@@ -58,7 +69,7 @@ def strip(
 
 
 def _trace(signal: Array, width: int) -> Image:
-    """A signal as a line, its range filling the panel; every column spans what falls on it."""
+    """Draw a signal as a line whose range fills the panel."""
     from PIL import Image as pillow
     from PIL import ImageDraw
 

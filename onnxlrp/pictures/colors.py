@@ -1,4 +1,4 @@
-"""Numbers as colours: own tables, zero-centred."""
+"""Numbers as colours, by tables centred at zero."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CMAPS = (*_DIVERGING, *_SEQUENTIAL)
 
 @cache
 def colormap(name: str) -> Colors:
-    """The RGB colours [257, 3] of a colour map, zero at 128: `RdBu_r`, or one of zennit's names. Raises UsageError."""
+    """Return the RGB colours [257, 3] of a colour map, `RdBu_r` or a name of zennit; zero at 128. Raises UsageError."""
     name = {"grey": "gray"}.get(name, name)
     points = _DIVERGING.get(name) or _SEQUENTIAL.get(name)
     if points is None:
@@ -61,24 +61,30 @@ def as_map(relevance: npt.ArrayLike) -> Array:
 
 
 def limit(relevance: npt.ArrayLike, clip: float = 99.5) -> float:
-    """v >= 0, the `clip` percentile of |R| (the maximum where that percentile is 0): colours span -v..v.
+    """Return the limit v >= 0 of the colours, which span -v..v: a percentile of |R|, or the maximum where that is 0.
 
-    Raises CheckFailed for NaN and infinity, UsageError for a percentile outside of 0..100.
+    Args:
+        relevance: The heatmap.
+        clip: The percentile, above 0 and up to 100.
+
+    Raises:
+        CheckFailed: The heatmap holds NaN or infinity.
+        UsageError: The percentile is out of range.
     """
     if not 0 < clip <= 100:
-        raise UsageError(f"--clip {clip:g} is no percentile", "give a number above 0, up to 100, such as 99.5")
+        raise UsageError(f"--clip {clip:g} is not a percentile", "give a number above 0, up to 100, such as 99.5")
     size = np.abs(np.asarray(relevance, dtype=np.float64))
     bad = int(np.count_nonzero(~np.isfinite(size)))
     if bad:
         raise CheckFailed(
-            f"{bad} of {size.size} relevances are NaN or infinite, there is nothing to draw",
+            f"{bad} of {size.size} relevances are NaN or infinite and cannot be drawn",
             "explain with --engine reference (float64), or with another method or a larger epsilon",
         )
     return float(_percentile(size.reshape(-1), clip) or size.max()) if size.size else 0.0
 
 
 def _percentile(values: Array, share: float) -> float:
-    """numpy.percentile of a row, which first loads masked arrays: a tenth of what a small picture takes in all."""
+    """Compute a percentile; numpy.percentile first imports masked arrays, a tenth of the time of a small picture."""
     at = share / 100 * (values.size - 1)
     low, high = int(np.floor(at)), int(np.ceil(at))
     a, b = np.partition(values, (low, high))[[low, high]]
@@ -86,7 +92,7 @@ def _percentile(values: Array, share: float) -> float:
 
 
 def colorize(relevance: npt.ArrayLike, cmap: str = "RdBu_r", clip: float = 99.5, v: float | None = None) -> Colors:
-    """RGB [H, W, 3] of R [H, W]: zero at the middle of the map; a sequential map over R >= 0 spans 0..v instead."""
+    """Map relevance [H, W] to RGB [H, W, 3], zero at the middle; a sequential map of R >= 0 spans 0..v instead."""
     values = np.asarray(relevance, dtype=np.float64)
     v = limit(values, clip) if v is None else v
     unit = values / v if v else values
@@ -97,5 +103,5 @@ def colorize(relevance: npt.ArrayLike, cmap: str = "RdBu_r", clip: float = 99.5,
 
 
 def one_sided(values: Array, cmap: str) -> bool:
-    """Whether the map spans 0..v: a sequential one, of values that are all >= 0."""
+    """Return whether the colours span 0..v: of a sequential map, where all values are >= 0."""
     return cmap not in _DIVERGING and bool((values >= 0).all())

@@ -21,7 +21,15 @@ Scale = tuple[Colors, list[str]]
 
 
 def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stacked: bool = False) -> Image:
-    """Panels side by side (or one below the other), the scale to their right, title above, caption below."""
+    """Compose a figure: panels, the color scale to their right, the title above, the caption below.
+
+    Args:
+        panels: The panels.
+        scale: Colours and ticks of the scale.
+        title: The title, "" for none.
+        caption: The caption, "" for none.
+        stacked: Put panels one below the other, not side by side.
+    """
     from PIL import Image as pillow
     from PIL import ImageDraw
 
@@ -53,7 +61,7 @@ def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stac
 
 
 def scale(values: Array, cmap: str, v: float) -> Scale:
-    """The colours of the scale from top to bottom, and the words at its top, (middle) and bottom."""
+    """Return the colours of the scale from top to bottom, and its ticks at the top, the middle and the bottom."""
     table = colormap(cmap)[::-1]
     if one_sided(values, cmap):
         return table, [number(v), "0"]

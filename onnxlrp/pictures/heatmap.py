@@ -26,10 +26,22 @@ def render(
     title: str = "",
     caption: str = "",
 ) -> Image:
-    """The figure of a heatmap [H, W]: the picture on the left, the heatmap over its grey version on the right (alone
-    with `overlay=False`), and the scale of -v, 0, v.
+    """Draw the figure of a heatmap: the picture on the left, the heatmap over its grey version on the right.
 
-    v is the `clip` percentile of |R|; small inputs are enlarged pixel by pixel. Raises as `limit` and `colormap` do.
+    Small inputs are enlarged pixel by pixel.
+
+    Args:
+        relevance: The heatmap [H, W].
+        image: The picture, None for the heatmap alone.
+        cmap: The colour map.
+        clip: The percentile of |R| that the colours reach to.
+        overlay: Lay the heatmap over the grey picture.
+        title: The title.
+        caption: The caption.
+
+    Raises:
+        CheckFailed: The heatmap holds NaN or infinity.
+        UsageError: There is no such colour map or percentile.
     """
     values = as_map(relevance)
     v = limit(values, clip)
@@ -39,7 +51,7 @@ def render(
 
 
 def panel(relevance: npt.ArrayLike, image: Image | None = None, cmap: str = "RdBu_r", clip: float = 99.5) -> Image:
-    """The heatmap [H, W] alone, a pixel for each value, over the grey picture if there is one; raises as `render`."""
+    """Draw the heatmap [H, W] alone, a pixel for each value, over the grey picture if any; raises as `render`."""
     from PIL import Image as pillow
 
     values = as_map(relevance)
@@ -52,7 +64,7 @@ def panel(relevance: npt.ArrayLike, image: Image | None = None, cmap: str = "RdB
 
 
 def _on_grid(image: Image, values: Array) -> Image:
-    """The picture with a pixel for each value."""
+    """Resize the picture to a pixel for each value."""
     from PIL import Image as pillow
 
     picture = image.convert("RGB")
@@ -61,14 +73,14 @@ def _on_grid(image: Image, values: Array) -> Image:
 
 
 def _blend(colors: Colors, grey: Colors, size: Array, v: float) -> Colors:
-    """Colour over a paler grey picture, its opacity growing with |R|, so that the context stays where R is small."""
+    """Blend colours over a pale grey picture, with opacity growing with |R|."""
     opacity = np.clip(size / v, 0, 1)[:, :, np.newaxis] ** 0.5 * 0.92 if v else 0.0
     pale = (0.62 * grey.astype(np.float64) + 84)[:, :, np.newaxis]
     return np.rint(opacity * colors + (1 - opacity) * pale).astype(np.uint8)
 
 
 def _sized(picture: Image) -> Image:
-    """Enlarged by a whole factor, pixel by pixel, to about the panel's size; a huge picture made smaller."""
+    """Enlarge by a whole factor, pixel by pixel, to about the panel's size; shrink huge pictures."""
     from PIL import Image as pillow
 
     longest = max(picture.size)

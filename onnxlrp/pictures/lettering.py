@@ -1,4 +1,4 @@
-"""Words in a picture, in Pillow's own font."""
+"""Text in pictures, in Pillow's own font."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @cache
 def font(size: int) -> FreeTypeFont | ImageFont:
-    """Pillow's own font."""
+    """Return Pillow's own font."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)
 
 
 def fitted(text: str, font: FreeTypeFont | ImageFont, width: int) -> str:
-    """Text in the letters that Pillow's own font has, cut to a width in pixels."""
+    """Replace letters that Pillow's own font lacks, and cut text to a width in pixels."""
     for letter, plain in {"ΣR": "sum R", "−": "-", "→": ">", "ß": "ss", "ε": "eps", "γ": "gamma", "α": "alpha"}.items():
         text = text.replace(letter, plain)
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
@@ -32,5 +32,5 @@ def fitted(text: str, font: FreeTypeFont | ImageFont, width: int) -> str:
 
 
 def number(v: float) -> str:
-    """Three digits at most, no exponent where a plain number is as short."""
+    """Format a number in at most three digits, without an exponent where that is as short."""
     return f"{v:.0f}" if 99.95 <= v < 1e6 else f"{v:.2g}" if v < 1e-3 or v >= 1e6 else f"{v:.3g}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def stack(figures: Sequence[Image]) -> Image:
-    """Figures one below the other."""
+    """Put figures one below the other."""
     from PIL import Image as pillow
 
     sheet = pillow.new("RGB", (max(f.width for f in figures), sum(f.height for f in figures)), PAPER)
@@ -24,7 +24,7 @@ def stack(figures: Sequence[Image]) -> Image:
 
 
 def beside(figures: Sequence[Image]) -> Image:
-    """Figures side by side."""
+    """Put figures side by side."""
     from PIL import Image as pillow
 
     sheet = pillow.new("RGB", (sum(f.width for f in figures), max(f.height for f in figures)), PAPER)

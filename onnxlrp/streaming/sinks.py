@@ -14,7 +14,7 @@ from .. import files
 from ..errors import UsageError
 from ..explanation import Explanation, grid
 from ..explanation.names import FORMATS, file_pattern
-from ..explanation.saving import encoded
+from ..explanation.saving import encode_png
 from ..preprocessing import images
 
 
@@ -159,7 +159,7 @@ class GridSink:
         for target in range(len(np.atleast_2d(one.target))):
             path = self.written.claim(grid.path(_numbered(self.plan, sample), ones[0], target))
             sheet = grid.draw(ones, target, self.cmap, self.clip)
-            paths.append(files.replace(path, encoded(sheet, words)))
+            paths.append(files.replace(path, encode_png(sheet, words)))
         return paths
 
 
