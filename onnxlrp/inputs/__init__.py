@@ -1,4 +1,4 @@
-"""What the explained input is: an image, a signal, a volume, tokens or a vector."""
+"""The kind of the explained input: an image, a signal, a volume, tokens or a vector."""
 
 from .decision import decide
 from .kind import InputKind

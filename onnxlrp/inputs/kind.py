@@ -1,4 +1,4 @@
-"""InputKind: what an input is, and which of its axes are channels and space."""
+"""InputKind: the kind of an input, and its axes of channels and space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = ("image", "signal", "volume", "tokens", "vector")
 
 @dataclass(frozen=True)
 class InputKind:
-    """What the explained input is; decided once, by `onnxlrp.inputs.decide`.
+    """The kind of the explained input; decided once, by `onnxlrp.inputs.decide`.
 
     Attributes:
         name: image (height and width), signal (values along one axis, such as time), volume (three axes of space or
@@ -124,7 +124,7 @@ class InputKind:
         return self.summed(values.astype(np.float64)).reshape(len(values), 1, -1)
 
     def to_drawing(self, relevance: Array) -> Array | None:
-        """What is drawn of the relevance [*shape] of one sample: a map [H, W] of an image or of a signal of many
+        """Reduce the relevance [*shape] of one sample to what is drawn: a map [H, W] of an image or of a signal of many
         channels, a row [L] of other signals, tokens and vectors; None of a volume."""
         if self.name == "volume":
             return None

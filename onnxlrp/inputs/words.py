@@ -14,7 +14,7 @@ _SPACE = {"image": 2, "signal": 1, "volume": 3}  # axes of space; a volume may h
 
 
 def said(word: str, shape: tuple[int, ...], graph: InputAxes | None, guess: InputKind) -> InputKind:
-    """The kind that `--kind WORD` names, with the axes that it, the graph or the shape tells. Raises UsageError."""
+    """Return the kind that `--kind WORD` names, its axes by the word, the graph or the shape. Raises UsageError."""
     name, colon, layout = word.partition(":")
     name = name.strip().lower()
     if name not in KINDS:

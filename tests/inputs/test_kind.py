@@ -144,6 +144,12 @@ def table(b: Any) -> Any:
     return b("Gemm", b("Relu", b("Gemm", scaled, b.normal(7, 5))), b.normal(5, 3))
 
 
+def looked_up(b: Any) -> Any:
+    """A curve of brightness, as a table of one value for each level."""
+    level = b("Cast", b("Mul", "x", np.array(1.0)), to=INT)
+    return b.head(b("Conv", b("Gather", b.normal(256), level), b.normal(4, 2, 3, 3)), 4 * 42)
+
+
 def flattened(b: Any) -> Any:
     return b.head(b("Conv", b("Reshape", "x", shaped(-1, 1, 8, 9)), b.normal(4, 1, 3, 3)), 4 * 42)
 
@@ -157,6 +163,7 @@ BY_GRAPH = [
     ("13 bands last", (8, 9, 13), lambda b: last(b, 13), ("image", 2, (0, 1))),
     ("dense layer on the last axis", (8, 9, 13), dense_last, ("image", 2, (0, 1))),
     ("quantised and padded", (2, 8, 9), quantised, ("image", 0, (1, 2))),
+    ("a curve of brightness", (2, 8, 9), looked_up, ("image", 0, (1, 2))),
     ("no channels", (8, 9), grey, ("image", None, (0, 1))),
     ("one channel last, reshaped", (8, 9, 1), tf_grey, ("image", 2, (0, 1))),
     ("patches by reshaping", (3, 8, 12), patches, ("image", 0, (1, 2))),

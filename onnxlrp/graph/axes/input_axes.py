@@ -14,10 +14,16 @@ _STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes f
 
 @dataclass(frozen=True)
 class InputAxes:
-    """What a graph takes an input for: `name` is image, signal, volume, tokens or vector; the axes are of a sample.
+    """The reading of an input by the graph.
 
-    `layer` is the first layer that tells, `others` are first layers that tell something else. `by_product` is a weak
-    word: a product with a matrix sums over features, or it resizes a picture along an axis.
+    Attributes:
+        name: image, signal, volume, tokens or vector.
+        channel_axis: The axis of a sample that is taken as channels; None without one.
+        spatial_axes: The axes of a sample that layers slide along.
+        layer: The first layer that tells them apart.
+        others: First layers that read the input in another way.
+        by_product: The layer is a product with a matrix, which is weak evidence: it sums over features, or it resizes
+            a picture along an axis.
     """
 
     name: str
@@ -30,7 +36,7 @@ class InputAxes:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How one layer reads the input: over `channels` it sums, along each axis of `space` it moves."""
+    """The reading of the input by one layer: it sums over `channels` and moves along each axis of `space`."""
 
     layer: str
     strength: str
@@ -43,7 +49,15 @@ def input_axes(graph: Graph, source: Tensor) -> InputAxes | None:
 
     A convolution, transposed convolution or pooling takes one axis as channels and slides along the others; a product
     with a matrix, or a recurrent layer, sums over one axis at every position of the others; a Gather takes whole
-    numbers as tokens. Returns None where no layer tells: where all axes are flattened before the first product.
+    numbers as tokens.
+
+    Args:
+        graph: The graph, free of the batch.
+        source: An input of it.
+
+    Returns:
+        The reading of the strongest first layer; None where no layer tells the axes apart, such as where all are
+        flattened before the first product.
     """
     found = []
     for reading in _readings(graph, source):
@@ -81,7 +95,7 @@ def _reading(graph: Graph, layer: Layer, known: dict[str, Axes], raw: set[str]) 
         return _Reading(layer.label, strength, axes[0], axes[1:])
     if layer.op in RECURRENT and axes:
         return _Reading(layer.label, "product", axes[-1], axes[:-1])
-    if layer.op == "Gather" and layer.inputs[1] in raw:
+    if layer.op == "Gather" and layer.inputs[1] in raw and _is_embedding(graph, layer):
         return _Reading(layer.label, "tokens", (), known[layer.inputs[1]])
     if layer.op in MATRIX_PRODUCTS:
         for position, name in enumerate(layer.inputs[:2]):
@@ -89,6 +103,12 @@ def _reading(graph: Graph, layer: Layer, known: dict[str, Axes], raw: set[str]) 
                 split = contracted(graph, layer, known[name], position)
                 return None if split is None else _Reading(layer.label, "product", *split)
     return None
+
+
+def _is_embedding(graph: Graph, layer: Layer) -> bool:
+    """A table with a row for each number; one value for each is a curve of brightness, not a meaning."""
+    table = graph.constants.get(layer.inputs[0])
+    return table is None or table.ndim > 1
 
 
 def _told(reading: _Reading, shape: tuple[int, ...]) -> InputAxes | None:

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Places:
-    """How a tensor [N, …] is laid out as maps [N, channels, *sizes], `sizes` along the input's axes of space.
+    """The layout of a tensor [N, …] as maps [N, channels, *sizes], `sizes` along the input's axes of space.
 
     `parts` are the lengths of the tensor's axes, each cut into its parts; `order` those of channels, then of space.
     """
