@@ -100,7 +100,15 @@ class Registry(Mapping[str, T]):
     def __iter__(self) -> Iterator[str]:
         self._import_folder()
         load_plugins()
-        return iter(sorted(self._rows, key=lambda name: self._rows[name].place))
+        return iter(self._sorted())
+
+    def own(self) -> list[str]:
+        """Return the names that the package registers itself, without those of plugins."""
+        self._import_folder()
+        return [name for name in self._sorted() if not self._rows[name].place[1]]
+
+    def _sorted(self) -> list[str]:
+        return sorted(self._rows, key=lambda name: self._rows[name].place)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

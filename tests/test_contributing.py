@@ -261,6 +261,10 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_the_fix(plugin: Callable
     assert "half_weights_lrp" in said
     assert "No module named 'nothing_of_this_name'" in said
     assert "pip uninstall half_weights_lrp" in said
+    code = "from onnxlrp.commands import probes; print(*probes.engines()); print(*probes.broken_plugin(), sep='\\n')"
+    engines, problem, fix = installed.run("-c", code).stdout.splitlines()
+    assert engines.split() == ENGINES.own()
+    assert (problem in said, fix in said) == (True, True)
     # What the package has itself needs no plugin.
     installed.command("explain", MODELS / "digits.onnx", SEVEN, "--rule", "Gemm=epsilon")
 

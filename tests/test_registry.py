@@ -98,6 +98,16 @@ def test_a_file_in_a_folder_of_its_own_counts_as_one_module(
     assert "lemon" in things
 
 
+def test_names_of_others_come_last_and_are_not_its_own(shelf: Callable[..., Registry[Any]]) -> None:
+    things = shelf()
+
+    def other() -> None: ...
+
+    things.register("a stranger", other)
+    assert list(things) == [*ORDER, "a stranger"]
+    assert things.own() == ORDER
+
+
 def test_two_of_one_name_are_refused(shelf: Callable[..., Registry[Any]]) -> None:
     things = shelf(plum=HEAD + "@thing('abate')\ndef other(): ...\n")
     with pytest.raises(ValueError, match=r"two things are called 'abate': shelf\.pear\.abate and shelf\.plum\.other"):

@@ -52,6 +52,7 @@ def examined(console: Console | None = None) -> dict[str, Any]:
         "default": DEFAULT,
         "engines": {},
     }
+    report["plugin"] = probes.broken_plugin()
     engines = probes.engines()
     for number, name in enumerate(engines):
         if console:
@@ -67,6 +68,8 @@ def examined(console: Console | None = None) -> dict[str, Any]:
 
 def problems(report: dict[str, Any]) -> Iterator[Problem]:
     """Yield what does not fit together, with the command that repairs it."""
+    if report.get("plugin"):
+        yield report["plugin"]
     yield from _twice(report)
     yield from _onnxruntime(report)
     yield from _cupy(report)

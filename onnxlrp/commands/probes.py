@@ -176,14 +176,26 @@ def host_compiler() -> str | None:
 
 
 def engines() -> list[str]:
-    """Return the names of the registered engines."""
+    """Return the names of the registered engines; those of the package alone where a plugin cannot be loaded."""
 
     def probe() -> list[str]:
         from ..engines import ENGINES
 
-        return list(ENGINES)
+        return ENGINES.own() if broken_plugin() else list(ENGINES)
 
     return guarded(probe) or ["ort"]
+
+
+def broken_plugin() -> tuple[str, str] | None:
+    """Return what is wrong with a plugin that cannot be loaded, and how to repair it."""
+    from ..errors import OnnxLrpError
+    from ..registry import load_plugins
+
+    try:
+        load_plugins()
+    except OnnxLrpError as error:
+        return error.message, error.fix
+    return None
 
 
 def tried(engine: str) -> dict[str, Any]:

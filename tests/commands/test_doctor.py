@@ -64,6 +64,11 @@ UNFIT: dict[str, tuple[dict[str, Any], str, str]] = {
         "overwrite each other",
         'pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install "cupy-cuda12x[ctk]"',
     ),
+    "a plugin that cannot be loaded": (
+        {"plugin": ("the plugin x cannot be loaded", "pip uninstall x")},
+        "plugin x",
+        "pip uninstall x",
+    ),
     "the CPU wheel on a GPU": (
         {"wheels": {"onnxruntime": "1.31.0"}},
         "run on the CPU",
