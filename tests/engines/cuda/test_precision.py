@@ -106,7 +106,7 @@ def test_inspect_shows_the_kernels_of_a_precision(capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["kernels"]["precision"] == precision
 
 
-@pytest.mark.parametrize(("words", "said"), [([], "is of kernels"), (["--engine", "cuda"], "no precision")])
+@pytest.mark.parametrize(("words", "said"), [([], "is for kernels"), (["--engine", "cuda"], "no precision")])
 def test_inspect_refuses(capsys: pytest.CaptureFixture[str], words: list[Any], said: str) -> None:
     assert main(["inspect", DIGITS, *words, "--precision", "fsat"]) == 2
     assert said in capsys.readouterr().err

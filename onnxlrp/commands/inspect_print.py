@@ -1,0 +1,103 @@
+"""Printing of `onnxlrp inspect`: the model, its layers and rules, kernels, and the ranking of preprocessings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph.graph import Tensor
+from ..model import Model
+from ..preprocessing.labels import short
+from .console import Console
+
+_FIRST = 6  # class names shown
+
+
+def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
+    """Print what `inspect` reports of a model: inputs, outputs, preprocessing, labels, layers and their rules."""
+    graph, prep = model.graph, report["preprocessing"]
+    made = ", ".join(filter(None, (report["producer"], report["opset"] and f"opset {report['opset']}")))
+    console.line("model", f"{graph.source}  {made}".rstrip())
+    whole, explained = model.whole or graph, report["explained"]
+    for key, tensors in (("input", whole.inputs), ("output", whole.outputs)):
+        for tensor in tensors:
+            mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
+            console.line(key, shown(tensor, graph.batch) + mark)
+    console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
+    console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
+    for text in prep.get("doubts", ()):
+        console.line("", text)
+    names = report["labels"]
+    if names:
+        more = f", … ({len(names)})" if len(names) > _FIRST else ""
+        assumed = "  [assumed: ImageNet's]" if prep.get("labels_assumed") else ""
+        console.line("labels", ", ".join(short(name) for name in names[:_FIRST]) + more + assumed)
+    else:
+        console.line("labels", "none: give --labels FILE")
+    console.line("batch", "any" if graph.batch is None else f"{graph.batch} only (other sizes are split and padded)")
+    if report["note"]:
+        console.line("note", report["note"])
+    console.line("method", report["method"])
+    console.line("", "")
+    head = ("layer", "op", "result", "rule")
+    rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]
+    console.table([head, *rows])
+    missing = [row for row in report["layers"] if row["rule"] is None]
+    console.line("", "")
+    if missing:
+        ops = ", ".join(sorted({row["op"] for row in missing}))
+        console.line(
+            "no rule",
+            f"{len(missing)} of {len(rows)} layers ({ops}): --rule '{missing[0]['op']}=pass', or --on-unsupported",
+        )
+    else:
+        console.line("no rule", f"0 of {len(rows)} layers")
+
+
+def print_kernels(found: Any, engine: str, console: Console) -> None:
+    """Print the listing: a row for each kernel, and for each instruction without one."""
+    console.line("", "")
+    console.line(
+        "kernels", f"{engine}, batch {found.batch}, precision {found.precision}, for the model's own best class"
+    )
+    rows = [("%", "layer/rule", "instructions", "kernel", "blocks x threads")]
+    for item in found.items:
+        first, last = item.instructions[0], item.instructions[-1]
+        cells = (f"{first}" if first == last else f"{first}..{last}", item.origin, _shortened(item.what))
+        none = f"reads {item.tensor}" if item.tensor and not item.kernels else "-"
+        for n, kernel in enumerate(item.kernels):
+            rows.append((*(cells if n == 0 else ("", "", "")), kernel.name, kernel.shape))
+        if not item.kernels:
+            rows.append((*cells, none, ""))
+    console.table(rows)
+    console.line("", "")
+    console.line("total", f"{found.launches} launches of {found.kernels} kernels")
+    sizes = ((found.arena, "arena"), (found.inputs, "activations and seed"), (found.constants, "constants"))
+    console.line("memory", ", ".join(f"{name} {size / 2**20:.2f} MiB" for size, name in sizes))
+
+
+def print_probe(rows: list[dict[str, Any]], console: Console) -> None:
+    """Print the ranking of presets, the best first."""
+    console.line("", "")
+    right = ["right"] if rows[0]["accuracy"] is not None else []
+    table = [("contrast of best class", "probability", *right, "preprocessing")]
+    for row in rows:
+        share = [f"{100 * row['accuracy']:.0f} %"] if right else []
+        flags = row["flags"] + "  [as it is]" * row["current"]
+        table.append((f"{row['contrast']:.2f} sd", f"{row['probability']:.3f}", *share, flags))
+    console.table(table)
+    console.line("hint", "this changes nothing; a confident model may be wrong, and few pictures prove little")
+
+
+def shown(tensor: Tensor, batch: int | None) -> str:
+    """Return a tensor as text: `image   float32 [N, 3, 224, 224]`."""
+    return f"{tensor.name}  {tensor.dtype} [{', '.join(map(str, (batch or 'N', *tensor.shape)))}]"
+
+
+def _ruled(row: dict[str, Any]) -> str:
+    if row["rule"] is None:
+        return "-- NO RULE --"
+    return f"{row['rule']}  [--on-unsupported]" if row["decided"] else str(row["rule"])
+
+
+def _shortened(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
