@@ -1,4 +1,4 @@
-"""What a graph says about its tensors before any program runs: signs, logits, first layers."""
+"""Facts about a graph that hold for every input: signs, logits, gates, first layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTEGRAL = frozenset({"bool", "int32", "int64"})
 
 
 def nonnegative(graph: Graph) -> frozenset[str]:
-    """The activations that are >= 0 whatever the input is."""
+    """Return the activations that are >= 0 whatever the input is."""
     known = {t.name for t in graph.inputs if t.dtype.startswith("uint") or t.dtype == "bool"}
     for layer in graph.layers:
         if _is_nonnegative(graph, layer, known):
@@ -72,9 +72,13 @@ def _scalar(graph: Graph, layer: Layer, position: int, default: float | None) ->
 
 @dataclass(frozen=True)
 class Head:
-    """How a model ends: `logits` is what stands before its last functions, `scores` the last tensor that still has a
-    number for each class (a decision such as ArgMax has none), `kind` "Softmax", "LogSoftmax", "Sigmoid" or "" for what
-    turns logits into scores."""
+    """The end of a model.
+
+    Attributes:
+        logits: The tensor before the functions at the end.
+        scores: The last tensor with a number for each class, which a decision such as ArgMax has not.
+        kind: The function that turns logits into scores: "Softmax", "LogSoftmax", "Sigmoid" or "".
+    """
 
     logits: str
     scores: str
@@ -82,12 +86,12 @@ class Head:
 
 
 def head(graph: Graph, output: str) -> str:
-    """The logit tensor of an output: what stands before Softmax, Sigmoid, ArgMax and their like."""
+    """Return the logit tensor of an output: the one before Softmax, Sigmoid, ArgMax and similar functions."""
     return head_of(graph, output).logits
 
 
 def head_of(graph: Graph, output: str) -> Head:
-    """What stands at the end of an output, walked back from it."""
+    """Return the logits, scores and last function of an output, found by walking back from it."""
     found = Head(output, output)
     tensor = output
     while (layer := graph.producer(tensor)) is not None:
@@ -109,9 +113,14 @@ def head_of(graph: Graph, output: str) -> Head:
 
 
 def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]:
-    """The names of the layers on a path from the inputs to the target tensor.
+    """Return the names of the layers on a path from the inputs to a tensor.
 
-    A path leads through numbers: what a comparison decides or an index picks has no relevance.
+    A path leads through numbers: a comparison, and the indices that a layer reads, have no relevance.
+
+    Args:
+        graph: The graph.
+        inputs: Tensors where paths begin.
+        target: The tensor where they end.
     """
     reached = set(inputs)
     for layer in graph.layers:
@@ -126,7 +135,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
 
 
 def gate(graph: Graph, layer: Layer) -> int | None:
-    """Which factor of a product is the gate: 0, 1 or None.
+    """Return which factor of a product is the gate: 0, 1 or None.
 
     x·f(x) is a gate of itself (SiLU); else the factor that divides (x·D^-β), or is a bounded function's value
     (squeeze-and-excitation), or is broadcast over the other.
@@ -144,7 +153,7 @@ def gate(graph: Graph, layer: Layer) -> int | None:
 
 
 def _divides(graph: Graph, tensor: str) -> bool:
-    """Whether a factor is the inverse of something: 1/D or D^-β."""
+    """Return whether a factor is an inverse, 1/D or D^-β."""
     layer = graph.producer(tensor)
     if layer is None:
         return False
@@ -182,7 +191,7 @@ def _is_bounded(graph: Graph, tensor: str) -> bool:
 
 
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
-    """The names of the first layers with weights on the paths from an input; preprocessing before them has none."""
+    """Return the names of the first layers with weights on the paths from a tensor, past its preprocessing."""
     open_tensors, names = {tensor}, set()
     for layer in graph.layers:
         if not open_tensors.intersection(layer.inputs):
@@ -195,7 +204,7 @@ def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
 
 
 def is_weighted(graph: Graph, layer: Layer) -> bool:
-    """Does the layer apply a constant kernel or matrix to an activation?"""
+    """Return whether a layer applies a constant kernel or matrix to an activation."""
     if layer.op not in operators.WEIGHTED:
         return False
     operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[1],)

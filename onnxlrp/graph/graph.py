@@ -1,4 +1,4 @@
-"""The layer IR: what a model computes, after everything that is not a layer has been folded away."""
+"""The layer IR: the forward pass of a model, with all that does not depend on the input folded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """What errors, the ledger and `inspect` call this layer."""
+        """The name of this layer in errors, the ledger and `inspect`: its path, or its name without one."""
         return self.path or self.name
 
 

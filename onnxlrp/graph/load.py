@@ -81,7 +81,7 @@ def graph_of(state: LoadState) -> Graph:
 
 
 def _provenance(model: onnx.ModelProto) -> dict[str, str]:
-    """Who wrote the file, for reports."""
+    """Producer and opset of the file, for reports."""
     opset = next((str(e.version) for e in model.opset_import if e.domain in ("", "ai.onnx")), "")
     producer = f"{model.producer_name} {model.producer_version}".strip()
     entries = {"onnxlrp.producer": producer, "onnxlrp.opset": opset}

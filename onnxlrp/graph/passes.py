@@ -18,12 +18,12 @@ from .canonical.merge_pads import merge_pads
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
-from .frontend.simplify import basic, simplify
+from .frontend.simplify import optimise, simplify
 from .frontend.symbolic_sizes import fix_sizes
-from .frontend.weightless import skeleton
+from .frontend.weightless import separate_weights
 from .load_state import LoadState
 from .lowering.lower import lower
-from .lowering.token_batchnorm import batch_norm_of_rows
+from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .reading import memory
 from .reading.module_paths import module_paths
 from .rewriting.constant_folding import fold
@@ -47,7 +47,7 @@ def _record_nodes(state: LoadState) -> None:
 
 
 def _separate_weights(state: LoadState) -> None:
-    state.model, state.weights = skeleton(state.file)
+    state.model, state.weights = separate_weights(state.file)
 
 
 def _fix_sizes(state: LoadState) -> None:
@@ -69,7 +69,7 @@ def _check_model(state: LoadState) -> None:
 
 def _fold_tables(state: LoadState) -> None:
     if memory.estimate(state.model, {}, state.batch).folded:
-        state.model = basic(state.model, state.file.name, folded=state.memory_limit)
+        state.model = optimise(state.model, state.file.name, folded=state.memory_limit)
 
 
 def _parse(state: LoadState) -> None:
@@ -213,7 +213,7 @@ PASSES = (
     Pass(
         "rewrite BatchNormalization of tokens",
         "Write a BatchNormalization of flattened tokens as arithmetic on the tokens.",
-        _on_graph(batch_norm_of_rows),
+        _on_graph(rewrite_token_batch_norm),
         requires=(has.CONSTANTS_FOLDED, has.SHAPES_INFERRED),
         ensures=(has.TOKENS_NORMALISED,),
     ),

@@ -1,4 +1,4 @@
-"""What a graph does to its input before the first layer with weights: whether it takes pixels as they are."""
+"""Range of the pixels that a graph takes, read off its layers before the first one with weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Vector = npt.NDArray[np.float64]
 
 
 def pixel_range(graph: Graph) -> float | None:
-    """255 or 1 where the graph itself normalises pixels 0..255 or 0..1; None where it does not, or who knows.
+    """Return 255 or 1 where the graph itself normalises pixels 0..255 or 0..1; None where it does not, or is unclear.
 
     Its leading Sub, Div, Mul, Add and BatchNormalization with constants are y = (x - centre) / spread. Pixels 0..255
     have a centre of 16 to 240 (or 0 and a spread of 100 to 256), pixels 0..1 a centre of 0.1 to 0.9 and a spread of

@@ -25,11 +25,14 @@ def emit(
     outputs: Iterable[str] = (),
     apart: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """The graph as an ONNX model: one node per layer, floating constants in `dtype`, a batch "N" (or the fixed one).
+    """Write a graph as an ONNX model: one node per layer, and a batch "N", or the fixed one.
 
-    `outputs` are activations to give out besides the model's own, in order. Large constants go into `apart`, if it is
-    given: the model only names them, so that nothing is copied and no message grows over 2 GB. Activations of 8 bits
-    are given out as floats.
+    Args:
+        graph: The graph.
+        dtype: The floating type of the constants.
+        outputs: Activations to give out besides the model's own outputs, in order; those of 8 bits as floats.
+        apart: Gets the large constants, where it is given: the model only names them, so that nothing is copied and no
+            message grows over 2 GB.
     """
     asked = tuple(outputs)
     narrow = {t for t in asked if graph.dtypes.get(t) in ("uint8", "int8") and graph.producer(t) is not None}
@@ -49,7 +52,7 @@ def emit(
 
 
 def light(graph: Graph, dtype: npt.DTypeLike, outputs: Iterable[str]) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """`emit`, and the large constants that it only names."""
+    """Write a graph as an ONNX model without its large constants, and return these by name; see `emit`."""
     apart: dict[str, Array] = {}
     return emit(graph, dtype, outputs, apart), apart
 
@@ -65,7 +68,19 @@ def build(
     batch: int | None = None,
     apart: dict[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """Layers and constants as a ModelProto; the batch of an Expand is read from `first_input`, unless it is given."""
+    """Write layers and constants as an ONNX model.
+
+    Args:
+        layers: The layers, in order.
+        constants: The constants.
+        inputs: The inputs.
+        outputs: The outputs.
+        opsets: Domain → version.
+        dtype: The floating type of the constants.
+        first_input: The input whose length on axis 0 an Expand reads as the batch, where `batch` is None.
+        batch: The batch.
+        apart: Gets the large constants; see `emit`.
+    """
     nodes = [node for layer in layers for node in _nodes(layer, constants, dtype, first_input, batch)]
     initializers = [_initializer(name, value, dtype, apart) for name, value in constants.items()]
     proto = helper.make_graph(nodes, "onnxlrp", inputs, outputs, initializers)
@@ -85,11 +100,12 @@ def _initializer(name: str, value: Array, dtype: np.dtype[Any], apart: dict[str,
 
 
 def is_floating(value: Array) -> bool:
+    """Return whether an array holds floating numbers, bfloat16 among them."""
     return bool(np.issubdtype(value.dtype, np.floating)) or value.dtype.name == "bfloat16"
 
 
 def to_node(layer: Layer, dtype: np.dtype[Any] | None = None) -> onnx.NodeProto:
-    """One layer as a node; floating tensors and types among its attributes follow `dtype`."""
+    """Write one layer as a node; floating tensors and types among its attributes get `dtype`, if it is given."""
     domain, _, op = layer.op.rpartition("::")
     node = helper.make_node(op, layer.inputs, layer.outputs, name=layer.name, domain=domain)
     for key, value in layer.attributes.items():
@@ -135,7 +151,10 @@ def _nodes(
 
 
 def _rounded(layer: Layer, dtype: np.dtype[Any]) -> list[onnx.NodeProto]:
-    """y = s·min(round(x/s), 255 - z), s = (max(x, 0) - min(x, 0)) / 255, z = round(-min(x, 0)/s), of each sample."""
+    """Round each sample to 255 steps.
+
+    y = s·min(round(x/s), 255 - z) with s = (max(x, 0) - min(x, 0)) / 255 and z = round(-min(x, 0)/s).
+    """
     x, out = layer.inputs[0], layer.outputs[0]
     nodes: list[onnx.NodeProto] = []
 

@@ -1,4 +1,4 @@
-"""Does the graph compute what the untouched model computes?"""
+"""Comparison of a graph with the untouched model on random inputs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,23 @@ _GIVEN, _UNROUNDED = "/given", "/unrounded"
 
 
 def verify(graph: Graph, source: Source, batches: Sequence[int] = (1, 3, 8), tolerance: float = 1e-4) -> float:
-    """The largest deviation from the untouched model on random inputs, relative to each tensor's range.
+    """Return the largest deviation from the untouched model on random inputs, relative to each tensor's range.
 
     A model that rounds is compared piece by piece, each from the untouched model's own integers: one that falls to the
     other side of a half moves all that is behind it, and says nothing of it. What a piece gives before it is rounded
     must lie within half a quantum of the file's integer, and `tolerance` of the integers' range. Dynamic quantisation
     looks at the whole batch in the file, at each sample alone in the graph: then the file runs sample by sample, as one
     whose batch is fixed does. Where a CPU has no VNNI, onnxruntime's sums of two products of 8 bits may saturate at 16:
-    the file then computes there what it does not say. Raises `CheckFailed` above `tolerance`.
+    the file then computes there what it does not say.
+
+    Args:
+        graph: The graph.
+        source: The model that it was loaded from.
+        batches: Batch sizes to compare at, where any is possible.
+        tolerance: The largest deviation that passes.
+
+    Raises:
+        CheckFailed: A tensor deviates by more.
     """
     outputs, cut, untouched = [tensor.name for tensor in graph.outputs], _roundings(graph), _untouched(source)
     if cut:

@@ -10,7 +10,7 @@ from onnx import helper
 
 import onnxlrp
 from onnxlrp.errors import InputError, UsageError
-from onnxlrp.graph.frontend.weightless import skeleton
+from onnxlrp.graph.frontend.weightless import separate_weights
 from onnxlrp.graph.load import load
 from onnxlrp.graph.reading import memory, memory_limit
 from onnxlrp.graph.reading.read import read
@@ -45,7 +45,7 @@ def test_an_estimate_is_the_sum_of_its_tensors() -> None:
     ]  # fmt: skip
     constants = {"w": values(4, 4, 3, 3), "one": np.ones(1, np.float32), "shape": np.array([64, 64])}
     source = model(nodes, constants, shape=(7, 4, 8, 8))
-    skeletal, weights = skeleton(read(source))
+    skeletal, weights = separate_weights(read(source))
     found = memory.estimate(memory.inferred(skeletal), weights, batch=7)
     assert found.weights == 4 * (4 * 4 * 3 * 3 + 1) + 8 * 2
     assert found.folded == 4 * (64 * 64 + 1)

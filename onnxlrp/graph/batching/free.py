@@ -16,7 +16,7 @@ from ..graph import Layer
 from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
 from .layout import Layout, refuse
-from .rewrite import scattered, store
+from .rewrite import rewrite, scattered
 
 
 def free_or_fix(graph: MutableGraph) -> MutableGraph:
@@ -64,7 +64,7 @@ def free(graph: MutableGraph) -> MutableGraph:
     freed.constants = dict(graph.constants)
     layout = Layout(freed)
     try:
-        freed.layers = [stored for layer in graph.layers for stored in store(layout, layer)]
+        freed.layers = [stored for layer in graph.layers for stored in rewrite(layout, layer)]
     except UnsupportedError as refusal:
         # The layers that compute the indices mix the samples before: the scattering is the cause to name.
         raise next((why for layer in graph.layers if (why := scattered(graph, layer))), refusal) from None

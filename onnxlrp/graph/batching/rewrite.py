@@ -19,7 +19,7 @@ from .matmul import gemm, matmul
 from .reshape import gather, reshape, transpose
 
 
-def store(layout: Layout, layer: Layer) -> list[Layer]:
+def rewrite(layout: Layout, layer: Layer) -> list[Layer]:
     """Return the layers that compute the same on stored tensors, and note where the batch of their results lies.
 
     Args:

@@ -1,4 +1,4 @@
-"""Activation functions that exporters, or onnxruntime, write out as their formula become one layer again."""
+"""Activation functions that exporters, or onnxruntime, write out as their formula become one layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from ..rewriting.mutable_graph import MutableGraph
 
 
 def fuse_activations(graph: MutableGraph) -> None:
-    """x * HardSigmoid(x) is HardSwish(x); x * Tanh(Softplus(x)) is Mish(x)."""
+    """Write HardSwish, Mish and (from opset 20 on) Gelu as one layer where they stand as their formula.
+
+    HardSwish is x·HardSigmoid(x), Mish x·Tanh(Softplus(x)); Gelu is told by its values, however it is written.
+
+    Args:
+        graph: Has all attributes spelled out.
+    """
     producers, uses = graph.producers(), graph.uses()
 
     def only(name: str, op: str) -> Layer | None:

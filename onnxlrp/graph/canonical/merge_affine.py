@@ -22,9 +22,12 @@ Uses = Counter[str]
 
 
 def merge_affine(graph: MutableGraph) -> None:
-    """Fold y = scale * f(x) + shift into f, wherever nothing else reads f(x).
+    """Fold y = scale * f(x) + shift into a linear f, wherever nothing else reads f(x).
 
     Folded weights are new float64 constants; a weight that another layer shares stays as it is.
+
+    Args:
+        graph: Has the shapes of all activations, and all attributes spelled out.
     """
     uses = graph.uses()
     merged: list[Layer] = []
@@ -97,7 +100,7 @@ def _batch_norm(graph: MutableGraph, layer: Layer) -> Affine | None:
 
 
 def _is_affine(graph: MutableGraph, layer: Layer) -> bool:
-    """Can a scale and a shift be folded into this layer?"""
+    """Return whether a scale and a shift can be folded into a layer."""
     if layer.op == "BatchNormalization":
         return _batch_norm(graph, layer) is not None
     if layer.op not in _APPLY:

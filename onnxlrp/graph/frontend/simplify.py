@@ -1,4 +1,4 @@
-"""Inline, upgrade and fold the skeleton with the tools of onnx and onnxruntime."""
+"""Inline, upgrade and fold a model without its weights, by the tools of onnx and onnxruntime."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     refusals: list[OnnxLrpError] = []
     for target in sorted({max(opset, target) for target in (OPSET, 20, 18)}, reverse=True):
         try:
-            return basic(upgrade(model, opset, target), name)
+            return optimise(upgrade(model, opset, target), name)
         except (InputError, UnsupportedError) as error:
             refusals.append(error)
     if opset < 7:
@@ -96,7 +96,7 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     raise refusals[0]
 
 
-def basic(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onnx.ModelProto:
+def optimise(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onnx.ModelProto:
     """Optimise a model by onnxruntime at level BASIC: constants and shape arithmetic are folded, no-ops removed.
 
     Args:

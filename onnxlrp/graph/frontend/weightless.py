@@ -21,7 +21,7 @@ LARGE = 4096
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
-def skeleton(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
+def separate_weights(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """Separate a model from its weights.
 
     Args:

@@ -13,7 +13,7 @@ from ..rewriting.mutable_graph import MutableGraph
 from .constant_indices import Addressed, as_box, as_grid, by_elements, by_tuples, same_in_all_samples
 
 # Updates that one element may receive.
-_MOST = 16
+_MOST_UPDATES = 16
 
 
 def gather_elements(graph: MutableGraph, layer: Layer) -> list[Layer]:
@@ -72,7 +72,7 @@ def scatter(graph: MutableGraph, layer: Layer) -> list[Layer]:
 
 
 def _laid_out(build: Builder, addressed: Addressed, grid: list[Array]) -> list[Layer]:
-    """data ⊙ (1 - mask) + the updates laid out along each axis, with zeros between them."""
+    """Sum of data ⊙ (1 - mask) and the updates laid out along each axis, with zeros between them."""
     data, updates, out, first, last = *build.layer.inputs[::2], build.out, addressed.first, addressed.last
     shape = build.shape(data)
     part = _in_shape(build, updates, (*shape[:first], *map(len, grid), *shape[last:]), "grid")
@@ -107,12 +107,12 @@ def _gather_or_zero(build: Builder, source: str, axis: int, indices: Array, out:
 
 
 def _added(build: Builder, addressed: Addressed) -> list[Layer]:
-    """data + Σ_k (0, updates)[source_k], where source_k names the k-th update of each element, or zero."""
+    """Sum data + Σ_k (0, updates)[source_k], where source_k names the k-th update of each element, or zero."""
     data, updates, out = *build.layer.inputs[::2], build.out
     shape = build.shape(data)
     inner, indices = shape[addressed.first : addressed.last], addressed.flattened()
     counts = np.bincount(indices, minlength=math.prod(inner))
-    if counts.max() > _MOST:
+    if counts.max() > _MOST_UPDATES:
         return []
     order = np.argsort(indices, kind="stable")
     rank = np.arange(indices.size) - np.repeat(np.cumsum(counts) - counts, counts)

@@ -11,8 +11,8 @@ from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 
 
-def batch_norm_of_rows(graph: MutableGraph) -> None:
-    """[N, L, C] → Reshape [N·L, C] → BatchNormalization becomes Mul and Add over C before the Reshape.
+def rewrite_token_batch_norm(graph: MutableGraph) -> None:
+    """Write [N, L, C] → Reshape [N·L, C] → BatchNormalization as Mul and Add over C before the Reshape.
 
     There the batch keeps its axis, and the linear layer that gives the tokens can take the factors in.
     """

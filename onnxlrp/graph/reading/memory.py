@@ -48,17 +48,17 @@ class Estimate:
         return self.weights + self.folded + self.layer
 
 
-def check(estimate: Estimate, most: int, name: str) -> None:
+def check(estimate: Estimate, limit: int, name: str) -> None:
     """Check an estimate against a limit.
 
     Raises:
-        InputError: The model needs more than `most` bytes.
+        InputError: The model needs more than `limit` bytes.
     """
-    if estimate.total > most:
+    if estimate.total > limit:
         parts = f"weights {size(estimate.weights)}, constants {size(estimate.folded)}, layer {size(estimate.layer)}"
         where = f' at "{printable(estimate.largest)}"' if estimate.largest else ""
         raise InputError(
-            f"{name} needs {size(estimate.total)} of memory or more ({parts}{where}); the limit is {size(most)}.",
+            f"{name} needs {size(estimate.total)} of memory or more ({parts}{where}); the limit is {size(limit)}.",
             "Allow more, if the machine has it, with --max-memory SIZE, such as 16G (load: max_memory=...).",
         )
 

@@ -1,4 +1,4 @@
-"""Constant propagation: whatever depends on constants alone is a constant."""
+"""Constant folding: layers that depend on constants alone are computed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from .mutable_graph import MutableGraph
 _FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 
 
-def fold(graph: MutableGraph, most: int = 1 << 62) -> None:
-    """Compute layers that read constants alone, and Shape of what has a known shape.
+def fold(graph: MutableGraph, limit: int = 1 << 62) -> None:
+    """Compute layers that read constants alone, and the Shape of tensors with a known shape; drop no-ops.
 
-    Raises `InputError` before a result that takes more than `most` bytes.
+    Args:
+        graph: Changed in place.
+        limit: Bytes that a result may take.
+
+    Raises:
+        InputError: A result would take more; it is not computed then.
+        UnsupportedError: A constant cannot be computed, or its size is not known before.
     """
     kept: list[Layer] = []
     for layer in graph.layers:
-        values = _values(graph, layer, most)
+        values = _values(graph, layer, limit)
         if values is None:
             kept.append(layer)
             continue
@@ -73,7 +79,7 @@ def _substitute(layer: Layer, old: str, new: str) -> Layer:
 
 
 def is_noop(graph: MutableGraph, layer: Layer, uses: Mapping[str, int]) -> bool:
-    """Whether a layer hands its first operand on; `uses` counts the readers of each tensor."""
+    """Return whether a layer hands its first operand on; `uses` counts the readers of each tensor."""
     if layer.op == "Identity":
         return True
     if layer.op == "Dropout":
@@ -90,7 +96,7 @@ def is_noop(graph: MutableGraph, layer: Layer, uses: Mapping[str, int]) -> bool:
     return False
 
 
-def _values(graph: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
+def _values(graph: MutableGraph, layer: Layer, limit: int) -> list[Array] | None:
     if layer.op == "Shape":
         shape = graph.shapes.get(layer.inputs[0])
         if layer.inputs[0] in graph.constants:
@@ -99,28 +105,28 @@ def _values(graph: MutableGraph, layer: Layer, most: int) -> list[Array] | None:
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
     if not is_pure(layer) or not all(name in graph.constants for name in layer.inputs if name):
         return None
-    return _evaluate(graph, layer, most)
+    return _evaluate(graph, layer, limit)
 
 
 def is_pure(layer: Layer) -> bool:
-    """Whether the operands of a layer alone determine its results, and it can be computed by itself."""
+    """Return whether the operands of a layer alone determine its results, and it has no subgraphs."""
     has_body = any(isinstance(value, onnx.GraphProto) for value in layer.attributes.values())
     return layer.op not in operators.RANDOM and not is_rounding(layer) and not has_body
 
 
 def is_rounding(layer: Layer) -> bool:
-    """Whether a layer is the DynamicQuantizeLinear of a `Graph`: its one output are the floats of its integers."""
+    """Return whether a layer is the DynamicQuantizeLinear of a `Graph`, whose one output are floats."""
     return layer.op == "DynamicQuantizeLinear" and len(layer.outputs) == 1
 
 
-def _evaluate(graph: MutableGraph, layer: Layer, most: int) -> list[Array]:
+def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
     """One layer on its constants."""
     values = [graph.constants[name] for name in layer.inputs if name]
     if layer.op in ("Identity", "Dropout"):
         return values[:1]
     if layer.op == "Transpose":
         return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
-    _foresee(graph, layer, most)
+    _check_size(graph, layer, limit)
     from onnx.reference import ReferenceEvaluator
 
     names = dict.fromkeys(name for name in layer.inputs if name)
@@ -143,7 +149,7 @@ def _evaluate(graph: MutableGraph, layer: Layer, most: int) -> list[Array]:
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
 
 
-def _foresee(graph: MutableGraph, layer: Layer, most: int) -> None:
+def _check_size(graph: MutableGraph, layer: Layer, limit: int) -> None:
     """Refuse a result that would not fit into memory, and one whose size nobody knows before it is computed."""
     operands = {name: graph.constants[name] for name in layer.inputs if name}
     length = memory.result(to_node(layer), operands, graph.opsets)
@@ -152,4 +158,4 @@ def _foresee(graph: MutableGraph, layer: Layer, most: int) -> None:
             f'The constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell.',
             "Export the model with constant folding (torch.onnx.export does it by default).",
         )
-    memory.check(memory.Estimate(0, length, 0, layer.label), most, "The model")
+    memory.check(memory.Estimate(0, length, 0, layer.label), limit, "The model")

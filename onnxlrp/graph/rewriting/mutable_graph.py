@@ -1,4 +1,4 @@
-"""A graph in the making: layers in order, constants, and the full shape of every activation (batch included)."""
+"""A mutable graph: layers in order, constants, and the shape of every activation, batch included."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ from ..names import unique_name
 
 @dataclass
 class MutableGraph:
-    """What the passes of `load` work on; `batch` is the size of the batch axis in `shapes`."""
+    """The graph that passes of `load` change.
+
+    Attributes:
+        layers: In topological order.
+        constants: Name → value.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        shapes: Activation → shape with the batch, where it is known.
+        dtypes: Activation → type, where it is known.
+        opsets: Domain → version.
+        batch: Length of the batch axis in `shapes`.
+        declared: Whether the model declares it, or it is a stand-in for any.
+    """
 
     layers: list[Layer]
     constants: dict[str, Array]
@@ -44,25 +56,34 @@ class MutableGraph:
         )
 
     def uses(self) -> Counter[str]:
-        """How often each tensor is read; being an output of the model counts."""
+        """Count how often each tensor is read; being an output of the model counts once."""
         counts = Counter(name for layer in self.layers for name in layer.inputs if name)
         counts.update(self.outputs)
         return counts
 
     def producers(self) -> dict[str, Layer]:
+        """Return tensor → layer that writes it."""
         return {name: layer for layer in self.layers for name in layer.outputs if name}
 
     def constant(self, name: str) -> Array | None:
-        """The value of an input that is a constant."""
+        """Return the value of a constant; None for an activation, and for an absent input."""
         return self.constants.get(name) if name else None
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of an activation or a constant; () where it is not known."""
+        """Return the shape of an activation or a constant; () where it is not known."""
         value = self.constant(name)
         return self.shapes.get(name, ()) if value is None else value.shape
 
     def add_constant(self, value: Array, near: str) -> str:
-        """Store a new constant under a name of its own: another layer may share the old one."""
+        """Store a new constant under a name of its own, for another layer may share the old one.
+
+        Args:
+            value: The constant.
+            near: The name to have, numbered where it is taken.
+
+        Returns:
+            The name.
+        """
         name = unique_name(near, lambda n: n in self.constants or n in self.shapes, numbers=self._numbers())
         self.constants[name] = value
         return name
@@ -89,7 +110,7 @@ class MutableGraph:
 
 
 def captured(layer: Layer) -> set[str]:
-    """The outer tensors that a layer's subgraphs read."""
+    """Return the outer tensors that the subgraphs of a layer read."""
     bodies = [v for v in layer.attributes.values() if isinstance(v, onnx.GraphProto)]
     return {name for body in bodies for node in body.node for name in node.input}
 
@@ -101,13 +122,21 @@ def parse(
     order: Mapping[str, int],
     sizes: Sizes,
 ) -> MutableGraph:
-    """The simplified skeleton and the true weights → a mutable graph, its layers in the order of the file."""
+    """Read a simplified model into layers, in the order of the file.
+
+    Args:
+        model: The model without its large weights.
+        weights: The weights, with which the model's copies are replaced where they are equal.
+        paths: Tensor → module path.
+        order: Tensor → position of its node in the file.
+        sizes: The batch of the model.
+    """
     file = model.graph
     constants: dict[str, Array] = {}
     for tensor in file.initializer:
         value = numpy_helper.to_array(tensor)
         original = weights.get(tensor.name)
-        # The skeleton holds doubles as floats; a constant that came through unchanged is the original.
+        # The model holds doubles as floats; a constant that came through unchanged is the original.
         if (
             original is not None
             and original.shape == value.shape
@@ -128,7 +157,12 @@ def parse(
 
 
 def in_order(layers: list[Layer], order: Mapping[str, int]) -> list[Layer]:
-    """Topological order, and among what may come next the order of the file."""
+    """Sort layers topologically and, where several may come next, as in the file.
+
+    Args:
+        layers: The layers.
+        order: Tensor → position of its node in the file.
+    """
     producers = {name: index for index, layer in enumerate(layers) for name in layer.outputs if name}
     needs = [{producers[i] for i in (*layer.inputs, *captured(layer)) if i in producers} for layer in layers]
     readers: dict[int, list[int]] = {}
@@ -182,7 +216,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
 
 
 def value_types(values: Iterable[onnx.ValueInfoProto]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """(the static shapes, the dtypes) that value infos state."""
+    """Return the static shapes and the types that value infos state."""
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
     for value in values:

@@ -31,7 +31,14 @@ def complete_shapes(graph: MutableGraph, memory_limit: int = 1 << 62) -> None:
 
 
 def infer(graph: MutableGraph) -> None:
-    """Static shapes and types of every activation, by onnx.shape_inference on the graph without its weights."""
+    """Infer static shapes and types of every activation by onnx.shape_inference, without the weights.
+
+    Args:
+        graph: Gets the shapes and types.
+
+    Raises:
+        UnsupportedError: The shapes do not fit together.
+    """
     inputs, constants = [], {}
     for name in graph.inputs:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtypes[name]))
@@ -80,7 +87,7 @@ def _contributed(graph: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]
 
 
 def classes(layer: Layer) -> int:
-    """How many scores a classifier of ai.onnx.ml gives; 0 where the layer is none."""
+    """Return how many scores a classifier of ai.onnx.ml gives; 0 for any other layer."""
     kinds = ("classlabels_int64s", "classlabels_ints", "classlabels_strings")
     counts = (len(layer.attributes.get(kind, ())) for kind in kinds)
     return next((n for n in counts if n), 0) if layer.op.startswith("ai.onnx.ml::") else 0
