@@ -118,7 +118,7 @@ BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")
 # They may stand between a gate and the product that it scales.
 BETWEEN_GATE_AND_PRODUCT = RESHAPES | ROUNDINGS | ops("Transpose Expand Identity Resize Slice Cast")
 # They move or copy what a map shows, and make no new map.
-COPIES_OF_MAPS = COPIES | ops("Transpose Reshape Squeeze Unsqueeze Pad Slice Resize QuantizeLinear DequantizeLinear")
+COPIES_OF_MAPS = COPIES | RESHAPES | ops("Transpose Pad Slice Resize QuantizeLinear DequantizeLinear")
 # They may stand between the input and its normalisation.
 COPIES_OF_PIXELS = COPIES | ops("Transpose")
 # They hand integers of one operand on whatever their unit is, in one result.

@@ -28,7 +28,7 @@ def said(word: str, shape: tuple[int, ...], graph: InputAxes | None, guess: Inpu
                 f"give N and a letter for each axis, C for the channels, such as {example}",
             )
         channel, spatial = axes
-    elif graph is not None and (graph.name == name or (name in ("image", "volume") and graph.channel_axis is not None)):
+    elif graph is not None and graph.name == name:
         channel, spatial = graph.channel_axis, graph.spatial_axes
     else:
         channel, spatial = _axes(name, shape, guess)

@@ -65,8 +65,9 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
     graph, kind = problem.model.graph, problem.kind
     if not kind.is_image:
         raise UsageError(
-            f"class activation maps need a picture as input; this is {kind.describe()}",
-            "use gradient_x_input or occlusion, or state the kind of the input: --kind image",
+            f"class activation maps need a picture as input; the kind of this input: {kind.describe()}",
+            "use gradient_x_input or occlusion"
+            + ", or state that it is one: --kind image" * (len(kind.shape) in (2, 3)),
         )
     last = last_map(graph, kind)
     if not (layer or last):

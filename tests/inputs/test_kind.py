@@ -249,6 +249,16 @@ def test_the_users_word_goes_first() -> None:
         model.choose(kind="signal")
 
 
+@pytest.mark.parametrize(("name", "shape"), [("image", (20, 6)), ("vector", (20, 6)), ("tokens", (20, 6))])
+def test_the_word_overrules_the_graph(name: str, shape: tuple[int, ...]) -> None:
+    b = Build(*shape)
+    features(b)
+    kind = onnxlrp.load(b.model(), engine="reference", kind=name).kind
+    assert (kind.name, kind.source) == (name, "--kind")
+    if name == "image":  # as the message for a picture at a signal's input says
+        assert (kind.layout, kind.grid) == ("NHW", shape)
+
+
 def test_the_word_is_of_one_input() -> None:
     """Another input is what the graph takes it for."""
     nodes = [
@@ -272,6 +282,7 @@ def test_the_word_is_of_one_input() -> None:
         ("image", (8, 9), ("image", None, (0, 1))),
         ("image:NHWC", (3, 8, 9), ("image", 2, (0, 1))),
         ("image", (8, 9, 20), ("image", 0, (1, 2))),
+        ("image", (20, 6), ("image", None, (0, 1))),
         ("signal", (1, 500), ("signal", 0, (1,))),
         ("signal:NLC", (12, 500), ("signal", 1, (0,))),
         ("signal", (500,), ("signal", None, (0,))),

@@ -230,6 +230,30 @@ def test_attention_between_tokens_is_no_map(layer: str) -> None:
         model.explain(np.ones((1, 3, 32, 24), np.float32), 0, "layer_cam", layer=layer)
 
 
+def test_the_last_maps_are_those_in_front_of_the_flattening() -> None:
+    """Flattened maps have places too; the layer that computes them is named."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1] * 4),
+        helper.make_node("Flatten", ["c"], ["f"], name="flat"),
+        helper.make_node("Gemm", ["f", "v"], ["y"], name="dense"),
+    ]
+    weights = {"w": rng.normal(size=(4, 3, 3, 3)), "v": rng.normal(size=(4 * 48, 3))}
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 6])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = onnxlrp.load(proto, engine="reference")
+    values = rng.normal(size=(2, 3, 8, 6)).astype(np.float32)
+    found = model.explain(values, 1, "layer_cam")
+    assert found.notes["layer"] == "conv"
+    maps = model.outputs(values, activations=("conv",))["activation/conv"]
+    slope = np.maximum(weights["v"][:, 1].reshape(4, 8, 6), 0)
+    expected = np.maximum((maps * slope).sum(axis=1), 0)
+    np.testing.assert_allclose(found.relevance.sum(axis=1), expected, atol=1e-5 * expected.max())
+
+
 # -- volumes and signals
 
 
