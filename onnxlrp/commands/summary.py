@@ -41,9 +41,9 @@ def doubts(prep: Preprocessing | None) -> list[str]:
 def head(kind: str, classes: int) -> str:
     """Return what is explained, and the meaning of a sign, of a model without competing classes; else ""."""
     if kind == "Sigmoid" and classes == 1:
-        return "one logit before Sigmoid: positive relevance is for the class (score above 0.5), negative against it"
+        return "one logit before Sigmoid: positive relevance supports the class (score above 0.5), negative opposes it"
     if kind == "Sigmoid":
-        return "Sigmoid: every class has its own logit, and relevance is for or against that class alone"
+        return "Sigmoid: every class has its own logit, and relevance supports or opposes that class alone"
     return "one value: positive relevance raises it, negative lowers it" if classes == 1 and not kind else ""
 
 

@@ -118,7 +118,7 @@ def test_one_sigmoid_logit_speaks_for_and_against_its_class() -> None:
     near(turned.relevance, -e.relevance)
     near(1 / (1 + np.exp(-np.asarray(e.logit, np.float64))), e.output[:, 0])
     near(e.probabilities, e.output.astype(np.float64))
-    assert "speaks for the class" in summary.head("Sigmoid", 1)
+    assert "supports the class" in summary.head("Sigmoid", 1)
     with pytest.raises(UsageError, match="1"):
         model.explain(X, target=1)
 
