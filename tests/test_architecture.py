@@ -62,7 +62,7 @@ ALLOWED |= {
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},
     "engines.emit": {"engines", "program", "numpy", "onnx"},
-    "engines.weights": {"program", "onnxruntime"},
+    "engines.weights": {"program", "numpy", "onnxruntime"},
     "engines.providers": {"onnxruntime"},
     "engines.ort": {
         "engines",

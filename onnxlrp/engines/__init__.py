@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from ..program.program import Array, Program
+from ..program.program import SEED, Array, Program
 from ..registry import Registry
 
 
@@ -32,8 +32,8 @@ class Run(Protocol):
         """Run the program.
 
         Args:
-            inputs: The model's inputs by name, [N, ...]; for a seed of mode "index" also "target", int64 [N] or [T, N];
-                for one of mode "relevance" also "relevance", [N, *logits] or [T, N, *logits].
+            inputs: The model's inputs by name, [N, ...]; under `SEED` class ids, int64 [N] or [T, N], for a seed of mode
+                "index", or relevance, [N, *logits] or [T, N, *logits], for one of mode "relevance".
 
         Returns:
             The program's outputs by name: [N, *shape], [T, N, *shape] with targets, [*shape] if constant.
@@ -95,7 +95,7 @@ def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> A
     Args:
         program: The program, which has a seed.
         logits: The logits, [N, K].
-        inputs: The inputs of the run, with "target" or "relevance" as the seed's mode requires.
+        inputs: The inputs of the run, with class ids or relevance under `SEED` as the seed's mode requires.
 
     Returns:
         [N, K], or [T, N, K] with several targets.
@@ -105,13 +105,13 @@ def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> A
     seed = program.seed
     assert seed is not None
     if seed.mode == "relevance":
-        return np.asarray(inputs["relevance"], logits.dtype)
+        return np.asarray(inputs[SEED], logits.dtype)
     n, shape = len(logits), logits.shape[1:]
     flat = logits.reshape(n, -1)
     if seed.mode == "top":
         order = np.argsort(-flat, axis=1, kind="stable")[:, : seed.targets or 1].T
         ids = order if seed.targets is not None else order[0]
     else:
-        ids = np.asarray(inputs["target"])
+        ids = np.asarray(inputs[SEED])
     mask = np.asarray(np.arange(flat.shape[1]) == ids[..., None], logits.dtype)
     return mask.reshape(*ids.shape, *shape)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..program.program import Array, Program
+from ..program.program import SEED, Array, Program
 from . import Forward, Run, engine
 from .providers import CUDA, fix, preload
 from .weights import hand_over
@@ -75,7 +75,7 @@ class Ort:
         del made, session, weights
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            feeds = {**inputs, seed: inputs.get("target", inputs.get("relevance"))}
+            feeds = {**inputs, seed: inputs[SEED]} if seed else inputs
             with _translated_errors():
                 results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
             by_tensor = dict(zip(tensors, results, strict=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..program.program import Array
 
 
@@ -20,7 +22,10 @@ def hand_over(options: Any, weights: Mapping[str, Array]) -> Mapping[str, Any]:
     """
     import onnxruntime
 
-    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+    # onnxruntime copies what is no contiguous block (a slice of a weight, a constant by broadcasting), and refuses to
+    # read initialisers from copies of its own.
+    blocks = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(block) for name, block in blocks.items()}
     if values:
         options.add_external_initializers(list(values), list(values.values()))
     return values

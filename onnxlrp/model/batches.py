@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engines import Run
 from ..errors import UsageError
-from ..program.program import Array, Program
+from ..program.program import SEED, Array, Program
 
 
 def in_batches(
@@ -43,8 +43,8 @@ def in_batches(
         count = min(step, samples - start)
         # A model of one fixed batch size gets its last sample again to fill the batch.
         rows = np.minimum(np.arange(start, start + (fixed or count)), samples - 1)
-        feeds = {name: x[rows] for name, x in inputs.items()} | ({} if ids is None else {"target": ids[..., rows]})
-        feeds |= {} if relevance is None else {"relevance": relevance[rows]}
+        feeds = {name: x[rows] for name, x in inputs.items()} | ({} if ids is None else {SEED: ids[..., rows]})
+        feeds |= {} if relevance is None else {SEED: relevance[rows]}
         pieces.append({key: _first(program, key, value, count) for key, value in run(feeds).items()})
     return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
 

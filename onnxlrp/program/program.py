@@ -34,14 +34,18 @@ class Constant:
     tensor: str = ""
 
 
+# The key of the seed's array among the inputs of a run. ONNX allows no tensor without a name, so no input has it.
+SEED = ""
+
+
 @dataclass(frozen=True)
 class Seed:
     """The relevance of the logits, [N, K], or [T, N, K] with several targets.
 
     Args:
         tensor: Name of the logits in the forward pass.
-        mode: "index": 1 at the class ids of the input "target" (int64, [N] or [T, N]), else 0. "top": 1 at each
-            sample's T highest logits. "relevance": the input "relevance" itself.
+        mode: "index": 1 at the class ids (int64, [N] or [T, N]) that a run is given under `SEED`, else 0. "top": 1 at
+            each sample's T highest logits. "relevance": the array that a run is given under `SEED`.
         targets: T, the length of the target axis; None without one.
     """
 

@@ -10,6 +10,7 @@ import pytest
 from onnxlrp.composites import Composite
 from onnxlrp.explanation import ledger
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from onnxlrp.rules.attention import Softmax
 from onnxlrp.rules.lrp import Norm, Pass
 from support import small_nets
@@ -42,7 +43,7 @@ def run(
     graph: Any, composite: Any, engine: Any, relevance: Any, explained: str = "x", targets: Any = None, **inputs: Any
 ) -> Any:
     program = small_nets.compile(graph, composite, mode="relevance", explained=explained, targets=targets)
-    feeds = {name: value.astype(np.float32) for name, value in {**inputs, "relevance": relevance}.items()}
+    feeds = {name: value.astype(np.float32) for name, value in {**inputs, SEED: relevance}.items()}
     return prepared(engine, small_nets.forward(graph), program)(feeds)["relevance"]
 
 
@@ -86,7 +87,7 @@ def test_gradient_of_attention_is_its_slope(name: str) -> None:
     scores = prepared("reference", small_nets.forward(graph), program)
     for _ in range(4):
         step = rng.normal(size=x.shape)
-        ahead, behind = (scores({"x": x + h * step, "relevance": r})["logits"] for h in (1e-5, -1e-5))
+        ahead, behind = (scores({"x": x + h * step, SEED: r})["logits"] for h in (1e-5, -1e-5))
         slope = (r * (ahead - behind) / 2e-5).sum(axis=(1, 2))
         np.testing.assert_allclose((got * step).sum(axis=(1, 2)), slope, rtol=1e-3, atol=1e-4)
 
@@ -97,7 +98,7 @@ def test_the_ledger_of_attention_closes(method: str) -> None:
     program = small_nets.compile(graph, make_composite(method), explained="x", ledger=True)
     rng = np.random.default_rng(3)
     x = rng.normal(size=(4, TOKENS, WIDTH))
-    outputs = prepared("reference", small_nets.forward(graph), program)({"x": x, "target": np.zeros(4, np.int64)})
+    outputs = prepared("reference", small_nets.forward(graph), program)({"x": x, SEED: np.zeros(4, np.int64)})
     rows = ledger.rows(program.notes["ledger"], outputs)
     assert {"softmax", "norm"} <= {row.rule for row in rows}
     for row in rows:

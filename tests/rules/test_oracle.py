@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.composites import Composite
+from onnxlrp.program.program import SEED
 from onnxlrp.rules import RULES, make
 from onnxlrp.rules.gradient import Route
 from onnxlrp.rules.lrp import Pass
@@ -323,7 +324,7 @@ def case(name: Any, rectified: Any) -> tuple[Any, Any, Any, Any, Any, Any]:
 
 def relevance(graph: Any, rule: Any, x: Any, r: Any, name: str = "reference", **options: Any) -> Any:
     composite = Composite((("activation", Pass()), ("routing", Route()), ("*", rule)))
-    inputs = {"x": x.astype(np.float32), "relevance": r.astype(np.float32)}
+    inputs = {"x": x.astype(np.float32), SEED: r.astype(np.float32)}
     return small_nets.explained(graph, composite, inputs, name, mode="relevance", **options)["relevance"]
 
 
@@ -386,7 +387,7 @@ def test_rule_at_a_relu(rule: str, name: str) -> None:
     graph = small_nets.load(n.model(n.relu("x")))
     rng = np.random.default_rng(0)
     x, r = (rng.integers(-3, 4, size=(2, 3, 4)).astype(float) for _ in range(2))
-    inputs = {"x": x.astype(np.float32), "relevance": r.astype(np.float32)}
+    inputs = {"x": x.astype(np.float32), SEED: r.astype(np.float32)}
     composite = Composite((("*", make(rule)),))
     actual = small_nets.explained(graph, composite, inputs, name, mode="relevance")["relevance"]
     np.testing.assert_array_equal(actual, ACTIVATIONS[rule](x, r))

@@ -15,6 +15,7 @@ import pytest
 from onnxlrp.composites import Composite
 from onnxlrp.engines import ENGINES
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from onnxlrp.rules import RULES, make
 from onnxlrp.rules.gradient import Gradient
 from onnxlrp.rules.lrp import Norm, Pass
@@ -69,7 +70,7 @@ def stacked(graph: Any, lower: Any, upper: Any) -> Any:
 def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) -> None:
     graph = small_nets.graph(net)
     seed = np.random.default_rng(5).normal(size=(2, *graph.outputs[0].shape)).astype(np.float32)
-    inputs = {**small_nets.batch(graph), "relevance": seed}
+    inputs = {**small_nets.batch(graph), SEED: seed}
     dead = 0
     for lower in STYLES:
         composite = stacked(graph, lower, upper)
@@ -102,9 +103,9 @@ def test_three_targets_are_three_runs(method: Any, name: str) -> None:
     graph, composite = small_nets.graph("everything"), make_composite(method, **OPTIONS.get(method, {}))
     inputs = small_nets.batch(graph, 3)
     ids = np.array([[0, 1, 2], [3, 3, 1], [2, 0, 0]])
-    together = small_nets.explained(graph, composite, {**inputs, "target": ids}, name, mode="index", targets=3)
+    together = small_nets.explained(graph, composite, {**inputs, SEED: ids}, name, mode="index", targets=3)
     for n, row in enumerate(ids):
-        alone = small_nets.explained(graph, composite, {**inputs, "target": row}, name, mode="index")
+        alone = small_nets.explained(graph, composite, {**inputs, SEED: row}, name, mode="index")
         small_nets.agree(together["relevance"][n], alone["relevance"], 1e-9 if name == "reference" else 1e-4)
 
 
@@ -114,7 +115,7 @@ def test_the_top_targets_are_the_highest_logits(name: str) -> None:
     inputs = small_nets.batch(graph, 3)
     top = small_nets.explained(graph, composite, inputs, name, targets=2)
     ids = np.argsort(-top["logits"], axis=1)[:, :2].T
-    chosen = small_nets.explained(graph, composite, {**inputs, "target": ids}, name, mode="index", targets=2)
+    chosen = small_nets.explained(graph, composite, {**inputs, SEED: ids}, name, mode="index", targets=2)
     small_nets.agree(top["relevance"], chosen["relevance"], 1e-9)
     first = small_nets.explained(graph, composite, inputs, name)
     small_nets.agree(first["relevance"], top["relevance"][0], 1e-6)

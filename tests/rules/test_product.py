@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxlrp.composites import Composite
 from onnxlrp.graph import facts
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from onnxlrp.rules import make
 from onnxlrp.rules.lrp import Pass
 from onnxlrp.rules.product import Signal, Uniform
@@ -88,7 +89,7 @@ def test_the_gate_is_found(name: Any) -> None:
 def explained(graph: Any, composite: Any, x: Any, relevance: Any, engine: str = "reference") -> Any:
     program = small_nets.compile(graph, composite, mode="relevance", explained="x")
     return prepared(engine, small_nets.forward(graph), program)(
-        {"x": x.astype(np.float32), "relevance": relevance.astype(np.float32)}
+        {"x": x.astype(np.float32), SEED: relevance.astype(np.float32)}
     )["relevance"]
 
 

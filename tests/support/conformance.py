@@ -20,7 +20,7 @@ from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
 from onnxlrp.program.linear import LinearMap
-from onnxlrp.program.program import Activation, Constant, Instruction, Program, Seed
+from onnxlrp.program.program import SEED, Activation, Constant, Instruction, Program, Seed
 
 from . import kernels_under_test
 from .arrays import Array
@@ -104,7 +104,7 @@ class Sketch:
         seeded = arrays.pop("relevance", None)
         feeds = {f"{tensor}/in": _typed(name, array) for tensor, array in arrays.items()}
         if seeded is not None:
-            feeds["relevance"] = _typed(name, seeded)
+            feeds[SEED] = _typed(name, seeded)
             blank = seeded if self.targets is None else seeded[0]
             feeds["seeded/in"] = _typed(name, np.zeros_like(blank))
         return prepared(name, identity(self.shapes), program)(feeds)

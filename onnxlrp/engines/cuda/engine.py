@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...program.program import Activation, Array, Program, Seed
+from ...program.program import SEED, Activation, Array, Program, Seed
 from .. import Forward, Run
 from .kernels.cublas import MATMUL
 from .kernels.launch import Argument, InputRef, InstructionRef, Launch, Launcher, Scratch, Table
@@ -104,9 +104,8 @@ class CudaRun:
 
     def _run(self, inputs: Mapping[str, Array], prepared: PreparedSchedule) -> dict[str, Array]:
         self.session.run({name: inputs[name] for name in self.forward.inputs}, prepared.inputs)
-        for name in ("target", "relevance"):
-            if name in prepared.inputs:
-                self.device.write(prepared.inputs[name], np.asarray(inputs[name]))
+        if SEED in prepared.inputs:
+            self.device.write(prepared.inputs[SEED], np.asarray(inputs[SEED]))
         self.device.replay(prepared, lambda: self._launch(prepared))
         return self._download(prepared)
 
@@ -149,9 +148,8 @@ class CudaRun:
     def _slice_inputs(self, inputs: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
         """Return the samples [start, stop) of all inputs; those of the seed have the target axis first."""
         lead = (slice(None),) if self.program.targets is not None else ()
-        seeds = ("target", "relevance")
         return {
-            name: array[(*lead, slice(start, stop))] if name in seeds else array[start:stop]
+            name: array[(*lead, slice(start, stop))] if name == SEED else array[start:stop]
             for name, array in inputs.items()
         }
 
@@ -182,9 +180,7 @@ class CudaRun:
             if isinstance(step.what, Activation):
                 arrays[n] = inputs[step.what.tensor]
             elif isinstance(step.what, Seed) and step.what.mode == "relevance":
-                arrays[n] = inputs["relevance"]
-            elif isinstance(step.what, Seed) and step.what.mode == "top":
-                inputs["scores"] = inputs[step.what.tensor]
+                arrays[n] = inputs[SEED]
         arena = self.device.empty(schedule.arena_bytes)
         for life in schedule.lifetimes:
             if isinstance(life.name, int):
@@ -201,8 +197,9 @@ class CudaRun:
         return PreparedSchedule(schedule.batch, arrays, inputs, bound)
 
     def _array(self, name: str, count: int) -> Any:
-        """Return an empty device array for an input: int64 ids for "target", float32 for all others."""
-        ids = name == "target"
+        """Return an empty device array for an input: int64 for class ids, float32 for all others."""
+        seed = self.program.seed
+        ids = name == SEED and seed is not None and seed.mode == "index"
         return self.device.empty(count * (8 if ids else 4)).view(np.int64 if ids else np.float32)
 
     def _argument(

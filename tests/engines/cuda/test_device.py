@@ -21,7 +21,7 @@ from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.kernels import build
 from onnxlrp.engines.cuda.runtime import device, forward, loaders
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.program.program import Activation, Instruction, Program, Seed
+from onnxlrp.program.program import SEED, Activation, Instruction, Program, Seed
 from support.paths import MODELS
 
 WORDS = ["explain", str(MODELS / "digits.onnx"), str(MODELS / "samples" / "digit_7.png")]
@@ -125,7 +125,7 @@ def test_the_forward_pass_comes_before_our_graph_never_inside_it(cupy: Callable[
     runs = []
     for _ in range(4):
         said.clear()
-        run({"x": np.zeros((2, 3), np.float32), "target": np.zeros(2, np.int64)})
+        run({"x": np.zeros((2, 3), np.float32), SEED: np.zeros(2, np.int64)})
         runs.append([word for word in said if not word.startswith("module")])
     kernels = [word for word in runs[0] if word.startswith("launch ")]
     assert len(kernels) == 2

@@ -18,6 +18,7 @@ from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from support import kernels_under_test
 from support.paths import MODELS
 
@@ -101,22 +102,22 @@ def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch: pytest.
     run = prepared(prepared().schedule(3).bytes)
     x = np.random.default_rng(0).random((5, 1, 28, 28)).astype(np.float32)
     ids = np.arange(15).reshape(3, 5) % 10
-    first = run({"image": x, "target": ids})
+    first = run({"image": x, SEED: ids})
     assert list(run.prepared) == [3]
     monkeypatch.setattr(run, "schedule", None)
     monkeypatch.setattr(run.device, "free", None)
-    again = run({"image": x, "target": ids})
+    again = run({"image": x, SEED: ids})
     for name, array in first.items():
         np.testing.assert_array_equal(array, again[name])
     for sample in range(5):
-        alone = prepared()({"image": x[sample : sample + 1], "target": ids[:, sample : sample + 1]})
+        alone = prepared()({"image": x[sample : sample + 1], SEED: ids[:, sample : sample + 1]})
         np.testing.assert_array_equal(alone["relevance"][:, 0], first["relevance"][:, sample])
 
 
 def test_a_batch_that_was_met_asks_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """No planning, no look at free memory: what is left to do is the forward pass, the seed and the launches."""
     run = prepared()
-    feeds = {"image": np.zeros((1, 1, 28, 28), np.float32), "target": np.zeros((3, 1), np.int64)}
+    feeds = {"image": np.zeros((1, 1, 28, 28), np.float32), SEED: np.zeros((3, 1), np.int64)}
     first = run(feeds)["relevance"]
     for name in ("schedule", "_prepare", "_allocate", "_argument"):
         monkeypatch.setattr(run, name, None)

@@ -23,7 +23,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.program.interpret import run_map
 from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
 from onnxlrp.program.maps import MAPS
-from onnxlrp.program.program import Instruction, Program, Seed
+from onnxlrp.program.program import SEED, Instruction, Program, Seed
 from support.conformance import Sketch
 from support.geometries import LINEAR_MAPS, convs, matmuls, pools, weight_shape
 from support.kernel_cases import (
@@ -270,8 +270,8 @@ def test_given_classes(targets: int | None, classes: tuple[int, ...], narrow: bo
     rng = np.random.default_rng(0)
     ids = rng.integers(-1, math.prod(classes) + 1, size=(4,) if targets is None else (targets, 4))
     program = Program((_seed("index", classes, targets),), {}, targets)
-    actual = ran(program, 4, {}, {"target": ids}, narrow=narrow)[0]
-    np.testing.assert_array_equal(actual, seed_mask(program, np.zeros((4, *classes), np.float32), {"target": ids}))
+    actual = ran(program, 4, {}, {SEED: ids}, narrow=narrow)[0]
+    np.testing.assert_array_equal(actual, seed_mask(program, np.zeros((4, *classes), np.float32), {SEED: ids}))
 
 
 @settings(max_examples=EXAMPLES)

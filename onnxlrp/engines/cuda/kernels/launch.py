@@ -25,7 +25,7 @@ class InstructionRef:
 
 @dataclass(frozen=True)
 class InputRef:
-    """An input of the seed: "target" (int64 ids, from the caller) or "scores" (the logits, from the forward pass)."""
+    """An array that the seed reads: class ids under `SEED` (int64), or a tensor of the forward pass by its name."""
 
     name: str
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ....program.linear import LinearMap, Reshape
-from ....program.program import Activation, Array, Program, Seed
+from ....program.program import SEED, Activation, Array, Program, Seed
 from ..kernels.launch import InputRef, InstructionRef, Launch, block_size, grid_size
 from . import copies, dense, windows
 from .elementwise import chain_launch
@@ -71,7 +71,7 @@ def _seed(program: Program, n: int, batch: int, seed: Seed) -> tuple[Launch, ...
         return ()
     if seed.mode == "top":
         numbers = map(np.int32, (batch, classes, targets))
-        return (Launch("seed_top", (batch, 1, 1), (256, 1, 1), (InputRef("scores"), InstructionRef(n), *numbers)),)
+        return (Launch("seed_top", (batch, 1, 1), (256, 1, 1), (InputRef(seed.tensor), InstructionRef(n), *numbers)),)
     block, rows = block_size(classes), targets * batch
     grid = (grid_size(classes, block), min(rows, GRID), 1)
     return (
@@ -79,7 +79,7 @@ def _seed(program: Program, n: int, batch: int, seed: Seed) -> tuple[Launch, ...
             "seed_index",
             grid,
             (block, 1, 1),
-            (InputRef("target"), InstructionRef(n), np.int32(rows), np.int32(classes)),
+            (InputRef(SEED), InstructionRef(n), np.int32(rows), np.int32(classes)),
         ),
     )
 

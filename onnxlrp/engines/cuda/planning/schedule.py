@@ -10,7 +10,7 @@ import numpy as np
 
 from ....program.linear import Conv, Select
 from ....program.passes import Chain, fuse, members
-from ....program.program import Activation, Array, Instruction, Program, Seed
+from ....program.program import SEED, Activation, Array, Instruction, Program, Seed
 from ..kernels.launch import InstructionRef, Launch, Scratch
 from ..kernels.tiles import Precision
 from .arena import Lifetime, layout
@@ -89,7 +89,7 @@ class Scheduler:
                 sizes[step.what.tensor] = count
             elif isinstance(step.what, Seed):
                 targets = step.what.targets or 1
-                named = {"relevance": ("relevance", count), "index": ("target", batch * targets)}
+                named = {"relevance": (SEED, count), "index": (SEED, batch * targets)}
                 name, elements = named.get(step.what.mode, (step.what.tensor, count // targets))
                 sizes[name] = elements
         return sizes
