@@ -32,8 +32,8 @@ class Run(Protocol):
         """Run the program.
 
         Args:
-            inputs: The model's inputs by name, [N, ...]; under `SEED` class ids, int64 [N] or [T, N], for a seed of mode
-                "index", or relevance, [N, *logits] or [T, N, *logits], for one of mode "relevance".
+            inputs: The model's inputs by name, [N, ...]; under `SEED` class ids, int64 [N] or [T, N], for a seed of
+                mode "index", or relevance, [N, *logits] or [T, N, *logits], for one of mode "relevance".
 
         Returns:
             The program's outputs by name: [N, *shape], [T, N, *shape] with targets, [*shape] if constant.
