@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -13,6 +16,7 @@ import onnxlrp
 SIZE = 160  # of weights above 64 kB, which are handed over instead of copied
 RNG = np.random.default_rng(0)
 FUSED = RNG.normal(size=(SIZE, 3 * SIZE)).astype(np.float32)
+Parts = tuple[list[onnx.NodeProto], list[onnx.TensorProto], np.ndarray[Any, Any]]  # nodes, constants, the weight
 X = RNG.normal(size=(2, SIZE)).astype(np.float32)
 
 
@@ -20,30 +24,32 @@ def _integers(name: str, *values: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array(values, np.int64), name)
 
 
-def _sliced() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], np.ndarray]:
+def _sliced() -> Parts:
     """The middle third of one weight, as a fused projection of queries, keys and values has it."""
     node = helper.make_node("Slice", ["fused", "start", "end", "axis"], ["w"])
     ends = [_integers("start", SIZE), _integers("end", 2 * SIZE), _integers("axis", 1)]
     return [node], [numpy_helper.from_array(FUSED, "fused"), *ends], FUSED[:, SIZE : 2 * SIZE]
 
 
-def _split() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], np.ndarray]:
+def _split() -> Parts:
     node = helper.make_node("Split", ["fused"], ["u", "v", "w"], axis=1, num_outputs=3)
     return [node], [numpy_helper.from_array(FUSED, "fused")], FUSED[:, 2 * SIZE :]
 
 
-def _filled() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], np.ndarray]:
-    node = helper.make_node("ConstantOfShape", ["shape"], ["w"], value=numpy_helper.from_array(np.float32([0.5])))
+def _filled() -> Parts:
+    node = helper.make_node(
+        "ConstantOfShape", ["shape"], ["w"], value=numpy_helper.from_array(np.array([0.5], np.float32))
+    )
     return [node], [_integers("shape", SIZE, SIZE)], np.full((SIZE, SIZE), 0.5, np.float32)
 
 
-def _transposed() -> tuple[list[onnx.NodeProto], list[onnx.TensorProto], np.ndarray]:
+def _transposed() -> Parts:
     node = helper.make_node("Transpose", ["square"], ["w"], perm=[1, 0])
     return [node], [numpy_helper.from_array(FUSED[:, :SIZE].copy(), "square")], FUSED[:, :SIZE].T
 
 
 @pytest.mark.parametrize("made", [_sliced, _split, _filled, _transposed], ids=lambda made: made.__name__)
-def test_a_view_of_a_weight_is_a_weight(made) -> None:
+def test_a_view_of_a_weight_is_a_weight(made: Callable[[], Parts]) -> None:
     nodes, constants, w = made()
     graph = helper.make_graph(
         [*nodes, helper.make_node("MatMul", ["x", "w"], ["y"])],
