@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,11 @@ def test_no_test_imports_another(path: Path) -> None:
 def test_no_module_changes_the_path(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"), f"line {node.lineno}"
+
+
+def test_mypy_knows_every_room() -> None:
+    """What tests may do and the package may not is said by room in pyproject.toml."""
+    settings = tomllib.loads((TESTS.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]["overrides"]
+    (known,) = (set(one["module"]) for one in settings if "conftest" in one["module"])
+    rooms = {f"{path.name}.*" for path in TESTS.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert known == rooms | {path.stem for path in TESTS.glob("*.py")}
