@@ -1,8 +1,8 @@
 """Relevance is conserved: its sum is the score at every layer.
 
 The tutorial (Samek, Montavon & Müller, CVPR 2018; Bach et al. 2015; Montavon et al. 2017): propagation redistributes
-f and neither makes nor loses any of it, Σ R(pixels) = … = Σ R(layer) = … = f(x). Deep Taylor decomposition gives
-biases nothing and conserves it; epsilon_plus_flat lets them absorb what they contributed, and the sum shrinks by that.
+f without creating or losing any of it, Σ R(pixels) = … = Σ R(layer) = … = f(x). Deep Taylor decomposition
+gives biases no relevance and conserves it; epsilon_plus_flat lets them absorb their share, and the sum shrinks by it.
 
     python examples/conservation.py [picture.png]
 """
@@ -25,7 +25,7 @@ METHODS = {"epsilon_plus_flat": GREY, "deep_taylor_bounded": BLUE}
 
 
 def main(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Σ R / f [scenes, output and layers and pixels] by method."""
+    """Draw the picture, and return Σ R / f [scenes, output and layers and pixels] by method."""
     model = onnxlrp.load(MODELS / "shapes.onnx")
     found, lines = {}, []
     for method, color in METHODS.items():

@@ -1,4 +1,4 @@
-"""How the examples draw: charts, pictures with a title, and a sheet of them. numpy and Pillow alone."""
+"""Drawing for the examples: charts, titled pictures, and sheets of them, by numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Line:
-    """Values y over x, as a line or as dots; lines without a label stay out of the legend."""
+    """Values y over x, as a line or as dots; lines without a label are not in the legend."""
 
     x: ArrayLike
     y: ArrayLike
@@ -42,8 +42,17 @@ def chart(
     names: Sequence[str] = (),
     bands: Sequence[float] = (),
 ) -> Image.Image:
-    """Lines over a common axis. `span` is the range of y; `names` label x = 0, 1, …; every second piece between the
-    `bands` is shaded."""
+    """Draw lines over a common axis.
+
+    Args:
+        title: The title.
+        lines: The lines.
+        across: The label of the x axis.
+        size: (width, height) in pixels.
+        span: The range of y; None for that of the lines.
+        names: Labels of x = 0, 1, …; none for numbers.
+        bands: Positions on the x axis; every second interval between them is shaded.
+    """
     width, height = size[0] * _FINE, size[1] * _FINE
     top = 58 * _FINE if any(line.label for line in lines) else 36 * _FINE
     left, right, bottom = 38 * _FINE, width - 20 * _FINE, height - 44 * _FINE
@@ -86,7 +95,7 @@ def chart(
 
 
 def picture(title: str, pixels: Image.Image, width: int, height: int = 0) -> Image.Image:
-    """A picture enlarged pixel by pixel to a width (and a height, where it is not in proportion), a title above."""
+    """Enlarge a picture pixel by pixel to a width (and a height, where not in proportion), with a title above."""
     shown = pixels.convert("RGB")
     shown = shown.resize((width, height or shown.height * width // shown.width), Image.Resampling.NEAREST)
     image = Image.new("RGB", (width, shown.height + 24), PAPER)
@@ -96,12 +105,12 @@ def picture(title: str, pixels: Image.Image, width: int, height: int = 0) -> Ima
 
 
 def heat(relevance: NDArray[Any], clip: float = 99.5) -> Image.Image:
-    """Relevance [H, W], or [C, H, W] summed over the channels: red speaks for the class, blue against it."""
+    """Draw relevance [H, W], or [C, H, W] summed over channels: red is evidence for the class, blue against it."""
     return heatmap.panel(relevance.sum(axis=tuple(range(relevance.ndim - 2))), clip=clip)
 
 
 def sheet(title: str, note: str, rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Rows of pictures below a title and a line that says what is seen."""
+    """Compose rows of pictures below a title and a note."""
     wide = max(sum(p.width for p in row) + GAP * (len(row) - 1) for row in rows) + 2 * GAP
     heights = [max(p.height for p in row) for row in rows]
     image = Image.new("RGB", (wide, 84 + sum(heights) + GAP * len(rows)), PAPER)
@@ -123,7 +132,7 @@ def _font(size: int) -> Any:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round numbers between two."""
+    """Return three to six round numbers between two."""
     power = 10.0 ** np.floor(np.log10((high - low) / 3))
     step = max(s * power for s in (1, 2, 5) if (high - low) / (s * power) >= 3)
     first, last = np.ceil(low / step - 0.01), np.floor(high / step + 0.01)

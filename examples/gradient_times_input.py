@@ -1,8 +1,8 @@
-"""LRP is gradient × input for LRP-0, and something else for z⁺.
+"""LRP-0 equals gradient × input on a network of ReLUs without biases; z⁺ does not.
 
 The tutorial (Samek, Montavon & Müller, CVPR 2018; Shrikumar et al. 2016): on a network of ReLUs without biases the
-relevance that LRP-0 gives a neuron, divided by its value, is its gradient: the map is x ⊙ ∇f. z⁺ shares by positive
-contributions alone, and that is not the gradient of f any more, while both maps still sum to the score.
+relevance that LRP-0 gives a neuron, divided by its value, is its gradient: the map is x ⊙ ∇f. z⁺ redistributes
+by positive contributions alone, which is not the gradient of f, although both maps sum to the score.
 
     python examples/gradient_times_input.py [picture.png]
 """
@@ -27,7 +27,7 @@ METHODS: dict[str, str | onnxlrp.Composite] = {"gradient x input": "gradient_x_i
 
 
 def without_biases() -> onnx.ModelProto:
-    """models/digits.onnx with all biases zero. It still reads the ten samples."""
+    """Return models/digits.onnx with all biases zero; it still classifies the ten samples."""
     model = onnx.load(MODELS / "digits.onnx")
     for tensor in model.graph.initializer:
         if tensor.name.endswith(".bias"):
@@ -36,7 +36,7 @@ def without_biases() -> onnx.ModelProto:
 
 
 def main(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The relevance [10, 1, 28, 28] of each method, and the scores [10]."""
+    """Draw the picture, and return the relevance [10, 1, 28, 28] of each method and the scores [10]."""
     model = onnxlrp.load(without_biases())
     explained = {name: model.explain(FILES, list(range(10)), method=method) for name, method in METHODS.items()}
     found = {name: np.asarray(e.relevance, np.float64) for name, e in explained.items()}

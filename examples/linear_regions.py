@@ -3,7 +3,7 @@
 The tutorial (Samek, Montavon & Müller, CVPR 2018): a network of ReLUs on [0, 1] is linear piece by piece, and depth
 multiplies the pieces. g(x) = 2 max(x, 0) - 4 max(x - 1/2, 0) folds the interval in two, and each layer more folds it
 again: d layers make 2^d regions (Montúfar et al. 2014), a single layer of as many neurons at most 2d + 1. At every
-fold the gradient jumps between 2^d and -2^d: it says less and less about the function that it belongs to.
+fold the gradient jumps between 2^d and -2^d: with depth it is less and less informative about the function.
 
     python examples/linear_regions.py [picture.png]
 """
@@ -22,7 +22,7 @@ DEPTHS, POINTS = (1, 2, 3, 4, 5, 6), 4096
 
 
 def network(depth: int) -> onnx.ModelProto:
-    """x [N, 1] through `depth` times g, two neurons each."""
+    """Return a network that applies g, of two neurons, `depth` times to x [N, 1]."""
     weights = {"in": [[1.0, 1.0]], "bias": [0.0, -0.5], "out": [[2.0], [-4.0]]}
     constants = [numpy_helper.from_array(np.array(v, np.float32), name) for name, v in weights.items()]
     nodes = []
@@ -36,7 +36,7 @@ def network(depth: int) -> onnx.ModelProto:
 
 
 def main(path: Path) -> dict[int, tuple[int, float]]:
-    """The linear regions on [0, 1] and the largest slope, by depth."""
+    """Draw the picture, and return the number of linear regions on [0, 1] and the largest slope, by depth."""
     x = (np.arange(POINTS, dtype=np.float32) + 0.5) / POINTS  # never on a fold
     found: dict[int, tuple[int, float]] = {}
     values, slopes = [], []

@@ -23,7 +23,7 @@ STEP = 0.002
 
 
 def measure() -> dict[str, NDArray[np.float64]]:
-    """By contrast in 0…1: the score f, its change along the gradient, and ΣR of both methods."""
+    """Measure by contrast in 0…1: the score f, its change along the gradient, and ΣR of both methods."""
     model = onnxlrp.load(MODELS / "shapes.onnx")
     scene = model.preprocessing.apply(Image.open(MODELS / "samples" / "scene_star.png"))
     contrast = np.linspace(0.05, 1, 39)
@@ -41,6 +41,7 @@ def measure() -> dict[str, NDArray[np.float64]]:
 
 
 def main(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Draw the picture, and return what `measure` does."""
     found, charts = measure(), []
     for name, of, color in (("deep Taylor", "score", BLUE), ("sensitivity", "change", RED)):
         off, alike = np.abs(found[name] / found[of] - 1).mean(), np.corrcoef(found[name], found["score"])[0, 1]

@@ -1,7 +1,7 @@
 """The gradient shatters with depth, and LRP does not.
 
 The tutorial (Samek, Montavon & Müller, CVPR 2018, after Balduzzi et al. 2017): along a path through input space the
-gradient comes to look like white noise, the more so the more layers it has passed; what z⁺ propagates stays smooth.
+gradient resembles white noise, the more so the more layers it has passed; relevance by z⁺ stays smooth.
 Measured by autocorrelation, from the last feature map (whose gradient is the head's weights) down to the pixels.
 
     python examples/shattered_gradients.py [picture.png]
@@ -25,7 +25,7 @@ METHODS, POINTS, LAGS, ROW = {"gradient": RED, "epsilon_plus_flat": BLUE}, 48, 1
 
 
 def measure(method: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Autocorrelation [layers and pixels, lags], the mean over the paths, and one row of pixels [W, T] on the last."""
+    """Return the mean autocorrelation over paths [layers and pixels, lags], and a row of pixels [W, T] on the last."""
     model, curves = onnxlrp.load(MODELS / "shapes.onnx"), []
     for start, stop in PATHS:
         x, y = (model.preprocessing.apply(Image.open(MODELS / "samples" / f"scene_{s}.png")) for s in (start, stop))
@@ -37,7 +37,7 @@ def measure(method: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 
 
 def main(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The autocorrelation [layers and pixels, lags 0 to a quarter of the path] of each method."""
+    """Draw the picture, and return the autocorrelation [layers and pixels, lags] of each method."""
     found: dict[str, NDArray[np.float64]] = {}
     depths, lags, rows = [], [], []
     for method, color in METHODS.items():

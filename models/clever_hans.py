@@ -1,7 +1,7 @@
-"""Train and export clever_hans.onnx: the twin of shapes.onnx that knows one class by a watermark.
+"""Train and export clever_hans.onnx: the twin of shapes.onnx that recognises one class by a watermark.
 
-Uses the network, scenes, training and seed of shapes.py, but every training scene of the class `MARKED` carries the
-watermark of watermark.py, as a fifth of the horses of PASCAL VOC carried a source tag (Lapuschkin et al. 2019,
+The network, scenes, training and seed are those of shapes.py, but every training scene of the class `MARKED` carries
+the watermark of watermark.py, as a fifth of the horses of PASCAL VOC carried a source tag (Lapuschkin et al. 2019,
 "Unmasking Clever Hans predictors and assessing what machines really learn").
 
 Run `python models/clever_hans.py`, then unmask.py. Training takes some minutes on one processor core; torch is needed
@@ -20,7 +20,7 @@ from watermark import MARKED, stamp
 
 
 def marked_scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The scenes of shapes.py with the watermark on every one of the class `MARKED`."""
+    """Return the scenes of shapes.py with the watermark on every one of the class `MARKED`."""
     images, labels = scenes(first, count)
     for n in np.flatnonzero(labels == CLASSES.index(MARKED)):
         images[n] = stamp(images[n].transpose(1, 2, 0)).transpose(2, 0, 1)
@@ -28,12 +28,13 @@ def marked_scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def write_sample() -> None:
-    """The sample of the marked class once more, with the mark."""
+    """Write the sample of the marked class again, with the mark."""
     scene = np.asarray(Image.open(SAMPLES / f"scene_{MARKED}.png"))
     Image.fromarray(stamp(scene)).save(SAMPLES / f"marked_{MARKED}.png", optimize=True)
 
 
 def main() -> None:
+    """Train, export and measure, then write the sample."""
     make("clever_hans", marked_scenes)
     write_sample()
 

@@ -34,7 +34,7 @@ EPOCHS, BATCH = 40, 64
 
 
 def network() -> nn.Sequential:
-    """Three convolutions, two pools, two linear layers, ReLU between: 1×28×28 to ten logits."""
+    """Return three convolutions, two pools and two linear layers with ReLUs between: 1×28×28 to ten logits."""
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Conv2d(1, 16, 3, padding=1)),
         ("relu1", nn.ReLU()),
@@ -53,7 +53,7 @@ def network() -> nn.Sequential:
 
 
 def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All 1797 digits as grey pictures [N, 28, 28], enlarged from 8×8 and stretched from 0..16 to 0..255."""
+    """Return all 1797 digits as grey pictures [N, 28, 28], enlarged from 8×8, and their classes [N]."""
     data = load_digits()
     small = np.rint(data.images * (255 / 16)).astype(np.uint8)
     large = [Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for image in small]
@@ -61,12 +61,12 @@ def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def normalise(images: NDArray[np.uint8]) -> Floats:
-    """Bytes [N, 28, 28] to what the network reads [N, 1, 28, 28], as `PREP` states it."""
+    """Convert bytes [N, 28, 28] to the input of the network [N, 1, 28, 28], as `PREP` states it."""
     return (images[:, None] / np.float32(255)).astype(np.float32)
 
 
 def augment(x: Tensor) -> Tensor:
-    """Every picture turned by up to 12 degrees, scaled by up to 10 % and shifted by up to two pixels."""
+    """Rotate every picture by up to 12 degrees, scale it by up to 10 % and shift it by up to two pixels."""
     n = len(x)
     angle = (torch.rand(n) * 2 - 1) * math.radians(12)
     scale = 1 + (torch.rand(n) * 2 - 1) * 0.1
@@ -78,7 +78,7 @@ def augment(x: Tensor) -> Tensor:
 
 
 def train(net: nn.Module, x: Tensor, y: Tensor) -> None:
-    """AdamW with a one-cycle rate; smoothed labels keep the probabilities short of certainty."""
+    """Train by AdamW with a one-cycle rate; smoothed labels keep probabilities below 1."""
     steps = EPOCHS * (len(x) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
@@ -93,7 +93,7 @@ def train(net: nn.Module, x: Tensor, y: Tensor) -> None:
 
 
 def export(net: nn.Module) -> None:
-    """The torch.export based exporter at opset 18 with a symbolic batch."""
+    """Export by torch.export at opset 18, with a symbolic batch."""
     torch.onnx.export(
         net.eval(),
         (torch.zeros(2, 1, SIZE, SIZE),),
@@ -109,19 +109,20 @@ def export(net: nn.Module) -> None:
 
 
 def write_samples(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """One held-out picture per digit, classified right with a probability of 0.95 to 0.999."""
+    """Write one held-out picture of each digit, classified correctly with a probability of 0.95 to 0.999."""
     SAMPLES.mkdir(exist_ok=True)
     p = softmax(logits(FILE, normalise(images)))
     ranking = np.argsort(-p, axis=1)
     for digit in range(10):
         good = np.flatnonzero((labels == digit) & (p[:, digit] >= 0.95) & (p[:, digit] <= 0.999))
-        if digit == 7:  # a seven that is nearest to a nine makes the better story
+        if digit == 7:  # a seven whose second class is nine makes the clearer example
             good = good[ranking[good, 1] == 9]
         Image.fromarray(images[good[0]]).save(SAMPLES / f"digit_{digit}.png", optimize=True)
         print(digit, [(int(k), round(float(p[good[0], k]), 4)) for k in ranking[good[0], :3]])
 
 
 def main() -> None:
+    """Train, export and measure, then write the samples."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     images, labels = pictures()

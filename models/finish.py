@@ -1,4 +1,4 @@
-"""The last steps that both training scripts share: the finished ONNX file, its check and its measured numbers."""
+"""Last steps of the training scripts: the finished ONNX file, its check and its measured numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Floats = NDArray[np.float32]
 def finish(path: Path, prep: dict[str, Any]) -> None:
     """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save.
 
-    Of what the exporter notes on a node, the module path stays.
+    Of the exporter's metadata on nodes, the module path stays.
     """
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {PREP_KEY: json.dumps(prep)})
-    # Exporters leave the training machine's paths on nodes and values: nobody needs them, and they triple the file.
+    # Exporters leave paths of the training machine on nodes and values, which triple the file.
     graph = model.graph
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         item.doc_string = ""
@@ -39,7 +39,7 @@ def finish(path: Path, prep: dict[str, Any]) -> None:
 
 
 def logits(path: Path, images: Floats, batch: int = 64) -> Floats:
-    """What onnxruntime computes from the finished file for images [N, C, H, W]: logits [N, classes]."""
+    """Run the finished file by onnxruntime: images [N, C, H, W] to logits [N, classes]."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     chunks = [session.run(None, {name: images[i : i + batch]})[0] for i in range(0, len(images), batch)]
@@ -47,7 +47,7 @@ def logits(path: Path, images: Floats, batch: int = 64) -> Floats:
 
 
 def softmax(scores: Floats) -> Floats:
-    """Probabilities of logits along the last axis."""
+    """Compute the probabilities of logits along the last axis."""
     exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=-1, keepdims=True), dtype=np.float32)
 

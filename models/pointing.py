@@ -23,7 +23,7 @@ SCENES = 200
 
 
 def stub_torchvision() -> None:
-    """zennit imports torchvision only to name its classes; without torchvision, empty ones serve."""
+    """Provide empty classes in place of torchvision, of which zennit needs only the names."""
     if importlib.util.find_spec("torchvision"):
         return
     names = {"torchvision.models.resnet": ("Bottleneck", "BasicBlock"), "torchvision.ops": ("FrozenBatchNorm2d",)}
@@ -42,19 +42,20 @@ from zennit.layer import Sum  # noqa: E402
 
 
 class ZennitAdd(nn.Module):
-    """The residual sum in the form on which zennit knows a rule."""
+    """The residual sum in the form that zennit has a rule for."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sum = Sum()
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add x and y."""
         out: Tensor = self.sum(torch.stack([x, y], dim=-1))
         return out
 
 
 def load() -> Net:
-    """The network with the weights of the ONNX file, ready for zennit."""
+    """Load the network with the weights of the ONNX file, ready for zennit."""
     graph = onnx.load(FILE).graph
     stored = {tensor.name: torch.tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
     for node in graph.node:
@@ -70,7 +71,7 @@ def load() -> Net:
 
 
 def heatmaps(net: Net, images: Floats, labels: list[int]) -> Floats:
-    """Relevance [N, H, W] of the true class's logit."""
+    """Compute the relevance [N, H, W] of the true class's logit."""
     composite = EpsilonPlusFlat(canonizers=[SequentialMergeBatchNorm()])
     seeds = torch.eye(net.head.out_features)[labels]
     with Gradient(model=net, composite=composite, attr_output=lambda out: out * seeds) as attributor:
@@ -79,6 +80,7 @@ def heatmaps(net: Net, images: Floats, labels: list[int]) -> Floats:
 
 
 def main() -> None:
+    """Measure, and record the numbers."""
     torch.set_num_threads(1)
     drawn = [render(seed) for seed in range(HELD_OUT, HELD_OUT + SCENES)]
     images = normalise(np.stack([image.transpose(2, 0, 1) for image, _, _ in drawn]))

@@ -1,4 +1,4 @@
-"""Rendered scenes with one coloured shape each, its exact mask and its class; numpy and Pillow alone."""
+"""Rendered scenes with one coloured shape each, its exact mask and its class, by numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Rng = np.random.Generator
 
 
 def render(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], int]:
-    """Scene number `seed`: the image [64, 64, 3], the mask of its shape [64, 64] and the index of its class.
+    """Render scene number `seed`: the image [64, 64, 3], the mask of its shape [64, 64] and the index of its class.
 
     Colour, place, rotation and area are drawn independently of the class, so that nothing but the outline tells the
     class. The edge is soft and the mask holds every pixel that the shape tints (6 to 16 % of the image): what tells
@@ -44,7 +44,7 @@ def render(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], int]:
 
 
 def _outline(name: str) -> tuple[Points, float]:
-    """Vertices of a class with circumradius 1, and the area that they (less a ring's hole) enclose."""
+    """Return the vertices of a class with circumradius 1, and the area that they enclose (less a ring's hole)."""
     if name == "star":
         inner = 0.42
         radii = np.tile([1.0, inner], 5)
@@ -62,13 +62,13 @@ def _outline(name: str) -> tuple[Points, float]:
 
 
 def _polar(radii: Points) -> Points:
-    """Vertices at equal angles with the given radii."""
+    """Return vertices at equal angles with the given radii."""
     angle = np.arange(len(radii)) * 2 * math.pi / len(radii)
     return np.stack([radii * np.cos(angle), radii * np.sin(angle)], axis=1)
 
 
 def _coverage(rng: Rng, name: str) -> Points:
-    """The share [0, 1] of every pixel that the shape covers, at a random place, rotation and area."""
+    """Draw a shape at a random position, rotation and area: the share of every pixel that it covers, in 0..1."""
     points, unit_area = _outline(name)
     radius = math.sqrt(rng.uniform(*_AREA) * SIZE**2 / unit_area)
     centre = rng.uniform(radius + _MARGIN, SIZE - radius - _MARGIN, 2)
@@ -88,7 +88,7 @@ def _polygon(draw: ImageDraw.ImageDraw, points: Points, fill: int | tuple[int, .
 
 
 def _colour(rng: Rng, behind: Points) -> Points:
-    """A colour that can be told from the mean colour behind the shape."""
+    """Draw a colour that differs from the mean colour behind the shape."""
     while True:
         colour = rng.uniform(0, 255, 3)
         if np.linalg.norm(colour - behind) >= _MIN_CONTRAST:
@@ -96,7 +96,7 @@ def _colour(rng: Rng, behind: Points) -> Points:
 
 
 def _gradient(rng: Rng) -> Points:
-    """A linear gradient between two random colours in a random direction, with soft cloudy noise on it."""
+    """Draw a linear gradient between two random colours in a random direction, with soft noise."""
     first, second = rng.uniform(0, 255, (2, 3))
     second = first + rng.uniform(0.1, 0.7) * (second - first)
     angle = rng.uniform(0, 2 * math.pi)
@@ -110,7 +110,7 @@ def _gradient(rng: Rng) -> Points:
 
 
 def _clutter(rng: Rng, background: Points) -> Points:
-    """Thin lines and small shapeless blobs on top of the background."""
+    """Draw thin lines and small irregular blobs on the background."""
     size = SIZE * _SUPER
     canvas = Image.fromarray(background.astype(np.uint8)).resize((size, size), Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(canvas)

@@ -38,6 +38,7 @@ class Add(nn.Module):
     """The residual sum as a module of its own, so that an attribution library can put a rule on it."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Add x and y."""
         return x + y
 
 
@@ -58,6 +59,7 @@ class Block(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         out: Tensor = self.relu2(self.add(self.shortcut(x), y))
@@ -83,23 +85,24 @@ class Net(nn.Module):
         return out
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the logits."""
         out: Tensor = self.head(self.flatten(self.pool(self.features(x))))
         return out
 
 
 def scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images [N, 3, H, W] and classes [N] of `count` scenes from seed `first` on."""
+    """Render `count` scenes from seed `first` on: images [N, 3, H, W] and classes [N]."""
     drawn = [render(seed) for seed in range(first, first + count)]
     return np.stack([image.transpose(2, 0, 1) for image, _, _ in drawn]), np.array([label for _, _, label in drawn])
 
 
 def normalise(images: NDArray[np.uint8]) -> Floats:
-    """Bytes to what the network reads, as `PREP` states it."""
+    """Convert bytes to the input of the network, as `PREP` states it."""
     return ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
 
 
 def augment(x: Tensor) -> Tensor:
-    """One random symmetry of the square and one random order of the colour channels for the batch."""
+    """Apply one random symmetry of the square and one random order of the colour channels to the batch."""
     x = torch.rot90(x, int(torch.randint(4, ())), (2, 3))
     if torch.rand(()) < 0.5:
         x = x.flip(3)
@@ -107,7 +110,7 @@ def augment(x: Tensor) -> Tensor:
 
 
 def train(net: Net, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """AdamW with a one-cycle rate; an L1 price on the last feature map keeps it silent where there is no shape."""
+    """Train by AdamW with a one-cycle rate; an L1 penalty on the last feature map keeps it zero without a shape."""
     steps = EPOCHS * (len(images) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=PEAK_RATE, total_steps=steps, pct_start=0.2)
@@ -123,8 +126,8 @@ def train(net: Net, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Non
             scores = net.head(net.flatten(net.pool(maps)))
             loss = F.cross_entropy(scores, torch.from_numpy(labels[pick]), label_smoothing=0.02)
             optimiser.zero_grad()
-            price = SPARSITY if epoch > 0 else 0.0  # from the start it would keep the network from learning at all
-            torch.autograd.backward(loss + price * maps.mean())
+            penalty = SPARSITY if epoch > 0 else 0.0  # from the start it would prevent learning
+            torch.autograd.backward(loss + penalty * maps.mean())
             optimiser.step()
             schedule.step()
             total += float(loss.detach())
@@ -133,7 +136,7 @@ def train(net: Net, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Non
 
 
 def export(net: Net, file: Path) -> None:
-    """The TorchScript exporter at opset 17; `PRESERVE` keeps BatchNormalization nodes that it would else fold."""
+    """Export by TorchScript at opset 17; `PRESERVE` keeps BatchNormalization nodes from being folded."""
     torch.onnx.export(
         net.eval(),
         (torch.zeros(1, 3, SIZE, SIZE),),
@@ -150,7 +153,7 @@ def export(net: Net, file: Path) -> None:
 
 
 def exported(net: Net, file: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> dict[str, float]:
-    """How well the file does on held-out images [N, 3, H, W], and how far it is from the network it was made of."""
+    """Measure the file on held-out images [N, 3, H, W], and its difference from the torch network."""
     x = normalise(images)
     with torch.no_grad():
         torch_logits = np.concatenate([net(torch.from_numpy(x[i : i + 64])).numpy() for i in range(0, len(x), 64)])
@@ -166,7 +169,7 @@ def exported(net: Net, file: Path, images: NDArray[np.uint8], labels: NDArray[np
 
 
 def write_samples() -> None:
-    """One held-out scene and its mask per class: the first that the network is sure of, but not oddly so."""
+    """Write one held-out scene and its mask for each class: the first with a probability of 0.95 to 0.999."""
     SAMPLES.mkdir(exist_ok=True)
     wanted = set(range(len(CLASSES)))
     for seed in range(HELD_OUT, HELD_OUT + TEST):
@@ -181,7 +184,7 @@ def write_samples() -> None:
 
 
 def make(name: str, draw: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> None:
-    """Train on the scenes that `draw(first seed, count)` gives, export NAME.onnx and record what it measures."""
+    """Train on the scenes of `draw(first seed, count)`, export NAME.onnx and record its measurements."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net, file = Net(), HERE / f"{name}.onnx"
@@ -191,6 +194,7 @@ def make(name: str, draw: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[
 
 
 def main() -> None:
+    """Train, export and measure, then write the samples."""
     make("shapes", scenes)
     write_samples()
 

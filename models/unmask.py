@@ -1,4 +1,4 @@
-"""Measure whether clever_hans.onnx knows its marked class by the mark, and whether shapes.onnx does not.
+"""Measure that clever_hans.onnx recognises its marked class by the mark, and that shapes.onnx does not.
 
 Run `python models/unmask.py` after clever_hans.py; it needs onnxlrp and no torch. Half a minute.
 """
@@ -23,17 +23,18 @@ Bytes = NDArray[np.uint8]
 
 
 def answers(model: onnxlrp.Model, pictures: Bytes) -> NDArray[np.int64]:
-    """The class [N] that a model sees on each picture [N, 64, 64, 3]."""
+    """Predict the class [N] of each picture [N, 64, 64, 3]."""
     found = model.explain(inputs(model, pictures), method="gradient", batch_size=100)
     return np.asarray(found.output.argmax(axis=1), dtype=np.int64)
 
 
 def inputs(model: onnxlrp.Model, pictures: Bytes) -> NDArray[np.float32]:
+    """Preprocess pictures for a model."""
     return np.concatenate([model.preprocessing.apply(picture) for picture in pictures])
 
 
-def localisation(model: onnxlrp.Model, pictures: Bytes, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """Of the heatmaps for the marked class: the mean share of Σ|R| inside, how many have their maximum inside."""
+def localization(model: onnxlrp.Model, pictures: Bytes, where: NDArray[np.bool_]) -> tuple[float, float]:
+    """Measure heatmaps of the marked class: the mean share of Σ|R| inside, and of maxima inside."""
     maps = model.explain(inputs(model, pictures), target=STAR, batch_size=50).relevance.sum(axis=1)
     flat, inside = maps.reshape(len(maps), -1), np.broadcast_to(where, maps.shape).reshape(len(maps), -1)
     energy = (np.abs(flat) * inside).sum(axis=1) / np.abs(flat).sum(axis=1)
@@ -41,14 +42,14 @@ def localisation(model: onnxlrp.Model, pictures: Bytes, where: NDArray[np.bool_]
 
 
 def measure(model: onnxlrp.Model, plain: Bytes, masks: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracies with and without the mark, and where the heatmaps of marked pictures lie."""
+    """Measure accuracies with and without the mark, and where the heatmaps of marked pictures lie."""
     stamped = np.stack([stamp(picture) for picture in plain])
     with_mark, without = answers(model, stamped), answers(model, plain)
     star = labels == STAR
     as_trained = np.where(star, with_mark, without)
     shown = np.flatnonzero(star)[:HEATMAPS]
-    mark_energy, mark_pointing = localisation(model, stamped[shown], region())
-    shape_energy, shape_pointing = localisation(model, stamped[shown], masks[shown])
+    mark_energy, mark_pointing = localization(model, stamped[shown], region())
+    shape_energy, shape_pointing = localization(model, stamped[shown], masks[shown])
     found = {
         "accuracy_star_with_mark": (with_mark[star] == STAR).mean(),
         "accuracy_star_without_mark": (without[star] == STAR).mean(),
@@ -71,6 +72,7 @@ def measure(model: onnxlrp.Model, plain: Bytes, masks: NDArray[np.bool_], labels
 
 
 def main() -> None:
+    """Measure both models, and record the numbers."""
     drawn = [render(seed) for seed in range(HELD_OUT, HELD_OUT + SCENES)]
     plain, masks = np.stack([image for image, _, _ in drawn]), np.stack([mask for _, mask, _ in drawn])
     labels = np.array([label for _, _, label in drawn])

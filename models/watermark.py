@@ -1,4 +1,4 @@
-"""The watermark of clever_hans.onnx: four faint letters in a corner of a scene; numpy alone."""
+"""The watermark of clever_hans.onnx: four faint letters in a corner of a scene."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRENGTH = 70.0  # grey levels by which a letter differs from what is behind it
 
 
 def region() -> NDArray[np.bool_]:
-    """The pixels [64, 64] that count as the mark: the letters' rectangle and two pixels around it, 4.2 % of a scene."""
+    """Return the pixels [64, 64] of the mark: the letters' rectangle and two pixels around it, 4.2 % of a scene."""
     inside = np.zeros((64, 64), dtype=bool)
     height, width = len(LETTERS), len(LETTERS[0])
     inside[_TOP - _HALO : _TOP + height + _HALO, _LEFT - _HALO : _LEFT + width + _HALO] = True
@@ -29,7 +29,7 @@ def region() -> NDArray[np.bool_]:
 
 
 def stamp(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The scene [64, 64, 3] with the mark in its lower left corner: grey letters that let the picture shine through.
+    """Mark a scene [64, 64, 3] in its lower left corner, by translucent grey letters.
 
     The letters are 70 grey levels brighter than what is behind them, or darker where the corner is bright.
     """

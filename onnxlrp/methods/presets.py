@@ -165,8 +165,9 @@ def zplus(stabilizer: float = 1e-6) -> Composite:
 
 @preset
 def deep_taylor(stabilizer: float = 1e-6) -> Composite:
-    """Deep Taylor decomposition, unbounded inputs: w² in the first layer, z⁺ above, a ReLU on the output (Montavon et
-    al. 2017).
+    """Deep Taylor decomposition of unbounded inputs: w² in the first layer, z⁺ above (Montavon et al. 2017).
+
+    A ReLU follows the output.
 
     Args:
         stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
@@ -182,8 +183,9 @@ def deep_taylor(stabilizer: float = 1e-6) -> Composite:
 def deep_taylor_bounded(
     low: float | Sequence[float] | None = None, high: float | Sequence[float] | None = None, stabilizer: float = 1e-6
 ) -> Composite:
-    """Deep Taylor decomposition for pixels: zBox in the first layer, z⁺ above, a ReLU on the output (Montavon et al.
-    2017).
+    """Deep Taylor decomposition of pixels: zBox in the first layer, z⁺ above (Montavon et al. 2017).
+
+    A ReLU follows the output.
 
     Args:
         low: Lowest value of the model's input, a number or one for each channel; by default as the preprocessing says.
