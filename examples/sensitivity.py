@@ -1,9 +1,8 @@
 """Sensitivity explains a variation of the score, not the score.
 
-The tutorial (Samek, Montavon & Müller, CVPR 2018): R = (∂f/∂x)² sums to ‖∇f‖², which is how fast f changes when the
-picture moves along the gradient: it tells what would make this star more of a star. What makes it a star is a share of
-f itself: the relevance of deep Taylor decomposition sums to f. Here a scene comes out of the grey, and both sums are
-held against what they should explain.
+The tutorial (Samek, Montavon & Müller, CVPR 2018): R = (∂f/∂x)² sums to ‖∇f‖², the rate at which f changes along the
+gradient: it shows what would make this star more of a star. The relevance of deep Taylor decomposition sums to f: it
+shows what makes it a star. Here a scene emerges from grey, and both sums are compared with what they should explain.
 
     python examples/sensitivity.py [picture.png]
 """
