@@ -59,7 +59,7 @@ class NothingToDo(OnnxLrpError):
 def printable(text: str) -> str:
     """Text with what a terminal would obey or hide escaped: control, format and bidi characters, surrogates.
 
-    Line ends stay, for messages that have several; names from files have none (`graph.read.printable`).
+    Line ends stay, for messages that have several; names from files have none (`graph.reading.printable`).
     """
     if text.isprintable():
         return text

@@ -17,7 +17,7 @@ from .opset import upgrade
 
 OPSET = 23
 
-# What BASIC does beyond folding: it hides layers, or computes in float32 what `canonize` computes in float64.
+# What BASIC does beyond folding: it hides layers, or computes in float32 what `merge_affine` computes in float64.
 _DISABLED = (
     "ConvAddFusion",
     "ConvBNFusion",
