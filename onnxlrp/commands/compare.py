@@ -83,7 +83,7 @@ def _computed(
 
 
 def _say_assumed(model: Model, source: Files, console: Console) -> None:
-    """Say what is assumed of the preprocessing of one of the two."""
+    """Print what is assumed of the preprocessing of one of the two."""
     if all(path.suffix.lower() == ".npy" for path in source.paths):
         return
     prep = model.preprocessing

@@ -109,7 +109,7 @@ class Report:
     Attributes:
         console: Where lines are printed.
         sink: What writes the files.
-        notes: Collects what is said at the end.
+        notes: Collects the notes of the end.
         methods: The names of the methods.
         ledger: Print the ledger.
         many: The run has several samples.

@@ -1,4 +1,4 @@
-"""Notes of `onnxlrp explain`: what is said once in a run, however many samples it has."""
+"""Notes of `onnxlrp explain`, each printed once per run, whatever the number of samples."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .console import Console
 
 @dataclass
 class Notes:
-    """Collects what deserves a note, and says it once.
+    """Collects what the notes are about, and prints each once.
 
     Attributes:
-        console: Where it is said.
+        console: Where notes are printed.
         model: The model that is explained.
         source: The inputs.
         methods: The names of the methods.
@@ -44,7 +44,7 @@ class Notes:
     _animated: list[str] = field(default_factory=list)
 
     def opening(self, pictures: bool, many: bool) -> None:
-        """Say what holds for all samples of a kind, before the first of them; of the model, once."""
+        """Print what holds for all samples of a kind, before the first of them; about the model, once."""
         model, console = self.model, self.console
         if not self._opened:
             for note in model.notes:
@@ -72,12 +72,12 @@ class Notes:
             console.note(text, "--size HxW states it")
 
     def reads(self, piece: Piece) -> None:
-        """Collect what an input is found to be."""
+        """Note an input of several frames."""
         if piece.start == 0 and images.frames(piece.item.content) > 1:
             self._animated.append(piece.item.origin)
 
     def decided(self, whole: Explanation) -> None:
-        """Say, once for each method, which layers --on-unsupported decided."""
+        """Print, once for each method, the layers that --on-unsupported decided."""
         layers = whole.provenance.get("on_unsupported", ())
         if not layers or whole.method in self._decided:
             return
@@ -89,7 +89,7 @@ class Notes:
         )
 
     def found(self, one: Explanation, origin: str) -> None:
-        """Collect what is to be said of the explanation of one sample."""
+        """Collect the findings of one sample's explanation."""
         if summary.bias_dominated(one):
             self._bias_dominated.setdefault(one.method, origin)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
@@ -97,7 +97,7 @@ class Notes:
         self._open_rows += [f"{origin}: {row}" for row in summary.open_rows(one)]
 
     def closing(self) -> None:
-        """Say what was collected. Raises CheckFailed where the ledger is printed and does not close."""
+        """Print what was collected. Raises CheckFailed where the ledger is printed and does not close."""
         note = self.console.note
         for method, origin in self._negative.items():
             note(

@@ -11,7 +11,7 @@ from .console import Console
 
 
 def files(args: argparse.Namespace, console: Console) -> sources.Files:
-    """Return the files of the arguments; say which are left out. Raises NothingToDo, InputError."""
+    """Return the files of the arguments; print which are left out. Raises NothingToDo, InputError."""
     found = sources.files(args.inputs)
     for folder, count in found.left_out.items():
         console.note(f"{folder}: {count} heatmaps written by onnxlrp are left out")
@@ -19,13 +19,13 @@ def files(args: argparse.Namespace, console: Console) -> sources.Files:
 
 
 def reject(row: Rejected, inputs: int, on_error: str, console: Console) -> None:
-    """Stop at an item that cannot be read, or say so and go on.
+    """Stop at an item that cannot be read, or print the error and go on.
 
     Args:
         row: The item.
         inputs: The number of all items.
         on_error: "fail" or "skip".
-        console: Where it is said.
+        console: Where the error is printed.
 
     Raises:
         InputError: On "fail".

@@ -26,7 +26,7 @@ class Choice:
         output: The model's name of its output.
         input: The name of the explained input.
         head: How the output ends, such as in a Softmax.
-        notes: What was chosen where nobody named it, each with what to type for another.
+        notes: Choices that the user did not make, each with what to type for another.
     """
 
     graph: Graph

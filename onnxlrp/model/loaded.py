@@ -1,4 +1,4 @@
-"""LoadedModel: what a model is before anything is explained: output, inputs, kind, class names, preprocessing."""
+"""LoadedModel: output, inputs, kind, class names and preprocessing of a model, before anything is explained."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class LoadedModel:
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """The choices that nobody named, of several outputs and inputs, each with what to type for another."""
+        """The choices that the user did not make, of several outputs and inputs, with what to type for another."""
         return self.choice.notes if self.choice else ()
 
     @property

@@ -1,6 +1,6 @@
 """ExplainOptions: all that can be asked of an explanation, each thing declared once.
 
-A field says in its metadata how the command line and a settings file state it and whether the provenance names it:
+The metadata of a field tells how the command line and a settings file state it, and whether the provenance names it:
 parsers, TOML keys, settings of checks and the options of a comparison are made from this declaration. Importing it
 imports nothing heavy, for `--help` reads it.
 """
@@ -263,14 +263,14 @@ class ExplainOptions:
     def keywords(self) -> dict[str, Any]:
         """Return how to explain as keywords of `Model.explain`: options of the method, and stated fields such as rules.
 
-        What is explained (target, samples, inputs), what is kept and the batch size are not among them.
+        The target, the inputs, what is kept and the batch size are not among them.
         """
         how = {f.name: f.default for f in fields(ExplainOptions) if f.name not in _NOT_HOW}
         stated = {name: getattr(self, name) for name, default in how.items() if getattr(self, name) != default}
         return {**self.options, **{name: value for name, value in stated.items() if value}}
 
     def for_composites(self) -> dict[str, Any]:
-        """Return what is stated that composites alone take, by name."""
+        """Return the stated fields that composites alone take, by name."""
         stated = {f.name: getattr(self, f.name) for f, said in declared(type(self)) if said.composites}
         return {name: value for name, value in stated.items() if value}
 

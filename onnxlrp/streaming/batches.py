@@ -63,7 +63,7 @@ def batches(
         progress: Told of each item before it is read.
 
     Yields:
-        Batches, and what is wrong with an item in its place: all before it has come by then.
+        Batches; in the place of an item that cannot be read, its error, after all batches before it.
     """
     batch: Batch = []
     room, row = size, 0
