@@ -134,7 +134,7 @@ class EvaluationContext:
         """
         kept, asked = self.samples[keep], model or self.model
         samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
-        # Not `choose`, which goes back to the file: a model with weights drawn anew would be lost.
+        # Not `choose`, which reads the file again: random weights would be lost.
         asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
         return self.attributor(asked, samples, self.ids[keep], record)
 

@@ -31,7 +31,7 @@ class Result:
         target: The class ids that are explained, [N] or [T, N].
         ledger: Rows with the balance of each layer, from output to input; None where it was not asked for.
         provenance: Model, method, options, engine and versions that the relevance comes from.
-        labels: Names of the K classes; None where nobody states them.
+        labels: Names of the K classes, None where no source states them.
         layers: Relevance of the layers that `record` names, by path, [N, …] or [T, N, …].
         images: The pictures as the model saw them, one for each sample; None for arrays.
         preprocessing: How pictures became the input; None for arrays.

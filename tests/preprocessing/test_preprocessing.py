@@ -171,7 +171,7 @@ def test_describe() -> None:
     assert find({"prep": "0-255"}, None, {}, (3, 32, 32)).describe() == "resize 32 → crop 32x32 → RGB"
 
 
-# The ladder ------------------------------------------------------------------------------------------------------
+# The order of sources -------------------------------------------------------------------------------------------
 
 
 def test_nothing_stated_is_assumed_and_said() -> None:
