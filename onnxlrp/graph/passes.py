@@ -27,8 +27,9 @@ from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .reading import memory
 from .reading.module_paths import module_paths
 from .rewriting.constant_folding import fold
-from .rewriting.mutable_graph import MutableGraph, parse
+from .rewriting.mutable_graph import MutableGraph
 from .rewriting.outputs import drop_text_outputs
+from .rewriting.parse import parse
 from .rewriting.shape_inference import complete_shapes
 
 
