@@ -302,3 +302,23 @@ def test_rules_and_engines_do_not_load_what_they_must_not_know() -> None:
         ("pictures.heatmap", {"onnx", "onnxruntime", "PIL"}),
     ):
         assert not loaded("-c", f"import onnxlrp.{module}") & forbidden, module
+
+
+def test_no_modules_import_each_other() -> None:
+    """In a circle of any length, imports for types and inside functions included.
+
+    Faces of packages are left out: they name what is inside.
+    """
+    files = {".".join(path.parts): path for path in modules() if path.name != "__init__"}
+    arrows = {name: {t for t in imported(path) if t in files and t != name} for name, path in files.items()}
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> None:
+        assert name not in path, f"{' → '.join([*path[path.index(name) :], name])}"
+        if name not in done:
+            for target in sorted(arrows[name]):
+                visit(target, [*path, name])
+            done.add(name)
+
+    for name in sorted(arrows):
+        visit(name, [])

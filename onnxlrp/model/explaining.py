@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +20,10 @@ from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing.samples import Samples
 from ..program.program import Program
 from .batches import in_batches
+from .compiled import CompiledModel
 from .extra_inputs import check as check_given
 from .options import ExplainOptions
 from .provenance import precision_of, provenance, resolved
-
-if TYPE_CHECKING:
-    from .model import Model
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
 
@@ -43,7 +41,7 @@ class Prepared:
         compiled: The program of the composite, on the model's engine.
     """
 
-    model: Model
+    model: CompiledModel
     options: ExplainOptions
     wanted: Wanted
     method: Method | None = None
@@ -112,7 +110,7 @@ class Prepared:
         )
 
 
-def prepared(model: Model, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:
+def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:
     """Check what is asked for, and compile the program of a composite.
 
     Args:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..compile import compile
 from ..errors import UsageError
 from ..explanation import targets
 from ..explanation.targets import Wanted
+from .compiled import CompiledModel
 from .explainer import save
 from .options import ExplainOptions
 from .programs import forward_of
 from .provenance import provenance, resolved
 
-if TYPE_CHECKING:
-    from .model import Model
 
-
-def export(model: Model, path: str | os.PathLike[str], options: ExplainOptions, target: str) -> Path:
+def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainOptions, target: str) -> Path:
     """Compile a method for a model, and save both as one graph: see `Model.export`.
 
     Args:

@@ -1,0 +1,127 @@
+"""CompiledModel: a loaded model with the programs that run it, which methods ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..compile import rules_of
+from ..composites import Composite, Matched
+from ..engines import Run
+from ..errors import UnsupportedError
+from ..explanation.targets import Wanted
+from ..graph.graph import Array, Layer
+from ..methods.registry import Method
+from ..program.program import Program
+from ..rules import Rule
+from .batches import in_batches
+from .loaded import LoadedModel
+from .options import DEFAULT, ExplainOptions
+from .programs import Programs
+from .resolve_composite import resolve_composite
+
+if TYPE_CHECKING:
+    from .options import Rules
+
+
+@dataclass(eq=False)
+class CompiledModel(LoadedModel):
+    """A loaded model whose programs are compiled when first asked for, and kept."""
+
+    _programs: Programs = field(default_factory=Programs, repr=False)
+
+    def outputs(
+        self,
+        x: Array,
+        composite: Composite | None = None,
+        *,
+        ids: Array | None = None,
+        seed: Array | None = None,
+        record: Sequence[str] = (),
+        activations: Sequence[str] = (),
+        at: Array | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, Array]:
+        """Run inputs through the forward pass, and back by a composite if there is one: what methods ask for.
+
+        Args:
+            x: Values [N, …] of the explained input.
+            composite: The rules of a backward pass; None for the forward pass alone.
+            ids: The class [N] that each sample is explained for.
+            seed: Relevance [N, …] of the logits that is propagated, in the place of `ids`.
+            record: Module paths whose result's relevance is kept.
+            activations: Tensors whose values are kept.
+            at: Rows [N] of the given inputs that go with x, where these have a row for each of other samples.
+            batch_size: Samples at a time; None for all at once.
+
+        Returns:
+            "logits" and "scores"; with a composite "relevance", "record/PATH" and "activation/NAME".
+
+        Raises:
+            UsageError: An input that is not given, or a path that does not exist.
+            UnsupportedError: A layer without a rule.
+        """
+        wanted = Wanted("relevance" if seed is not None else "index")
+        program, run = self.program(composite, wanted, record=record, activations=activations)
+        if seed is not None:
+            seed = seed.reshape(len(x), *program.instructions[program.outputs["logits"]].shape).astype(np.float32)
+        return in_batches(run, program, self.feeds(x, at), ids, batch_size, self.graph.batch, seed)
+
+    def composite(
+        self,
+        method: str | Composite | Method | ExplainOptions = DEFAULT,
+        *,
+        rules: Rules = (),
+        pictures: bool = True,
+        on_unsupported: str = "error",
+        **options: Any,
+    ) -> Composite:
+        """Return the composite that a method's name and options stand for, zBox bounded by the preprocessing.
+
+        Args:
+            method: A name, a composite, or ExplainOptions in the place of all but `pictures`.
+            rules: Entries (match, rule) that come first; a rule may be its text.
+            pictures: Preprocessing makes the inputs; an assumed one bounds zBox only then.
+            on_unsupported: For layers without a rule: "error", "gradient" or "pass".
+            **options: Options of the method.
+
+        Raises:
+            UsageError: No such method or option, or a method that is no composite.
+        """
+        if not isinstance(method, ExplainOptions):
+            method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
+        return resolve_composite(self.graph, self.kind, method, lambda: self._bounds(pictures))
+
+    def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
+        """Return the layers between input and output in order, what a match sees of each, and its rule, if any.
+
+        Args:
+            composite: The rules.
+        """
+        return rules_of(self.graph, composite)
+
+    def program(self, composite: Composite | None, wanted: Wanted, **what: Any) -> tuple[Program, Run]:
+        """Return a compiled program and what runs it.
+
+        Args:
+            composite: The rules; None for the forward pass alone.
+            wanted: The classes that are explained.
+            **what: What is recorded, and where relevance may run: see `Programs.prepared`.
+
+        Raises:
+            UnsupportedError: A layer without a rule.
+            UsageError: A path that does not exist.
+        """
+        asked = {"mode": wanted.mode, "targets": wanted.count, **what}
+        return self._programs.prepared(self.engine, self.graph, composite, **asked)
+
+    def _bounds(self, pictures: bool) -> tuple[Array, Array] | None:
+        """The box of the pixels; an assumed preprocessing counts only where it made the input."""
+        try:
+            prep = self.preprocessing
+        except UnsupportedError:  # the input is no picture
+            return None
+        return prep.bounds() if pictures or not prep.assumed else None
