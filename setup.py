@@ -1,4 +1,4 @@
-"""What is compiled: the emulator of CUDA kernels, where there is a C++ compiler. The rest is in pyproject.toml."""
+"""Compiled parts: the emulator of CUDA kernels, where there is a C++ compiler. The rest is in pyproject.toml."""
 
 import os
 import runpy
@@ -11,9 +11,10 @@ BUILD = runpy.run_path("onnxlrp/engines/cuda/kernels/build.py")
 
 
 class WithKernels(build_py):
-    """Installs the kernels' sources (NVRTC compiles them on the spot) and, when asked for, compiles them with nvcc."""
+    """Installs the kernels' sources, which NVRTC compiles at run time, and on demand compiles them with nvcc."""
 
     def run(self):
+        """Copy the sources, and compile them if ONNXLRP_FATBIN is 1."""
         super().run()
         if self.editable_mode:
             return
@@ -31,7 +32,7 @@ HEADERS = ["csrc/emulator/abi.hpp", "csrc/emulator/cuda_on_cpu.hpp"]
 
 
 def emulator():
-    """The extension; setuptools' own build_ext leaves it out (optional) where it cannot be compiled."""
+    """Return the extension; setuptools leaves it out (optional) where it cannot be compiled."""
     try:
         import pybind11
     except ImportError:

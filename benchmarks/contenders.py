@@ -1,4 +1,4 @@
-"""What is compared. Each contender prepares itself once and yields `run(x, ids)`; only what it needs is imported.
+"""Contenders. Each prepares itself once and yields `run(x, ids)`; only what it needs is imported.
 
 `forward`  the untouched model in plain onnxruntime              → logits
 `ours`     forward and program of this package in one session    → its outputs, "relevance" among them
@@ -42,24 +42,28 @@ class Case:
 
     @property
     def label(self) -> str:
+        """Its name in tables."""
         return self.network or self.path.stem
 
     @property
     def options(self) -> dict[str, Any]:
+        """The options of the preset."""
         return {"low": -BOX, "high": BOX} if "box" in self.preset else {}
 
     @cached_property
     def graph(self) -> Any:
+        """The loaded model."""
         from onnxlrp.graph.load import load
 
         return load(self.path)
 
     def inputs(self, batch: int) -> Array:
+        """Return synthetic inputs, [batch, ...]."""
         return images(batch, 0, self.graph.inputs[0].shape)
 
 
 def session_options(**entries: Any) -> Any:
-    """onnxruntime's options with idle threads at rest: two spinning pools would slow each other."""
+    """Return onnxruntime's options with idle threads at rest: two spinning pools would slow each other."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -71,7 +75,7 @@ def session_options(**entries: Any) -> Any:
 
 
 def program(case: Case) -> tuple[Any, Any]:
-    """(forward, program) of a case: the target is an input, the ledger is off."""
+    """Return forward model and program of a case; the target is an input, and there is no ledger."""
     from onnxlrp.compile import compile
     from onnxlrp.engines import Forward
     from onnxlrp.graph.to_onnx import emit
@@ -84,6 +88,7 @@ def program(case: Case) -> tuple[Any, Any]:
 
 @contextmanager
 def forward(case: Case) -> Iterator[Run]:
+    """Run the untouched model in plain onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(case.path), session_options(), providers=["CPUExecutionProvider"])
@@ -93,6 +98,7 @@ def forward(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def ours(case: Case) -> Iterator[Run]:
+    """Run forward pass and program of this package in one session."""
     from onnxlrp.engines.ort import Ort
 
     run = Ort(["CPUExecutionProvider"], session_options()).prepare(*program(case))
@@ -102,7 +108,7 @@ def ours(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def alone(case: Case) -> Iterator[Run]:
-    """`ours` with the engine's own options, under which it hands its weights over: what memory is measured of."""
+    """Run `ours` with the engine's own options, which share weights; memory is measured of this one."""
     from onnxlrp.engines.ort import Ort
     from onnxlrp.model.programs import forward_of
 
@@ -113,6 +119,7 @@ def alone(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def explain(case: Case) -> Iterator[Run]:
+    """Run this package through Model.explain."""
     from onnxlrp.engines.ort import Ort
     from onnxlrp.model import Model
 
@@ -122,6 +129,7 @@ def explain(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def reference(case: Case) -> Iterator[Run]:
+    """Run the reference engine, in float64."""
     from onnxlrp.engines.reference import Reference
 
     run = Reference().prepare(*program(case))
@@ -131,6 +139,7 @@ def reference(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def torch_forward(case: Case) -> Iterator[Run]:
+    """Run the torch model's forward pass."""
     import networks
     import torch
 
@@ -145,7 +154,7 @@ def torch_forward(case: Case) -> Iterator[Run]:
 
 @contextmanager
 def attributor(case: Case, kind: Any, device: str = "cpu") -> Iterator[Callable[[Any, Any], Any]]:
-    """zennit's attribution on torch tensors; BatchNorm's eps moves into the variance: its merge would not fold it."""
+    """Run zennit on torch tensors; BatchNorm's eps moves into the variance, for zennit's merge does not fold it."""
     import networks
     import torch
 
@@ -175,7 +184,7 @@ def attributor(case: Case, kind: Any, device: str = "cpu") -> Iterator[Callable[
 
 @contextmanager
 def zennit(case: Case, double: bool = False) -> Iterator[Run]:
-    """zennit's attribution on the CPU."""
+    """Run zennit on the CPU."""
     import torch
 
     kind = torch.float64 if double else torch.float32

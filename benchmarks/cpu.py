@@ -10,8 +10,6 @@ First every case is validated, then timed, then its memory is measured; see READ
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import importlib.util
 import json
 import math
@@ -30,6 +28,7 @@ import contenders
 import numpy as np
 import peak
 from contenders import CONTENDERS, PRESETS, Array, Case
+from records import Record, environment, numbers, save, words
 
 HERE = Path(__file__).parent
 NETWORKS = ("resnet50", "vgg16", "mobilenetv2")  # as in networks.py, which needs torch
@@ -42,7 +41,6 @@ AIMS = {
     ("resnet50", "epsilon_gamma_box"): 5.0,
     ("vgg16", "epsilon_gamma_box"): 3.6,
 }
-Record = dict[str, Any]
 
 
 # -- validation
@@ -144,6 +142,7 @@ def _seconds(run: Callable[[Array, Array], Any], x: Array, ids: Array, repeats: 
 
 
 def installed(*modules: str) -> bool:
+    """Return whether all of these modules are installed."""
     return all(importlib.util.find_spec(module) for module in modules)
 
 
@@ -215,25 +214,14 @@ def memory_again(given: argparse.Namespace) -> None:
 
 
 def meta(given: argparse.Namespace) -> Record:
-    """The machine, the versions and the day."""
-    packages = ("onnxlrp", "onnxruntime", "onnx", "numpy", "torch", "zennit")
-    versions: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
+    """Return the machine, the versions, the date and the number of rounds."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **environment(("onnxlrp", "onnxruntime", "onnx", "numpy", "torch", "zennit")),
         "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
         "load before": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": versions,
         "rounds": given.rounds,
         "slow rounds": given.slow_rounds,
     }
@@ -248,6 +236,7 @@ COLUMNS = (
 
 
 def header() -> str:
+    """Return the head of the table."""
     return " ".join(f"{name:<{width}}" if width > 8 else f"{name:>{width}}" for name, width in COLUMNS)
 
 
@@ -295,20 +284,8 @@ def notes(records: list[Record]) -> Iterator[str]:
             yield f"{name}: NOT VALID {json.dumps(valid)}"
 
 
-def save(path: Path, content: Record) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(part, path)
-
-
 def arguments() -> argparse.Namespace:
-    def words(text: str) -> list[str]:
-        return text.split(",")
-
-    def numbers(text: str) -> list[int]:
-        return [int(word) for word in text.split(",")]
-
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument(
         "--networks", type=words, default=list(NETWORKS), help="comma-separated: " + ", ".join(NETWORKS)
@@ -332,6 +309,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Validate, time and measure, and print the table."""
     given = arguments()
     if given.memory_again:
         memory_again(given)

@@ -93,6 +93,7 @@ def _rounded(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Print the estimates, and write them as JSON."""
     from networks import default_cache, export
 
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])

@@ -101,6 +101,7 @@ def floors(case: Case, batch: int, bandwidth: float = BANDWIDTH) -> dict[str, An
 
 
 def main() -> None:
+    """Print the floors of models."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("model", type=Path, nargs="+")
     parser.add_argument("--preset", default=PRESETS[0])

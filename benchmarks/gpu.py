@@ -24,11 +24,12 @@ import floors
 from clocks import cuda_clock, host_clock
 from contenders import Case
 from gpu_contenders import forward_on_gpu, ort_on_gpu, ours, torch_forward, zennit
-from gpu_findings import PRECISIONS, Record, Session
+from gpu_findings import PRECISIONS, Session
 from gpu_layers import layers, overhead
 from gpu_machine import copy_rate, meta
 from gpu_tables import header, layer_line, line
 from gpu_validation import MODELS, check, small
+from records import Record, numbers, words
 
 HERE = Path(__file__).parent
 NETWORKS = ("resnet50", "vgg16", "mobilenetv2")
@@ -104,12 +105,7 @@ def cases(session: Session) -> list[Case]:
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    def words(text: str) -> list[str]:
-        return text.split(",")
-
-    def numbers(text: str) -> list[int]:
-        return [int(word) for word in text.split(",")]
-
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--engine", choices=("cuda", "emulator"), default="cuda")
     parser.add_argument("--loader", default="auto", help="of the kernels: auto, fatbin or nvrtc")
@@ -138,6 +134,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Measure, and write the records as JSON."""
     start = time.monotonic()
     given = arguments(argv)
     from onnxlrp.engines.cuda.runtime.device import EmulatedDevice, GpuDevice

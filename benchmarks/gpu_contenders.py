@@ -10,16 +10,18 @@ import contenders
 import numpy as np
 from clocks import host_time, torch_clock
 from contenders import Array, Case
-from gpu_findings import Record, Session, Unavailable, torch_cuda
+from gpu_findings import Session, Unavailable, torch_cuda
+from records import Record
 
 
 def allow_tf32(torch: Any, allowed: bool) -> None:
+    """Let torch use TF32 in convolutions and products, or not."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def cuda_session(model: Any) -> Any:
-    """onnxruntime on the GPU, in float32; it falls back to the CPU in silence where a library is missing."""
+    """Open onnxruntime on the GPU, in float32; it falls back to the CPU silently where a library is missing."""
     import onnxruntime
 
     from onnxlrp.engines.providers import preload
@@ -114,7 +116,7 @@ def ort_on_gpu(session: Session, case: Case, batch: int) -> Record:
 
 
 def zennit(session: Session, case: Case, batch: int) -> Record:
-    """zennit's attribution on torch, as float32 and as TF32; input and relevance on the GPU."""
+    """Time zennit on torch, in float32 and in TF32; input and relevance are on the GPU."""
     torch = torch_cuda()
     if not case.network:
         raise Unavailable("this model has no torch twin")

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import contenders
 from clocks import Clock
 from contenders import Case
+from records import Record, save
 
 PRECISIONS = ("plain", "exact", "fast")  # no tensor cores, 3xTF32, TF32
-Record = dict[str, Any]
 
 
 class Unavailable(Exception):
@@ -78,16 +75,13 @@ class Session:
 
     def save(self) -> None:
         """The JSON so far: a run that is cut off leaves what it has found."""
-        path: Path = self.given.json
-        path.parent.mkdir(parents=True, exist_ok=True)
         names = ("valid", "whole", "overhead", "layers", "unavailable", "failed")
         content = {"meta": self.about, **{name: getattr(self, name) for name in names}, "left out": self.left_out}
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(part, path)
+        save(self.given.json, content)
 
 
 def engine(device: Any, precision: str) -> Any:
+    """Return the CUDA engine at a precision; "plain" has no tensor cores."""
     from onnxlrp.engines.cuda.engine import Cuda
 
     return Cuda(device, None if precision == "plain" else precision)  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ import numpy as np
 from clocks import host_time, torch_clock
 from contenders import Array, Case
 from gpu_contenders import allow_tf32, replayer
-from gpu_findings import Record, Session, Unavailable, engine, torch_cuda
+from gpu_findings import Session, Unavailable, engine, torch_cuda
+from records import Record
 
 
 def layers(session: Session, cases: list[Case], batch: int) -> None:
@@ -86,6 +87,7 @@ def layer(session: Session, kind: str, conv: Any, batch: int, precision: str) ->
 
 
 def weight_shape(conv: Any) -> tuple[int, ...]:
+    """Return the shape of a convolution's weight."""
     return (conv.target[0], conv.source[0] // conv.group, *conv.window.kernel)
 
 

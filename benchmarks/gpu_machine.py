@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import os
-import platform
 
 import floors
 from clocks import cuda_clock
-from gpu_findings import Record
+from records import Record, environment
 
 
 def meta(given: argparse.Namespace) -> Record:
-    """The GPU, the driver, the versions and the day."""
+    """Return the GPU, the driver, the versions and the date."""
     from onnxlrp.commands import probes
 
     packages = ("onnxlrp", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "cupy-cuda13x", "torch", "zennit")
-    versions: dict[str, str | None] = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     there = probes.gpus() if given.engine == "cuda" else []
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **environment(packages),
         "device": there[0]["name"] if there else given.engine,
         "gpus": there,
         "driver CUDA": probes.driver_cuda(),
         "CUDA runtime": probes.runtime_cuda(),
         "cuDNN": probes.cudnn(),
-        "cores": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": versions,
         "bandwidth": floors.BANDWIDTH,
         "arguments": {key: str(value) for key, value in vars(given).items()},
     }

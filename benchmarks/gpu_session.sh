@@ -52,7 +52,7 @@ step_first() { # the shortest way through all of it: launched, captured, replaye
     limited "$python" benchmarks/gpu.py --tiny --json "$logs/tiny.json"
 }
 step_fatbin-build() { limited "$python" -m onnxlrp.engines.cuda.kernels.build; }
-step_nvrtc() { tests tests/engines/cuda/test_kernels.py tests/engines/cuda/test_gemm.py tests/engines/cuda/test_library.py --kernels nvrtc; }
+step_nvrtc() { tests tests/engines/cuda/test_kernels.py tests/engines/cuda/test_gemm.py tests/engines/cuda/test_cublas.py --kernels nvrtc; }
 step_fatbin() { tests tests/engines/cuda/test_kernels.py tests/engines/cuda/test_gemm.py --kernels fatbin; }
 step_conformance() { tests tests/program tests/layers tests/rules -k "cuda or plain" --kernels nvrtc; }
 step_engine() { tests tests/engines/cuda/test_engine.py tests/engines/cuda/test_precision.py --kernels nvrtc; }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gpu_findings import PRECISIONS, Record
+from gpu_findings import PRECISIONS
+from records import Record
 
 COLUMNS = (
     ("network", 12), ("batch", 5), ("program", 8), ("call", 8), ("forward", 8), ("ours", 8), ("ort cuda", 8),
@@ -11,12 +12,16 @@ COLUMNS = (
 
 
 def header() -> str:
+    """Return the head of the table."""
     return " ".join(f"{name:<{width}}" if n == 0 else f"{name:>{width}}" for n, (name, width) in enumerate(COLUMNS))
 
 
 def line(record: Record) -> str:
-    """A record as a line of the table, in ms; "ours" is the forward pass on the GPU (torch's where onnxruntime has no
-    CUDA provider, marked *) and the program."""
+    """Return a record as a line of the table, in ms.
+
+    "ours" is the forward pass on the GPU and the program; where onnxruntime has no CUDA provider the forward pass is
+    torch's, marked *.
+    """
     found = [made for p in PRECISIONS if (made := record.get(f"ours {p}"))]
     best: Record = min(found, key=lambda made: float(made["program ms"]), default={})
     forward, torch = (record.get(name) or {} for name in ("forward", "torch"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import contenders
 import numpy as np
 from contenders import Array, Case
-from gpu_findings import Record, Session
+from gpu_findings import Session
+from records import Record
 
 MODELS = Path(__file__).parents[1] / "models"
 # Relative L2 to onnxruntime or the float64 reference, end to end, of methods with the epsilon rule in them. On a GPU a
@@ -60,6 +61,7 @@ def small() -> list[Case]:
 
 
 def check(session: Session, case: Case, precision: str, deep: bool) -> None:
+    """Validate a case at a precision, and print the result."""
     label = f"{case.label} {case.preset} {precision}"
     record = session.step(f"validate {label}", lambda: validate(session, case, precision, deep))
     if record:

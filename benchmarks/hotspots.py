@@ -135,6 +135,7 @@ def by_layer(spent: list[Spent], unit: float, top: int) -> None:
 
 
 def main() -> None:
+    """Print where the time of a heatmap goes."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("--preset", default=PRESETS[0])

@@ -82,6 +82,7 @@ def said(cell: Cell) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Evaluate methods, and write the records as JSON."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--model", type=Path, default=MODELS / "shapes.onnx")
     parser.add_argument("--scenes", type=int, default=200)

@@ -10,8 +10,6 @@ an object's class among its five best; else the object is listed and not counted
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from PIL import Image
+from records import environment
 
 import onnxlrp
 from onnxlrp import files
@@ -83,7 +82,7 @@ class Share:
 
     @property
     def ratio(self) -> float | None:
-        """energy / area: 1 for an even heatmap, 1 / area for one that is all inside; None where it is silent."""
+        """The ratio energy / area: 1 for an even heatmap, 1 / area for one that is all inside; None without energy."""
         return None if self.energy is None else self.energy / self.area
 
 
@@ -290,11 +289,10 @@ def run(data: Path, wanted: Sequence[str], methods: Sequence[str]) -> Record:
             records.append(measure(path, entry, targets, methods))
         except OnnxLrpError as error:
             refused[path.stem] = error.message
-    packages = ("onnxlrp", "onnxruntime", "numpy")
+    about = environment(("onnxlrp", "onnxruntime", "numpy"))
     return {
         "meta": {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "versions": {package: importlib.metadata.version(package) for package in packages},
+            **{key: about[key] for key in ("date", "versions")},
             "best": BEST,
         },
         "records": records,
@@ -303,6 +301,8 @@ def run(data: Path, wanted: Sequence[str], methods: Sequence[str]) -> Record:
 
 
 def main(words: Sequence[str] | None = None) -> int:
+    """Measure models, print the table, and write the records as JSON."""
+
     def several(text: str) -> list[str]:
         return text.split(",")
 

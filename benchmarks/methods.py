@@ -28,7 +28,8 @@ from typing import Any
 import contenders
 import cpu
 import numpy as np
-from cpu import Record, installed
+from cpu import installed
+from records import Record
 
 from inputs import Array, images
 from onnxlrp.engines.ort import Ort
@@ -59,6 +60,7 @@ class Case:
 
     @property
     def problem(self) -> Problem:
+        """The problem of the one sample."""
         return Problem(self.model, self.x, np.array([self.target]), batch_size=BATCH)
 
     @property
@@ -150,7 +152,7 @@ def dianna(method: str, case: Case, kept: bool) -> Run:
 
 
 def captum(method: str, case: Case) -> Run:
-    """captum's map, its forward the same onnxruntime session."""
+    """Return captum's map; its forward pass is the same onnxruntime session."""
     import torch
     from captum import attr
 
@@ -259,6 +261,7 @@ def table(records: list[Record]) -> str:
 
 
 def main() -> int:
+    """Time methods, and write the records as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--networks", nargs="+", default=list(PICTURES), help="digits, shapes, resnet50, vgg16, …")
     parser.add_argument("--methods", nargs="+", default=list(LEAST), choices=list(LEAST))

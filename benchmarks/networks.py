@@ -54,6 +54,7 @@ class Sum(nn.Module):
             self.visible = None
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Return the block's result."""
         if self.visible is None or not torch.is_grad_enabled():
             return a + b
         total: torch.Tensor = self.visible(torch.stack([a, b], -1))
@@ -61,6 +62,7 @@ class Sum(nn.Module):
 
 
 def conv_norm(cin: int, cout: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """Return a convolution and its batch normalisation."""
     return [nn.Conv2d(cin, cout, size, stride, size // 2, groups=groups, bias=False), nn.BatchNorm2d(cout)]
 
 
@@ -79,6 +81,7 @@ class Bottleneck(nn.Module):
         self.sum, self.relu3 = Sum(), nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the block's result."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         out: torch.Tensor = self.relu3(self.sum(self.bn3(self.conv3(y)), self.downsample(x)))
@@ -86,6 +89,7 @@ class Bottleneck(nn.Module):
 
 
 def resnet50() -> nn.Module:
+    """Return ResNet-50 (He et al. 2016)."""
     stem = nn.Sequential(*conv_norm(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
     stages, cin = [], 64
     for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
@@ -98,6 +102,7 @@ def resnet50() -> nn.Module:
 
 
 def vgg16() -> nn.Module:
+    """Return VGG-16 (Simonyan and Zisserman 2015)."""
     layers: list[nn.Module] = []
     cin = 3
     for width, convs in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
@@ -122,11 +127,13 @@ class InvertedResidual(nn.Module):
         self.sum = Sum() if stride == 1 and cin == cout else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the block's result."""
         y: torch.Tensor = self.conv(x)
         return y if self.sum is None else self.sum(y, x)
 
 
 def mobilenetv2() -> nn.Module:
+    """Return MobileNetV2 (Sandler et al. 2018)."""
     layers: list[nn.Module] = [*conv_norm(3, 32, 3, 2), nn.ReLU6()]
     cin = 32
     table = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -195,6 +202,7 @@ def export(name: str, directory: str | Path) -> tuple[nn.Module, Path]:
 
 
 def default_cache() -> Path:
+    """Return the folder of exported networks."""
     return Path(tempfile.gettempdir()) / "onnxlrp-bench"
 
 

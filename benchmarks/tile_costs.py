@@ -106,6 +106,7 @@ def cost(found: Mapping[str, float]) -> int:
 
 
 def main() -> None:
+    """Print the cost of each tile, and write the records as JSON."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--json", type=Path)
     path = parser.parse_args().json

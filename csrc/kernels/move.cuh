@@ -17,28 +17,31 @@ __device__ __forceinline__ long long move_place(int i, const int* __restrict__ g
   return place;
 }
 
+// store(y, x) for each element y of [batch, size] and the element x at its place of g; sample n has that of n % samples.
+template <typename Store>
+__device__ __forceinline__ void move_each(const float* __restrict__ x, float* __restrict__ y,
+                                          const int* __restrict__ g, int batch, int size, int samples,
+                                          long long stride, Store store) {
+  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (unsigned)size; i += gridDim.x * blockDim.x) {
+    const long long place = move_place((int)i, g);
+    for (int n = blockIdx.y; n < batch; n += gridDim.y) {
+      store(y[(long long)n * size + i], x[(long long)(n % samples) * stride + place]);
+    }
+  }
+}
+
 // y[batch, size] = x at the places of g.
 extern "C" __global__ void __launch_bounds__(256, 2)
 move_gather(const float* __restrict__ x, float* __restrict__ y, const int* __restrict__ g, int batch, int size,
             int samples, long long stride) {
-  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (unsigned)size; i += gridDim.x * blockDim.x) {
-    const long long place = move_place((int)i, g);
-    for (int n = blockIdx.y; n < batch; n += gridDim.y) {
-      y[(long long)n * size + i] = x[(long long)(n % samples) * stride + place];
-    }
-  }
+  move_each(x, y, g, batch, size, samples, stride, [](float& to, float from) { to = from; });
 }
 
 // y[batch, size] += x at the places of g: a bias of any shape.
 extern "C" __global__ void __launch_bounds__(256, 2)
 move_add(const float* __restrict__ x, float* __restrict__ y, const int* __restrict__ g, int batch, int size,
          int samples, long long stride) {
-  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < (unsigned)size; i += gridDim.x * blockDim.x) {
-    const long long place = move_place((int)i, g);
-    for (int n = blockIdx.y; n < batch; n += gridDim.y) {
-      y[(long long)n * size + i] += x[(long long)(n % samples) * stride + place];
-    }
-  }
+  move_each(x, y, g, batch, size, samples, stride, [](float& to, float from) { to += from; });
 }
 
 // x[batch, size] = s[batch, taken] in the box that a slice takes, 0 outside.

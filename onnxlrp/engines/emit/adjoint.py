@@ -8,7 +8,7 @@ import numpy as np
 
 from ...program.interpret import counts
 from ...program.linear import Conv, Matmul, Pool, Slice, Sum
-from .linear import flip, permute, reshape
+from .linear import flip, permute, reshape, summing_conv
 from .nodes import Nodes
 
 
@@ -52,12 +52,10 @@ def _matmul_adjoint(g: Nodes, m: Matmul, s: str, weight: str) -> str:
 
 
 def _pool_adjoint(g: Nodes, p: Pool, s: str) -> str:
-    w, divisor = p.window, counts(p)
+    divisor = counts(p)
     uniform = np.all(divisor == divisor.flat[0])
     s = g.node("Mul", s, g.store(1.0 / (divisor.flat[0] if uniform else divisor)))
-    channels = p.source[0]
-    ones = g.store(np.ones((channels, 1, *w.kernel)))
-    conv = Conv((channels, *w.source), (channels, *w.target), w, channels)
+    conv, ones = summing_conv(g, p)
     return _conv_adjoint(g, conv, s, ones)
 
 

@@ -38,12 +38,19 @@ def _pool(g: Nodes, p: Pool, x: str) -> str:
     if p.window.is_global:
         return g.node("GlobalAveragePool", x)
     if windows.overhangs(p.window):
-        ones = g.store(np.ones((p.source[0], 1, *p.window.kernel)))
-        y = _conv(g, Conv(p.source, p.target, p.window, p.source[0]), x, ones)
+        conv, ones = summing_conv(g, p)
+        y = _conv(g, conv, x, ones)
         return g.node("Mul", y, g.store(1 / counts(p)))
     y = g.node("AveragePool", x, count_include_pad=1, **windows.attributes(p.window))
     taps, divisor = float(np.prod(p.window.kernel)), counts(p)
     return y if np.all(divisor == taps) else g.node("Mul", y, g.store(taps / divisor))
+
+
+def summing_conv(g: Nodes, p: Pool) -> tuple[Conv, str]:
+    """Return the depthwise convolution that sums the windows of a pooling, and its weight of ones."""
+    channels, w = p.source[0], p.window
+    conv = Conv((channels, *w.source), (channels, *w.target), w, channels)
+    return conv, g.store(np.ones((channels, 1, *w.kernel)))
 
 
 def _sum(g: Nodes, p: Sum, x: str) -> str:
