@@ -100,10 +100,11 @@ def forward(case: Case) -> Iterator[Run]:
 def ours(case: Case) -> Iterator[Run]:
     """Run forward pass and program of this package in one session."""
     from onnxlrp.engines.ort import Ort
+    from onnxlrp.program.program import SEED
 
     run = Ort(["CPUExecutionProvider"], session_options()).prepare(*program(case))
     name = case.graph.inputs[0].name
-    yield lambda x, ids: run({name: x, "target": ids})
+    yield lambda x, ids: run({name: x, SEED: ids})
 
 
 @contextmanager
@@ -111,10 +112,11 @@ def alone(case: Case) -> Iterator[Run]:
     """Run `ours` with the engine's own options, which share weights; memory is measured of this one."""
     from onnxlrp.engines.ort import Ort
     from onnxlrp.model.programs import forward_of
+    from onnxlrp.program.program import SEED
 
     run = Ort(["CPUExecutionProvider"]).prepare(forward_of(case.graph), program(case)[1])
     name = case.graph.inputs[0].name
-    yield lambda x, ids: run({name: x, "target": ids})
+    yield lambda x, ids: run({name: x, SEED: ids})
 
 
 @contextmanager
@@ -131,10 +133,11 @@ def explain(case: Case) -> Iterator[Run]:
 def reference(case: Case) -> Iterator[Run]:
     """Run the reference engine, in float64."""
     from onnxlrp.engines.reference import Reference
+    from onnxlrp.program.program import SEED
 
     run = Reference().prepare(*program(case))
     name = case.graph.inputs[0].name
-    yield lambda x, ids: run({name: x.astype(np.float64), "target": ids})["relevance"]
+    yield lambda x, ids: run({name: x.astype(np.float64), SEED: ids})["relevance"]
 
 
 @contextmanager

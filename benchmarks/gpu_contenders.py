@@ -13,6 +13,8 @@ from contenders import Array, Case
 from gpu_findings import Session, Unavailable, torch_cuda
 from records import Record
 
+from onnxlrp.program.program import SEED
+
 
 def allow_tf32(torch: Any, allowed: bool) -> None:
     """Let torch use TF32 in convolutions and products, or not."""
@@ -64,7 +66,7 @@ def replayer(run: Any, batch: int) -> Callable[[], None]:
 def ours(session: Session, case: Case, batch: int, precision: str) -> Record:
     """From host to host, the program alone on the device, and what it launches."""
     run, name = session.run(case, precision), case.graph.inputs[0].name
-    feeds = {name: case.inputs(batch), "target": np.zeros(batch, np.int64)}
+    feeds = {name: case.inputs(batch), SEED: np.zeros(batch, np.int64)}
     call = host_time(lambda: run(feeds), session.given.seconds)
     if batch not in run.prepared:
         raise MemoryError(f"a batch of {batch} does not fit: it was split")

@@ -14,6 +14,7 @@ MODELS = Path(__file__).parents[1] / "models"
 # Relative L2 to onnxruntime or the float64 reference, end to end, of methods with the epsilon rule in them. On a GPU a
 # fast forward pass is TF32 too, and epsilon's denominators near 0 lose digits by it: up to 5e-2.
 BOUNDS = {"plain": 1e-3, "exact": 1e-3, "fast": 5e-2}
+from onnxlrp.program.program import SEED
 
 
 def distance(ours: Array, other: Array) -> Record:
@@ -38,8 +39,8 @@ def validate(session: Session, case: Case, precision: str, deep: bool) -> Record
         found = other(x, ids)
         wanted = found if deep else found["relevance"]
     run = session.run(case, precision)
-    outputs = [run({name: x, "target": ids})["relevance"] for _ in range(3)]  # launched, captured, replayed
-    alone = run({name: x[:1], "target": ids[:1]})["relevance"]
+    outputs = [run({name: x, SEED: ids})["relevance"] for _ in range(3)]  # launched, captured, replayed
+    alone = run({name: x[:1], SEED: ids[:1]})["relevance"]
     apart = distance(outputs[0], wanted)
     record = {
         "network": case.label,
