@@ -10,11 +10,12 @@ from contenders import Array, Case
 from gpu_findings import Session
 from records import Record
 
+from onnxlrp.program.program import SEED
+
 MODELS = Path(__file__).parents[1] / "models"
 # Relative L2 to onnxruntime or the float64 reference, end to end, of methods with the epsilon rule in them. On a GPU a
 # fast forward pass is TF32 too, and epsilon's denominators near 0 lose digits by it: up to 5e-2.
 BOUNDS = {"plain": 1e-3, "exact": 1e-3, "fast": 5e-2}
-from onnxlrp.program.program import SEED
 
 
 def distance(ours: Array, other: Array) -> Record:
