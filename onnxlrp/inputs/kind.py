@@ -70,8 +70,11 @@ class InputKind:
 
     @property
     def map_axes(self) -> tuple[int, ...]:
-        """The axes that masks and maps have: those of space of an image or a volume, whose channels belong together at
-        a place; all axes of other inputs, whose channels (leads, features) are told apart."""
+        """Axes of masks and maps.
+
+        They are the axes of space of an image or a volume, whose channels belong together at a place, and all axes of
+        other inputs, whose channels (leads, features) are told apart.
+        """
         return self.spatial_axes if self.name in ("image", "volume") else tuple(range(len(self.shape)))
 
     @property
@@ -124,8 +127,12 @@ class InputKind:
         return self.summed(values.astype(np.float64)).reshape(len(values), 1, -1)
 
     def to_drawing(self, relevance: Array) -> Array | None:
-        """Reduce the relevance [*shape] of one sample to what is drawn: a map [H, W] of an image or of a signal of many
-        channels, a row [L] of other signals, tokens and vectors; None of a volume."""
+        """Reduce the relevance [*shape] of one sample to what is drawn.
+
+        Returns:
+            A map [H, W] of an image or of a signal of many channels, a row [L] of other signals, tokens and vectors;
+            None of a volume.
+        """
         if self.name == "volume":
             return None
         drawn = np.asarray(self.to_maps(relevance[np.newaxis])[0])

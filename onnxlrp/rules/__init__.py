@@ -18,7 +18,9 @@ from ..registry import Registry, options_of
 class Rule(Protocol):
     """Distributes the relevance of an op's result over its operands."""
 
-    def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]: ...
+    def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in the operands' shapes."""
+        ...
 
 
 RULES: Registry[type[Any]] = Registry("rule", __name__)

@@ -15,14 +15,17 @@ FEATURES = -1
 
 
 def whole(axis: int, length: int) -> Axis:
+    """Return an axis that is a whole axis of the input."""
     return ((axis, length, 1),)
 
 
 def unplaced(length: int) -> Axis:
+    """Return an axis of computed features, which lies nowhere in the input."""
     return ((FEATURES, length, 1),) if length > 1 else ()
 
 
 def length_of(axis: Axis) -> int:
+    """Return the number of positions along an axis."""
     return math.prod(n for _, n, _ in axis)
 
 
