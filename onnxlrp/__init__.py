@@ -48,6 +48,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 def explain(model: Any, x: Any, **options: Any) -> Explanation:
     """Load a model and explain it in one call. Keep the result of `load` to explain more than once.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 
 class OnnxLrpError(Exception):
@@ -24,6 +25,17 @@ class OnnxLrpError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.fix}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message alone: a worker's error would break its pool.
+        return _unpickled, (type(self), self.__dict__)
+
+
+def _unpickled(kind: type[OnnxLrpError], state: dict[str, Any]) -> OnnxLrpError:
+    """An error of a worker, made without its constructor, which a subclass may have changed."""
+    error = kind.__new__(kind, state["message"])
+    error.__dict__.update(state)
+    return error
 
 
 class CheckFailed(OnnxLrpError):

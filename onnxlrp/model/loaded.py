@@ -22,6 +22,7 @@ from ..preprocessing.samples import read as read_samples
 from .extra_inputs import feeds
 from .extra_inputs import read as read_given
 from .io_selection import Choice, choose, refuse_maps
+from .reopening import Opened
 
 _Names = tuple[str | None, str | None]  # of an output and an input
 
@@ -56,6 +57,7 @@ class LoadedModel:
     _found: Preprocessing | None = field(default=None, repr=False)
     _kind: InputKind | None = field(default=None, repr=False)
     _labels: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
+    _opened: Opened | None = field(default=None, repr=False)
 
     @property
     def classes(self) -> int:
@@ -130,8 +132,9 @@ class LoadedModel:
         if key not in self._chosen:
             found = choose(whole, *key)
             self._chosen[key] = type(self)(
-                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, None, key, self._chosen
-            )
+                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, None, key, self._chosen,
+                _opened=self._opened,
+            )  # fmt: skip
         model: Self = self._chosen[key]
         explained = model.graph.inputs[0].name
         kept = {name: array for name, array in self.given.items() if name != explained}

@@ -12,6 +12,7 @@ from ..engines.factory import make_engine
 from ..errors import UsageError
 from ..preprocessing.find import find_size
 from .model import Model
+from .reopening import Opened
 
 
 def load(
@@ -47,12 +48,14 @@ def load(
         UnsupportedError: An operator that is not supported.
         UsageError: No such engine, provider, precision or kind.
     """
+    asked = {name: value for name, value in locals().items() if name != "source"}
     from ..graph.load import load as read
 
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     flags = dict(prep or {})
     graph = read(source, size, max_memory, allow_linked_data, lambda metadata: find_size(flags, path, metadata))
-    return Model(graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind).choose()
+    opened = Opened.of(load, source, asked, graph)
+    return Model(graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind, _opened=opened).choose()
 
 
 def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..composites import Composite
 from ..explanation import Explanation
 from ..methods.registry import Method
+from . import describing, reopening
 from .compiled import CompiledModel
 from .explaining import prepared
 from .exporting import export
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from .options import Rules
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Model(CompiledModel):
     """A model that explains itself: what `load` returns.
 
-    It has one output and one explained input; `choose` takes others.
+    It has one output and one explained input; `choose` takes others. Pickled, it is its path or bytes, its hash and its
+    options: another process loads it again.
     """
 
     def explain(
@@ -125,6 +127,17 @@ class Model(CompiledModel):
             method=method, options=options, output=output, input=input, rules=rules, on_unsupported=on_unsupported
         )
         return export(self._asked(asked), path, asked, target)
+
+    def __repr__(self) -> str:
+        return describing.one_line(self)
+
+    def _repr_html_(self) -> str:
+        return describing.table(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        output, input = self._stated
+        later = {"output": output, "input": input, "given": dict(self.given), "kind": self.kind_word}
+        return reopening.reduce(self._opened, self.whole or self.graph, later)
 
     def _asked(self, options: ExplainOptions) -> Model:
         """The model that a call is about, refused where its output has no score for each class."""

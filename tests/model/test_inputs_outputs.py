@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +383,11 @@ def test_inspect_and_export_take_the_names(run: Any) -> None:
     out, _ = run(0, "export", "-o", "e.onnx", "--output", "aux")
     assert "output  aux" in out
     assert "meta" not in out
+
+
+def test_a_pickled_model_keeps_output_input_and_given_values() -> None:
+    given = {"image": IMAGE[:1], "flag": 1}
+    model = onnxlrp.load(several().SerializeToString()).choose(output="prob", input="meta", given=given)
+    again = pickle.loads(pickle.dumps(model))
+    assert (again.graph.outputs, again.graph.inputs[0]) == (model.graph.outputs, model.graph.inputs[0])
+    near(again.explain(META).relevance, model.explain(META).relevance, 0)
