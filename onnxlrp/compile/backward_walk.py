@@ -11,6 +11,7 @@ from ..composites import Composite, Matched
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts
 from ..graph.graph import Graph, Layer
+from ..graph.infinities import may_be_infinite
 from ..layers import Node, build, place_of, unknown, unsupported
 from ..program.op import Op
 from ..program.trace import Trace
@@ -34,6 +35,7 @@ class BackwardWalk:
 
     def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace) -> None:
         self.graph, self.composite, self.source, self.trace = graph, composite, source, trace
+        trace.infinite = may_be_infinite(graph)
         self.values: dict[str, Value] = {}
         self.tensors: dict[int, str] = {}
         self.nonnegative = facts.nonnegative(graph)

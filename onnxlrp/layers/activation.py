@@ -130,7 +130,8 @@ def tanh(node: Node) -> Op:
 def softmax(node: Node) -> Op:
     """Softmax: y = eˣ / Σ eˣ along an axis, Jacobian y(δ − y): attention weights, which have a rule of their own."""
     x, y, along = node.operand(0), node.result, _along(node)
-    return Op("softmax", (x,), y, lambda r: (y * (r - along(r * y)),), name=node.layer.label, along=along)
+    p = node.trace.without_infinities(y) if node.trace.may_be_infinite(x) else y
+    return Op("softmax", (x,), y, lambda r: (p * (r - along(r * p)),), name=node.layer.label, along=along)
 
 
 @layer("LogSoftmax", kind="activation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..graph import facts
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
-from ..program.value import Value, total
+from ..program.value import Value, finite, total
 from . import Node, layer, unsupported
 
 
@@ -79,9 +79,10 @@ def mul(node: Node) -> Op:
         gate = facts.gate(node.graph, node.layer)
         if gate == 0:
             a, b = b, a
+        p, q = finite(a), finite(b)
         narrow = [Affine(Diagonal(x.shape, y.shape)).T for x in (a, b)]
         kind = "product" if gate is None else "gate"
-        return Op(kind, (a, b), y, lambda r: (narrow[0](r * b), narrow[1](r * a)), name=node.layer.label)
+        return Op(kind, (a, b), y, lambda r: (narrow[0](r * q), narrow[1](r * p)), name=node.layer.label)
     return _scaled(node, node.operand(live[0]), node.operand(1 - live[0]))
 
 

@@ -29,8 +29,8 @@ def exp(node: Node) -> Op:
 
 @layer("Log", kind="activation")
 def log(node: Node) -> Op:
-    """Log: y = ln x, dy/dx = 1/x."""
-    return activation(node, lambda x, y: 1.0 / x)
+    """Log: y = ln x, dy/dx = 1/x, and 0 where y = −∞, as in the logarithm of a mask."""
+    return activation(node, lambda x, y: node.trace.without_infinities(1.0 / x))
 
 
 @layer("Sqrt", kind="activation")

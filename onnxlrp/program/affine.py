@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .linear import Conv, LinearMap, Matmul, Shape, Sum
-from .value import Recorder, Value
+from .value import Recorder, Value, finite
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Affine:
         if self.gain is not None:
             return Affine(self.linear).T(s) * self.gain
         if isinstance(self.linear, Diagonal):
-            s = s if self.weight is None else s * self.weight
+            s = s if self.weight is None else s * finite(self.weight)
             if self.linear.source != self.linear.target:
                 s = trace.broadcast_to(s, self.linear.target)  # implicit broadcast copies are part of the sum
             return _unbroadcast(s, self.linear.source)
@@ -134,7 +134,7 @@ class Affine:
             channels = Sum(self.linear.target, (1, *self.linear.target[1:]), (0,))
             summed = trace.linear(channels, trace.broadcast_to(s, self.linear.target))
             return trace.adjoint(self._one_channel, summed, self._ones(trace)) * self._uniform
-        return trace.adjoint(self.linear, s, self.weight)
+        return trace.adjoint(self.linear, s, None if self.weight is None else finite(self.weight))
 
     def reweighted(self, f: Callable[[Value], Value]) -> Affine:
         """Return the map with f(weight) and f(bias), as in (W⁺, b⁺); f applies to `gain` where there is no weight."""
@@ -156,8 +156,8 @@ class Affine:
             return None
         if isinstance(self.linear, Conv):
             width = self.linear.target[0]
-            return s * s.trace.reshape(self.bias, (width, *([1] * (len(self.linear.target) - 1))))
-        return s * self.bias
+            return s * s.trace.reshape(finite(self.bias), (width, *([1] * (len(self.linear.target) - 1))))
+        return s * finite(self.bias)
 
     @property
     def terms(self) -> int:

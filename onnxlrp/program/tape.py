@@ -17,8 +17,11 @@ from .interpret import run_linear, run_map
 from .linear import LinearMap, Pool, Reshape, Shape, Sum
 from .maps import MAPS, Sign
 from .program import Activation, Array, Constant, Instruction, Program, Seed
-from .value import Value, drop_broadcast
+from .value import Value, drop_broadcast, is_finite
 
+BOUNDED = frozenset(
+    {"greater", "exp", "tanh", "sigmoid", "erf"}
+)  # maps that are finite wherever their operands are not
 EAGER = 4096  # constants up to this many elements are folded while tracing, which gives their sign
 
 
@@ -38,6 +41,8 @@ class Tape(ForwardFacts):
         self.absorbed: list[tuple[str, Value]] = []
         self.steps: list[Instruction] = []
         self.values: list[Value] = []
+        self.infinite: frozenset[str] = frozenset()  # tensors of the graph that may hold infinities
+        self._unbounded: set[int] = set()  # the values that may, by their index
         self._arrays: dict[int, Array] = {}
         self._seen: dict[tuple[Any, ...], Value] = {}
         self._constants: dict[str, Value] = {}
@@ -47,12 +52,17 @@ class Tape(ForwardFacts):
     def activation(self, tensor: str, shape: Shape, nonnegative: bool = False) -> Value:
         """Return a tensor of the forward pass, by its name and per-sample shape."""
         sign = Sign.NONNEGATIVE if nonnegative else Sign.ANY
-        return self._emit(Instruction("read", "activation", (), Activation(tensor), shape, False, False), sign)
+        value = self._emit(Instruction("read", "activation", (), Activation(tensor), shape, False, False), sign)
+        if tensor in self.infinite:
+            self._unbounded.add(value.index)
+        return value
 
     def weight(self, tensor: str, array: Array) -> Value:
         """Return a weight of the model, which engines share with the forward pass by its name."""
         if tensor not in self._constants:
             self._constants[tensor] = self._constant(Constant(array, tensor))
+            if tensor in self.infinite:
+                self._unbounded.add(self._constants[tensor].index)
         return self._constants[tensor]
 
     def constant(self, value: Array | float) -> Value:
@@ -200,6 +210,16 @@ class Tape(ForwardFacts):
             return None
         return float(drop_broadcast(array).reshape(()))
 
+    def may_be_infinite(self, value: Value) -> bool:
+        """Return whether a value may hold infinite or undefined elements, by the facts about the graph."""
+        return value.index in self._unbounded
+
+    def without_infinities(self, value: Value) -> Value:
+        """Return the value with 0 in place of elements that are infinite, undefined or as large."""
+        kept = self.with_gates(self.map("where", is_finite(value), value, 0.0), value.gates)
+        self._unbounded.discard(kept.index)
+        return kept
+
     def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None:
         """Record relevance that a layer absorbs and does not pass on, if a ledger is kept.
 
@@ -244,6 +264,8 @@ class Tape(ForwardFacts):
         if instruction.op == "activation":
             gates = frozenset({len(self.steps)})  # a tensor gates itself
         value = Value(self, len(self.steps), instruction.shape, sign, gates, instruction.constant, instruction.targets)
+        if instruction.op not in BOUNDED and not self._unbounded.isdisjoint(instruction.inputs):
+            self._unbounded.add(value.index)
         self.steps.append(instruction)
         self.values.append(value)
         return value

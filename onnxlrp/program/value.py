@@ -12,6 +12,8 @@ from .linear import LinearMap, Shape
 from .maps import Sign
 from .program import Array
 
+HUGE = 1e30  # numbers of this size stand for an infinity
+
 
 class Recorder(Protocol):
     """Interface of the trace that a value belongs to, which records every operation on it (see `tape.Tape`)."""
@@ -70,6 +72,14 @@ class Recorder(Protocol):
 
     def uniform(self, value: Value) -> float | None:
         """Return the number that every element of a constant leaf equals, or None."""
+        ...
+
+    def may_be_infinite(self, value: Value) -> bool:
+        """Return whether a value may hold infinite or undefined elements."""
+        ...
+
+    def without_infinities(self, value: Value) -> Value:
+        """Return the value with 0 in place of elements that are infinite, undefined or as large."""
         ...
 
     def record_absorbed(self, entry: str, relevance: Callable[[], Value]) -> None:
@@ -178,6 +188,16 @@ def one(x: Value) -> Value:
 def stabilize(z: Value, epsilon: float = 1e-6) -> Value:
     """Return z + ε·sgn(z) with sgn(0) = +1, a denominator that is never zero."""
     return z.trace.map("stabilize", z, parameter=epsilon)
+
+
+def finite(x: Value) -> Value:
+    """Return x, with 0 in place of infinite elements where it may have any: 0·∞ would be undefined."""
+    return x.trace.without_infinities(x) if x.trace.may_be_infinite(x) else x
+
+
+def is_finite(x: Value) -> Value:
+    """Return 1 where x is finite, and 0 elsewhere."""
+    return x.trace.constant(HUGE) > x.trace.map("max", x, -x)
 
 
 def total(values: Iterable[Value]) -> Value:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import UsageError
 from ..program.op import Op
-from ..program.value import Value
+from ..program.value import Value, finite
 from . import rule
 
 
@@ -15,7 +15,8 @@ from . import rule
 class Softmax:
     """R_x = x (R − p ΣR), the first-order Taylor expansion of p = softmax(x) at x (Achtibat et al. 2024, eq. 12).
 
-    The bias of the expansion absorbs R (1 − x + Σ p x), which the ledger records.
+    The bias of the expansion absorbs R (1 − x + Σ p x), which the ledger records. A masked element, x = −∞, counts as
+    x = 0: it is a constant, and has no relevance.
 
     References:
         Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for transformers, ICML 2024.
@@ -28,5 +29,7 @@ class Softmax:
             raise UsageError(
                 f'rule "softmax" requires a softmax; {op.name or op.kind} is not one', "match Softmax layers only"
             )
+        if x.trace.may_be_infinite(x):
+            x, p = finite(x), x.trace.without_infinities(p)  # p is undefined where a row is masked altogether
         relevance.trace.record_absorbed("bias", lambda: relevance * (1.0 - x + along(p * x)))
         return (x * (relevance - p * along(relevance)),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..program.affine import Affine
-from ..program.value import Value, stabilize, total
+from ..program.value import Value, finite, is_finite, stabilize, total
 
 Part = tuple[Affine, Value]
 
@@ -13,7 +13,8 @@ Part = tuple[Affine, Value]
 def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Value | None = None) -> list[Value]:
     """Return R_j = x_j · Wᵀ(R / stabilize(Σ W x + b)) for each part (Bach et al. 2015, eq. 58).
 
-    The relevance that biases and ε absorb is recorded for the ledger.
+    The relevance that biases and ε absorb is recorded for the ledger. Where the denominator is infinite, as a masked
+    score of attention is, no operand has a share: all is absorbed ("gate").
 
     Args:
         relevance: R, of the result's shape.
@@ -29,9 +30,13 @@ def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Val
         PLoS ONE 2015.
     """
     z = total(layer(x) for layer, x in parts) if z is None else z
+    if z.trace.may_be_infinite(z):
+        kept = relevance * is_finite(z)
+        z.trace.record_absorbed("gate", lambda arriving=relevance: arriving - kept)  # type: ignore[misc]
+        relevance, z = kept, finite(z)
     s = relevance / stabilize(z, epsilon)
     record_losses(s, z, [layer for layer, _ in parts], epsilon)
-    return [x * layer.T(s) for layer, x in parts]
+    return [finite(x) * layer.T(s) for layer, x in parts]
 
 
 def record_losses(s: Value, z: Value, layers: Sequence[Affine], epsilon: float) -> None:
