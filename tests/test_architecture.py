@@ -28,7 +28,7 @@ ALLOWED = {
     # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
     "program": {"numpy"},
     "rules": {"patterns", "program", "numpy"},
-    "layers": {"program", "graph.facts", "graph.graph", "numpy"},
+    "layers": {"program", "graph.facts", "graph.gates", "graph.graph", "numpy"},
     "composites": {"rules", "program", "numpy"},
     "compile": {
         "composites",
@@ -36,7 +36,8 @@ ALLOWED = {
         "rules",
         "program",
         "graph.facts",
-        "graph.infinities",
+        "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
+    "graph.infinities",
         "graph.graph",
         "graph.operators",
         "numpy",

@@ -1,4 +1,4 @@
-"""Facts about a graph that hold for every input: signs, logits, gates, first layers."""
+"""Facts about a graph that hold for every input: signs, logits, first layers."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
     if op in operators.NONNEGATIVE:
         return True
     if op == "Clip":
-        low = _scalar(graph, layer, 1, -np.inf)
-        return low is not None and (low >= 0 or (holds(inputs[0]) and (_scalar(graph, layer, 2, np.inf) or 0) >= 0))
+        low = scalar(graph, layer, 1, -np.inf)
+        return low is not None and (low >= 0 or (holds(inputs[0]) and (scalar(graph, layer, 2, np.inf) or 0) >= 0))
     if op == "ThresholdedRelu" and layer.attributes.get("alpha", 1.0) >= 0:
         return True
     if op == "Max":
@@ -39,10 +39,10 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
     if op == "Mul" and inputs[0] == inputs[1]:
         return True
     if op == "Pow":
-        exponent = _scalar(graph, layer, 1, None)
+        exponent = scalar(graph, layer, 1, None)
         return holds(inputs[0]) or (exponent is not None and exponent % 2 == 0)
     if op == "Pad":
-        value = _scalar(graph, layer, 2, 0.0)
+        value = scalar(graph, layer, 2, 0.0)
         return holds(inputs[0]) and (layer.attributes.get("mode") != "constant" or (value is not None and value >= 0))
     if op == "Resize":
         outside = layer.attributes.get("extrapolation_value", 0.0)
@@ -61,8 +61,8 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
     return False
 
 
-def _scalar(graph: Graph, layer: Layer, position: int, default: float | None) -> float | None:
-    """A scalar constant operand; the default where it is absent, None where it is no constant."""
+def scalar(graph: Graph, layer: Layer, position: int, default: float | None) -> float | None:
+    """Return a scalar constant operand; the default where it is absent, None where it is no constant."""
     name = layer.inputs[position] if len(layer.inputs) > position else ""
     if not name:
         return default
@@ -132,62 +132,6 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)
-
-
-def gate(graph: Graph, layer: Layer) -> int | None:
-    """Return which factor of a product is the gate: 0, 1 or None.
-
-    x·f(x) is a gate of itself (SiLU); else the factor that divides (x·D^-β), or is a bounded function's value
-    (squeeze-and-excitation), or is broadcast over the other.
-    """
-    elementwise = [_formula(graph, name) for name in layer.inputs]
-    for own in (0, 1):
-        if layer.inputs[1 - own] in elementwise[own]:
-            return own
-    for known in (_divides, _is_bounded):
-        found = [known(graph, name) for name in layer.inputs]
-        if found[0] != found[1]:
-            return found.index(True)
-    sizes = [int(np.prod(graph.shapes[name])) for name in layer.inputs]
-    return None if sizes[0] == sizes[1] else int(sizes[1] < sizes[0])
-
-
-def _divides(graph: Graph, tensor: str) -> bool:
-    """Return whether a factor is an inverse, 1/D or D^-β."""
-    layer = graph.producer(tensor)
-    if layer is None:
-        return False
-    if layer.op == "Div":
-        return layer.inputs[0] in graph.constants
-    return layer.op == "Reciprocal" or (layer.op == "Pow" and (_scalar(graph, layer, 1, None) or 0) < 0)
-
-
-def _formula(graph: Graph, tensor: str) -> set[str]:
-    """The tensors of which this one is an elementwise function, of no other."""
-    chain: set[str] = set()
-    while (layer := graph.producer(tensor)) is not None:
-        live = [name for name in layer.inputs if name and name not in graph.constants]
-        if len(live) != 1 or graph.shapes.get(live[0]) != graph.shapes.get(tensor):
-            break
-        if layer.op not in operators.ELEMENTWISE and layer.op not in operators.ROUNDINGS:
-            break
-        tensor = live[0]
-        chain.add(tensor)
-    return chain
-
-
-def _is_bounded(graph: Graph, tensor: str) -> bool:
-    while (layer := graph.producer(tensor)) is not None:
-        if layer.op == "Clip":
-            return _scalar(graph, layer, 1, None) is not None and _scalar(graph, layer, 2, None) is not None
-        if layer.op in operators.BOUNDED:
-            return True
-        live = [name for name in layer.inputs if name not in graph.constants]
-        with_constant = layer.op in operators.ARITHMETIC and len(live) == 1
-        if not with_constant and layer.op not in operators.BETWEEN_GATE_AND_PRODUCT:
-            return False
-        tensor = live[0]
-    return False
 
 
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph import facts
+from ..graph.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
 from ..program.value import Value, finite, total
@@ -76,7 +76,7 @@ def mul(node: Node) -> Op:
     if len(live) == 2:
         a, b, y = node.operand(0), node.operand(1), node.result
         node.trace.declare_map("mul", (a, b), y)
-        gate = facts.gate(node.graph, node.layer)
+        gate = gate_of(node.graph, node.layer)
         if gate == 0:
             a, b = b, a
         p, q = finite(a), finite(b)

@@ -11,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.composites import Composite
 from onnxlrp.graph import facts
+from onnxlrp.graph.gates import gate as gate_of
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from onnxlrp.rules import make
@@ -63,6 +64,40 @@ def a_weight_for_each_channel(n: Net) -> Any:
     return n.op("Mul", "x", n.op("GlobalMaxPool", n.relu("x")))
 
 
+@gated_by(1)
+def input_gate_of_an_lstm(n: Net) -> Any:
+    return n.op("Mul", n.op("Tanh", n.op("Neg", "x")), n.op("Sigmoid", n.conv("x", 3, 3)))
+
+
+@gated_by(0)
+def update_gate_of_a_gru(n: Net) -> Any:
+    return n.op("Mul", n.op("Sub", np.array(1.0), n.op("Sigmoid", n.conv("x", 3, 3))), n.op("Tanh", "x"))
+
+
+@gated_by(0)
+def hard_sigmoid_of_a_softsign(n: Net) -> Any:
+    """The hard sigmoid by Min and Max."""
+    slope = n.op("Add", n.op("Mul", n.conv("x", 3, 3), np.array(0.2)), np.array(0.5))
+    return n.op("Mul", n.op("Min", n.op("Max", slope, np.array(0.0)), np.array(1.0)), n.op("Softsign", "x"))
+
+
+@gated_by(1)
+def weights_of_clipped_features(n: Net) -> Any:
+    return n.op("Mul", n.clip(n.op("Neg", "x"), 6.0), n.op("Softmax", n.conv("x", 3, 3), axis=1))
+
+
+@gated_by(None)
+def two_sigmoids(n: Net) -> Any:
+    return n.op("Mul", n.op("Sigmoid", n.conv("x", 3, 3)), n.op("Sigmoid", "x"))
+
+
+@gated_by(None)
+def a_tanh_by_the_sigmoid(n: Net) -> Any:
+    """2σ − 1 lies between −1 and 1: no gate of another such."""
+    tanh = n.op("Sub", n.op("Mul", n.op("Sigmoid", n.conv("x", 3, 3)), np.array(2.0)), np.array(1.0))
+    return n.op("Mul", tanh, n.op("Tanh", "x"))
+
+
 @gated_by(None)
 def two_features(n: Net) -> Any:
     return n.op("Mul", n.conv("x", 3, 3), n.relu("x"))
@@ -83,7 +118,7 @@ def test_the_gate_is_found(name: Any) -> None:
     build, gate = PRODUCTS[name]
     graph = graph_of(build)
     last = [layer for layer in graph.layers if layer.op == "Mul" and not set(layer.inputs) & set(graph.constants)][-1]
-    assert facts.gate(graph, last) == gate
+    assert gate_of(graph, last) == gate
 
 
 def explained(graph: Any, composite: Any, x: Any, relevance: Any, engine: str = "reference") -> Any:
