@@ -13,7 +13,7 @@ Range = tuple[float, float]
 _ANY: Range = (-np.inf, np.inf)
 _RANGES: dict[str, Range] = {
     **dict.fromkeys(operators.BOUNDED - {"Clip"}, (-1.0, 1.0)),
-    **dict.fromkeys(("Sigmoid", "HardSigmoid", "Softmax"), (0.0, 1.0)),
+    **dict.fromkeys(operators.SHARES, (0.0, 1.0)),
 }
 
 

@@ -8,16 +8,6 @@ from .graph import Graph, Layer
 # Numbers of this size stand for an infinity: −3.4e38 in a mask is one, and two of them add up to one.
 HUGE = 1e30
 
-_READ_CONSTANTS = operators.ops("Add Sub Sum Mul Div Where Concat Pad ScatterElements ScatterND Expand Tile Gather")
-_HAND_ON = (
-    operators.COPIES
-    | operators.RESHAPES
-    | operators.GATHERS
-    | operators.SCATTERS
-    | operators.ARITHMETIC
-    | operators.ops("Sum Mean Neg Abs Where Concat Pad Transpose Slice Split Expand Tile LeakyRelu PRelu Max Min")
-)
-
 
 def may_be_infinite(graph: Graph) -> frozenset[str]:
     """Return the activations and constants that may hold infinite numbers for a finite input.
@@ -30,9 +20,13 @@ def may_be_infinite(graph: Graph) -> frozenset[str]:
     """
     found = {tensor.name for tensor in graph.inputs[1:] if tensor.dtype.startswith("float")}
     for layer in graph.layers:
-        huge = {name for name in layer.inputs if layer.op in _READ_CONSTANTS and _is_huge(graph, name)}
+        huge = {name for name in layer.inputs if layer.op in operators.READ_INFINITIES and _is_huge(graph, name)}
         found |= huge
-        if huge or layer.op == "Log" or (layer.op in _HAND_ON and found.intersection(_operands(layer))):
+        if (
+            huge
+            or layer.op == "Log"
+            or (layer.op in operators.HAND_INFINITIES_ON and found.intersection(_operands(layer)))
+        ):
             found.update(name for name in layer.outputs if name)
     return frozenset(found)
 

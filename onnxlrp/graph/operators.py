@@ -87,6 +87,13 @@ DEFAULT_AXIS = {
 # Until opset 12 they flatten their operand from `axis` on.
 FLATTENING_UNTIL_12 = SOFTMAXES
 
+# Infinities (see graph.infinities): what reads them from constants, as masks are, and what hands them on.
+
+READ_INFINITIES = ARITHMETIC | GATHERS | SCATTERS | _REPETITIONS | ops("Sum Where Concat Pad")
+HAND_INFINITIES_ON = (
+    READ_INFINITIES | COPIES | RESHAPES | _SELECTIONS | _EXTREMES | ops("Mean Neg Abs Transpose LeakyRelu PRelu")
+)
+
 # Signs (see facts.nonnegative).
 
 NONNEGATIVE = _NONNEGATIVE_FUNCTIONS | _NONNEGATIVE_REDUCTIONS | ops("Softmax LpPool GlobalLpPool")
@@ -101,7 +108,8 @@ KEEPS_SIGN = (
 )
 # Nonnegative where their first operand is; the others are indices and sizes.
 ROUTES = RESHAPES | GATHERS | _REARRANGEMENTS | _SELECTIONS | _REPETITIONS | ops("TopK")
-BOUNDED = ops("Sigmoid HardSigmoid Tanh Sin Cos Softmax Clip Erf Softsign")
+SHARES = ops("Sigmoid HardSigmoid Softmax")
+BOUNDED = SHARES | ops("Tanh Sin Cos Clip Erf Softsign")
 
 # Places in a network.
 

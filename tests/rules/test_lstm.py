@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -16,12 +19,12 @@ BIAS = RNG.normal(size=4 * CELLS).astype(np.float32) * 0.1
 HEAD = RNG.normal(size=(CELLS, 2)).astype(np.float32)
 
 
-def lstm() -> onnxlrp.Model:
+def lstm() -> onnx.ModelProto:
     """The model with gates i, f, o, g side by side, as exporters unroll it: [N, steps, width] → [N, 2]."""
     arrays = {"kernel": KERNEL, "bias": BIAS, "head": HEAD, "four": np.array([CELLS] * 4)}
     nodes = []
 
-    def op(kind: str, *inputs: str, out: str, **attributes: int) -> str:
+    def op(kind: str, *inputs: str, out: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, out.split(","), name=f"node/{out}", **attributes))
         return out
 
