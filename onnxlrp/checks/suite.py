@@ -14,6 +14,7 @@ from ..files import unique_names
 from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import METHODS
 from ..model import Model
+from ..model.options import is_default
 from ..streaming import collect
 from .context import CheckContext, open_model
 from .loading import unreadable
@@ -69,10 +70,11 @@ def open_context(model: Model | str | Path | None, samples: Any, settings: Setti
         Unreadable: The file is no readable model.
         UsageError: The settings name something that does not exist.
     """
-    if settings.method not in METHODS:
+    if not is_default(settings) and settings.method not in METHODS:
         raise METHODS.unknown(str(settings.method))
     if not isinstance(model, Model):
         model = _opened(_path(model, settings), settings)
+    settings = model.decided(settings)
     if samples is None:
         read = collect.samples(model, settings.samples, settings.folder) if settings.samples else None
     else:

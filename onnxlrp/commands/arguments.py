@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..composites import matches
 from ..errors import UsageError, did_you_mean
+from ..methods.default import CANDIDATES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
+from ..registry import Option
 from . import method_options
 from .parsers.groups import PREPROCESSING
 
@@ -28,14 +31,14 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
     names = _method_names(shared.pop("method", DEFAULT))
     given = method_options.given(args)
     for key in given:
-        if not any(key in METHODS[name].options for name in names):
+        if not any(key in options_of(name) for name in names):
             having = ", ".join(name for name, entry in METHODS.items() if key in entry.options)
             raise UsageError(
                 f"method {' and '.join(names)} has no option {method_options.flag(key)}",
                 f"methods that have it: {having}",
             )
     propagated = {name: shared.pop(name) for name in PROPAGATED if name in shared}
-    if not any(METHODS[name].is_composite for name in names):
+    if not any(is_composite(name) for name in names):
         for name in propagated.keys() - {"ledger"}:  # a ledger is printed empty
             raise UsageError(
                 f"{FLAGS[name].words[-1]}: {', '.join(names)} has no rules for layers",
@@ -43,12 +46,11 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
             )
     asked = []
     for name in names:
-        known = METHODS[name].options
+        known = options_of(name)
         own = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
-        make(name, **own)
-        asked.append(
-            ExplainOptions(method=name, options=own, **shared, **(propagated if METHODS[name].is_composite else {}))
-        )
+        if name != DEFAULT:
+            make(name, **own)
+        asked.append(ExplainOptions(method=name, options=own, **shared, **(propagated if is_composite(name) else {})))
     return asked
 
 
@@ -77,9 +79,27 @@ def is_stated(value: Any) -> bool:
     return not (value is None or value is False or value in ([], ()))
 
 
-def is_composite(options: ExplainOptions) -> bool:
-    """Return whether the method that is named propagates through layers."""
-    return METHODS[str(options.method)].is_composite
+def is_composite(method: Any) -> bool:
+    """Return whether a method that is named propagates through layers; the default always does."""
+    return method == DEFAULT or METHODS[str(method)].is_composite
+
+
+def options_of(method: str) -> Mapping[str, Option]:
+    """Return the options of a method; of "auto", those that every method has that it may stand for."""
+    if method != DEFAULT:
+        return METHODS[method].options
+    first, *others = (METHODS[name].options for name in CANDIDATES)
+    return {name: option for name, option in first.items() if all(name in known for known in others)}
+
+
+def methods(asked: Sequence[ExplainOptions], model: Model) -> list[str]:
+    """Return the names of the methods for a model, that of "auto" decided. Raises UsageError for one named twice."""
+    names = [str(model.decided(options).method) for options in asked]
+    for name in names:
+        if names.count(name) > 1:
+            fix = ",".join(dict.fromkeys(names))
+            raise UsageError(f"--method auto,{name}: auto is {name} here, {model.default_method.reason}", f"-m {fix}")
+    return names
 
 
 def _method_names(text: str) -> list[str]:
@@ -89,7 +109,7 @@ def _method_names(text: str) -> list[str]:
     if not names:
         raise UsageError("--method names no method", "onnxlrp methods lists them")
     for name in names:
-        if name not in METHODS:
+        if name != DEFAULT and name not in METHODS:
             raise METHODS.unknown(name)
     return names
 

@@ -29,15 +29,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
     model = arguments.open_model(args)
+    methods = arguments.methods(asked, model)
     samples = collect.samples(model, args.inputs)
     found = evaluate(
         model,
         samples,
-        [str(options.method) for options in asked],
+        methods,
         metrics,
         target=asked[0].target,
         masks=args.masks,
-        options={str(options.method): options.keywords() for options in asked},
+        options={name: options.keywords() for name, options in zip(methods, asked, strict=True)},
         seed=seed,
         out=args.out,
         batch_size=asked[0].batch_size,

@@ -14,6 +14,7 @@ from ..errors import InputError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
 from ..model import ExplainOptions, Model
+from ..model.options import is_default
 from ..pictures import colors
 from ..streaming import extra_rows, sinks
 from ..streaming.batches import Batch, Rejected, batches
@@ -40,8 +41,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for options in asked:
         arguments.check_matches(model, options)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
-    methods = [str(options.method) for options in asked]
-    notes = Notes(console, model, source, methods, args.ledger)
+    methods = arguments.methods(asked, model)
+    notes = Notes(console, model, source, methods, args.ledger, any(map(is_default, asked)))
     report = Report(console, _sink(args, plan, written, len(asked)), notes, methods, args.ledger, len(source) > 1)
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
     start = time.perf_counter()
@@ -76,7 +77,7 @@ def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, me
 def _prepared(model: Model, options: ExplainOptions, pictures: bool) -> ExplainOptions:
     """The options of samples of one kind, compiled; the ledger of what conserves anything always, for the summary."""
     options = options.at()
-    if arguments.is_composite(options):
+    if arguments.is_composite(options.method):
         conserves = model.composite(options, pictures=pictures).seed != "one"
         options = replace(options, ledger=options.ledger or conserves)
     model.prepare(options, pictures=pictures)
@@ -90,9 +91,9 @@ def _explain(model: Model, batch: Batch, asked: Sequence[ExplainOptions], report
         notes.reads(piece)
     results: list[Timed] = []
     given = extra_rows.of_batch(model, batch)
-    for options in asked:
+    for options, name in zip(asked, notes.methods, strict=True):
         began = time.perf_counter()
-        with console.passes(str(options.method)) as progress:
+        with console.passes(name) as progress:
             samples = [piece.samples[0] for piece in batch]
             whole = model.explain(samples, options.at(given), progress=progress)
         notes.decided(whole)

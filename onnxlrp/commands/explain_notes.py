@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CheckFailed
 from ..explanation import Explanation
 from ..graph import facts
+from ..methods.default import PICTURE
 from ..model import Model
 from ..preprocessing import images
 from ..streaming.batches import Piece
@@ -28,6 +29,7 @@ class Notes:
         source: The inputs.
         methods: The names of the methods.
         ledger: The ledger is printed: one that does not close is an error.
+        auto: A method was chosen by the kind of input, which is said where that is no picture.
     """
 
     console: Console
@@ -35,6 +37,7 @@ class Notes:
     source: Files
     methods: Sequence[str]
     ledger: bool
+    auto: bool = False
     rejected: int = 0
     _opened: bool = False
     _decided: set[str] = field(default_factory=set)
@@ -52,6 +55,9 @@ class Notes:
             head = summary.head(facts.head_of(model.graph, model.graph.outputs[0].name).kind, model.classes)
             if head:
                 console.line("head", head)
+            default = model.default_method
+            if self.auto and default.reason != PICTURE:
+                console.line("default", f"{default.name}, for {default.reason}; -m NAME chooses another")
             self._opened = True
         prep = model.preprocessing if pictures else None
         console.line("prep", summary.preprocessing(prep))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+from ..model.options import is_default
 from . import arguments
 from .console import Console
 
@@ -22,12 +23,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     arguments.check_matches(model, options)
     model.export(path, str(options.method), args.target, **options.keywords())
+    (method,) = arguments.methods([options], model)
+    default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
     tensors = {"input": [_tensor(v) for v in graph.input], "output": [_tensor(v) for v in graph.output]}
     size, before = path.stat().st_size, Path(args.model).stat().st_size
-    console.line("method", f"{options.method}, target {args.target}")
+    console.line("method", f"{method}, target {args.target}{default}")
     for key, values in tensors.items():
         for value in values:
             console.line(key, f"{value['name']}  {value['dtype']} [{', '.join(map(str, value['shape']))}]")
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         {
             "file": str(path),
             "bytes": size,
-            "method": options.method,
+            "method": method,
             "options": {name: value for name, value in options.keywords().items() if name != "rules"},
             "target": args.target,
             "inputs": tensors["input"],

@@ -13,6 +13,7 @@ from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Tensor
 from ..model import Model
+from ..model.options import is_default
 from ..registry import options_of
 from . import arguments, ranking, summary, write_preprocessing
 from .console import Console
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "preprocessing": prep,
         "note": graph.metadata.get("onnxlrp.note"),
         "method": composite.name,
+        "default_for": model.default_method.reason if is_default(options) else None,
         "layers": layers,
         "without_rule": [row["layer"] for row in layers if row["rule"] is None],
     }

@@ -36,7 +36,8 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
     console.line("batch", "any" if graph.batch is None else f"{graph.batch} only (other sizes are split and padded)")
     if report["note"]:
         console.line("note", report["note"])
-    console.line("method", report["method"])
+    default = f"  [default for {report['default_for']}]" if report["default_for"] else ""
+    console.line("method", report["method"] + default)
     console.line("", "")
     head = ("layer", "op", "result", "rule")
     rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from ..methods.default import DEFAULTS
 from ..methods.registry import METHODS
-from ..model import DEFAULT
 from .console import Console
 from .method_options import flag
 
@@ -16,7 +16,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.table([("method", "what it does", "passes a sample", "options"), *rows])
     console.json(
         {
-            "default": DEFAULT,
+            "default": DEFAULTS["image"],
+            "defaults": DEFAULTS,
             "methods": [
                 {"name": name, "summary": entry.summary, "passes": entry.passes, "options": list(entry.options)}
                 for name, entry in METHODS.items()

@@ -86,7 +86,7 @@ def compare(
         InputError: A sample cannot be read.
         UnsupportedError: A method cannot explain one of the models.
     """
-    how = how or CompareOptions()
+    how = a.decided(how or CompareOptions())
     if a.classes != b.classes:
         raise UsageError(
             f"A scores {a.classes} classes, B {b.classes}", "compare models of the same classes, or name --output"

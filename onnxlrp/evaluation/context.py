@@ -14,7 +14,7 @@ from ..errors import CheckFailed
 from ..explanation import Explanation
 from ..methods.problem import Problem
 from ..methods.registry import METHODS, Array, Method
-from ..model import ExplainOptions, Model
+from ..model import DEFAULT, ExplainOptions, Model
 from ..model.extra_inputs import rows
 from ..preprocessing.samples import Samples
 
@@ -61,7 +61,7 @@ class Attributor:
     def propagates(self) -> bool:
         """Whether the method is a composite: relevance passes through the layers, and can be recorded there."""
         return isinstance(self.method, Composite) or (
-            isinstance(self.method, str) and METHODS[self.method].is_composite
+            isinstance(self.method, str) and (self.method == DEFAULT or METHODS[self.method].is_composite)
         )
 
     def conserves(self, model: Model, pictures: bool) -> bool:

@@ -74,7 +74,11 @@ def evaluate(
         if found.ndim > 1:
             raise UsageError("several targets of each sample", "explain one at a time: target='top1'")
     run = _EvaluationRun(
-        model, samples, found, make_attributors(methods, options or {}, seed, batch_size), make_metrics(metrics, seed)
+        model,
+        samples,
+        found,
+        make_attributors(methods, options or {}, seed, batch_size, model.default_method.name),
+        make_metrics(metrics, seed),
     )
     run.masks, run.seed, run.batch_size = masks, seed, batch_size
     run.check()

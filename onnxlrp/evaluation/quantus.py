@@ -4,7 +4,7 @@
     from onnxlrp.evaluation.quantus import adapted, explain_func
 
     metric = quantus.PixelFlipping()
-    metric(model=adapted(model), x_batch=x, y_batch=ids, explain_func=explain_func("epsilon_plus_flat"))
+    metric(model=adapted(model), x_batch=x, y_batch=ids, explain_func=explain_func())
 
 Its metrics of faithfulness, robustness, localisation and complexity need scores of a model alone, and work. Metrics
 that randomise weights or read hidden layers need a torch network; `onnxlrp evaluate` has weight randomisation.
@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..methods.registry import Array
-from ..model import Model
+from ..model import DEFAULT, Model
 from ..preprocessing.samples import Samples
 from .context import Attributor
 
@@ -59,7 +59,7 @@ def adapted(model: Model, batch_size: int | None = 32) -> Any:
 
 
 def explain_func(
-    method: Any = "epsilon_plus_flat",
+    method: Any = DEFAULT,
     *,
     summed: bool = True,
     pictures: bool = True,

@@ -8,7 +8,7 @@ from typing import Any
 from ..composites import Composite
 from ..errors import UsageError
 from ..methods.registry import METHODS, make
-from ..model import ExplainOptions
+from ..model import DEFAULT, ExplainOptions
 from .context import Attributor
 from .metrics import registry as metrics_registry
 from .metrics.registry import METRICS, Metric
@@ -19,7 +19,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def make_attributors(
-    methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None
+    methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None, default: str
 ) -> list[Attributor]:
     """Make the methods of an evaluation.
 
@@ -28,11 +28,16 @@ def make_attributors(
         options: Options of methods, by name.
         seed: The seed of methods that draw random numbers.
         batch_size: Samples of a batch.
+        default: The name of the method that "auto" stands for.
 
     Raises:
         UsageError: A method or an option does not exist.
     """
-    named = dict(methods) if isinstance(methods, Mapping) else {name: name for name in methods}
+    if isinstance(methods, Mapping):
+        named = {name: default if isinstance(way, str) and way == DEFAULT else way for name, way in methods.items()}
+    else:
+        named = {name: name for word in methods for name in [default if word == DEFAULT else word]}
+        options = {default if word == DEFAULT else word: given for word, given in options.items()}
     if not named:
         raise UsageError("no method to evaluate", "name some: --methods epsilon_plus_flat,sensitivity")
     for name in options:

@@ -40,7 +40,7 @@ def _lrp(
 
 @preset
 def epsilon_plus_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
-    """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers. The default (Kohlbrenner et al. 2020).
+    """Flat in the first layer, z⁺ in convolutions, epsilon in dense layers (Kohlbrenner et al. 2020).
 
     Args:
         epsilon: ε of the epsilon rule in dense layers; larger ones absorb more of weak and contradictory relevance.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,17 +14,20 @@ from ..engines import Run
 from ..errors import UnsupportedError
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Layer
+from ..methods.default import Default, default_method
 from ..methods.registry import Method
 from ..program.program import Program
 from ..rules import Rule
 from .batches import in_batches
 from .loaded import LoadedModel
-from .options import DEFAULT, ExplainOptions
+from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
 from .resolve_composite import resolve_composite
 
 if TYPE_CHECKING:
     from .options import Rules
+
+Asked = TypeVar("Asked", bound=ExplainOptions)
 
 
 @dataclass(eq=False)
@@ -93,7 +96,20 @@ class CompiledModel(LoadedModel):
         """
         if not isinstance(method, ExplainOptions):
             method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
-        return resolve_composite(self.graph, self.kind, method, lambda: self._bounds(pictures))
+        return resolve_composite(self.graph, self.kind, self.decided(method), lambda: self._bounds(pictures))
+
+    @property
+    def default_method(self) -> Default:
+        """The method that "auto" stands for, by the kind of input, and why."""
+        return default_method(self.kind, self.graph)
+
+    def decided(self, options: Asked) -> Asked:
+        """Return the options with the method that "auto" stands for.
+
+        Args:
+            options: ExplainOptions, or a class of them.
+        """
+        return replace(options, method=self.default_method.name) if is_default(options) else options
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
         """Return the layers between input and output in order, what a match sees of each, and its rule, if any.

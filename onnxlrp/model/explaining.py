@@ -15,6 +15,7 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph import facts
 from ..graph.graph import Array
+from ..methods.default import Default
 from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing.samples import Samples
@@ -22,7 +23,7 @@ from ..program.program import Program
 from .batches import in_batches
 from .compiled import CompiledModel
 from .extra_inputs import check as check_given
-from .options import ExplainOptions
+from .options import ExplainOptions, is_default
 from .provenance import precision_of, provenance, resolved
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
@@ -39,6 +40,7 @@ class Prepared:
         method: A method that is no composite, else None.
         composite: The composite, else None.
         compiled: The program of the composite, on the model's engine.
+        default: Why the method is this one, where nobody named it.
     """
 
     model: CompiledModel
@@ -47,6 +49,7 @@ class Prepared:
     method: Method | None = None
     composite: Composite | None = None
     compiled: tuple[Program, Run] | None = None
+    default: Default | None = None
 
     def run(self, samples: Samples, progress: Progress | None = None) -> Explanation:
         """Explain samples; `progress` is told between the passes of a method that takes many."""
@@ -79,7 +82,8 @@ class Prepared:
 
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         model = self.model
-        return provenance(model.graph, model.engine, model.choice, model.given, method, options)
+        about = provenance(model.graph, model.engine, model.choice, model.given, method, options)
+        return about if self.default is None else {**about, "default_for": self.default.reason}
 
     def _explanation(
         self,
@@ -124,12 +128,14 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         UnsupportedError: A layer without a rule.
     """
     check_given(model.given, model.graph.inputs)
+    default = model.default_method if is_default(options) else None
+    options = model.decided(options)
     wanted = targets.wanted(options.target, options.targets, model.labels, model.classes, samples)
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())
-        return Prepared(model, options, wanted, method)
+        return Prepared(model, options, wanted, method, default=default)
     composite = model.composite(options, pictures=pictures)
     program = model.program(
         composite, wanted, record=options.record, ledger=options.ledger, conditions=options.conditions
     )
-    return Prepared(model, options, wanted, composite=composite, compiled=program)
+    return Prepared(model, options, wanted, composite=composite, compiled=program, default=default)

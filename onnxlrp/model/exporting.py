@@ -11,7 +11,7 @@ from ..explanation import targets
 from ..explanation.targets import Wanted
 from .compiled import CompiledModel
 from .explainer import save
-from .options import ExplainOptions
+from .options import ExplainOptions, is_default
 from .programs import forward_of
 from .provenance import provenance, resolved
 
@@ -39,8 +39,9 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
         wanted = targets.wanted(target, None, model.labels, model.classes, 0)
+    default = {"default_for": model.default_method.reason} if is_default(options) else {}
     composite = model.composite(options, pictures=False)
     program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
-    about |= resolved(composite, program) | {"target": target}
+    about |= resolved(composite, program) | {"target": target} | default
     return save(forward_of(model.graph), program, path, model.graph.metadata, about)

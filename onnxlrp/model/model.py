@@ -46,7 +46,8 @@ class Model(CompiledModel):
             x: An array in the model's own layout (one sample, or a batch [N, …]), a PIL image, a path, or a list of
                 them.
             target: A class id, a label, "top1", "top3", or one id or label for each sample.
-            method: A method's name, a Composite or a Method.
+            method: A method's name, a Composite or a Method; "auto" takes one by the kind of input
+                (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
                 them.
             **keywords: Further fields of `ExplainOptions` (targets, output, input, kind, given, rules, on_unsupported,
@@ -107,7 +108,7 @@ class Model(CompiledModel):
 
         Args:
             path: The file to write.
-            method: The name of a composite, or a Composite.
+            method: The name of a composite, or a Composite; "auto" takes one by the kind of input.
             target: "input" adds an input "target" (int64 class ids, [N]); "top1" or "topK" explains the model's own
                 best classes.
             output: The model's output to explain, as of `choose`.

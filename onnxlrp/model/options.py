@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Rules = Iterable[tuple[Match, Rule | str]] | Mapping[str, Rule | str]
 
-DEFAULT = "epsilon_plus_flat"
+DEFAULT = "auto"  # by the kind of input: see `methods.default`
 UNSUPPORTED = ("error", "gradient", "pass")
 
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
@@ -59,7 +59,7 @@ class ExplainOptions:
         kind: What that input is: image, signal, volume, tokens or vector, with a layout where the graph does not tell
             it ("image:NHWC"); None for what the graph reads it as.
         given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
-        method: A method's name, a Composite or a Method.
+        method: A method's name, a Composite or a Method; "auto" takes one by the kind of input.
         options: Options of the method by name.
         rules: Entries (match, rule) that come before the composite's own; a rule may be its text.
         on_unsupported: For layers that the method has no rule for: "error", "gradient" or "pass".
@@ -138,7 +138,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("-m", "--method"),
-                "`onnxlrp methods` lists them (default: epsilon_plus_flat)",
+                "`onnxlrp methods` lists them (default: auto, by the kind of input)",
                 (*PROPAGATING, "check"),
                 argparse={"metavar": "NAME"},
             ),
@@ -278,6 +278,11 @@ class ExplainOptions:
         """Return what the provenance names beside the method: fields that are recorded, where they are stated."""
         recorded = [(f, getattr(self, f.name)) for f, said in declared(type(self)) if said.recorded]
         return {f.name: value for f, value in recorded if value != f.default and value not in (None, (), [], {})}
+
+
+def is_default(options: ExplainOptions) -> bool:
+    """Return whether no method is named, so that the kind of input decides."""
+    return isinstance(options.method, str) and options.method == DEFAULT
 
 
 def flags(command: str, group: str | None = None) -> Iterator[tuple[str, Flag]]:

@@ -24,7 +24,7 @@ def resolve_composite(
     Args:
         graph: What the model computes.
         kind: What its input is.
-        asked_for: The method, its options, the rules before its own, and what layers without a rule get.
+        asked_for: The method (decided), its options, the rules before its own, and what layers without a rule get.
         box: Asked for the bounds of zBox that no option gives.
 
     Raises:

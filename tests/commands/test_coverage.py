@@ -174,7 +174,7 @@ def test_a_table_of_many_models(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
     ]  # fmt: skip
     assert "Tanh (2)" in rows[1]
     assert "map of 3 x 4 x 4" in rows[3]
-    assert last == "covered 1 of 5 models by epsilon_plus_flat"
+    assert last == "covered 1 of 5 models by auto"
     report = json.loads(run(1, "inspect", "--coverage", "zoo", "--json")[0])
     assert report["covered"] == 1
     assert [r["covered"] for r in report["models"]] == [False] * 4 + [True]

@@ -13,7 +13,7 @@ from support.command_line import DIGITS
 def test_export(run: Any, refused: Any) -> None:
     out, _ = run(0, "export", DIGITS, "-o", "explainer.onnx")
     lines = out.splitlines()
-    assert lines[0] == "method  epsilon_plus_flat, target input"
+    assert lines[0] == "method  epsilon_plus_flat, target input  [default for an image]"
     assert "input   image  float32 [N, 1, 28, 28]" in lines
     assert "input   target  int64 [N]" in lines
     assert "output  relevance  float32 [N, 1, 28, 28]" in lines

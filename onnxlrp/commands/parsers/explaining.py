@@ -25,8 +25,8 @@ def explain(parser: Parser) -> None:
             "help": "class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
         },
         method={
-            "help": "`onnxlrp methods` lists them (default: epsilon_plus_flat); a comma-separated list, or all, gives "
-            "a file each"
+            "help": "`onnxlrp methods` lists them (default: auto, by the kind of input); a comma-separated list, or "
+            "all, gives a file each"
         },
     )
     groups.options(parser)

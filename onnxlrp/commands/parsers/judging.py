@@ -39,7 +39,7 @@ def check(parser: Parser) -> None:
         help="such as drift.cosine=0.9 or drift.severity=warning (error, warning, note, off); repeatable",
     )
     group = parser.add_argument_group("explanation")
-    groups.asked(group, "check", method={"help": "default: that of the settings, else epsilon_plus_flat"})
+    groups.asked(group, "check", method={"help": "default: that of the settings, else auto, by the kind of input"})
     group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
     groups.asked(group, "check", "run", batch_size={"default": None})
     group = parser.add_argument_group("reports")
@@ -136,7 +136,7 @@ def evaluate(parser: Parser) -> None:
         "evaluate",
         method={
             "flags": ("-m", "--methods", "--method"),
-            "default": "epsilon_plus_flat,sensitivity",
+            "default": "auto,sensitivity",
             "metavar": "LIST",
             "help": "comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
         },

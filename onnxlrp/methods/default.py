@@ -1,0 +1,77 @@
+"""The method that explains where none is named: one for each kind of input, with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..graph.facts import first_layers
+from ..graph.graph import Graph, Layer
+from ..inputs import InputKind
+
+PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "epsilon_plus", "epsilon"
+DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
+CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
+
+PICTURE = "an image"  # the reason that needs no word
+
+
+@dataclass(frozen=True)
+class Default:
+    """The default method of a model.
+
+    Attributes:
+        name: The method.
+        reason: Why it is this one, such as "an image".
+    """
+
+    name: str
+    reason: str
+
+
+def default_method(kind: InputKind, graph: Graph) -> Default:
+    """Choose the method for a model whose user names none: the only place that does.
+
+    The rule flat, which `epsilon_plus_flat` has in the first layer, gives the same relevance to every value that a unit
+    reads. That is right among neighbours of one kind: pixels, or the values of one lead in time. Where the first layer
+    mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
+    no default takes it there.
+
+    Args:
+        kind: The kind of the explained input.
+        graph: The graph, its first input explained.
+    """
+    name = DEFAULTS[kind.name]
+    if kind.name in ("image", "volume") and _reads_all_at_once(graph):
+        return Default(FEATURES, f"{_a(kind.name)} that the first layer reads as one row of values")
+    if kind.name != "signal":
+        return Default(name, _a(kind.name))
+    if _reads_all_at_once(graph):
+        return Default(FEATURES, "a signal that the first layer reads as one row of values")
+    if kind.channels == 1:
+        return Default(PICTURES, "a signal of one channel")
+    return Default(name, f"a signal of {kind.channels} channels")
+
+
+def _a(kind: str) -> str:
+    return kind if kind == "tokens" else f"an {kind}" if kind == "image" else f"a {kind}"
+
+
+def _reads_all_at_once(graph: Graph) -> bool:
+    """Return whether each unit of a first layer reads every value of the explained input."""
+    source, first = graph.inputs[0], first_layers(graph, graph.inputs[0].name)
+    size = math.prod(source.shape)
+    return size > 1 and any(_fan_in(graph, layer) >= size for layer in graph.layers if layer.name in first)
+
+
+def _fan_in(graph: Graph, layer: Layer) -> int:
+    """Return how many values a unit of a layer reads; 0 where its weights do not tell."""
+    if layer.op == "Conv":
+        return math.prod(graph.constants[layer.inputs[1]].shape[1:])
+    if layer.op not in ("Gemm", "MatMul"):
+        return 0
+    known = [position for position, name in enumerate(layer.inputs[:2]) if name in graph.constants]
+    if known != [1]:
+        return 0
+    shape = graph.constants[layer.inputs[1]].shape
+    return int(shape[-1] if layer.op == "Gemm" and layer.attributes.get("transB", 0) else shape[-2:][0])

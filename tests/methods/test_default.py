@@ -1,0 +1,63 @@
+"""The default method: by the kind of input, in one place, and said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import numpy_helper
+
+import onnxlrp
+from onnxlrp.methods.default import CANDIDATES, DEFAULTS
+from onnxlrp.methods.registry import METHODS
+from support.input_models import RNG, convolution, dense
+
+CASES = [
+    (dense((7,)), "epsilon", "a vector"),
+    (dense((12, 50)), "epsilon", "one row of values"),
+    (dense((1, 9, 9)), "epsilon", "one row of values"),
+    (convolution((3, 9, 9), (3, 3)), "epsilon_plus_flat", "an image"),
+    (convolution((3, 9, 9), (9, 9)), "epsilon", "one row of values"),
+    (convolution((2, 6, 6, 6), (3, 3, 3)), "epsilon_plus_flat", "a volume"),
+    (convolution((4, 30), (5,)), "epsilon_plus", "a signal of 4 channels"),
+    (convolution((1, 30), (5,)), "epsilon_plus_flat", "a signal of one channel"),
+]
+
+
+@pytest.mark.parametrize(("file", "name", "reason"), CASES)
+def test_default_follows_the_input(file: Any, name: str, reason: str) -> None:
+    loaded = onnxlrp.load(file)
+    assert loaded.default_method.name == name
+    assert reason in loaded.default_method.reason
+    x = RNG.normal(size=(2, *loaded.graph.inputs[0].shape)).astype(np.float32)
+    chosen, named = loaded.explain(x), loaded.explain(x, method=name)
+    assert chosen.method == name
+    np.testing.assert_array_equal(chosen.relevance, named.relevance)
+    assert chosen.provenance["default_for"] == loaded.default_method.reason
+    assert "default_for" not in named.provenance
+
+
+def test_features_of_a_table_keep_their_own_values() -> None:
+    """By the epsilon rule, written out: R = x ⊙ W (g ⊙ v) with LRP-0 through a ReLU network without biases."""
+    file = dense((7,))
+    w, v = (numpy_helper.to_array(t) for t in file.graph.initializer)
+    x = RNG.normal(size=(3, 7)).astype(np.float32)
+    expected = x * (((x @ w > 0) * v[:, 1]) @ w.T)
+    found = onnxlrp.load(file).explain(x, target=1).relevance
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_leads_of_a_signal_keep_their_own_values() -> None:
+    """A lead that is silent gets nothing; with the rule flat it gets as much as the others."""
+    x = RNG.normal(size=(1, 4, 30)).astype(np.float32)
+    x[:, 2] = 0
+    loaded = onnxlrp.load(convolution((4, 30), (5,)))
+    assert np.abs(loaded.explain(x).relevance[0, 2]).max() == 0
+    flat = loaded.explain(x, method="epsilon_plus_flat").relevance[0]
+    np.testing.assert_allclose(flat[2], flat[0], rtol=1e-5)
+
+
+def test_every_default_is_a_composite() -> None:
+    assert all(METHODS[name].is_composite for name in CANDIDATES)
+    assert set(DEFAULTS) == {"image", "signal", "volume", "tokens", "vector"}
