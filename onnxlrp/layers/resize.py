@@ -12,7 +12,7 @@ from ..graph.graph import Array
 from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.op import Op, linear_op
 from . import Node, layer, unsupported
-from .selection import MAX_SELECTION, NO_SOURCE, copy_mask, map_sequence, route
+from .selection import MAX_SELECTION, map_sequence, route
 
 
 @dataclass(frozen=True)
@@ -55,38 +55,32 @@ class Axis:
         return half_pixel
 
 
-_NEAREST: dict[str, Callable[[Array], Array]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
-    "floor": np.floor,
-    "ceil": np.ceil,
-}
-
-
 @layer("Resize", kind="avgpool")
 def resize(node: Node) -> Op:
     """Resize: nearest neighbours return relevance to their source, interpolation y = A x shares it: x ⊙ Aᵀ(R / Ax)."""
-    x, rule = node.operand(0), str(node.attribute("coordinate_transformation_mode", "half_pixel"))
+    if node.attribute("mode", "nearest") == "nearest":
+        return _repeated(node)
+    rule = str(node.attribute("coordinate_transformation_mode", "half_pixel"))
     axes = _resized(node, rule)
     where = [axis.coordinates(rule) for axis in axes]
     fill = float(node.attribute("extrapolation_value", 0.0))
     outside = [np.zeros(axis.after, bool) for axis in axes]
     if rule == "tf_crop_and_resize":
         outside = [(at < 0) | (at > axis.before - 1) for axis, at in zip(axes, where, strict=True)]
-    if node.attribute("mode", "nearest") == "nearest":
-        nearest = _NEAREST[str(node.attribute("nearest_mode", "round_prefer_floor"))]
-        picks = [
-            np.where(gone, NO_SOURCE, np.clip(nearest(at), 0, axis.before - 1).astype(np.int64))
-            for axis, at, gone in zip(axes, where, outside, strict=True)
-        ]
-        maps = map_sequence(node, x)
-        maps.select(picks)
-        holes = any(gone.any() for gone in outside)
-        return route(node, maps.linear(), copy_mask(picks, x.shape) if holes else None, filled=holes and fill != 0)
     matrices = [
         np.where(gone, 0.0, _matrix(node, axis, at)) for axis, at, gone in zip(axes, where, outside, strict=True)
     ]
     return _interpolated(node, matrices, outside, fill if any(gone.any() for gone in outside) else 0.0)
+
+
+def _repeated(node: Node) -> Op:
+    """Return the op of a Resize that repeats elements, the one of nearest neighbours that loading leaves."""
+    x, y = node.operand(0), node.result
+    if any(after % before for before, after in zip(x.shape, y.shape, strict=True)):
+        raise unsupported(node.layer)
+    maps = map_sequence(node, x)
+    maps.select([np.repeat(np.arange(n), m // n) for n, m in zip(x.shape, y.shape, strict=True)])
+    return route(node, maps.linear())
 
 
 def _interpolated(node: Node, matrices: list[Array], outside: list[Array], fill: float) -> Op:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import onnx
-from onnx import version_converter
+from onnx import helper, numpy_helper, version_converter
 
 from ...errors import UnsupportedError
 from .. import operators
@@ -75,7 +75,7 @@ def _convertible(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             node.domain = _HIDDEN
         elif trims(node):
             del node.output[1:]
-    copy.opset_import.append(onnx.helper.make_opsetid(_HIDDEN, 1))
+    copy.opset_import.append(helper.make_opsetid(_HIDDEN, 1))
     return copy
 
 
@@ -90,11 +90,50 @@ def _shown(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _resize_from_origin(model: onnx.ModelProto) -> None:
-    """Upsample and Resize sampled from the origin before opset 11; the converter leaves the newer default."""
-    for node in model.graph.node:
-        if node.op_type == "Resize":
-            kept = [a for a in node.attribute if a.name not in ("coordinate_transformation_mode", "nearest_mode")]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-            node.attribute.append(onnx.helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
-            node.attribute.append(onnx.helper.make_attribute("nearest_mode", "floor"))
+    """Write Upsample and Resize as they were before opset 11; the converter leaves the newer defaults.
+
+    They sampled from the origin. Of the neighbours onnxruntime took the upper one along axes that shrink and the lower
+    one along axes that grow, so that there are two of them: for the axes of scales below 1, and for the others.
+    """
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    constants |= {
+        node.output[0]: numpy_helper.to_array(a.t)
+        for node in model.graph.node if node.op_type == "Constant" for a in node.attribute if a.name == "value"
+    }  # fmt: skip
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        if node.op_type != "Resize":
+            model.graph.node.append(node)
+            continue
+        kept = [a for a in node.attribute if a.name not in ("coordinate_transformation_mode", "nearest_mode")]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        node.attribute.append(helper.make_attribute("coordinate_transformation_mode", "asymmetric"))
+        linear = any(a.name == "mode" and a.s != b"nearest" for a in kept)
+        scales = constants.get(node.input[2])
+        if linear or (scales is not None and (scales >= 1).all()):
+            node.attribute.append(helper.make_attribute("nearest_mode", "floor"))
+            model.graph.node.append(node)
+        else:
+            model.graph.node.extend(_shrunk_then_grown(node))
+
+
+def _shrunk_then_grown(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return two Resizes for one: by min(scales, 1) to the upper neighbours, then by max(scales, 1) to the lower."""
+    x, roi, scales = node.input[:3]
+    y = node.output[0]
+    one = helper.make_node("Constant", [], [f"{y}/one"], name=f"{y}/one", value_floats=[1.0])
+    nodes = [one]
+    for op, mode, source, target in (("Min", "ceil", x, f"{y}/shrunk"), ("Max", "floor", f"{y}/shrunk", y)):
+        part = f"{y}/{op.lower()}"
+        nodes.append(helper.make_node(op, [scales, f"{y}/one"], [part], name=part))
+        resized = onnx.NodeProto()
+        resized.CopyFrom(node)
+        resized.name = node.name if target == y else f"{node.name or y}/shrunk"
+        del resized.input[:], resized.output[:]
+        resized.input.extend([source, roi, part])
+        resized.output.append(target)
+        resized.attribute.append(helper.make_attribute("nearest_mode", mode))
+        nodes.append(resized)
+    return nodes

@@ -11,6 +11,7 @@ from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 from .col2im import col2im
 from .einsum import einsum
+from .nearest import nearest
 from .scatter import gather_elements, gather_nd, scatter
 
 
@@ -18,7 +19,8 @@ def lower(graph: MutableGraph) -> None:
     """Replace the layers that others express.
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
-    transposed convolution, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather.
+    transposed convolution, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
+    nearest-neighbour Resize a Gather for each axis.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
 
     Args:
@@ -109,6 +111,7 @@ _RULES: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Pad": _pad,
     "Col2Im": col2im,
     "Einsum": einsum,
+    "Resize": nearest,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
     "ScatterElements": scatter,
