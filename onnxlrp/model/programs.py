@@ -1,9 +1,11 @@
-"""Programs of a model on its engine: compiled when first asked for, and kept."""
+"""Programs of a model on its engine: compiled when first asked for, and kept while they are in use."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,16 +17,21 @@ from ..graph.graph import Graph
 from ..graph.to_onnx import emit, light
 from ..program.program import Program
 
+# As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
+# its own: a pool that all share, onnxruntime's global one, would refuse every other session of the user's process.
+KEPT = 32
+
 
 @dataclass(eq=False)
 class Programs:
-    """The prepared programs of one graph.
+    """The prepared programs of one graph: the `KEPT` that were last used.
 
     Attributes:
-        kept: Programs and what runs them, by what was asked for.
+        kept: Programs and what runs them, by what was asked for, the one used last at the end.
     """
 
-    kept: dict[Any, tuple[Program, Run]] = field(default_factory=dict)
+    kept: OrderedDict[Any, tuple[Program, Run]] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock, repr=False)
 
     def prepared(
         self,
@@ -59,14 +66,21 @@ class Programs:
         record, activations = tuple(record), tuple(activations)
         where = tuple((path, tuple(channels)) for path, channels in (conditions or {}).items())
         key = (identity(composite), mode, targets, record, activations, ledger, where)
-        if key not in self.kept:
-            what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
-            if composite is None:
-                program = forward(graph, activations=activations)
-            else:
-                program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
-            self.kept[key] = program, engine.prepare(forward_of(graph), program)
-        return self.kept[key]
+        with self._lock:
+            if key in self.kept:
+                self.kept.move_to_end(key)
+                return self.kept[key]
+        what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
+        if composite is None:
+            program = forward(graph, activations=activations)
+        else:
+            program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
+        made = program, engine.prepare(forward_of(graph), program)
+        with self._lock:
+            self.kept[key] = made
+            while len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+        return made
 
 
 def forward_of(graph: Graph) -> Forward:
