@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,26 @@ def check(path: Path) -> None:
         raise InputError(f"{path}: a Git LFS pointer, not the file itself", f"git lfs pull --include '{path.name}'")
 
 
+def read_text(path: Path, most: int) -> str:
+    """Return the text of a regular file, at most `most` bytes of UTF-8; a byte order mark is dropped.
+
+    Raises:
+        OSError: It cannot be read, is longer, or is a pipe, which may never answer, or a device, which may never end.
+        UnicodeDecodeError: It is no UTF-8.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        data = file.read(most + 1) if status.st_size <= most else b""
+    if max(len(data), status.st_size) > most:
+        raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB")
+    return data.decode("utf-8-sig")
+
+
 def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Path:
-    """Write a file under a temporary name in the same folder, then rename it.
+    """Write a file under a temporary name in its folder, which is made if need be, then rename it.
 
     Args:
         path: The file.
@@ -57,15 +77,11 @@ def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Pat
             raise InputError(
                 f"{path}: a folder, not a file name", f"give a file name, such as {path}{os.sep}heatmap.png"
             )
-        if not path.parent.is_dir():
-            raise InputError(f"{path}: the folder {path.parent} does not exist", f"mkdir -p '{path.parent}'")
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = str(path.with_name(f".{secrets.token_hex(8)}.tmp"))
+        with open(temporary, "xb") as file:  # with the mode of any new file, which mkstemp would make private
             for piece in [data] if isinstance(data, bytes) else data:
                 file.write(piece)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes it private
         os.replace(temporary, path)
     except BaseException as error:
         if temporary:

@@ -27,9 +27,7 @@ def read(path: str | Path) -> Settings:
     path = Path(path)
     files.check(path)
     try:
-        if path.stat().st_size > _LONGEST:
-            raise InputError(f"{path}: larger than 4 MiB", "give a settings file")
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(files.read_text(path, _LONGEST))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: cannot be read as TOML ({files.reason(error)})", "correct the line it names"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError, OnnxLrpError
 from ..explanation import targets
-from ..files import reason
+from ..files import read_text, reason
 from ..model import Model
 from ..preprocessing import Preprocessing, images
 from ..preprocessing.fields import PRESETS, per_channel
@@ -64,9 +64,7 @@ def truth(path: Path, names: Sequence[Path]) -> dict[Path, str] | None:
         InputError: A file that cannot be read.
     """
     try:
-        if path.stat().st_size > _LONGEST_FILE:
-            return None
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, _LONGEST_FILE)
         value = json.loads(text) if path.suffix.lower() == ".json" else dict(_rows(text))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path after --labels") from None

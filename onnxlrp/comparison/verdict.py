@@ -17,6 +17,8 @@ from .compare import SCHEMA
 from .divergence import Divergence, LayerDivergence
 from .similarity import METRICS
 
+_LONGEST = 1 << 30  # bytes of a file of results
+
 HIGHER = ("top1", *(name for name, metric in METRICS.items() if metric.higher))
 LOWER = ("logits", *(name for name, metric in METRICS.items() if not metric.higher))
 
@@ -100,7 +102,7 @@ def read(path: str | Path) -> dict[str, Any]:
     files.check(path)
     fix = f"compute it again: onnxlrp compare A B IMAGES --save {path}"
     try:
-        result: Any = json.loads(path.read_text(encoding="utf-8"))
+        result: Any = json.loads(files.read_text(path, _LONGEST))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not the result of a comparison ({files.reason(error)})", fix) from None
     return parsed(result, path)

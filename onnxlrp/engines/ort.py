@@ -56,8 +56,8 @@ class Ort:
         # The caller's options stay as they are: external weights would remain in them.
         made = explainer(forward if self.options is None else replace(forward, light=None), program)
         options = self.options or onnxruntime.SessionOptions()
-        options.log_severity_level = 3
         if self.options is None:
+            options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are
             # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         preload()
@@ -65,7 +65,9 @@ class Ort:
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
         weights = hand_over(options, made.weights)
         with _translated_errors():
-            session = onnxruntime.InferenceSession(made.model.SerializeToString(), options, providers=providers)
+            session = onnxruntime.InferenceSession(
+                made.model.SerializeToString(), options, providers=providers, enable_fallback=CUDA in str(providers)
+            )
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
         names = [i.name for i in session.get_inputs()]

@@ -17,6 +17,8 @@ from ..errors import InputError, UsageError
 from ..files import to_jsonable
 from .metrics.registry import Curve
 
+_LONGEST = 1 << 30  # bytes of a file of results
+
 Array = npt.NDArray[Any]
 
 DRAWS = 2000
@@ -157,8 +159,8 @@ def read(path: str | Path) -> Evaluation:
     path = Path(path)
     files.check(path)
     try:
-        return parsed(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return parsed(json.loads(files.read_text(path, _LONGEST)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not the results of an evaluation ({files.reason(error)})", "choose another name with -o"
         ) from None

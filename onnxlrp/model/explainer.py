@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import mmap
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +36,8 @@ def save(
     Args:
         forward: The forward pass.
         program: The program.
-        path: The file; over 2 GB, the weights lie in PATH.data beside it.
+        path: The file; over 2 GB, the weights lie beside it in a file that is named by its content, and those of the
+            file that it replaces are removed.
         metadata: The model's own metadata, which stays.
         provenance: Kept under "onnxlrp.explainer" as JSON.
 
@@ -54,23 +59,44 @@ def save(
 
 
 def _write(model: Any, weights: Mapping[str, Array], path: Path) -> Path:
-    """One file; over 2 GB, which no ONNX file can be, the weights in PATH.data beside it."""
-    aside = sum(array.nbytes for array in weights.values()) >= _LARGEST
-    data = path.with_name(path.name + ".data")
-    offset = 0
-    for tensor in model.graph.initializer:
-        array = weights.get(tensor.name)
-        if array is None:
-            continue
+    """One file; over 2 GB, which no ONNX file can be, the weights beside it."""
+    held = [tensor for tensor in model.graph.initializer if tensor.name in weights]
+    for tensor in held:
         del tensor.external_data[:]
-        if not aside:
+    if sum(array.nbytes for array in weights.values()) < _LARGEST:
+        for tensor in held:
             tensor.ClearField("data_location")
-            tensor.raw_data = array.tobytes()
-            continue
-        for key, value in (("location", data.name), ("offset", offset), ("length", array.nbytes)):
+            tensor.raw_data = weights[tensor.name].tobytes()
+        return write(path, model.SerializeToString())
+    blocks = [np.ascontiguousarray(weights[tensor.name]).data.cast("B") for tensor in held]
+    content = hashlib.sha256()
+    for block in blocks:
+        content.update(block)
+    # A name of its own: another model's data stay, and whenever the writing stops, each file has the data it names.
+    data, offset = path.with_name(f"{path.name}.{content.hexdigest()[:16]}.data"), 0
+    for tensor, block in zip(held, blocks, strict=True):
+        for key, value in (("location", data.name), ("offset", offset), ("length", block.nbytes)):
             tensor.external_data.add(key=key, value=str(value))
-        offset += array.nbytes
-    if aside:
-        arrays = [weights[tensor.name] for tensor in model.graph.initializer if tensor.name in weights]
-        write(data, (np.ascontiguousarray(array).data.cast("B") for array in arrays))
-    return write(path, model.SerializeToString())
+        offset += block.nbytes
+    write(data, blocks)
+    write(path, model.SerializeToString())
+    for old in _unused_data(path):
+        with contextlib.suppress(OSError):
+            old.unlink()
+    return path
+
+
+def _unused_data(path: Path) -> Iterator[Path]:
+    """The data that explainers of this name had, and that no model in the folder names."""
+    own = re.compile(re.escape(path.name) + r"\.[0-9a-f]{16}\.data")
+    for data in [file for file in path.parent.iterdir() if own.fullmatch(file.name)]:
+        if not any(_names(model, data.name) for model in path.parent.glob("*.onnx")):
+            yield data
+
+
+def _names(model: Path, name: str) -> bool:
+    try:
+        with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(name.encode()) >= 0
+    except (OSError, ValueError):  # it cannot be read, or is empty
+        return False

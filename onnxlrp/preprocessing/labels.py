@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import reason
+from ..files import read_text, reason
 
 Labels = tuple[str, ...]
 
@@ -31,9 +31,7 @@ def read(path: str | Path) -> Labels:
     path = Path(path)
     fix = "give one class name on each line, or a JSON list of names, in the order of the model's outputs"
     try:
-        if path.stat().st_size > _LONGEST_FILE:
-            raise InputError(f"{path}: larger than {_LONGEST_FILE >> 20} MiB, not a list of class names", fix)
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, _LONGEST_FILE)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of class names", "check the path after --labels") from None
     except (OSError, UnicodeDecodeError) as error:

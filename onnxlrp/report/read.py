@@ -171,9 +171,7 @@ def _listed(path: Path) -> list[Path]:
 def _loaded(path: Path) -> Any:
     files.check(path)
     try:
-        if path.stat().st_size > _LONGEST:
-            raise InputError(f"{path}: larger than 128 MiB", "give the JSON of fewer inputs")
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(files.read_text(path, _LONGEST))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({files.reason(error)})", _AGAIN) from None
 

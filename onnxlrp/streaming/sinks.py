@@ -50,7 +50,7 @@ def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_
         as_grid: One picture of all methods for each sample.
 
     Raises:
-        UsageError: A format that does not exist, a folder that is not there, or one name for several files.
+        UsageError: A format that does not exist, or one name for several files.
     """
     default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
     pattern = out or default
@@ -64,9 +64,6 @@ def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_
     for word in kinds or ("",):
         if word not in FORMATS:
             raise UsageError(f'no format "{word}"', f"give a list of {', '.join(FORMATS)}")
-    folder = Path(pattern).parent
-    if "{" not in str(folder) and not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder", f"mkdir -p '{folder}'")
     for word in kinds:
         file_pattern(pattern, word)
     if as_grid and kinds != ("png",):

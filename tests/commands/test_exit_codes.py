@@ -64,7 +64,6 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "-o", "{stm}.png"], "stm", '"stem"'),
         (["explain", DIGITS, SEVEN, "-o", "map.jpg"], "written as PNG", "'map.png'"),
         (["explain", DIGITS, SEVEN, "-o", "{stem}.pdf"], "written as PNG", "'{stem}.png'"),
-        (["explain", DIGITS, SEVEN, "-o", "nowhere/x.png"], "nowhere", "mkdir -p"),
         (["explain", DIGITS, SEVEN, SEVEN, "-o", "x.png"], "2 inputs", "{stem}"),
         (["explain", DIGITS, SEVEN, "-o", "x.png", "-m", "gamma,epsilon"], "2 methods", "{method}"),
         (["inspect", DIGITS, "-m", "gama"], "gama", '"gamma"'),

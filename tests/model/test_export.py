@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 
 import onnxlrp
+from onnxlrp import files
 from onnxlrp.errors import UsageError
 from support.paths import MODELS
 
@@ -142,8 +144,39 @@ def test_weights_that_no_file_of_2_gb_holds_lie_beside_it(tmp_path: Path, monkey
     whole = loaded(name).export(tmp_path / "whole.onnx", method="epsilon")
     monkeypatch.setattr("onnxlrp.model.explainer._LARGEST", 1 << 16)
     parted = loaded(name).export(tmp_path / "parted.onnx", method="epsilon")
-    assert (tmp_path / "parted.onnx.data").stat().st_size > parted.stat().st_size
-    assert not (tmp_path / "whole.onnx.data").exists()
+    (data,) = tmp_path.glob("*.data")
+    assert data.stat().st_size > parted.stat().st_size
     feeds = {loaded(name).graph.inputs[0].name: inputs(name), "target": np.zeros(8, np.int64)}
     for mine, other in zip(session(parted).run(None, feeds), session(whole).run(None, feeds), strict=True):
         near(mine, other, 1e-6)
+
+
+def test_data_beside_a_file_is_of_its_content_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another model's data stay; an explainer that is interrupted leaves the one before whole."""
+    monkeypatch.setattr("onnxlrp.model.explainer._LARGEST", 1 << 16)
+    model, other, path = loaded("digits"), loaded("shapes"), tmp_path / "e.onnx"
+    foreign = tmp_path / "e.onnx.data"
+    foreign.write_bytes(b"weights of another model")
+    feeds = {model.graph.inputs[0].name: inputs("digits"), "target": np.zeros(8, np.int64)}
+    wanted = session(model.export(path, method="epsilon")).run(None, feeds)
+    (first,) = {*tmp_path.glob("*.data")} - {foreign}
+    shutil.copy(path, tmp_path / "copy.onnx")
+
+    def interrupted(target: Path, data: Any) -> Path:
+        if target == path:
+            raise KeyboardInterrupt
+        return files.replace(target, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onnxlrp.model.explainer.write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            other.export(path, method="epsilon")
+    for mine, before in zip(session(path).run(None, feeds), wanted, strict=True):
+        np.testing.assert_array_equal(mine, before)
+    other.export(path, method="epsilon")
+    assert len({*tmp_path.glob("*.data")} - {foreign}) == 2  # the copy's is kept
+    (tmp_path / "copy.onnx").unlink()
+    other.export(path, method="epsilon")
+    assert not first.exists()
+    session(path)
+    assert foreign.read_bytes() == b"weights of another model"

@@ -30,7 +30,6 @@ def test_the_plan_is_made_of_the_pattern(tmp_path: Path) -> None:
         ("{stem}.png", None, 1, 2, False, "one name for 2 methods"),
         ("{stem}.jpg", None, 1, 1, False, "written as PNG"),
         ("{stem}.png", "gif", 1, 1, False, 'no format "gif"'),
-        ("none/{stem}.png", None, 1, 1, False, "no such folder"),
         ("{name}.png", None, 1, 1, False, "there is no field"),
         ("{stem}.png", "npz", 1, 2, True, "--grid draws a PNG"),
     ],

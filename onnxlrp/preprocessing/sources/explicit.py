@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import InputError, UsageError, did_you_mean
-from ...files import reason
+from ...files import read_text, reason
 from .. import labels
 from ..checking import check_fields
 from ..fields import PRESETS, Source
@@ -64,11 +64,9 @@ def _toml(path: Path) -> Statement:
     source = Source(path.name, InputError)
     fix = "write it as TOML, such as: mean = [0.485, 0.456, 0.406]"
     try:
-        if path.stat().st_size > LONGEST_TEXT:
-            raise InputError(f"{path}: larger than 4 MiB", fix)
         import tomllib
 
-        value = tomllib.loads(path.read_text(encoding="utf-8"))
+        value = tomllib.loads(read_text(path, LONGEST_TEXT))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path after --prep") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import reason
+from ...files import read_text, reason
 from ...inputs import InputKind
 from ..checking import check_foreign_fields
 from ..fields import COLORS_OF, Fields, Source
@@ -94,9 +94,7 @@ def json_beside(context: SourceContext, name: str) -> tuple[str, dict[str, Any],
         return None
     name, path = found
     try:
-        if path.stat().st_size > LONGEST_TEXT:
-            return name, {}, ("larger than 4 MiB: not read",)
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        value = json.loads(read_text(path, LONGEST_TEXT))
     except (OSError, ValueError, RecursionError) as error:
         return name, {}, (f"cannot be read as JSON ({reason(error)}): not used",)
     if not isinstance(value, dict):
