@@ -13,15 +13,17 @@ class OnnxLrpError(Exception):
     Args:
         message: What is wrong, with which node or file.
         fix: The fix to type.
+        command: The fix on the command line, where Python has another.
     """
 
     code = 70
 
-    def __init__(self, message: str, fix: str) -> None:
+    def __init__(self, message: str, fix: str, command: str = "") -> None:
         message, fix = printable(message), printable(fix)
         super().__init__(message)
         self.message = message
         self.fix = fix
+        self.command = printable(command) or fix
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.fix}"

@@ -12,6 +12,7 @@ from ..methods.default import CANDIDATES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
+from ..preprocessing.fields import LARGEST_SIDE
 from ..registry import Option
 from . import method_options
 from .parsers.groups import PREPROCESSING
@@ -135,14 +136,17 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         UnsupportedError: An operator that is not supported.
         UsageError: No such engine, output or input.
     """
+    size = read_size(args.size)
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
+    if not _is_of_pictures(size):
+        flags.pop("size", None)
     chosen: str = getattr(args, "engine", "auto") if engine is None else engine
     names = getattr(args, "providers", None)
     model = load(
         args.model,
         chosen,
         providers(names),
-        size=_size(args.size),
+        size=size,
         prep=flags,
         strict=args.strict,
         max_memory=args.max_memory,
@@ -187,7 +191,21 @@ def providers(text: str | None) -> list[str] | None:
     return found
 
 
-def _size(text: str | None) -> tuple[int, ...] | None:
-    """The length of every open axis, or of each; what is wrong with it, preprocessing reports."""
-    words = (text or "").lower().replace("x", " ").replace(",", " ").split()
-    return tuple(map(int, words)) if words and all(w.isdecimal() and 0 < int(w) < 1 << 20 for w in words) else None
+def read_size(text: str | None) -> tuple[int, ...] | dict[str, int] | None:
+    """Return the lengths that --size states: of every open axis, of each in order, or by name. Raises UsageError."""
+    if text is None:
+        return None
+    words = text.replace("x", ",").replace("X", ",") if "=" not in text else text
+    entries = [word.strip() for word in words.replace(" ", ",").split(",") if word.strip()]
+    named = dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    numbers = list(named.values()) or entries
+    if not numbers or (named and len(named) != len(entries)) or not all(n.isdecimal() and int(n) for n in numbers):
+        raise UsageError(
+            f'--size "{text}" is no size', "give HEIGHTxWIDTH, a length, or lengths by name: --size h=64,w=128"
+        )
+    return {key: int(n) for key, n in named.items()} if named else tuple(map(int, numbers))
+
+
+def _is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
+    """Return whether a size may be height and width, which preprocessing checks too."""
+    return isinstance(size, tuple) and len(size) <= 2 and max(size) <= LARGEST_SIDE

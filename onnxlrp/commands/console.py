@@ -88,7 +88,7 @@ class Console:
 
     def error(self, error: OnnxLrpError) -> None:
         """Print an error on stderr in two lines: what is wrong, and the fix."""
-        self._pair("error", "31", error.message, error.fix)
+        self._pair("error", "31", error.message, error.command)
 
     def progress(self, done: int, total: int, name: str) -> None:
         """Draw the progress bar, on a terminal only, for more than one input."""

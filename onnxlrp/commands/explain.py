@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     report = Report(console, _sink(args, plan, written, len(asked)), notes, methods, args.ledger, len(source) > 1)
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
     start = time.perf_counter()
-    prepared: dict[bool, list[ExplainOptions]] = {}
+    prepared: dict[tuple[bool, tuple[int, ...]], list[ExplainOptions]] = {}
     rows = extra_rows.starts(model, source)
     for batch in batches(source, [model], args.batch_size, rows, console.progress):
         if isinstance(batch, Rejected):
@@ -54,12 +54,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.json({"input": batch.item.origin, "error": batch.error.message, "fix": batch.error.fix})
             notes.rejected += 1
             continue
-        pictures = batch[0].samples[0].pictures
+        first = batch[0].samples[0]
+        pictures, key = first.pictures, (first.pictures, first.kind.shape)
         report.many = report.many or any(piece.size > 1 for piece in batch)
-        if pictures not in prepared:
-            prepared[pictures] = [_prepared(model, options, pictures) for options in asked]
-            notes.opening(pictures, report.many)
-        _explain(model, batch, prepared[pictures], report)
+        if key not in prepared:
+            sized = model.at(first.kind.shape, first.own_size)
+            prepared[key] = [_prepared(sized, options, pictures) for options in asked]
+            notes.opening(sized, pictures, report.many)
+        _explain(model, batch, prepared[key], report)
     console.clear()
     if report.many and len(written):
         console.line("wrote", f"{len(written)} files  {time.perf_counter() - start:.2f} s")

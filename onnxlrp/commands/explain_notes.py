@@ -40,15 +40,22 @@ class Notes:
     auto: bool = False
     rejected: int = 0
     _opened: bool = False
+    _kinds: set[bool] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
     _bias_dominated: dict[str, str] = field(default_factory=dict)  # method → the first input
     _negative: dict[str, str] = field(default_factory=dict)
     _open_rows: list[str] = field(default_factory=list)
     _animated: list[str] = field(default_factory=list)
 
-    def opening(self, pictures: bool, many: bool) -> None:
-        """Print what holds for all samples of a kind, before the first of them; about the model, once."""
-        model, console = self.model, self.console
+    def opening(self, model: Model, pictures: bool, many: bool) -> None:
+        """Print what holds for all samples of a kind, before the first of them; about the model, once.
+
+        Args:
+            model: The model at the size of these samples.
+            pictures: The samples are pictures.
+            many: The run has several samples.
+        """
+        console = self.console
         if not self._opened:
             for note in model.notes:
                 console.note(*note)
@@ -59,6 +66,9 @@ class Notes:
             if self.auto and default.reason != PICTURE:
                 console.line("default", f"{default.name}, for {default.reason}; -m NAME chooses another")
             self._opened = True
+        if pictures in self._kinds:
+            return  # of another size only
+        self._kinds.add(pictures)
         prep = model.preprocessing if pictures else None
         console.line("prep", summary.preprocessing(prep))
         if many:
@@ -74,7 +84,10 @@ class Notes:
             console.note(f"input taken for {kind.describe()}: {kind.source}", f"if it is right: --kind {kind.name}")
         for text in summary.doubts(prep):
             console.note(text)
-        if text := model.graph.metadata.get("onnxlrp.note", ""):
+        if model.own_size:
+            text = "the model leaves height and width open: pictures are taken as they are, at their own size"
+            console.note(text, "--size HxW states one")
+        elif pictures and (text := model.graph.metadata.get("onnxlrp.note", "")):
             console.note(text, "--size HxW states it")
 
     def reads(self, piece: Piece) -> None:

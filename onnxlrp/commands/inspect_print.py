@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..graph.graph import Tensor
@@ -21,7 +22,7 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
     for key, tensors in (("input", whole.inputs), ("output", whole.outputs)):
         for tensor in tensors:
             mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
-            console.line(key, shown(tensor, graph.batch) + mark)
+            console.line(key, shown(tensor, graph.batch, graph.open_axes.get(tensor.name)) + mark)
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
     for text in prep.get("doubts", ()):
@@ -89,9 +90,12 @@ def print_probe(rows: list[dict[str, Any]], console: Console) -> None:
     console.line("hint", "this changes nothing; a confident model may be wrong, and few pictures prove little")
 
 
-def shown(tensor: Tensor, batch: int | None) -> str:
-    """Return a tensor as text: `image   float32 [N, 3, 224, 224]`."""
-    return f"{tensor.name}  {tensor.dtype} [{', '.join(map(str, (batch or 'N', *tensor.shape)))}]"
+def shown(tensor: Tensor, batch: int | None, open_axes: Mapping[int, str] | None = None) -> str:
+    """Return a tensor as text: `image   float32 [N, 3, 224, 224]`; open axes by name, with the length shown for."""
+    free = open_axes or {}
+    sides = [f"{free[axis]}={length}" if axis in free else str(length) for axis, length in enumerate(tensor.shape)]
+    text = f"{tensor.name}  {tensor.dtype} [{', '.join([str(batch or 'N'), *sides])}]"
+    return text + "  [open: each sample tells it, or --size]" * bool(free)
 
 
 def _ruled(row: dict[str, Any]) -> str:

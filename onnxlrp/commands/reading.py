@@ -33,5 +33,5 @@ def reject(row: Rejected, inputs: int, on_error: str, console: Console) -> None:
     error = row.error
     if on_error == "fail":
         more = "; or go on without it: --on-error skip" if inputs > 1 else ""
-        raise InputError(error.message, error.fix + more) from None
-    console.error(InputError(error.message, f"{error.fix}; skipped"))
+        raise InputError(error.message, error.command + more) from None
+    console.error(InputError(error.message, f"{error.command}; skipped"))

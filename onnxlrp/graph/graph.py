@@ -53,6 +53,7 @@ class Graph:
     `batch` is None where any batch size runs, else the only size that does.
     `inputs` lists the true inputs alone (no initialisers); `outputs` in the model's order.
     `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
+    `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     """
 
     layers: tuple[Layer, ...]
@@ -66,6 +67,7 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     sha256: str = ""
+    open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

@@ -6,10 +6,11 @@ from types import MappingProxyType
 
 import onnx
 
-from ..errors import UnsupportedError
+from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
+from .frontend.open_axes import Size
 from .frontend.simplify import onnxruntime
-from .frontend.symbolic_sizes import PRIME
+from .frontend.symbolic_sizes import DEFAULT_SIZE, PRIME
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
@@ -17,10 +18,13 @@ from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
 from .reading.read import Source, read
 
+# Lengths tried for open axes that nobody states, and that are neither height nor width.
+PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
+
 
 def load(
     source: Source,
-    size: tuple[int, ...] | None = None,
+    size: Size | None = None,
     max_memory: int | str | None = None,
     allow_linked_data: bool = False,
     stated: SizeReader = lambda metadata: None,
@@ -29,7 +33,9 @@ def load(
 
     Args:
         source: A path, the bytes of a file or a ModelProto, which is not changed.
-        size: Lengths of the axes that the inputs leave open, height and width usually; one number for a square.
+        size: Lengths of the axes that the inputs leave open: one for all, one for each in order, or by name (the
+            file's name of the axis, its number in the file, or h and w). Height and width that nobody states are 224;
+            another axis gets the first of `PLACEHOLDERS` that the model runs at, until an array tells it.
         max_memory: Bytes, or text such as "8G", that the model may need; by default what is free. A model that needs
             more is refused before anything is computed.
         allow_linked_data: Whether the model's data files may be hard links, or links out of its folder.
@@ -44,9 +50,32 @@ def load(
     """
     onnxruntime()
     limit = memory_limit(max_memory)
-    state = LoadState(read(source, allow_linked_data), limit, size, stated)
-    run(PASSES, state)
-    return graph_of(state)
+    file = read(source, allow_linked_data)
+    first: OnnxLrpError | None = None
+    for length in PLACEHOLDERS:
+        state = LoadState(file, limit, size, stated, length)
+        try:
+            run(PASSES, state)
+            return graph_of(state)
+        except OnnxLrpError as error:
+            if state.sizes is None or not state.sizes.guessed:
+                raise
+            first = first or error
+    assert first is not None
+    raise _needs_size(state, first)
+
+
+def _needs_size(state: LoadState, error: OnnxLrpError) -> UnsupportedError:
+    """Make the error of a model that runs at no placeholder."""
+    assert state.sizes is not None
+    names = dict.fromkeys(name for axes in state.sizes.open_axes.values() for name in axes.values())
+    fix = "give the size that it was made for: "
+    return UnsupportedError(
+        f"The inputs leave sizes open ({', '.join(names)}), and the model does not load at "
+        f"{', '.join(map(str, PLACEHOLDERS))}: {error.message}",
+        fix + "size={" + ", ".join(f'"{name}": 100' for name in names) + "}",
+        fix + "--size " + ",".join(f"{name}=100" for name in names),
+    )
 
 
 def graph_of(state: LoadState) -> Graph:
@@ -65,6 +94,8 @@ def graph_of(state: LoadState) -> Graph:
     metadata = state.metadata | _provenance(state.file.model)
     if sizes is not None and sizes.note:
         metadata["onnxlrp.note"] = sizes.note
+    if sizes is not None and sizes.guessed:
+        metadata["onnxlrp.placeholder"] = "1"  # the length of an open axis means nothing
     return Graph(
         layers=tuple(graph.layers),
         inputs=tuple(Tensor(name, shapes[name], graph.dtypes[name]) for name in graph.inputs),
@@ -77,6 +108,7 @@ def graph_of(state: LoadState) -> Graph:
         metadata=MappingProxyType(metadata),
         source=state.file.name,
         sha256=state.file.sha256,
+        open_axes=MappingProxyType(dict(sizes.open_axes) if sizes is not None else {}),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from .frontend.symbolic_sizes import Sizes
+from .frontend.open_axes import Size
+from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes
 from .graph import Array
 from .reading.read import Read
 from .rewriting.mutable_graph import MutableGraph
@@ -24,6 +25,7 @@ class LoadState:
         file: The parsed file, never changed.
         memory_limit: Bytes that loading may take.
         size: Lengths of the axes that the inputs leave open; None for defaults.
+        assumed: The length of open axes that nobody states, other than height and width.
         read_size: Finds the height and width that the metadata of a model state.
         model: The model as ONNX has it, up to the pass that parses it.
         weights: Name → value of the constants that were taken out of `model`.
@@ -34,8 +36,9 @@ class LoadState:
 
     file: Read
     memory_limit: int = 1 << 62
-    size: tuple[int, ...] | None = None
+    size: Size | None = None
     read_size: SizeReader = lambda metadata: None
+    assumed: int = DEFAULT_SIZE
     model: onnx.ModelProto = field(init=False)
     weights: dict[str, Array] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)

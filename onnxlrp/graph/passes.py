@@ -7,6 +7,7 @@ checked; `load` runs them without, for checks take time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from . import properties as has
 from .batching.free import free_or_fix
@@ -52,7 +53,8 @@ def _separate_weights(state: LoadState) -> None:
 
 
 def _fix_sizes(state: LoadState) -> None:
-    state.sizes = fix_sizes(state.model, state.weights, state.size, lambda: state.read_size(state.metadata))
+    stated = partial(state.read_size, state.metadata)
+    state.sizes = fix_sizes(state.model, state.weights, state.size, stated, state.assumed)
 
 
 def _check_inferred(state: LoadState) -> None:

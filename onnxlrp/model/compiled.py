@@ -67,6 +67,10 @@ class CompiledModel(LoadedModel):
             UsageError: An input that is not given, or a path that does not exist.
             UnsupportedError: A layer without a rule.
         """
+        if x.shape[1:] != self.graph.inputs[0].shape and (model := self.at(x.shape[1:])) is not self:
+            return model.outputs(
+                x, composite, ids=ids, seed=seed, record=record, activations=activations, at=at, batch_size=batch_size
+            )
         wanted = Wanted("relevance" if seed is not None else "index")
         program, run = self.program(composite, wanted, record=record, activations=activations)
         if seed is not None:

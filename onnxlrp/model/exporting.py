@@ -11,6 +11,7 @@ from ..explanation import targets
 from ..explanation.targets import Wanted
 from .compiled import CompiledModel
 from .explainer import save
+from .open_sizes import require_sizes
 from .options import ExplainOptions, is_default
 from .programs import forward_of
 from .provenance import provenance, resolved
@@ -30,7 +31,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
 
     Raises:
         UsageError: No such target, method or option.
-        UnsupportedError: A layer without a rule.
+        UnsupportedError: A layer without a rule, or a size that is open.
     """
     wanted = Wanted("index")
     if target != "input":
@@ -39,6 +40,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
         wanted = targets.wanted(target, None, model.labels, model.classes, 0)
+    require_sizes(model.graph)
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
     composite = model.composite(options, pictures=False)
     program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)

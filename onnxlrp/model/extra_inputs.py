@@ -19,13 +19,19 @@ Array = npt.NDArray[Any]
 _ONE_OR_EACH = "give one sample for all, or one for each"
 
 
-def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> dict[str, Array]:
+def read(
+    given: Mapping[str, Any],
+    inputs: Sequence[Tensor],
+    explained: str,
+    free: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, Array]:
     """Read the values of other inputs.
 
     Args:
         given: By name a number (every value), an array or an .npy path, of one sample or a batch.
         inputs: All inputs of the model.
         explained: The name of the explained one.
+        free: By name the shape per sample, 0 for axes of any length.
 
     Returns:
         Arrays [1 or N, …] by name.
@@ -41,7 +47,8 @@ def read(given: Mapping[str, Any], inputs: Sequence[Tensor], explained: str) -> 
         if name not in others:
             fix = did_you_mean(name, others) if others else f'"{explained}" is the only input'
             raise UsageError(f'no other input is called "{name}"', fix)
-    return {name: _values(value, others[name]) for name, value in given.items()}
+    shapes = free or {}
+    return {name: _values(v, others[name], shapes.get(name, others[name].shape)) for name, v in given.items()}
 
 
 def feeds(
@@ -119,7 +126,7 @@ def _example(tensor: Tensor) -> str:
     return f"{tensor.name}.npy" if tensor.shape and max(tensor.shape) > 1 else "0"
 
 
-def _values(value: Any, tensor: Tensor) -> Array:
+def _values(value: Any, tensor: Tensor, shape: tuple[int, ...]) -> Array:
     where = f'input "{tensor.name}"'
     if isinstance(value, str | os.PathLike):
         where = f"{where}: {value}"
@@ -128,7 +135,7 @@ def _values(value: Any, tensor: Tensor) -> Array:
     kind = str(array.dtype) if array.dtype.kind in "biuf" else "float64"
     if array.ndim == 0:
         array = np.broadcast_to(array, tensor.shape)
-    wide = images.batched(array, tensor.shape, kind, where)
+    wide = images.batched(array, shape, kind, where)
     with np.errstate(invalid="ignore", over="ignore"):
         cast = wide.astype(tensor.dtype)
     if np.dtype(tensor.dtype).kind in "biu" and not np.array_equal(cast, wide):

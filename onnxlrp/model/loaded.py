@@ -10,18 +10,19 @@ from typing import Any, Self
 import numpy as np
 
 from ..engines import Engine
+from ..errors import OnnxLrpError
 from ..graph import facts
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Array, Graph
 from ..graph.pixel_range import pixel_range
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing
-from ..preprocessing.find import find, find_labels, find_picture
-from ..preprocessing.samples import Samples
-from ..preprocessing.samples import read as read_samples
+from ..preprocessing.find import find, find_labels, find_picture, states_geometry
+from ..preprocessing.samples import Samples, made, opened
 from .extra_inputs import feeds
 from .extra_inputs import read as read_given
 from .io_selection import Choice, choose, refuse_maps
+from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, shape_of
 from .reopening import Opened
 
 _Names = tuple[str | None, str | None]  # of an output and an input
@@ -41,6 +42,8 @@ class LoadedModel:
         choice: Which output and input were taken, and why.
         given: Values of the other inputs by name.
         kind_word: The user's word for the kind of input, as `--kind` takes it.
+        sizes: The models of other sizes, where the file leaves sizes open.
+        own_size: Pictures are taken as they are, at their own size.
     """
 
     graph: Graph
@@ -52,6 +55,9 @@ class LoadedModel:
     choice: Choice | None = field(default=None, repr=False)
     given: Mapping[str, Array] = field(default_factory=dict)
     kind_word: str | None = None
+    sizes: OpenSizes | None = field(default=None, repr=False)
+    own_size: bool = False
+    _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _stated: _Names = (None, None)
     _chosen: dict[_Names, Any] = field(default_factory=dict, repr=False)
     _found: Preprocessing | None = field(default=None, repr=False)
@@ -132,13 +138,26 @@ class LoadedModel:
         if key not in self._chosen:
             found = choose(whole, *key)
             self._chosen[key] = type(self)(
-                found.graph, self.engine, self.path, self.flags, self.strict, whole, found, {}, None, key, self._chosen,
+                found.graph,
+                self.engine,
+                self.path,
+                self.flags,
+                self.strict,
+                whole,
+                found,
+                sizes=self.sizes,
+                own_size=self.own_size,
+                _stated=key,
+                _chosen=self._chosen,
                 _opened=self._opened,
-            )  # fmt: skip
+            )
         model: Self = self._chosen[key]
         explained = model.graph.inputs[0].name
         kept = {name: array for name, array in self.given.items() if name != explained}
-        chosen = replace(model, given={**kept, **read_given(given or {}, whole.inputs, explained)})
+        free = {t.name: free_shape(whole, t.name, t.shape) for t in whole.inputs}
+        arrays = read_given(given or {}, whole.inputs, explained, free)
+        said = {name: value for name, value in {**self._said, **(given or {})}.items() if name != explained}
+        chosen = replace(model, given={**kept, **arrays}, _said=said)
         same = self.whole is None or explained == self.graph.inputs[0].name
         word = kind or (self.kind_word if same else None)  # what was said of one input says nothing of another
         if word is not None:
@@ -156,7 +175,56 @@ class LoadedModel:
             InputError: A file or an array that does not fit the input.
             UnsupportedError: Preprocessing that is not stated under `strict`.
         """
-        return read_samples(x, self.kind, self.graph.inputs[0].dtype, lambda: self.preprocessing)
+        items = opened(x)
+        model = self
+        if self.graph.open_axes and (told := shape_of(self, items)) is not None:
+            model = self.at(*told)
+        return made(items, model.kind, model.graph.inputs[0].dtype, lambda: model.preprocessing, model.own_size)
+
+    def at(self, shape: tuple[int, ...], own_size: bool = False) -> Self:
+        """Return the same model for samples of another shape, where the file leaves sizes open; itself elsewhere.
+
+        The graphs of a few sizes are kept.
+
+        Args:
+            shape: The shape of a sample.
+            own_size: Pictures are taken as they are.
+
+        Raises:
+            UnsupportedError: The model does not run at this size.
+        """
+        graph = self.graph
+        if self.sizes is None or not graph.open_axes:
+            return self
+        current = {(t.name, axis + 1): t.shape[axis] for t in graph.inputs for axis in graph.open_axes.get(t.name, ())}
+        explained = graph.inputs[0].name
+        wanted = {place: shape[place[1] - 1] for place in current if place[0] == explained}
+        numbers = {
+            name for name, value in self._said.items() if np.ndim(value) == 0 and not isinstance(value, Path | str)
+        }
+        wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
+        if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
+            return self
+        flags = {**self.flags, "resize": "stretch"} if own_size else self.flags
+        flags = {key: value for key, value in flags.items() if own_size or key != "resize" or not self.own_size}
+
+        def make(graph: Graph) -> LoadedModel:
+            return type(self)(
+                graph, self.engine, self.path, flags, self.strict, sizes=self.sizes, own_size=own_size
+            ).choose()
+
+        try:
+            root: Self = self.sizes.model(tuple(sorted(wanted.items())), own_size, make)
+        except OnnxLrpError as error:
+            raise at_own_size(self, shape, error) if own_size else error from None
+        return root.choose(*self._stated, self._said, self.kind_word)
+
+    @property
+    def states_geometry(self) -> bool:
+        """Whether a source states how large pictures are for the model, or the class names assumed go with a size."""
+        _ = self.labels
+        assert self._labels is not None
+        return self._labels[1] or states_geometry(self.flags, self.path, self.graph.metadata)
 
     def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:
         """Return the arrays of all inputs, by name.

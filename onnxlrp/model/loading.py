@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..engines import Engine
 from ..engines.factory import make_engine
 from ..errors import UsageError
+from ..graph.graph import Graph
 from ..preprocessing.find import find_size
 from .model import Model
+from .open_sizes import OpenSizes
 from .reopening import Opened
 
 
@@ -20,7 +23,7 @@ def load(
     engine: str | Engine = "auto",
     providers: Sequence[Any] | None = None,
     *,
-    size: tuple[int, ...] | None = None,
+    size: int | Sequence[int] | Mapping[Any, int] | None = None,
     prep: Mapping[str, Any] | None = None,
     strict: bool = False,
     kind: str | None = None,
@@ -34,7 +37,9 @@ def load(
         source: A path, bytes or a ModelProto.
         engine: "auto", "reference", "ort", "cuda", "emulator", a plugin's name, or an Engine.
         providers: onnxruntime's execution providers, of ort.
-        size: Fixes the open axes of the input: one length for all, or one for each.
+        size: Fixes the axes that the inputs leave open: one length for all, one for each in order, or lengths by name:
+            the file's own names, numbers of axes in the file, h and w ({"length": 16000}). What is not fixed is as long
+            as in each sample.
         prep: Preprocessing as the command line states it: prep, mean, std, scale, color, layout, size, labels, …
         strict: Refuse to assume any preprocessing.
         kind: What the input is where the graph does not tell: image, signal, volume, tokens or vector, with a layout
@@ -53,9 +58,19 @@ def load(
 
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     flags = dict(prep or {})
-    graph = read(source, size, max_memory, allow_linked_data, lambda metadata: find_size(flags, path, metadata))
+
+    def graph_at(lengths: Any) -> Graph:
+        stated = partial(find_size, flags, path)
+        return read(source, lengths, max_memory, allow_linked_data, stated)
+
+    graph = graph_at(size)
+    fixed = size if isinstance(size, Mapping) else {}
+    sizes = OpenSizes(lambda lengths: graph_at({**fixed, **lengths})) if graph.open_axes else None
     opened = Opened.of(load, source, asked, graph)
-    return Model(graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind, _opened=opened).choose()
+    made = Model(
+        graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened
+    )
+    return made.choose()
 
 
 def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:

@@ -64,6 +64,7 @@ class Model(CompiledModel):
         options = ExplainOptions.of(target, method, **keywords)
         model = self._asked(options)
         samples = model.read(x)
+        model = model.at(samples.kind.shape, samples.own_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
     def prepare(

@@ -12,9 +12,19 @@ import numpy as np
 
 from ..errors import OnnxLrpError, UsageError, did_you_mean
 from . import labels
-from .fields import COLORS, FORMULA, INTERPOLATIONS, LAYOUTS, OFFSETS, PRESETS, RESIZES, Fields, Source, format_numbers
-
-_LARGEST_SIDE = 8192
+from .fields import (
+    COLORS,
+    FORMULA,
+    INTERPOLATIONS,
+    LARGEST_SIDE,
+    LAYOUTS,
+    OFFSETS,
+    PRESETS,
+    RESIZES,
+    Fields,
+    Source,
+    format_numbers,
+)
 
 
 def check_fields(raw: Mapping[str, Any], source: Source) -> Fields:
@@ -116,10 +126,10 @@ def _parse_crop(key: str, value: Any, source: Source) -> float:
 
 
 def _parse_side(key: str, value: Any, source: Source) -> int:
-    fix = f"give a number of pixels from 1 to {_LARGEST_SIDE}"
+    fix = f"give a number of pixels from 1 to {LARGEST_SIDE}"
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         value = int(value)
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= _LARGEST_SIDE:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIDE:
         raise source.wrong(key, f"{str(value)[:60]!r} is not a size in pixels", fix)
     return int(value)
 

@@ -14,6 +14,7 @@ LAYOUTS = ("NCHW", "NHWC", "NHW")
 RESIZES = ("shorter-crop", "stretch", "letterbox")
 OFFSETS = ("round", "floor")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+LARGEST_SIDE = 8192  # pixels
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "imagenet": {"color": "RGB", "scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
     "0-1": {"scale": 1 / 255, "mean": (0.0,), "std": (1.0,)},

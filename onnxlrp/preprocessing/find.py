@@ -89,6 +89,12 @@ def find_size(
     return size
 
 
+def states_geometry(flags: Mapping[str, Any], model_path: str | Path | None, metadata: Mapping[str, str]) -> bool:
+    """Return whether a source states the size of pictures or what is cut of them. Raises as `find`."""
+    context = SourceContext(flags, Path(model_path) if model_path is not None else None, metadata)
+    return not {"size", "resize", "crop", "resize_to"}.isdisjoint(sources.read(context).stated)
+
+
 def find_picture(
     flags: Mapping[str, Any], model_path: str | Path | None, metadata: Mapping[str, str]
 ) -> tuple[str, str | None] | None:

@@ -169,9 +169,9 @@ def batched(
     values = np.asarray(array)
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name}: holds {values.dtype}, not numbers", "give an array of numbers")
-    if _fits(values.shape, sample_shape):
+    if fits(values.shape, sample_shape):
         values = values[np.newaxis]
-    elif not _fits(values.shape[1:], sample_shape) or values.ndim != len(sample_shape) + 1:
+    elif not fits(values.shape[1:], sample_shape) or values.ndim != len(sample_shape) + 1:
         wanted = ", ".join(str(n) if n > 0 else "*" for n in sample_shape)
         raise InputError(
             f"{name}: shape {values.shape}, the model takes (N, {wanted}) or one sample ({wanted})",
@@ -208,12 +208,13 @@ def _order(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     if lead not in (0, 1) or len(wanted) != 3:
         return ""
     orders = ((2, 0, 1), (1, 2, 0))
-    order = next((o for o in orders if _fits(tuple(shape[lead:][i] for i in o), wanted)), None)
+    order = next((o for o in orders if fits(tuple(shape[lead:][i] for i in o), wanted)), None)
     axes = None if order is None else [*range(lead), *(lead + i for i in order)]
     return "" if axes is None else f"its axes are in another order: array.transpose({', '.join(map(str, axes))})"
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Return whether a shape is the wanted one, in which lengths below 1 are free."""
     return len(shape) == len(wanted) and all(w < 1 or n == w for n, w in zip(shape, wanted, strict=True))
 
 

@@ -33,6 +33,7 @@ class Samples:
         names: File stems.
         pictures: Whether all samples are pictures.
         kind: The kind of the input.
+        own_size: Whether pictures are taken at their own size.
     """
 
     values: Array
@@ -41,6 +42,7 @@ class Samples:
     names: Sequence[str]
     pictures: bool
     kind: InputKind
+    own_size: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -55,25 +57,57 @@ class Samples:
         )
 
 
-def read(x: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
-    """Read samples.
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A sample as it was given, or several of them: an array, a picture or Samples, read but not converted.
+
+    Attributes:
+        content: The array, the picture or the Samples.
+        name: The stem of its file, "" for none.
+        origin: Its name in messages.
+    """
+
+    content: Any
+    name: str = ""
+    origin: str = "the input"
+
+
+def opened(x: Any) -> list[Opened]:
+    """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
         x: An array (one sample or a batch), a PIL image, a path, Samples, or a list of these.
+
+    Raises:
+        InputError: A file cannot be read, or there is no sample.
+    """
+    items = list(x) if isinstance(x, list | tuple) else [x]
+    if not items:
+        raise InputError("nothing to explain: the list is empty", "give at least one sample")
+    return [_opened(item) for item in items]
+
+
+def made(
+    items: Sequence[Opened],
+    kind: InputKind,
+    dtype: str,
+    preprocessing: Callable[[], Preprocessing],
+    own_size: bool = False,
+) -> Samples:
+    """Convert samples to the model's input.
+
+    Args:
+        items: The samples.
         kind: The kind of the input.
         dtype: The type of the input.
         preprocessing: Gives the preprocessing; called for pictures only.
+        own_size: Whether pictures are taken at their own size.
 
     Raises:
-        InputError: A file cannot be read, or an array does not fit the input.
+        InputError: An array does not fit the input.
         UnsupportedError: A picture is given, and the input is none.
     """
-    items, shape = list(x) if isinstance(x, list | tuple) else [x], kind.shape
-    if items and all(isinstance(item, np.ndarray) and item.ndim == len(shape) for item in items):
-        items = [images.batched(item, shape, dtype) for item in items]
-    if not items:
-        raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    parts = [_one(item, kind, dtype, preprocessing) for item in items]
+    parts = [replace(_made(item, kind, dtype, preprocessing), own_size=own_size) for item in items]
     if len(parts) == 1:
         return parts[0]
     return Samples(
@@ -83,23 +117,31 @@ def read(x: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Prepro
         _numbered([name for p in parts for name in p.names]),
         all(p.pictures for p in parts),
         kind,
+        own_size,
     )
 
 
-def _one(item: Any, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
-    if isinstance(item, Samples):
-        return item if item.kind == kind else replace(item, kind=kind)
-    name = ""
+def _opened(item: Any) -> Opened:
+    name, origin = "", "the input"
     if isinstance(item, str | os.PathLike):
         path = Path(item)
-        name = path.stem
-        if path.suffix.lower() == ".npy":
-            return _array(images.batched(images.read_array(path), kind.shape, dtype, str(path)), kind, name)
-        item = images.read_image(path)
+        name, origin = path.stem, str(path)
+        item = images.read_array(path) if path.suffix.lower() == ".npy" else images.read_image(path)
+    if isinstance(item, Samples):
+        return Opened(item)
     if hasattr(item, "convert") and hasattr(item, "getbands"):
-        prep, picture = preprocessing(), images.rgb(item)
-        return Samples(prep.apply(picture), [prep.view(picture)], [picture], [name or "image"], True, kind)
-    return _array(images.batched(item, kind.shape, dtype), kind, name)
+        return Opened(images.rgb(item), name, origin)
+    return Opened(np.asarray(item), name, origin)
+
+
+def _made(item: Opened, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+    content = item.content
+    if isinstance(content, Samples):
+        return content if content.kind == kind else replace(content, kind=kind)
+    if isinstance(content, np.ndarray):
+        return _array(images.batched(content, kind.shape, dtype, item.origin), kind, item.name)
+    prep = preprocessing()
+    return Samples(prep.apply(content), [prep.view(content)], [content], [item.name or "image"], True, kind)
 
 
 def _array(values: Array, kind: InputKind, name: str) -> Samples:

@@ -53,7 +53,9 @@ def batches(
     rows: Sequence[int] | None = None,
     progress: Progress = lambda done, of, name: None,
 ) -> Iterator[Batch | Rejected]:
-    """Read a source, at most `size` samples at a time, in its order; pictures and arrays never in one batch.
+    """Read a source, at most `size` samples at a time, in its order.
+
+    Pictures and arrays, and samples of different sizes, are never in one batch.
 
     Args:
         source: The items.
@@ -79,7 +81,7 @@ def batches(
             continue
         count, start = len(read[0]), 0
         row = row if rows is None else rows[done]
-        if batch and read[0].pictures != batch[0].samples[0].pictures:
+        if batch and [_alike(samples) for samples in read] != [_alike(samples) for samples in batch[0].samples]:
             yield batch
             batch, room = [], size
         while start < count:
@@ -91,6 +93,11 @@ def batches(
                 batch, room = [], size
     if batch:
         yield batch
+
+
+def _alike(samples: Samples) -> tuple[bool, tuple[int, ...]]:
+    """What the samples of one batch have in common."""
+    return samples.pictures, samples.kind.shape
 
 
 def joined(batch: Batch, models: Sequence[Model]) -> tuple[Samples, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.errors import UnsupportedError
+from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.batching.batch_axis import BatchAxis, batch_axis_after_reshape
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
@@ -271,8 +271,20 @@ def test_open_height_and_width() -> None:
     assert "onnxlrp.note" not in sized.metadata
     with pytest.raises(UnsupportedError, match="2 axes open"):
         load(source, size=(16, 16, 16))
-    with pytest.raises(UnsupportedError, match="leaves sizes open"):
-        load(model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8)))
+    signal = load(model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8)))
+    assert signal.open_axes == {"x": {0: "L"}}
+    assert "onnxlrp.note" not in signal.metadata
+
+
+@pytest.mark.parametrize("size", [12, (12,), {"L": 12}, {1: 12}, {"1": 12}])
+def test_sizes_by_name_number_or_order(size: object) -> None:
+    source = model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8))
+    sized = load(source, size=size)
+    assert sized.inputs[0].shape == (12, 8)
+    assert not sized.open_axes
+    for wrong in ({"length": 3}, 0, {"L": -1}, {"L": 2.5}):
+        with pytest.raises(UsageError):
+            load(source, size=wrong)
 
 
 def test_the_batch_keeps_its_stride() -> None:

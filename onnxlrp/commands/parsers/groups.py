@@ -52,7 +52,11 @@ PREPROCESSING = {
     "scale": ("X", "factor of the pixel values 0..255, such as 1/255"),
     "color": ("NAME", "RGB, BGR or grey"),
     "layout": ("NAME", "NCHW, NHWC or NHW"),
-    "size": ("HxW", "height and width of the input where the model leaves them open"),
+    "size": (
+        "HxW",
+        "size of the inputs where the model leaves it open: height and width, a length, or lengths by name, such as "
+        "length=16000 or h=64,w=128 (default: from each sample)",
+    ),
     "resize": ("NAME", "shorter-crop, stretch or letterbox"),
     "crop": ("SHARE", "share of the shorter side that the model sees, such as 0.875"),
     "resize_to": ("PIXELS", "size of the shorter side (or HxW, with stretch) before the crop, such as 256"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import onnx
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Array
 from ..reading.printable import printable
+from .open_axes import OpenAxis, Place, Size, lengths
 from .weightless import true_inputs
 
 # Stands for the batch while folding: a prime that no layer has as a width.
@@ -26,28 +28,38 @@ class Sizes:
     Attributes:
         batch: The batch that the model runs at while it is loaded.
         declared: Whether the model declares it.
-        note: Lengths that were assumed, for the user.
+        note: Lengths of height and width that were assumed, for the user.
+        open_axes: Input → axis per sample → name, of the axes that are open and that no size was given for.
+        guessed: Whether some of these are neither height and width nor stated: their length is a placeholder.
     """
 
     batch: int
     declared: bool
     note: str = ""
+    open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    guessed: bool = False
 
 
 def fix_sizes(
-    model: onnx.ModelProto, weights: dict[str, Array], size: tuple[int, ...] | None, stated: SizeSource = lambda: None
+    model: onnx.ModelProto,
+    weights: dict[str, Array],
+    size: Size | None,
+    stated: SizeSource = lambda: None,
+    assumed: int = DEFAULT_SIZE,
 ) -> Sizes:
     """Replace the symbolic axes of the inputs in place.
 
     Args:
         model: The model without its weights, changed in place.
         weights: Its weights.
-        size: Lengths for the axes that are open besides the batch; one number for all of them.
+        size: Lengths for the axes that are open besides the batch: see `open_axes.lengths`.
         stated: Finds height and width where `size` is None; 224 where it finds none.
+        assumed: The length of other open axes, where `size` gives none.
 
     Raises:
         InputError: An input declares no shape.
         UnsupportedError: Inputs declare different batches, or the sizes do not fit the open axes.
+        UsageError: A size for an axis that is not open.
     """
     inputs = true_inputs(model, weights)
     used = _used(model.graph)
@@ -58,20 +70,55 @@ def fix_sizes(
         )
     batch = declared.pop() if declared else PRIME
     symbols = {value.type.tensor_type.shape.dim[0].dim_param for value in inputs} - {""}
-    given = list(size or ())
-    assumed: list[str] = []
     for value in inputs:
         dims = value.type.tensor_type.shape.dim
         dims[0].dim_value = batch
         for dim in dims[1:]:
             if dim.dim_param in symbols and dim.dim_param:
                 dim.dim_value = batch
-        _fix_spatial(model, weights, value, given, assumed, stated)
+    axes = [axis for value in inputs for axis in _open(model, weights, value)]
+    given = lengths(axes, size)
+    sides = _sides(axes, given, stated)
+    for axis in axes:
+        length = given.get(axis.place) or sides.get(axis.place) or assumed
+        _dims(inputs, axis.tensor)[axis.number].dim_value = length
     for output in model.graph.output:
         # Declared shapes of the outputs would contradict the fixed ones.
         if output.type.WhichOneof("value") == "tensor_type":
             output.type.tensor_type.ClearField("shape")
-    return Sizes(batch, batch != PRIME, "; ".join(assumed))
+    free = [axis for axis in axes if axis.place not in given]
+    names: dict[str, dict[int, str]] = {}
+    for axis in free:
+        names.setdefault(axis.tensor, {})[axis.number - 1] = axis.name
+    unstated = dict.fromkeys(axis.tensor for axis in free if axis.is_side and axis.place not in sides)
+    note = "; ".join(
+        f'The input "{printable(name)}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed.'
+        for name in unstated
+    )
+    return Sizes(batch, batch != PRIME, note, names, any(not axis.is_side for axis in free))
+
+
+def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueInfoProto) -> list[OpenAxis]:
+    """The open axes of an input; channels that a convolution tells are fixed."""
+    dims = value.type.tensor_type.shape.dim
+    numbers = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
+    channels = _channels(model, weights, value.name) if 1 in numbers else None
+    if channels is not None:
+        dims[1].dim_value = channels
+        numbers.remove(1)
+    sides = len(dims) == 4 and len(numbers) == 2
+    return [OpenAxis(value.name, n, dims[n].dim_param, ("h", "w")[i] if sides else "") for i, n in enumerate(numbers)]
+
+
+def _sides(axes: list[OpenAxis], given: Mapping[Place, int], stated: SizeSource) -> dict[Place, int]:
+    """Height and width as somebody states them, of pictures that no size is given for."""
+    sides = [axis for axis in axes if axis.is_side and axis.place not in given]
+    size = stated() if sides else None
+    return {} if size is None else {axis.place: size[axis.side == "w"] for axis in sides}
+
+
+def _dims(inputs: Sequence[onnx.ValueInfoProto], name: str) -> Any:
+    return next(value.type.tensor_type.shape.dim for value in inputs if value.name == name)
 
 
 def _used(graph: onnx.GraphProto) -> set[str]:
@@ -89,46 +136,6 @@ def _first(value: onnx.ValueInfoProto) -> int | None:
         )
     dim = kind.shape.dim[0]
     return dim.dim_value if dim.dim_value > 0 else None
-
-
-def _fix_spatial(
-    model: onnx.ModelProto,
-    weights: dict[str, Array],
-    value: onnx.ValueInfoProto,
-    given: list[int],
-    assumed: list[str],
-    stated: SizeSource,
-) -> None:
-    dims = value.type.tensor_type.shape.dim
-    open_axes = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
-    if not open_axes:
-        return
-    name = printable(value.name)
-    channels = _channels(model, weights, value.name) if len(dims) == 4 else None
-    if channels is not None and 1 in open_axes and len(open_axes) == 3:
-        dims[1].dim_value = channels
-        open_axes.remove(1)
-    if len(given) == 1:
-        given = given * len(open_axes)  # one length: a square
-    if given and len(given) != len(open_axes):
-        axes = ", ".join(str(a) for a in open_axes)
-        raise UnsupportedError(
-            f'The input "{name}" leaves {len(open_axes)} axes open ({axes}); {len(given)} sizes were given.',
-            f"Give {len(open_axes)} sizes, for example size=({', '.join(['224'] * len(open_axes))}).",
-        )
-    if not given and not (len(dims) == 4 and len(open_axes) == 2):
-        symbols = ", ".join(dims[a].dim_param or f"axis {a}" for a in open_axes)
-        raise UnsupportedError(
-            f'The input "{name}" leaves sizes open ({printable(symbols)}).',
-            f"Give them: load(model, size=({', '.join(['16'] * len(open_axes))},))",
-        )
-    given = given or list(stated() or ())
-    for axis, length in zip(open_axes, given or [DEFAULT_SIZE] * len(open_axes), strict=True):
-        dims[axis].dim_value = length
-    if not given:
-        assumed.append(
-            f'The input "{name}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed (size=).'
-        )
 
 
 def _channels(model: onnx.ModelProto, weights: dict[str, Array], tensor: str) -> int | None:

@@ -1,0 +1,135 @@
+"""Models of open sizes: a model for each size of the samples, the least recently used given up."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, OnnxLrpError, UnsupportedError
+from ..graph.graph import Graph
+from ..preprocessing import images
+from ..preprocessing.samples import Opened, Samples
+
+if TYPE_CHECKING:
+    from .loaded import LoadedModel
+
+Lengths = tuple[tuple[tuple[str, int], int], ...]  # (input, number of the axis in the file) and length
+
+_KEPT = 8  # models of other sizes, each with its graph and its programs
+
+
+@dataclass(eq=False)
+class OpenSizes:
+    """The models of a file for sizes that it leaves open.
+
+    Attributes:
+        read: Reads the graph at some lengths.
+        models: The model of each size, the most recently used last.
+    """
+
+    read: Callable[[Mapping[Any, int]], Graph]
+    models: OrderedDict[tuple[Lengths, bool], Any] = field(default_factory=OrderedDict)
+
+    def model(self, lengths: Lengths, own: bool, make: Callable[[Graph], Any]) -> Any:
+        """Return the model of some lengths, made where there is none yet.
+
+        Args:
+            lengths: The lengths of open axes.
+            own: Whether pictures are taken at their own size.
+            make: Makes a model of a graph.
+        """
+        key = lengths, own
+        if key not in self.models:
+            self.models[key] = make(self.read(dict(lengths)))
+            while len(self.models) > _KEPT:
+                self.models.popitem(last=False)
+        self.models.move_to_end(key)
+        return self.models[key]
+
+
+def free_shape(graph: Graph, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape per sample of an input with 0 for each open axis."""
+    free = graph.open_axes.get(name, {})
+    return tuple(0 if axis in free else length for axis, length in enumerate(shape))
+
+
+def shape_of(model: LoadedModel, items: list[Opened]) -> tuple[tuple[int, ...], bool] | None:
+    """Return the shape per sample that samples have, and whether it is that of pictures as they are.
+
+    None where nothing tells it, or where the samples do not fit the model, which is reported when they are converted.
+
+    Raises:
+        InputError: Samples of several sizes.
+    """
+    found: dict[tuple[tuple[int, ...], bool], None] = {}
+    for item in items:
+        shape = _shape(model, item.content)
+        if shape is not None:
+            found[shape] = None
+    if len(found) > 1:
+        sizes = ", ".join(" x ".join(map(str, shape)) for shape, _ in found)
+        raise InputError(f"samples of several sizes in one batch: {sizes}", "explain those of one size at a time")
+    return next(iter(found), None)
+
+
+def given_lengths(graph: Graph, given: Mapping[str, Any]) -> dict[tuple[str, int], int]:
+    """Return the lengths of open axes that arrays of other inputs have."""
+    found = {}
+    for name, array in given.items():
+        for axis in graph.open_axes.get(name, {}):
+            if np.ndim(array) > axis + 1:
+                found[name, axis + 1] = int(np.shape(array)[axis + 1])
+    return found
+
+
+def require_sizes(graph: Graph) -> None:
+    """Raise UnsupportedError where the length of an axis is a placeholder: a file is written at one size."""
+    if not graph.metadata.get("onnxlrp.placeholder"):
+        return
+    names = dict.fromkeys(name for axes in graph.open_axes.values() for name in axes.values())
+    raise UnsupportedError(
+        f"the model leaves sizes open ({', '.join(names)}), and an exported explainer has one size",
+        "state it: load(path, size={" + ", ".join(f'"{name}": 100' for name in names) + "})",
+        "state it: --size " + ",".join(f"{name}=100" for name in names),
+    )
+
+
+def _shape(model: LoadedModel, content: Any) -> tuple[tuple[int, ...], bool] | None:
+    tensor = model.graph.inputs[0]
+    free = free_shape(model.graph, tensor.name, tensor.shape)
+    if isinstance(content, Samples):
+        return content.kind.shape, content.own_size
+    if not isinstance(content, np.ndarray):
+        return _of_picture(model, content)
+    if images.fits(content.shape, free):
+        return content.shape, False
+    return (content.shape[1:], False) if images.fits(content.shape[1:], free) else None
+
+
+def _of_picture(model: LoadedModel, picture: Any) -> tuple[tuple[int, ...], bool] | None:
+    """Return the shape by a picture's own height and width, where both are open and nobody states a size or a crop.
+
+    None where the class names are ImageNet's by assumption too: its 224 x 224 goes with them.
+    """
+    kind = model.kind
+    axes = model.graph.open_axes.get(model.graph.inputs[0].name, {})
+    if not kind.is_image or set(axes) != set(kind.spatial_axes) or model.states_geometry:
+        return None
+    shape = list(kind.shape)
+    for axis, length in zip(kind.spatial_axes, (picture.height, picture.width), strict=True):
+        shape[axis] = length
+    return tuple(shape), True
+
+
+def at_own_size(model: LoadedModel, shape: tuple[int, ...], error: OnnxLrpError) -> UnsupportedError:
+    """Make the error of a model that does not load at a picture's own size."""
+    height, width = (shape[axis] for axis in model.kind.spatial_axes)
+    return UnsupportedError(
+        f"the model does not run at the picture's own {height} x {width}: {error.message}",
+        "load it at the size that it was made for: size=(224, 224)",
+        "state the size that it was made for: --size 224x224",
+    )

@@ -1,0 +1,124 @@
+"""Models of open sizes give what a model of the sample's size gives, whatever the sample's size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import onnxlrp
+from onnxlrp.cli import main
+from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError
+from onnxlrp.model import open_sizes
+from support.tiny_models import conv, model, node, values
+
+
+def pooled(*sizes: int | str, classes: int = 3, pads: int = 0) -> onnx.ModelProto:
+    """Convolution, ReLU, mean over all places, dense layer; `sizes` are the input's axes after the channels."""
+    weights = {"w": values(4, 3, *[3] * len(sizes)), "d": values(4, classes, seed=1)}
+    layers = [
+        conv("x", "c", "w"),
+        node("Relu", ["c"], ["r"]),
+        node("GlobalAveragePool", ["r"], ["p"]),
+        node("Flatten", ["p"], ["f"]),
+        node("MatMul", ["f", "d"], ["y"]),
+    ]
+    return model(layers, weights, shape=("N", 3, *sizes))
+
+
+def gradient(x: np.ndarray, target: int) -> np.ndarray:
+    """The gradient of a class of `pooled` at a signal [3, L], by hand."""
+    w, d = values(4, 3, 3), values(4, 3, seed=1)
+    length = x.shape[1] - 2
+    windows = np.stack([x[:, i : i + length] for i in range(3)], axis=-1)
+    active = np.einsum("ocs,cls->ol", w, windows) > 0
+    found = np.zeros_like(x)
+    for i in range(3):
+        found[:, i : i + length] += np.einsum("o,ol,oc->cl", d[:, target] / length, active, w[:, :, i])
+    return found
+
+
+@pytest.mark.parametrize("length", [16, 20, 1009])
+def test_the_length_comes_from_the_array(length: int) -> None:
+    x = values(2, 3, length, seed=length)
+    explained = onnxlrp.load(pooled("t")).explain(x, target=1, method="gradient")
+    np.testing.assert_allclose(explained.relevance[1], gradient(x[1], 1), atol=1e-5)
+    assert explained.kind.name == "signal"
+
+
+def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
+    opened = onnxlrp.load(pooled("h", "w"))
+    for height in range(5, 5 + open_sizes._KEPT + 2):
+        x = values(1, 3, height, 9, seed=height)
+        fixed = onnxlrp.load(pooled(height, 9)).explain(x)
+        np.testing.assert_allclose(opened.explain(x).relevance, fixed.relevance, rtol=1e-4, atol=1e-6)
+    assert len(opened.sizes.models) == open_sizes._KEPT
+    with pytest.raises(InputError, match="several sizes"):
+        opened.explain([values(3, 5, 9), values(3, 6, 9)])
+
+
+@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients", "grad_cam", "rise"])
+def test_every_kind_of_method_runs_at_the_size_of_the_sample(method: str) -> None:
+    x = values(1, 3, 12, 9, seed=5)
+    options: Any = {"samples": 20} if method == "rise" else {}
+    opened = onnxlrp.load(pooled("h", "w")).explain(x, method=method, **options)
+    fixed = onnxlrp.load(pooled(12, 9)).explain(x, method=method, **options)
+    np.testing.assert_allclose(opened.relevance, fixed.relevance, rtol=1e-4, atol=1e-6)
+
+
+def test_a_picture_is_taken_at_its_own_size_unless_one_is_stated() -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 31, 3)).astype(np.uint8))
+    opened = onnxlrp.load(pooled("h", "w"))
+    explained = opened.explain(picture)
+    pixels = (np.asarray(picture) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(explained.relevance, opened.explain(pixels.transpose(2, 0, 1)).relevance, atol=1e-5)
+    assert onnxlrp.load(pooled("h", "w"), size=16).explain(picture).relevance.shape == (1, 3, 16, 16)
+    assert onnxlrp.load(pooled("h", "w"), prep={"size": "16x18"}).explain(picture).relevance.shape == (1, 3, 16, 18)
+    assert onnxlrp.load(pooled("h", "w", classes=1000)).explain(picture).relevance.shape == (1, 3, 224, 224)
+
+
+def test_other_inputs_have_the_length_of_the_explained_one() -> None:
+    gated = pooled("t")
+    gated.graph.input.append(onnx.helper.make_tensor_value_info("m", 1, ["N", 1, "t"]))
+    gated.graph.node[0].input[0] = "masked"
+    gated.graph.node.insert(0, node("Mul", ["x", "m"], ["masked"]))
+    x, mask = values(3, 30), (np.arange(30) < 20).astype(np.float32)[np.newaxis]
+    given = onnxlrp.load(gated).explain(x, target=0, method="gradient", given={"m": mask})
+    np.testing.assert_allclose(given.relevance[0], gradient(x * mask, 0) * mask, atol=1e-5)
+    whole = onnxlrp.load(gated).explain(x, target=0, method="gradient", given={"m": 1})
+    np.testing.assert_allclose(whole.relevance[0], gradient(x, 0), atol=1e-5)
+
+
+def test_the_command_groups_arrays_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(pooled("t"), "m.onnx")
+    arrays = {"a": values(3, 20), "b": values(3, 30), "c": values(3, 20, seed=1)}
+    for name, x in arrays.items():
+        np.save(f"{name}.npy", x)
+    assert main(["explain", "m.onnx", "a.npy", "b.npy", "c.npy", "-m", "gradient", "-t", "1", "--format", "npz"]) == 0
+    for name, x in arrays.items():
+        np.testing.assert_allclose(np.load(f"{name}.1.npz")["relevance"][0], gradient(x, 1), atol=1e-5)
+    assert main(["explain", "m.onnx", "a.npy", "--size", "16000"]) == 3
+    assert "pixel" not in capsys.readouterr().err
+    assert main(["export", "m.onnx", "-o", "e.onnx"]) == 4
+    assert "--size t=" in capsys.readouterr().err
+    assert main(["export", "m.onnx", "-o", "e.onnx", "--size", "t=20"]) == 0
+    assert main(["inspect", "m.onnx"]) == 0
+    assert "t=" in capsys.readouterr().out
+    assert main(["inspect", "m.onnx", "--size", "q=20"]) == 2
+
+
+def test_a_model_of_one_length_says_how_to_give_it() -> None:
+    dense = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "d"], ["y"])]
+    made = model(dense, {"d": values(300, 2)}, shape=("N", 3, "t"))
+    with pytest.raises(UnsupportedError) as error:
+        onnxlrp.load(made)
+    assert 'size={"t"' in error.value.fix
+    assert "--size t=" in error.value.command
+    assert onnxlrp.load(made, size={"t": 100}).explain(values(3, 100)).relevance.shape == (1, 3, 100)
+    with pytest.raises(OnnxLrpError):
+        onnxlrp.load(made, size={"t": 100}).explain(values(3, 99))
