@@ -277,12 +277,13 @@ def test_open_height_and_width() -> None:
 
 
 @pytest.mark.parametrize("size", [12, (12,), {"L": 12}, {1: 12}, {"1": 12}])
-def test_sizes_by_name_number_or_order(size: object) -> None:
+def test_sizes_by_name_number_or_order(size: Any) -> None:
     source = model([node("Relu", ["x"], ["y"])], shape=("N", "L", 8))
     sized = load(source, size=size)
     assert sized.inputs[0].shape == (12, 8)
     assert not sized.open_axes
-    for wrong in ({"length": 3}, 0, {"L": -1}, {"L": 2.5}):
+    wrongs: list[Any] = [{"length": 3}, 0, {"L": -1}, {"L": 2.5}]
+    for wrong in wrongs:
         with pytest.raises(UsageError):
             load(source, size=wrong)
 
