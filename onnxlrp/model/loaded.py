@@ -177,8 +177,10 @@ class LoadedModel:
         """
         items = opened(x)
         model = self
-        if self.graph.open_axes and (told := shape_of(self, items)) is not None:
-            model = self.at(*told)
+        if self.graph.open_axes:
+            free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)
+            told = shape_of(items, self.kind, free, lambda: not self.states_geometry)
+            model = self if told is None else self.at(*told)
         return made(items, model.kind, model.graph.inputs[0].dtype, lambda: model.preprocessing, model.own_size)
 
     def at(self, shape: tuple[int, ...], own_size: bool = False) -> Self:
@@ -216,12 +218,15 @@ class LoadedModel:
         try:
             root: Self = self.sizes.model(tuple(sorted(wanted.items())), own_size, make)
         except OnnxLrpError as error:
-            raise at_own_size(self, shape, error) if own_size else error from None
+            raise at_own_size(self.kind, shape, error) if own_size else error from None
         return root.choose(*self._stated, self._said, self.kind_word)
 
     @property
     def states_geometry(self) -> bool:
-        """Whether a source states how large pictures are for the model, or the class names assumed go with a size."""
+        """Whether a source states how large pictures are, or the class names are ImageNet's by assumption.
+
+        ImageNet's 224 x 224 is assumed with its names.
+        """
         _ = self.labels
         assert self._labels is not None
         return self._labels[1] or states_geometry(self.flags, self.path, self.graph.metadata)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, OnnxLrpError, UnsupportedError
 from ..graph.graph import Graph
+from ..inputs import InputKind
 from ..preprocessing import images
 from ..preprocessing.samples import Opened, Samples
-
-if TYPE_CHECKING:
-    from .loaded import LoadedModel
 
 Lengths = tuple[tuple[tuple[str, int], int], ...]  # (input, number of the axis in the file) and length
 
@@ -57,17 +55,25 @@ def free_shape(graph: Graph, name: str, shape: tuple[int, ...]) -> tuple[int, ..
     return tuple(0 if axis in free else length for axis, length in enumerate(shape))
 
 
-def shape_of(model: LoadedModel, items: list[Opened]) -> tuple[tuple[int, ...], bool] | None:
+def shape_of(
+    items: Sequence[Opened], kind: InputKind, free: tuple[int, ...], own: Callable[[], bool]
+) -> tuple[tuple[int, ...], bool] | None:
     """Return the shape per sample that samples have, and whether it is that of pictures as they are.
 
     None where nothing tells it, or where the samples do not fit the model, which is reported when they are converted.
+
+    Args:
+        items: The samples.
+        kind: The kind of the input.
+        free: Its shape, 0 for axes of any length.
+        own: Whether pictures tell their size, asked for pictures alone.
 
     Raises:
         InputError: Samples of several sizes.
     """
     found: dict[tuple[tuple[int, ...], bool], None] = {}
     for item in items:
-        shape = _shape(model, item.content)
+        shape = _shape(item.content, kind, free, own)
         if shape is not None:
             found[shape] = None
     if len(found) > 1:
@@ -98,38 +104,35 @@ def require_sizes(graph: Graph) -> None:
     )
 
 
-def _shape(model: LoadedModel, content: Any) -> tuple[tuple[int, ...], bool] | None:
-    tensor = model.graph.inputs[0]
-    free = free_shape(model.graph, tensor.name, tensor.shape)
-    if isinstance(content, Samples):
-        return content.kind.shape, content.own_size
-    if not isinstance(content, np.ndarray):
-        return _of_picture(model, content)
-    if images.fits(content.shape, free):
-        return content.shape, False
-    return (content.shape[1:], False) if images.fits(content.shape[1:], free) else None
-
-
-def _of_picture(model: LoadedModel, picture: Any) -> tuple[tuple[int, ...], bool] | None:
-    """Return the shape by a picture's own height and width, where both are open and nobody states a size or a crop.
-
-    None where the class names are ImageNet's by assumption too: its 224 x 224 goes with them.
-    """
-    kind = model.kind
-    axes = model.graph.open_axes.get(model.graph.inputs[0].name, {})
-    if not kind.is_image or set(axes) != set(kind.spatial_axes) or model.states_geometry:
-        return None
-    shape = list(kind.shape)
-    for axis, length in zip(kind.spatial_axes, (picture.height, picture.width), strict=True):
-        shape[axis] = length
-    return tuple(shape), True
-
-
-def at_own_size(model: LoadedModel, shape: tuple[int, ...], error: OnnxLrpError) -> UnsupportedError:
+def at_own_size(kind: InputKind, shape: tuple[int, ...], error: OnnxLrpError) -> UnsupportedError:
     """Make the error of a model that does not load at a picture's own size."""
-    height, width = (shape[axis] for axis in model.kind.spatial_axes)
+    height, width = (shape[axis] for axis in kind.spatial_axes)
     return UnsupportedError(
         f"the model does not run at the picture's own {height} x {width}: {error.message}",
         "load it at the size that it was made for: size=(224, 224)",
         "state the size that it was made for: --size 224x224",
     )
+
+
+def _shape(
+    content: Any, kind: InputKind, free: tuple[int, ...], own: Callable[[], bool]
+) -> tuple[tuple[int, ...], bool] | None:
+    if isinstance(content, Samples):
+        return content.kind.shape, content.own_size
+    if not isinstance(content, np.ndarray):
+        return _of_picture(content, kind, free, own)
+    if images.fits(content.shape, free):
+        return content.shape, False
+    return (content.shape[1:], False) if images.fits(content.shape[1:], free) else None
+
+
+def _of_picture(
+    picture: Any, kind: InputKind, free: tuple[int, ...], own: Callable[[], bool]
+) -> tuple[tuple[int, ...], bool] | None:
+    """Return the shape by a picture's own height and width, where both are open and pictures tell them."""
+    if not kind.is_image or [axis for axis, n in enumerate(free) if not n] != sorted(kind.spatial_axes) or not own():
+        return None
+    shape = list(kind.shape)
+    for axis, length in zip(kind.spatial_axes, (picture.height, picture.width), strict=True):
+        shape[axis] = length
+    return tuple(shape), True
