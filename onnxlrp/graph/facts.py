@@ -134,6 +134,32 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
     return frozenset(names)
 
 
+def cancels(graph: Graph, layer: Layer) -> bool:
+    """Return whether a sum may be exactly zero although its terms are not, as x + |x| and x − max x are.
+
+    One term is computed from the other without weights, by elementwise functions, reductions and reshapes.
+
+    Args:
+        graph: The model.
+        layer: A sum or difference.
+    """
+    live = [name for name in layer.inputs if name not in graph.constants]
+    found = [_without_weights(graph, name) for name in live]
+    return any(found[i] & found[j] and live[i] != live[j] for i in range(len(live)) for j in range(i))
+
+
+def _without_weights(graph: Graph, tensor: str) -> set[str]:
+    """The tensor, and those of which it is a function of one operand each, without weights."""
+    chain = {tensor}
+    while (layer := graph.producer(tensor)) is not None and layer.op in operators.WITHOUT_WEIGHTS:
+        live = [name for name in layer.inputs if name and name not in graph.constants]
+        if len(live) != 1:
+            break
+        tensor = live[0]
+        chain.add(tensor)
+    return chain
+
+
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
     """Return the names of the first layers with weights on the paths from a tensor, past its preprocessing."""
     open_tensors, names = {tensor}, set()

@@ -87,11 +87,20 @@ DEFAULT_AXIS = {
 # Until opset 12 they flatten their operand from `axis` on.
 FLATTENING_UNTIL_12 = SOFTMAXES
 
+# Of one operand, a function of it alone: two such may cancel in a sum.
+WITHOUT_WEIGHTS = ELEMENTWISE | RESHAPES | REDUCTIONS | _REPETITIONS | ops("Transpose")
+
 # Infinities (see graph.infinities): what reads them from constants, as masks are, and what hands them on.
 
-READ_INFINITIES = ARITHMETIC | GATHERS | SCATTERS | _REPETITIONS | ops("Sum Where Concat Pad")
+READ_INFINITIES = ARITHMETIC | SCATTERS | _REPETITIONS | ops("Sum Where Concat Pad")
 HAND_INFINITIES_ON = (
-    READ_INFINITIES | COPIES | RESHAPES | _SELECTIONS | _EXTREMES | ops("Mean Neg Abs Transpose LeakyRelu PRelu")
+    READ_INFINITIES
+    | GATHERS
+    | COPIES
+    | RESHAPES
+    | _SELECTIONS
+    | _EXTREMES
+    | ops("Mean Neg Abs Transpose LeakyRelu PRelu")
 )
 
 # Signs (see facts.nonnegative).

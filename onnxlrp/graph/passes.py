@@ -16,6 +16,7 @@ from .canonical.fuse_activations import fuse_activations
 from .canonical.gemm import write_as_gemm
 from .canonical.merge_affine import merge_affine
 from .canonical.merge_pads import merge_pads
+from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
@@ -267,6 +268,14 @@ PASSES = (
         _on_graph(merge_affine),
         requires=(has.ATTRIBUTES_SPELLED_OUT, has.PRODUCTS_AS_GEMM),
         ensures=(has.ONE_AFFINE,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "fuse softmax",
+        "Write the formulas of Softmax and LogSoftmax as one layer.",
+        _on_graph(fuse_softmax),
+        requires=(has.SHAPES_KNOWN,),
+        ensures=(has.SOFTMAX_FUSED,),
         breaks=(has.UNUSED_REMOVED,),
     ),
     Pass(

@@ -193,6 +193,20 @@ def _activations_fused(graph: MutableGraph) -> bool:
     return True
 
 
+def _softmax_fused(graph: MutableGraph) -> bool:
+    """No eᵘ is divided by its own sum along one axis."""
+    producers = graph.producers()
+    for quotient in (layer for layer in graph.layers if layer.op == "Div" and layer.inputs[0] in producers):
+        power, norm = producers[quotient.inputs[0]], producers.get(quotient.inputs[1])
+        if power.op != "Exp" or norm is None or norm.op != "ReduceSum" or norm.inputs[0] != quotient.inputs[0]:
+            continue
+        axes = graph.constants.get(norm.inputs[1], np.zeros(0)) if len(norm.inputs) > 1 else np.zeros(0)
+        kept = norm.attributes.get("keepdims", 1) == 1
+        if kept and axes.size == 1 and int(axes.reshape(())) % len(graph.shapes[quotient.inputs[0]]):
+            return False
+    return True
+
+
 def _conditions_numbered(graph: MutableGraph) -> bool:
     wheres = [la.inputs[0] for la in graph.layers if la.op == "Where" and la.inputs[0] not in graph.constants]
     numbers = {la.inputs[0] for la in graph.layers if la.op == "Cast" and graph.dtypes[la.outputs[0]] == "float32"}
@@ -234,4 +248,5 @@ PRODUCTS_AS_GEMM = _of_graph("products with a constant matrix are Gemms without 
 PADS_MERGED = _of_graph("convolutions hold their padding", _pads_merged)
 ONE_AFFINE = _of_graph("one affine map per linear layer", _one_affine)
 ACTIVATIONS_FUSED = _of_graph("activation functions are one layer", _activations_fused)
+SOFTMAX_FUSED = _of_graph("softmax is one layer", _softmax_fused)
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..graph import facts
 from ..graph.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
@@ -42,7 +45,8 @@ def _sum(node: Node, gain: float) -> Op:
     else:
         *most, last = (layer(x) for layer, x in parts)
         trace.declare_map("add", (total(most), last), y)
-    return linear_op("sum", tuple(parts), y, node.layer.label)
+    op = linear_op("sum", tuple(parts), y, node.layer.label)
+    return replace(op, cancels=facts.cancels(node.graph, node.layer))
 
 
 def _fusable(node: Node, a: Value, b: Value) -> None:
@@ -62,7 +66,8 @@ def sub(node: Node) -> Op:
         a, b = node.operand(0), node.operand(1)
         trace.declare_map("sub", (a, b), node.result)
         minus = Affine(Diagonal(b.shape, node.result.shape), gain=trace.constant(-1.0))
-        return linear_op("sum", ((node.identity(a), a), (minus, b)), node.result, node.layer.label)
+        op = linear_op("sum", ((node.identity(a), a), (minus, b)), node.result, node.layer.label)
+        return replace(op, cancels=facts.cancels(node.graph, node.layer))
     x = node.operand(live[0])
     if live[0] == 0:
         return _affine(node, x, trace.constant(1.0), per_sample(node, -node.operand(1)))

@@ -39,6 +39,7 @@ class Op:
         name: The layer's label in messages and reports.
         along: For a softmax: v → Σ v over the normalised axis, which is kept with size 1.
         node: The node's name, unique in the graph.
+        cancels: Whether the parts may add up to exactly zero although none is, as x and −max x do.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Op:
     name: str = ""
     along: Callable[[Value], Value] | None = None
     node: str = ""
+    cancels: bool = False
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
         """Return (∂result/∂operand)ᵀ r for each operand; r has the result's shape."""

@@ -24,6 +24,7 @@ from ..program.value import Value, negative, one, positive, square, stabilize, t
 from . import rule
 from .share import Part, record_losses, share
 
+CANCELLED = 4e-7  # of its terms' size, a sum in float32 is rounding
 FEW = 32  # terms of a sum; a depthwise 3x3 convolution has 9
 
 
@@ -35,6 +36,10 @@ def _parts(op: Op, name: str) -> tuple[Part, ...]:
             "use pass, gradient or norm there, or match linear layers only",
         )
     return op.parts
+
+
+def _size(x: Value) -> Value:
+    return x.trace.map("max", x, -x)
 
 
 def _by_sign(parts: Iterable[Part], up: Any, down: Any) -> list[Part]:
@@ -95,6 +100,9 @@ class Zero:
 class Norm:
     """R_j = x_j Aᵀ(R / stabilize(A x)): each term's share of a sum (Bach et al. 2015), for additions and pooling.
 
+    Where terms cancel altogether by their formula, as in x − max x at the largest x, R is absorbed by ε: each term
+    alone would have ± x_j R / ε.
+
     Args:
         epsilon: ε, the stabiliser of the denominator.
 
@@ -107,7 +115,14 @@ class Norm:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        return tuple(share(relevance, _parts(op, "norm"), self.epsilon))
+        parts = _parts(op, "norm")
+        if not op.cancels:
+            return tuple(share(relevance, parts, self.epsilon))
+        terms = [layer(x) for layer, x in parts]
+        z = total(terms)
+        kept = relevance * (_size(z) > total(_size(term) for term in terms) * CANCELLED)
+        relevance.trace.record_absorbed("epsilon", lambda: relevance - kept)
+        return tuple(share(kept, parts, self.epsilon, z))
 
 
 @rule("zplus")

@@ -106,6 +106,16 @@ GRAPHS = {
     "write as Gemm": lambda: graph([layer("MatMul", "x w", "y")], {"w": values(4, 3)}, shape=(4,)),
     "merge pads": padded,
     "merge affine": normalised,
+    "fuse softmax": lambda: graph(
+        [
+            layer("ReduceMax", "x axis", "m", keepdims=1),
+            layer("Sub", "x m", "u"),
+            layer("Exp", "u", "e"),
+            layer("ReduceSum", "e axis", "s", keepdims=1),
+            layer("Div", "e s", "y"),
+        ],
+        {"axis": np.array([-1])},
+    ),
     "fuse activations": lambda: graph(
         [layer("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), layer("Mul", "x g", "y")]
     ),
