@@ -10,6 +10,7 @@ import pytest
 
 from onnxlrp.explanation import ledger
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import prepared
 from support.operator_models import MODELS
@@ -30,7 +31,7 @@ def run(name: Any, operator: Any, method: Any, explained: Any, **options: Any) -
     x = {t.name: rng.normal(size=(2, *t.shape)).astype(np.float32) for t in graph.inputs}
     relevance = rng.uniform(0.5, 1.5, size=(2, *graph.outputs[0].shape)).astype(np.float32)
     program = small_nets.compile(graph, make_composite(method), mode="relevance", explained=explained, **options)
-    return program, prepared(name, small_nets.forward(graph), program)({**x, "relevance": relevance}), relevance
+    return program, prepared(name, small_nets.forward(graph), program)({**x, SEED: relevance}), relevance
 
 
 @pytest.mark.few(140)

@@ -18,6 +18,7 @@ from onnx.backend.test.case import node as node_cases
 from onnxlrp.errors import OnnxLrpError
 from onnxlrp.layers import LAYERS
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import prepared
 from support.operator_models import MODELS
@@ -33,7 +34,7 @@ def runner(graph: Any, explained: Any) -> Callable[..., Any]:
     run = prepared("reference", small_nets.forward(graph), program)
 
     def values(inputs: Any, relevance: Any) -> tuple[Any, Any]:
-        outputs = run({**inputs, "relevance": relevance})
+        outputs = run({**inputs, SEED: relevance})
         return outputs["logits"], outputs["relevance"]
 
     return values

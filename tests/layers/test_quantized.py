@@ -21,6 +21,7 @@ from onnxlrp.explanation import ledger
 from onnxlrp.graph import facts
 from onnxlrp.graph.verify import verify
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import each_engine, prepared
 from support.paths import DATA, ROOT
@@ -38,7 +39,7 @@ def rounded(n: small_nets.Net, x: str, scale: Any, zero: Array, **axis: int) -> 
 def gradient(graph: Any, x: Array, r: Array, name: str = "reference") -> tuple[Array, Array]:
     """The output, and the vector-Jacobian product of r."""
     program = small_nets.compile(graph, make_composite("gradient"), mode="relevance")
-    found = prepared(name, small_nets.forward(graph), program)({graph.inputs[0].name: x, "relevance": r})
+    found = prepared(name, small_nets.forward(graph), program)({graph.inputs[0].name: x, SEED: r})
     return found["logits"], found["relevance"]
 
 
@@ -218,7 +219,7 @@ def test_node_cases_of_onnx(op: str) -> None:
         np.testing.assert_allclose(output.reshape(expected.shape), -expected, rtol=1e-6, err_msg=case.name)
         assert back.shape == x.shape
         program = small_nets.compile(graph, make_composite("epsilon"), mode="relevance", ledger=True)
-        found = prepared("ort", small_nets.forward(graph), program)({graph.inputs[0].name: x, "relevance": r})
+        found = prepared("ort", small_nets.forward(graph), program)({graph.inputs[0].name: x, SEED: r})
         rows = ledger.rows(program.notes["ledger"], found)
         assert rows
         assert max(row.error for row in rows) < 1e-4

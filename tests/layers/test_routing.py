@@ -12,6 +12,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
 from onnxlrp.methods.registry import make_composite
+from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import each_engine, prepared
 from support.routing_models import MODELS, each, numbers
@@ -142,7 +143,7 @@ def test_upsample_is_read_as_resize() -> None:
     assert verify(graph, model, batches=(1, 3)) < 1e-6
     relevance = np.zeros((1, 1, 6, 6))
     relevance[0, 0, 0, 1] = 1
-    inputs = {"x": np.ones((1, 1, 3, 3)), "relevance": relevance}
+    inputs = {"x": np.ones((1, 1, 3, 3)), SEED: relevance}
     found = small_nets.explained(graph, make_composite("gradient"), inputs, mode="relevance")["relevance"]
     np.testing.assert_allclose(found[0, 0, 0], [0.5, 0.5, 0])
 
@@ -156,7 +157,7 @@ def test_relevance_goes_to_the_branch_that_was_chosen(name: str) -> None:
     double = n.op("Mul", "x", np.array(2.0))
     graph = small_nets.load(n.model(n.op("Where", n.op("Greater", "x", np.array(1.0)), "x", double)))
     x, r = np.array([[0.5, 1.5, -3, 7]]), np.array([[1.0, 2, 3, 4]])
-    inputs = {"x": x.astype(np.float32), "relevance": r.astype(np.float32)}
+    inputs = {"x": x.astype(np.float32), SEED: r.astype(np.float32)}
     found = small_nets.explained(graph, make_composite("gradient"), inputs, name, mode="relevance")["relevance"]
     np.testing.assert_array_equal(found, [[2, 2, 6, 4]])
 
@@ -166,7 +167,7 @@ def test_what_a_constant_takes_is_booked() -> None:
     y = n.op("Concat", n.op("Trilu", "x"), each(n, np.ones((1, 2, 1))), axis=2)
     graph = small_nets.load(n.model(n.op("Pad", y, numbers(0, 0, 1, 0, 0, 0), np.array(1.0))))
     program = small_nets.compile(graph, make_composite("epsilon_plus"), mode="relevance", ledger=True)
-    inputs = {"x": np.ones((1, 2, 2)), "relevance": np.ones((1, 2, 4))}
+    inputs = {"x": np.ones((1, 2, 2)), SEED: np.ones((1, 2, 4))}
     outputs = prepared("reference", small_nets.forward(graph), program)(inputs)
     rows = {row.op: row for row in ledger.rows(program.notes["ledger"], outputs)}
     np.testing.assert_array_equal(outputs["relevance"], [[[1, 1], [0, 1]]])

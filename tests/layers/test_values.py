@@ -14,6 +14,7 @@ from onnxlrp.graph import facts
 from onnxlrp.layers import Node, build
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.passes import dead_code
+from onnxlrp.program.program import SEED
 from onnxlrp.program.rewrites import REWRITES
 from onnxlrp.program.trace import Trace
 from onnxlrp.program.value import total
@@ -36,7 +37,7 @@ def explained(graph: Any, composite: Any, x: Any, relevance: Any = None, **optio
     """The program and its outputs on the reference engine."""
     mode: dict[str, Any] = {"mode": "top"} if relevance is None else {"mode": "relevance"}
     program = small_nets.compile(graph, composite, **mode, **options)
-    given = {} if relevance is None else {"relevance": relevance}
+    given = {} if relevance is None else {SEED: relevance}
     return program, prepared("reference", small_nets.forward(graph), program)({**x, **given})
 
 
