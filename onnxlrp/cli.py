@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, that of an OnnxLrpError, 70 for a bug, 130 when interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     loud = sum(2 * (w == "-vv") + (w in ("-v", "--verbose")) for w in words) > 1
     console = Console()
     try:
@@ -51,20 +53,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`): what Python still flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            return _bug(error, loud, console)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.error(UsageError(f"the output cannot be written: {error.strerror}", "write it to another place"))
+        return 3
     except MemoryError:
         _traceback(loud)
         console.error(UsageError("out of memory", "explain fewer inputs at once: --batch-size 1"))
         return 4
     except Exception as error:
-        _traceback(loud)
-        said = str(error).splitlines()[:1]
-        what = f"a bug in onnxlrp {__version__}: {type(error).__name__}: {said[0] if said else ''}"
-        console.error(
-            UsageError(what, "please report it with what this prints with -vv" if not loud else "please report it")
-        )
-        return BUG
+        return _bug(error, loud, console)
     finally:
         console.clear()
+
+
+def _bug(error: Exception, loud: bool, console: Console) -> int:
+    _traceback(loud)
+    said = str(error).splitlines()[:1]
+    what = f"a bug in onnxlrp {__version__}: {type(error).__name__}: {said[0] if said else ''}"
+    console.error(
+        UsageError(what, "please report it with what this prints with -vv" if not loud else "please report it")
+    )
+    return BUG
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started without standard output or error (`>&-`) streams that lead nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the process ends
 
 
 def _run(words: list[str], console: Console) -> int:

@@ -112,6 +112,22 @@ def at_least(least: float, *, whole: bool = False, **options: float) -> None:
             raise UsageError(f"{name}={value!r}", f"give {'a whole number, ' * whole}{least:g} or more")
 
 
+def of_type(types: type | tuple[type, ...], meant: str, /, **options: object) -> None:
+    """Refuse options of another type: `of_type((str, NoneType), "a name", output=self.output)`.
+
+    Args:
+        types: The types allowed.
+        meant: What they stand for, in words.
+        **options: Values by the names of the options.
+
+    Raises:
+        UsageError: An option is of another type.
+    """
+    for name, value in options.items():
+        if not isinstance(value, types):
+            raise UsageError(f"{name}={repr(value)[:80]} is of type {type(value).__name__}", f"give {meant}")
+
+
 def one_of(known: Collection[str], **options: str) -> None:
     """Refuse options that are no word of a list: `one_of(SCORES, score=self.score)`.
 
@@ -123,5 +139,5 @@ def one_of(known: Collection[str], **options: str) -> None:
         UsageError: An option has another value.
     """
     for name, value in options.items():
-        if value not in known:
-            raise UsageError(f'there is no {name} "{value}"', did_you_mean(value, known))
+        if not isinstance(value, str) or value not in known:
+            raise UsageError(f'there is no {name} "{value}"', did_you_mean(str(value), known))

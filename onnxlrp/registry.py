@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from numbers import Integral, Real
+from types import NoneType
 from typing import Any, Generic, TypeVar
 
-from .errors import UsageError, did_you_mean
+from .errors import UsageError, did_you_mean, of_type
 
 PLUGINS = "onnxlrp.plugins"
 T = TypeVar("T")
@@ -198,7 +201,32 @@ def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any
         if key not in known:
             fix = did_you_mean(key, known) if known else "it has no options"
             raise UsageError(f'{kind} "{name}" has no option "{key}"', fix)
+    check_types(known, options)
     return make(**options)
+
+
+_PLAIN: dict[str, type] = {"int": Integral, "float": Real, "str": str, "bool": bool, "None": NoneType}
+_LARGEST = (1 << 63) - 1
+
+
+def check_types(known: Mapping[str, Option], values: Mapping[str, Any]) -> None:
+    """Refuse values of other types than options of numbers, words and switches are annotated with.
+
+    Args:
+        known: The options by name.
+        values: Values of some of them.
+
+    Raises:
+        UsageError: A value is of another type.
+    """
+    for name, value in values.items():
+        types = known[name].types
+        if all(word in _PLAIN for word in types):
+            of_type(tuple(_PLAIN[word] for word in types), known[name].type, **{name: value})
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{name}={value} is no finite number", "give a finite number")
+        if isinstance(value, Integral) and abs(int(value)) > _LARGEST:
+            raise UsageError(f"{name}={value} has more than 64 bits", "give a smaller number")
 
 
 def summary(thing: object) -> str:

@@ -17,6 +17,7 @@ from ..explanation.targets import for_samples, from_scores
 from ..findings.finding import MissingData
 from ..methods.registry import METHODS
 from ..model import Model, load
+from ..model.finite import NotFiniteError
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from .settings import Settings
@@ -88,6 +89,8 @@ class CheckContext:
             return model.explain(samples, self.settings.at(target=target, **more))
         except UsageError:
             raise
+        except NotFiniteError as error:  # the check "finite" counts what is wrong
+            return error.explanation
         except OnnxLrpError as error:
             raise MissingData(f"the method gives no explanation: {error.message}", error.fix) from None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UnsupportedError
 from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_map
 from ..program.linear import Conv, Pool, Select, Shape, Window
 from ..program.maps import MAPS
@@ -30,9 +31,10 @@ class Reference:
         evaluator = ReferenceEvaluator(forward.model(np.float64, tensors), new_ops=_operators())
         names = evaluator.output_names
 
+        @np.errstate(all="ignore")  # what is not finite is refused by the model, in words
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
             feeds = {name: _double(inputs[name]) for name in forward.inputs}
-            activations = dict(zip(names, evaluator.run(list(names), feeds), strict=True))
+            activations = dict(zip(names, _evaluated(evaluator, names, feeds), strict=True))
             values: list[Array] = []
             for step in program.instructions:
                 if step.kind == "read":
@@ -51,6 +53,17 @@ class Reference:
         return run
 
 
+def _evaluated(evaluator: Any, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+    """Run onnx's evaluator. Raises UnsupportedError where it fails, with what it says."""
+    try:
+        return list(evaluator.run(list(names), dict(feeds)))
+    except Exception as error:  # it raises anything from IndexError to ZeroDivisionError
+        raise UnsupportedError(
+            f"onnx's reference evaluator fails: {type(error).__name__}: {str(error)[:200]}",
+            "try --engine ort, which may say more",
+        ) from error
+
+
 def _double(array: Array) -> Array:
     return np.asarray(array, np.float64) if np.issubdtype(np.asarray(array).dtype, np.floating) else np.asarray(array)
 
@@ -58,7 +71,8 @@ def _double(array: Array) -> Array:
 def _operators() -> list[Any]:
     """Return operators that replace slow, wrong or missing ones of onnx's evaluator (1.23).
 
-    Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; Erf, and Gelu
+    Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; GlobalMaxPool
+    reduces the wrong axes unless there are two; Erf, and Gelu
     with it, has single precision; LRN normalises over the batch axis; LpNormalization sums x where p is 1, not |x|;
     MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel of each group.
     """
@@ -104,6 +118,12 @@ def _operators() -> list[Any]:
         def _run(self, x: Array, p: int) -> tuple[Array]:
             return ((np.abs(x) ** p).sum(axis=tuple(range(2, x.ndim)), keepdims=True) ** (1 / p),)
 
+    class GlobalMaxPool(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array) -> tuple[Array]:
+            return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
+
     class Erf(OpRun):
         op_domain = ""
 
@@ -147,6 +167,7 @@ def _operators() -> list[Any]:
         AveragePool,
         LpPool,
         GlobalLpPool,
+        GlobalMaxPool,
         Erf,
         Gelu,
         LpNormalization,

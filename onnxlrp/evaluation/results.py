@@ -160,7 +160,7 @@ def read(path: str | Path) -> Evaluation:
     files.check(path)
     try:
         return parsed(json.loads(files.read_text(path, _LONGEST)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: not the results of an evaluation ({files.reason(error)})", "choose another name with -o"
         ) from None

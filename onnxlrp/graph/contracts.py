@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import OnnxLrpError
 from .load_state import LoadState
 
@@ -83,7 +85,8 @@ def run(passes: Iterable[Pass], state: LoadState, check: bool = False) -> None:
     holding: dict[Property, None] = {}
     for step in passes:
         if not check:
-            step.run(state)
+            with np.errstate(all="ignore"):  # the last pass refuses constants that are not finite
+                step.run(state)
             continue
         step(state)
         holding = {kept: None for kept in holding if kept not in step.breaks} | dict.fromkeys(step.ensures)

@@ -33,6 +33,7 @@ from .rewriting.mutable_graph import MutableGraph
 from .rewriting.outputs import drop_text_outputs
 from .rewriting.parse import parse
 from .rewriting.shape_inference import complete_shapes
+from .soundness import check_constants, check_layers
 
 
 def _on_graph(change: Callable[[MutableGraph], None]) -> Callable[[LoadState], None]:
@@ -230,6 +231,13 @@ PASSES = (
         breaks=(has.CONSTANTS_FOLDED, has.UNUSED_REMOVED),
     ),
     _REMOVE_UNUSED,
+    Pass(
+        "check layers",
+        "Refuse windows that do not fit, and indices out of range.",
+        _on_graph(check_layers),
+        requires=(has.LOWERED,),
+        ensures=(has.LAYERS_FIT,),
+    ),
     # The batch.
     Pass(
         "free batch",
@@ -294,5 +302,12 @@ PASSES = (
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.CONDITIONS_NUMBERED,),
         breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "check constants",
+        "Refuse weights that are not finite numbers.",
+        _on_graph(check_constants),
+        requires=(has.PARSED,),
+        ensures=(has.CONSTANTS_FINITE,),
     ),
 )

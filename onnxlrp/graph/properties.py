@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import OnnxLrpError, UnsupportedError
 from . import operators
 from .batching.free import check as check_batch
 from .contracts import Property
@@ -22,6 +22,7 @@ from .reading import memory
 from .rewriting.constant_folding import is_noop, is_pure
 from .rewriting.mutable_graph import MutableGraph, captured
 from .rewriting.shape_inference import infer
+from .soundness import check_constants, check_layers
 
 
 def _of_graph(name: str, holds: Callable[[MutableGraph], bool]) -> Property:
@@ -213,6 +214,17 @@ def _conditions_numbered(graph: MutableGraph) -> bool:
     return numbers.issuperset(wheres)
 
 
+def _passes_check(check: Callable[[MutableGraph], None]) -> Callable[[MutableGraph], bool]:
+    def holds(graph: MutableGraph) -> bool:
+        try:
+            check(graph)
+        except OnnxLrpError:
+            return False
+        return True
+
+    return holds
+
+
 WEIGHTS_FIT = Property(
     "the weights fit into memory", lambda state: memory.stored(state.file.model).total <= state.memory_limit
 )
@@ -241,6 +253,8 @@ FLOATS_FIT = Property(
 UNUSED_REMOVED = _of_graph("every layer and constant is needed", _unused_removed)
 DECOMPOSED = _of_graph("operators are standard ones on floats", _decomposed)
 TOKENS_NORMALISED = _of_graph("no BatchNormalization runs over flattened tokens", _no_token_batch_norm)
+LAYERS_FIT = _of_graph("windows fit and indices are in range", _passes_check(check_layers))
+CONSTANTS_FINITE = _of_graph("constants are finite numbers", _passes_check(check_constants))
 LOWERED = _of_graph("operators that others express are written as these", _lowered)
 BATCH_FIRST = _of_graph("the batch is axis 0 of every activation", _batch_first)
 ATTRIBUTES_SPELLED_OUT = _of_graph("attributes are spelled out", _spelled_out)

@@ -23,6 +23,7 @@ from ..program.program import Program
 from .batches import in_batches
 from .compiled import CompiledModel
 from .extra_inputs import check as check_given
+from .finite import refuse_not_finite
 from .options import ExplainOptions, is_default
 from .provenance import precision_of, provenance, resolved
 
@@ -52,7 +53,15 @@ class Prepared:
     default: Default | None = None
 
     def run(self, samples: Samples, progress: Progress | None = None) -> Explanation:
-        """Explain samples; `progress` is told between the passes of a method that takes many."""
+        """Explain samples; `progress` is told between the passes of a method that takes many.
+
+        Raises:
+            NotFiniteError: The relevance, or the score that is explained, is NaN or infinite.
+        """
+        with np.errstate(all="ignore"):  # what is not finite is refused in words
+            return self._run(samples, progress)
+
+    def _run(self, samples: Samples, progress: Progress | None) -> Explanation:
         if self.compiled is None:
             return self._solved(samples, progress)
         assert self.composite is not None
@@ -95,7 +104,7 @@ class Prepared:
     ) -> Explanation:
         model = self.model
         logits, ids = outputs["logits"].reshape(len(samples), -1), self._ids(outputs)
-        return Explanation(
+        made = Explanation(
             relevance=outputs["relevance"],
             output=outputs["scores"],
             head=facts.head_of(model.graph, model.graph.outputs[0].name).kind,
@@ -112,6 +121,8 @@ class Prepared:
             originals=samples.originals if samples.pictures else None,
             notes=notes or {},
         )
+        refuse_not_finite(model, samples, made)
+        return made
 
 
 def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..compile import compile
-from ..errors import UsageError
+from ..errors import UsageError, of_type
 from ..explanation import targets
 from ..explanation.targets import Wanted
 from .compiled import CompiledModel
@@ -33,6 +33,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
         UsageError: No such target, method or option.
         UnsupportedError: A layer without a rule, or a size that is open.
     """
+    of_type(str, "input, top1 or topK", target=target)
     wanted = Wanted("index")
     if target != "input":
         if targets.parse(target).kind != "top":

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from ..engines import Engine
 from ..engines.factory import make_engine
-from ..errors import UsageError
+from ..errors import UsageError, at_least, of_type
 from ..graph.graph import Graph
 from ..preprocessing.find import find_size
 from .model import Model
@@ -56,6 +57,8 @@ def load(
     asked = {name: value for name, value in locals().items() if name != "source"}
     from ..graph.load import load as read
 
+    of_type((str, NoneType), "a kind of input: image, signal, volume, tokens or vector", kind=kind)
+    _check_size(size)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     flags = dict(prep or {})
 
@@ -73,7 +76,17 @@ def load(
     return made.choose()
 
 
+def _check_size(size: Any) -> None:
+    """Raise UsageError unless every length is a whole number of at least 1."""
+    if size is None:
+        return
+    named = size if isinstance(size, Mapping) else dict(enumerate(size if isinstance(size, tuple | list) else [size]))
+    at_least(1, whole=True, **{f"size[{name}]": length for name, length in named.items()})
+
+
 def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:
+    if not hasattr(chosen, "prepare"):
+        of_type(str, "the name of an engine, or an Engine", engine=chosen)
     if isinstance(chosen, str):
         return make_engine(chosen, providers=providers, precision=precision)
     if precision is not None:

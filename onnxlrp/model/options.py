@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import UsageError
+from ..errors import UsageError, of_type, one_of
 from . import option_values as values
 from .option_declaration import Flag, declared, stated
 
@@ -220,8 +222,23 @@ class ExplainOptions:
     )
 
     def __post_init__(self) -> None:
+        of_type((str, NoneType), "a name", output=self.output, input=self.input, kind=self.kind)
+        if not (callable(self.method) or hasattr(self.method, "entries")):  # a Method, a Composite
+            of_type(str, "a method's name, a Composite or a Method", method=self.method)
+        of_type((Mapping, NoneType), "values by the names of inputs", given=self.given)
+        of_type((Mapping, NoneType), "channels by module path", conditions=self.conditions)
+        of_type(Iterable, "pairs (match, rule)", rules=self.rules)
+        of_type(Sequence, "a list of module paths", record=self.record)
+        of_type(str, "module paths", **{f"record[{n}]": path for n, path in enumerate(self.record)})
+        if self.targets is not None and not hasattr(self.targets, "__len__"):
+            of_type(Sequence, "a list of classes", targets=self.targets)
+        of_type((Integral, NoneType), "a whole number", batch_size=self.batch_size)
+        one_of(UNSUPPORTED, on_unsupported=self.on_unsupported)
         if not isinstance(self.rules, Mapping):
             object.__setattr__(self, "rules", tuple(self.rules))  # read more than once
+        for entry in self.entries:
+            if isinstance(entry, str) or not hasattr(entry, "__len__") or len(entry) != 2:
+                raise UsageError(f"rules: {repr(entry)[:80]} is no pair", "give (match, rule) pairs, or a mapping")
 
     @classmethod
     def of(cls, first: Any = "top1", method: str | Composite | Method = DEFAULT, **keywords: Any) -> Self:

@@ -181,7 +181,13 @@ def batched(
         raise InputError(f"{name}: an empty batch", "give at least one sample")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
-    return np.ascontiguousarray(values, dtype=dtype)
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(values, dtype=dtype)
+    if cast.dtype.kind == "f" and not np.isfinite(cast).all():
+        raise InputError(
+            f"{name}: holds values that {dtype} cannot express", f"scale the array to the range of {dtype}"
+        )
+    return cast
 
 
 def listing(folder: str | Path) -> list[Path]:

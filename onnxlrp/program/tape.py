@@ -195,7 +195,8 @@ class Tape(ForwardFacts):
                 return step.what.array
             operands = [self.array(self.values[i]) for i in step.inputs]
             run = run_map if step.kind == "map" else run_linear
-            self._arrays[value.index] = np.broadcast_to(run(step, operands), step.shape)
+            with np.errstate(all="ignore"):  # as engines compute; the model refuses relevance that is not finite
+                self._arrays[value.index] = np.broadcast_to(run(step, operands), step.shape)
         return self._arrays[value.index]
 
     def leaf(self, value: Value) -> Array | None:

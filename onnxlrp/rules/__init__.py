@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from ..errors import UsageError
+from ..errors import UsageError, of_type
 from ..program.op import Op
 from ..program.value import Value
-from ..registry import Registry, options_of
+from ..registry import Registry, check_types, options_of
 
 
 class Rule(Protocol):
@@ -65,6 +65,7 @@ def make(name: str, *args: float, **options: Any) -> Rule:
             f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}',
             f"its options: {', '.join(known) or 'none'}",
         )
+    check_types(options_of(cls), {**dict(zip(known, args, strict=False)), **options})
     made: Rule = cls(*args, **options)
     return made
 
@@ -75,6 +76,7 @@ def parse(text: str) -> Rule:
     Raises:
         UsageError: The text is not a rule, or there is no such rule or option.
     """
+    of_type(str, "the text of a rule, such as 'gamma(0.25)'", rule=text)
     match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
     if match is None:
         raise UsageError(f'"{text}" is not a rule', "write name, name(0.25) or name(option=0.25)")

@@ -174,7 +174,11 @@ def test_a_pass_on_the_model(step: Any) -> None:
 
 def test_each_pass_has_a_test() -> None:
     before_parsing = {step.name for step in PASSES[: [step.name for step in PASSES].index("parse") + 1]}
-    assert {step.name for step in PASSES} == GRAPHS.keys() | before_parsing | {"check floats"}
+    assert {step.name for step in PASSES} == GRAPHS.keys() | before_parsing | {
+        "check floats",
+        "check layers",
+        "check constants",
+    }
     assert all(step.ensures and step.summary.endswith(".") for step in PASSES)
 
 
@@ -203,6 +207,26 @@ def test_load_runs_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_module, "PASSES", watched)
     load(classifier((1, 4, 8, 8)))
     assert ran == [step.name for step in PASSES]
+
+
+@pytest.mark.parametrize(
+    ("name", "constants", "attributes"),
+    [
+        ("check layers", {"w": values(6, 3, 3, 3)}, {}),
+        ("check layers", {"w": values(6, 4, 9, 9)}, {"kernel_shape": (9, 9)}),
+        ("check constants", {"w": np.full((6, 4, 3, 3), np.nan, np.float32)}, {}),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(name: str, constants: Any, attributes: Any) -> None:
+    step = next(step for step in PASSES if step.name == name)
+    made = graph([layer("Conv", "x w", "y", **WINDOW | attributes)], {"w": values(6, 4, 3, 3)})
+    made.constants.update(constants)
+    if "kernel_shape" in attributes:
+        made.shapes["y"] = (PRIME, 6, 0, 0)
+    state = state_of(made)
+    with pytest.raises(InputError, match='Conv node "Conv y"'):
+        step.run(state)
+    assert not step.ensures[0].holds(state)
 
 
 @pytest.mark.parametrize("name", ["check weights", "check model as exported", "check model as converted"])
