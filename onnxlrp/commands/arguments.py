@@ -86,16 +86,26 @@ def is_composite(method: Any) -> bool:
 
 
 def options_of(method: str) -> Mapping[str, Option]:
-    """Return the options of a method; of "auto", those that every method has that it may stand for."""
-    if method != DEFAULT:
-        return METHODS[method].options
-    first, *others = (METHODS[name].options for name in CANDIDATES)
-    return {name: option for name, option in first.items() if all(name in known for known in others)}
+    """Return the options of a method; of "auto", those of all methods that it may stand for."""
+    names = CANDIDATES if method == DEFAULT else (method,)
+    return {key: option for name in names for key, option in METHODS[name].options.items()}
 
 
 def methods(asked: Sequence[ExplainOptions], model: Model) -> list[str]:
-    """Return the names of the methods for a model, that of "auto" decided. Raises UsageError for one named twice."""
+    """Return the names of the methods for a model, that of "auto" decided.
+
+    Raises:
+        UsageError: "auto" is a method that is named too, or one without an option that is given.
+    """
     names = [str(model.decided(options).method) for options in asked]
+    for name, options in zip(names, asked, strict=True):
+        if unknown := [key for key in options.options if key not in METHODS[name].options]:
+            having = [other for other in CANDIDATES if unknown[0] in METHODS[other].options]
+            raise UsageError(
+                f"{method_options.flag(unknown[0])}: the default is {name} here, for {model.default_method.reason}, "
+                "which has no such option",
+                f"name the method: -m {' or -m '.join(having)}",
+            )
     for name in names:
         if names.count(name) > 1:
             fix = ",".join(dict.fromkeys(names))

@@ -38,10 +38,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     written = sinks.Written(source.paths)
     start = time.perf_counter()
     model = arguments.open_model(args)
+    methods = arguments.methods(asked, model)
     for options in asked:
         arguments.check_matches(model, options)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
-    methods = arguments.methods(asked, model)
     notes = Notes(console, model, source, methods, args.ledger, any(map(is_default, asked)))
     report = Report(console, _sink(args, plan, written, len(asked)), notes, methods, args.ledger, len(source) > 1)
     report.width = max(KEY, *(len(item.name) + 2 for item in source))

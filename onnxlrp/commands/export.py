@@ -21,9 +21,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if path.suffix.lower() != ".onnx":
         raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path}.onnx'")
     model = arguments.open_model(args)
+    (method,) = arguments.methods([options], model)
     arguments.check_matches(model, options)
     model.export(path, str(options.method), args.target, **options.keywords())
-    (method,) = arguments.methods([options], model)
     default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
     import onnx
 

@@ -42,6 +42,14 @@ def test_auto_among_other_methods(run: Any, refused: Any, table: Path) -> None:
     run(0, "explain", model, row, "-m", "auto,gradient", "--epsilon", "0.1", "-o", str(table / "{method}.json"))
     assert (table / "epsilon.json").exists()
     assert (table / "gradient.json").exists()
-    refused(2, "auto is epsilon here, a vector", "explain", model, row, "-m", "auto,epsilon")
+    said, _ = refused(2, "explain", model, row, "-m", "auto,epsilon")
+    assert said == "--method auto,epsilon: auto is epsilon here, a vector"
     said, _ = run(0, "evaluate", model, row, "--metric", "pixel_flipping", "--json")
     assert {cell["method"] for cell in json.loads(said)["cells"]} == {"epsilon", "sensitivity"}
+
+
+def test_an_option_that_the_default_has_not(refused: Any, table: Path) -> None:
+    model, row = (str(table / name) for name in ("table.onnx", "row.npy"))
+    said, fix = refused(2, "explain", model, row, "--gamma", "0.5")
+    assert said == "--gamma: the default is epsilon here, for a vector, which has no such option"
+    assert fix == "name the method: -m gamma"

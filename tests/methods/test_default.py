@@ -20,7 +20,7 @@ CASES = [
     (convolution((3, 9, 9), (3, 3)), "epsilon_plus_flat", "an image"),
     (convolution((3, 9, 9), (9, 9)), "epsilon", "one row of values"),
     (convolution((2, 6, 6, 6), (3, 3, 3)), "epsilon_plus_flat", "a volume"),
-    (convolution((4, 30), (5,)), "epsilon_plus", "a signal of 4 channels"),
+    (convolution((4, 30), (5,)), "gamma", "a signal of 4 channels"),
     (convolution((1, 30), (5,)), "epsilon_plus_flat", "a signal of one channel"),
 ]
 
