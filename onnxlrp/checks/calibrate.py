@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..explanation import Explanation, maps
 from ..findings.finding import Finding, MissingData
+from ..methods.problem import cast
 from . import budgets
 from .context import CheckContext
 from .numerics import relative_difference
@@ -83,8 +84,7 @@ def input_noise(context: CheckContext) -> Noise:
     else:
         low, high = np.asarray(x.min(), np.float64), np.asarray(x.max(), np.float64)
     moved = x + np.random.default_rng(0).uniform(-0.5, 0.5, x.shape) * (high - low) / 255
-    moved = (np.rint(moved) if x.dtype.kind in "iu" else moved).astype(x.dtype)
-    return _largest(context, [context.explain(context.model, moved, context.targets)])
+    return _largest(context, [context.explain(context.model, cast(moved, x.dtype), context.targets)])
 
 
 def _largest(context: CheckContext, runs: Sequence[Explanation]) -> Noise:

@@ -12,7 +12,7 @@ import numpy as np
 from ..composites import Composite
 from ..errors import CheckFailed
 from ..explanation import Explanation
-from ..methods.problem import Problem
+from ..methods.problem import Problem, cast
 from ..methods.registry import METHODS, Array, Method
 from ..model import DEFAULT, ExplainOptions, Model
 from ..model.extra_inputs import rows
@@ -133,7 +133,7 @@ class EvaluationContext:
             keep: The samples to explain.
         """
         kept, asked = self.samples[keep], model or self.model
-        samples = kept if x is None else replace(kept, values=x.astype(kept.values.dtype))
+        samples = kept if x is None else replace(kept, values=cast(x, kept.values.dtype))
         # Not `choose`, which reads the file again: random weights would be lost.
         asked = replace(asked, given={**asked.given, **rows(asked.given, keep)})
         return self.attributor(asked, samples, self.ids[keep], record)

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..methods.registry import Array
 from ..model import DEFAULT, Model
+from ..preprocessing import images
 from ..preprocessing.samples import Samples
 from .context import Attributor
 
@@ -47,7 +48,8 @@ def adapted(model: Model, batch_size: int | None = 32) -> Any:
         onnxlrp = model
 
         def forward(self, x: Any) -> Any:
-            values = x.detach().cpu().numpy().astype(model.graph.inputs[0].dtype)
+            source = model.graph.inputs[0]
+            values = images.batched(x.detach().cpu().numpy(), source.shape, source.dtype)
             logits = model.outputs(values, batch_size=batch_size)["logits"].reshape(len(values), -1)
             return torch.from_numpy(np.ascontiguousarray(logits))
 
@@ -84,8 +86,8 @@ def explain_func(
         found = getattr(model, "onnxlrp", None)
         if found is None:
             raise UnsupportedError(f"a model of type {type(model).__name__}", "give Quantus model=adapted(model)")
-        kind = found.graph.inputs[0].dtype
-        x = np.ascontiguousarray(_array(inputs), dtype=kind).reshape(-1, *found.graph.inputs[0].shape)
+        source = found.graph.inputs[0]
+        x = images.batched(_array(inputs).reshape(-1, *source.shape), source.shape, source.dtype)
         ids = _array(targets).reshape(-1).astype(np.int64)
         names = [f"sample.{i}" for i in range(len(x))]
         samples = Samples(x, [None] * len(x), [None] * len(x), names, pictures, found.kind)

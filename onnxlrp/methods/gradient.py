@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, did_you_mean
-from .problem import Problem
+from .baselines import baseline, deviation, starts
+from .problem import Problem, cast
 from .registry import Array, Attribution, method
 
 NORMS = ("squared", "l2", "linf", "signed")
@@ -70,7 +71,8 @@ class IntegratedGradients:
     """R = (x - x₀) ⊙ ∫₀¹ ∇f(x₀ + t (x - x₀)) dt, by the midpoint rule; ΣR = f(x) - f(x₀) up to the error it reports.
 
     Args:
-        baseline: x₀: "black", "white", "grey" or "mean" pixels, "blur", "noise", or "zero" of the model's input.
+        baseline: x₀: "auto" (black for a picture, zero for other inputs), "black", "white", "grey" or "mean" pixels,
+            "blur", "noise", "zero" of the model's input, or a sample: an array or an .npy file (of several, the mean).
         steps: Points of the path at which the gradient is taken.
         seed: Seed of a random baseline.
 
@@ -81,7 +83,7 @@ class IntegratedGradients:
         Sundararajan et al., Axiomatic attribution for deep networks, ICML 2017.
     """
 
-    baseline: str = "black"
+    baseline: str | Array = "auto"
     steps: int = 32
     seed: int = 0
 
@@ -91,7 +93,7 @@ class IntegratedGradients:
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
         x = problem.x.astype(np.float64)
-        start = problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        name, start = baseline(problem, self.baseline, "black", self.seed)
         shares = (np.arange(self.steps) + 0.5) / self.steps
 
         def point(at: Array, n: Array) -> Array:
@@ -101,9 +103,11 @@ class IntegratedGradients:
         mean, done = _mean(problem, self.steps, point)
         relevance = (x - start) * mean
         rows = np.arange(len(x))
-        reached = problem.scores(problem.x, rows) - problem.scores(start.astype(problem.x.dtype), rows)
+        reached = problem.scores(problem.x, rows) - problem.scores(cast(start, problem.x.dtype), rows)
         total = relevance.reshape(len(x), -1).sum(axis=1)
-        return Attribution(relevance, {"steps": done, "difference": reached, "completeness error": total - reached})
+        return Attribution(
+            relevance, {"baseline": name, "steps": done, "difference": reached, "completeness error": total - reached}
+        )
 
 
 @method("expected_gradients", paper="Erion et al. 2021", passes="samples, each with a gradient")
@@ -111,10 +115,12 @@ class IntegratedGradients:
 class ExpectedGradients:
     """R = E[(x - x₀) ⊙ ∇f(x₀ + t (x - x₀))] over several baselines x₀ and t uniform in [0, 1].
 
-    The baselines are black, white, grey and mean pixels, blur and noise of the picture, in turn.
+    The baselines are, in turn, the samples of a background; without one black, white, grey and mean pixels, blur and
+    noise of a picture, and zero for other inputs.
 
     Args:
         samples: Pairs of a baseline and a t, for each input.
+        background: Samples in the model's own layout, such as of the training set: an array or an .npy file.
         seed: Seed of all random numbers.
 
     Raises:
@@ -126,6 +132,7 @@ class ExpectedGradients:
     """
 
     samples: int = 64
+    background: str | Array = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -134,20 +141,19 @@ class ExpectedGradients:
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
         x, rng = problem.x.astype(np.float64), np.random.default_rng(self.seed)
-        names = ("black", "white", "grey", "mean", "blur", "noise")
-        starts = np.stack([problem.baseline(name, rng) for name in names])
+        name, found = starts(problem, self.background, rng)
         # Strata of t in random order, so that each baseline covers all of the path.
         shares = rng.permutation((np.arange(self.samples) + rng.random(self.samples)) / self.samples)
 
         def ends(at: Array, n: Array) -> tuple[Array, Array]:
-            start = starts[n % len(names), at]
+            start = found[n % len(found), at]
             t = shares[n].reshape(-1, *[1] * (x.ndim - 1))
             return start, start + t * (x[at] - start)
 
         mean, done = _mean(
             problem, self.samples, lambda at, n: ends(at, n)[1], lambda at, n, slope: (x[at] - ends(at, n)[0]) * slope
         )
-        return Attribution(mean, {"samples": done})
+        return Attribution(mean, {"baselines": name, "samples": done})
 
 
 @method("smooth_grad", paper="Smilkov et al. 2017", passes="samples, each with a gradient")
@@ -157,7 +163,9 @@ class SmoothGrad:
 
     Args:
         samples: Noisy copies of each input.
-        sigma: Standard deviation of the noise, as a share of the input's range.
+        sigma: Standard deviation of the noise: as a share of a picture's range, of each channel's range of a signal or
+            volume, of each feature's own deviation in a background; absolute for a vector without one.
+        background: Samples in the model's own layout, such as of the training set: an array or an .npy file.
         times_input: Multiply the mean gradient by x.
         seed: Seed of all random numbers.
 
@@ -170,6 +178,7 @@ class SmoothGrad:
 
     samples: int = 32
     sigma: float = 0.15
+    background: str | Array = ""
     times_input: bool = False
     seed: int = 0
 
@@ -178,8 +187,9 @@ class SmoothGrad:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        mean, done = _mean(problem, self.samples, _noisy(problem, self.samples, self.sigma, self.seed))
-        return Attribution(problem.x * mean if self.times_input else mean, {"samples": done})
+        said, deviated = deviation(problem, self.sigma, self.background)
+        mean, done = _mean(problem, self.samples, _noisy(problem, deviated, self.seed))
+        return Attribution(problem.x * mean if self.times_input else mean, {"samples": done, "noise": said})
 
 
 @method("var_grad", paper="Adebayo et al. 2018", passes="samples, each with a gradient")
@@ -189,7 +199,9 @@ class VarGrad:
 
     Args:
         samples: Noisy copies of each input.
-        sigma: Standard deviation of the noise, as a share of the input's range.
+        sigma: Standard deviation of the noise: as a share of a picture's range, of each channel's range of a signal or
+            volume, of each feature's own deviation in a background; absolute for a vector without one.
+        background: Samples in the model's own layout, such as of the training set: an array or an .npy file.
         seed: Seed of all random numbers.
 
     Raises:
@@ -202,6 +214,7 @@ class VarGrad:
 
     samples: int = 32
     sigma: float = 0.15
+    background: str | Array = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -209,7 +222,8 @@ class VarGrad:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        noisy = _noisy(problem, self.samples, self.sigma, self.seed)
+        said, deviated = deviation(problem, self.sigma, self.background)
+        noisy = _noisy(problem, deviated, self.seed)
         both = np.zeros((2, *problem.x.shape))
 
         def moments(at: Array, n: Array, slope: Array) -> Array:
@@ -218,18 +232,15 @@ class VarGrad:
             return slope
 
         _, done = _mean(problem, self.samples, noisy, moments)
-        return Attribution(np.maximum(both[1] / done - (both[0] / done) ** 2, 0), {"samples": done})
+        return Attribution(np.maximum(both[1] / done - (both[0] / done) ** 2, 0), {"samples": done, "noise": said})
 
 
-def _noisy(problem: Problem, samples: int, sigma: float, seed: int) -> Callable[[Array, Array], Array]:
+def _noisy(problem: Problem, deviated: Array, seed: int) -> Callable[[Array, Array], Array]:
     """Return the function of the n-th noisy copy of x[at], which does not depend on the batches."""
-    bounds = problem.bounds()
-    low, high = (np.broadcast_to(bound, problem.x.shape).reshape(len(problem.x), -1) for bound in bounds)
-    deviation = sigma * (high.max(axis=1) - low.min(axis=1))
 
     def point(at: Array, n: Array) -> Array:
         noise = np.stack([np.random.default_rng((seed, int(k))).normal(size=problem.x.shape[1:]) for k in n])
-        moved: Array = problem.x[at] + deviation[at].reshape(-1, *[1] * (problem.x.ndim - 1)) * noise
+        moved: Array = problem.x[at] + (deviated if len(deviated) == 1 else deviated[at]) * noise
         return moved
 
     return point
@@ -254,7 +265,7 @@ def _mean(
     total, done = np.zeros(problem.x.shape), 0
     for rows in _rounds(problem, count):
         at, n = rows % len(problem.x), rows // len(problem.x)
-        slope = problem.gradient(point(at, n).astype(problem.x.dtype), at).astype(np.float64)
+        slope = problem.gradient(cast(point(at, n), problem.x.dtype), at).astype(np.float64)
         np.add.at(total, at, slope if weigh is None else weigh(at, n, slope))
         done = int(n[-1]) + 1
     return total / done, done

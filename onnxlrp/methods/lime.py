@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, one_of
-from .masks import SCORES, background, masked_scores, rounds
+from .baselines import baseline
+from .masks import SCORES, masked_scores, rounds
 from .problem import Problem
 from .registry import Array, Attribution, method
 from .segments import averages, segments
@@ -27,7 +28,8 @@ class LIME:
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
         features: The approximate number of segments of a picture.
         baseline: What a hidden segment becomes: "segments" (its own mean, as in the lime package), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero"; "auto" is "segments" where they have several values, else "zero".
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean);
+            "auto" is "segments" where they have several values, else "zero".
         width: σ of the kernel π.
         alpha: α, the ridge strength.
         score: The "probability" of the class, or its "logit".
@@ -43,7 +45,7 @@ class LIME:
     samples: int = 1000
     segments: str | Array = "auto"
     features: int = 64
-    baseline: str = "auto"
+    baseline: str | Array = "auto"
     width: float = 0.25
     alpha: float = 1.0
     score: str = "probability"
@@ -60,13 +62,13 @@ class LIME:
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
         parts = segments(problem, self.segments, self.features)
-        name, hidden = self.baseline, None
-        if name == "auto":
-            name = "segments" if parts[0].count < np.prod(problem.grid) else "zero"
-        if name == "segments":
-            hidden = averages(problem, parts)
+        asked = self.baseline
+        if isinstance(asked, str) and asked == "auto":
+            asked = "segments" if parts[0].count < np.prod(problem.grid) else "zero"
+        if isinstance(asked, str) and asked == "segments":
+            name, hidden = asked, averages(problem, parts)
         else:
-            name, hidden = background(problem, name, "grey", self.seed)
+            name, hidden = baseline(problem, asked, "grey", self.seed)
         seen = [coalitions(self.samples, part.count, self.seed) for part in parts]
         found = np.zeros((0, len(parts)))
         for piece in rounds(problem, self.samples):

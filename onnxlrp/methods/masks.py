@@ -43,12 +43,6 @@ def scores(problem: Problem, x: Array, score: str) -> Array:
     return problem.scores(cast(x, problem.x.dtype), at, probability=score == "probability").reshape(-1, n)
 
 
-def background(problem: Problem, name: str, picture: str, seed: int = 0) -> tuple[str, Array]:
-    """Return the name and the values [N, …] of a baseline; "auto" is `picture` for pictures, zero for other arrays."""
-    name = (picture if is_picture(problem) else "zero") if name == "auto" else name
-    return name, problem.baseline(name, np.random.default_rng(seed))
-
-
 def is_picture(problem: Problem) -> bool:
     """Return whether the input has height and width."""
     return problem.kind.is_image

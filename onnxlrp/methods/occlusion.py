@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import at_least, one_of
-from .masks import SCORES, background, masked_scores, rounds, scores
+from .baselines import baseline
+from .masks import SCORES, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -24,7 +25,7 @@ class Occlusion:
         window: Side of the window in pixels; 0 is an eighth of each side, of a vector one value.
         stride: Step between two windows; 0 is half a window.
         baseline: What a hidden pixel becomes: "auto" (grey for a picture, zero for other arrays), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero".
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
         score: The "probability" of the class, or its "logit".
         seed: Seed of the order of the windows, and of a random baseline.
 
@@ -37,7 +38,7 @@ class Occlusion:
 
     window: int = 0
     stride: int = 0
-    baseline: str = "auto"
+    baseline: str | Array = "auto"
     score: str = "probability"
     seed: int = 0
 
@@ -47,7 +48,7 @@ class Occlusion:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        name, hidden = background(problem, self.baseline, "grey", self.seed)
+        name, hidden = baseline(problem, self.baseline, "grey", self.seed)
         sides = [self._side(problem, length) for length in problem.grid]
         # A stride longer than the window would leave gaps.
         steps = [min(self.stride or max(1, side // 2), side) for side in sides]

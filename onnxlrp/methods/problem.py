@@ -286,8 +286,12 @@ def probabilities(logits: Array, separate: bool) -> Array:
 
 
 def cast(x: Array, kind: np.dtype[Any]) -> Array:
-    """Convert numbers to the type of the input, rounded for integers."""
-    return np.asarray((x if kind.kind == "f" else np.rint(x)).astype(kind, copy=False))
+    """Convert numbers to the type of the input; for integers rounded, and clipped to the type's range."""
+    if kind.kind == "f" or x.dtype == kind:
+        return np.asarray(x.astype(kind, copy=False))
+    if kind.kind == "b":
+        return np.asarray(x > 0.5)
+    return np.clip(np.rint(x), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
 
 
 def _box(x: Array, axis: int, radius: int) -> Array:

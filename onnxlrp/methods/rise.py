@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, one_of
-from .masks import SCORES, background, is_picture, masked_scores, rounds, upsampled, upsampling
+from .baselines import baseline
+from .masks import SCORES, is_picture, masked_scores, rounds, upsampled, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -25,7 +26,7 @@ class RISE:
         cells: Cells a side of a mask; 0 is 7 for a picture, and every value by itself in other arrays.
         p1: p₁, the share of cells that are seen.
         baseline: What a hidden pixel becomes: "auto" (zero of the model's input, as in the paper), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero".
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
         centred: Subtract the mean score, so that 0 means that showing i makes no difference; without it all values are
             positive, as in the paper.
         score: The "probability" of the class, or its "logit".
@@ -41,7 +42,7 @@ class RISE:
     samples: int = 1000
     cells: int = 0
     p1: float = 0.5
-    baseline: str = "auto"
+    baseline: str | Array = "auto"
     centred: bool = True
     score: str = "probability"
     seed: int = 0
@@ -55,7 +56,7 @@ class RISE:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        name, hidden = background(problem, self.baseline, "zero", self.seed)
+        name, hidden = baseline(problem, self.baseline, "zero", self.seed)
         masks = _Masks.draw(problem, self)
         total, found = np.zeros((len(problem.x), *problem.grid)), np.zeros((0, len(problem.x)))
         for piece in rounds(problem, self.samples):

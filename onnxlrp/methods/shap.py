@@ -8,7 +8,8 @@ from math import comb
 import numpy as np
 
 from ..errors import at_least, one_of
-from .masks import SCORES, background, masked_scores, rounds, scores
+from .baselines import baseline
+from .masks import SCORES, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 from .segments import segments
@@ -28,7 +29,7 @@ class KernelSHAP:
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
         features: The approximate number of segments of a picture.
         baseline: x₀: "auto" (grey for a picture, zero for other arrays), "black", "white", "grey", "mean", "blur",
-            "noise" or "zero".
+            "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
         score: The "logit" of the class, or its "probability".
         seed: Seed of all random numbers.
 
@@ -43,7 +44,7 @@ class KernelSHAP:
     samples: int = 1000
     segments: str | Array = "auto"
     features: int = 64
-    baseline: str = "auto"
+    baseline: str | Array = "auto"
     score: str = "logit"
     seed: int = 0
 
@@ -55,7 +56,7 @@ class KernelSHAP:
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
         parts = segments(problem, self.segments, self.features)
-        name, start = background(problem, self.baseline, "grey", self.seed)
+        name, start = baseline(problem, self.baseline, "grey", self.seed)
         drawn = [coalitions(self.samples, part.count, self.seed) for part in parts]
         most = max(len(z) for z, _ in drawn)
         empty, full = scores(problem, start, self.score)[0], scores(problem, problem.x, self.score)[0]

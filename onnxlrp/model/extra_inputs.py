@@ -132,12 +132,6 @@ def _values(value: Any, tensor: Tensor, shape: tuple[int, ...]) -> Array:
         where = f"{where}: {value}"
         value = images.read_array(Path(value))
     array = np.asarray(value)
-    kind = str(array.dtype) if array.dtype.kind in "biuf" else "float64"
     if array.ndim == 0:
         array = np.broadcast_to(array, tensor.shape)
-    wide = images.batched(array, shape, kind, where)
-    with np.errstate(invalid="ignore", over="ignore"):
-        cast = wide.astype(tensor.dtype)
-    if np.dtype(tensor.dtype).kind in "biu" and not np.array_equal(cast, wide):
-        raise InputError(f"{where}: holds values that are no {tensor.dtype}", f"give an array of {tensor.dtype}")
-    return cast
+    return images.batched(array, shape, tensor.dtype, where)

@@ -164,7 +164,7 @@ def batched(
         name: The array's name in messages.
 
     Raises:
-        InputError: Shape or type do not fit, or values are not finite.
+        InputError: The shape does not fit, or values are not finite, or are none of the type.
     """
     values = np.asarray(array)
     if values.dtype.kind not in "biuf":
@@ -181,13 +181,42 @@ def batched(
         raise InputError(f"{name}: an empty batch", "give at least one sample")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
-    with np.errstate(over="ignore"):
-        cast = np.ascontiguousarray(values, dtype=dtype)
-    if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-        raise InputError(
-            f"{name}: holds values that {dtype} cannot express", f"scale the array to the range of {dtype}"
-        )
+    return np.ascontiguousarray(_cast(values, np.dtype(dtype), name))
+
+
+def _cast(values: npt.NDArray[Any], kind: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    """Convert values to the type of an input, which must hold each of them but for the rounding of floats."""
+    if values.dtype == kind:
+        return values
+    with np.errstate(invalid="ignore", over="ignore"):
+        cast = values.astype(kind)
+    if kind.kind == "f":
+        wrong = values[~np.isfinite(cast)]
+    elif kind.kind == "b":
+        wrong = values[(values != 0) & (values != 1)]
+    else:
+        limits = np.iinfo(kind)
+        wrong = values[(values != np.rint(values)) | (values < limits.min) | (values > limits.max)]
+    if wrong.size:
+        raise InputError(f"{name}: holds {wrong.flat[0]:g}, the model takes {_range(kind)}", _whole(values, kind))
     return cast
+
+
+def _range(kind: np.dtype[Any]) -> str:
+    if kind.kind == "f":
+        return f"{kind} up to {np.finfo(kind).max:.3g}"
+    if kind.kind == "b":
+        return "bool, 0 or 1"
+    return f"{kind}, whole numbers from {np.iinfo(kind).min} to {np.iinfo(kind).max}"
+
+
+def _whole(values: npt.NDArray[Any], kind: np.dtype[Any]) -> str:
+    """Return the fix for values that the type of an input does not hold."""
+    if kind.kind == "f":
+        return f"scale the array to the range of {kind}"
+    if kind == np.uint8 and values.min() >= 0 and values.max() <= 1:
+        return "give an array of uint8, as it was before it was scaled: numpy.rint(array * 255)"
+    return f"give an array of {kind}" + ", as it was before it was scaled" * (kind.itemsize < 4 and kind.kind in "iu")
 
 
 def listing(folder: str | Path) -> list[Path]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.methods.masks import background, is_picture, scores
+from onnxlrp.methods.baselines import baseline as background
+from onnxlrp.methods.masks import is_picture, scores
 from onnxlrp.preprocessing import Preprocessing
 from support.problems import model, problem
 
@@ -65,7 +66,7 @@ def test_what_is_a_picture() -> None:
 
 
 def test_auto_is_another_baseline_for_arrays() -> None:
-    assert background(shaped(1, 8, 8), "auto", "grey")[0] == "grey"
+    assert background(shaped(1, 8, 8), "auto", "grey")[0] == "grey (by the sample's own range)"
     name, start = background(shaped(8), "auto", "grey")
     assert name == "zero"
     assert not start.any()

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...errors import UsageError, at_least, one_of
+from ...methods.baselines import baseline
 from ...methods.masks import SCORES
 from ...methods.problem import Problem
 from ...methods.registry import Array
@@ -26,7 +27,8 @@ class PixelFlipping:
         cells: Regions along each axis of the picture.
         steps: Equal steps from no region to `share` of them.
         share: The share of regions that is replaced in the end, above 0 and at most 1.
-        baseline: What regions are replaced by, as of `Problem.baseline`; noise is uniform between the input's bounds.
+        baseline: What regions are replaced by, a word of `Problem.baseline` or an .npy file; "auto" is noise between
+            the bounds of a picture, and zero for other inputs.
         score: "logit" or "probability".
         seed: The seed of the noise, and of the order of equal regions.
 
@@ -37,7 +39,7 @@ class PixelFlipping:
     cells: int = 16
     steps: int = 16
     share: float = 0.25
-    baseline: str = "noise"
+    baseline: str = "auto"
     score: str = "logit"
     seed: int = 0
 
@@ -55,7 +57,7 @@ class PixelFlipping:
         means = np.stack([np.bincount(regions, heat) / sizes for heat in flat(context.maps)])
         ranks = ranked(means, self.seed)[:, regions].reshape(context.maps.shape)
         counts = _counts(len(sizes), self.steps, self.share)
-        hidden = context.problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        _, hidden = baseline(context.problem, self.baseline, "noise", self.seed)
         scores = masked_scores(
             context.problem, ranks, counts, hidden, kept=False, probability=self.score == "probability"
         )
@@ -68,9 +70,10 @@ class _Area:
     """The area under a curve of scores, by trapezoids over shares from 0 to 1."""
 
     steps: int = 32
-    baseline: str = "zero"
+    baseline: str = "auto"
     score: str = "probability"
     seed: int = 0
+    picture: ClassVar[str] = "zero"  # the baseline of pictures, where none is named
     kept: ClassVar[bool] = False  # whether pixels are restored, or removed
 
     def __post_init__(self) -> None:
@@ -82,7 +85,7 @@ class _Area:
         maps = flat(context.maps)
         ranks = ranked(maps, self.seed).reshape(context.maps.shape)
         counts = _counts(maps.shape[1], self.steps, 1.0)
-        base = context.problem.baseline(self.baseline, np.random.default_rng(self.seed))
+        _, base = baseline(context.problem, self.baseline, self.picture, self.seed)
         scores = masked_scores(
             context.problem, ranks, counts, base, kept=self.kept, probability=self.score == "probability"
         )
@@ -100,7 +103,7 @@ class Deletion(_Area):
 
     Args:
         steps: Equal steps from no pixel to all of them.
-        baseline: What pixels are replaced by, as of `Problem.baseline`.
+        baseline: What pixels are replaced by: a word of `Problem.baseline` or an .npy file; "auto" is zero.
         score: "logit" or "probability".
         seed: The seed of the baseline, and of the order of equal pixels.
 
@@ -116,7 +119,8 @@ class Insertion(_Area):
 
     Args:
         steps: Equal steps from no pixel to all of them.
-        baseline: What all pixels are at first, as of `Problem.baseline`.
+        baseline: What all pixels are at first: a word of `Problem.baseline` or an .npy file; "auto" is the blurred
+            picture, and zero for other inputs.
         score: "logit" or "probability".
         seed: The seed of the baseline, and of the order of equal pixels.
 
@@ -124,7 +128,8 @@ class Insertion(_Area):
         Petsiuk et al. 2018, "RISE: Randomized input sampling for explanation of black-box models".
     """
 
-    baseline: str = "blur"
+    baseline: str = "auto"
+    picture: ClassVar[str] = "blur"
     kept: ClassVar[bool] = True
 
 

@@ -1,0 +1,110 @@
+"""Baselines: what the absence of a feature is, decided by the kind of input, the user's word, a row or a background."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from ..preprocessing import images
+from .problem import Problem
+from .registry import Array
+
+AUTO = "auto"
+_OF_RANGE = ("black", "white", "grey", "noise")
+PICTURES = ("black", "white", "grey", "mean", "blur", "noise")  # baselines of expected gradients
+
+
+def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) -> tuple[str, Array]:
+    """Return what a baseline is called in notes, and its values [N, …].
+
+    Args:
+        problem: The samples.
+        asked: A word of `Problem.baseline`; "auto" is `picture` for pictures and zero for other inputs, whose features
+            have no common range; or an array or an .npy file in the model's own layout: one sample, or several, whose
+            mean is taken feature by feature.
+        picture: The word for pictures.
+        seed: The seed of noise.
+
+    Raises:
+        UsageError: There is no such baseline.
+        InputError: A file or an array does not fit the input.
+    """
+    if not isinstance(asked, str) or asked.lower().endswith(".npy"):
+        name, rows = background(problem, asked)
+        mean = np.broadcast_to(rows.mean(axis=0), problem.x.shape).copy()
+        return (name if len(rows) == 1 else f"mean of {len(rows)} samples of {name}"), mean
+    word = (picture if problem.kind.is_image else "zero") if asked == AUTO else asked
+    values = problem.baseline(word, np.random.default_rng(seed))
+    own = problem.preprocessing is None and word in _OF_RANGE
+    return f"{word} (by the sample's own range)" if own else word, values
+
+
+def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple[str, Array]:
+    """Return what background samples are called, and their values [M, …] in float64.
+
+    Args:
+        problem: The samples that they are the background of.
+        asked: An .npy file or an array, of one sample or several, in the model's own layout.
+
+    Raises:
+        UsageError: The word names no .npy file.
+        InputError: It does not fit the input.
+    """
+    if isinstance(asked, str | os.PathLike):
+        name = Path(asked).name
+        if not name.lower().endswith(".npy"):
+            raise UsageError(f'"{asked}" is no .npy file', "give an .npy file of samples in the model's own layout")
+        array = images.read_array(Path(asked))
+    else:
+        name, array = "the given array", asked
+    return name, images.batched(array, problem.x.shape[1:], "float64", f"background {name}")
+
+
+def starts(problem: Problem, asked: str | Array, rng: np.random.Generator) -> tuple[str, Array]:
+    """Return what the baselines of expected gradients are called, and their values [B, N, …].
+
+    Args:
+        problem: The samples.
+        asked: A background as of `background`; "" for black, white, grey, mean, blur and noise of a picture, and zero
+            for other inputs.
+        rng: Draws the noise.
+    """
+    if not isinstance(asked, str) or asked:
+        name, rows = background(problem, asked)
+        stacked = np.broadcast_to(rows[:, None], (len(rows), *problem.x.shape))
+        return f"{len(rows)} samples of {name}", stacked
+    if not problem.kind.is_image:
+        return "zero", problem.baseline("zero")[None]
+    return ", ".join(PICTURES), np.stack([problem.baseline(name, rng) for name in PICTURES])
+
+
+def deviation(problem: Problem, sigma: float, asked: str | Array) -> tuple[str, Array]:
+    """Return what noise is relative to, and its standard deviation, which broadcasts over [N, …].
+
+    Args:
+        problem: The samples.
+        sigma: The share; of vectors without a background the deviation itself, for features have no common scale.
+        asked: A background as of `background`, whose deviation of each feature is the scale; "" for none.
+    """
+    if not isinstance(asked, str) or asked:
+        name, rows = background(problem, asked)
+        if len(rows) < 2:
+            raise UsageError(f"background {name} has one sample", "give several: noise is a share of their deviation")
+        return f"{sigma:g} of each feature's deviation in {name}", sigma * rows.std(axis=0)[None]
+    kind, axes = problem.kind, tuple(range(1, problem.x.ndim))
+    if kind.name in ("vector", "tokens"):
+        return f"{sigma:g}, absolute", np.full((1,) * problem.x.ndim, sigma)
+    if kind.is_image:
+        low, high = (np.broadcast_to(bound, problem.x.shape) for bound in problem.bounds())
+        return f"{sigma:g} of the range of the picture", sigma * _over(high, low, axes)
+    along = tuple(1 + axis for axis in kind.spatial_axes)
+    return f"{sigma:g} of the range of each channel", sigma * _over(problem.x, problem.x, along)
+
+
+def _over(high: Array, low: Array, axes: tuple[int, ...]) -> Any:
+    """The range over some axes."""
+    return high.max(axis=axes, keepdims=True).astype(np.float64) - low.min(axis=axes, keepdims=True)
