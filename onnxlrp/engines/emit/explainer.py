@@ -49,6 +49,7 @@ def explainer(forward: Forward, program: Program) -> Explainer:
     seed_name = "" if seed is None or seed.mode == "top" else nodes.fresh(_SEEDS[seed.mode], prefix="")
     tensors = emitter.emit(seed_name)
     outputs: dict[str, str] = {}
+    declared: set[str] = set()
     for name, index in program.outputs.items():
         step = program.instructions[index]
         if isinstance(step.what, Activation):
@@ -56,7 +57,8 @@ def explainer(forward: Forward, program: Program) -> Explainer:
         else:
             outputs[name] = nodes.fresh(name, prefix="")
             model.graph.node.append(helper.make_node("Identity", [tensors[name]], [outputs[name]], name=outputs[name]))
-        if list(outputs.values()).count(outputs[name]) == 1:
+        if outputs[name] not in declared:
+            declared.add(outputs[name])
             lead: list[Any] = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
             info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*lead, *step.shape])
             model.graph.output.append(info)
@@ -81,8 +83,8 @@ def _read_in(graph: Any) -> set[str]:
     names = {name for node in graph.node for name in node.input}
     for node in graph.node:
         for attribute in node.attribute:
-            inner: list[Any] = [attribute.g, *attribute.graphs]
-            names = names.union(*map(_read_in, inner))
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                names |= _read_in(inner)
     return names
 
 
