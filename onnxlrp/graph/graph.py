@@ -75,7 +75,15 @@ class Graph:
 
     def consumers(self, tensor: str) -> tuple[Layer, ...]:
         """The layers that read a tensor, in order."""
-        return tuple(layer for layer in self.layers if tensor in layer.inputs)
+        table: dict[str, tuple[Layer, ...]] | None = self.__dict__.get("_consumer_table")
+        if table is None:
+            read: dict[str, list[Layer]] = {}
+            for layer in self.layers:
+                for name in dict.fromkeys(layer.inputs):
+                    read.setdefault(name, []).append(layer)
+            table = {name: tuple(layers) for name, layers in read.items()}
+            object.__setattr__(self, "_consumer_table", table)
+        return table.get(tensor, ())
 
     def _producers(self) -> dict[str, Layer]:
         table: dict[str, Layer] | None = self.__dict__.get("_producer_table")
