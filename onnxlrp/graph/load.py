@@ -10,7 +10,7 @@ from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
 from .frontend.open_axes import Size
 from .frontend.simplify import onnxruntime
-from .frontend.symbolic_sizes import DEFAULT_SIZE, PRIME
+from .frontend.symbolic_sizes import DEFAULT_SIZE
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
@@ -55,7 +55,14 @@ def load(
     for length in PLACEHOLDERS:
         state = LoadState(file, limit, size, stated, length)
         try:
-            run(PASSES, state)
+            try:
+                run(PASSES, state)
+            except UnsupportedError:
+                if not _meets_prime(state):
+                    raise
+                assert state.sizes is not None
+                state = LoadState(file, limit, size, stated, length, state.sizes.prime)
+                run(PASSES, state)
             return graph_of(state)
         except OnnxLrpError as error:
             if state.sizes is None or not state.sizes.guessed:
@@ -63,6 +70,14 @@ def load(
             first = first or error
     assert first is not None
     raise _needs_size(state, first)
+
+
+def _meets_prime(state: LoadState) -> bool:
+    """Return whether a length that the model computes is a multiple of what stands for its batch."""
+    if state.parsed is None or state.graph.declared:
+        return False
+    graph = state.graph
+    return any(n and n % graph.prime == 0 for shape in graph.shapes.values() for n in shape[1:])
 
 
 def _needs_size(state: LoadState, error: OnnxLrpError) -> UnsupportedError:
@@ -104,7 +119,7 @@ def graph_of(state: LoadState) -> Graph:
         shapes=MappingProxyType(shapes),
         dtypes=MappingProxyType({name: graph.dtypes[name] for name in shapes}),
         opsets=MappingProxyType(graph.opsets),
-        batch=None if graph.batch == PRIME else graph.batch,
+        batch=None if graph.batch == graph.prime else graph.batch,
         metadata=MappingProxyType(metadata),
         source=state.file.name,
         sha256=state.file.sha256,

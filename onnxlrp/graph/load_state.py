@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from .frontend.open_axes import Size
+from .frontend.placeholder import PRIME
 from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes
 from .graph import Array
 from .reading.read import Read
@@ -27,6 +28,7 @@ class LoadState:
         size: Lengths of the axes that the inputs leave open; None for defaults.
         assumed: The length of open axes that nobody states, other than height and width.
         read_size: Finds the height and width that the metadata of a model state.
+        above: The prime that stands for any batch is larger than this.
         model: The model as ONNX has it, up to the pass that parses it.
         weights: Name → value of the constants that were taken out of `model`.
         paths: Tensor → path of the module that computes it.
@@ -39,6 +41,7 @@ class LoadState:
     size: Size | None = None
     read_size: SizeReader = lambda metadata: None
     assumed: int = DEFAULT_SIZE
+    above: int = PRIME - 1
     model: onnx.ModelProto = field(init=False)
     weights: dict[str, Array] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)

@@ -56,7 +56,7 @@ def _separate_weights(state: LoadState) -> None:
 
 def _fix_sizes(state: LoadState) -> None:
     stated = partial(state.read_size, state.metadata)
-    state.sizes = fix_sizes(state.model, state.weights, state.size, stated, state.assumed)
+    state.sizes = fix_sizes(state.model, state.weights, state.size, stated, state.assumed, state.above)
 
 
 def _check_inferred(state: LoadState) -> None:

@@ -78,6 +78,8 @@ def _check_groups(graph: MutableGraph, layer: Layer) -> None:
     if data is None or weight is None or len(data) < 2 or len(weight) < 2:
         return
     channels, filters = data[1], weight[0]
+    if channels % graph.prime == 0:
+        return  # the batch: refused where it is freed
     wanted = weight[1] * group if layer.op == "Conv" else filters
     if group < 1 or channels != wanted or filters % group:
         raise InputError(

@@ -131,6 +131,8 @@ def _between(graph: Graph, scores: str, source: Tensor) -> Graph:
         if needed.intersection(layer.outputs):
             layers.append(layer)
             needed.update(layer.inputs)
+            if layer.op == "Where":  # the relevance of its branches reads the condition as a number
+                needed.add(f"{layer.inputs[0]}/chosen")
     rest = [t for t in graph.inputs if t.name in needed and t != source]
     output = Tensor(scores, graph.shapes[scores], graph.dtypes.get(scores, "float32"))
     inputs = (source, *rest)

@@ -196,8 +196,8 @@ LINEAR: dict[str, Callable[..., Array]] = {
     "Matmul": _matmul,
     "Pool": _pool,
     "Select": _select,
-    "Sum": lambda p, x: x.sum(axis=_axes(x, p, p.axes)).reshape(*_lead(x, p.source), *p.target),
-    "Reshape": lambda p, x: x.reshape(*_lead(x, p.source), *p.target),
+    "Sum": lambda p, x: x.sum(axis=_axes(x, p, p.axes)).reshape((*_lead(x, p.source), *p.target)),
+    "Reshape": lambda p, x: x.reshape((*_lead(x, p.source), *p.target)),
     "Permute": lambda p, x: _permute(x, p.order),
     "Slice": lambda p, x: x[_at(p.slices())],
 }
@@ -207,8 +207,8 @@ ADJOINT: dict[str, Callable[..., Array]] = {
     "Matmul": _matmul_adjoint,
     "Pool": _pool_adjoint,
     "Select": _select_adjoint,
-    "Sum": lambda p, s: np.broadcast_to(s.reshape(*_lead(s, p.target), *p.kept), (*_lead(s, p.target), *p.source)),
-    "Reshape": lambda p, s: s.reshape(*_lead(s, p.target), *p.source),
+    "Sum": lambda p, s: np.broadcast_to(s.reshape((*_lead(s, p.target), *p.kept)), (*_lead(s, p.target), *p.source)),
+    "Reshape": lambda p, s: s.reshape((*_lead(s, p.target), *p.source)),
     "Permute": lambda p, s: _permute(s, np.argsort(p.order).tolist()),
     "Slice": _slice_adjoint,
 }

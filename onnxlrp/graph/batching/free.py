@@ -11,7 +11,6 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from .. import operators
-from ..frontend.symbolic_sizes import PRIME
 from ..graph import Layer
 from ..rewriting.mutable_graph import MutableGraph
 from ..rewriting.shape_inference import infer
@@ -69,7 +68,7 @@ def free(graph: MutableGraph) -> MutableGraph:
         # The layers that compute the indices mix the samples before: the scattering is the cause to name.
         raise next((why for layer in graph.layers if (why := scattered(graph, layer))), refusal) from None
     layout.check_outputs()
-    freed.batch = PRIME
+    freed.batch = freed.prime
     infer(freed)
     return freed
 
@@ -93,14 +92,22 @@ def check(graph: MutableGraph) -> None:
             if (
                 not shape
                 or shape[0] != graph.batch
-                or (graph.batch == PRIME and any(d % PRIME == 0 for d in shape[1:]))
+                or (graph.batch == graph.prime and any(d % graph.prime == 0 for d in shape[1:]))
             ):
                 seen = ", ".join("N" if d == graph.batch else str(d) for d in shape)
-                alone = shape[:1] == (1,) and graph.batch == PRIME
+                alone = shape[:1] == (1,) and graph.batch == graph.prime
                 fix = "If it mixes samples on purpose, export it for one sample: without dynamic axes." if alone else ""
                 raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch", fix)
         if graph.batch != 1 and _mixes_samples(graph, layer):
             raise refuse(layer, "works along the batch axis")
+        if graph.batch != 1 and layer.op in operators.ELEMENTWISE and _ranks(graph, layer):
+            raise refuse(layer, "reads an activation of a lower rank, whose batch meets another axis")
+
+
+def _ranks(graph: MutableGraph, layer: Layer) -> bool:
+    """Return whether an operand lacks axes: broadcasting then aligns its axis 0, the batch, with another one."""
+    rank = len(graph.shapes[layer.outputs[0]])
+    return any(0 < len(graph.shapes[name]) < rank for name in layer.inputs if name in graph.shapes)
 
 
 def _mixes_samples(graph: MutableGraph, layer: Layer) -> bool:

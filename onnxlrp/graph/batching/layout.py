@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import UnsupportedError
-from ..frontend.symbolic_sizes import PRIME
 from ..graph import Array, Layer
 from ..reading.printable import printable
 from ..rewriting.builder import Builder, Shape
@@ -106,6 +105,7 @@ def in_front(layout: Layout, layer: Layer) -> Stored:
     if any(layout.batch_axes[name] != FRONT for name in layout.activations(layer)):
         raise refuse(layer, "reads an activation whose axis 0 is not the batch")
     operands = (layout.graph.constant(name) for name in layer.inputs)
-    if layout.graph.batch == PRIME and any(value is not None and PRIME in value.shape[:1] for value in operands):
+    prime = layout.graph.prime
+    if layout.graph.batch == prime and any(value is not None and prime in value.shape[:1] for value in operands):
         raise refuse(layer, "has a constant operand with an entry for each sample")
     return FRONT, [layer]

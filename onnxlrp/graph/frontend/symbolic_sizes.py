@@ -12,10 +12,9 @@ from ...errors import InputError, UnsupportedError
 from ..graph import Array
 from ..reading.printable import printable
 from .open_axes import OpenAxis, Place, Size, lengths
+from .placeholder import PRIME, fitting_prime, numbers_of
 from .weightless import true_inputs
 
-# Stands for the batch while folding: a prime that no layer has as a width.
-PRIME = 1009
 DEFAULT_SIZE = 224
 # (height, width) where somebody states them; asked only for an input that leaves both open.
 SizeSource = Callable[[], tuple[int, int] | None]
@@ -31,6 +30,7 @@ class Sizes:
         note: Lengths of height and width that were assumed, for the user.
         open_axes: Input → axis per sample → name, of the axes that are open and that no size was given for.
         guessed: Whether some of these are neither height and width nor stated: their length is a placeholder.
+        prime: The number that stands for any batch.
     """
 
     batch: int
@@ -38,6 +38,7 @@ class Sizes:
     note: str = ""
     open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     guessed: bool = False
+    prime: int = PRIME
 
 
 def fix_sizes(
@@ -46,6 +47,7 @@ def fix_sizes(
     size: Size | None,
     stated: SizeSource = lambda: None,
     assumed: int = DEFAULT_SIZE,
+    above: int = PRIME - 1,
 ) -> Sizes:
     """Replace the symbolic axes of the inputs in place.
 
@@ -55,6 +57,7 @@ def fix_sizes(
         size: Lengths for the axes that are open besides the batch: see `open_axes.lengths`.
         stated: Finds height and width where `size` is None; 224 where it finds none.
         assumed: The length of other open axes, where `size` gives none.
+        above: The number that stands for the batch is a prime above this one.
 
     Raises:
         InputError: An input declares no shape.
@@ -68,7 +71,9 @@ def fix_sizes(
         raise UnsupportedError(
             f"The inputs declare different batch sizes: {sorted(declared)}.", "Export the model with one batch size."
         )
-    batch = declared.pop() if declared else PRIME
+    lengths_given = size.values() if isinstance(size, Mapping) else size if isinstance(size, Sequence) else [size or 0]
+    prime = fitting_prime({*numbers_of(model, weights), *declared, *lengths_given, assumed}, above)
+    batch = declared.pop() if declared else prime
     symbols = {value.type.tensor_type.shape.dim[0].dim_param for value in inputs} - {""}
     for value in inputs:
         dims = value.type.tensor_type.shape.dim
@@ -95,7 +100,7 @@ def fix_sizes(
         f'The input "{printable(name)}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed.'
         for name in unstated
     )
-    return Sizes(batch, batch != PRIME, note, names, any(not axis.is_side for axis in free))
+    return Sizes(batch, batch != prime, note, names, any(not axis.is_side for axis in free), prime)
 
 
 def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueInfoProto) -> list[OpenAxis]:

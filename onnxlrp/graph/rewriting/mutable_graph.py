@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import onnx
 from onnx import helper
 
+from ..frontend.placeholder import PRIME
 from ..graph import Array, Layer
 from ..names import unique_name
 
@@ -27,6 +28,7 @@ class MutableGraph:
         opsets: Domain → version.
         batch: Length of the batch axis in `shapes`.
         declared: Whether the model declares it, or it is a stand-in for any.
+        prime: The stand-in: it divides no length and no number that the model states.
     """
 
     layers: list[Layer]
@@ -38,6 +40,7 @@ class MutableGraph:
     opsets: dict[str, int]
     batch: int
     declared: bool = False
+    prime: int = PRIME
     _renamed: int = field(default=0, repr=False)
 
     def copy(self) -> MutableGraph:

@@ -52,9 +52,8 @@ def parse(
     names = [output.name for output in file.output]
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     opsets = {domain: opsets[domain] for domain in opsets if not domain or any(n.domain == domain for n in file.node)}
-    return MutableGraph(
-        layers, constants, [v.name for v in inputs], names, shapes, dtypes, opsets, sizes.batch, sizes.declared
-    )
+    ends = [v.name for v in inputs], names
+    return MutableGraph(layers, constants, *ends, shapes, dtypes, opsets, sizes.batch, sizes.declared, sizes.prime)
 
 
 def in_order(layers: list[Layer], order: Mapping[str, int]) -> list[Layer]:
