@@ -128,8 +128,8 @@ class Notes:
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
-                "--ledger shows the layers that absorb it; compare methods that ignore biases: "
-                "-m epsilon_plus_flat,deep_taylor,grad_cam,occlusion --grid",
+                "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
+                "-m deep_taylor,gradient_x_input,occlusion --grid",
             )
         if self._animated:
             more = f" and {len(self._animated) - 1} more" if len(self._animated) > 1 else ""

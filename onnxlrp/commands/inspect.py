@@ -100,7 +100,10 @@ def _coverage(args: argparse.Namespace, console: Console) -> int:
     from . import coverage
 
     if args.model:
-        raise UsageError(f"--coverage {args.coverage} beside {args.model}", "give a model or a folder of them")
+        raise UsageError(
+            f"--coverage {args.coverage} and the model {args.model} are both given",
+            f"leave one out: onnxlrp inspect --coverage '{args.coverage}'",
+        )
     return coverage.run(args, console)
 
 

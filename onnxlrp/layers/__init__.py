@@ -162,6 +162,6 @@ def unsupported(layer: Layer) -> UnsupportedError:
     return UnsupportedError(
         f"no rule for operator {layer.op} ({place_of(layer)})",
         f"choose a rule: --rule '{layer.name}=pass' passes relevance unchanged where shapes agree, --on-unsupported "
-        "pass does so for all such layers; --on-unsupported gradient works for operators whose gradient is known; "
-        "-m occlusion, and other methods that need only the forward pass, need no rules",
+        "pass does so for all such layers; its gradient is not known either; -m occlusion, and other methods that need "
+        "only the forward pass, need no rules",
     )

@@ -71,7 +71,9 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
         )
     last = last_map(graph, kind)
     if not (layer or last):
-        raise UsageError("the model has no layer with feature maps", "name one with layer=, or use gradient")
+        raise UsageError(
+            "the model has no layer with feature maps", "name one with --layer (in Python layer=), or use -m gradient"
+        )
     layer = layer or last
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)

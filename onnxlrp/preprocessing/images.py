@@ -24,7 +24,7 @@ SUFFIXES = frozenset(
 
 _STRIP = 256  # rows at a time
 
-_CONVERT = "convert it to PNG or JPEG; formats read: " + ", ".join(FORMATS)
+_CONVERT = "convert it to PNG or JPEG; formats read: " + ", ".join(FORMATS) + "; save numbers with numpy.save"
 
 
 def read_image(path: str | Path) -> Image:

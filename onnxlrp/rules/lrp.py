@@ -272,7 +272,7 @@ class ZBox:
         if self.low is None or self.high is None:
             raise UsageError(
                 "zbox needs the lowest and highest value of the model's input",
-                "give low= and high= (--rule '...=zbox(-2.1,2.6)'), or state the preprocessing",
+                "give --low and --high (in Python low=, high=), or --rule 'LAYER=zbox(-2.1,2.6)', or the preprocessing",
             )
         terms = []
         for layer, x in parts:

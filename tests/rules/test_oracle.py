@@ -1,4 +1,4 @@
-"""Each rule against a slow oracle: the dense matrix of the layer, and the rule as METHODS.md writes it."""
+"""Each rule against a slow oracle: the dense matrix of the layer, and the rule as its paper defines it."""
 
 from __future__ import annotations
 
