@@ -8,7 +8,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +115,15 @@ def to_jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int) else str(value)
 
 
-def unique_names(names: Iterable[str]) -> list[str]:
-    """Return the names with -2, -3, … appended where they repeat."""
+def unique_names(names: Iterable[str], written: Callable[[str], str] = str) -> list[str]:
+    """Return the names with -2, -3, … appended where they repeat, as they are or as they are written."""
     taken: set[str] = set()
     made = []
     for name in names:
         unique, n = name, 1
-        while unique in taken:
+        while written(unique) in taken:
             n += 1
             unique = f"{name}-{n}"
-        taken.add(unique)
+        taken.add(written(unique))
         made.append(unique)
     return made

@@ -44,6 +44,14 @@ class PytestAssertions:
             self._models[key] = model.load(place, *engine, **options)
         return self._models[key]
 
+    def path(self, name: str | Path) -> Path:
+        """Return a path that starts at the test's folder, as those of `load` and of masks do, for `Model.explain`.
+
+        Args:
+            name: The path, relative to the test's folder.
+        """
+        return self._file.parent / name
+
     def assert_conserves(self, explanation: Explanation, tolerance: float = 1e-4) -> None:
         """Assert that no relevance is lost, neither in a layer nor in all of them together.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import metadata
@@ -60,7 +61,8 @@ def run(
         failed = replace(unreadable(error, error.path.name), check="load", severity=_severity(settings, "load"))
         rest = [_skipped(id, settings, "the model cannot be read") for id in CHECKS if id != "load"]
         return Findings([failed, *rest], {"model": str(error.path), **_versions()}, _summaries())
-    return Findings(list(_findings(found, progress)), run_metadata(found), _summaries())
+    seconds: dict[str, float] = {}
+    return Findings(list(_findings(found, progress, seconds)), run_metadata(found), _summaries(), seconds)
 
 
 def open_context(model: Model | str | Path | None, samples: Any, settings: Settings) -> CheckContext:
@@ -112,18 +114,19 @@ def _opened(path: Path, settings: Settings) -> Model:
         raise Unreadable(path, error) from None
 
 
-def _findings(context: CheckContext, progress: Progress) -> Iterator[Finding]:
+def _findings(context: CheckContext, progress: Progress, seconds: dict[str, float]) -> Iterator[Finding]:
     for done, id in enumerate(CHECKS):
         progress(done, len(CHECKS), id)
         severity = severity_of(id, context.settings)
         if severity == OFF:
             yield _skipped(id, context.settings, "switched off in the settings")
             continue
-        check = configured(id, context.settings)
+        check, began = configured(id, context.settings), time.perf_counter()
         try:
             found = list(check(context))
         except MissingData as error:
             found = [skipped(error.message, fix=error.fix)]
+        seconds[id] = time.perf_counter() - began
         yield from (replace(finding, check=id, severity=severity) for finding in found)
     progress(len(CHECKS), len(CHECKS), "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..composites import matches
@@ -219,3 +220,13 @@ def read_size(text: str | None) -> tuple[int, ...] | dict[str, int] | None:
 def _is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
     """Return whether a size may be height and width, which preprocessing checks too."""
     return isinstance(size, tuple) and len(size) <= 2 and max(size) <= LARGEST_SIDE
+
+
+def out_file(word: str, default: str) -> Path:
+    """Return the file that -o names: a file, or a folder, which gets a file of the default name.
+
+    Args:
+        word: What -o is given; it ends in a slash for a folder that is not there yet.
+        default: The name of a file in a folder.
+    """
+    return Path(word) / default if word.endswith(("/", "\\")) or Path(word).is_dir() else Path(word)

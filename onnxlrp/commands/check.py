@@ -21,6 +21,8 @@ from .arguments import is_stated
 from .console import Console
 from .parsers.groups import PREPROCESSING
 
+_SETTINGS = "onnxlrp.toml"
+
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Run the checks, store a baseline, or propose thresholds; return the exit code."""
@@ -45,7 +47,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def asked(args: argparse.Namespace) -> Settings:
     """Return the settings of the file, overridden by flags. Raises UsageError, InputError."""
-    settings = read(args.config) if args.config else Settings()
+    # The settings of this folder, where the command line names no model and no other settings.
+    named = args.model is not None and args.model.lower().endswith(".onnx")
+    config = args.config or (_SETTINGS if not named and Path(_SETTINGS).is_file() else None)
+    settings = read(config) if config else Settings()
     flags: dict[str, Any] = {
         "masks": args.masks and _here(args.masks),
         "expected": tuple(_here(word) for word in args.expected),

@@ -26,6 +26,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     seed = _seed(vars(args).pop(f"{METHOD_OPTION}seed"))
     asked = arguments.explaining(args)
     metrics = _metrics(args)
+    if args.out is not None:
+        args.out = str(arguments.out_file(args.out, "evaluation.json"))
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
     model = arguments.open_model(args)

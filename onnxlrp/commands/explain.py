@@ -28,6 +28,7 @@ Timed = tuple[Explanation, float]  # an explanation and the seconds it took
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Explain every input by every method; return the exit code."""
+    started = time.perf_counter()
     asked = arguments.explaining(args)
     colors.colormap(args.cmap)
     colors.limit(np.zeros(1), args.clip)
@@ -43,9 +44,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
         arguments.check_matches(model, options)
     console.detail(f"{args.model}: {len(model.graph.layers)} layers, read in {time.perf_counter() - start:.2f} s")
     notes = Notes(console, model, source, methods, args.ledger, any(map(is_default, asked)))
-    report = Report(console, _sink(args, plan, written, len(asked)), notes, methods, args.ledger, len(source) > 1)
+    sink = _sink(args, plan, written, len(asked))
+    report = Report(console, sink, notes, methods, args.ledger, len(source) > 1, started)
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
-    start = time.perf_counter()
     prepared: dict[tuple[bool, tuple[int, ...]], list[ExplainOptions]] = {}
     rows = extra_rows.starts(model, source)
     for batch in batches(source, [model], args.batch_size, rows, console.progress):
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         _explain(model, batch, prepared[key], report)
     console.clear()
     if report.many and len(written):
-        console.line("wrote", f"{len(written)} files  {time.perf_counter() - start:.2f} s")
+        console.line("wrote", f"{len(written)} files  {time.perf_counter() - started:.2f} s")
     notes.closing()
     return InputError.code if notes.rejected else 0
 
@@ -116,6 +117,7 @@ class Report:
         methods: The names of the methods.
         ledger: Print the ledger.
         many: The run has several samples.
+        started: When the run began, before the model was read.
         width: Of the column of names.
         samples: The number of samples so far.
     """
@@ -126,6 +128,7 @@ class Report:
     methods: Sequence[str]
     ledger: bool
     many: bool
+    started: float
     width: int = KEY
     samples: int = 0
 
@@ -140,7 +143,8 @@ class Report:
             self.notes.found(one, item.origin)
             self._lines(one, paths, len(results) > 1)
             if not self.many and paths:
-                self.console.line("wrote", f"{', '.join(map(str, paths))}  {seconds:.2f} s")
+                whole = time.perf_counter() - self.started
+                self.console.line("wrote", f"{', '.join(map(str, paths))}  {whole:.2f} s")
             record = summary.record(one, item.origin, self.ledger)
             self.console.json({**record, "files": [str(p) for p in paths], "seconds": round(seconds, 4)})
         self.samples += 1

@@ -15,7 +15,7 @@ from .console import Console
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the explainer; return the exit code."""
     options = arguments.explaining_one(args)
-    path = Path(args.out)
+    path = arguments.out_file(args.out, f"{Path(args.model).stem}.{options.method}.onnx")
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     if path.suffix.lower() != ".onnx":

@@ -55,11 +55,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _path(args: argparse.Namespace) -> Path:
     """The file of the patterns, checked before the work begins."""
-    path = Path(args.out) if args.out else Path(args.model).with_suffix(".patterns.npz")
+    default = Path(args.model).with_suffix(".patterns.npz")
+    path = arguments.out_file(args.out, default.name) if args.out else default
     if path.suffix.lower() != ".npz":
         raise UsageError(f"{path}: patterns are an .npz file", f"-o '{path}.npz'")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: no such folder", f"mkdir -p '{path.parent}'")
     return path
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from .. import report
+from .arguments import out_file
 from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the report; return the exit code."""
-    out = Path(args.out)
+    out = out_file(args.out, "report.html")
     read = report.write(args.runs, out)
     for path in read.foreign:
         console.note(f"{path}: left out: not written by explain, check, compare or evaluate")

@@ -31,6 +31,12 @@ def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]
     return pattern, kind
 
 
+def file_word(text: str) -> str:
+    """Return a label or a stem as part of a file name, which does not lead out of the folder that the user named."""
+    word = re.sub(r"[^\w.+-]+", "_", text)
+    return word if word.strip(".") else "_"
+
+
 def distinguishes(pattern: str) -> bool:
     """Return whether the pattern tells the samples apart."""
     return bool(({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)})
@@ -55,8 +61,6 @@ def _filled(result: Result, pattern: str, sample: int, target: int | None) -> st
     }
 
     def fill(found: re.Match[str]) -> str:
-        # A label or a stem must not lead out of the folder that the user named.
-        word = re.sub(r"[^\w.+-]+", "_", str(words[found[1]]))
-        return word if word.strip(".") else "_"
+        return file_word(str(words[found[1]]))
 
     return _FIELD.sub(fill, pattern)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError, did_you_mean, listed
 from ..preprocessing.labels import short
 
 Ids = npt.NDArray[np.int64]
@@ -203,7 +203,9 @@ def _find(word: str, labels: Sequence[str] | None, n_classes: int) -> int:
         )
     if not found:
         known = {_plain(part): part.strip() for label in labels for part in label.split(",")}
-        hint = did_you_mean(wanted, known)
+        within = [f"{i} ({label})" for i, label in enumerate(labels[:n_classes]) if wanted in _plain(label).split()]
+        within = within or [f"{i} ({label})" for i, label in enumerate(labels[:n_classes]) if wanted in _plain(label)]
+        hint = f"did you mean {listed(within, 8)}?" if within and wanted else did_you_mean(wanted, known)
         if len(known) > 20 and hint.startswith("known:"):
             hint = f"give one of the model's {n_classes} class names, or an id from 0 to {n_classes - 1}"
         raise UsageError(f'target "{word}": no class has this name', hint)

@@ -90,11 +90,13 @@ class Findings:
         findings: The findings, in the order of the checks.
         about: Model, hashes, versions and settings of the run.
         summaries: One sentence about each check, by its id.
+        seconds: The time that each check took, by its id.
     """
 
     findings: Sequence[Finding]
     about: Mapping[str, Any] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def fails(self) -> bool:

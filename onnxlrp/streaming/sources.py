@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..errors import InputError, NothingToDo
+from ..explanation.names import file_word
 from ..files import unique_names
 from ..model import Model
 from ..preprocessing import images
@@ -72,7 +73,7 @@ class Files:
 
 
 def files(words: Sequence[str]) -> Files:
-    """Find the files to explain, named by their stems (-2, -3 where these repeat).
+    """Find the files to explain, named by their stems (-2, -3 where these repeat, or would as names of files).
 
     Args:
         words: Files, folders and globs. Of folders and globs, heatmaps of onnxlrp's own are left out.
@@ -91,7 +92,7 @@ def files(words: Sequence[str]) -> Files:
         if len(found) < len(named):
             left_out[Path(word)] = len(named) - len(found)
         paths += found
-    names = unique_names(path.stem for path in paths)
+    names = unique_names((path.stem for path in paths), file_word)
     return Files([Item(name, path) for name, path in zip(names, paths, strict=True)], left_out)
 
 

@@ -147,3 +147,11 @@ def test_names_are_told_apart_by_their_folders(run: Callable[..., Any], marked: 
         (tmp_path / folder / "1.png").write_bytes(sorted(marked.glob("*.png"))[0].read_bytes())
     findings = json.loads(run(0, SHAPES, "a", "b", "--json").out)["findings"]
     assert [f["subject"] for f in findings if f["check"] == "finite"] == ["a/1", "b/1"]
+
+
+def test_the_settings_of_the_folder_are_found(run: Callable[..., Any], tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path / "scenes", stars=2, others=2, marked=False)
+    (tmp_path / "onnxlrp.toml").write_text(f'model = "{SHAPES}"\nsamples = ["{scenes}/*.png"]\nmethod = "gradient"\n')
+    about = json.loads(run(0, "--json").out)["about"]
+    assert (about["model"], about["method"], about["samples"]) == (str(SHAPES), "gradient", 4)
+    assert json.loads(run(0, SHAPES, scenes, "--json").out)["about"]["method"] != "gradient"

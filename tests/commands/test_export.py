@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from support.command_line import DIGITS
+from support.command_line import DIGITS, SEVEN
 
 
 def test_export(run: Any, refused: Any) -> None:
@@ -33,4 +33,12 @@ def test_export(run: Any, refused: Any) -> None:
     refused(2, "export", DIGITS, "-o", "x.onnx", "-t", "top99")
     refused(2, "export", DIGITS, "-o", "x.png")
     refused(2, "export", DIGITS, "-o", "x.onnx", "-m", "gamma,epsilon")
-    refused(3, "export", DIGITS, "-o", "nowhere/x.onnx")
+
+
+def test_a_folder_gets_a_file_of_the_default_name(run: Any, tmp_path: Path) -> None:
+    run(0, "export", DIGITS, "-m", "epsilon", "-o", "new/folder/")
+    assert (tmp_path / "new" / "folder" / "digits.epsilon.onnx").is_file()
+    run(0, "explain", DIGITS, SEVEN, "--format", "json", "-o", "maps/")
+    assert [path.suffix for path in (tmp_path / "maps").iterdir()] == [".json"]
+    run(0, "report", "maps", "-o", "new/folder")
+    assert (tmp_path / "new" / "folder" / "report.html").is_file()

@@ -95,7 +95,6 @@ def test_stopping_early_keeps_what_is_done(run: Callable[..., Any], monkeypatch:
     ("words", "said"),
     [
         (["-o", "p.txt"], ".npz"),
-        (["-o", "nowhere/p.npz"], "mkdir"),
         (["--estimator", "best"], "two_component"),
         (["--batch-size", "0"], "1 or more"),
     ],

@@ -105,3 +105,13 @@ def test_from_scores() -> None:
     scores = np.array([[1, 3, 3, 0], [9, -1, 4, 5.0]], np.float32)
     np.testing.assert_array_equal(from_scores(TOP1, scores), [1, 0])
     np.testing.assert_array_equal(from_scores(Target("top", k=3), scores), [[1, 0], [2, 3], [0, 2]])
+
+
+def test_a_word_within_names_finds_their_classes() -> None:
+    labels = ("tabby, tabby cat", "Egyptian cat", "catamaran", "fox")
+    with pytest.raises(UsageError) as caught:
+        resolve(parse("cat"), labels, 4)
+    assert caught.value.fix == "did you mean 0 (tabby, tabby cat) or 1 (Egyptian cat)?".replace(" or ", ", ")
+    with pytest.raises(UsageError) as caught:
+        resolve(parse("tam"), labels, 4)
+    assert caught.value.fix == "did you mean 2 (catamaran)?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -92,6 +93,16 @@ def test_junit_has_a_failure_for_each_error_and_a_skip_for_each_skipped() -> Non
     (warning,) = root.iter("system-out")
     assert warning.text.startswith("warning: moved")
     assert "limit 0.95" in next(root.iter("failure")).text
+
+
+def test_junit_shares_the_time_of_a_check_among_its_cases() -> None:
+    seconds = {finding.check: 0.5 for finding in FINDINGS.findings}
+    root = junit(dataclasses.replace(FINDINGS, seconds=seconds))
+    assert float(root.get("time")) == 0.5 * len(root)
+    for suite in root:
+        cases = [float(case.get("time")) for case in suite.iter("testcase")]
+        assert float(suite.get("time")) == 0.5
+        assert sum(cases) == pytest.approx(0.5, abs=0.002)
 
 
 @given(MANY)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from onnxlrp.errors import InputError, NothingToDo
+from onnxlrp.explanation.names import file_word
 from onnxlrp.streaming.sources import expand, files, names_by_folder
 
 
@@ -53,3 +54,11 @@ def test_a_file_that_is_not_there_is_named_when_it_is_read(tmp_path: Path, word:
     assert expand(word, tmp_path) == [tmp_path / word]
     with pytest.raises(NothingToDo, match="matches no picture"):
         expand("*.png", tmp_path)
+
+
+def test_names_are_told_apart_as_they_are_written(tmp_path: Path) -> None:
+    for name in ("a b.png", "a_b.png", "a  b.png", "c.png"):
+        picture(tmp_path / name)
+    names = [item.name for item in files([str(tmp_path)])]
+    assert len({file_word(name) for name in names}) == 4
+    assert [len(name) for name in names] == [4, 5, 5, 1]  # -2 and -3 at the second and third

@@ -96,7 +96,7 @@ def inspect(parser: Parser) -> None:
 def export(parser: Parser) -> None:
     """Add the arguments of `onnxlrp export`."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx")
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx, or a folder")
     group = parser.add_argument_group("explanation")
     groups.asked(
         group,
@@ -125,7 +125,7 @@ def patterns(parser: Parser) -> None:
     parser.add_argument(
         "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs or folders, such as it was trained on"
     )
-    parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file (default: MODEL.patterns.npz)")
+    parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file, or a folder (default: MODEL.patterns.npz)")
     parser.add_argument(
         "--estimator",
         default="positive",

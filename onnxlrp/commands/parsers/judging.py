@@ -17,7 +17,12 @@ def check(parser: Parser) -> None:
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file (default: that of the settings)")
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, folders or globs of them")
-    parser.add_argument("-c", "--config", metavar="FILE", help="settings, such as onnxlrp.toml; flags take precedence")
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="settings; flags take precedence (default: ./onnxlrp.toml without MODEL)",
+    )
     parser.add_argument("--list", action="store_true", help="list the checks, their severities and thresholds")
     group = parser.add_argument_group("references")
     group.add_argument("--masks", metavar="DIR", help="a mask NAME.png for each sample, where relevance belongs")
@@ -111,7 +116,9 @@ def report(parser: Parser) -> None:
         help="a JSON file of explain, check, compare or evaluate, or a folder of them; pictures come from the .npz "
         "beside it (of an explanation else from the .png)",
     )
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the page, .html: one file, for offline use")
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="the page for offline use, .html, or a folder"
+    )
     groups.common(parser, "the file and its contents as JSON on stdout")
 
 
@@ -165,7 +172,7 @@ def evaluate(parser: Parser) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        help="results as .json, saved one by one: the same command continues where it was stopped; curves "
+        help="results as .json, or a folder, saved one by one: the same command continues where it was stopped; curves "
         "as FILE.METRIC.png beside it",
     )
     group = parser.add_argument_group("execution")

@@ -1,4 +1,4 @@
-"""Findings as JUnit XML: a suite for each check, a case for each subject."""
+"""Findings as JUnit XML: a suite for each check, a case for each subject, of an equal share of its time."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def text(findings: Findings) -> str:
     for name in ("tests", "failures", "skipped"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("errors", "0")
+    root.set("time", f"{sum(findings.seconds.values()):.3f}")
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -30,18 +31,20 @@ def _suite(group: Group, findings: Findings) -> ElementTree.Element:
     suite.set("failures", str(sum(finding.fails for finding in group.findings)))
     suite.set("errors", "0")
     suite.set("skipped", str(len(group.with_status("skipped"))))
+    seconds = findings.seconds.get(group.check, 0.0)
+    suite.set("time", f"{seconds:.3f}")
     properties = ElementTree.SubElement(suite, "properties")
     for name in ("model", "sha256", "method", "engine"):
         if findings.about.get(name):
             ElementTree.SubElement(properties, "property", name=name, value=_clean(str(findings.about[name])))
     for finding in group.findings:
-        suite.append(_case(finding))
+        suite.append(_case(finding, seconds / len(group.findings)))
     return suite
 
 
-def _case(finding: Finding) -> ElementTree.Element:
+def _case(finding: Finding, seconds: float) -> ElementTree.Element:
     name = _clean(finding.subject) or "model"
-    case = ElementTree.Element("testcase", classname=f"onnxlrp.{finding.check}", name=name, time="0")
+    case = ElementTree.Element("testcase", classname=f"onnxlrp.{finding.check}", name=name, time=f"{seconds:.3f}")
     message, details = _clean(finding.message), _clean(_details(finding))
     if finding.fails:
         ElementTree.SubElement(case, "failure", message=message, type=finding.check).text = details
