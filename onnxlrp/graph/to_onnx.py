@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from .dequantize import dequantize_by_arithmetic
 from .graph import Array, Graph, Layer
 
 # The IR version that opset 23 came with.
@@ -36,7 +37,7 @@ def emit(
     """
     asked = tuple(outputs)
     narrow = {t for t in asked if graph.dtypes.get(t) in ("uint8", "int8") and graph.producer(t) is not None}
-    graph = _widened(graph, narrow) if narrow else graph
+    graph = dequantize_by_arithmetic(_widened(graph, narrow) if narrow else graph)
     wanted = list(dict.fromkeys([*(t.name for t in graph.outputs), *asked]))
     kind = np.dtype(dtype)
     batch: int | str = "N" if graph.batch is None else graph.batch

@@ -31,7 +31,7 @@ def save(
     metadata: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> Path:
-    """Write the graph that the `ort` engine runs, with scores and relevance as outputs.
+    """Write the graph that the `ort` engine runs, with scores and relevance as outputs, for any runtime.
 
     Args:
         forward: The forward pass.
@@ -48,7 +48,7 @@ def save(
         InputError: A file that cannot be written.
     """
     outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
-    made = explainer(forward, dead_code(replace(program, outputs=outputs)))
+    made = explainer(forward, dead_code(replace(program, outputs=outputs)), portable=True)
     model = made.model
     kept = {k: v for k, v in metadata.items() if not k.startswith("onnxlrp.") or k == "onnxlrp.prep"}
     said = {"onnxlrp.explainer": json.dumps(provenance, default=lambda a: np.asarray(a).tolist())}

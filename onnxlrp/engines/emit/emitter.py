@@ -28,11 +28,12 @@ class Emitter:
     Args:
         model: The forward model, which gets the nodes.
         program: The program.
+        portable: Whether operators that other runtimes than onnxruntime lack are avoided.
     """
 
-    def __init__(self, model: onnx.ModelProto, program: Program) -> None:
+    def __init__(self, model: onnx.ModelProto, program: Program, portable: bool = False) -> None:
         self.program = program
-        self.nodes = Nodes(model.graph)
+        self.nodes = Nodes(model.graph, portable)
         self.names: dict[int, str] = {}
         self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
         self._arrays: dict[int, Array] = {}

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from ...program.program import Activation, Array, Program
 from .. import Forward
 from .emitter import Emitter
+from .filters import unshare_filters
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ class Explainer:
     weights: Mapping[str, Array]
 
 
-def explainer(forward: Forward, program: Program) -> Explainer:
+def explainer(forward: Forward, program: Program, portable: bool = False) -> Explainer:
     """Emit forward pass and program as one model.
 
     Args:
         forward: The forward model.
         program: The program; names of its outputs and of the seed stay, unless a tensor of the model has them.
+        portable: Whether the model is for other runtimes too: what they refuse or compute wrong is avoided.
     """
     seed = program.seed
     tensors_read = (*program.reads, *([] if seed is None else [seed.tensor]))
@@ -44,7 +46,7 @@ def explainer(forward: Forward, program: Program) -> Explainer:
         forward.light(np.float32, tensors_read) if forward.light else (forward.model(np.float32, tensors_read), {})
     )
     del model.graph.output[:]
-    emitter = Emitter(model, program)
+    emitter = Emitter(model, program, portable)
     nodes = emitter.nodes
     seed_name = "" if seed is None or seed.mode == "top" else nodes.fresh(_SEEDS[seed.mode], prefix="")
     tensors = emitter.emit(seed_name)
@@ -67,6 +69,8 @@ def explainer(forward: Forward, program: Program) -> Explainer:
         kind = TensorProto.INT64 if seed.mode == "index" else TensorProto.FLOAT
         model.graph.input.append(helper.make_tensor_value_info(seed_name, kind, [*_lead(program), "N", *shape]))
     _drop_unused(model.graph)
+    if portable:
+        unshare_filters(model.graph)
     left = {tensor.name for tensor in model.graph.initializer}
     return Explainer(model, outputs, seed_name, {name: array for name, array in weights.items() if name in left})
 

@@ -22,10 +22,11 @@ class Nodes:
 
     Args:
         graph: The graph. Names of new tensors begin with the attribute `origin`, the layer and rule they come from.
+        portable: Whether operators that only onnxruntime is known to have are avoided.
     """
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        self.graph = graph
+    def __init__(self, graph: onnx.GraphProto, portable: bool = False) -> None:
+        self.graph, self.portable = graph, portable
         self.origin = ""
         self._taken = {name for node in graph.node for name in (*node.output, *node.input)}
         self._taken |= {value.name for value in graph.input}

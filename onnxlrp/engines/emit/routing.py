@@ -32,7 +32,9 @@ def select(g: Nodes, p: Select, x: str, selector: str, lead: tuple[int, ...], ba
         places = g.node("Reshape", pooled[1], g.ints(-1))
         y = g.node("Gather", flat, places, axis=len(lead))
         return g.node("Reshape", y, g.ints(*lead, -1, *p.target))
-    if not (lead or p.window.overlaps or any(p.window.before) or windows.overhangs(p.window)):
+    plain = not (lead or p.window.overlaps or any(p.window.before) or windows.overhangs(p.window))
+    # Up to 4 % of a run faster, but OpenVINO and tract refuse it.
+    if plain and not g.portable:
         shape = g.node("Shape", selector)
         return g.node("MaxUnpool", x, pooled[1], shape, kernel_shape=list(p.window.kernel),
                       strides=list(p.window.strides), pads=windows.pads(p.window))  # fmt: skip
