@@ -51,7 +51,8 @@ ALLOWED = {
     "graph.infinities": {"graph.graph", "graph.operators"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
-    "graph.to_onnx": {"graph.graph", "numpy", "onnx"},
+    "graph.dequantize": {"graph.graph", "numpy", "onnx"},
+    "graph.to_onnx": {"graph.graph", "graph.dequantize", "numpy", "onnx"},
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
     "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
 }
