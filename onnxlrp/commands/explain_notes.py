@@ -46,6 +46,7 @@ class Notes:
     _negative: dict[str, str] = field(default_factory=dict)
     _open_rows: list[str] = field(default_factory=list)
     _animated: list[str] = field(default_factory=list)
+    _deep: dict[str, str] = field(default_factory=dict)  # what is done → the first input
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
         """Print what holds for all samples of a kind, before the first of them; about the model, once.
@@ -94,6 +95,8 @@ class Notes:
         """Note an input of several frames."""
         if piece.start == 0 and images.frames(piece.item.content) > 1:
             self._animated.append(piece.item.origin)
+        if piece.start == 0 and (depth := images.depth_note(piece.item.content)):
+            self._deep.setdefault(depth, piece.item.origin)
 
     def decided(self, whole: Explanation) -> None:
         """Print, once for each method, the layers that --on-unsupported decided."""
@@ -115,6 +118,14 @@ class Notes:
             self._negative.setdefault(one.method, origin)
         self._open_rows += [f"{origin}: {row}" for row in summary.open_rows(one)]
 
+    def _depth_fix(self, depth: str) -> str:
+        """What to do where the depth of a picture is read otherwise than in training."""
+        if "colour" in depth:
+            return "give an .npy file to keep all of them"
+        if self.model.preprocessing.highest > 255:
+            return "--scale is the factor of its values as they are"
+        return "its values are brought to 0..255; --scale 1/65535 or 1/4095 is the factor of the values as they are"
+
     def closing(self) -> None:
         """Print what was collected. Raises CheckFailed where the ledger is printed and does not close."""
         note = self.console.note
@@ -131,6 +142,8 @@ class Notes:
                 "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
                 "-m deep_taylor,gradient_x_input,occlusion --grid",
             )
+        for depth, origin in self._deep.items():
+            note(f"{origin}: {depth}", self._depth_fix(depth))
         if self._animated:
             more = f" and {len(self._animated) - 1} more" if len(self._animated) > 1 else ""
             note(

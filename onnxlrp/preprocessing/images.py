@@ -22,6 +22,7 @@ SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".npy"}
 )
 
+DEEPEST = 65535  # the highest value of 16 bits
 _STRIP = 256  # rows at a time
 
 _CONVERT = "convert it to PNG or JPEG; formats read: " + ", ".join(FORMATS) + "; save numbers with numpy.save"
@@ -36,6 +37,11 @@ def read_image(path: str | Path) -> Image:
     Raises:
         InputError: The file is missing, damaged, too large, or no picture.
     """
+    return rgb(open_image(path), str(path))
+
+
+def open_image(path: str | Path) -> Image:
+    """Read a file as `read_image` does, but leave a grey picture of 16 bits as it is. Raises InputError."""
     path = Path(path)
     check(path)
     from PIL import Image, ImageOps, UnidentifiedImageError
@@ -46,7 +52,8 @@ def read_image(path: str | Path) -> Image:
             with Image.open(path, formats=FORMATS) as file:
                 file.seek(0)
                 file.load()
-                return rgb(_upright(file, ImageOps), str(path))
+                picture = _upright(file, ImageOps)
+                return picture.copy() if is_deep(picture) else rgb(picture, str(path))
     except InputError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -71,6 +78,38 @@ def frames(path: str | Path) -> int:
     with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as file:
         return int(getattr(file, "n_frames", 1))
     return 1
+
+
+def is_deep(image: Image) -> bool:
+    """Return whether a picture is grey with more than 8 bits."""
+    return image.mode.startswith("I")
+
+
+def deep_values(image: Image) -> npt.NDArray[np.float64]:
+    """Return the values [H, W] of a grey picture of 16 bits. Raises InputError for values of more bits."""
+    values = np.asarray(image).astype(np.float64)
+    if values.min() < 0 or values.max() > DEEPEST:
+        raise InputError(
+            f"the picture: holds {values.min():g} to {values.max():g}, more than 16 bits",
+            "save it with 16 bits, or give an .npy file",
+        )
+    return values
+
+
+def depth_note(path: str | Path) -> str:
+    """Return what is done with a picture file of more than 8 bits a channel; "" for others."""
+    if Path(path).suffix.lower() not in (".png", ".tif", ".tiff", ".pgm", ".pnm", ".ppm"):
+        return ""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as file:
+        if is_deep(file):
+            return "grey of 16 bits, read in full depth"
+    with contextlib.suppress(OSError), Path(path).open("rb") as stream:
+        head = stream.read(26)
+        if head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:25] == b"\x10":
+            return "colour of 16 bits, of which the upper 8 are read"
+    return ""
 
 
 def rgb(image: Image, name: str = "the picture") -> Image:

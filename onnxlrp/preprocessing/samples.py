@@ -126,11 +126,11 @@ def _opened(item: Any) -> Opened:
     if isinstance(item, str | os.PathLike):
         path = Path(item)
         name, origin = path.stem, str(path)
-        item = images.read_array(path) if path.suffix.lower() == ".npy" else images.read_image(path)
+        item = images.read_array(path) if path.suffix.lower() == ".npy" else images.open_image(path)
     if isinstance(item, Samples):
         return Opened(item)
     if hasattr(item, "convert") and hasattr(item, "getbands"):
-        return Opened(images.rgb(item), name, origin)
+        return Opened(item if images.is_deep(item) else images.rgb(item), name, origin)
     return Opened(np.asarray(item), name, origin)
 
 
@@ -141,7 +141,7 @@ def _made(item: Opened, kind: InputKind, dtype: str, preprocessing: Callable[[],
     if isinstance(content, np.ndarray):
         return _array(images.batched(content, kind.shape, dtype, item.origin), kind, item.name)
     prep = preprocessing()
-    return Samples(prep.apply(content), [prep.view(content)], [content], [item.name or "image"], True, kind)
+    return Samples(prep.apply(content), [prep.view(content)], [images.rgb(content)], [item.name or "image"], True, kind)
 
 
 def _array(values: Array, kind: InputKind, name: str) -> Samples:

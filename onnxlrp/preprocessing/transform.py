@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 _LARGEST_RESIZED = 1 << 25  # pixels
+_SCALE_OF_8_BITS = 1 / 512  # a smaller factor is for values above 255
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,24 @@ class Preprocessing:
         """3, or 1 for grey."""
         return 1 if self.color == "grey" else 3
 
+    @property
+    def highest(self) -> float:
+        """The highest value of a pixel: 255, or that of 16 bits where the scale is meant for more than 8."""
+        return 255.0 if self.scale >= _SCALE_OF_8_BITS else float(images.DEEPEST)
+
     def apply(self, image: Image | Array) -> Array:
-        """Make the model's input [1, …] of a picture, or of a uint8 array [H, W] or [H, W, 3]. Raises InputError."""
-        pixels = np.asarray(self._cut(image), dtype=np.float64).reshape(*self.size, self.channels)
+        """Make the model's input [1, …] of a picture, or of a uint8 array [H, W] or [H, W, 3].
+
+        Grey of 16 bits keeps its depth. Its values are brought to 0..255, unless the scale is meant for more than 8
+        bits, such as 1/65535 or 1/4095: it is then the factor of the values as they are.
+
+        Raises:
+            InputError: The array is no picture.
+        """
+        if not isinstance(image, np.ndarray) and images.is_deep(image):
+            pixels = np.repeat(self._cut_deep(image)[:, :, np.newaxis], self.channels, axis=2)
+        else:
+            pixels = np.asarray(self._cut(image), dtype=np.float64).reshape(*self.size, self.channels)
         if self.color == "BGR":
             pixels = pixels[:, :, ::-1]
         y = (pixels * self.scale - np.array(self.mean)) / np.array(self.std)
@@ -120,10 +136,10 @@ class Preprocessing:
         return self._frame(original).spread(values)
 
     def bounds(self) -> tuple[Array, Array]:
-        """Return the lowest and highest input (x = 0 and 255) by channel, in float64, broadcasting over one sample."""
+        """Return the lowest and highest input (x = 0, `highest`) by channel in float64, broadcasting over one sample."""
         mean, std = np.array(self.mean), np.array(self.std)
         shape = {"NCHW": (-1, 1, 1), "NHWC": (1, 1, -1), "NHW": (1, 1)}[self.layout]
-        low, high = ((x * self.scale - mean) / std for x in (0.0, 255.0))
+        low, high = ((x * self.scale - mean) / std for x in (0.0, self.highest))
         if np.dtype(self.dtype).kind in "iu":
             low, high = (_cast(y, self.dtype).astype(np.float64) for y in (low, high))
         return low.reshape(shape), high.reshape(shape)
@@ -190,11 +206,21 @@ class Preprocessing:
         return json.dumps(stated)
 
     def _cut(self, image: Image | Array) -> Image:
+        picture = images.rgb(_picture(image))
+        return self._framed(picture.convert("L") if self.color == "grey" else picture, PAD)
+
+    def _cut_deep(self, image: Image) -> Array:
+        """Resize and cut a grey picture of 16 bits, its values [H, W] in the units of `scale`."""
         from PIL import Image as pillow
 
-        picture = images.rgb(_picture(image))
-        if self.color == "grey":
-            picture = picture.convert("L")
+        unit = self.highest / images.DEEPEST
+        picture = pillow.fromarray((images.deep_values(image) * unit).astype(np.float32))
+        return np.asarray(self._framed(picture, PAD * self.highest / 255), dtype=np.float64)
+
+    def _framed(self, picture: Image, pad: float) -> Image:
+        """Resize and cut a picture of any mode; `pad` is the grey of the bars of a letterbox."""
+        from PIL import Image as pillow
+
         frame = self._frame((picture.height, picture.width))
         (new_height, new_width), (h, w) = frame.resized, self.size
         method = pillow.Resampling[self.interpolation.upper()]
@@ -204,7 +230,8 @@ class Preprocessing:
             return picture.resize((w, h), method, box=part)
         large = picture.resize((new_width, new_height), method)
         if new_height < h or new_width < w:
-            canvas = pillow.new(large.mode, (w, h), (PAD,) * len(large.getbands()))
+            bars: Any = pad if large.mode == "F" else (int(pad),) * len(large.getbands())
+            canvas = pillow.new(large.mode, (w, h), bars)
             canvas.paste(large, (-frame.left, -frame.top))
             return canvas
         return large.crop((frame.left, frame.top, frame.left + w, frame.top + h))
