@@ -136,7 +136,7 @@ class Preprocessing:
         return self._frame(original).spread(values)
 
     def bounds(self) -> tuple[Array, Array]:
-        """Return the lowest and highest input (x = 0, `highest`) by channel in float64, broadcasting over one sample."""
+        """Return the lowest and highest input (x = 0, `highest`) by channel, float64, broadcasting over one sample."""
         mean, std = np.array(self.mean), np.array(self.std)
         shape = {"NCHW": (-1, 1, 1), "NHWC": (1, 1, -1), "NHW": (1, 1)}[self.layout]
         low, high = ((x * self.scale - mean) / std for x in (0.0, self.highest))
