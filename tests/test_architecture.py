@@ -36,6 +36,7 @@ ALLOWED = {
         "rules",
         "program",
         "graph.facts",
+        "graph.heads",
         "graph.infinities",
         "graph.graph",
         "graph.operators",
@@ -49,6 +50,10 @@ ALLOWED = {
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
     "graph.infinities": {"graph.graph", "graph.operators"},
+    # The end of a model: what is explained, and how its scores are read.
+    "graph.head_patterns": {"graph.graph", "graph.operators", "numpy"},
+    "graph.heads": {"graph.head_patterns", "graph.graph", "graph.operators", "numpy"},
+    "graph.scores": {"graph.graph", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
@@ -136,10 +141,11 @@ ALLOWED |= {
     "inputs": {"graph.axes", "numpy"},
     "preprocessing": {"files", "inputs", "numpy", "PIL"},
     "pictures": {"numpy", "PIL"},
-    "explanation": {"files", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
+    "explanation": {"files", "graph.scores", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
     "findings": {"files"},
 }
-_GRAPH = {"graph.graph", "graph.operators", "graph.facts"}  # what everybody above may know of it
+# What everybody above may know of the graph.
+_GRAPH = {"graph.graph", "graph.operators", "graph.facts", "graph.heads", "graph.scores"}
 _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
@@ -156,6 +162,7 @@ ALLOWED |= {
         "model.options",
         "graph.axes",
         "graph.load",
+        "graph.names",
         "graph.pixel_range",
         "graph.to_onnx",
     },

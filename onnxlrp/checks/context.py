@@ -154,4 +154,5 @@ def open_model(path: Path, settings: Settings) -> Model:
         max_memory=settings.max_memory,
         allow_linked_data=settings.allow_linked_data,
     )
-    return model.choose(settings.output, settings.input, settings.given or None, settings.kind)
+    words = {"kind": settings.kind, "task": settings.task, "head": settings.head}
+    return model.choose(settings.output, settings.input, settings.given or None, **words)

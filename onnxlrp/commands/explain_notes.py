@@ -9,7 +9,6 @@ import numpy as np
 
 from ..errors import CheckFailed
 from ..explanation import Explanation
-from ..graph import facts
 from ..methods.default import PICTURE
 from ..model import Model
 from ..preprocessing import images
@@ -60,7 +59,7 @@ class Notes:
         if not self._opened:
             for note in model.notes:
                 console.note(*note)
-            head = summary.head(facts.head_of(model.graph, model.graph.outputs[0].name).kind, model.classes)
+            head = summary.head(model.head, model.classes, model.labels is not None)
             if head:
                 console.line("head", head)
             default = model.default_method

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "kind": model.kind.to_dict(),
         "explained": {"output": model.choice.output if model.choice else None, "input": graph.inputs[0].name},
         "classes": model.classes,
+        "head": {"kind": model.head.kind, "functions": list(model.head.functions), "logits": model.head.logits},
         "labels": list(model.labels) if model.labels else None,
         "preprocessing": prep,
         "note": graph.metadata.get("onnxlrp.note"),

@@ -8,6 +8,7 @@ from typing import Any
 from ..graph.graph import Tensor
 from ..model import Model
 from ..preprocessing.labels import short
+from . import summary
 from .console import Console
 
 _FIRST = 6  # class names shown
@@ -23,6 +24,7 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
         for tensor in tensors:
             mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
             console.line(key, shown(tensor, graph.batch, graph.open_axes.get(tensor.name)) + mark)
+    console.line("head", summary.head_line(model.head, report["classes"], bool(report["labels"])))
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
     for text in prep.get("doubts", ()):

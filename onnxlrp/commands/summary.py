@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..explanation import Explanation, ledger
+from ..graph.graph import Head
 from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
 MOSTLY = 0.95
 CLOSES = 1e-4  # what the residual of a layer must stay below, as a share of its Σ|R|
 _COLUMN = 56
+_VALUES = 8  # values of a regression that are printed
 
 
 def preprocessing(prep: Preprocessing | None) -> str:
@@ -38,20 +40,56 @@ def doubts(prep: Preprocessing | None) -> list[str]:
     return [*lines, *prep.notes]
 
 
-def head(kind: str, classes: int) -> str:
-    """Return what is explained, and the meaning of a sign, of a model without competing classes; else ""."""
-    if kind == "Sigmoid" and classes == 1:
-        return "one logit before Sigmoid: positive relevance supports the class (score above 0.5), negative opposes it"
-    if kind == "Sigmoid":
-        return "Sigmoid: every class has its own logit, and relevance supports or opposes that class alone"
-    return "one value: positive relevance raises it, negative lowers it" if classes == 1 and not kind else ""
+def head(found: Head, classes: int, named: bool = True) -> str:
+    """Return what is explained and how scores are read, where a plain Softmax does not tell; else "".
+
+    Args:
+        found: The end of the model.
+        classes: The number of classes.
+        named: The classes have names.
+    """
+    if classes == 1 and found.kind in ("", "Values"):
+        return "one value: positive relevance raises it, negative lowers it"
+    if found.kind == "Values":
+        taken = (
+            "" if found.stated else ", taken for a regression by the name of the output: --task classification if not"
+        )
+        return f"{classes} values, each explained by -t ID{taken}"
+    if found.kind == "Scores":
+        return "no logits were found before the scores: they are explained, and shown, as they stand"
+    if not found.functions:
+        guessed = not (found.stated or found.decision or named)
+        return f"{classes} logits, taken for scores of classes: --task regression if they are values" if guessed else ""
+    words = []
+    if len(found.functions) > 1 or found.functions[0] not in ("Softmax", "LogSoftmax", "Sigmoid"):
+        words = [f"logits before {', '.join(found.functions)}"]
+    if found.kind.endswith("Sigmoid"):
+        words.append(
+            "one logit before Sigmoid: positive relevance supports the class (score above 0.5), negative opposes it"
+            if classes == 1
+            else "Sigmoid: every class has its own logit, and relevance supports or opposes that class alone"
+        )
+    return "; ".join(words)
+
+
+def head_line(found: Head, classes: int, named: bool) -> str:
+    """Return what `head` says, and the plain cases too."""
+    plain = f"logits before {', '.join(found.functions)}" if found.functions else f"{classes} logits"
+    return head(found, classes, named) or plain
 
 
 def top(one: Explanation, count: int = 3) -> tuple[str, str]:
-    """Return the best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`; of a regression its value."""
+    """Return the best classes of one sample: `top-3` and `7 0.98 · 9 0.01 · 1 0.00`; of a regression its values."""
     best = one.top(count)[0]
-    if one.is_value:
+    if one.is_value and one.output[0].size == 1:
         return "value", number(best[0][2])
+    if one.is_value:
+        values = sorted(one.top(one.output[0].size)[0])
+        return "values", " · ".join(f"{label} {number(value)}" for _, label, value in values[:_VALUES]) + (
+            f" · … ({len(values)})" if len(values) > _VALUES else ""
+        )
+    if one.quantity == "score":
+        return f"top-{len(best)}", " · ".join(f"{label} {number(value)}" for _, label, value in best)
     assumed = one.preprocessing is not None and one.preprocessing.labels_assumed
     return f"top-{len(best)}", " · ".join(f"{label} {share:.2f}" for _, label, share in best) + (
         "  [class names assumed]" if assumed else ""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import facts, operators
+from ..graph import facts, heads, operators
 from ..graph.graph import Graph, Layer
 from ..model import Model
 
@@ -180,7 +180,7 @@ def _modules(graph: Graph) -> dict[str, Layer]:
 
 def _layers(graph: Graph) -> list[Layer]:
     """Return the layers between the explained input and the logits whose results are floats."""
-    logits = facts.head(graph, graph.outputs[0].name)
+    logits = heads.head(graph, graph.outputs[0].name)
     relevant = facts.relevant(graph, (graph.inputs[0].name,), logits)
     return [
         layer

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
-from ..graph import facts
+from ..graph import heads
 from ..graph.graph import Graph
 from ..program.passes import dead_code
 from ..program.program import Program, Seed
@@ -61,7 +61,7 @@ def compile(
     """
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
-    logits = facts.head(graph, scores)
+    logits = heads.head(graph, scores)
     _check_model(graph, composite)
     walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger))
     trace = walk.trace
@@ -116,7 +116,7 @@ def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> 
         UsageError: A path names no module.
     """
     scores = output or graph.outputs[0].name
-    logits = facts.head(graph, scores)
+    logits = heads.head(graph, scores)
     walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace())
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
     for name in activations:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..composites import Composite, Matched
 from ..errors import UnsupportedError
-from ..graph import facts, operators
+from ..graph import heads, operators
 from ..graph.graph import Graph, Layer
 from ..program.linear import Conv, Matmul
 from ..program.program import Array
@@ -50,7 +50,7 @@ def weighted_layers(graph: Graph, explained: str = "", output: str = "") -> tupl
     walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace())
     found: list[WeightedLayer] = []
     others: list[Layer] = []
-    for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
+    for layer in reversed(walk.backward(heads.head(graph, output or graph.outputs[0].name))):
         op = walk.op(layer)
         if op.kind not in ("convolution", "dense"):
             continue
@@ -81,7 +81,7 @@ def rules_of(
     """
     walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace())
     rows: list[tuple[Layer, Matched, Rule | None]] = []
-    for layer in reversed(walk.backward(facts.head(graph, output or graph.outputs[0].name))):
+    for layer in reversed(walk.backward(heads.head(graph, output or graph.outputs[0].name))):
         try:
             op, rule = walk.rule_for_layer(layer)
             rows.append((layer, walk.match_of(layer, op.kind), rule))

@@ -29,10 +29,7 @@ def to_dict(result: Result) -> dict[str, Any]:
                     }
                     for t in range(target_count(result))
                 ],
-                "top": [
-                    {"id": i, "label": label, "value" if result.is_value else "probability": p}
-                    for i, label, p in best[n]
-                ],
+                "top": [{"id": i, "label": label, result.quantity: p} for i, label, p in best[n]],
             }
             for n in range(len(result))
         ],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..graph.scores import are_probabilities, shown
 from ..inputs import InputKind, decide
 from ..preprocessing import labels
 from .ledger import LedgerRow
@@ -39,8 +40,8 @@ class Result:
             where it is not given.
         names: File stems of the samples, where they were files.
         originals: The pictures as they were before preprocessing.
-        head: The function that made the scores of the logits: "Softmax", "LogSoftmax", "Sigmoid", "" for none; None
-            where it is not known.
+        head: How the scores were made of the logits, as of `Head.kind`: "Softmax", "LogSoftmax", "Sigmoid",
+            "LogSigmoid", "" for logits themselves, "Scores" or "Values"; None where it is not known.
         notes: Further results of the method by name; an array of the target's shape has one for each.
         kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
@@ -132,8 +133,8 @@ class Result:
 
     @property
     def is_value(self) -> bool:
-        """Whether the model gives a single number that is not the score of a class: regression."""
-        return self.head == "" and self.output.size == len(self)
+        """Whether the model gives numbers that are not scores of classes: regression."""
+        return self.head == "Values" or (self.head == "" and self.output.size == len(self))
 
     @property
     def total(self) -> Array:
@@ -145,20 +146,18 @@ class Result:
     def probabilities(self) -> Array:
         """The scores as shown, [N, K].
 
-        Probabilities are left as they are (of a Sigmoid, one for each class), log-probabilities become probabilities,
-        one value alone is left as it is, and all else becomes its softmax.
+        What the model says: probabilities, values and scores as they are (of a Sigmoid one probability for each class),
+        log-probabilities as probabilities. Logits of classes become their softmax, unless they are probabilities
+        already.
         """
-        scores = self.output.reshape(len(self), -1).astype(np.float64)
-        if self.head == "LogSoftmax":
-            logs: Array = np.exp(scores)
-            return logs
-        if self.head in ("Softmax", "Sigmoid") or scores.shape[1] < 2:
-            return scores
-        if self.head is None and (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1, atol=1e-3):
-            return scores
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares: Array = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+        return shown(self.output.reshape(len(self), -1).astype(np.float64), self.head)
+
+    @property
+    def quantity(self) -> str:
+        """What the shown scores are: "probability", "score" of a class, or "value" of a regression."""
+        if self.is_value:
+            return "value"
+        return "score" if self.head == "Scores" and not are_probabilities(self.probabilities) else "probability"
 
     def top(self, k: int = 3) -> list[list[tuple[int, str, float]]]:
         """Return the best classes of each sample, best first, as (id, short label or id, probability).
@@ -203,4 +202,4 @@ def label(result: Result, sample: int, target: int = 0) -> str:
 
 def _shown(result: Result, sample: int, target: int) -> str:
     score = result.probabilities[sample, class_id(result, sample, target)]
-    return f"{score:.4g}" if result.is_value else f"{score:.2f}"
+    return f"{score:.2f}" if result.quantity == "probability" else f"{score:.4g}"

@@ -1,9 +1,8 @@
-"""Facts about a graph that hold for every input: signs, logits, first layers."""
+"""Facts about a graph that hold for every input: signs, first layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -68,48 +67,6 @@ def scalar(graph: Graph, layer: Layer, position: int, default: float | None) -> 
         return default
     value = graph.constants.get(name)
     return None if value is None or value.size != 1 else float(value.reshape(()))
-
-
-@dataclass(frozen=True)
-class Head:
-    """The end of a model.
-
-    Attributes:
-        logits: The tensor before the functions at the end.
-        scores: The last tensor with a number for each class, which a decision such as ArgMax has not.
-        kind: The function that turns logits into scores: "Softmax", "LogSoftmax", "Sigmoid" or "".
-    """
-
-    logits: str
-    scores: str
-    kind: str = ""
-
-
-def head(graph: Graph, output: str) -> str:
-    """Return the logit tensor of an output: the one before Softmax, Sigmoid, ArgMax and similar functions."""
-    return head_of(graph, output).logits
-
-
-def head_of(graph: Graph, output: str) -> Head:
-    """Return the logits, scores and last function of an output, found by walking back from it."""
-    found = Head(output, output)
-    tensor = output
-    while (layer := graph.producer(tensor)) is not None:
-        if layer.op in operators.HEADS:
-            tensor = layer.inputs[0]
-            if tensor not in graph.shapes:
-                break
-            if layer.op in operators.DECISIONS:
-                found = Head(tensor, tensor)
-            else:
-                found = Head(tensor, found.scores, found.kind or layer.op * (layer.op in operators.SCORINGS))
-        elif layer.op in operators.BEHIND_HEADS:
-            tensor = layer.inputs[0]
-            if layer.op == "QuantizeLinear" and graph.dtypes.get(found.scores) in ("uint8", "int8"):
-                found = Head(tensor, tensor)  # the model gives integers: the scores are what they stand for
-        else:
-            break
-    return found
 
 
 def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]:

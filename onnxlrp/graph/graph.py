@@ -45,6 +45,29 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Head:
+    """The end of a model: how the scores of classes are made of logits.
+
+    Attributes:
+        logits: The tensor that is explained, before the functions at the end.
+        scores: The last tensor with a number for each class, which a decision such as ArgMax has not.
+        kind: How scores are read: "Softmax", "LogSoftmax", "Sigmoid" or "LogSigmoid" of the logits; "" for logits of
+            classes themselves, or a single value; "Scores" of classes that are shown and explained as they stand;
+            "Values" of a regression.
+        functions: The functions between logits and scores, in the order in which they run.
+        decision: The output itself is a decision made of the scores.
+        stated: The kind is stated by the user or the file: it is no guess.
+    """
+
+    logits: str
+    scores: str
+    kind: str = ""
+    functions: tuple[str, ...] = ()
+    decision: bool = False
+    stated: bool = False
+
+
+@dataclass(frozen=True)
 class Graph:
     """A checked, folded, batch-free model.
 
@@ -54,6 +77,7 @@ class Graph:
     `inputs` lists the true inputs alone (no initialisers); `outputs` in the model's order.
     `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
+    `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     """
 
     layers: tuple[Layer, ...]
@@ -68,6 +92,7 @@ class Graph:
     source: str = ""
     sha256: str = ""
     open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    head: Head | None = None
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

@@ -129,7 +129,6 @@ RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
 # What turns logits into scores for each class; what makes a decision of them.
 SCORINGS = ops("Softmax LogSoftmax Sigmoid")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
-HEADS = SCORINGS | DECISIONS | ops("Cast Identity")
 # They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")
 # They may stand between a gate and the product that it scales.

@@ -12,6 +12,7 @@ from functools import partial
 from . import properties as has
 from .batching.free import free_or_fix
 from .canonical.attributes import spell_out_attributes
+from .canonical.binary_columns import write_binary_columns
 from .canonical.fuse_activations import fuse_activations
 from .canonical.gemm import write_as_gemm
 from .canonical.merge_affine import merge_affine
@@ -284,6 +285,14 @@ PASSES = (
         _on_graph(fuse_softmax),
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.SOFTMAX_FUSED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "write binary columns",
+        "Write the columns [1 - p, p] of two classes as the Sigmoid of a logit for each.",
+        _on_graph(write_binary_columns),
+        requires=(has.PRODUCTS_AS_GEMM, has.ONE_AFFINE, has.SHAPES_KNOWN),
+        ensures=(has.LOGIT_PER_COLUMN,),
         breaks=(has.UNUSED_REMOVED,),
     ),
     Pass(

@@ -181,6 +181,21 @@ def _pads_merged(graph: MutableGraph) -> bool:
     return True
 
 
+def _logit_per_column(graph: MutableGraph) -> bool:
+    """No Concat of a tensor and 1 minus the same tensor."""
+    producers = graph.producers()
+
+    def complement(name: str, other: str) -> bool:
+        layer = producers.get(name)
+        return (
+            layer is not None and layer.op == "Sub" and layer.inputs[1] == other and layer.inputs[0] in graph.constants
+        )
+
+    pairs = [la.inputs for la in graph.layers if la.op == "Concat" and len(la.inputs) == 2]
+    scored = [pair for pair in pairs if any(n in producers and producers[n].op == "Sigmoid" for n in pair)]
+    return not any(complement(a, b) or complement(b, a) for a, b in scored)
+
+
 def _activations_fused(graph: MutableGraph) -> bool:
     """No x·HardSigmoid(x) with the constants of HardSwish, whose factor nothing else reads."""
     producers, uses = graph.producers(), graph.uses()
@@ -261,6 +276,7 @@ ATTRIBUTES_SPELLED_OUT = _of_graph("attributes are spelled out", _spelled_out)
 PRODUCTS_AS_GEMM = _of_graph("products with a constant matrix are Gemms without factors", _as_gemm)
 PADS_MERGED = _of_graph("convolutions hold their padding", _pads_merged)
 ONE_AFFINE = _of_graph("one affine map per linear layer", _one_affine)
+LOGIT_PER_COLUMN = _of_graph("two columns of one logit have a logit each", _logit_per_column)
 ACTIVATIONS_FUSED = _of_graph("activation functions are one layer", _activations_fused)
 SOFTMAX_FUSED = _of_graph("softmax is one layer", _softmax_fused)
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UsageError, at_least, one_of
 from .masks import SCORES, is_picture, scores, upsampled, upsampling
-from .problem import Problem, probabilities
+from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
 GAMES = ("deletion", "preservation")
@@ -109,10 +109,7 @@ def gradient(problem: Problem, x: Array, score: str) -> Array:
     rows = np.arange(len(x))
     if score == SCORES[1]:
         return problem.gradient(x, rows).astype(np.float64)
-    p = probabilities(problem.logits(x, rows).astype(np.float64), problem.separate)
-    target = p[rows, problem.ids][:, None]
-    hot = np.eye(p.shape[1])[problem.ids]
-    seed = target * (1 - target) * hot if problem.separate else target * (hot - p)
+    seed = problem.probability_seed(problem.logits(x, rows).astype(np.float64), problem.ids)
     slope: Array = problem.propagate(make_composite("gradient"), x, rows, seed=seed)["relevance"]
     return slope.astype(np.float64)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..graph.facts import head_of
+from ..graph.heads import head_of
+from ..graph.scores import SEPARATE, are_probabilities, probabilities
 from ..preprocessing import Preprocessing
 from .registry import Array, Method, make_composite
 
@@ -101,21 +103,35 @@ class Problem:
     def scores(self, x: Array, at: Array, probability: bool = False) -> Array:
         """Compute the logit of the explained class for each row [n], or its probability as of `probabilities`."""
         logits = self.logits(x, at).astype(np.float64)
-        if probability and not self.is_value:
-            logits = probabilities(logits, self.separate)
+        if probability:
+            logits = self.probabilities(logits)
         values: Array = logits[np.arange(len(x)), self.ids[at]]
         return values
 
-    @property
-    def is_value(self) -> bool:
-        """Whether the output is a single number that is not a probability: a regression."""
-        return self.model.classes == 1 and not self.separate
+    def probabilities(self, logits: Array) -> Array:
+        """Compute the probabilities that logits [n, K] stand for; values, and scores of no known kind, as they are."""
+        return probabilities(logits, self.score_kind)
 
-    @property
-    def separate(self) -> bool:
-        """Whether the model ends in a Sigmoid: probabilities of classes are independent."""
+    def probability_seed(self, logits: Array, ids: Array) -> Array:
+        """Compute ∂p/∂z [n, K] of the probability of a class of each row [n] by the logits [n, K]."""
+        p = self.probabilities(logits)
+        hot = np.eye(p.shape[1])[ids]
+        if self.score_kind in ("Scores", "Values"):
+            return hot
+        own = p[np.arange(len(p)), ids][:, None]
+        return own * (1 - own) * hot if self.score_kind in SEPARATE else own * (hot - p)
+
+    @cached_property
+    def score_kind(self) -> str:
+        """The kind of the head (`Head.kind`): a single value is a "Values"; logits that are probabilities, "Scores"."""
         graph = self.model.graph
-        return head_of(graph, graph.outputs[0].name).kind == "Sigmoid"
+        kind = head_of(graph, graph.outputs[0].name).kind
+        if kind:
+            return kind
+        if self.model.classes == 1:
+            return "Values"
+        first = self.logits(self.x[:1], np.arange(1)).astype(np.float64)
+        return "Scores" if are_probabilities(first) else kind
 
     def gradient(self, x: Array, at: Array) -> Array:
         """Compute ∂logit/∂x of each row [n, …]."""
@@ -275,14 +291,6 @@ def solve(
         return found[0].relevance, dict(found[0].notes)
     notes = {key: np.stack([np.asarray(one.notes[key]) for one in found]) for key in found[0].notes}
     return np.stack([one.relevance for one in found]), notes
-
-
-def probabilities(logits: Array, separate: bool) -> Array:
-    """Compute the softmax of logits [n, K], or the sigmoid of each where classes are `separate`."""
-    if separate:
-        return np.asarray(0.5 + 0.5 * np.tanh(logits / 2))
-    e = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 def cast(x: Array, kind: np.dtype[Any]) -> Array:

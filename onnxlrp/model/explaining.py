@@ -13,7 +13,6 @@ from ..engines import Run
 from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
-from ..graph import facts
 from ..graph.graph import Array
 from ..methods.default import Default
 from ..methods.problem import solve
@@ -107,7 +106,7 @@ class Prepared:
         made = Explanation(
             relevance=outputs["relevance"],
             output=outputs["scores"],
-            head=facts.head_of(model.graph, model.graph.outputs[0].name).kind,
+            head=model.head.kind,
             target=ids,
             ledger=ledger.rows(plan, outputs) if plan else None,
             provenance={**about, **to_jsonable(self.options.recorded()), **precision_of(model.engine)},

@@ -6,14 +6,19 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from ..graph import facts
+from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.graph import Graph, Tensor
+from ..graph.graph import Graph, Head, Layer, Tensor
+from ..graph.names import unique_name
 from ..inputs import decide
 from ..preprocessing.fields import COLORS_OF
+from .options import HEADS, TASKS
 
 Note = tuple[str, str]
+AS_IS = HEADS[1]
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,17 @@ class Choice:
     graph: Graph
     output: str
     input: str
-    head: facts.Head
+    head: Head
     notes: tuple[Note, ...] = ()
 
 
-def choose(graph: Graph, output: str | None = None, explained: str | None = None) -> Choice:
+def choose(
+    graph: Graph,
+    output: str | None = None,
+    explained: str | None = None,
+    task: str | None = None,
+    head: str | None = None,
+) -> Choice:
     """Choose the output and the input to explain.
 
     Args:
@@ -45,16 +56,20 @@ def choose(graph: Graph, output: str | None = None, explained: str | None = None
             [N, K, 1, 1]).
         explained: The input's name; by default the one that is like a picture, else the first, of those that the output
             depends on.
+        task: "classification" or "regression", as of `heads.decide`.
+        head: "as-is" explains the output itself, whatever its last function is.
 
     Raises:
         UsageError: A name that is not there, or an input on which the output does not depend.
     """
     name, notes = _output(graph, output)
-    head = facts.head_of(graph, name)
+    found = heads.decide(graph, name, task, head == AS_IS)
+    if graph.dtypes.get(found.scores, "float32").startswith(("int", "uint", "bool")) and head == AS_IS:
+        raise UsageError(f'output "{name}" is a decision, whose gradient is zero', "leave out --head as-is")
     inputs = {tensor.name: tensor for tensor in graph.inputs}
     if explained is not None and explained not in inputs:
         raise UsageError(f'no input is called "{explained}"', did_you_mean(explained, inputs))
-    leading = [t for t in graph.inputs if facts.relevant(graph, (t.name,), head.logits)]
+    leading = [t for t in graph.inputs if facts.relevant(graph, (t.name,), found.logits)]
     if explained is not None and inputs[explained] not in leading:
         raise UsageError(
             f'output "{name}" does not depend on input "{explained}"',
@@ -64,7 +79,19 @@ def choose(graph: Graph, output: str | None = None, explained: str | None = None
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
         notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
-    return Choice(_between(graph, head.scores, source), name, source.name, head, notes)
+    between = _in_order_of_classes(_between(graph, found.scores, source))
+    if between.outputs[0].name != found.scores:
+        found = heads.decide(between, between.outputs[0].name, task, True)
+    if found != heads.head_of(between, found.scores):
+        between = replace(between, head=found)
+    return Choice(between, name, source.name, found, notes)
+
+
+def check_words(task: str | None, head: str | None) -> None:
+    """Raise UsageError for a task or a head that does not exist."""
+    for option, word, words in (("task", task, TASKS), ("head", head, HEADS)):
+        if word is not None and word not in words:
+            raise UsageError(f'{option} "{word}" does not exist', f"give {' or '.join(words)}")
 
 
 def refuse_maps(choice: Choice, graph: Graph) -> None:
@@ -92,7 +119,8 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
         return output, ()
     flat = [name for name in names if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
-    chosen = (several or flat or names)[0]
+    scored = [name for name in several if not heads.head_of(graph, name).decision]
+    chosen = (scored or several or flat or names)[0]
     if len(names) == 1:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)
@@ -104,7 +132,7 @@ def _is_file(word: str) -> bool:
 
 
 def _logits(graph: Graph, output: str) -> tuple[int, ...]:
-    return graph.shapes.get(facts.head(graph, output), ())
+    return graph.shapes.get(heads.head(graph, output), ())
 
 
 def _is_flat(shape: Iterable[int]) -> bool:
@@ -139,3 +167,30 @@ def _between(graph: Graph, scores: str, source: Tensor) -> Graph:
     if inputs == graph.inputs and graph.outputs == (output,):
         return graph
     return replace(graph, layers=tuple(layers[::-1]), inputs=inputs, outputs=(output,))
+
+
+def _in_order_of_classes(graph: Graph) -> Graph:
+    """The scores in the order of the classes: those of an SVMClassifier of two classes stand the other way round.
+
+    Its columns are d and -d, where d > 0 is the second class (a vote for it is a vote against the first).
+    """
+    scores = graph.outputs[0]
+    layer = graph.producer(scores.name)
+    while layer is not None and layer.op in ("Cast", "Identity"):
+        layer = graph.producer(layer.inputs[0])
+    if layer is None or layer.op != "ai.onnx.ml::SVMClassifier" or scores.shape != (2,):
+        return graph
+    attributes = layer.attributes
+    if attributes.get("prob_a") or not attributes.get("vectors_per_class"):
+        return graph
+    taken = graph.shapes.keys() | graph.constants.keys() | {layer.name for layer in graph.layers}
+    new, order = (unique_name(f"{scores.name}/{word}", taken.__contains__) for word in ("classes", "order"))
+    turned = Layer("Gather", new, layer.path, (scores.name, order), (new,), {"axis": 1})
+    return replace(
+        graph,
+        layers=(*graph.layers, turned),
+        outputs=(replace(scores, name=new),),
+        constants={**graph.constants, order: np.array([1, 0], np.int64)},
+        shapes={**graph.shapes, new: scores.shape},
+        dtypes={**graph.dtypes, new: scores.dtype},
+    )

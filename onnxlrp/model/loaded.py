@@ -11,9 +11,9 @@ import numpy as np
 
 from ..engines import Engine
 from ..errors import OnnxLrpError
-from ..graph import facts
+from ..graph import heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.graph import Array, Graph
+from ..graph.graph import Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing
@@ -21,11 +21,11 @@ from ..preprocessing.find import find, find_labels, find_picture, states_geometr
 from ..preprocessing.samples import Samples, made, opened
 from .extra_inputs import feeds
 from .extra_inputs import read as read_given
-from .io_selection import Choice, choose, refuse_maps
+from .io_selection import Choice, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, shape_of
 from .reopening import Opened
 
-_Names = tuple[str | None, str | None]  # of an output and an input
+_Names = tuple[str | None, ...]  # of an output and an input, the task and the head
 
 
 @dataclass(eq=False)
@@ -58,7 +58,7 @@ class LoadedModel:
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    _stated: _Names = (None, None)
+    _stated: _Names = (None, None, None, None)
     _chosen: dict[_Names, Any] = field(default_factory=dict, repr=False)
     _found: Preprocessing | None = field(default=None, repr=False)
     _kind: InputKind | None = field(default=None, repr=False)
@@ -68,7 +68,12 @@ class LoadedModel:
     @property
     def classes(self) -> int:
         """The number of classes that the explained output scores."""
-        return int(np.prod(self.graph.shapes[facts.head(self.graph, self.graph.outputs[0].name)]))
+        return int(np.prod(self.graph.shapes[self.head.logits]))
+
+    @property
+    def head(self) -> Head:
+        """The end of the model: its logits, and how scores are made of them."""
+        return heads.head_of(self.graph, self.graph.outputs[0].name)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
@@ -119,6 +124,8 @@ class LoadedModel:
         input: str | None = None,
         given: Mapping[str, Any] | None = None,
         kind: str | None = None,
+        task: str | None = None,
+        head: str | None = None,
     ) -> Self:
         """Return the same model with another output or input explained, and values for its other inputs.
 
@@ -128,13 +135,17 @@ class LoadedModel:
             given: Values of other inputs by name: a number (every value), an array or an .npy path, of one sample or of
                 a batch.
             kind: What the explained input is, as `load` takes it.
+            task: "classification" or "regression", where the output does not tell.
+            head: "as-is" explains the output itself, not the logits before its last functions.
 
         Raises:
             UsageError: There is no such output or input, or the output does not depend on the input.
             InputError: A given value does not fit its input.
         """
         whole = self.whole or self.graph
-        key = output or self._stated[0], input or self._stated[1]
+        check_words(task, head)
+        stated = self._stated if output is None else (None, self._stated[1], None, None)
+        key = tuple(new or old for new, old in zip((output, input, task, head), stated, strict=True))
         if key not in self._chosen:
             found = choose(whole, *key)
             self._chosen[key] = type(self)(
@@ -219,7 +230,8 @@ class LoadedModel:
             root: Self = self.sizes.model(tuple(sorted(wanted.items())), own_size, make)
         except OnnxLrpError as error:
             raise at_own_size(self.kind, shape, error) if own_size else error from None
-        return root.choose(*self._stated, self._said, self.kind_word)
+        output, source, task, head = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head)
 
     @property
     def states_geometry(self) -> bool:

@@ -50,8 +50,8 @@ class Model(CompiledModel):
                 (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
                 them.
-            **keywords: Further fields of `ExplainOptions` (targets, output, input, kind, given, rules, on_unsupported,
-                conditions, record, ledger, batch_size), and options of the method by name.
+            **keywords: Further fields of `ExplainOptions` (targets, output, input, kind, task, head, given, rules,
+                on_unsupported, conditions, record, ledger, batch_size), and options of the method by name.
 
         Returns:
             Relevance in x's shape, one class for each sample; with several targets, [T, N, …].
@@ -137,13 +137,13 @@ class Model(CompiledModel):
         return describing.table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        output, input = self._stated
-        later = {"output": output, "input": input, "given": dict(self.given), "kind": self.kind_word}
+        stated = dict(zip(("output", "input", "task", "head"), self._stated, strict=True))
+        later = {**stated, "given": dict(self.given), "kind": self.kind_word}
         return reopening.reduce(self._opened, self.whole or self.graph, later)
 
     def _asked(self, options: ExplainOptions) -> Model:
         """The model that a call is about, refused where its output has no score for each class."""
-        named = (options.output, options.input, options.given, options.kind)
+        named = (options.output, options.input, options.given, options.kind, options.task, options.head)
         model = self if all(value is None for value in named) else self.choose(*named)
         model.refuse_maps()
         return model

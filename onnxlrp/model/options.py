@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT = "auto"  # by the kind of input: see `methods.default`
 UNSUPPORTED = ("error", "gradient", "pass")
+TASKS = ("classification", "regression")
+HEADS = ("logits", "as-is")
 
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
 READING = ("explain", "compare", "evaluate", "patterns")  # commands that read samples
@@ -38,6 +40,8 @@ _NOT_HOW = (
     "output",
     "input",
     "kind",
+    "task",
+    "head",
     "given",
     "method",
     "options",
@@ -60,6 +64,9 @@ class ExplainOptions:
         input: The model's input to explain it at; None for the first that is like a picture.
         kind: What that input is: image, signal, volume, tokens or vector, with a layout where the graph does not tell
             it ("image:NHWC"); None for what the graph reads it as.
+        task: "classification" or "regression" where the output does not tell: scores of classes are shown as their
+            softmax, values of a regression as they are. None for the metadata, or a guess that is said.
+        head: "logits" explains the scores before a final Softmax, Sigmoid or the like; "as-is" the output itself.
         given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
         method: A method's name, a Composite or a Method; "auto" takes one by the kind of input.
         options: Options of the method by name.
@@ -120,6 +127,34 @@ class ExplainOptions:
                 argparse={"metavar": "KIND"},
             ),
             values.INPUT_KIND,
+        ),
+    )
+    task: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--task",),
+                "what several outputs without a final Softmax are: scores of classes, or values (default: guessed, and "
+                "said)",
+                (*PROPAGATING, "check", "patterns"),
+                argparse={"choices": TASKS},
+            ),
+            values.word_of(TASKS),
+            recorded=True,
+        ),
+    )
+    head: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--head",),
+                "what is explained: the logits before a final Softmax, Sigmoid or the like, or the output as it is "
+                "(default: logits)",
+                (*PROPAGATING, "check", "patterns"),
+                argparse={"choices": HEADS},
+            ),
+            values.word_of(HEADS),
+            recorded=True,
         ),
     )
     given: Mapping[str, Any] | None = field(
@@ -270,7 +305,7 @@ class ExplainOptions:
             given: The rows of its other inputs that belong to the samples, if not its own.
             **changes: Other values of further fields.
         """
-        return replace(self, output=None, input=None, kind=None, given=given or None, **changes)
+        return replace(self, output=None, input=None, kind=None, task=None, head=None, given=given or None, **changes)
 
     @property
     def entries(self) -> list[tuple[Match, Rule | str]]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..graph import facts
+from ..graph import facts, heads
 from ..graph.graph import Layer
 from .model import Model
 
@@ -21,7 +21,7 @@ def last_weighted(model: Model) -> Layer | None:
 def weighted(model: Model) -> Iterator[Layer]:
     """Yield the layers that apply constant weights in floating point, from the logits to the explained input."""
     graph = model.graph
-    between = facts.relevant(graph, (graph.inputs[0].name,), facts.head(graph, graph.outputs[0].name))
+    between = facts.relevant(graph, (graph.inputs[0].name,), heads.head(graph, graph.outputs[0].name))
     layers = (layer for layer in reversed(graph.layers) if layer.name in between)
     return (layer for layer in layers if facts.is_weighted(graph, layer) and _weights(model, layer))
 

@@ -265,7 +265,7 @@ def _finding(row: Mapping[str, Any]) -> Finding:
 
 
 def _best(best: Mapping[str, Any]) -> str:
-    share = _number(best.get("probability", best.get("value")))
+    share = _number(next((best[key] for key in ("probability", "value", "score") if key in best), None))
     return f"{best['label']} {'–' if share is None else f'{share:.2f}'}"
 
 

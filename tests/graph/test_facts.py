@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxlrp.graph.facts import first_layers, head, nonnegative, relevant
+from onnxlrp.graph.facts import first_layers, nonnegative, relevant
+from onnxlrp.graph.heads import head
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
 from support.tiny_models import conv, model, node, values

@@ -75,6 +75,13 @@ def batch_behind() -> Any:
     return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
 
 
+def binary_columns() -> Any:
+    constants = {"w": values(5, 1), "one": np.ones(1, np.float32)}
+    gemm = layer("Gemm", "x w", "z", alpha=1.0, beta=1.0, transA=0, transB=0)
+    layers = [gemm, layer("Sigmoid", "z", "p"), layer("Sub", "one p", "q"), layer("Concat", "q p", "y", axis=1)]
+    return graph(layers, constants, shape=(5,))
+
+
 def padded() -> Any:
     layers = [layer("Pad", "x amounts", "p", mode="constant"), layer("Conv", "p w", "y", **WINDOW)]
     return graph(layers, {"amounts": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "w": values(6, 4, 3, 3)})
@@ -119,6 +126,7 @@ GRAPHS = {
     "fuse activations": lambda: graph(
         [layer("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), layer("Mul", "x g", "y")]
     ),
+    "write binary columns": binary_columns,
     "number conditions": lambda: graph(
         [layer("Greater", "x zero", "c"), layer("Where", "c x zero", "y")], {"zero": np.zeros(1, np.float32)}
     ),

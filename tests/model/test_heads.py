@@ -16,7 +16,7 @@ from onnxlrp.cli import main
 from onnxlrp.commands import summary
 from onnxlrp.engines import ENGINES
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.graph import facts
+from onnxlrp.graph import heads
 from support.small_nets import Net
 
 X = np.random.default_rng(3).normal(size=(3, 2, 4, 4)).astype(np.float32)
@@ -101,7 +101,7 @@ def test_convolution_shaped_logits_equal_a_dense_layer() -> None:
 def test_a_head_is_found_with_its_kind() -> None:
     for head, (ops, _) in HEADS.items():
         graph = onnxlrp.load(ending(*ops)).graph
-        found = facts.head_of(graph, graph.outputs[0].name)
+        found = heads.head_of(graph, graph.outputs[0].name)
         wanted = {"log softmax": "LogSoftmax", "sigmoid": "Sigmoid", "none": "", "argmax": ""}.get(head, "Softmax")
         assert found.kind == wanted
         assert graph.producer(found.logits).op == "Gemm"  # type: ignore[union-attr]
@@ -118,7 +118,7 @@ def test_one_sigmoid_logit_speaks_for_and_against_its_class() -> None:
     near(turned.relevance, -e.relevance)
     near(1 / (1 + np.exp(-np.asarray(e.logit, np.float64))), e.output[:, 0])
     near(e.probabilities, e.output.astype(np.float64))
-    assert "supports the class" in summary.head("Sigmoid", 1)
+    assert "supports the class" in summary.head(model.head, 1)
     with pytest.raises(UsageError, match="1"):
         model.explain(X, target=1)
 

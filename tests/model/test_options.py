@@ -80,7 +80,7 @@ def test_every_field_is_documented() -> None:
 
 
 def test_flags_are_those_of_the_command_alone() -> None:
-    assert {name for name, _ in flags("patterns")} == {"output", "input", "kind", "given", "batch_size"}
+    assert {name for name, _ in flags("patterns")} == {"output", "input", "kind", "task", "head", "given", "batch_size"}
     words = [word for _, said in declared(ExplainOptions) if said.flag for word in said.flag.words]
     assert len(words) == len(set(words))
 
