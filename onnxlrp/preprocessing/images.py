@@ -272,7 +272,10 @@ def listing(folder: str | Path) -> list[Path]:
         raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
     found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
     if not found:
-        raise NothingToDo(f"{folder}: holds neither pictures nor .npy files", _CONVERT)
+        raise NothingToDo(
+            f"{folder}: holds neither pictures nor .npy files",
+            f"name another folder, or put files into it that end in {', '.join(sorted(SUFFIXES))}",
+        )
     return found
 
 
