@@ -112,6 +112,13 @@ def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueIn
         dims[1].dim_value = channels
         numbers.remove(1)
     sides = len(dims) == 4 and len(numbers) == 2
+    # Some exporters write an open height and width as 0; of other axes 0 is a length, and there is nothing to explain.
+    empty = [] if sides else [n for n in numbers if dims[n].HasField("dim_value") and dims[n].dim_value == 0]
+    if empty:
+        raise UnsupportedError(
+            f'The input "{printable(value.name)}" declares that axis {empty[0]} has length 0: it has no values.',
+            "Export the model with the length of this axis, or leave it open: dynamic_axes={'input': {0: 'N', 1: 'L'}}",
+        )
     return [OpenAxis(value.name, n, dims[n].dim_param, ("h", "w")[i] if sides else "") for i, n in enumerate(numbers)]
 
 
