@@ -15,8 +15,11 @@ from .canonical.attributes import spell_out_attributes
 from .canonical.binary_columns import write_binary_columns
 from .canonical.fuse_activations import fuse_activations
 from .canonical.gemm import write_as_gemm
+from .canonical.layer_norm import fuse_layer_norm
 from .canonical.merge_affine import merge_affine
 from .canonical.merge_pads import merge_pads
+from .canonical.moves import cancel_moves
+from .canonical.pointwise import write_in_layout
 from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
@@ -256,6 +259,31 @@ PASSES = (
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.ATTRIBUTES_SPELLED_OUT,),
     ),
+    Pass(
+        "cancel moves",
+        "Drop reshapes and transposes that undo each other.",
+        _on_graph(cancel_moves),
+        requires=(has.ATTRIBUTES_SPELLED_OUT,),
+        ensures=(has.MOVES_CANCELLED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "write in layout",
+        "Write products with a matrix and convolutions of width 1 in the layout around them.",
+        _on_graph(write_in_layout),
+        requires=(has.ATTRIBUTES_SPELLED_OUT,),
+        ensures=(has.LAYOUTS_KEPT,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "fuse layer normalisation",
+        "Write the formula of a layer normalisation as one layer.",
+        _on_graph(fuse_layer_norm),
+        requires=(has.SHAPES_KNOWN,),
+        ensures=(has.LAYER_NORM_FUSED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    _REMOVE_UNUSED,
     Pass(
         "write as Gemm",
         "Write products with a constant matrix as Gemms without factors.",

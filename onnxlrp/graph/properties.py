@@ -12,6 +12,9 @@ import numpy as np
 from ..errors import OnnxLrpError, UnsupportedError
 from . import operators
 from .batching.free import check as check_batch
+from .canonical.layer_norm import fuse_layer_norm
+from .canonical.moves import cancel_moves
+from .canonical.pointwise import write_in_layout
 from .contracts import Property
 from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
 from .frontend.weightless import LARGE, true_inputs
@@ -223,6 +226,15 @@ def _softmax_fused(graph: MutableGraph) -> bool:
     return True
 
 
+def _unchanged_by(change: Callable[[MutableGraph], None]) -> Callable[[MutableGraph], bool]:
+    def holds(graph: MutableGraph) -> bool:
+        again = graph.copy()
+        change(again)
+        return again.layers == graph.layers
+
+    return holds
+
+
 def _conditions_numbered(graph: MutableGraph) -> bool:
     wheres = [la.inputs[0] for la in graph.layers if la.op == "Where" and la.inputs[0] not in graph.constants]
     numbers = {la.inputs[0] for la in graph.layers if la.op == "Cast" and graph.dtypes[la.outputs[0]] == "float32"}
@@ -279,4 +291,7 @@ ONE_AFFINE = _of_graph("one affine map per linear layer", _one_affine)
 LOGIT_PER_COLUMN = _of_graph("two columns of one logit have a logit each", _logit_per_column)
 ACTIVATIONS_FUSED = _of_graph("activation functions are one layer", _activations_fused)
 SOFTMAX_FUSED = _of_graph("softmax is one layer", _softmax_fused)
+MOVES_CANCELLED = _of_graph("no moves undo each other", _unchanged_by(cancel_moves))
+LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unchanged_by(write_in_layout))
+LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)

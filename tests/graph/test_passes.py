@@ -113,6 +113,39 @@ GRAPHS = {
     "write as Gemm": lambda: graph([layer("MatMul", "x w", "y")], {"w": values(4, 3)}, shape=(4,)),
     "merge pads": padded,
     "merge affine": normalised,
+    "cancel moves": lambda: graph(
+        [
+            layer("Transpose", "x", "a", perm=(0, 2, 3, 1)),
+            layer("Mul", "a k", "b"),
+            layer("Transpose", "b", "c", perm=(0, 3, 1, 2)),
+            layer("Relu", "c", "y"),
+        ],
+        {"k": values(4)},
+    ),
+    "write in layout": lambda: graph(
+        [
+            layer("Transpose", "x", "a", perm=(0, 2, 3, 1)),
+            layer("MatMul", "a w", "b"),
+            layer("Add", "b d", "c"),
+            layer("Transpose", "c", "e", perm=(0, 3, 1, 2)),
+            layer("Relu", "e", "y"),
+        ],
+        {"w": values(4, 6), "d": values(6)},
+    ),
+    "fuse layer normalisation": lambda: graph(
+        [
+            layer("ReduceMean", "x axis", "m", keepdims=1),
+            layer("Sub", "x m", "c"),
+            layer("Mul", "c c", "v"),
+            layer("ReduceMean", "v axis", "s", keepdims=1),
+            layer("Add", "s eps", "t"),
+            layer("Sqrt", "t", "r"),
+            layer("Div", "c r", "n"),
+            layer("Mul", "n g", "p"),
+            layer("Add", "p b", "y"),
+        ],
+        {"axis": np.array([-1]), "eps": np.array(1e-5, np.float32), "g": values(8), "b": values(8)},
+    ),
     "fuse softmax": lambda: graph(
         [
             layer("ReduceMax", "x axis", "m", keepdims=1),

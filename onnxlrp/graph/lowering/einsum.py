@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..graph import Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
@@ -19,6 +21,8 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
         The layers, or none where there is no such form.
     """
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
+    if left and layer.inputs[1] in graph.constants and len(right) == 2 and out[:-1] == left[:-1]:
+        return _by_matrix(graph, layer, right, (left[-1], out[-1]))
     if not left or any(name in graph.constants for name in layer.inputs):
         return []
     shapes = [graph.shapes[name] for name in layer.inputs]
@@ -51,6 +55,18 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
     letters = [*both, *rows, *columns]
     split = build.reshape(product, tuple(size[x] for x in letters), f"{build.out}/split")
     build.add("Transpose", split, name=f"{layer.name}/out", perm=tuple(letters.index(x) for x in out))
+    return build.layers
+
+
+def _by_matrix(graph: MutableGraph, layer: Layer, term: str, wanted: tuple[str, str]) -> list[Layer]:
+    """x[…, i] w[i, o] → y[…, o], a product with a constant matrix."""
+    weight = layer.inputs[1]
+    if tuple(term) == wanted[::-1] and len(set(wanted)) == 2:
+        weight = graph.add_constant(np.ascontiguousarray(graph.constants[weight].T), weight)
+    elif tuple(term) != wanted:
+        return []
+    build = Builder(graph, layer)
+    build.keep(op="MatMul", inputs=(layer.inputs[0], weight), attributes={})
     return build.layers
 
 
