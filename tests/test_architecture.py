@@ -83,7 +83,8 @@ ALLOWED |= {
         "graph.properties",
         "graph.soundness",
     },
-    "graph.load": {*_REWRITES, "graph.contracts", "graph.load_state", "graph.passes"},
+    "graph.verify_quantized": {"graph.graph", "graph.operators", "graph.reading", "graph.verify"},
+    "graph.load": {*_REWRITES, "graph.verify_quantized", "graph.contracts", "graph.load_state", "graph.passes"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "program", "numpy", "onnx"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import onnx
@@ -17,6 +18,7 @@ from .passes import PASSES
 from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
 from .reading.read import Source, read
+from .verify_quantized import verify_quantized
 
 # Lengths tried for open axes that nobody states, and that are neither height nor width.
 PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
@@ -47,6 +49,7 @@ def load(
     Raises:
         InputError: The file is no ONNX model, is damaged, or needs too much memory.
         UnsupportedError: The model has no batch on axis 0, or an operator that cannot be converted.
+        CheckFailed: The model is quantised, and its graph rounds otherwise than the file.
     """
     onnxruntime()
     limit = memory_limit(max_memory)
@@ -63,13 +66,20 @@ def load(
                 assert state.sizes is not None
                 state = LoadState(file, limit, size, stated, length, state.sizes.prime)
                 run(PASSES, state)
-            return graph_of(state)
+            graph = graph_of(state)
+            break
         except OnnxLrpError as error:
             if state.sizes is None or not state.sizes.guessed:
                 raise
             first = first or error
-    assert first is not None
-    raise _needs_size(state, first)
+    else:
+        assert first is not None
+        raise _needs_size(state, first)
+    note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
+    if note:
+        said = " ".join(filter(None, (graph.metadata.get("onnxlrp.note"), note)))
+        graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.note": said}))
+    return graph
 
 
 def _meets_prime(state: LoadState) -> bool:
