@@ -89,7 +89,7 @@ def test_a_baseline_is_stored_and_compared_with(run: Callable[..., Any], marked:
 @pytest.mark.slow
 def test_calibration_proposes_thresholds_that_pass(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     said = run(0, SHAPES, marked, "--masks", marked / "masks", "--calibrate")
-    assert "look at the heatmaps first" in said.err
+    assert "inspect the heatmaps first" in said.err
     proposed = tomllib.loads(said.out)
     assert set(proposed["checks"]) >= {"deterministic", "ledger", "logits", "drift", "border", "inside", "latency"}
     assert set(proposed["checks"]) <= set(CHECKS)
