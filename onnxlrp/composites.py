@@ -102,11 +102,20 @@ class Composite:
             return Pass()
         if self.on_unsupported == "gradient" and layer.kind != "unknown":
             return Gradient()
+        fix = (
+            f"decide: --rule '{layer.name}=gradient', or --on-unsupported gradient for all such layers; in Python an "
+            f'entry ("{layer.kind}", rule)'
+        )
+        if layer.kind == "unknown":
+            fix = (
+                "-m occlusion, and other methods that need only the forward pass, need no rules; where a layer keeps "
+                f"its operand's shape, --rule '{layer.name}=pass' hands relevance on, --on-unsupported pass at all "
+                "such layers"
+            )
         raise UnsupportedError(
             f'composite "{self.name}" has no rule for {layer.kind} {layer.path or layer.name!r} '
             f"({layer.op}, node {layer.name!r})",
-            f"decide: --rule '{layer.name}=pass' or --rule '{layer.op}=gradient', or --on-unsupported gradient for all "
-            f'such layers; in Python an entry ("{layer.kind}", rule)',
+            fix,
         )
 
     def falls_back(self, layer: Matched) -> bool:

@@ -51,7 +51,8 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
         ops = ", ".join(sorted({row["op"] for row in missing}))
         console.line(
             "no rule",
-            f"{len(missing)} of {len(rows)} layers ({ops}): --rule '{missing[0]['op']}=pass', or --on-unsupported",
+            f"{len(missing)} of {len(rows)} layers ({ops}): where the shape stays --rule '{missing[0]['op']}=pass', "
+            "else -m occlusion; or --on-unsupported",
         )
     else:
         console.line("no rule", f"0 of {len(rows)} layers")

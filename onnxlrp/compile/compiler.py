@@ -86,6 +86,12 @@ def compile(
             with trace.at(f"{layer.label}/sum"):
                 relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
     if source not in relevance:
+        if facts.depends(graph, source, scores):
+            raise UnsupportedError(
+                f"no relevance reaches input {source!r} from output {scores!r}: every path leads through integers, "
+                "comparisons or indices",
+                "use a method that needs only the forward pass: -m occlusion",
+            )
         raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
     outputs["relevance"] = trace.broadcast_to(relevance[source], graph.shapes[source])
     outputs["logits"], outputs["scores"] = walk.value(logits), walk.value(scores)

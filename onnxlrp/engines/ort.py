@@ -43,7 +43,7 @@ class Ort:
         if importlib.util.find_spec("onnxruntime") is None:
             raise UsageError(
                 "no onnxruntime is installed",
-                'pip install "onnxlrp[cpu]", or pip install "onnxlrp[cuda]" on a machine with an NVIDIA GPU',
+                "pip install onnxruntime",
             )
         self.providers, self.options = providers, options
 

@@ -1,4 +1,4 @@
-"""Adapter of models and methods to Quantus (Hedström et al. 2023): `pip install "onnxlrp[quantus]"`.
+"""Adapter of models and methods to Quantus (Hedström et al. 2023): `pip install quantus torch`.
 
     import quantus
     from onnxlrp.evaluation.quantus import adapted, explain_func
@@ -40,9 +40,7 @@ def adapted(model: Model, batch_size: int | None = 32) -> Any:
     try:
         import torch
     except ImportError:
-        raise UnsupportedError(
-            "Quantus needs torch, which is not installed", 'pip install "onnxlrp[quantus]"'
-        ) from None
+        raise UnsupportedError("Quantus needs torch, which is not installed", "pip install quantus torch") from None
 
     class Adapted(torch.nn.Module):
         onnxlrp = model

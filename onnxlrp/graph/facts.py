@@ -117,6 +117,15 @@ def _without_weights(graph: Graph, tensor: str) -> set[str]:
     return chain
 
 
+def depends(graph: Graph, source: str, target: str) -> bool:
+    """Return whether a tensor is computed from another, by numbers, comparisons or indices."""
+    reached = {source}
+    for layer in graph.layers:
+        if reached.intersection(layer.inputs):
+            reached.update(layer.outputs)
+    return target in reached
+
+
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
     """Return the names of the first layers with weights on the paths from a tensor, past its preprocessing."""
     open_tensors, names = {tensor}, set()

@@ -161,7 +161,6 @@ def unsupported(layer: Layer) -> UnsupportedError:
     """Return the error for an operator without a rule."""
     return UnsupportedError(
         f"no rule for operator {layer.op} ({place_of(layer)})",
-        f"choose a rule: --rule '{layer.name}=pass' passes relevance unchanged where shapes agree, --on-unsupported "
-        "pass does so for all such layers; its gradient is not known either; -m occlusion, and other methods that need "
-        "only the forward pass, need no rules",
+        "-m occlusion, and other methods that need only the forward pass, need no rules; where a layer keeps its "
+        f"operand's shape, --rule '{layer.name}=pass' hands relevance on, --on-unsupported pass at all such layers",
     )

@@ -13,7 +13,7 @@ from .problem import Problem
 from .registry import Array
 
 KINDS = ("auto", "slic", "quickshift", "grid", "values")
-INSTALL = 'pip install "onnxlrp[superpixels]"'
+INSTALL = "pip install scikit-image"
 
 
 @dataclass(frozen=True, eq=False)

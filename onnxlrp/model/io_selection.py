@@ -70,7 +70,7 @@ def choose(
     if explained is not None and explained not in inputs:
         raise UsageError(f'no input is called "{explained}"', did_you_mean(explained, inputs))
     leading = [t for t in graph.inputs if facts.relevant(graph, (t.name,), found.logits)]
-    if explained is not None and inputs[explained] not in leading:
+    if explained is not None and inputs[explained] not in leading and not facts.depends(graph, explained, name):
         raise UsageError(
             f'output "{name}" does not depend on input "{explained}"',
             f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",

@@ -54,9 +54,7 @@ def onnxruntime() -> ModuleType:
     try:
         import onnxruntime as ort
     except ImportError:
-        raise UsageError(
-            "onnxruntime is not installed.", 'pip install "onnxlrp[cpu]" or pip install "onnxlrp[cuda]"'
-        ) from None
+        raise UsageError("onnxruntime is not installed.", "pip install onnxruntime") from None
     return ort  # type: ignore[no-any-return]
 
 

@@ -129,7 +129,7 @@ def _cupy() -> Any:
     if importlib.util.find_spec("cupy") is None:
         raise UsageError(
             "the CUDA engine needs CuPy, which is not installed",
-            'pip install "onnxlrp[cuda]", or use --engine ort (any machine)',
+            'pip install "onnxruntime-gpu[cuda,cudnn]" "cupy-cuda13x[ctk]", or use --engine ort (any machine)',
         )
     try:
         cupy = importlib.import_module("cupy")
