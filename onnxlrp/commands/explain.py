@@ -15,7 +15,8 @@ from ..explanation import Explanation
 from ..explanation.figures import SPACES
 from ..model import ExplainOptions, Model
 from ..model.options import is_default
-from ..pictures import colors
+from ..pictures import colors, heatmap
+from ..pictures.smoothing import Smoothing
 from ..streaming import extra_rows, sinks
 from ..streaming.batches import Batch, Rejected, batches
 from ..streaming.sources import Item
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     asked = arguments.explaining(args)
     colors.colormap(args.cmap)
     colors.limit(np.zeros(1), args.clip)
+    Smoothing.parse(args.smooth)
+    heatmap.check_blend(args.blend)
     if args.space not in SPACES:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     source = reading.files(args, console)
@@ -71,10 +74,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, methods: int) -> sinks.Sink:
+    look = {"cmap": args.cmap, "clip": args.clip, "smooth": args.smooth, "blend": args.blend}
     if args.grid:
-        return sinks.GridSink(plan, written, methods, args.cmap, args.clip)
-    look = {"cmap": args.cmap, "clip": args.clip, "space": args.space}
-    return sinks.FileSink(plan, written, look, args.ledger)
+        return sinks.GridSink(plan, written, methods, look)
+    return sinks.FileSink(plan, written, {**look, "space": args.space}, args.ledger)
 
 
 def _prepared(model: Model, options: ExplainOptions, pictures: bool) -> ExplainOptions:

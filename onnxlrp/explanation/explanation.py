@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..pictures import sheets
+from ..pictures.heatmap import BLEND
 from . import figures, names, record, saving
 from .result import Result, target_count
 
@@ -34,6 +35,8 @@ class Explanation(Result):
         clip: float = 99.5,
         space: str = "input",
         overlay: bool = True,
+        smooth: str | float = 0,
+        blend: float = BLEND,
     ) -> Image:
         """Draw the heatmap of one sample.
 
@@ -44,6 +47,9 @@ class Explanation(Result):
             clip: Percentile of |R| that the colours span; larger values get the colour of the end.
             space: "input" draws what the model sees, "original" lays the heatmap over the whole picture as it was.
             overlay: Whether the picture is seen, in grey, below the heatmap.
+            smooth: How a heatmap with two axes is smoothed, which the caption says: the standard deviation of a
+                Gaussian in values of the heatmap, "pool:8" for means of squares, or 0.
+            blend: Opacity of the strongest relevance over the grey picture, 0 to 1.
 
         Returns:
             A figure with a title, a colour bar and the sum of the relevance.
@@ -52,7 +58,8 @@ class Explanation(Result):
             UnsupportedError: The input is neither a picture nor a signal.
             UsageError: There is no such colour map or space.
         """
-        return figures.figure(self, sample, target, cmap=cmap, clip=clip, space=space, overlay=overlay)
+        return figures.figure(self, sample, target, cmap=cmap, clip=clip, space=space, overlay=overlay, smooth=smooth,
+                              blend=blend)  # fmt: skip
 
     def save(
         self,
@@ -63,6 +70,8 @@ class Explanation(Result):
         clip: float = 99.5,
         space: str = "input",
         overlay: bool = True,
+        smooth: str | float = 0,
+        blend: float = BLEND,
     ) -> list[Path]:
         """Write figures, arrays or a record of the explanation.
 
@@ -77,6 +86,8 @@ class Explanation(Result):
             clip: Of figures, as `figure` takes it.
             space: Of figures, as `figure` takes it.
             overlay: Of figures, as `figure` takes it.
+            smooth: Of figures, as `figure` takes it.
+            blend: Of figures, as `figure` takes it.
 
         Returns:
             The files that were written.
@@ -87,6 +98,7 @@ class Explanation(Result):
         """
         pattern, kind = names.file_pattern(path, format)
         look: dict[str, Any] = {"cmap": cmap, "clip": clip, "space": space, "overlay": overlay}
+        look |= {"smooth": smooth, "blend": blend}
         jobs = saving.jobs(self, pattern, kind, **look)
         paths = names.paths(self, pattern, [(n, t) for n, t, _ in jobs])
         return [files.replace(name, make()) for name, (_, _, make) in zip(paths, jobs, strict=True)]
@@ -110,7 +122,7 @@ class Explanation(Result):
         Args:
             sample: Index of the sample.
             target: Index of the target, where several are explained.
-            look: `cmap`, `clip`, `space` and `overlay`, as `figure` takes them.
+            look: `cmap`, `clip`, `space`, `overlay`, `smooth` and `blend`, as `figure` takes them.
 
         Raises:
             UsageError: matplotlib is not installed, or there is no such colour map or space.

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UnsupportedError, UsageError
 from ..pictures import bars, heatmap
+from ..pictures.smoothing import Smoothing
 from .result import Result, assumed
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 SPACES = ("input", "original")
 
 
-def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool) -> Image:
+def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool,
+           smooth: str | float = 0, blend: float = heatmap.BLEND) -> Image:  # fmt: skip
     """Draw the heatmap of one sample, as `Explanation.figure` does."""
     if space not in SPACES:
         raise UsageError(f'no space "{space}"', "give input or original")
+    smoothing, blend = Smoothing.parse(smooth), heatmap.check_blend(blend)
     several = result.target.ndim == 2
     values = result.relevance[target, sample] if several else result.relevance[sample]
     image = result.images[sample] if result.images else None
@@ -36,7 +39,8 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
         image, drawn = original, prep.map_to_original(drawn, (original.height, original.width))
-    return heatmap.render(drawn, image, cmap, clip, overlay, title, _caption(result, sample, target))
+    caption = " · ".join(filter(None, (_caption(result, sample, target), smoothing.describe())))
+    return heatmap.render(smoothing(drawn), image, cmap, clip, overlay, title, caption, blend)
 
 
 def to_matplotlib(picture: Image) -> Any:

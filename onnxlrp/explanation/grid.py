@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UnsupportedError, UsageError
 from ..pictures import heatmap, lettering
+from ..pictures.smoothing import Smoothing
 from .explanation import Explanation
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ _TILE, _GAP, _LABEL, _MARGIN = 224, 12, 22, 20
 
 
 def draw(
-    explanations: Sequence[Explanation], target: int = 0, cmap: str = "RdBu_r", clip: float = 99.5, columns: int = 0
+    explanations: Sequence[Explanation],
+    target: int = 0,
+    cmap: str = "RdBu_r",
+    clip: float = 99.5,
+    columns: int = 0,
+    smooth: str | float = 0,
+    blend: float = heatmap.BLEND,
 ) -> Image:
     """Draw the picture and the heatmap of each explanation of one sample, each under its method's name.
 
@@ -30,6 +37,8 @@ def draw(
         cmap: The colour map.
         clip: The percentile of |R| that the colours reach to.
         columns: Columns of the sheet; 0 for about square.
+        smooth: How heatmaps are smoothed, as `Explanation.figure` takes it; the title says so.
+        blend: Opacity of the strongest relevance over the grey picture.
 
     Raises:
         UnsupportedError: The input is not a picture.
@@ -40,8 +49,9 @@ def draw(
 
     if not explanations or any(len(one) != 1 for one in explanations):
         raise UsageError("a grid needs explanations of one sample each", "slice them: explanation[0]")
-    first = explanations[0]
-    tiles = [(name, _tile(one, target, cmap, clip)) for one in explanations for name in [one.method]]
+    first, smoothing = explanations[0], Smoothing.parse(smooth)
+    title = " · ".join(filter(None, (first.title(0, target), smoothing.describe())))
+    tiles = [(name, _tile(one, target, cmap, clip, smoothing, blend)) for one in explanations for name in [one.method]]
     if first.images and first.images[0] is not None:
         tiles.insert(0, ("", _fitted(first.images[0].convert("RGB"))))
     columns = columns or min(len(tiles), max(4 if len(tiles) == 4 else 3, math.ceil(math.sqrt(len(tiles) * 1.6))))
@@ -51,7 +61,7 @@ def draw(
     height = 2 * _MARGIN + 30 + rows * (_TILE + _LABEL + _GAP)
     sheet = pillow.new("RGB", (width, height), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
-    pen.text((_MARGIN, _MARGIN - 6), lettering.fitted(first.title(0, target), label, width - 2 * _MARGIN), font=label,
+    pen.text((_MARGIN, _MARGIN - 6), lettering.fitted(title, label, width - 2 * _MARGIN), font=label,
              fill=(34, 34, 34))  # fmt: skip
     for n, (name, tile) in enumerate(tiles):
         x = _MARGIN + n % columns * (_TILE + _GAP)
@@ -69,7 +79,7 @@ def path(pattern: str, one: Explanation, target: int) -> Path:
     return named.paths(pattern, "png")[target]
 
 
-def _tile(one: Explanation, target: int, cmap: str, clip: float) -> Image:
+def _tile(one: Explanation, target: int, cmap: str, clip: float, smoothing: Smoothing, blend: float) -> Image:
     values = one.relevance[target, 0] if one.target.ndim == 2 else one.relevance[0]
     drawn = one.kind.to_drawing(values)
     if drawn is None or drawn.ndim != 2:
@@ -78,7 +88,7 @@ def _tile(one: Explanation, target: int, cmap: str, clip: float) -> Image:
             "write a file for each method: without --grid",
         )
     image = one.images[0] if one.images else None
-    return _fitted(heatmap.panel(drawn, image, cmap, clip))
+    return _fitted(heatmap.panel(smoothing(drawn), image, cmap, clip, blend))
 
 
 def _fitted(picture: Image) -> Image:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import UsageError
 from .colors import Array, Colors, as_map, colorize, limit
 from .figure import figure, scale
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+BLEND = 0.92
 _PANEL = 448  # small inputs are enlarged to about this many pixels
 _LARGEST_PANEL = 1024
 
@@ -25,6 +27,7 @@ def render(
     overlay: bool = True,
     title: str = "",
     caption: str = "",
+    blend: float = BLEND,
 ) -> Image:
     """Draw the figure of a heatmap: the picture on the left, the heatmap over its grey version on the right.
 
@@ -38,6 +41,7 @@ def render(
         overlay: Lay the heatmap over the grey picture.
         title: The title.
         caption: The caption.
+        blend: Opacity of the strongest relevance over the grey picture, 0 to 1.
 
     Raises:
         CheckFailed: The heatmap holds NaN or infinity.
@@ -46,11 +50,17 @@ def render(
     values = as_map(relevance)
     v = limit(values, clip)
     panels = [] if image is None else [_sized(_on_grid(image, values))]
-    panels.append(_sized(panel(values, image if overlay else None, cmap, clip)))
+    panels.append(_sized(panel(values, image if overlay else None, cmap, clip, blend)))
     return figure(panels, scale(values, cmap, v), title, caption)
 
 
-def panel(relevance: npt.ArrayLike, image: Image | None = None, cmap: str = "RdBu_r", clip: float = 99.5) -> Image:
+def panel(
+    relevance: npt.ArrayLike,
+    image: Image | None = None,
+    cmap: str = "RdBu_r",
+    clip: float = 99.5,
+    blend: float = BLEND,
+) -> Image:
     """Draw the heatmap [H, W] alone, a pixel for each value, over the grey picture if any; raises as `render`."""
     from PIL import Image as pillow
 
@@ -59,7 +69,7 @@ def panel(relevance: npt.ArrayLike, image: Image | None = None, cmap: str = "RdB
     colors = colorize(values, cmap, v=v)
     if image is not None:
         grey = np.asarray(_on_grid(image, values).convert("L"))
-        colors = _blend(colors, grey, np.abs(values), v)
+        colors = _blend(colors, grey, np.abs(values), v, blend)
     return pillow.fromarray(colors)
 
 
@@ -72,9 +82,16 @@ def _on_grid(image: Image, values: Array) -> Image:
     return picture if same else picture.resize(values.shape[::-1], pillow.Resampling.BILINEAR)
 
 
-def _blend(colors: Colors, grey: Colors, size: Array, v: float) -> Colors:
+def check_blend(blend: float) -> float:
+    """Return an opacity that is one. Raises UsageError."""
+    if not 0 <= blend <= 1:
+        raise UsageError(f"--blend {blend:g}: no opacity", "give a number from 0, the picture alone, to 1")
+    return blend
+
+
+def _blend(colors: Colors, grey: Colors, size: Array, v: float, most: float) -> Colors:
     """Blend colours over a pale grey picture, with opacity growing with |R|."""
-    opacity = np.clip(size / v, 0, 1)[:, :, np.newaxis] ** 0.5 * 0.92 if v else 0.0
+    opacity = np.clip(size / v, 0, 1)[:, :, np.newaxis] ** 0.5 * most if v else 0.0
     pale = (0.62 * grey.astype(np.float64) + 84)[:, :, np.newaxis]
     return np.rint(opacity * colors + (1 - opacity) * pale).astype(np.uint8)
 

@@ -106,7 +106,7 @@ class FileSink:
     Attributes:
         plan: The names.
         written: The files of the run.
-        look: cmap, clip and space of the figures.
+        look: cmap, clip, space, smooth and blend of the figures.
         ledger: Keep the ledger in .npz and .json.
     """
 
@@ -133,15 +133,13 @@ class GridSink:
         plan: The names.
         written: The files of the run.
         methods: The number of methods.
-        cmap: The colour map.
-        clip: The percentile of |R| that colours span.
+        look: cmap, clip, smooth and blend of the heatmaps.
     """
 
     plan: Plan
     written: Written
     methods: int
-    cmap: str
-    clip: float
+    look: Mapping[str, Any] = field(default_factory=dict)
     _waiting: list[Explanation] = field(default_factory=list)
 
     def write(self, one: Explanation, sample: int) -> list[Path]:
@@ -155,7 +153,7 @@ class GridSink:
         paths = []
         for target in range(len(np.atleast_2d(one.target))):
             path = self.written.claim(grid.path(_numbered(self.plan, sample), ones[0], target))
-            sheet = grid.draw(ones, target, self.cmap, self.clip)
+            sheet = grid.draw(ones, target, **self.look)
             paths.append(files.replace(path, encode_png(sheet, words)))
         return paths
 

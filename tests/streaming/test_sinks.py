@@ -65,7 +65,7 @@ def test_two_files_of_a_run_never_have_one_name(tmp_path: Path) -> None:
 
 
 def test_a_sheet_waits_for_every_method(tmp_path: Path) -> None:
-    sink = GridSink(Plan(str(tmp_path / "{stem}.{method}.png"), ("png",)), Written([]), 2, "RdBu_r", 99.5)
+    sink = GridSink(Plan(str(tmp_path / "{stem}.{method}.png"), ("png",)), Written([]), 2)
     for name in ("cat", "dog"):
         assert sink.write(explanation(name, "gamma"), 0) == []
         assert [path.name for path in sink.write(explanation(name, "epsilon"), 0)] == [f"{name}.grid.png"]

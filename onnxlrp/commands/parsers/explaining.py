@@ -49,6 +49,19 @@ def explain(parser: Parser) -> None:
         "--space", default="input", metavar="NAME", help="grid of the heatmap: input (as the model sees it) or original"
     )
     group.add_argument(
+        "--smooth",
+        default="0",
+        metavar="SIZE",
+        help="smooth the drawing: a standard deviation in pixels, or pool:8",
+    )
+    group.add_argument(
+        "--blend",
+        type=float,
+        default=0.92,
+        metavar="SHARE",
+        help="opacity over the picture (default: %(default)s)",
+    )
+    group.add_argument(
         "--grid", action="store_true", help="one labelled picture of all methods, instead of one per method"
     )
     groups.asked(group, "explain", "written")
