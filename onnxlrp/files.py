@@ -6,7 +6,6 @@ import contextlib
 import errno
 import math
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -78,7 +77,7 @@ def replace(path: str | Path, data: bytes | Iterable[bytes | memoryview]) -> Pat
                 f"{path}: a folder, not a file name", f"give a file name, such as {path}{os.sep}heatmap.png"
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = str(path.with_name(f".{secrets.token_hex(8)}.tmp"))
+        temporary = str(path.with_name(f".{os.urandom(8).hex()}.tmp"))
         with open(temporary, "xb") as file:  # with the mode of any new file, which mkstemp would make private
             for piece in [data] if isinstance(data, bytes) else data:
                 file.write(piece)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 from ..errors import OnnxLrpError
@@ -20,6 +19,8 @@ def one_line(model: LoadedModel) -> str:
 
 def table(model: LoadedModel) -> str:
     """Return an HTML table of the model: what `inspect` says of it in short."""
+    from html import escape
+
     graph, whole = model.graph, model.whole or model.graph
     rows = [("model", str(model.path or "from memory"))]
     rows += [("input", _tensor(model, tensor)) for tensor in whole.inputs]

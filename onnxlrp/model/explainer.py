@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -95,6 +94,8 @@ def _unused_data(path: Path) -> Iterator[Path]:
 
 
 def _names(model: Path, name: str) -> bool:
+    import mmap
+
     try:
         with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(name.encode()) >= 0
