@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
-from ..graph import heads
+from ..graph import facts, heads
 from ..graph.graph import Graph
 from ..program.passes import dead_code
 from ..program.program import Program, Seed
