@@ -144,4 +144,4 @@ class CompiledModel(LoadedModel):
             prep = self.preprocessing
         except UnsupportedError:  # the input is no picture
             return None
-        return prep.bounds() if pictures or not prep.assumed else None
+        return prep.bounds() if pictures or not prep.values_assumed else None

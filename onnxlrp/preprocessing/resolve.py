@@ -71,7 +71,7 @@ def resolve(stated: FieldSources, model: str, kind: InputKind, dtype: str) -> Pr
         dtype=dtype,
         resize_to=resize_to,
         offset=value.get("offset", "round"),
-        assumed=(*assumed, *missing),
+        assumed=(*assumed, *missing, *_geometry(stated, crop)),
     )
     if np.dtype(dtype).kind in "iu" and float(np.ptp(np.concatenate([b.ravel() for b in prep.bounds()]))) < 100:
         source = next(source for key, (_, source) in stated.items() if key in FORMULA and source.name != "graph")
@@ -95,6 +95,15 @@ def _guess(value: Mapping[str, Any], dtype: str, channels: int, color: str) -> t
         return guess, []
     small = max(map(abs, (*value.get("mean", (0,)), *value.get("std", (0,))))) <= 1
     return {**guess, "scale": 1 / 255 if small else 1.0}, ["scale"]
+
+
+def _geometry(stated: FieldSources, crop: float) -> list[str]:
+    """Return what is assumed of how a picture is resized and cut: a stated crop tells both."""
+    if "crop" in stated:
+        return []
+    if "resize" not in stated:
+        return ["resize", "crop"]
+    return ["crop"] if crop != 1 else []
 
 
 def _crop(stated: FieldSources, size: tuple[int, int], resize: str) -> tuple[float, tuple[int, ...]]:

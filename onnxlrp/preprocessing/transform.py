@@ -76,6 +76,11 @@ class Preprocessing:
         return 1 if self.color == "grey" else 3
 
     @property
+    def values_assumed(self) -> bool:
+        """Whether values of pixels rest on an assumption, and not the geometry alone."""
+        return not {*self.assumed} <= {"resize", "crop", "size"}
+
+    @property
     def highest(self) -> float:
         """The highest value of a pixel: 255, or that of 16 bits where the scale is meant for more than 8."""
         return 255.0 if self.scale >= _SCALE_OF_8_BITS else float(images.DEEPEST)

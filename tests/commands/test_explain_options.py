@@ -87,8 +87,8 @@ def test_assumed_preprocessing_is_said_and_stamped(run: Any, refused: Any) -> No
         assert "mean" in picture.text["ASSUMED"]  # type: ignore[attr-defined]
     assert "mean" in json.loads(Path("digit_7.7.json").read_text())["ASSUMED"]
     _, fix = refused(4, "explain", "bare.onnx", SEVEN, "--strict")
-    assert "--prep 0-1" in fix
-    Path("bare.prep.toml").write_text('preset = "0-1"\n')
+    assert fix == "if it is right, add --prep 0-1 --resize shorter-crop --crop 1"
+    Path("bare.prep.toml").write_text('preset = "0-1"\nresize = "shorter-crop"\n')
     out, err = run(0, "explain", "bare.onnx", SEVEN, "--strict")
     assert "[bare.prep.toml]" in out
     assert not err

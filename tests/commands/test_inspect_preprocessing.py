@@ -79,10 +79,10 @@ def test_an_assumption_stays_one(run: Callable[..., Any], tmp_path: Path) -> Non
     run(0, path, "--write-prep")
     text = (path.parent / "model.prep.toml").read_text()
     assert "# mean = [0.485, 0.456, 0.406]  # ASSUMED" in text
-    assert onnxlrp.load(path).preprocessing.assumed == ("color", "scale", "mean", "std")
+    assert onnxlrp.load(path).preprocessing.assumed == ("color", "scale", "mean", "std", "resize", "crop")
     path.with_name("model.prep.toml").write_text(re.sub("(?m)^# (?=[a-z]+ = )", "", text))
     assert onnxlrp.load(path).preprocessing.assumed == ()
-    run(0, path, "--prep", "imagenet", "--embed", "kept.onnx")
+    run(0, path, "--prep", "imagenet", "--crop", "1", "--embed", "kept.onnx")
     assert onnxlrp.load("kept.onnx").preprocessing.source == "model metadata"
 
 

@@ -40,7 +40,7 @@ PROVENANCE = {
 def batch(n: int = 2, t: int | None = None, *, strict: bool = False, **more: Any) -> Explanation:
     rng = np.random.default_rng(0)
     lead = (n,) if t is None else (t, n)
-    prep = find({"prep": "0-1"} if strict else {}, None, {}, (3, 8, 8))
+    prep = find({"prep": "0-1", "resize": "stretch"} if strict else {}, None, {}, (3, 8, 8))
     pictures = [Image.fromarray(rng.integers(0, 255, (20, 16, 3), dtype=np.uint8)) for _ in range(n)]
     fields: dict[str, Any] = {
         "relevance": rng.normal(size=(*lead, 3, 8, 8)).astype(np.float32),
@@ -118,8 +118,8 @@ def test_png_carries_its_provenance(tmp_path: Path) -> None:
     assert origin["sha256"] == "0" * 64
     assert origin["method"] == "epsilon_plus_flat"
     assert (origin["target"], origin["label"]) == (0, "tench")
-    assert origin["preprocessing"]["assumed"] == ["color", "scale", "mean", "std"]
-    assert words["ASSUMED"] == "color, scale, mean, std"
+    assert origin["preprocessing"]["assumed"] == ["color", "scale", "mean", "std", "resize", "crop"]
+    assert words["ASSUMED"] == "color, scale, mean, std, resize, crop"
     (path,) = batch(1, strict=True).save(tmp_path / "cat.png")
     with Image.open(path) as picture:
         assert "ASSUMED" not in picture.text  # type: ignore[attr-defined]
@@ -128,7 +128,7 @@ def test_png_carries_its_provenance(tmp_path: Path) -> None:
 def test_json() -> None:
     e = batch(2, 2)
     data = json.loads(e.to_json())
-    assert data["ASSUMED"] == ["color", "scale", "mean", "std"]
+    assert data["ASSUMED"] == ["color", "scale", "mean", "std", "resize", "crop"]
     assert data["ledger"] == [{"layer": "conv1", "in": 2.0, "out": None}]
     assert data["relevance_shape"] == [2, 2, 3, 8, 8]
     sample = data["samples"][1]

@@ -353,7 +353,7 @@ def test_strict_refuses_what_nobody_states() -> None:
     assert onnxlrp.load(small()).explain(picture).preprocessing.assumed  # type: ignore[union-attr]
     with pytest.raises(UnsupportedError, match="--strict"):
         onnxlrp.load(small(), strict=True).explain(picture)
-    stated = onnxlrp.load(small(), strict=True, prep={"prep": "imagenet", "color": "RGB"})
+    stated = onnxlrp.load(small(), strict=True, prep={"prep": "imagenet", "color": "RGB", "crop": 1.0})
     assert not stated.explain(picture).preprocessing.assumed  # type: ignore[union-attr]
 
 

@@ -142,7 +142,7 @@ def test_a_scale_in_the_graph(tmp_path: Path, front: str, last: bool) -> None:
     nodes, high = FRONTS[front]
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((20, 20), front=nodes, last=last)))
     prep = model.preprocessing
-    assert (prep.source, prep.assumed) == ("graph", ("color",))
+    assert (prep.source, prep.assumed) == ("graph", ("color", "resize", "crop"))
     assert (prep.layout, prep.scale * 255) == ("NHWC" if last else "NCHW", high)
     square = PICTURES[0].resize((20, 20))
     x = np.asarray(square, np.float32)[None] * (high / 255)
@@ -153,7 +153,7 @@ def test_a_scale_in_the_graph(tmp_path: Path, front: str, last: bool) -> None:
 def test_arithmetic_that_says_nothing_of_pixels(tmp_path: Path, front: list[Any]) -> None:
     model = onnxlrp.load(prep_cases.put(tmp_path, prep_cases.model((20, 20), front=front)))
     assert model.preprocessing.source == "assumed"
-    assert model.preprocessing.assumed == ("color", "scale", "mean", "std")
+    assert model.preprocessing.assumed == ("color", "scale", "mean", "std", "resize", "crop")
 
 
 def test_an_input_of_bytes_takes_pixels_as_they_are(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_an_input_of_bytes_takes_pixels_as_they_are(tmp_path: Path) -> None:
     model = onnxlrp.load(prep_cases.put(tmp_path, made))
     square = PICTURES[0].resize((20, 20))
     np.testing.assert_array_equal(model.read(square).values[0], np.asarray(square))
-    assert model.preprocessing.assumed == ("color",)
+    assert model.preprocessing.assumed == ("color", "resize", "crop")
 
 
 def test_an_open_size_is_the_library_s(tmp_path: Path) -> None:

@@ -178,15 +178,15 @@ def test_nothing_stated_is_assumed_and_said() -> None:
     prep = find({}, None, {}, (3, 224, 224))
     assert (prep.layout, prep.size, prep.mean, prep.std) == ("NCHW", (224, 224), IMAGENET_MEAN, IMAGENET_STD)
     assert prep.source == "assumed"
-    assert prep.assumed == ("color", "scale", "mean", "std")
+    assert prep.assumed == ("color", "scale", "mean", "std", "resize", "crop")
     grey = find({}, None, {}, (28, 28, 1))
     assert (grey.layout, grey.color, grey.mean, grey.std, grey.scale) == ("NHWC", "grey", (0.0,), (1.0,), 1 / 255)
-    assert grey.assumed == ("scale", "mean", "std")
+    assert grey.assumed == ("scale", "mean", "std", "resize", "crop")
 
 
 def test_uint8_takes_raw_values() -> None:
     prep = find({"color": "RGB"}, None, {}, (128, 128, 3), "uint8")
-    assert prep.assumed == ()
+    assert prep.assumed == ("resize", "crop")
     picture = noise(128, 128)
     raw = find({"color": "RGB", "resize": "stretch"}, None, {}, (128, 128, 3), "uint8").apply(picture)
     assert raw.dtype == np.uint8
@@ -216,7 +216,7 @@ def test_prep_flag_takes_presets_and_files(tmp_path: Path) -> None:
     prep = find({"prep": str(path), "std": "0.25"}, None, {}, (3, 32, 32), n_outputs=2)
     assert (prep.mean, prep.std, prep.crop, prep.labels) == ((0.5,) * 3, (0.25,) * 3, 0.8, ("cat", "dog"))
     for preset in fields.PRESETS:
-        assert find({"prep": preset}, None, {}, (3, 32, 32)).assumed == ()
+        assert find({"prep": preset}, None, {}, (3, 32, 32)).assumed == ("resize", "crop")
     reversed_ = find({"prep": "imagenet", "color": "BGR"}, None, {}, (3, 32, 32))
     assert reversed_.mean == IMAGENET_MEAN[::-1]
 
@@ -233,24 +233,44 @@ def test_metadata_round_trip() -> None:
 
 def test_half_a_formula() -> None:
     prep = find({"mean": "0.5", "std": "0.5"}, None, {}, (3, 32, 32))
-    assert (prep.scale, prep.assumed) == (1 / 255, ("scale",))
+    assert (prep.scale, prep.assumed) == (1 / 255, ("scale", "resize", "crop"))
     assert find({"mean": "127.5", "std": "127.5"}, None, {}, (3, 32, 32)).scale == 1.0
-    assert find({"scale": "1/255"}, None, {}, (3, 32, 32)).assumed == ()
+    assert find({"scale": "1/255", "resize": "stretch"}, None, {}, (3, 32, 32)).assumed == ()
     assert find({"color": "BGR"}, None, {}, (3, 32, 32)).mean == IMAGENET_MEAN[::-1]
 
 
 def test_free_and_fixed_sizes() -> None:
     assert find({"prep": "0-1", "size": "40x30"}, None, {}, (3, 0, 0)).size == (40, 30)
     free = find({"prep": "0-1"}, None, {}, (3, -1, -1))
-    assert (free.size, free.assumed) == ((224, 224), ("size",))
+    assert (free.size, free.assumed) == ((224, 224), ("size", "resize", "crop"))
     with pytest.raises(UsageError, match="32x32"):
         find({"size": "40"}, None, {}, (3, 32, 32))
 
 
 def test_ambiguous_layout_is_assumed() -> None:
     prep = find({"prep": "0-1"}, None, {}, (3, 5, 3))
-    assert (prep.layout, prep.assumed) == ("NCHW", ("layout",))
+    assert (prep.layout, prep.assumed) == ("NCHW", ("layout", "resize", "crop"))
     assert find({"prep": "0-1", "layout": "nhwc"}, None, {}, (3, 5, 3)).size == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("stated", "assumed"),
+    [
+        ({}, ("resize", "crop")),
+        ({"resize": "shorter-crop"}, ("crop",)),
+        ({"resize": "stretch"}, ()),
+        ({"resize": "letterbox"}, ()),
+        ({"crop": 0.9}, ()),
+        ({"resize_to": 256}, ()),
+    ],
+)
+def test_geometry_is_assumed_unless_it_is_stated(stated: Any, assumed: tuple[str, ...]) -> None:
+    prep = find({"prep": "imagenet", **stated}, None, {}, (3, 224, 224))
+    assert prep.assumed == assumed
+    assert not prep.values_assumed
+    if assumed:
+        with pytest.raises(UnsupportedError, match="crop"):
+            find({"prep": "imagenet", **stated}, None, {}, (3, 224, 224), strict=True)
 
 
 @pytest.mark.parametrize("shape", [(3, 224, 224), (28, 28, 1), (1, 28, 28), (3, 0, 0)])
