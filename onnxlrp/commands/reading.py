@@ -12,7 +12,7 @@ from .console import Console
 
 def files(args: argparse.Namespace, console: Console) -> sources.Files:
     """Return the files of the arguments; print which are left out. Raises NothingToDo, InputError."""
-    found = sources.files(args.inputs)
+    found = sources.files(args.inputs, getattr(args, "name_column", None))
     for folder, count in found.left_out.items():
         console.note(f"{folder}: {count} heatmaps written by onnxlrp are left out")
     return found

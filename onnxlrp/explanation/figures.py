@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError
-from ..pictures import bars, heatmap
+from ..errors import UsageError
+from ..pictures import bars, features, heatmap, slices, traces, words
 from ..pictures.smoothing import Smoothing
-from .result import Result, assumed
+from .result import Array, Result, assumed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,12 +28,20 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     image = result.images[sample] if result.images else None
     title = " · ".join(filter(None, (result.title(sample, target), result.method)))
     prep = result.preprocessing
+    look: dict[str, Any] = {"cmap": cmap, "clip": clip, "title": title, "caption": _caption(result, sample, target)}
+    x = None if result.inputs is None else result.inputs[sample]
+    names = result.feature_names
+    if result.kind.name == "vector":
+        return features.features(values, x, names, **look)
+    if result.kind.name == "tokens" and x is not None:
+        return _words(values, x, result, look)
+    if result.kind.name == "volume":
+        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), **look)
+    if result.kind.name == "signal" and x is not None and result.kind.channels <= traces.MOST:
+        r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
+        return traces.traces(r, trace, names, **look)
     drawn = result.kind.to_drawing(values)
-    if drawn is None:
-        raise UnsupportedError(
-            f"relevance of shape {values.shape}, of a {result.kind.name}, has no picture",
-            "save the numbers instead: --format npz",
-        )
+    assert drawn is not None
     if drawn.ndim == 1:
         return bars.strip(drawn, cmap, clip, title, _caption(result, sample, target))
     original = result.originals[sample] if result.originals and space == "original" else None
@@ -54,6 +62,23 @@ def to_matplotlib(picture: Image) -> Any:
     axes.imshow(np.asarray(picture))
     axes.set_axis_off()
     return drawn
+
+
+def _words(relevance: Array, x: Array, result: Result, look: dict[str, Any]) -> Image:
+    """Draw tokens by their words, or by their numbers where there is no vocabulary or the input has no numbers."""
+    r = result.kind.to_maps(relevance[np.newaxis])[0].ravel()
+    ids = x.ravel()
+    if len(ids) != len(r) or ids.dtype.kind not in "iu":
+        ids = np.arange(len(r))
+        return words.words(r, [f"#{n}" for n in ids], **look)
+    known = result.feature_names or ()
+    return words.words(r, [known[n] if 0 <= n < len(known) else str(n) for n in ids.tolist()], **look)
+
+
+def _stacked(values: Array, result: Result) -> Array:
+    """A volume as slices [D, H, W], summed over its channels; further axes in front become more slices."""
+    summed = result.kind.summed(values[np.newaxis].astype(np.float64))[0]
+    return np.asarray(summed.reshape(-1, *summed.shape[-2:]))
 
 
 def _caption(result: Result, sample: int, target: int) -> str:

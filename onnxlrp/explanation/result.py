@@ -43,6 +43,8 @@ class Result:
         head: How the scores were made of the logits, as of `Head.kind`: "Softmax", "LogSoftmax", "Sigmoid",
             "LogSigmoid", "" for logits themselves, "Scores" or "Values"; None where it is not known.
         notes: Further results of the method by name; an array of the target's shape has one for each.
+        inputs: The samples [N, …] as the model takes them, for drawings; None where they are not kept.
+        feature_names: Names of the features of a vector or the channels of a signal, or the words of token ids.
         kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
 
@@ -60,6 +62,8 @@ class Result:
     originals: Sequence[Image | None] | None = None
     head: str | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Array | None = None
+    feature_names: Sequence[str] | None = None
     kind: InputKind = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
@@ -114,6 +118,7 @@ class Result:
             ledger=None if self.ledger is None else [row.select(keep) for row in self.ledger],
             layers={path: cut(values) for path, values in self.layers.items()},
             images=pick(self.images),
+            inputs=None if self.inputs is None else self.inputs[keep],
             logit=None if self.logit is None else cut(self.logit),
             names=pick(self.names),
             originals=pick(self.originals),

@@ -17,6 +17,7 @@ from ..graph.graph import Array
 from ..methods.default import Default
 from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
+from ..preprocessing import feature_names
 from ..preprocessing.samples import Samples
 from ..program.program import Program
 from .batches import in_batches
@@ -117,6 +118,10 @@ class Prepared:
             kind=samples.kind,
             logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
             names=samples.names,
+            inputs=samples.values,
+            feature_names=feature_names.find(
+                self.options.feature_names, samples.columns, model.graph.metadata, samples.kind
+            ),
             originals=samples.originals if samples.pictures else None,
             notes=notes or {},
         )

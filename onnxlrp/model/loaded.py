@@ -176,17 +176,18 @@ class LoadedModel:
             _ = chosen.kind  # a word that does not fit is refused here
         return chosen
 
-    def read(self, x: Any) -> Samples:
+    def read(self, x: Any, name_column: str | None = None) -> Samples:
         """Read and preprocess what `explain` takes; `explain` takes the result too.
 
         Args:
             x: An array (one sample, or a batch [N, …]), a PIL image, a path, Samples, or a list of them.
+            name_column: The column of a table (.csv, .parquet) that names its rows.
 
         Raises:
             InputError: A file or an array that does not fit the input.
             UnsupportedError: Preprocessing that is not stated under `strict`.
         """
-        items = opened(x)
+        items = opened(x, name_column)
         model = self
         if self.graph.open_axes:
             free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)

@@ -45,6 +45,7 @@ _NOT_HOW = (
     "given",
     "method",
     "options",
+    "feature_names",
     "record",
     "ledger",
     "batch_size",
@@ -68,6 +69,8 @@ class ExplainOptions:
             softmax, values of a regression as they are. None for the metadata, or a guess that is said.
         head: "logits" explains the scores before a final Softmax, Sigmoid or the like; "as-is" the output itself.
         given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
+        feature_names: Names of the features of a table or the channels of a signal, or words by token id, for figures:
+            a list, a text with commas, or a file.
         method: A method's name, a Composite or a Method; "auto" takes one by the kind of input.
         options: Options of the method by name.
         rules: Entries (match, rule) that come before the composite's own; a rule may be its text.
@@ -168,6 +171,19 @@ class ExplainOptions:
                 read=values.input_values,
             ),
             values.table("a table of numbers and .npy files by the names of inputs"),
+        ),
+    )
+    feature_names: Sequence[str] | str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--names",),
+                "names of the features of a table or the leads of a signal, or the words of token ids, for figures: a "
+                "file, one per line, or a,b,c (default: the header of a .csv, the metadata)",
+                ("explain",),
+                "written",
+                argparse={"metavar": "FILE|LIST"},
+            ),
         ),
     )
     method: str | Composite | Method = field(

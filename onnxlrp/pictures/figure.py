@@ -20,12 +20,12 @@ INK, FAINT, PAPER = (34, 34, 34), (120, 120, 120), (255, 255, 255)
 Scale = tuple[Colors, list[str]]
 
 
-def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stacked: bool = False) -> Image:
+def figure(panels: Sequence[Image], scale: Scale | None, title: str, caption: str, stacked: bool = False) -> Image:
     """Compose a figure: panels, the color scale to their right, the title above, the caption below.
 
     Args:
         panels: The panels.
-        scale: Colours and ticks of the scale.
+        scale: Colours and ticks of the scale; None where the panels write their numbers.
         title: The title, "" for none.
         caption: The caption, "" for none.
         stacked: Put panels one below the other, not side by side.
@@ -35,13 +35,13 @@ def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stac
 
     big, small = font(19), font(14)
     margin, gap, bar = 20, 14, 14
-    table, ticks = scale
+    table, ticks = scale or (None, [])
     across = max(p.width for p in panels) if stacked else sum(p.width for p in panels) + gap * (len(panels) - 1)
     down = sum(p.height for p in panels) + gap * (len(panels) - 1) if stacked else max(p.height for p in panels)
     down = max(down, 96)
     top = margin + (32 if title else 0)
-    ticks_width = max(int(small.getlength(tick)) for tick in ticks)
-    width = margin + across + gap + bar + 8 + ticks_width + margin
+    beside = 0 if table is None else gap + bar + 8 + max(int(small.getlength(tick)) for tick in ticks)
+    width = margin + across + beside + margin
     height = top + down + (28 if caption else 0) + margin
     sheet = pillow.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -51,10 +51,11 @@ def figure(panels: Sequence[Image], scale: Scale, title: str, caption: str, stac
     for panel in panels:
         sheet.paste(panel, (x, y))
         x, y = (x, y + panel.height + gap) if stacked else (x + panel.width + gap, y)
-    left = margin + across + gap
-    sheet.paste(pillow.fromarray(table[:, np.newaxis]).resize((bar, down), pillow.Resampling.BILINEAR), (left, top))
-    draw.rectangle([left - 1, top - 1, left + bar, top + down], outline=(200, 200, 200))
-    _ticks(draw, ticks, (left + bar + 8, top, down), small)
+    if table is not None:
+        left = margin + across + gap
+        sheet.paste(pillow.fromarray(table[:, np.newaxis]).resize((bar, down), pillow.Resampling.BILINEAR), (left, top))
+        draw.rectangle([left - 1, top - 1, left + bar, top + down], outline=(200, 200, 200))
+        _ticks(draw, ticks, (left + bar + 8, top, down), small)
     if caption:
         draw.text((margin, top + down + 12), fitted(caption, small, width - 2 * margin), font=small, fill=FAINT)
     return sheet

@@ -60,12 +60,16 @@ def panel(
     cmap: str = "RdBu_r",
     clip: float = 99.5,
     blend: float = BLEND,
+    v: float | None = None,
 ) -> Image:
-    """Draw the heatmap [H, W] alone, a pixel for each value, over the grey picture if any; raises as `render`."""
+    """Draw the heatmap [H, W] alone, a pixel for each value, over the grey picture if any; raises as `render`.
+
+    `v` is the limit of the colours where several panels share it.
+    """
     from PIL import Image as pillow
 
     values = as_map(relevance)
-    v = limit(values, clip)
+    v = limit(values, clip) if v is None else v
     colors = colorize(values, cmap, v=v)
     if image is not None:
         grey = np.asarray(_on_grid(image, values).convert("L"))

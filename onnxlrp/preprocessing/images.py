@@ -25,7 +25,7 @@ SUFFIXES = frozenset(
 DEEPEST = 65535  # the highest value of 16 bits
 _STRIP = 256  # rows at a time
 
-_CONVERT = "convert it to PNG or JPEG; formats read: " + ", ".join(FORMATS) + "; save numbers with numpy.save"
+_CONVERT = "give a picture (" + ", ".join(FORMATS) + "), an .npy array or a table (.csv, .parquet)"
 
 
 def read_image(path: str | Path) -> Image:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError
+from ..errors import InputError, listed
 from ..inputs import InputKind
-from . import images
+from . import images, tables
 from .transform import Preprocessing
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Samples:
         pictures: Whether all samples are pictures.
         kind: The kind of the input.
         own_size: Whether pictures are taken at their own size.
+        columns: The header of the table that the samples come from.
     """
 
     values: Array
@@ -43,6 +44,7 @@ class Samples:
     pictures: bool
     kind: InputKind
     own_size: bool = False
+    columns: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -65,18 +67,21 @@ class Opened:
         content: The array, the picture or the Samples.
         name: The stem of its file, "" for none.
         origin: Its name in messages.
+        table: The table that the array comes from.
     """
 
     content: Any
     name: str = ""
     origin: str = "the input"
+    table: tables.Table | None = None
 
 
-def opened(x: Any) -> list[Opened]:
+def opened(x: Any, name_column: str | None = None) -> list[Opened]:
     """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
         x: An array (one sample or a batch), a PIL image, a path, Samples, or a list of these.
+        name_column: The column of a table that names its rows.
 
     Raises:
         InputError: A file cannot be read, or there is no sample.
@@ -84,7 +89,7 @@ def opened(x: Any) -> list[Opened]:
     items = list(x) if isinstance(x, list | tuple) else [x]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    return [_opened(item) for item in items]
+    return [_opened(item, name_column) for item in items]
 
 
 def made(
@@ -118,14 +123,18 @@ def made(
         all(p.pictures for p in parts),
         kind,
         own_size,
+        parts[0].columns if len({p.columns for p in parts}) == 1 else None,
     )
 
 
-def _opened(item: Any) -> Opened:
+def _opened(item: Any, name_column: str | None) -> Opened:
     name, origin = "", "the input"
     if isinstance(item, str | os.PathLike):
         path = Path(item)
         name, origin = path.stem, str(path)
+        if tables.is_table(path):
+            table = tables.read(path, name_column)
+            return Opened(table.values, name, origin, table)
         item = images.read_array(path) if path.suffix.lower() == ".npy" else images.open_image(path)
     if isinstance(item, Samples):
         return Opened(item)
@@ -138,10 +147,27 @@ def _made(item: Opened, kind: InputKind, dtype: str, preprocessing: Callable[[],
     content = item.content
     if isinstance(content, Samples):
         return content if content.kind == kind else replace(content, kind=kind)
+    if item.table is not None:
+        return _rows(item, item.table, kind, dtype)
     if isinstance(content, np.ndarray):
         return _array(images.batched(content, kind.shape, dtype, item.origin), kind, item.name)
     prep = preprocessing()
     return Samples(prep.apply(content), [prep.view(content)], [images.rgb(content)], [item.name or "image"], True, kind)
+
+
+def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str) -> Samples:
+    """The rows of a table as samples: a number for each value of the input, in its own order."""
+    count = int(np.prod(kind.shape))
+    values = table.values
+    if values.shape[1] != count:
+        named = f" ({listed(table.columns)})" if table.columns else ""
+        raise InputError(
+            f"{item.origin}: {values.shape[1]} columns of numbers{named}, the model takes {count}",
+            "leave out what is no input, such as the answer; a column of names: --name-column NAME",
+        )
+    made = _array(images.batched(values.reshape(-1, *kind.shape), kind.shape, dtype, item.origin), kind, item.name)
+    names = made.names if table.rows is None else [f"{item.name}.{row}" for row in table.rows]
+    return replace(made, names=names, columns=table.columns)
 
 
 def _array(values: Array, kind: InputKind, name: str) -> Samples:

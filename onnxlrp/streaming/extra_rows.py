@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError, UsageError
 from ..model import Model
 from ..model.extra_inputs import Array, rows
-from ..preprocessing import images
+from ..preprocessing import images, tables
 from .batches import Batch
 from .sources import Item, Source
 
@@ -47,6 +47,11 @@ def of_rows(model: Model, numbers: Sequence[Array]) -> dict[str, Array]:
 def _samples(item: Item, rank: int) -> int:
     """The number of samples in a file; one that cannot be read is refused later, and counts as one."""
     path = Path(item.content)
+    if tables.is_table(path):
+        try:
+            return len(tables.read(path, item.name_column).values)
+        except InputError:
+            return 1
     if path.suffix.lower() != ".npy":
         return 1
     try:

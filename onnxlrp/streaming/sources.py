@@ -11,7 +11,7 @@ from ..errors import InputError, NothingToDo
 from ..explanation.names import file_word
 from ..files import unique_names
 from ..model import Model
-from ..preprocessing import images
+from ..preprocessing import images, tables
 from ..preprocessing.samples import Samples
 
 _STAMP = b"Software\0onnxlrp"  # in the head of every PNG that a sink writes
@@ -23,10 +23,12 @@ class Item(NamedTuple):
     Attributes:
         name: Its name; samples of an item that holds several are called NAME.0, NAME.1, …
         content: What `Model.read` takes: a path, a picture or an array.
+        name_column: The column of a table that names its rows.
     """
 
     name: str
     content: Any
+    name_column: str | None = None
 
     @property
     def origin(self) -> str:
@@ -35,8 +37,11 @@ class Item(NamedTuple):
 
     def read(self, model: Model) -> Samples:
         """Return its samples as the model takes them. Raises InputError, UnsupportedError."""
-        samples = model.read(self.content)
+        samples = model.read(self.content, *filter(None, [self.name_column]))
         several = [f"{self.name}.{i}" for i in range(len(samples))]
+        if self.name_column is not None and samples.columns is not None:
+            several = [self.name + name.removeprefix(Path(self.content).stem) for name in samples.names]
+            return replace(samples, names=several)
         return replace(samples, names=[self.name] if len(samples) == 1 else several)
 
 
@@ -72,11 +77,12 @@ class Files:
         return [item.content for item in self.items]
 
 
-def files(words: Sequence[str]) -> Files:
+def files(words: Sequence[str], name_column: str | None = None) -> Files:
     """Find the files to explain, named by their stems (-2, -3 where these repeat, or would as names of files).
 
     Args:
         words: Files, folders and globs. Of folders and globs, heatmaps of onnxlrp's own are left out.
+        name_column: The column of tables that names their rows.
 
     Raises:
         NothingToDo: A folder or glob without pictures and arrays.
@@ -93,7 +99,7 @@ def files(words: Sequence[str]) -> Files:
             left_out[Path(word)] = len(named) - len(found)
         paths += found
     names = unique_names((path.stem for path in paths), file_word)
-    return Files([Item(name, path) for name, path in zip(names, paths, strict=True)], left_out)
+    return Files([Item(name, path, name_column) for name, path in zip(names, paths, strict=True)], left_out)
 
 
 def expand(word: str, folder: Path = Path()) -> list[Path]:
@@ -114,11 +120,13 @@ def expand(word: str, folder: Path = Path()) -> list[Path]:
         return [path]
     # An absolute pattern has an anchor, which Path.glob refuses.
     start = Path(path.anchor) if path.is_absolute() else Path()
-    found = sorted(p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in images.SUFFIXES)
+    found = sorted(
+        p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in images.SUFFIXES | tables.SUFFIXES
+    )
     if not found and not any(c in word for c in "*?"):
         return [path]  # the name of a file that is not there
     if not found:
-        raise NothingToDo(f"{path}: matches no picture and no .npy file", "check the pattern of samples")
+        raise NothingToDo(f"{path}: matches no picture, no .npy file and no table", "check the pattern of samples")
     return found
 
 

@@ -15,7 +15,12 @@ def explain(parser: Parser) -> None:
         "  onnxlrp explain model.onnx cat.jpg --rule 'features.0=zbox(-2.1,2.6)' --rule 'Gemm=epsilon(0.01)' --ledger"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    parser.add_argument(
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="pictures, .npy arrays, globs, or folders of them; tables (.csv, .parquet), a sample in each row",
+    )
     group = parser.add_argument_group("explanation")
     groups.asked(
         group,
@@ -65,6 +70,7 @@ def explain(parser: Parser) -> None:
         "--grid", action="store_true", help="one labelled picture of all methods, instead of one per method"
     )
     groups.asked(group, "explain", "written")
+    group.add_argument("--name-column", metavar="NAME", help="the column of a table that names its rows, no feature")
     groups.running(parser, "explain")
     groups.common(parser, "one JSON object per input and method on stdout, one per line")
 

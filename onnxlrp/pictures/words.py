@@ -1,0 +1,68 @@
+"""Relevance of tokens: their text, each on a background of its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .colors import colorize, limit
+from .figure import INK, PAPER, figure, scale
+from .lettering import fitted, font
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_WIDTH, _LINE, _PAD, _GAP = 800, 36, 7, 4
+_MOST = 2000
+
+
+def words(
+    relevance: npt.ArrayLike,
+    tokens: Sequence[str],
+    cmap: str = "RdBu_r",
+    clip: float = 99.5,
+    title: str = "",
+    caption: str = "",
+) -> Image:
+    """Draw tokens in lines, each on a background coloured by its relevance.
+
+    Args:
+        relevance: The relevance [L].
+        tokens: The words, or numbers in the place of words, [L].
+        cmap: The colour map.
+        clip: The percentile of |R| that the colours reach to.
+        title: The title.
+        caption: The caption.
+
+    Raises:
+        CheckFailed: The relevance is not finite.
+        UsageError: There is no such colour map or percentile.
+    """
+    from PIL import Image as pillow
+    from PIL import ImageDraw
+
+    r = np.asarray(relevance, dtype=np.float64).ravel()
+    v = limit(r, clip)
+    text = font(18)
+    shown = [fitted(token, text, _WIDTH - 2 * _PAD) or " " for token in tokens[:_MOST]]
+    shown += [f"... {len(tokens) - _MOST} more"] * (len(tokens) > _MOST)
+    colors = colorize(np.append(r[:_MOST], np.zeros(len(shown) - len(r[:_MOST])))[np.newaxis], cmap, v=v)[0]
+    places, x, y = [], 0, 0
+    for word in shown:
+        width = int(text.getlength(word)) + 2 * _PAD
+        if x and x + width > _WIDTH:
+            x, y = 0, y + _LINE
+        places.append((x, y, width))
+        x += width + _GAP
+    panel = pillow.new("RGB", (_WIDTH, y + _LINE), PAPER)
+    draw = ImageDraw.Draw(panel)
+    for word, color, (left, top, width) in zip(shown, colors, places, strict=True):
+        dark = float(color @ np.array([0.299, 0.587, 0.114])) < 140
+        box = [left, top + 2, left + width, top + _LINE - 4]
+        draw.rounded_rectangle(box, radius=5, fill=tuple(int(c) for c in color))
+        place = (left + _PAD, top + _LINE // 2 - 1)
+        draw.text(place, word, font=text, fill=(255, 255, 255) if dark else INK, anchor="lm")
+    return figure([panel], scale(r, cmap, v), title, caption)

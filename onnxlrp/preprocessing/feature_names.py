@@ -1,0 +1,90 @@
+"""Names of features, of channels, or of tokens: by the user, the table that samples come from, or the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, UsageError
+from ..files import read_text, reason
+from ..inputs import InputKind
+
+METADATA = "feature_names"  # the key of a list as JSON, or between commas
+
+_LONGEST = 64 << 20
+
+
+def find(
+    said: str | Sequence[str] | None, table: Sequence[str] | None, metadata: Mapping[str, str], kind: InputKind
+) -> tuple[str, ...] | None:
+    """Return the names of a vector's features, a signal's channels, or the words of token ids; None without any.
+
+    Args:
+        said: Names, or a text: names between commas, or a file with a name on each line or a JSON list.
+        table: The header of the table that the samples come from.
+        metadata: The model's metadata.
+        kind: The kind of the input.
+
+    Raises:
+        UsageError: Another number of names than the input has features or channels.
+        InputError: A file that cannot be read.
+    """
+    wanted = _wanted(kind)
+    if said is not None:
+        names = _read(said) if isinstance(said, str) else tuple(map(str, said))
+        if wanted is not None and len(names) != wanted:
+            what = "channels" if kind.name == "signal" else "features"
+            raise UsageError(f"{len(names)} names for {wanted} {what}", f"give {wanted} names, in their order")
+        return names
+    for names in (tuple(table or ()), _split(metadata.get(METADATA, ""))):
+        if names and wanted in (None, len(names)):
+            return names
+    return None
+
+
+def _wanted(kind: InputKind) -> int | None:
+    """Return how many names an input takes; None for any number."""
+    if kind.name == "vector":
+        count = 1
+        for length in kind.shape:
+            count *= length
+        return count
+    return kind.channels if kind.name == "signal" else None
+
+
+def _read(text: str) -> tuple[str, ...]:
+    path = Path(text)
+    if "," in text and not path.is_file():
+        return _split(text)
+    fix = "give a file with a name on each line or a JSON list, or names between commas: --names age,height"
+    try:
+        content = read_text(path, _LONGEST)
+        found: Any = json.loads(content) if path.suffix.lower() == ".json" else content.rstrip("\n").split("\n")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of names", fix) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as names ({reason(error)})", fix) from None
+    if isinstance(found, Mapping) and all(isinstance(n, int) for n in found.values()):
+        found = _by_id(found)  # a vocabulary, word → id
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise InputError(f"{path}: holds no list of names", fix)
+    return tuple(name.rstrip("\r") for name in found)
+
+
+def _by_id(vocabulary: Mapping[str, int]) -> list[str]:
+    words = {n: word for word, n in vocabulary.items()}
+    top = max(words, default=-1)
+    return [words.get(n, str(n)) for n in range(min(top + 1, 10 * len(words)))]
+
+
+def _split(text: str) -> tuple[str, ...]:
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return ()
+        return tuple(map(str, found))
+    return tuple(name.strip() for name in text.split(",")) if text else ()

@@ -1,0 +1,142 @@
+"""Tables as samples: `.csv` by the standard library, `.parquet` by pyarrow; a row is a sample, a column a feature."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError, UnsupportedError, UsageError, did_you_mean
+from ..files import check, read_text, reason
+
+SUFFIXES = frozenset({".csv", ".parquet"})
+
+_LARGEST = 1 << 30  # bytes of text
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The numbers of a table.
+
+    Attributes:
+        values: The numbers [N, K], float64.
+        columns: The names of the K columns, None where the file has no header.
+        rows: The names of the N rows, None without a column of them.
+    """
+
+    values: npt.NDArray[Any]
+    columns: tuple[str, ...] | None
+    rows: tuple[str, ...] | None
+
+
+def is_table(path: str | Path) -> bool:
+    """Return whether a file is a table by its suffix."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read(path: str | Path, name_column: str | None = None) -> Table:
+    """Read a table.
+
+    Args:
+        path: A `.csv` file, its first line a header if it holds anything but numbers, or a `.parquet` file.
+        name_column: The column that names the rows, which is no feature.
+
+    Raises:
+        InputError: The file is missing or damaged, or a cell is no finite number.
+        UsageError: There is no such column.
+        UnsupportedError: A `.parquet` file without pyarrow.
+    """
+    path = Path(path)
+    check(path)
+    header, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    named: tuple[str, ...] | None = None
+    columns = None if header is None else list(header)
+    if name_column is not None:
+        if columns is None or name_column not in columns:
+            raise UsageError(
+                f'{path}: no column is called "{name_column}"',
+                did_you_mean(name_column, columns) if columns else "write a header into its first line",
+            )
+        at = columns.index(name_column)
+        named = tuple(str(row[at]) for row in rows)
+        if len(set(named)) < len(named):
+            raise InputError(f'{path}: names in column "{name_column}" repeat', "name the rows by another column")
+        columns.pop(at)
+        rows = [[*row[:at], *row[at + 1 :]] for row in rows]
+    if not rows or not rows[0]:
+        raise InputError(f"{path}: holds no numbers", "give a line of numbers for each sample")
+    values = np.empty((len(rows), len(rows[0])))
+    for n, row in enumerate(rows):
+        for k, cell in enumerate(row):
+            number = _number(cell)
+            if number is None:
+                raise _no_number(path, n, k, cell, columns)
+            values[n, k] = number
+    return Table(values, None if columns is None else tuple(columns), named)
+
+
+def _csv(path: Path) -> tuple[list[str] | None, list[list[Any]]]:
+    fix = "save it as UTF-8 text with a line for each sample and commas, semicolons or tabs between its numbers"
+    try:
+        text = read_text(path, _LARGEST).removeprefix("\ufeff")
+        first = text.partition("\n")[0]
+        mark = max(",;\t", key=first.count)
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=mark) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({reason(error)})", fix) from None
+    if not rows:
+        raise InputError(f"{path}: an empty table", fix)
+    header = None
+    if any(_number(cell) is None for cell in rows[0]) and (len(rows) == 1 or _looks_like_header(rows)):
+        header = rows.pop(0)
+    width = len(header or rows[0])
+    for n, row in enumerate(rows):
+        if len(row) != width:
+            raise InputError(f"{path}: row {n + 1} has {len(row)} cells, the first has {width}", fix)
+    return header, rows
+
+
+def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether no cell of the first row is a number, or one is text above numbers."""
+    first, second = rows[0], rows[1]
+    texts = [_number(cell) is None for cell in first]
+    return all(texts) or any(text and _number(below) is not None for text, below in zip(texts, second, strict=False))
+
+
+def _parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise UnsupportedError(
+            f"{path}: .parquet files are read by pyarrow, which is not installed", "pip install pyarrow"
+        ) from None
+    try:
+        table = parquet.read_table(path)
+        columns = [column.to_pylist() for column in table.columns]
+    except Exception as error:  # pyarrow raises several kinds of its own on a damaged file
+        raise InputError(f"{path}: a damaged .parquet file ({reason(error)})", "write it again") from None
+    return [str(name) for name in table.column_names], [list(row) for row in zip(*columns, strict=True)]
+
+
+def _number(cell: Any) -> float | None:
+    """Return a finite number, None for anything else."""
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
+
+
+def _no_number(path: Path, row: int, column: int, cell: Any, columns: Sequence[str] | None) -> InputError:
+    name = f'column "{columns[column]}"' if columns else f"column {column + 1}"
+    shown = "an empty cell" if cell in ("", None) else f"{str(cell)[:40]!r}"
+    fix = "fill in or leave out what is missing; encode categories as the model was trained on them"
+    if columns and shown != "an empty cell":
+        fix += f"; a column of names: --name-column '{columns[column]}'"
+    return InputError(f"{path}: row {row + 1}, {name}: {shown} is no finite number", fix)
