@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from onnxlrp import files
-from onnxlrp.errors import InputError, UnsupportedError, UsageError
+from onnxlrp.errors import InputError, UsageError
 from onnxlrp.explanation import Explanation
 from onnxlrp.preprocessing.find import find
 
