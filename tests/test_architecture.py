@@ -140,7 +140,7 @@ ALLOWED |= {
     "patterns": {"files", "numpy"},
     # What the input is, decided from facts that the model hands over; everybody above asks it.
     "inputs": {"graph.axes", "numpy"},
-    "preprocessing": {"files", "inputs", "numpy", "PIL"},
+    "preprocessing": {"files", "inputs", "numpy", "PIL", "pyarrow"},  # pyarrow: .parquet tables
     "pictures": {"numpy", "PIL"},
     "explanation": {"files", "graph.scores", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
     "findings": {"files"},
