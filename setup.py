@@ -1,12 +1,19 @@
-"""Compiled parts: the emulator of CUDA kernels, where there is a C++ compiler. The rest is in pyproject.toml."""
+"""Compiled parts; the rest is in pyproject.toml.
+
+A wheel is pure Python. The emulator of CUDA kernels is compiled for an editable install, where there is a C++ compiler,
+and for a wheel on demand: ONNXLRP_EMULATOR=1.
+"""
 
 import os
 import runpy
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
+ASKED = os.environ.get("ONNXLRP_EMULATOR") == "1"
+WITH_EMULATOR = ASKED or not {"editable_wheel", "develop", "build_ext"}.isdisjoint(sys.argv)
 BUILD = runpy.run_path("onnxlrp/engines/cuda/kernels/build.py")
 
 
@@ -19,7 +26,7 @@ class WithKernels(build_py):
         if self.editable_mode:
             return
         csrc = Path(self.build_lib, "onnxlrp", "csrc")
-        for source in (*Path("csrc/kernels").glob("*.cuh"), *map(Path, HEADERS)):
+        for source in (*Path("csrc/kernels").glob("*.cuh"), *map(Path, HEADERS if WITH_EMULATOR else [])):
             target = csrc / source.relative_to("csrc")
             self.mkpath(str(target.parent))
             self.copy_file(str(source), str(target))
@@ -32,7 +39,7 @@ HEADERS = ["csrc/emulator/abi.hpp", "csrc/emulator/cuda_on_cpu.hpp"]
 
 
 def emulator():
-    """Return the extension; setuptools leaves it out (optional) where it cannot be compiled."""
+    """Return the extension; setuptools leaves it out where it cannot be compiled, unless it is asked for."""
     try:
         import pybind11
     except ImportError:
@@ -58,9 +65,9 @@ def emulator():
             ],
             libraries=["dl", "pthread"],
             language="c++",
-            optional=True,
+            optional=not ASKED,
         )
     ]
 
 
-setup(ext_modules=emulator(), cmdclass={"build_py": WithKernels})
+setup(ext_modules=emulator() if WITH_EMULATOR else [], cmdclass={"build_py": WithKernels})

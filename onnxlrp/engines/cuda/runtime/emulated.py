@@ -58,7 +58,7 @@ class EmulatedKernels:
 
 def extension() -> Any:
     """Return the module onnxlrp._emulator. Raises UsageError if it was not built, or from other sources."""
-    fix = "install a C++17 compiler, then: pip install --force-reinstall --no-deps ."
+    fix = "install a C++17 compiler, then, in the sources: ONNXLRP_EMULATOR=1 pip install --force-reinstall --no-deps ."
     try:
         made = importlib.import_module("onnxlrp._emulator")
     except ImportError as error:
