@@ -78,6 +78,7 @@ class Graph:
     `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
+    `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
     """
 
     layers: tuple[Layer, ...]
@@ -93,6 +94,7 @@ class Graph:
     sha256: str = ""
     open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     head: Head | None = None
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -30,6 +31,7 @@ def load(
     max_memory: int | str | None = None,
     allow_linked_data: bool = False,
     stated: SizeReader = lambda metadata: None,
+    numbers: Mapping[str, float] | None = None,
 ) -> Graph:
     """Read a model into the layer IR, by the passes of `passes.PASSES`.
 
@@ -42,6 +44,7 @@ def load(
             more is refused before anything is computed.
         allow_linked_data: Whether the model's data files may be hard links, or links out of its folder.
         stated: Finds height and width in the model's metadata, for inputs that leave them open where `size` is None.
+        numbers: Values of inputs of shape [], by name; see `Graph.scalars`.
 
     Returns:
         The graph of the forward pass.
@@ -56,7 +59,7 @@ def load(
     file = read(source, allow_linked_data)
     first: OnnxLrpError | None = None
     for length in PLACEHOLDERS:
-        state = LoadState(file, limit, size, stated, length)
+        state = LoadState(file, limit, size, stated, length, numbers=numbers or {})
         try:
             try:
                 run(PASSES, state)
@@ -64,7 +67,7 @@ def load(
                 if not _meets_prime(state):
                     raise
                 assert state.sizes is not None
-                state = LoadState(file, limit, size, stated, length, state.sizes.prime)
+                state = LoadState(file, limit, size, stated, length, state.sizes.prime, numbers or {})
                 run(PASSES, state)
             graph = graph_of(state)
             break
@@ -133,6 +136,7 @@ def graph_of(state: LoadState) -> Graph:
         metadata=MappingProxyType(metadata),
         source=state.file.name,
         sha256=state.file.sha256,
+        scalars=MappingProxyType(state.scalars),
         open_axes=MappingProxyType(dict(sizes.open_axes) if sizes is not None else {}),
     )
 

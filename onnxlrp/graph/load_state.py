@@ -29,6 +29,8 @@ class LoadState:
         assumed: The length of open axes that nobody states, other than height and width.
         read_size: Finds the height and width that the metadata of a model state.
         above: The prime that stands for any batch is larger than this.
+        numbers: Values of inputs of shape [], by name.
+        scalars: The inputs of shape [], with their numbers; None for one that is not given.
         model: The model as ONNX has it, up to the pass that parses it.
         weights: Name → value of the constants that were taken out of `model`.
         paths: Tensor → path of the module that computes it.
@@ -42,6 +44,8 @@ class LoadState:
     read_size: SizeReader = lambda metadata: None
     assumed: int = DEFAULT_SIZE
     above: int = PRIME - 1
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    scalars: dict[str, float | None] = field(default_factory=dict)
     model: onnx.ModelProto = field(init=False)
     weights: dict[str, Array] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)

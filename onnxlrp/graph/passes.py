@@ -24,6 +24,7 @@ from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
+from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
 from .frontend.symbolic_sizes import fix_sizes
 from .frontend.weightless import separate_weights
@@ -59,6 +60,7 @@ def _separate_weights(state: LoadState) -> None:
 
 
 def _fix_sizes(state: LoadState) -> None:
+    state.scalars = bind_scalars(state.model, state.weights, state.numbers)
     stated = partial(state.read_size, state.metadata)
     state.sizes = fix_sizes(state.model, state.weights, state.size, stated, state.assumed, state.above)
 

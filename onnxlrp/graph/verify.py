@@ -175,7 +175,8 @@ def _run(session: Any, graph: Graph, feed: dict[str, Array], names: Sequence[str
     for value in session.get_inputs():
         if value.name not in feed:
             shape = [d if isinstance(d, int) and d > 0 else 1 for d in value.shape]
-            unread[value.name] = np.zeros(shape, _DTYPES.get(value.type, "float32"))
+            number = graph.scalars.get(value.name) or 0
+            unread[value.name] = np.full(shape, number, _DTYPES.get(value.type, "float32"))
     fixed = next(
         (d for v in session.get_inputs() for d in v.shape[:1] if v.name in feed and isinstance(d, int) and d > 0), None
     )

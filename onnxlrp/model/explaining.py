@@ -24,6 +24,7 @@ from .batches import in_batches
 from .compiled import CompiledModel
 from .extra_inputs import check as check_given
 from .finite import refuse_not_finite
+from .open_sizes import require_numbers
 from .options import ExplainOptions, is_default
 from .provenance import precision_of, provenance, resolved
 
@@ -142,6 +143,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         UsageError: A target, method or option that does not exist or does not fit.
         UnsupportedError: A layer without a rule.
     """
+    require_numbers(model.graph)
     check_given(model.given, model.graph.inputs)
     default = model.default_method if is_default(options) else None
     options = model.decided(options)

@@ -11,7 +11,7 @@ from ..explanation import targets
 from ..explanation.targets import Wanted
 from .compiled import CompiledModel
 from .explainer import save
-from .open_sizes import require_sizes
+from .open_sizes import require_numbers, require_sizes
 from .options import ExplainOptions, is_default
 from .programs import forward_of
 from .provenance import provenance, resolved
@@ -42,6 +42,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
             )
         wanted = targets.wanted(target, None, model.labels, model.classes, 0)
     require_sizes(model.graph)
+    require_numbers(model.graph)
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
     composite = model.composite(options, pictures=False)
     program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)

@@ -112,6 +112,17 @@ def check(given: Mapping[str, Array], inputs: Sequence[Tensor]) -> None:
         )
 
 
+def one_number(name: str, value: Any) -> float:
+    """Return the number that an input of shape [] is given. Raises InputError for what is none."""
+    array = np.asarray(value)
+    number = array.reshape(()).item() if array.size == 1 and array.dtype.kind in "biuf" else None
+    if number is None or not np.isfinite(number):
+        raise InputError(
+            f'input "{name}" takes one number', f'give it: given={{"{name}": 1}}', f"give it: --given {name}=1"
+        )
+    return float(number)
+
+
 def summary(array: Array) -> Any:
     """Return a given input for the provenance: its number where all values are one, else its shape."""
     return array.flat[0].item() if array.size and (array == array.flat[0]).all() else list(array.shape)

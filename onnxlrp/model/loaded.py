@@ -19,10 +19,10 @@ from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
-from .extra_inputs import feeds
+from .extra_inputs import feeds, one_number
 from .extra_inputs import read as read_given
 from .io_selection import Choice, check_words, choose, refuse_maps
-from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, shape_of
+from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
 
 _Names = tuple[str | None, ...]  # of an output and an input, the task and the head
@@ -143,6 +143,9 @@ class LoadedModel:
             InputError: A given value does not fit its input.
         """
         whole = self.whole or self.graph
+        if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
+            rest = {name: value for name, value in (given or {}).items() if name not in numbers}
+            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head)
         check_words(task, head)
         stated = self._stated if output is None else (None, self._stated[1], None, None)
         key = tuple(new or old for new, old in zip((output, input, task, head), stated, strict=True))
@@ -228,9 +231,26 @@ class LoadedModel:
             ).choose()
 
         try:
-            root: Self = self.sizes.model(tuple(sorted(wanted.items())), own_size, make)
+            root: Self = self.sizes.model(tuple(sorted(wanted.items())), graph.scalars, own_size, make)
         except OnnxLrpError as error:
             raise at_own_size(self.kind, shape, error) if own_size else error from None
+        output, source, task, head = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head)
+
+    def _with_numbers(self, numbers: Mapping[str, Any]) -> Self:
+        """The same model with numbers for inputs of shape []."""
+        assert self.sizes is not None
+        graph = self.graph
+        lengths = {(t.name, axis + 1): t.shape[axis] for t in graph.inputs for axis in graph.open_axes.get(t.name, ())}
+        fixed = tuple(sorted(lengths.items())) if self.own_size else ()
+
+        def make(graph: Graph) -> LoadedModel:
+            return type(self)(
+                graph, self.engine, self.path, self.flags, self.strict, sizes=self.sizes, own_size=self.own_size
+            ).choose()
+
+        told = {**graph.scalars, **{name: one_number(name, value) for name, value in numbers.items()}}
+        root: Self = self.sizes.model(fixed, told, self.own_size, make)
         output, source, task, head = self._stated
         return root.choose(output, source, self._said, self.kind_word, task, head)
 
@@ -255,6 +275,7 @@ class LoadedModel:
             UsageError: An input that is not given.
             InputError: A given input of another number of samples.
         """
+        require_numbers(self.graph)
         return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
 
     def refuse_maps(self) -> None:

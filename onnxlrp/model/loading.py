@@ -62,13 +62,19 @@ def load(
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     flags = dict(prep or {})
 
-    def graph_at(lengths: Any) -> Graph:
+    def graph_at(lengths: Any, numbers: Mapping[str, float] | None = None) -> Graph:
         stated = partial(find_size, flags, path)
-        return read(source, lengths, max_memory, allow_linked_data, stated)
+        return read(source, lengths, max_memory, allow_linked_data, stated, numbers)
 
     graph = graph_at(size)
-    fixed = size if isinstance(size, Mapping) else {}
-    sizes = OpenSizes(lambda lengths: graph_at({**fixed, **lengths})) if graph.open_axes else None
+    sizes = None
+    if graph.open_axes or graph.scalars:
+
+        def graph_for(lengths: Mapping[Any, int], numbers: Mapping[str, float]) -> Graph:
+            fixed = size if isinstance(size, Mapping) or not graph.open_axes else {}
+            return graph_at({**fixed, **lengths} if isinstance(fixed, Mapping) else fixed, numbers)
+
+        sizes = OpenSizes(graph_for)
     opened = Opened.of(load, source, asked, graph)
     made = Model(
         graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened

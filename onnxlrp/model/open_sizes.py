@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, OnnxLrpError, UnsupportedError
+from ..errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from ..graph.graph import Graph
 from ..inputs import InputKind
 from ..preprocessing import images
@@ -25,24 +25,28 @@ class OpenSizes:
     """The models of a file for sizes that it leaves open.
 
     Attributes:
-        read: Reads the graph at some lengths.
+        read: Reads the graph at some lengths, and with some numbers for inputs of shape [].
         models: The model of each size, the most recently used last.
     """
 
-    read: Callable[[Mapping[Any, int]], Graph]
-    models: OrderedDict[tuple[Lengths, bool], Any] = field(default_factory=OrderedDict)
+    read: Callable[[Mapping[Any, int], Mapping[str, float]], Graph]
+    models: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
 
-    def model(self, lengths: Lengths, own: bool, make: Callable[[Graph], Any]) -> Any:
+    def model(
+        self, lengths: Lengths, numbers: Mapping[str, float | None], own: bool, make: Callable[[Graph], Any]
+    ) -> Any:
         """Return the model of some lengths, made where there is none yet.
 
         Args:
             lengths: The lengths of open axes.
+            numbers: The numbers of inputs of shape [], None for one that is not given.
             own: Whether pictures are taken at their own size.
             make: Makes a model of a graph.
         """
-        key = lengths, own
+        told = {name: number for name, number in numbers.items() if number is not None}
+        key = lengths, tuple(sorted(told.items())), own
         if key not in self.models:
-            self.models[key] = make(self.read(dict(lengths)))
+            self.models[key] = make(self.read(dict(lengths), told))
             while len(self.models) > _KEPT:
                 self.models.popitem(last=False)
         self.models.move_to_end(key)
@@ -80,6 +84,17 @@ def shape_of(
         sizes = ", ".join(" x ".join(map(str, shape)) for shape, _ in found)
         raise InputError(f"samples of several sizes in one batch: {sizes}", "explain those of one size at a time")
     return next(iter(found), None)
+
+
+def require_numbers(graph: Graph) -> None:
+    """Raise UsageError where an input of shape [] has no number."""
+    missing = [name for name, number in graph.scalars.items() if number is None]
+    if missing:
+        raise UsageError(
+            f"the model takes a number for {', '.join(missing)} beside the sample",
+            "give it: given={" + ", ".join(f'"{name}": 1.0' for name in missing) + "}",
+            "give it: " + " ".join(f"--given {name}=1" for name in missing),
+        )
 
 
 def given_lengths(graph: Graph, given: Mapping[str, Any]) -> dict[tuple[str, int], int]:

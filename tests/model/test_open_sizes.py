@@ -122,3 +122,29 @@ def test_a_model_of_one_length_says_how_to_give_it() -> None:
     assert onnxlrp.load(made, size={"t": 100}).explain(values(3, 100)).relevance.shape == (1, 3, 100)
     with pytest.raises(OnnxLrpError):
         onnxlrp.load(made, size={"t": 100}).explain(values(3, 99))
+
+
+@pytest.mark.parametrize("rate", [2.0, 3])
+def test_an_input_of_shape_nothing_is_a_number(rate: float, tmp_path: Path, capsys: Any) -> None:
+    weights = {"w": values(3, 2)}
+    made = model([node("MatMul", ["x", "w"], ["z"]), node("Mul", ["z", "t"], ["y"])], weights, shape=("N", 3))
+    made.graph.input.append(onnx.helper.make_tensor_value_info("t", 1, []))
+    opened = onnxlrp.load(made)
+    x = values(2, 3, seed=1)
+    explained = opened.explain(x, target=1, method="gradient", given={"t": rate})
+    np.testing.assert_allclose(explained.relevance, np.broadcast_to(rate * weights["w"][:, 1], (2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(explained.output, rate * (x @ weights["w"]), rtol=1e-5)
+    with pytest.raises(OnnxLrpError) as error:
+        opened.explain(x)
+    assert "--given t=" in error.value.command
+    for wrong in ({"t": [1.0, 2.0]}, {"t": float("nan")}, {"u": 1.0}):
+        with pytest.raises(OnnxLrpError):
+            opened.explain(x, given=wrong)
+    path = str(tmp_path / "m.onnx")
+    onnx.save(made, path)
+    np.save(tmp_path / "x.npy", x[0])
+    out = str(tmp_path / "r.npz")
+    words = ["explain", path, str(tmp_path / "x.npy"), "-t", "1", "-m", "gradient", "-o", out]
+    assert main(words) == 2
+    assert main([*words, "--given", f"t={rate}"]) == 0
+    np.testing.assert_allclose(np.load(out)["relevance"][0], rate * weights["w"][:, 1], rtol=1e-5)
