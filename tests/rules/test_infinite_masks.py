@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import onnxlrp
+from onnxlrp.errors import OnnxLrpError
 from support.small_nets import METHODS, Net
 
 TOKENS, WIDTH = 5, 4
@@ -85,3 +86,9 @@ def test_a_row_that_is_masked_altogether_gets_nothing_where_the_model_drops_it(m
     got, wanted = (onnxlrp.load(m).explain(x, target=0, method=method, ledger=True) for m in models)
     np.testing.assert_allclose(got.relevance, wanted.relevance, rtol=0, atol=2e-4 * np.abs(wanted.relevance).max())
     assert all(np.isfinite(row.residual).all() for row in got.ledger)
+
+
+def test_a_row_that_is_masked_altogether_is_refused_where_nothing_drops_it() -> None:
+    x = np.random.default_rng(0).normal(size=(1, TOKENS, WIDTH)).astype(np.float32)
+    with pytest.raises(OnnxLrpError, match="NaN or infinite"):
+        onnxlrp.load(model(all_of_a_row, -np.inf)).explain(x, target=0, method="epsilon")
