@@ -117,8 +117,7 @@ class CheckContext:
         if self.settings.masks is None:
             raise MissingData("no masks are given", 'give a folder with a mask for each sample: masks = "masks/"')
         folder, grid = self.settings.path(self.settings.masks), self.pictures.shape[1:]
-        names = enumerate(self.samples.names)
-        return [collect.mask(folder, name, self.samples, i, self.model, grid) for i, name in names]
+        return collect.masks(folder, self.samples, self.model, grid)
 
     @cached_property
     def logits(self) -> Array:

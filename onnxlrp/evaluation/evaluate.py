@@ -185,8 +185,7 @@ class _EvaluationRun:
                 raise UsageError(
                     f"masks from files for an input of shape {grid}, which is not a picture", "give masks as arrays"
                 )
-            folder, several = Path(self.masks), enumerate(self.samples.names)
-            return [collect.mask(folder, name, self.samples, i, self.model, grid) for i, name in several]
+            return collect.masks(Path(self.masks), self.samples, self.model, grid)
         given = list(self.masks or [None] * len(self.samples))
         wrong = [m.shape for m in given if m is not None and m.shape != grid]
         if len(given) != len(self.samples) or wrong:

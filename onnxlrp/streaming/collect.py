@@ -35,6 +35,26 @@ def samples(model: Model, given: Sequence[str], folder: Path = Path()) -> Sample
     return model.read([Item(name, path).read(model) for name, path in zip(names_by_folder(paths), paths, strict=True)])
 
 
+def masks(folder: Path, samples: Samples, model: Model, grid: tuple[int, ...]) -> list[Array | None]:
+    """Read the mask of each sample from a folder.
+
+    Args:
+        folder: Holds a mask NAME.png or NAME.npy for samples called NAME.
+        samples: The samples.
+        model: The model that they are read for.
+        grid: Height and width of their heatmaps.
+
+    Returns:
+        For each sample the mask [H, W] on the grid, None where it has none.
+
+    Raises:
+        InputError: There is no such folder, or a mask has another size.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of masks", "check the path")
+    return [mask(folder, name, samples, n, model, grid) for n, name in enumerate(samples.names)]
+
+
 def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, ...]) -> Array | None:
     """The mask [H, W] of a sample on the grid of its heatmap, None where the folder has none.
 

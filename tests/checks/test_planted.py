@@ -15,6 +15,7 @@ import onnxlrp
 from onnxlrp.checks import Settings, baseline, run
 from onnxlrp.checks.registry import CHECKS
 from onnxlrp.checks.suite import open_context
+from onnxlrp.errors import InputError
 from support.check_cases import HANS, SHAPES, Tampering, checked, found, only, with_random_head, write_scenes
 
 
@@ -125,6 +126,11 @@ def test_a_sample_without_a_mask_is_named(shapes: Any, scenes: Any, tmp_path: Pa
     findings = checked(shapes, folder(scenes), "inside", masks=str(tmp_path))
     assert {f.message for f in found(findings, "inside").values()} == {"no mask"}
     assert len(found(findings, "inside")) == 10
+
+
+def test_a_folder_of_masks_that_is_not_there_is_refused(shapes: Any, scenes: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder of masks"):
+        checked(shapes, folder(scenes), "inside", masks=str(tmp_path / "nope"))
 
 
 # -- the baseline
