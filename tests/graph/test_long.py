@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -53,3 +54,21 @@ def test_consumers_are_the_layers_that_read_a_tensor() -> None:
     for name in {*graph.shapes, *graph.constants, "none"}:
         assert graph.consumers(name) == tuple(layer for layer in graph.layers if name in layer.inputs)
     assert np.unique([len(graph.consumers(name)) for name in graph.shapes]).tolist() == [0, 1, 2]
+
+
+class Counted(tuple[Any, ...]):
+    """Layers that count how often they are gone through."""
+
+    turns = 0
+
+    def __iter__(self) -> Any:
+        Counted.turns += 1
+        return super().__iter__()
+
+
+def test_the_layers_are_gone_through_once_for_all_consumers() -> None:
+    graph = onnxlrp.load(residual(3)).graph
+    counted = dataclasses.replace(graph, layers=Counted(graph.layers))
+    for name in counted.shapes:
+        counted.consumers(name)
+    assert Counted.turns == 1
