@@ -83,7 +83,7 @@ def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, me
 def _prepared(model: Model, options: ExplainOptions, pictures: bool) -> ExplainOptions:
     """The options of samples of one kind, compiled; the ledger of what conserves anything always, for the summary."""
     options = options.at()
-    if arguments.is_composite(options.method):
+    if arguments.is_composite(model.decided(options).method):
         conserves = model.composite(options, pictures=pictures).seed != "one"
         options = replace(options, ledger=options.ledger or conserves)
     model.prepare(options, pictures=pictures)

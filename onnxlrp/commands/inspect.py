@@ -11,7 +11,8 @@ import numpy as np
 
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
-from ..graph.graph import Tensor
+from ..graph.graph import Opaque, Tensor
+from ..methods.registry import forward_methods
 from ..model import Model
 from ..model.options import is_default
 from ..registry import options_of
@@ -40,9 +41,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     true = _truth(args)
     model = arguments.open_model(args, engine="auto")  # kernels are planned without the engine that runs them
     # Rules are those for pictures; without known bounds of the input, zbox shows none.
-    composite = model.composite(options)
-    arguments.check_matches(model, options)
     graph = model.graph
+    if graph.opaque is not None:
+        _refuse_layers(args, graph.opaque)
+        composite = None
+    else:
+        composite = model.composite(options)
+        arguments.check_matches(model, options)
     whole = model.whole or graph
     layers = [
         {
@@ -52,9 +57,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "kind": seen.kind if seen.kind != "unknown" else None,
             "shape": list(graph.shapes[layer.outputs[0]]),
             "rule": None if rule is None else described(rule),
-            "decided": composite.falls_back(seen) and rule is not None,
+            "decided": composite is not None and composite.falls_back(seen) and rule is not None,
         }
-        for layer, seen, rule in model.layers(composite)
+        for layer, seen, rule in (() if composite is None else model.layers(composite))
     ]
     prep = preprocessing(model)
     report: dict[str, Any] = {
@@ -72,13 +77,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "labels": list(model.labels) if model.labels else None,
         "preprocessing": prep,
         "note": graph.metadata.get("onnxlrp.note"),
-        "method": composite.name,
+        "method": model.default_method.name if composite is None else composite.name,
         "default_for": model.default_method.reason if is_default(options) else None,
         "layers": layers,
+        "layers_unread": None if graph.opaque is None else graph.opaque.reason.message,
+        "methods": None if graph.opaque is None else list(forward_methods()),
         "without_rule": [row["layer"] for row in layers if row["rule"] is None],
     }
     found = None
-    if args.engine:
+    if args.engine and composite is not None:
         from ..engines.cuda.listing import listing
 
         found = listing(compile(graph, composite, mode="top"), graph.batch or args.batch, args.precision)
@@ -95,6 +102,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if found:
         print_kernels(found, args.engine, console)
     return 0
+
+
+def _refuse_layers(args: argparse.Namespace, opaque: Opaque) -> None:
+    """Refuse what needs layers, of a model whose layers cannot be read. Raises UnsupportedError."""
+    for flag in ("rule", "engine"):
+        if getattr(args, flag, None):
+            raise opaque.refusal(f"--{flag}")
 
 
 def _coverage(args: argparse.Namespace, console: Console) -> int:

@@ -41,6 +41,10 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
         console.line("note", report["note"])
     default = f"  [default for {report['default_for']}]" if report["default_for"] else ""
     console.line("method", report["method"] + default)
+    if report["layers_unread"]:
+        console.line("layers", f"cannot be read: {report['layers_unread']}")
+        console.line("methods", f"those of forward passes alone: {', '.join(report['methods'])}")
+        return
     console.line("", "")
     head = ("layer", "op", "result", "rule")
     rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]

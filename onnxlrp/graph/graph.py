@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
+
+from ..errors import OnnxLrpError
 
 Array = npt.NDArray[Any]
 
@@ -44,6 +46,23 @@ class Tensor:
     dtype: str
 
 
+class Opaque(Protocol):
+    """The untouched file of a model whose layers cannot be read (`graph.opaque`)."""
+
+    @property
+    def reason(self) -> OnnxLrpError:
+        """Why the layers cannot be read."""
+        ...
+
+    def refusal(self, what: str) -> OnnxLrpError:
+        """Return the error for a request that needs layers."""
+        ...
+
+    def run(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """Compute tensors of the file."""
+        ...
+
+
 @dataclass(frozen=True)
 class Head:
     """The end of a model: how the scores of classes are made of logits.
@@ -79,6 +98,7 @@ class Graph:
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
+    `opaque` runs the untouched file, where its layers cannot be read: then one layer stands for all of them.
     """
 
     layers: tuple[Layer, ...]
@@ -95,6 +115,7 @@ class Graph:
     open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     head: Head | None = None
     scalars: Mapping[str, float | None] = field(default_factory=dict)
+    opaque: Opaque | None = None
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

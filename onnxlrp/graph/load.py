@@ -15,6 +15,7 @@ from .frontend.simplify import onnxruntime
 from .frontend.symbolic_sizes import DEFAULT_SIZE
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
+from .opaque import opaque_graph
 from .passes import PASSES
 from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
@@ -32,6 +33,7 @@ def load(
     allow_linked_data: bool = False,
     stated: SizeReader = lambda metadata: None,
     numbers: Mapping[str, float] | None = None,
+    untouched: bool = False,
 ) -> Graph:
     """Read a model into the layer IR, by the passes of `passes.PASSES`.
 
@@ -45,6 +47,7 @@ def load(
         allow_linked_data: Whether the model's data files may be hard links, or links out of its folder.
         stated: Finds height and width in the model's metadata, for inputs that leave them open where `size` is None.
         numbers: Values of inputs of shape [], by name; see `Graph.scalars`.
+        untouched: Give a model whose layers cannot be read as one layer, the untouched file, if onnxruntime runs it.
 
     Returns:
         The graph of the forward pass.
@@ -72,7 +75,13 @@ def load(
             graph = graph_of(state)
             break
         except OnnxLrpError as error:
-            if state.sizes is None or not state.sizes.guessed:
+            if untouched and state.sizes is not None and isinstance(error, UnsupportedError):
+                try:
+                    return opaque_graph(state, error, state.metadata | _provenance(file.model))
+                except UnsupportedError:
+                    if not state.sizes.guessed:
+                        raise error from None
+            elif state.sizes is None or not state.sizes.guessed:
                 raise
             first = first or error
     else:

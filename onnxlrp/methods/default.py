@@ -11,6 +11,7 @@ from ..inputs import InputKind
 
 PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma", "epsilon"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
+FORWARD = "occlusion"  # of forward passes alone
 CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
 
 PICTURE = "an image"  # the reason that needs no word
@@ -41,6 +42,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         kind: The kind of the explained input.
         graph: The graph, its first input explained.
     """
+    if graph.opaque is not None:
+        return Default(FORWARD, "a model whose layers cannot be read")
     name = DEFAULTS[kind.name]
     if kind.name in ("image", "volume") and _reads_all_at_once(graph):
         return Default(FEATURES, f"{_a(kind.name)} that the first layer reads as one row of values")

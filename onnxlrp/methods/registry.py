@@ -105,6 +105,12 @@ def composites() -> tuple[str, ...]:
     return tuple(name for name, entry in METHODS.items() if entry.is_composite)
 
 
+def forward_methods() -> tuple[str, ...]:
+    """Return the names of the methods that need forward passes alone, which run on any model."""
+    backward = ("gradient", "propagation")
+    return tuple(name for name, entry in METHODS.items() if not any(word in entry.passes for word in backward))
+
+
 def make(name: str, **options: Any) -> Any:
     """Return the Composite or the Method of a name.
 

@@ -100,6 +100,8 @@ class CompiledModel(LoadedModel):
         """
         if not isinstance(method, ExplainOptions):
             method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
+        if self.graph.opaque is not None:
+            raise self.graph.opaque.refusal(f'the method "{self.decided(method).method}"')
         return resolve_composite(self.graph, self.kind, self.decided(method), lambda: self._bounds(pictures))
 
     @property

@@ -64,7 +64,7 @@ def load(
 
     def graph_at(lengths: Any, numbers: Mapping[str, float] | None = None) -> Graph:
         stated = partial(find_size, flags, path)
-        return read(source, lengths, max_memory, allow_linked_data, stated, numbers)
+        return read(source, lengths, max_memory, allow_linked_data, stated, numbers, untouched=True)
 
     graph = graph_at(size)
     sizes = None

@@ -13,7 +13,8 @@ import numpy as np
 from ..compile import compile, forward
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
-from ..graph.graph import Graph
+from ..graph import facts
+from ..graph.graph import Graph, Opaque
 from ..graph.to_onnx import emit, light
 from ..program.program import Program
 
@@ -71,16 +72,36 @@ class Programs:
                 self.kept.move_to_end(key)
                 return self.kept[key]
         what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
-        if composite is None:
+        if graph.opaque is not None:
+            made = _opaque(graph, graph.opaque, composite, (*record, *activations))
+        elif composite is None:
             program = forward(graph, activations=activations)
+            made = program, engine.prepare(forward_of(graph), program)
         else:
             program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
-        made = program, engine.prepare(forward_of(graph), program)
+            made = program, engine.prepare(forward_of(graph), program)
         with self._lock:
             self.kept[key] = made
             while len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
         return made
+
+
+def _opaque(graph: Graph, opaque: Opaque, composite: Composite | None, inner: Sequence[str]) -> tuple[Program, Run]:
+    """Return the forward pass of a graph whose layers cannot be read. Raises UnsupportedError for anything else."""
+    if composite is not None:
+        raise opaque.refusal(f'the method "{composite.name}"')
+    if inner:
+        raise opaque.refusal(f'"{inner[0]}", a result inside of the model,')
+    program = forward(graph)
+    head = facts.head_of(graph, graph.outputs[0].name)
+    tensors = {"logits": head.logits, "scores": head.scores}
+
+    def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
+        found = opaque.run(inputs, list(dict.fromkeys(tensors.values())))
+        return {name: found[tensor] for name, tensor in tensors.items()}
+
+    return program, run
 
 
 def forward_of(graph: Graph) -> Forward:

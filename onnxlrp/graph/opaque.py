@@ -1,0 +1,227 @@
+"""Models whose layers cannot be read: the untouched file, run by onnxruntime, for methods of forward passes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from ..errors import InputError, UnsupportedError
+from .frontend.simplify import onnxruntime
+from .frontend.weightless import true_inputs
+from .graph import Array, Graph, Layer, Tensor
+from .load_state import LoadState
+from .reading.printable import first_line, printable
+
+OPERATOR = "onnxlrp::Untouched"  # the layer that stands for all that cannot be read
+_LIKE_SCORES = ("Softmax", "LogSoftmax", "Sigmoid")
+_TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
+
+
+@dataclass(frozen=True, eq=False)
+class OpaqueForward:
+    """The untouched file, run by onnxruntime.
+
+    Attributes:
+        reason: Why its layers cannot be read.
+        session: onnxruntime's session of the file.
+        scalars: Inputs without a batch axis: one number for all samples.
+    """
+
+    reason: UnsupportedError
+    session: Any
+    scalars: frozenset[str] = frozenset()
+
+    def refusal(self, what: str) -> UnsupportedError:
+        """Return the error for a request that needs layers.
+
+        Args:
+            what: What is asked for, such as a method.
+        """
+        return UnsupportedError(
+            f"{what} needs the layers of the model, which cannot be read: {self.reason.message}",
+            "take a method of forward passes alone: --method occlusion, rise, lime or kernel_shap",
+        )
+
+    def run(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """Compute tensors of the file.
+
+        Args:
+            inputs: Arrays [N, …] by the names of the inputs.
+            tensors: Names of outputs of the session.
+
+        Raises:
+            InputError: An input that is one number for all samples is given several.
+            UnsupportedError: onnxruntime fails.
+        """
+        feeds = {}
+        for value in self.session.get_inputs():
+            array = inputs[value.name]
+            if value.name in self.scalars:
+                if not (array == array[:1]).all():
+                    raise InputError(
+                        f'input "{printable(value.name)}" is one number for all samples, and several are given',
+                        "give one number, or explain the samples one by one",
+                    )
+                array = array[0]
+            feeds[value.name] = np.ascontiguousarray(array)
+        try:
+            made = self.session.run(list(tensors), feeds)
+        except Exception as error:  # onnxruntime's own classes of errors share no base
+            raise UnsupportedError(
+                f"onnxruntime fails on the model: {first_line(error)}", "explain fewer samples at once: --batch-size 1"
+            ) from error
+        return dict(zip(tensors, map(np.asarray, made), strict=True))
+
+
+def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[str, str]) -> Graph:
+    """Return the graph of a model as one layer that onnxruntime runs.
+
+    Args:
+        state: The model, its sizes fixed.
+        reason: Why its layers cannot be read.
+        metadata: Of the graph.
+
+    Raises:
+        UnsupportedError: `reason`, where onnxruntime does not run the file either, no output has the batch on axis 0,
+            or samples of one batch change each other's results.
+    """
+    assert state.sizes is not None
+    file = state.file.model
+    try:
+        inputs = _inputs(state)
+        heads = _heads(file)
+        session = _session(state, [logits for logits, _ in heads.values()])
+        names = [value.name for value in session.get_outputs() if value.type in _NUMBERS]
+        scalars = frozenset(name for name, (shape, _) in inputs.items() if not shape)
+        forward = OpaqueForward(reason, session, scalars)
+        batch, shapes, dtypes = _probe(forward, inputs, names, state.sizes.batch if state.sizes.declared else None)
+    except _Unfit as error:
+        raise reason from error
+    outputs = [value.name for value in file.graph.output if value.name in shapes]
+    scored = {name: head for name, head in heads.items() if name in shapes and head[0] in shapes}
+    written = tuple(name for name in shapes if name not in scored)
+    layers = [Layer(OPERATOR, OPERATOR, "", tuple(inputs), written)]
+    layers += [Layer(op, name, "", (logits,), (name,), {"axis": -1}) for name, (logits, op) in scored.items()]
+    sample_shapes = {name: shape[1:] for name, (shape, _) in inputs.items()} | shapes
+    kinds = {name: dtype for name, (_, dtype) in inputs.items()} | dtypes
+    return Graph(
+        layers=tuple(layers),
+        inputs=tuple(Tensor(name, sample_shapes[name], kinds[name]) for name in inputs),
+        outputs=tuple(Tensor(name, sample_shapes[name], kinds[name]) for name in outputs),
+        constants=MappingProxyType({}),
+        shapes=MappingProxyType(sample_shapes),
+        dtypes=MappingProxyType(kinds),
+        batch=batch,
+        metadata=MappingProxyType(dict(metadata)),
+        source=state.file.name,
+        sha256=state.file.sha256,
+        open_axes=MappingProxyType(dict(state.sizes.open_axes)),
+        opaque=forward,
+    )
+
+
+class _Unfit(Exception):
+    """The file cannot be run sample by sample."""
+
+
+_NUMBERS = {f"tensor({name})" for name in ("float", "double", "float16", "int64", "int32", "uint8", "int8", "bool")}
+_Inputs = dict[str, tuple[tuple[int, ...], str]]  # shape with the batch, () of a scalar; type
+
+
+def _inputs(state: LoadState) -> _Inputs:
+    assert state.sizes is not None
+    fixed = {value.name: value.type.tensor_type for value in state.model.graph.input}
+    found: _Inputs = {}
+    for value in true_inputs(state.file.model, {t.name: np.empty(0) for t in state.file.model.graph.initializer}):
+        kind = fixed.get(value.name, value.type.tensor_type)
+        dtype = str(np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+        if dtype == "object":
+            raise _Unfit("an input of text")
+        found[value.name] = tuple(dim.dim_value for dim in kind.shape.dim), dtype
+    return found
+
+
+def _heads(file: onnx.ModelProto) -> dict[str, tuple[str, str]]:
+    """Return, of the outputs that a Softmax, LogSoftmax or Sigmoid computes, its operand and operator."""
+    producers = {name: node for node in file.graph.node for name in node.output}
+    nodes = {value.name: producers.get(value.name) for value in file.graph.output}
+    return {
+        name: (node.input[0], node.op_type)
+        for name, node in nodes.items()
+        if node is not None and node.op_type in _LIKE_SCORES and node.domain in ("", "ai.onnx")
+    }
+
+
+def _session(state: LoadState, further: Sequence[str]) -> Any:
+    ort = onnxruntime()
+    model = onnx.ModelProto()
+    model.CopyFrom(state.file.model)
+    known = {value.name for value in (*model.graph.output, *model.graph.input)}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in further if name not in known)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    if state.file.home is not None:
+        folder = str(state.file.home.model.resolve().parent)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes of errors share no base
+        raise _Unfit(first_line(error)) from error
+
+
+def _probe(
+    forward: OpaqueForward, inputs: _Inputs, names: Sequence[str], declared: int | None
+) -> tuple[int | None, dict[str, tuple[int, ...]], dict[str, str]]:
+    """Run two samples alone and together: the batch that runs, and shape and type of each output per sample."""
+    rng = np.random.default_rng(0)
+    one, two = (_samples(inputs, rng) for _ in range(2))
+
+    def run(rows: Sequence[dict[str, Array]]) -> dict[str, Array]:
+        # One number for all samples is that of the first.
+        feeds = {k: np.stack([rows[0 if k in forward.scalars else n][k] for n in range(len(rows))]) for k in inputs}
+        try:
+            made = forward.run(feeds, names)
+        except UnsupportedError as error:
+            raise _Unfit(error.message) from error
+        return {name: array for name, array in made.items() if array.shape[:1] == (len(rows),)}
+
+    size = declared or 1
+    alone = run([one] * size)
+    if not alone:
+        raise _Unfit("no output has the batch on axis 0")
+    batch = declared
+    if declared is None or declared > 1:
+        try:
+            together = run([one, two] + [two] * (size - 2))
+            apart = any(k not in together or _differs(alone[k][0], together[k][0]) for k in alone)
+        except _Unfit:
+            apart = True
+        if apart and declared is not None:
+            raise _Unfit("the samples of a batch change each other's results")
+        batch = 1 if apart else declared
+    return (
+        batch,
+        {name: array.shape[1:] for name, array in alone.items()},
+        {name: str(array.dtype) for name, array in alone.items()},
+    )
+
+
+def _samples(inputs: _Inputs, rng: np.random.Generator) -> dict[str, Array]:
+    made = {}
+    for name, (shape, dtype) in inputs.items():
+        whole = np.dtype(dtype).kind in "iub"
+        values = rng.integers(0, 2, shape[1:]) if whole else rng.normal(size=shape[1:])
+        made[name] = np.asarray(values).astype(dtype)
+    return made
+
+
+def _differs(a: Array, b: Array) -> bool:
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    scale = float(np.abs(x).max(initial=0)) or 1.0
+    return x.shape != y.shape or bool(np.nanmax(np.abs(x - y), initial=0) > _TOLERANCE * scale)
