@@ -13,7 +13,7 @@ import numpy as np
 from ..compile import compile, forward
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
-from ..graph import facts
+from ..graph import heads
 from ..graph.graph import Graph, Opaque
 from ..graph.to_onnx import emit, light
 from ..program.program import Program
@@ -94,7 +94,7 @@ def _opaque(graph: Graph, opaque: Opaque, composite: Composite | None, inner: Se
     if inner:
         raise opaque.refusal(f'"{inner[0]}", a result inside of the model,')
     program = forward(graph)
-    head = facts.head_of(graph, graph.outputs[0].name)
+    head = heads.head_of(graph, graph.outputs[0].name)
     tensors = {"logits": head.logits, "scores": head.scores}
 
     def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
