@@ -58,8 +58,8 @@ class Opaque(Protocol):
         """Return the error for a request that needs layers."""
         ...
 
-    def run(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
-        """Compute tensors of the file."""
+    def scores(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """Compute tensors of the file, each with a row for each sample."""
         ...
 
 

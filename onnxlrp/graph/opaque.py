@@ -78,6 +78,16 @@ class OpaqueForward:
             ) from error
         return dict(zip(tensors, map(np.asarray, made), strict=True))
 
+    def scores(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+        """Compute tensors of the file, each with a row for each sample. Raises UnsupportedError for others."""
+        found, samples = self.run(inputs, tensors), len(next(iter(inputs.values())))
+        for name, array in found.items():
+            if array.shape[:1] != (samples,):
+                raise UnsupportedError(
+                    f'"{printable(name)}" has shape {list(array.shape)} for {samples} samples', "give --batch-size 1"
+                )
+        return found
+
 
 def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[str, str]) -> Graph:
     """Return the graph of a model as one layer that onnxruntime runs.

@@ -98,7 +98,7 @@ def _opaque(graph: Graph, opaque: Opaque, composite: Composite | None, inner: Se
     tensors = {"logits": head.logits, "scores": head.scores}
 
     def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        found = opaque.run(inputs, list(dict.fromkeys(tensors.values())))
+        found = opaque.scores(inputs, list(dict.fromkeys(tensors.values())))
         return {name: found[tensor] for name, tensor in tensors.items()}
 
     return program, run
