@@ -98,19 +98,18 @@ def written_sigmoid(graph: Graph, layer: Layer) -> Step | None:
 
 def monotone(graph: Graph, layer: Layer) -> Step | None:
     """Read Clip, Log, Exp, LpNormalization, and arithmetic with one number that keeps the order of scores."""
-    if layer.op in ("Clip", "Log", "Exp"):
+    if layer.op in operators.MONOTONE:
         return Step(layer.inputs[0], Role.BEHIND, layer.op)
     if layer.op == "LpNormalization" and layer.attributes.get("p", 2) == 1:
         return Step(layer.inputs[0], Role.BEHIND, "Normalization")
-    if layer.op in ("Add", "Mul", "Max", "Min") and len(layer.inputs) == 2:
-        pairs = [(layer.inputs[0], layer.inputs[1]), (layer.inputs[1], layer.inputs[0])]
-    elif layer.op in ("Sub", "Div"):
-        pairs = [(layer.inputs[0], layer.inputs[1])]
-    else:
+    if layer.op not in operators.SHIFTS | operators.ARITHMETIC or len(layer.inputs) != 2:
         return None
+    pairs = [(layer.inputs[0], layer.inputs[1])]
+    if layer.op not in ("Sub", "Div"):
+        pairs.append((layer.inputs[1], layer.inputs[0]))
     for operand, constant in pairs:
         value = number(graph, constant)
-        if value is not None and operand not in graph.constants and (layer.op in _SHIFTS or value > 0):
+        if value is not None and operand not in graph.constants and (layer.op in operators.SHIFTS or value > 0):
             bounded = layer.op in ("Max", "Min")
             return Step(operand, Role.BEHIND, "Clip" if bounded or _is_tiny(layer, value) else layer.op)
     return None
@@ -136,7 +135,6 @@ PATTERNS: tuple[Pattern, ...] = (
     copy,
     rearrangement,
 )
-_SHIFTS = operators.ops("Add Sub Max Min")
 
 
 def number(graph: Graph, name: str) -> float | None:

@@ -126,8 +126,12 @@ WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS
 # Of these the weight meets the operand as it is stored: patterns are computed for them.
 WEIGHTED_AS_STORED = WEIGHTED - ops("ConvTranspose Einsum")
 RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
-# What turns logits into scores for each class; what makes a decision of them.
+# What turns logits into scores for each class; what makes a decision of scores.
 SCORINGS = ops("Softmax LogSoftmax Sigmoid")
+# Functions of a score that keep the order of scores.
+MONOTONE = ops("Clip Log Exp")
+# By a small constant, what keeps a score off zero or one.
+SHIFTS = _EXTREMES | ops("Add Sub")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 # They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")

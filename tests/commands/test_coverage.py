@@ -209,5 +209,5 @@ def test_requests_for_a_table_refused(run: Any) -> None:
     Path("none").mkdir()
     assert "no .onnx file" in run(5, "inspect", "--coverage", "none")[1]
     assert "no such folder" in run(3, "inspect", "--coverage", "nowhere")[1]
-    assert "beside" in run(2, "inspect", "x.onnx", "--coverage", "none")[1]
+    assert "are both given" in run(2, "inspect", "x.onnx", "--coverage", "none")[1]
     assert "no model given" in run(2, "inspect")[1]

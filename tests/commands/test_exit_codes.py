@@ -47,7 +47,7 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "--rule", "Conv"], "LAYER=RULE", "Conv=gamma"),
         (["explain", DIGITS, SEVEN, "--rule", "Cnv=zplus"], "matches no layer", '"Conv"'),
         (["explain", DIGITS, SEVEN, "--rule", "(=zplus"], "regular expression", "pattern"),
-        (["explain", DIGITS, SEVEN, "--gamma", "1"], "no option --gamma", "epsilon_gamma_box"),
+        (["explain", DIGITS, SEVEN, "--gamma", "1"], "which has no such option", "-m gamma"),
         (["explain", DIGITS, SEVEN, "--epsilon", "much"], '"much"', "--epsilon"),
         (["explain", DIGITS, SEVEN, "--epsilon", "1,2"], "several", "--epsilon 1"),
         (["explain", DIGITS, SEVEN, "--clip", "x"], "--clip", "--help"),
