@@ -177,7 +177,7 @@ def _copied(graph: Graph, name: str) -> str:
     """The tensor before copies, reshapes and what keeps it away from 0."""
     while (layer := graph.producer(name)) is not None:
         live = [n for n in layer.inputs if n and n not in graph.constants]
-        kept = layer.op in operators.COPIES | operators.RESHAPES | operators.ops("Clip Expand Max Add")
+        kept = layer.op in operators.AROUND_A_DENOMINATOR
         if not kept or len(live) != 1:
             break
         name = live[0]

@@ -16,10 +16,10 @@ from .frontend.simplify import onnxruntime
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
 from .load_state import LoadState
+from .operators import SCORINGS
 from .reading.printable import first_line, printable
 
 OPERATOR = "onnxlrp::Untouched"  # the layer that stands for all that cannot be read
-_LIKE_SCORES = ("Softmax", "LogSoftmax", "Sigmoid")
 _TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
 
 
@@ -164,7 +164,7 @@ def _heads(file: onnx.ModelProto) -> dict[str, tuple[str, str]]:
     return {
         name: (node.input[0], node.op_type)
         for name, node in nodes.items()
-        if node is not None and node.op_type in _LIKE_SCORES and node.domain in ("", "ai.onnx")
+        if node is not None and node.op_type in SCORINGS and node.domain in ("", "ai.onnx")
     }
 
 

@@ -128,6 +128,13 @@ WEIGHTED_AS_STORED = WEIGHTED - ops("ConvTranspose Einsum")
 RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
 # What turns logits into scores for each class; what makes a decision of scores.
 SCORINGS = ops("Softmax LogSoftmax Sigmoid")
+# They may stand between a sum and the division by it: copies, and what keeps it away from zero.
+AROUND_A_DENOMINATOR = COPIES | RESHAPES | ops("Clip Expand Max Add")
+# Operators that multiply: an infinite factor makes NaN of every zero. Elsewhere infinity has a meaning, such as in a
+# mask that is added to the scores of an attention, or as the bound of a Clip.
+FACTORS = CONVOLUTIONS | MATRIX_PRODUCTS | NORMALIZATIONS | ops("Mul Div PRelu")
+# Arithmetic in which a score may be turned into another.
+TURNS = ops("Neg Mul Add Sub")
 # Functions of a score that keep the order of scores.
 MONOTONE = ops("Clip Log Exp")
 # By a small constant, what keeps a score off zero or one.

@@ -16,9 +16,6 @@ from .rewriting.mutable_graph import MutableGraph
 _WINDOWS = operators.CONVOLUTIONS | operators.WINDOW_POOLS
 _EXPORT = "Export the model again."
 _MOST_AXES = 32
-# Operators that multiply: an infinite factor makes NaN of every zero. Elsewhere infinity has a meaning, such as in a
-# mask that is added to the scores of an attention, or as the bound of a Clip.
-_FACTORS = operators.CONVOLUTIONS | operators.MATRIX_PRODUCTS | operators.NORMALIZATIONS | {"Mul", "Div", "PRelu"}
 
 
 def check_layers(graph: MutableGraph) -> None:
@@ -52,7 +49,7 @@ def check_constants(graph: MutableGraph) -> None:
         for position, name in enumerate(layer.inputs):
             if name not in wrong:
                 continue
-            is_factor = layer.op in _FACTORS and position < 2
+            is_factor = layer.op in operators.FACTORS and position < 2
             nan = int(np.isnan(wrong[name]).sum())
             if nan or is_factor:
                 what = f"{nan} NaN" if nan else f"{int(np.isinf(wrong[name]).sum())} infinite values"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..graph import Layer
 from ..names import unique_name
-from ..operators import COPIES, RESHAPES
+from ..operators import COPIES, RESHAPES, TURNS
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 
@@ -97,7 +97,7 @@ def _line(graph: MutableGraph, producers: dict[str, Layer], name: str) -> _Line:
     while True:
         name = _source(graph, producers, name)
         layer = producers.get(name)
-        if layer is None or layer.op not in ("Neg", "Mul", "Add", "Sub"):
+        if layer is None or layer.op not in TURNS:
             return name, factor, offset
         numbers = [_number(graph, n) for n in layer.inputs]
         if layer.op == "Neg":
