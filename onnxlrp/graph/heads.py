@@ -12,8 +12,6 @@ from . import operators
 from .graph import Graph, Head, Layer
 from .head_patterns import PATTERNS, Role, Step, number
 
-KINDS = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid", "", "Scores", "Values")
-
 _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
 _OF_LOGARITHM = {logarithm: kind for kind, logarithm in _AS_LOGARITHM.items()}
 # Names that exporters and authors give to outputs that are no scores of classes.
