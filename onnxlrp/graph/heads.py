@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -132,15 +131,6 @@ def _decides_itself(graph: Graph, tensor: str) -> bool:
     return False
 
 
-_MIXES: Callable[[str], bool] = (
-    operators.ARITHMETIC
-    | operators.RESHAPES
-    | operators.COPIES
-    | operators.REDUCTIONS
-    | operators.ops("Sum Mean Max Min Concat Clip Pow Log Exp Neg Sqrt Transpose Slice Gather GlobalAveragePool")
-).__contains__
-
-
 def _of_probabilities(graph: Graph, tensor: str, known: dict[str, bool]) -> bool:
     """Whether a tensor is arithmetic on probabilities alone, such as the mean of two Softmaxes."""
     if tensor not in known:
@@ -148,7 +138,7 @@ def _of_probabilities(graph: Graph, tensor: str, known: dict[str, bool]) -> bool
         layer = graph.producer(tensor)
         if layer is not None and layer.op in operators.SCORINGS:
             known[tensor] = True
-        elif layer is not None and _MIXES(layer.op):
+        elif layer is not None and layer.op in operators.MIXES_SCORES:
             live = [name for name in layer.inputs if name and name not in graph.constants]
             known[tensor] = bool(live) and all(_of_probabilities(graph, name, known) for name in live)
     return known[tensor]

@@ -135,6 +135,15 @@ AROUND_A_DENOMINATOR = COPIES | RESHAPES | ops("Clip Expand Max Add")
 FACTORS = CONVOLUTIONS | MATRIX_PRODUCTS | NORMALIZATIONS | ops("Mul Div PRelu")
 # Arithmetic in which a score may be turned into another.
 TURNS = ops("Neg Mul Add Sub")
+# Of probabilities they make other numbers for each class, such as the mean of two models.
+MIXES_SCORES = (
+    ARITHMETIC
+    | RESHAPES
+    | COPIES
+    | REDUCTIONS
+    | IDENTITIES_OF_ONE
+    | ops("Clip Pow Log Exp Neg Sqrt Transpose Slice Gather GlobalAveragePool")
+)
 # Functions of a score that keep the order of scores.
 MONOTONE = ops("Clip Log Exp")
 # By a small constant, what keeps a score off zero or one.
