@@ -9,6 +9,7 @@ import numpy as np
 
 from ..explanation import Explanation, ledger
 from ..graph.graph import Head
+from ..graph.operators import SCORINGS
 from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
@@ -61,7 +62,7 @@ def head(found: Head, classes: int, named: bool = True) -> str:
         guessed = not (found.stated or found.decision or named)
         return f"{classes} logits, taken for scores of classes: --task regression if they are values" if guessed else ""
     words = []
-    if len(found.functions) > 1 or found.functions[0] not in ("Softmax", "LogSoftmax", "Sigmoid"):
+    if len(found.functions) > 1 or found.functions[0] not in SCORINGS:
         words = [f"logits before {', '.join(found.functions)}"]
     if found.kind.endswith("Sigmoid"):
         words.append(
