@@ -26,6 +26,15 @@ from .verify_quantized import verify_quantized
 PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
 
 
+class ConstantOutput(UnsupportedError):
+    """An output is the same for every input: no method has an answer, not on the untouched file either."""
+
+
+def _is_of_layers(error: OnnxLrpError) -> bool:
+    """Whether the untouched file may still be explained by forward passes alone."""
+    return isinstance(error, UnsupportedError) and not isinstance(error, ConstantOutput)
+
+
 def load(
     source: Source,
     size: Size | None = None,
@@ -75,7 +84,7 @@ def load(
             graph = graph_of(state)
             break
         except OnnxLrpError as error:
-            if untouched and state.sizes is not None and isinstance(error, UnsupportedError):
+            if untouched and state.sizes is not None and _is_of_layers(error):
                 try:
                     return opaque_graph(state, error, state.metadata | _provenance(file.model))
                 except UnsupportedError:
@@ -125,7 +134,7 @@ def graph_of(state: LoadState) -> Graph:
     shapes = {name: shape[1:] for name, shape in graph.shapes.items() if name not in graph.constants}
     for name in graph.outputs:
         if name not in shapes:
-            raise UnsupportedError(
+            raise ConstantOutput(
                 f'The output "{printable(name)}" is a constant: no input changes it.', "Export the model without it."
             )
     metadata = state.metadata | _provenance(state.file.model)

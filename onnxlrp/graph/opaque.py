@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +22,7 @@ from .operators import SCORINGS
 from .reading.printable import first_line, printable
 
 OPERATOR = "onnxlrp::Untouched"  # the layer that stands for all that cannot be read
+_LONGEST_PROBE = 5.0  # seconds for a run of one or two samples
 _TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
 
 
@@ -48,12 +51,15 @@ class OpaqueForward:
             "take a method of forward passes alone: --method occlusion, rise, lime or kernel_shap",
         )
 
-    def run(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
+    def run(
+        self, inputs: Mapping[str, Array], tensors: Sequence[str], seconds: float | None = None
+    ) -> dict[str, Array]:
         """Compute tensors of the file.
 
         Args:
             inputs: Arrays [N, …] by the names of the inputs.
             tensors: Names of outputs of the session.
+            seconds: After which the run is given up; None for never.
 
         Raises:
             InputError: An input that is one number for all samples is given several.
@@ -71,7 +77,8 @@ class OpaqueForward:
                 array = array[0]
             feeds[value.name] = np.ascontiguousarray(array)
         try:
-            made = self.session.run(list(tensors), feeds)
+            with _at_most(seconds) as options:
+                made = self.session.run(list(tensors), feeds, options)
         except Exception as error:  # onnxruntime's own classes of errors share no base
             raise UnsupportedError(
                 f"onnxruntime fails on the model: {first_line(error)}", "explain fewer samples at once: --batch-size 1"
@@ -87,6 +94,21 @@ class OpaqueForward:
                     f'"{printable(name)}" has shape {list(array.shape)} for {samples} samples', "give --batch-size 1"
                 )
         return found
+
+
+@contextmanager
+def _at_most(seconds: float | None) -> Iterator[Any]:
+    """Options of a run that ends after so many seconds: a loop need not end by itself."""
+    options = onnxruntime().RunOptions()
+    if seconds is None:
+        yield options
+        return
+    timer = threading.Timer(seconds, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        yield options
+    finally:
+        timer.cancel()
 
 
 def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[str, str]) -> Graph:
@@ -196,7 +218,7 @@ def _probe(
         # One number for all samples is that of the first.
         feeds = {k: np.stack([rows[0 if k in forward.scalars else n][k] for n in range(len(rows))]) for k in inputs}
         try:
-            made = forward.run(feeds, names)
+            made = forward.run(feeds, names, _LONGEST_PROBE)
         except UnsupportedError as error:
             raise _Unfit(error.message) from error
         return {name: array for name, array in made.items() if array.shape[:1] == (len(rows),)}
