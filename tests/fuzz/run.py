@@ -1,4 +1,4 @@
-"""`python tests/fuzz/run.py 10000 [FIRST] [FILE]`: explain random graphs by seed, and write the result as JSON."""
+"""Explain random graphs by seed, and write the result: `PYTHONPATH=tests python -m fuzz.run 10000 [FIRST] [FILE]`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1])]
-from fuzz.generator import random_model  # noqa: E402 - the folder of the tests is put on the path first
-from fuzz.judge import judge  # noqa: E402
+from support.graph_judge import judge
+from support.random_graphs import random_model
 
 
 def main(count: int, first: int, path: Path) -> int:

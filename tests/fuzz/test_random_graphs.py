@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import onnxlrp
-from fuzz import judge
-from fuzz.generator import random_model
+from support import graph_judge as judge
+from support.random_graphs import random_model
 
 QUICK, ALL = 30, 200
 

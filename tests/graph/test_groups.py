@@ -32,7 +32,9 @@ def normalized(opset: Any, groups: Any, shape: Any, epsilon: float = 1e-3) -> An
 def test_the_result_is_the_operator_s(opset: int, groups: int, shape: tuple[int, ...]) -> None:
     model = normalized(opset, groups, shape)
     graph = load(model)
-    assert [layer.op for layer in graph.layers[:3]] == ["Reshape", "InstanceNormalization", "Reshape"]
+    # With a channel a group the reshapes move nothing, and are not there.
+    moves = [] if len(shape) == 2 and groups == shape[0] else ["Reshape"]
+    assert [layer.op for layer in graph.layers][: 1 + 2 * len(moves)] == [*moves, "InstanceNormalization", *moves]
     assert all(layer.name.startswith("norm") for layer in graph.layers)
     x = np.random.default_rng(1).normal(size=(3, *shape)).astype("f")
     expected: Any

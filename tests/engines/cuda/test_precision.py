@@ -67,12 +67,16 @@ def test_the_forward_pass_is_tf32_where_precision_is_fast(monkeypatch: pytest.Mo
     assert asked == [False, False, True]
 
 
+OWN = types.SimpleNamespace(name="own", prepare=None)
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "ort": ({"engine": "ort", "precision": "fast"}, "ort has no option precision"),
     "auto": ({"precision": "exact"}, "ort has no option precision"),
     "reference": ({"engine": "reference", "precision": "exact"}, "reference has no option precision"),
     "a name that is none": ({"engine": "emulator", "precision": "fsat"}, "no precision"),
-    "an engine that is made": ({"engine": types.SimpleNamespace(name="own"), "precision": "fast"}, "that is made"),
+    "an engine that is made": (
+        {"engine": types.SimpleNamespace(name="own", prepare=None), "precision": "fast"},
+        "that is made",
+    ),
     "providers": ({"engine": "emulator", "providers": ["CPUExecutionProvider"]}, "emulator has no option providers"),
 }
 
