@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
+from typing import TypeGuard
 
 import onnx
 
@@ -30,7 +31,7 @@ class ConstantOutput(UnsupportedError):
     """An output is the same for every input: no method has an answer, not on the untouched file either."""
 
 
-def _is_of_layers(error: OnnxLrpError) -> bool:
+def _is_of_layers(error: OnnxLrpError) -> TypeGuard[UnsupportedError]:
     """Whether the untouched file may still be explained by forward passes alone."""
     return isinstance(error, UnsupportedError) and not isinstance(error, ConstantOutput)
 

@@ -73,10 +73,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "auto": ({"precision": "exact"}, "ort has no option precision"),
     "reference": ({"engine": "reference", "precision": "exact"}, "reference has no option precision"),
     "a name that is none": ({"engine": "emulator", "precision": "fsat"}, "no precision"),
-    "an engine that is made": (
-        {"engine": types.SimpleNamespace(name="own", prepare=None), "precision": "fast"},
-        "that is made",
-    ),
+    "an engine that is made": ({"engine": OWN, "precision": "fast"}, "that is made"),
     "providers": ({"engine": "emulator", "providers": ["CPUExecutionProvider"]}, "emulator has no option providers"),
 }
 
