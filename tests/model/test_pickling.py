@@ -19,6 +19,7 @@ import onnxlrp
 from onnxlrp import errors
 from onnxlrp.errors import InputError, UsageError
 from support.paths import MODELS
+from support.worker import sums
 
 DIGITS, SEVEN = MODELS / "digits.onnx", MODELS / "samples" / "digit_7.png"
 
@@ -38,10 +39,6 @@ def test_an_error_is_pickled(kind: type[errors.OnnxLrpError]) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert (again.message, again.fix, str(again), again.code) == (error.message, error.fix, str(error), error.code)
-
-
-def sums(model: onnxlrp.Model, path: str) -> float:
-    return float(model.explain(path, target=7).relevance.sum())
 
 
 @pytest.mark.slow
