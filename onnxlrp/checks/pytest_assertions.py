@@ -180,8 +180,8 @@ def _fitted(mask: Array, explanation: Explanation, sample: int, grid: tuple[int,
     if mask.shape == grid:
         return mask
     if prep is not None and original is not None and mask.shape == (original.height, original.width):
-        seen = np.asarray(prep.view(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255))[..., 0] > 127
+        seen = prep.view_mask(mask)
         if seen.shape == grid:
-            return np.asarray(seen)
+            return seen
     wanted = f"{grid}" + (f", or the picture's {(original.height, original.width)}" if original is not None else "")
     raise InputError(f"a mask of shape {mask.shape} for a heatmap of {grid}", f"give it the shape {wanted}")

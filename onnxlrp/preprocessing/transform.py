@@ -108,6 +108,11 @@ class Preprocessing:
         """Resize and cut a picture as the model sees it, in RGB."""
         return self._cut(image).convert("RGB")
 
+    def view_mask(self, mask: Array) -> Array:
+        """Resize and cut a mask [H, W] of a picture's size as the model sees the picture; booleans in and out."""
+        seen = self.view(np.repeat(mask[..., None], 3, axis=2).astype(np.uint8) * 255)
+        return np.asarray(np.asarray(seen)[..., 0] > 127)
+
     def box(self, original: tuple[int, int]) -> Box:
         """Return the part of a picture that the model sees.
 

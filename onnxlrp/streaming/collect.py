@@ -52,10 +52,10 @@ def masks(folder: Path, samples: Samples, model: Model, grid: tuple[int, ...]) -
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of masks", "check the path")
-    return [mask(folder, name, samples, n, model, grid) for n, name in enumerate(samples.names)]
+    return [_mask(folder, name, samples, n, model, grid) for n, name in enumerate(samples.names)]
 
 
-def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, ...]) -> Array | None:
+def _mask(folder: Path, name: str, samples: Samples, index: int, model: Model, grid: tuple[int, ...]) -> Array | None:
     """The mask [H, W] of a sample on the grid of its heatmap, None where the folder has none.
 
     A picture's mask has the picture's own size and goes through the same resize and crop; above black is inside.
@@ -70,8 +70,7 @@ def mask(folder: Path, name: str, samples: Samples, index: int, model: Model, gr
         inside = np.asarray(images.read_image(path)).max(axis=2) > 0
     original = samples.originals[index]
     if original is not None and inside.shape == (original.height, original.width):
-        seen = model.preprocessing.view(np.repeat(inside[..., None], 3, axis=2).astype(np.uint8) * 255)
-        inside = np.asarray(seen)[..., 0] > 127
+        inside = model.preprocessing.view_mask(inside)
     if inside.shape != grid:
         wanted = grid if original is None else (original.height, original.width)
         raise InputError(
