@@ -192,6 +192,8 @@ ALLOWED |= {
     "comparison": {*_JUDGES, "findings", "PIL"},
     "evaluation": {*_JUDGES, "PIL"},
     "evaluation.quantus": {*_JUDGES, "evaluation", "torch"},
+    # Handed a model, as methods are; nothing of rules, engines or layers.
+    "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "methods", "streaming"},
     "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
         *_JUDGES,

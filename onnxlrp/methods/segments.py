@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -131,8 +132,9 @@ def _superpixels(pixels: Array, kind: str, features: int) -> Array:
     from skimage import segmentation
 
     lab = pixels.shape[-1] == 3
+    quickshift: Any = segmentation.quickshift  # untyped
     if kind == "slic":
         made = segmentation.slic(pixels, n_segments=features, start_label=0, channel_axis=-1, convert2lab=lab)
     else:
-        made = segmentation.quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2, convert2lab=lab, rng=42)
+        made = quickshift(pixels, kernel_size=4, max_dist=200, ratio=0.2, convert2lab=lab, rng=42)
     return np.asarray(np.unique(made, return_inverse=True)[1].reshape(made.shape))

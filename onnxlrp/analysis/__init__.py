@@ -1,0 +1,1 @@
+"""Model analysis: prototypes of classes and units, found by one optimiser; models are handed over, none is imported."""

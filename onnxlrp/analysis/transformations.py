@@ -1,0 +1,191 @@
+"""Random transformations of pictures with exact adjoints: shift, scale, rotation, crop and flip as one resampling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from ..errors import UsageError, at_least
+from .optimize import Array, Pullback
+
+Draw = tuple[Array, float, float, bool]  # shift as a share of each side, factor, angle, flip
+Drawn = tuple[Callable[[Array], Array], Pullback]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One multilinear resampling of each picture: y(p) = x(Rᵀ(p - c)/s + c + t), and `fill` outside.
+
+    Padding, jitter, scaling, rotation and flips compose to one such map, so that x is interpolated once.
+
+    Attributes:
+        shift: The largest shift, as a share of each side.
+        scale: The least and the largest factor s.
+        rotation: The largest angle in degrees, in the plane of the last two axes of space.
+        flip: Mirror the last axis in half of the draws.
+        fill: The value outside the picture.
+    """
+
+    shift: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    rotation: float = 0.0
+    flip: bool = False
+    fill: float = 0.5
+
+    def __post_init__(self) -> None:
+        at_least(0, shift=self.shift, rotation=self.rotation)
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise UsageError(f"scale={self.scale}", "give the least and the largest factor, above 0")
+
+    def draw(self, n: int, rng: np.random.Generator) -> Drawn:
+        """Draw a map for each of n pictures [n, C, *space]."""
+        return _resampled([self._one(rng) for _ in range(n)], self.fill)
+
+    def _one(self, rng: np.random.Generator) -> Draw:
+        """A shift (as a share), scale, angle and flip."""
+        shift = rng.uniform(-self.shift, self.shift, 3)
+        factor = math.exp(rng.uniform(*np.log(self.scale)))
+        angle = math.radians(rng.uniform(-self.rotation, self.rotation))
+        return shift, factor, angle, bool(rng.random() < 0.5 and self.flip)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A random crop, resized to the whole: its side is a share of the picture's, drawn around `share`, within it.
+
+    Attributes:
+        share: The mean side, as a share; the side is drawn from a normal distribution around it.
+        deviation: The standard deviation of that share.
+    """
+
+    share: float
+    deviation: float = 0.05
+
+    def draw(self, n: int, rng: np.random.Generator) -> Drawn:
+        """Draw a crop of each of n pictures."""
+        draws = []
+        for _ in range(n):
+            side = float(np.clip(rng.normal(self.share, self.deviation), 0.05, 1.0))
+            draws.append(((1 - side) * rng.uniform(-0.5, 0.5, 3), 1 / side, 0.0, False))
+        return _resampled(draws, 0.5)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise added to each value: T(x) = x + ε.
+
+    Attributes:
+        deviation: Its standard deviation.
+    """
+
+    deviation: float
+
+    def draw(self, n: int, rng: np.random.Generator) -> Drawn:
+        """Draw the noise's generator; the adjoint is the identity."""
+
+        def apply(x: Array) -> Array:
+            return np.asarray(x + rng.standard_normal(x.shape, np.float32) * np.float32(self.deviation))
+
+        return apply, lambda s: s
+
+
+def _resampled(draws: Sequence[Draw], fill: float) -> Drawn:
+    """The map of each picture and its adjoint; neighbours are computed when the size of the pictures is known."""
+    made: dict[tuple[int, ...], list[_Resampling]] = {}
+
+    def of(x: Array) -> Iterator[tuple[_Resampling, Array]]:
+        space = x.shape[2:]
+        if space not in made:
+            made[space] = [_Resampling.of(space, *draw, fill) for draw in draws]
+        return zip(made[space], x, strict=True)
+
+    return (
+        lambda x: np.stack([resampling.apply(one) for resampling, one in of(x)]),
+        lambda s: np.stack([resampling.adjoint(one) for resampling, one in of(s)]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Resampling:
+    """y = Σ_k w_k ⊙ x[i_k] + b at each place: the 2^d neighbours of a point.
+
+    Attributes:
+        indices: i [2^d, places], flat.
+        weights: w [2^d, places].
+        rest: b [places], what lies outside of the picture times the fill; None where nothing does.
+    """
+
+    indices: Array
+    weights: Array
+    rest: Array | None
+
+    @classmethod
+    def of(
+        cls, space: tuple[int, ...], shift: Array, factor: float, angle: float, flip: bool, fill: float
+    ) -> _Resampling:
+        """Compute neighbours and weights for a shift (share of each side), scale, rotation and flip."""
+        sides = []
+        for axis, (length, point) in enumerate(zip(space, _points(space, factor, angle, flip), strict=True)):
+            stride = math.prod(space[axis + 1 :])
+            sides.append(_neighbours(point + np.float32((length - 1) / 2 + shift[axis] * length), length, stride))
+        indices, weights = [], []
+        for corner in np.ndindex(*[2] * len(space)):
+            chosen = [sides[axis][side] for axis, side in enumerate(corner)]
+            indices.append(reduce(np.add, [index for index, _ in chosen]).ravel())
+            weights.append(reduce(np.multiply, [weight for _, weight in chosen]).ravel())
+        outside = 1 - reduce(np.add, weights)
+        rest = (fill * outside).astype(np.float32) if fill and np.any(outside > 1e-6) else None
+        return cls(np.stack(indices).astype(np.int64), np.stack(weights).astype(np.float32), rest)
+
+    def apply(self, x: Array) -> Array:
+        """Return the resampled picture [C, *space]."""
+        flat = x.reshape(len(x), -1)
+        made = np.empty(flat.shape, np.float32)
+        for values, out in zip(flat, made, strict=True):
+            np.take(values, self.indices[0], out=out, mode="clip")
+            out *= self.weights[0]
+            for index, weight in zip(self.indices[1:], self.weights[1:], strict=True):
+                part = values.take(index, mode="clip")
+                part *= weight
+                out += part
+            if self.rest is not None:
+                out += self.rest
+        return made.reshape(x.shape)
+
+    def adjoint(self, s: Array) -> Array:
+        """Return Aᵀ s [C, *space]: each value goes back to the neighbours that it came from."""
+        flat = s.reshape(len(s), -1)
+        made = np.zeros(flat.shape, np.float32)
+        for values, out in zip(flat, made, strict=True):
+            for index, weight in zip(self.indices, self.weights, strict=True):
+                np.add.at(out, index, values * weight)
+        return made.reshape(s.shape)
+
+
+def _neighbours(points: Array, length: int, stride: int) -> list[tuple[Array, Array]]:
+    """The index and weight of the neighbour below and above each point of an axis; 0 outside of it."""
+    floor = np.floor(points)
+    part = points - floor
+    low = floor.astype(np.int32)
+    found = []
+    for at, weight in ((low, 1 - part), (low + 1, part)):
+        inside = (at >= 0) & (at < length)
+        found.append((np.clip(at, 0, length - 1) * stride, weight * inside))
+    return found
+
+
+def _points(space: tuple[int, ...], factor: float, angle: float, flip: bool) -> list[Array]:
+    """Return where each place of the result looks in the picture, along each axis, from its centre."""
+    centred = [np.arange(length, dtype=np.float32) - np.float32((length - 1) / 2) for length in space]
+    centred = [values / np.float32(factor) for values in centred]
+    if flip:
+        centred[-1] = -centred[-1]
+    grids = [values.reshape([-1 if a == axis else 1 for a in range(len(space))]) for axis, values in enumerate(centred)]
+    if len(space) > 1 and angle:
+        cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
+        grids[-2], grids[-1] = cos * grids[-2] - sin * grids[-1], sin * grids[-2] + cos * grids[-1]
+    return [np.broadcast_to(grid, space) for grid in grids]
