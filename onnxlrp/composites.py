@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .errors import UnsupportedError, UsageError
 from .program.op import KINDS
@@ -13,8 +14,7 @@ from .rules.gradient import Gradient, Route
 from .rules.lrp import Pass
 
 
-@dataclass(frozen=True)
-class Matched:
+class Matched(NamedTuple):
     """The properties of a layer that matches see.
 
     Attributes:

@@ -167,7 +167,7 @@ def preprocessing(model: Model) -> dict[str, Any]:
         "source": prep.source,
         "assumed": list(prep.assumed),
         "labels_assumed": prep.labels_assumed,
-        "conflicts": [dataclasses.asdict(conflict) for conflict in prep.conflicts],
+        "conflicts": [conflict._asdict() for conflict in prep.conflicts],
         "notes": list(prep.notes),
         "doubts": summary.doubts(prep),
         "summary": summary.preprocessing(prep),

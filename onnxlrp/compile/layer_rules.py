@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..composites import Composite, Matched
 from ..errors import UnsupportedError
@@ -15,8 +15,7 @@ from ..rules import Rule
 from .backward_walk import BackwardWalk
 
 
-@dataclass(frozen=True, eq=False)
-class WeightedLayer:
+class WeightedLayer(NamedTuple):
     """A linear layer with one weight: result = linear(operand) + bias.
 
     Args:

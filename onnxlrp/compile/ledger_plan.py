@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..graph.graph import Layer
 from ..program.value import Value, total
 from ..rules import Rule
 
 
-@dataclass(frozen=True)
-class LedgerEntry:
+class LedgerEntry(NamedTuple):
     """The ledger's columns of one layer; the output "ledger/NODE/COLUMN" holds each, one number a sample.
 
     Args:

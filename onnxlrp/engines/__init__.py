@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..program.program import SEED, Array, Program
 from ..registry import Registry
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """The forward model, as engines see it.
 
     Args:
@@ -62,7 +60,7 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: Registry[Callable[..., Engine]] = Registry("engine", __name__)
+ENGINES: Registry[Callable[..., Engine]] = Registry("engine", __name__, first=("ort",))
 _Make = TypeVar("_Make", bound=Callable[..., Engine])
 
 

@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class Ort:
         from .emit.explainer import explainer
 
         # The caller's options stay as they are: external weights would remain in them.
-        made = explainer(forward if self.options is None else replace(forward, light=None), program)
+        made = explainer(forward if self.options is None else forward._replace(light=None), program)
         options = self.options or onnxruntime.SessionOptions()
         if self.options is None:
             options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are

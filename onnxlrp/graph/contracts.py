@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from ..errors import OnnxLrpError
 from .load_state import LoadState
 
 
-@dataclass(frozen=True, eq=False)
-class Property:
+class Property(NamedTuple):
     """Something that is true of a model from one pass on: its name, and a check whether it holds."""
 
     name: str
@@ -31,8 +30,7 @@ class PostconditionError(ContractError):
     """A property that a pass ensures, or should leave intact, does not hold behind it."""
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """One step from a file to a `Graph`.
 
     Attributes:

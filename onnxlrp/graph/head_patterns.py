@@ -7,8 +7,8 @@ is a function and its place in `PATTERNS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ class Role(Enum):
     BEHIND = "keeps their order; belongs to a head only behind a scoring or a decision"
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A step back over a function of a head.
 
     Attributes:

@@ -16,7 +16,6 @@ from .frontend.simplify import onnxruntime
 from .frontend.symbolic_sizes import DEFAULT_SIZE
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
-from .opaque import opaque_graph
 from .passes import PASSES
 from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
@@ -86,6 +85,8 @@ def load(
             break
         except OnnxLrpError as error:
             if untouched and state.sizes is not None and _is_of_layers(error):
+                from .opaque import opaque_graph  # what few models need: the first command is mostly imports
+
                 try:
                     return opaque_graph(state, error, state.metadata | _provenance(file.model))
                 except UnsupportedError:

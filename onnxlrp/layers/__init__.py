@@ -7,8 +7,7 @@ trace), so that rules read this result instead of computing it again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from ..program.value import Value
 from ..registry import Registry
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """One layer in the trace: its operands and result as values, its constants as arrays.
 
     Args:
@@ -95,8 +93,7 @@ class Node:
 Build = Callable[[Node], Op]
 
 
-@dataclass(frozen=True)
-class Operator:
+class Operator(NamedTuple):
     """A row of the table of operators.
 
     Args:
@@ -110,7 +107,7 @@ class Operator:
     build: Build
 
 
-LAYERS: Registry[Operator] = Registry("operator", __name__)
+LAYERS: Registry[Operator] = Registry("operator", __name__, first=("activation", "conv", "shape", "pool", "dense"))
 
 
 def layer(*operators: str, kind: str) -> Callable[[Build], Build]:

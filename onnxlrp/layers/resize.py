@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from . import Node, layer, unsupported
 from .selection import MAX_SELECTION, map_sequence, route
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One resized axis.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -140,8 +141,7 @@ def copy_mask(picks: Sequence[Array | None], shape: Shape) -> Array:
     return inside
 
 
-@dataclass(frozen=True)
-class _AxisSelection:
+class _AxisSelection(NamedTuple):
     """A selection along one axis: a box (start, step, length), then a matrix, copies (outer, inner), zero padding."""
 
     box: tuple[int, int, int]

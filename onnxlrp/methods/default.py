@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
@@ -17,8 +17,7 @@ CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
 PICTURE = "an image"  # the reason that needs no word
 
 
-@dataclass(frozen=True)
-class Default:
+class Default(NamedTuple):
     """The default method of a model.
 
     Attributes:

@@ -15,7 +15,6 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
 from ..methods.default import Default
-from ..methods.problem import solve
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing import feature_names
 from ..preprocessing.samples import Samples
@@ -74,6 +73,8 @@ class Prepared:
 
     def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
         """Run a method that is no composite."""
+        from ..methods.problem import solve  # which composites, the default, do without
+
         assert self.method is not None
         model, options = self.model, self.options
         outputs = model.outputs(samples.values, batch_size=options.batch_size)

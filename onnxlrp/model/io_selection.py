@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ Note = tuple[str, str]
 AS_IS = HEADS[1]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """An output and an input of a model, and what lies between them.
 
     Attributes:
@@ -189,7 +189,7 @@ def _in_order_of_classes(graph: Graph) -> Graph:
     return replace(
         graph,
         layers=(*graph.layers, turned),
-        outputs=(replace(scores, name=new),),
+        outputs=(scores._replace(name=new),),
         constants={**graph.constants, order: np.array([1, 0], np.int64)},
         shapes={**graph.shapes, new: scores.shape},
         dtypes={**graph.dtypes, new: scores.dtype},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from .option_values import Kind
 
@@ -33,8 +33,7 @@ class Flag:
     read: Callable[[Any], Any] = lambda found: found
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """How a field is stated outside of Python.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from ..errors import UsageError
 from .colors import Array
 
 
-@dataclass(frozen=True)
-class Smoothing:
+class Smoothing(NamedTuple):
     """How a heatmap is smoothed before it is drawn; the relevance itself, and files of numbers, stay as they are.
 
     Attributes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import OnnxLrpError, UsageError
 
@@ -30,8 +29,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A source of fields.
 
     Attributes:
@@ -55,8 +53,7 @@ Fields = dict[str, Any]
 FORMULA = ("scale", "mean", "std")
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(NamedTuple):
     """Two sources that state different values of one field; the first is used.
 
     Attributes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +14,7 @@ Size = tuple[int, int]
 PAD = 114  # grey of the bars of a letterbox (Ultralytics)
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """The position of the model's input in a resized picture.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ class Diagonal(LinearMap):
     """Elementwise scaling by a weight, or the identity without one; a source smaller than the target is broadcast."""
 
 
-@dataclass(frozen=True)
-class LinearStep:
+class LinearStep(NamedTuple):
     """One map of a `Composed`.
 
     Args:

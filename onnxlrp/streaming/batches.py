@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import InputError
 from ..model import Model
@@ -35,8 +36,7 @@ class Piece:
         return len(self.samples[0])
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(NamedTuple):
     """An item that cannot be read, in its place among the batches."""
 
     item: Item

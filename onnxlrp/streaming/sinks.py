@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,8 +26,7 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """How the files of a run are named.
 
     Attributes:

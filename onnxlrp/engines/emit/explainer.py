@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -15,8 +14,7 @@ from .emitter import Emitter
 from .filters import unshare_filters
 
 
-@dataclass(frozen=True)
-class Explainer:
+class Explainer(NamedTuple):
     """Forward pass and program as one ONNX model.
 
     Args:

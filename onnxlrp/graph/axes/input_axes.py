@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..graph import Graph, Layer, Tensor
 from ..operators import CONVOLUTIONS, MATRIX_PRODUCTS, RECURRENT
@@ -12,8 +12,7 @@ from .tracing import POOLS, contracted, trace_axes
 _STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes first
 
 
-@dataclass(frozen=True)
-class InputAxes:
+class InputAxes(NamedTuple):
     """The reading of an input by the graph.
 
     Attributes:
@@ -34,8 +33,7 @@ class InputAxes:
     by_product: bool = False
 
 
-@dataclass(frozen=True)
-class _Reading:
+class _Reading(NamedTuple):
     """The reading of the input by one layer: it sums over `channels` and moves along each axis of `space`."""
 
     layer: str

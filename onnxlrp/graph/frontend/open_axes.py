@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import UnsupportedError, UsageError, did_you_mean
 from ..reading.printable import printable
@@ -16,8 +15,7 @@ Size = int | Sequence[int] | Mapping[Any, int]
 _WORDS = {"h": ("h", "height"), "w": ("w", "width")}
 
 
-@dataclass(frozen=True)
-class OpenAxis:
+class OpenAxis(NamedTuple):
     """An axis of an input that the file leaves open.
 
     Attributes:

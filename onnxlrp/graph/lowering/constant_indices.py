@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ from ..rewriting.mutable_graph import MutableGraph
 _LARGEST = 1 << 26
 
 
-@dataclass(frozen=True)
-class Addressed:
+class Addressed(NamedTuple):
     """The elements of a tensor that an operator reads or writes.
 
     Attributes:

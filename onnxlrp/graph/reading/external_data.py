@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import stat
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
@@ -21,8 +21,7 @@ _AGAIN = "Export or download the data file again."
 _RESAVE = "Save the model again: onnx.save_model(model, path, save_as_external_data=True)"
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(NamedTuple):
     """Folder of a model, in which its data files may lie as regular files with one name.
 
     A Hugging Face cache (`REPO/snapshots/REVISION/model.onnx -> ../../blobs/HASH`) passes as it is: its links lead to
@@ -88,8 +87,7 @@ def _is_cached(folder: Path, file: Path) -> bool:
     return bool(snapshots) and file.parent == (Path(*parts[: snapshots[-1]]) / "blobs").resolve()
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """The bytes of one tensor in a file."""
 
     file: Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -26,8 +26,7 @@ _LISTS = 2_000_000
 _BY_VALUES = {"NonZero": 8, "Unique": 4, "Compress": 1}
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """Bytes that a model needs.
 
     Attributes:

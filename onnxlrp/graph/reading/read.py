@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -49,8 +49,7 @@ _SIGNATURES = (
 )
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """A parsed model.
 
     Attributes:

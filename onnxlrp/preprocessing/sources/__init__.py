@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..fields import FORMULA, Conflict, Source, format_value, per_channel
 from . import explicit, graph, huggingface, timm, ultralytics, winml
@@ -30,8 +29,7 @@ SOURCES: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
 FieldSources = dict[str, tuple[Any, Source]]
 
 
-@dataclass(frozen=True)
-class StatedFields:
+class StatedFields(NamedTuple):
     """The fields that sources state.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ..fields import FORMULA, Conflict, Fields, format_value
 from .statement import SourceContext, Statement
@@ -39,7 +38,7 @@ def fit_to_model(
             f"{statement.source.name}: resize_to {format_value('crop', crop)} is below the input's size: not used"
         )
         del fields["crop"]
-    return replace(statement, fields=fields, notes=(*statement.notes, *notes)), conflicts
+    return statement._replace(fields=fields, notes=(*statement.notes, *notes)), conflicts
 
 
 Dropped = tuple[tuple[str, ...], str]

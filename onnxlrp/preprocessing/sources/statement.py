@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import InputError
 from ...files import read_text, reason
@@ -65,8 +65,7 @@ class SourceContext:
         return None
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """The statement of one source.
 
     Attributes:
