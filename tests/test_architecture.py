@@ -40,6 +40,7 @@ ALLOWED = {
         "graph.infinities",
         "graph.graph",
         "graph.operators",
+        "graph.roundings",
         "numpy",
     },
     # From a file to the graph, stage by stage; each knows those before it.
@@ -71,6 +72,8 @@ ALLOWED |= {
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,
     "graph.soundness": _REWRITES,
+    # Formulas of a quantised model, found by the passes that write one layer for a formula.
+    "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts"},
     # The untouched file in the place of layers that cannot be read; onnxruntime runs it.
     "graph.opaque": {*_REWRITES, "graph.load_state"},
     "graph.verify": {*_REWRITES, "graph.decomposition"},

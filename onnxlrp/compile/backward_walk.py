@@ -12,6 +12,7 @@ from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts
 from ..graph.graph import Graph, Layer
 from ..graph.infinities import may_be_infinite
+from ..graph.roundings import through_roundings
 from ..layers import Node, build, place_of, unknown, unsupported
 from ..program.op import Op
 from ..program.trace import Trace
@@ -31,15 +32,18 @@ class BackwardWalk:
         composite: The composite that chooses rules.
         source: Name of the explained input.
         trace: The trace that instructions are recorded in.
+        target: Name of the tensor where the walk begins.
     """
 
-    def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace) -> None:
-        self.graph, self.composite, self.source, self.trace = graph, composite, source, trace
-        trace.infinite = may_be_infinite(graph)
+    def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace, target: str) -> None:
+        seen = through_roundings(graph, target)
+        self.forward, self.graph, self.rounded = graph, seen.graph, seen.rounded
+        self.composite, self.source, self.trace, self.target = composite, source, trace, target
+        trace.infinite = may_be_infinite(self.graph)
         self.values: dict[str, Value] = {}
         self.tensors: dict[int, str] = {}
-        self.nonnegative = facts.nonnegative(graph)
-        self.first = facts.first_layers(graph, source)
+        self.nonnegative = facts.nonnegative(self.graph)
+        self.first = facts.first_layers(self.graph, source)
         self.ledger = LedgerPlan()
         self.on_path = {source}  # the tensors on a path from the explained input
         self.build_errors: dict[str, UnsupportedError] = {}
@@ -60,7 +64,7 @@ class BackwardWalk:
 
     def check(self, target: str) -> None:
         """Check that every layer on the way to `target` has a rule; the UnsupportedError names all that have none."""
-        trial = BackwardWalk(self.graph, self.composite, self.source, Trace())
+        trial = BackwardWalk(self.forward, self.composite, self.source, Trace(), self.target)
         missing: dict[str, UnsupportedError] = {}
         for layer in self.backward(target):
             try:
@@ -117,8 +121,20 @@ class BackwardWalk:
         for layer in self.backward(target):
             if layer.path == path or layer.path.startswith(path + ".") or layer.name == path:
                 return layer.outputs[0]
+        for layer in reversed(self.forward.layers):  # a part of a layer that is rounded in between
+            if path and path in (layer.path, layer.name) and (whole := self._whole(layer.outputs[0])):
+                return whole
         paths = {layer.label for layer in self.backward(target)}
         raise UsageError(f'no layer has the path "{path}"', did_you_mean(path, paths))
+
+    def _whole(self, tensor: str) -> str:
+        """Return the result of the layer that a tensor is a rounded part of; "" where it is of none."""
+        while self.graph.producer(tensor) is None:
+            readers = self.forward.consumers(tensor)
+            if len(readers) != 1:
+                return ""
+            tensor = readers[0].outputs[0]
+        return tensor
 
     def mask(self, tensor: str, channels: Sequence[int]) -> Value:
         """Return 1 at these channels of a tensor and 0 elsewhere; channels are a map's first axis, tokens' last."""
@@ -148,6 +164,7 @@ class BackwardWalk:
         trace = self.trace
         op, rule = self.rule_for_layer(layer)
         before = len(trace.absorbed)
+        trace.rounded = layer.name in self.rounded
         with trace.at(f"{layer.label}/{name_of(rule)}"):
             shares = rule(op, arriving)
             if trace.ledger:

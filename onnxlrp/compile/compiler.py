@@ -63,7 +63,7 @@ def compile(
     scores = output or graph.outputs[0].name
     logits = heads.head(graph, scores)
     _check_model(graph, composite)
-    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger))
+    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger), logits)
     trace = walk.trace
     walk.check(logits)
     walk.on_path.update(name for layer in walk.backward(logits) for name in layer.outputs)
@@ -123,7 +123,7 @@ def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> 
     """
     scores = output or graph.outputs[0].name
     logits = heads.head(graph, scores)
-    walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace())
+    walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace(), logits)
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
     for name in activations:
         outputs[f"activation/{name}"] = walk.value(name if name in graph.shapes else walk.result_of(name, logits))

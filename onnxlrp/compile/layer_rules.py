@@ -46,10 +46,11 @@ def weighted_layers(graph: Graph, explained: str = "", output: str = "") -> tupl
     Returns:
         The Conv, Gemm and MatMul layers of one weight, and the linear layers of other forms.
     """
-    walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace())
+    logits = heads.head(graph, output or graph.outputs[0].name)
+    walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace(), logits)
     found: list[WeightedLayer] = []
     others: list[Layer] = []
-    for layer in reversed(walk.backward(heads.head(graph, output or graph.outputs[0].name))):
+    for layer in reversed(walk.backward(logits)):
         op = walk.op(layer)
         if op.kind not in ("convolution", "dense"):
             continue
@@ -78,9 +79,10 @@ def rules_of(
     Returns:
         (layer, the layer as matches see it, its rule or None where it has none).
     """
-    walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace())
+    logits = heads.head(graph, output or graph.outputs[0].name)
+    walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace(), logits)
     rows: list[tuple[Layer, Matched, Rule | None]] = []
-    for layer in reversed(walk.backward(heads.head(graph, output or graph.outputs[0].name))):
+    for layer in reversed(walk.backward(logits)):
         try:
             op, rule = walk.rule_for_layer(layer)
             rows.append((layer, walk.match_of(layer, op.kind), rule))

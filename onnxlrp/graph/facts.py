@@ -53,7 +53,7 @@ def _is_nonnegative(graph: Graph, layer: Layer, known: set[str]) -> bool:
         dtype = graph.dtypes.get(inputs[0], "")
         lowest = np.iinfo(dtype).min if dtype in ("uint8", "int8", "uint16", "int16") else None
         return zero is not None and bool((zero == lowest).all()) and holds(inputs[1])
-    if op in operators.ROUTES:
+    if op in operators.ROUTES or op in operators.AXES_AS_OPERAND:  # axes may be counted from the end
         return holds(inputs[0])
     if op in operators.KEEPS_SIGN:
         return all(holds(name) for name in inputs)

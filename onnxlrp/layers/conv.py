@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Conv, Window
 from ..program.op import Op, linear_op
@@ -32,7 +34,10 @@ def window(node: Node, source: tuple[int, ...], target: tuple[int, ...], kernel:
 
 @layer("Conv", kind="convolution")
 def conv(node: Node) -> Op:
-    """Conv: y = W ∗ x + b, a convolution in 1 to 3 dimensions: linear, so that every LRP rule applies."""
+    """Conv: y = W ∗ x + b, a convolution in 1 to 3 dimensions: linear, so that every LRP rule applies.
+
+    One that reads a whole map at one place is a dense layer, as behind a flattening, and gets the rule of one.
+    """
     x, y, weight = node.operand(0), node.result, node.operand(1)
     if not node.is_constant(1):
         node.array(1)
@@ -41,7 +46,15 @@ def conv(node: Node) -> Op:
         x.shape, y.shape, window(node, x.shape[1:], y.shape[1:], weight.shape[2:]), int(node.attribute("group", 1))
     )
     node.trace.declare_linear(linear, x, weight, bias, y)
-    return linear_op("convolution", ((Affine(linear, weight, bias), x),), y, node.layer.label)
+    kind = "dense" if is_dense(linear) else "convolution"
+    return linear_op(kind, ((Affine(linear, weight, bias), x),), y, node.layer.label)
+
+
+def is_dense(linear: Conv) -> bool:
+    """Return whether a convolution has one place alone, where each channel reads all values: a dense layer."""
+    w = linear.window
+    whole = w.kernel == w.source and not any((*w.before, *w.explicit))
+    return linear.group == 1 and whole and math.prod(w.target) == 1
 
 
 @layer("ConvTranspose", kind="convolution")

@@ -41,6 +41,7 @@ class Tape(ForwardFacts):
         self.absorbed: list[tuple[str, Value]] = []
         self.steps: list[Instruction] = []
         self.values: list[Value] = []
+        self.rounded = False  # the forward pass rounds the result of the present layer on the way
         self.infinite: frozenset[str] = frozenset()  # tensors of the graph that may hold infinities
         self._unbounded: set[int] = set()  # the values that may, by their index
         self._arrays: dict[int, Array] = {}
@@ -230,6 +231,22 @@ class Tape(ForwardFacts):
         """
         if self.ledger:
             self.absorbed.append((entry, self.total(relevance())))
+
+    def record_rounding(self, s: Value, z: Value, exact: Callable[[], Value]) -> None:
+        """Record s·(z − exact), if a ledger is kept: what the forward pass adds to a result by rounding is a bias.
+
+        Args:
+            s: Relevance by denominator.
+            z: The denominator, made of results of the forward pass.
+            exact: Returns the sum that it stands for; what it records is computed anew, not read.
+        """
+        if self.ledger and self.rounded:
+            before = self.rewrites
+            self.rewrites = before - {"reuse"}
+            try:
+                self.absorbed.append(("bias", self.total(s * (z - exact()))))
+            finally:
+                self.rewrites = before
 
     def total(self, value: Value) -> Value:
         """Return the sum over each sample, of shape ()."""

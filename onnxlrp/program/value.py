@@ -86,6 +86,10 @@ class Recorder(Protocol):
         """Record relevance that a layer absorbs, for the ledger."""
         ...
 
+    def record_rounding(self, s: Value, z: Value, exact: Callable[[], Value]) -> None:
+        """Record s·(z − exact), what the rounding of a result adds to a denominator, for the ledger."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Value:

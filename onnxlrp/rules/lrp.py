@@ -278,9 +278,15 @@ class ZBox:
         for layer, x in parts:
             low, high = (_box(x, bound) for bound in (self.low, self.high))
             terms.append((layer.reweighted(positive), layer.reweighted(negative), x, low, high))
-        z = total(layer(x) for layer, x in parts) - total(up(low) + down(high) for up, down, _, low, high in terms)
+
+        def denominator() -> Value:
+            bounds = total(up(low) + down(high) for up, down, _, low, high in terms)
+            return total(layer(x) for layer, x in parts) - bounds
+
+        z = denominator()
         s = relevance / stabilize(z, self.epsilon)
         record_losses(s, z, [], self.epsilon)
+        z.trace.record_rounding(s, z, denominator)
         return tuple((x - low) * up.T(s) + (x - high) * down.T(s) for up, down, x, low, high in terms)
 
 

@@ -36,6 +36,7 @@ def share(relevance: Value, parts: Sequence[Part], epsilon: float = 1e-6, z: Val
         relevance, z = kept, finite(z)
     s = relevance / stabilize(z, epsilon)
     record_losses(s, z, [layer for layer, _ in parts], epsilon)
+    z.trace.record_rounding(s, z, lambda: total(layer(x) for layer, x in parts))
     return [finite(x) * layer.T(s) for layer, x in parts]
 
 
