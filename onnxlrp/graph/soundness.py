@@ -93,11 +93,25 @@ def _check_window(graph: MutableGraph, layer: Layer) -> None:
     data, result = _shape(graph, layer.inputs[0]), _shape(graph, layer.outputs[0])
     if data is None or result is None or min(data[2:], default=1) < 1 or len(result) != len(data):
         return
-    if min(result[2:], default=1) < 1:
+    if min(result[2:], default=1) < 1 or _reaches_beyond(layer, data[2:]):
         raise InputError(
             f"The {_named(layer)} has a window that is larger than its input of {' x '.join(map(str, data[2:]))}.",
             "Give a larger size, or export the model again.",
         )
+
+
+def _reaches_beyond(layer: Layer, lengths: tuple[int, ...]) -> bool:
+    """Whether a window with its dilations is longer than a padded axis; onnxruntime makes a result all the same."""
+    kernel = layer.attributes.get("kernel_shape")
+    padded = layer.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if kernel is None or padded or layer.attributes.get("ceil_mode", 0) or len(kernel) != len(lengths):
+        return False
+    d = len(kernel)
+    dilations, pads = layer.attributes.get("dilations") or [1] * d, layer.attributes.get("pads") or [0] * 2 * d
+    if len(dilations) != d or len(pads) != 2 * d:
+        return False
+    rooms = zip(lengths, kernel, dilations, pads[:d], pads[d:], strict=True)
+    return any(n + before + after < dilation * (k - 1) + 1 for n, k, dilation, before, after in rooms)
 
 
 def _check_indices(graph: MutableGraph, layer: Layer) -> None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 
 import onnxlrp
+from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import InputError, UnsupportedError
+from onnxlrp.model.programs import Programs
+
+from .random_graphs.graph import Made, session
 
 
-def untouched(model: onnx.ModelProto, x: Any) -> Any:
+def untouched(made: Made) -> Any:
     """The scores of the file itself, sample by sample, without any optimisation."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    own = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.concatenate([own.run(["y"], {"x": x[n : n + 1]})[0] for n in range(len(x))])
+    own = session(made.model)
+    feeds = {"x": made.x, **made.given}
+    return np.concatenate(
+        [own.run(["y"], {name: value[n : n + 1] for name, value in feeds.items()})[0] for n in range(len(made.x))]
+    )
 
 
 def close(what: str, found: Any, wanted: Any, tolerance: float) -> None:
@@ -31,13 +35,8 @@ def close(what: str, found: Any, wanted: Any, tolerance: float) -> None:
     assert apart <= tolerance, f"{what}: {apart:.1e} of the largest value apart"
 
 
-def judge(model: onnx.ModelProto, x: Any, quantized: bool) -> str:
+def judge(made: Made) -> str:
     """Explain a model, and check what comes out.
-
-    Args:
-        model: The model.
-        x: Samples [3, …].
-        quantized: It rounds: a value at a half may fall to either side, and its gradient is straight through.
 
     Returns:
         "explained", or "refused: " and why.
@@ -46,35 +45,66 @@ def judge(model: onnx.ModelProto, x: Any, quantized: bool) -> str:
         AssertionError: Something is wrong.
     """
     try:
-        wanted = untouched(model, x)
+        wanted = untouched(made)
     except Exception as error:  # onnxruntime's errors share no base: the generator made no valid file
         return f"not run by onnxruntime: {str(error).splitlines()[0][:120]}"
+    if not np.isfinite(wanted).all():
+        return "not run by onnxruntime: its scores are not finite"
+    given: dict[str, Any] = {"given": made.given, "input": "x"} if made.given else {}
     try:
-        ort, reference = (onnxlrp.load(model, engine=engine) for engine in ("ort", "reference"))
-        slope = ort.explain(x, target=1, method="gradient")
+        ort = onnxlrp.load(made.model, engine="ort")
+        slope = ort.explain(made.x, target=1, method="gradient", **given)
     except (UnsupportedError, InputError) as error:
-        return f"refused: {error.message[:160]}"
-    loose = 5e-2 if quantized else 1e-4
+        return f"refused: {error.message[:160]}{hidden(made, wanted, given)}"
+    # The graph is read once: reading it is most of what a small model costs.
+    reference = dataclasses.replace(ort, engine=make_engine("reference"), _programs=Programs(), _chosen={})
+    loose = 5e-2 if made.quantized else 1e-4
     close("scores", slope.output, wanted, loose)
-    exact = reference.explain(x, target=1, method="gradient")
-    close("gradient, ort and reference", slope.relevance, exact.relevance, loose if quantized else 1e-3)
-    if not quantized:
-        finite_differences(reference, x, exact.relevance)
+    exact = reference.explain(made.x, target=1, method="gradient", **given)
+    close("gradient, ort and reference", slope.relevance, exact.relevance, loose if made.quantized else 1e-3)
+    if not made.quantized:
+        finite_differences(reference.choose(**given) if given else reference, made.x, exact.relevance)
     # In float64: beside a logit near zero, what single precision loses of its terms would be a large share.
-    e = reference.explain(x, target=1, method="epsilon", ledger=True)
+    e = reference.explain(made.x, target=1, method="epsilon", ledger=True, **given)
+    assert np.isfinite(e.relevance).all(), "epsilon: not finite"
     for row in e.ledger or ():
         assert np.max(row.error) < 1e-6, f"the ledger of {row.layer} is open by {np.max(row.error):.1e}"
-    for n in range(len(x)):
-        alone = ort.explain(x[n : n + 1], target=1, method="gradient")
+    for n in (0, 2):
+        alone = ort.explain(made.x[n : n + 1], target=1, method="gradient", **_rows(given, slice(n, n + 1)))
         close("a sample alone", slope.relevance[n], alone.relevance[0], loose)
-    with tempfile.TemporaryDirectory() as folder:
-        path = ort.export(Path(folder) / "e.onnx", method="gradient", target="input")
-        own = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        names = [value.name for value in own.get_inputs()]
-        size = ort.graph.batch or len(x)
-        found = own.run(["relevance"], {names[0]: x[:size], names[1]: np.ones(size, np.int64)})[0]
-        close("the exported file", found, slope.relevance[:size], loose)
+    exported(made, ort, slope.relevance, loose)
     return "explained"
+
+
+def _rows(given: dict[str, Any], rows: slice) -> dict[str, Any]:
+    return {**given, "given": {name: value[rows] for name, value in given["given"].items()}} if given else {}
+
+
+def hidden(made: Made, wanted: Any, given: dict[str, Any]) -> str:
+    """What a method that only hides parts makes of a model whose layers cannot be read: scores are the file's own."""
+    try:
+        model = onnxlrp.load(made.model)
+        found = model.explain(made.x, target=1, method="occlusion", **given)
+    except (UnsupportedError, InputError) as error:
+        return f"; occlusion: {error.message[:120]}"
+    close("scores, hidden parts", found.output, wanted, 1e-4)
+    assert np.isfinite(found.relevance).all(), "occlusion: not finite"
+    return ""
+
+
+def exported(made: Made, model: Any, relevance: Any, loose: float) -> None:
+    """The exported explainer, in onnxruntime as a user has it, gives the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = model.export(Path(folder) / "e.onnx", method="gradient", target="input", input="x")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        own = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    size = model.graph.batch or len(made.x)
+    feeds = {"x": made.x, **made.given}
+    names = [value.name for value in own.get_inputs()]
+    feeds |= {name: np.ones(len(made.x), np.int64) for name in names if name not in feeds}
+    found = own.run(["relevance"], {name: feeds[name][:size] for name in names})[0]
+    close("the exported file", found, relevance[:size], loose)
 
 
 def finite_differences(model: Any, x: Any, gradient: Any) -> None:

@@ -65,8 +65,14 @@ def _convertible(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         norm = node.op_type == "BatchNormalization" and not node.domain and opset < 14
         return norm and len(node.output) > 1 and not read.intersection(node.output[1:])
 
+    def ignores(node: onnx.NodeProto) -> list[onnx.AttributeProto]:
+        # The value of a Pad that repeats or reflects, which the converter would leave as an attribute.
+        mode = next((a.s for a in node.attribute if a.name == "mode"), b"constant")
+        old_pad = node.op_type == "Pad" and not node.domain and opset < 11
+        return [a for a in node.attribute if a.name == "value"] if old_pad and mode != b"constant" else []
+
     read = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
-    if not any(hides(node) or trims(node) for node in model.graph.node):
+    if not any(hides(node) or trims(node) or ignores(node) for node in model.graph.node):
         return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
@@ -75,6 +81,8 @@ def _convertible(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             node.domain = _HIDDEN
         elif trims(node):
             del node.output[1:]
+        for attribute in ignores(node):
+            node.attribute.remove(attribute)
     copy.opset_import.append(helper.make_opsetid(_HIDDEN, 1))
     return copy
 

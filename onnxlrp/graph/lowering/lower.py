@@ -11,7 +11,7 @@ from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 from .col2im import col2im
 from .einsum import einsum
-from .nearest import nearest
+from .resize import resize
 from .scatter import gather_elements, gather_nd, scatter
 
 
@@ -111,7 +111,7 @@ _RULES: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Pad": _pad,
     "Col2Im": col2im,
     "Einsum": einsum,
-    "Resize": nearest,
+    "Resize": resize,
     "GatherElements": gather_elements,
     "GatherND": gather_nd,
     "ScatterElements": scatter,
