@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import onnxlrp
-from fuzz import run
 from support import graph_judge as judge
+from support import graph_run as run
 from support.random_graphs import random_model
 
 QUICK, ALL = 30, 200
@@ -46,6 +46,6 @@ def test_a_run_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(run, "EVERY", 2)
     path = tmp_path / "fuzz.json"
     for count in (3, 5):
-        assert run.main(count, 10, path) == 0
+        assert run.judge_many(count, 10, path) == 0
     assert asked == [10, 11, 12, 13, 14]
     assert json.loads(path.read_text(encoding="utf-8"))["outcomes"] == {"refused: … has # of them": 5}
