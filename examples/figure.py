@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from onnxlrp.pictures import heatmap
+from onnxlrp.pictures.style import Style
 
 INK, FAINT, RULE, BAND, PAPER = (34, 34, 34), (110, 110, 110), (228, 228, 228), (243, 246, 250), (255, 255, 255)
 BLUE, RED, GREY = (33, 102, 172), (201, 62, 50), (150, 150, 150)
@@ -106,7 +107,7 @@ def picture(title: str, pixels: Image.Image, width: int, height: int = 0) -> Ima
 
 def heat(relevance: NDArray[Any], clip: float = 99.5) -> Image.Image:
     """Draw relevance [H, W], or [C, H, W] summed over channels: red is evidence for the class, blue against it."""
-    return heatmap.panel(relevance.sum(axis=tuple(range(relevance.ndim - 2))), clip=clip)
+    return heatmap.panel(relevance.sum(axis=tuple(range(relevance.ndim - 2))), style=Style(clip=clip))
 
 
 def sheet(title: str, note: str, rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

@@ -12,6 +12,7 @@ import numpy as np
 from .. import files
 from ..errors import UsageError
 from ..pictures import bars, heatmap, sheets
+from ..pictures.style import Style
 from .compare import Comparison
 from .worst_samples import WorstSample
 
@@ -51,10 +52,11 @@ def _row(one: WorstSample, names: Sequence[str], metrics: Sequence[str]) -> Imag
         caption = f"{name} · {numbers}" if side == "A" else name
         finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
         caption += "" if np.isfinite(values).all() else " · NaN and infinity drawn as 0"
+        style = Style(title=title, caption=caption)
         if 1 in finite.shape:
-            figures.append(bars.strip(finite.reshape(-1), title=title, caption=caption))
+            figures.append(bars.strip(finite.reshape(-1), style))
         else:
-            figures.append(heatmap.render(finite, view, title=title, caption=caption))
+            figures.append(heatmap.render(finite, view, style))
     return sheets.beside(figures)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import UsageError
 from ..pictures import bars, features, heatmap, slices, traces, words
 from ..pictures.smoothing import Smoothing
+from ..pictures.style import Style
 from .result import Array, Result, assumed
 
 if TYPE_CHECKING:
@@ -28,27 +29,27 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     image = result.images[sample] if result.images else None
     title = " · ".join(filter(None, (result.title(sample, target), result.method)))
     prep = result.preprocessing
-    look: dict[str, Any] = {"cmap": cmap, "clip": clip, "title": title, "caption": _caption(result, sample, target)}
+    style = Style(cmap, clip, title, _caption(result, sample, target), blend)
     x = None if result.inputs is None else result.inputs[sample]
     names = result.feature_names
     if result.kind.name == "vector":
-        return features.features(values, x, names, **look)
+        return features.features(values, x, names, style)
     if result.kind.name == "tokens" and x is not None:
-        return _words(values, x, result, look)
+        return _words(values, x, result, style)
     if result.kind.name == "volume":
-        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), **look)
+        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), style)
     if result.kind.name == "signal" and x is not None and result.kind.channels <= traces.MOST:
         r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
-        return traces.traces(r, trace, names, **look)
+        return traces.traces(r, trace, names, style)
     drawn = result.kind.to_drawing(values)
     assert drawn is not None
     if drawn.ndim == 1:
-        return bars.strip(drawn, cmap, clip, title, _caption(result, sample, target))
+        return bars.strip(drawn, style)
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
         image, drawn = original, prep.map_to_original(drawn, (original.height, original.width))
-    caption = " · ".join(filter(None, (_caption(result, sample, target), smoothing.describe())))
-    return heatmap.render(smoothing(drawn), image, cmap, clip, overlay, title, caption, blend)
+    style = style._replace(caption=" · ".join(filter(None, (style.caption, smoothing.describe()))))
+    return heatmap.render(smoothing(drawn), image, style, overlay)
 
 
 def to_matplotlib(picture: Image) -> Any:
@@ -64,15 +65,15 @@ def to_matplotlib(picture: Image) -> Any:
     return drawn
 
 
-def _words(relevance: Array, x: Array, result: Result, look: dict[str, Any]) -> Image:
+def _words(relevance: Array, x: Array, result: Result, style: Style) -> Image:
     """Draw tokens by their words, or by their numbers where there is no vocabulary or the input has no numbers."""
     r = result.kind.to_maps(relevance[np.newaxis])[0].ravel()
     ids = x.ravel()
     if len(ids) != len(r) or ids.dtype.kind not in "iu":
         ids = np.arange(len(r))
-        return words.words(r, [f"#{n}" for n in ids], **look)
+        return words.words(r, [f"#{n}" for n in ids], style)
     known = result.feature_names or ()
-    return words.words(r, [known[n] if 0 <= n < len(known) else str(n) for n in ids.tolist()], **look)
+    return words.words(r, [known[n] if 0 <= n < len(known) else str(n) for n in ids.tolist()], style)
 
 
 def _stacked(values: Array, result: Result) -> Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UnsupportedError, UsageError
 from ..pictures import heatmap, lettering
 from ..pictures.smoothing import Smoothing
+from ..pictures.style import Style
 from .explanation import Explanation
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def draw(
 
     if not explanations or any(len(one) != 1 for one in explanations):
         raise UsageError("a grid needs explanations of one sample each", "slice them: explanation[0]")
-    first, smoothing = explanations[0], Smoothing.parse(smooth)
+    first, smoothing, style = explanations[0], Smoothing.parse(smooth), Style(cmap, clip, blend=blend)
     title = " · ".join(filter(None, (first.title(0, target), smoothing.describe())))
-    tiles = [(name, _tile(one, target, cmap, clip, smoothing, blend)) for one in explanations for name in [one.method]]
+    tiles = [(name, _tile(one, target, style, smoothing)) for one in explanations for name in [one.method]]
     if first.images and first.images[0] is not None:
         tiles.insert(0, ("", _fitted(first.images[0].convert("RGB"))))
     columns = columns or min(len(tiles), max(4 if len(tiles) == 4 else 3, math.ceil(math.sqrt(len(tiles) * 1.6))))
@@ -79,7 +80,7 @@ def path(pattern: str, one: Explanation, target: int) -> Path:
     return named.paths(pattern, "png")[target]
 
 
-def _tile(one: Explanation, target: int, cmap: str, clip: float, smoothing: Smoothing, blend: float) -> Image:
+def _tile(one: Explanation, target: int, style: Style, smoothing: Smoothing) -> Image:
     values = one.relevance[target, 0] if one.target.ndim == 2 else one.relevance[0]
     drawn = one.kind.to_drawing(values)
     if drawn is None or drawn.ndim != 2:
@@ -88,7 +89,7 @@ def _tile(one: Explanation, target: int, cmap: str, clip: float, smoothing: Smoo
             "write a file for each method: without --grid",
         )
     image = one.images[0] if one.images else None
-    return _fitted(heatmap.panel(smoothing(drawn), image, cmap, clip, blend))
+    return _fitted(heatmap.panel(smoothing(drawn), image, style))
 
 
 def _fitted(picture: Image) -> Image:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..errors import UnsupportedError
 from .colors import Array, colorize, limit
 from .figure import FAINT, INK, figure, scale
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,20 +20,14 @@ _WIDTH, _HEIGHT, _TRACE = 896, 224, 112
 
 def strip(
     relevance: npt.ArrayLike,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    title: str = "",
-    caption: str = "",
+    style: Style = DEFAULT,
     signal: npt.ArrayLike | None = None,
 ) -> Image:
     """Draw the figure of a one-dimensional heatmap: a bar for each position.
 
     Args:
         relevance: The heatmap [L]; positions beyond the width of the figure are summed into bins.
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to.
-        title: The title.
-        caption: The caption.
+        style: Colours, title and caption.
         signal: The signal [L], drawn above.
 
     Raises:
@@ -49,11 +44,11 @@ def strip(
             f"relevance of shape {values.shape} is not a signal", "save the numbers instead: --format npz"
         )
     width, height = _WIDTH, _HEIGHT
-    limit(values, clip)
+    limit(values, style.clip)
     if values.size > width:
         values = np.add.reduceat(values, np.arange(width) * values.size // width)
-    v = limit(values, clip)
-    colors = colorize(values[np.newaxis], cmap, v=v)[0]
+    v = limit(values, style.clip)
+    colors = colorize(values[np.newaxis], style.cmap, v=v)[0]
     panel = pillow.new("RGB", (width, height), (246, 246, 246))
     draw = ImageDraw.Draw(panel)
     low = 0.0 if values.min() >= 0 else -1.0
@@ -65,7 +60,7 @@ def strip(
         draw.rectangle([int(edges[i]), min(y, zero), int(right), max(y, zero)], fill=tuple(map(int, colors[i])))
     draw.line([0, zero, width, zero], fill=FAINT)
     panels = [panel] if signal is None else [_trace(np.asarray(signal, dtype=np.float64).ravel(), width), panel]
-    return figure(panels, scale(values, cmap, v), title, caption, stacked=True)
+    return figure(panels, scale(values, style.cmap, v), style, stacked=True)
 
 
 def _trace(signal: Array, width: int) -> Image:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .colors import colorize, limit
 from .figure import FAINT, INK, PAPER, figure
 from .lettering import fitted, font, number
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,10 +24,7 @@ def features(
     relevance: npt.ArrayLike,
     values: npt.ArrayLike | None = None,
     names: Sequence[str] | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    title: str = "",
-    caption: str = "",
+    style: Style = DEFAULT,
 ) -> Image:
     """Draw the relevance of features as horizontal bars, the strongest first, the weakest summed as "others".
 
@@ -34,10 +32,7 @@ def features(
         relevance: The relevance [K].
         values: The values of the features [K], written beside their names.
         names: The names of the features; their numbers where there are none.
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to; bars show every value at its length.
-        title: The title.
-        caption: The caption.
+        style: Colours, title and caption; bars show every value at its length.
 
     Raises:
         CheckFailed: The relevance is not finite.
@@ -47,7 +42,7 @@ def features(
     from PIL import ImageDraw
 
     r = np.asarray(relevance, dtype=np.float64).ravel()
-    v = limit(r, clip)
+    v = limit(r, style.clip)
     x = None if values is None else np.asarray(values, dtype=np.float64).ravel()
     order = np.argsort(-np.abs(r), kind="stable")
     shown = order if len(order) <= _SHOWN else order[: _SHOWN - 1]
@@ -68,7 +63,7 @@ def features(
     negative, positive = (max([0.0, *(s * value for _, _, value in rows)]) / largest for s in (-1, 1))
     zero = start + _NUMBER + round(_BARS * negative / ((negative + positive) or 1.0))
     reach = _BARS / ((negative + positive) or 1.0)
-    colors = colorize(np.array([[value for _, _, value in rows]]), cmap, v=v)[0]
+    colors = colorize(np.array([[value for _, _, value in rows]]), style.cmap, v=v)[0]
     for i, (name, own, value) in enumerate(rows):
         y = i * _ROW
         if i % 2 == 0:
@@ -84,4 +79,4 @@ def features(
         place = (end - 6 if value < 0 else end + 6, middle)
         draw.text(place, ("-" if value < 0 else "+") + number(abs(value)), font=small, fill=INK, anchor=side)
     draw.line([zero, 0, zero, panel.height], fill=FAINT)
-    return figure([panel], None, title, caption)
+    return figure([panel], None, style)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .colors import Array, Colors, colormap, one_sided
 from .lettering import fitted, font, number
+from .style import Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,14 +21,13 @@ INK, FAINT, PAPER = (34, 34, 34), (120, 120, 120), (255, 255, 255)
 Scale = tuple[Colors, list[str]]
 
 
-def figure(panels: Sequence[Image], scale: Scale | None, title: str, caption: str, stacked: bool = False) -> Image:
+def figure(panels: Sequence[Image], scale: Scale | None, style: Style, stacked: bool = False) -> Image:
     """Compose a figure: panels, the color scale to their right, the title above, the caption below.
 
     Args:
         panels: The panels.
         scale: Colours and ticks of the scale; None where the panels write their numbers.
-        title: The title, "" for none.
-        caption: The caption, "" for none.
+        style: Title and caption.
         stacked: Put panels one below the other, not side by side.
     """
     from PIL import Image as pillow
@@ -39,14 +39,14 @@ def figure(panels: Sequence[Image], scale: Scale | None, title: str, caption: st
     across = max(p.width for p in panels) if stacked else sum(p.width for p in panels) + gap * (len(panels) - 1)
     down = sum(p.height for p in panels) + gap * (len(panels) - 1) if stacked else max(p.height for p in panels)
     down = max(down, 96)
-    top = margin + (32 if title else 0)
+    top = margin + (32 if style.title else 0)
     beside = 0 if table is None else gap + bar + 8 + max(int(small.getlength(tick)) for tick in ticks)
     width = margin + across + beside + margin
-    height = top + down + (28 if caption else 0) + margin
+    height = top + down + (28 if style.caption else 0) + margin
     sheet = pillow.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((margin, margin - 4), fitted(title, big, width - 2 * margin), font=big, fill=INK)
+    if style.title:
+        draw.text((margin, margin - 4), fitted(style.title, big, width - 2 * margin), font=big, fill=INK)
     x, y = margin, top
     for panel in panels:
         sheet.paste(panel, (x, y))
@@ -56,8 +56,8 @@ def figure(panels: Sequence[Image], scale: Scale | None, title: str, caption: st
         sheet.paste(pillow.fromarray(table[:, np.newaxis]).resize((bar, down), pillow.Resampling.BILINEAR), (left, top))
         draw.rectangle([left - 1, top - 1, left + bar, top + down], outline=(200, 200, 200))
         _ticks(draw, ticks, (left + bar + 8, top, down), small)
-    if caption:
-        draw.text((margin, top + down + 12), fitted(caption, small, width - 2 * margin), font=small, fill=FAINT)
+    if style.caption:
+        draw.text((margin, top + down + 12), fitted(style.caption, small, width - 2 * margin), font=small, fill=FAINT)
     return sheet
 
 

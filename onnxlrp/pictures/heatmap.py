@@ -10,11 +10,12 @@ import numpy.typing as npt
 from ..errors import UsageError
 from .colors import Array, Colors, as_map, colorize, limit
 from .figure import figure, scale
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BLEND = 0.92
+BLEND = DEFAULT.blend
 _PANEL = 448  # small inputs are enlarged to about this many pixels
 _LARGEST_PANEL = 1024
 
@@ -22,12 +23,8 @@ _LARGEST_PANEL = 1024
 def render(
     relevance: npt.ArrayLike,
     image: Image | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
+    style: Style = DEFAULT,
     overlay: bool = True,
-    title: str = "",
-    caption: str = "",
-    blend: float = BLEND,
 ) -> Image:
     """Draw the figure of a heatmap: the picture on the left, the heatmap over its grey version on the right.
 
@@ -36,30 +33,24 @@ def render(
     Args:
         relevance: The heatmap [H, W].
         image: The picture, None for the heatmap alone.
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to.
+        style: Colours, title and caption.
         overlay: Lay the heatmap over the grey picture.
-        title: The title.
-        caption: The caption.
-        blend: Opacity of the strongest relevance over the grey picture, 0 to 1.
 
     Raises:
         CheckFailed: The heatmap holds NaN or infinity.
         UsageError: There is no such colour map or percentile.
     """
     values = as_map(relevance)
-    v = limit(values, clip)
+    v = limit(values, style.clip)
     panels = [] if image is None else [_sized(_on_grid(image, values))]
-    panels.append(_sized(panel(values, image if overlay else None, cmap, clip, blend)))
-    return figure(panels, scale(values, cmap, v), title, caption)
+    panels.append(_sized(panel(values, image if overlay else None, style)))
+    return figure(panels, scale(values, style.cmap, v), style)
 
 
 def panel(
     relevance: npt.ArrayLike,
     image: Image | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    blend: float = BLEND,
+    style: Style = DEFAULT,
     v: float | None = None,
 ) -> Image:
     """Draw the heatmap [H, W] alone, a pixel for each value, over the grey picture if any; raises as `render`.
@@ -69,11 +60,11 @@ def panel(
     from PIL import Image as pillow
 
     values = as_map(relevance)
-    v = limit(values, clip) if v is None else v
-    colors = colorize(values, cmap, v=v)
+    v = limit(values, style.clip) if v is None else v
+    colors = colorize(values, style.cmap, v=v)
     if image is not None:
         grey = np.asarray(_on_grid(image, values).convert("L"))
-        colors = _blend(colors, grey, np.abs(values), v, blend)
+        colors = _blend(colors, grey, np.abs(values), v, style.blend)
     return pillow.fromarray(colors)
 
 

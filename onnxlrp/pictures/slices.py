@@ -12,6 +12,7 @@ from .colors import Array, limit
 from .figure import FAINT, INK, figure, scale
 from .heatmap import panel
 from .lettering import font
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,20 +24,14 @@ _MARK = (217, 119, 6)
 def slices(
     relevance: npt.ArrayLike,
     volume: npt.ArrayLike | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    title: str = "",
-    caption: str = "",
+    style: Style = DEFAULT,
 ) -> Image:
     """Draw slices of a volume, the one of the largest Σ|R| in a frame; all have one scale of colours.
 
     Args:
         relevance: The relevance [D, H, W].
         volume: The volume [D, H, W], drawn in grey below.
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to.
-        title: The title.
-        caption: The caption.
+        style: Colours, title and caption.
 
     Raises:
         CheckFailed: The relevance is not finite.
@@ -46,7 +41,7 @@ def slices(
     from PIL import ImageDraw
 
     r = np.asarray(relevance, dtype=np.float64)
-    v = limit(r, clip)
+    v = limit(r, style.clip)
     grey = None if volume is None else _grey(np.asarray(volume, dtype=np.float64))
     strongest = int(np.abs(r).sum(axis=(1, 2)).argmax())
     shown = chosen(len(r), strongest)
@@ -61,14 +56,14 @@ def slices(
     for place, n in enumerate(shown):
         x, y = place % columns * across + 3, place // columns * down
         below = None if grey is None else pillow.fromarray(grey[n])
-        sheet.paste(panel(r[n], below, cmap, clip, v=v).resize(size, resampling), (x, y + _LABEL))
+        sheet.paste(panel(r[n], below, style, v).resize(size, resampling), (x, y + _LABEL))
         is_strongest = n == strongest
         label = f"slice {n}" + " - strongest" * is_strongest
         draw.text((x, y + 3), label, font=text, fill=INK if is_strongest else FAINT)
         if is_strongest:
             box = [x - 3, y + _LABEL - 3, x + size[0] + 2, y + _LABEL + size[1] + 2]
             draw.rectangle(box, outline=_MARK, width=3)
-    return figure([sheet], scale(r, cmap, v), title, caption)
+    return figure([sheet], scale(r, style.cmap, v), style)
 
 
 def chosen(depth: int, strongest: int) -> list[int]:

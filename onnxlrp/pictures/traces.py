@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .colors import Array, colorize, limit
 from .figure import INK, PAPER, figure, scale
 from .lettering import fitted, font
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,10 +24,7 @@ def traces(
     relevance: npt.ArrayLike,
     signal: npt.ArrayLike,
     names: Sequence[str] | None = None,
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    title: str = "",
-    caption: str = "",
+    style: Style = DEFAULT,
 ) -> Image:
     """Draw the trace of each channel, the background coloured by relevance.
 
@@ -34,10 +32,7 @@ def traces(
         relevance: The relevance [C, L]; where there are more positions than pixels, a pixel shows their mean.
         signal: The signal [C, L]; each channel fills its own panel.
         names: The names of the channels; their numbers where there are none.
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to.
-        title: The title.
-        caption: The caption.
+        style: Colours, title and caption.
 
     Raises:
         CheckFailed: The relevance is not finite.
@@ -47,9 +42,9 @@ def traces(
     from PIL import ImageDraw
 
     r, x = (np.atleast_2d(np.asarray(a, dtype=np.float64)) for a in (relevance, signal))
-    limit(r, clip)
+    limit(r, style.clip)
     r = _at_pixels(r) if r.shape[1] > _WIDTH else r
-    v = limit(r, clip)
+    v = limit(r, style.clip)
     text = font(14)
     labels = [fitted(names[n] if names else f"{n}", text, 120) for n in range(len(r))]
     left = 0 if len(r) == 1 and not names else max(int(text.getlength(label)) for label in labels) + 12
@@ -58,7 +53,7 @@ def traces(
     draw = ImageDraw.Draw(panel)
     for n, label in enumerate(labels):
         top = n * (height + _GAP)
-        colors = colorize(r[n : n + 1], cmap, v=v)
+        colors = colorize(r[n : n + 1], style.cmap, v=v)
         strip = pillow.fromarray(colors).resize((_WIDTH, height), pillow.Resampling.NEAREST)
         panel.paste(strip, (left, top))
         if left:
@@ -66,7 +61,7 @@ def traces(
         points = [(left + a, top + b) for a, b in _points(x[n], height)]
         for fill, width in ((PAPER, 3), (INK, 1)):  # a light edge, so that it is seen on dark colours
             draw.line(points if len(points) > 1 else points * 2, fill=fill, width=width)
-    return figure([panel], scale(r, cmap, v), title, caption)
+    return figure([panel], scale(r, style.cmap, v), style)
 
 
 def _at_pixels(relevance: Array) -> Array:

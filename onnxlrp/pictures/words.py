@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .colors import colorize, limit
 from .figure import INK, PAPER, figure, scale
 from .lettering import fitted, font
+from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,20 +23,14 @@ _MOST = 2000
 def words(
     relevance: npt.ArrayLike,
     tokens: Sequence[str],
-    cmap: str = "RdBu_r",
-    clip: float = 99.5,
-    title: str = "",
-    caption: str = "",
+    style: Style = DEFAULT,
 ) -> Image:
     """Draw tokens in lines, each on a background coloured by its relevance.
 
     Args:
         relevance: The relevance [L].
         tokens: The words, or numbers in the place of words, [L].
-        cmap: The colour map.
-        clip: The percentile of |R| that the colours reach to.
-        title: The title.
-        caption: The caption.
+        style: Colours, title and caption.
 
     Raises:
         CheckFailed: The relevance is not finite.
@@ -45,11 +40,11 @@ def words(
     from PIL import ImageDraw
 
     r = np.asarray(relevance, dtype=np.float64).ravel()
-    v = limit(r, clip)
+    v = limit(r, style.clip)
     text = font(18)
     shown = [fitted(token, text, _WIDTH - 2 * _PAD) or " " for token in tokens[:_MOST]]
     shown += [f"... {len(tokens) - _MOST} more"] * (len(tokens) > _MOST)
-    colors = colorize(np.append(r[:_MOST], np.zeros(len(shown) - len(r[:_MOST])))[np.newaxis], cmap, v=v)[0]
+    colors = colorize(np.append(r[:_MOST], np.zeros(len(shown) - len(r[:_MOST])))[np.newaxis], style.cmap, v=v)[0]
     places, x, y = [], 0, 0
     for word in shown:
         width = int(text.getlength(word)) + 2 * _PAD
@@ -65,4 +60,4 @@ def words(
         draw.rounded_rectangle(box, radius=5, fill=tuple(int(c) for c in color))
         place = (left + _PAD, top + _LINE // 2 - 1)
         draw.text(place, word, font=text, fill=(255, 255, 255) if dark else INK, anchor="lm")
-    return figure([panel], scale(r, cmap, v), title, caption)
+    return figure([panel], scale(r, style.cmap, v), style)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pictures import bars, colors
+from ..pictures.style import Style
 from ..preprocessing import images
 from .markup import Markup, tag
 
@@ -54,7 +55,7 @@ def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
 
 def signal(values: Array) -> Markup:
     """Draw relevance [L] as bars."""
-    return _encoded(bars.strip(values, CMAP), "PNG")
+    return _encoded(bars.strip(values, Style(CMAP)), "PNG")
 
 
 def figure(path: Path, side: int) -> Markup:

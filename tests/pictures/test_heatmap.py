@@ -10,6 +10,7 @@ from PIL import Image
 
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
 from onnxlrp.pictures import bars, colors, heatmap, sheets
+from onnxlrp.pictures.style import Style
 
 
 def signed(height: int = 12, width: int = 20) -> np.ndarray:
@@ -125,7 +126,7 @@ def test_render_shows_the_picture_and_the_context() -> None:
 
 def test_render_zero_maps_and_other_sizes() -> None:
     for shape in ((1, 1), (224, 224), (1, 3000), (2500, 10)):
-        figure = heatmap.render(np.zeros(shape), Image.new("L", (9, 9)), title="a", caption="b")
+        figure = heatmap.render(np.zeros(shape), Image.new("L", (9, 9)), Style(title="a", caption="b"))
         assert figure.mode == "RGB"
         assert max(figure.size) < 2400
     assert not np.ptp(np.asarray(heatmap.render(np.zeros((8, 8)), overlay=False))[20:400, 20:400], axis=2).any()
@@ -133,7 +134,7 @@ def test_render_zero_maps_and_other_sizes() -> None:
 
 def test_text_is_drawn_and_long_text_is_cut() -> None:
     plain = heatmap.render(signed())
-    titled = heatmap.render(signed(), title="Bücher → ΣR " * 50, caption="x" * 500)
+    titled = heatmap.render(signed(), style=Style(title="Bücher → ΣR " * 50, caption="x" * 500))
     assert titled.width == plain.width
     assert titled.height > plain.height
     assert (np.asarray(titled)[:48] < 128).any()
@@ -158,7 +159,7 @@ def test_strips() -> None:
 def test_binned_strips_keep_the_sum_of_a_bin() -> None:
     r = np.zeros(8960)
     r[5000:5010] = 1.0
-    with_bin = np.asarray(bars.strip(r, clip=100)).astype(int)
+    with_bin = np.asarray(bars.strip(r, Style(clip=100))).astype(int)
     assert (with_bin[:, 20:916, 0] > with_bin[:, 20:916, 2] + 40).any(axis=0).sum() <= 2
 
 

@@ -13,6 +13,7 @@ from onnxlrp.cli import main
 from onnxlrp.errors import UsageError
 from onnxlrp.pictures import heatmap
 from onnxlrp.pictures.smoothing import Smoothing
+from onnxlrp.pictures.style import Style
 from support.command_line import DIGITS, SEVEN
 
 RNG = np.random.default_rng(0)
@@ -50,10 +51,10 @@ def test_blend_is_the_opacity_of_the_strongest_relevance() -> None:
     heat = np.zeros((2, 2))
     heat[0, 0] = 1.0
     picture = Image.fromarray(np.full((2, 2, 3), 100, np.uint8))
-    bare = np.asarray(heatmap.panel(heat, None, clip=100))[0, 0].astype(float)
-    pale = np.asarray(heatmap.panel(heat, picture, clip=100, blend=0))[0, 0].astype(float)
+    bare = np.asarray(heatmap.panel(heat, None, Style(clip=100)))[0, 0].astype(float)
+    pale = np.asarray(heatmap.panel(heat, picture, Style(clip=100, blend=0)))[0, 0].astype(float)
     for share in (0.25, 1.0):
-        drawn = np.asarray(heatmap.panel(heat, picture, clip=100, blend=share))[0, 0]
+        drawn = np.asarray(heatmap.panel(heat, picture, Style(clip=100, blend=share)))[0, 0]
         np.testing.assert_allclose(drawn, share * bare + (1 - share) * pale, atol=1)
     with pytest.raises(UsageError, match="opacity"):
         heatmap.check_blend(1.5)
