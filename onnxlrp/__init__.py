@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import lazy as _lazy
 from .errors import OnnxLrpError
 from .version import __version__
 
@@ -30,22 +31,17 @@ __all__ = [
     "rule",
 ]
 
-_HOMES = {
-    "load": "model",
-    "Model": "model",
-    "ExplainOptions": "model",
-    "Composite": "composites",
-    "Explanation": "explanation",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Nothing heavy is imported before it is used: `import onnxlrp` loads no onnx, onnxruntime, Pillow or CuPy.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'onnxlrp' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+# Nothing heavy is imported before it is used: `import onnxlrp` loads no onnx, onnxruntime, Pillow or CuPy.
+__getattr__ = _lazy.names(
+    __name__,
+    {
+        "load": ".model",
+        "Model": ".model",
+        "ExplainOptions": ".model",
+        "Composite": ".composites",
+        "Explanation": ".explanation",
+    },
+)
 
 
 def __dir__() -> list[str]:

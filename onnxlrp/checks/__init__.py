@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .. import lazy
 
 if TYPE_CHECKING:
     from ..findings.finding import Finding, Findings
@@ -11,13 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Findings", "Settings", "run"]
 
-_HOMES = {"run": ".suite", "Settings": ".settings", "Finding": "..findings.finding", "Findings": "..findings.finding"}
-
-
-def __getattr__(name: str) -> Any:
-    # The pytest plugin imports this package in runs that check nothing: it must cost nothing.
-    if name not in _HOMES:
-        raise AttributeError(f"module 'onnxlrp.checks' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name], __name__), name)
+_FINDINGS = "..findings.finding"
+# The pytest plugin imports this package in runs that check nothing: it must cost nothing.
+__getattr__ = lazy.names(
+    __name__, {"run": ".suite", "Settings": ".settings", "Finding": _FINDINGS, "Findings": _FINDINGS}
+)

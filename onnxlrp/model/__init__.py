@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .. import lazy
 
 if TYPE_CHECKING:
     from .loading import load
@@ -11,13 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "ExplainOptions", "Model", "load"]
 
-_HOMES = {"load": "loading", "Model": "model", "DEFAULT": "options", "ExplainOptions": "options"}
-
-
-def __getattr__(name: str) -> Any:
-    # The declaration of the options is read for --help, without numpy.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+# The declaration of the options is read for --help, without numpy.
+__getattr__ = lazy.names(
+    __name__, {"load": ".loading", "Model": ".model", "DEFAULT": ".options", "ExplainOptions": ".options"}
+)

@@ -1,0 +1,26 @@
+"""Packages whose names are imported when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package that imports a module when one of its names is first asked for.
+
+    Args:
+        package: The package's `__name__`.
+        homes: The module of each name, relative to the package: {"load": ".loading"}.
+
+    Returns:
+        A function from a name to what it stands for; an AttributeError for other names.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(homes[name], package), name)
+
+    return __getattr__
