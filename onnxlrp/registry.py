@@ -189,6 +189,26 @@ def options_of(make: Callable[..., Any]) -> dict[str, Option]:
     return found
 
 
+class Entry:
+    """What a registry keeps of a class or function; a subclass adds what its registry asks of each.
+
+    Attributes:
+        make: The class or function; its fields or arguments are the options.
+    """
+
+    make: Callable[..., Any]
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of its documentation, on one line."""
+        return summary(self.make)
+
+    @property
+    def options(self) -> dict[str, Option]:
+        """Its options by name."""
+        return options_of(self.make)
+
+
 def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any]) -> T:
     """Call `make` with options by name.
 

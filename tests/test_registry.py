@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from onnxlrp import registry
 from onnxlrp.errors import UsageError
 from onnxlrp.registry import Registry, UnknownName
+from onnxlrp.rules import parse
 
 HEAD = "from shelf.registry import thing\n"
 MODULES = {
@@ -177,6 +179,28 @@ def test_an_unknown_option_is_refused_with_those_that_there_are(make: Callable[.
     with pytest.raises(UsageError, match='thing "w" has no option "other"') as caught:
         registry.made("thing", "w", make, {"other": 1})
     assert caught.value.fix == fix
+
+
+def test_modules_that_come_first_are_imported_as_far_as_the_name_asks(shelf: Callable[..., Registry[Any]]) -> None:
+    things = shelf()
+    things._first = ("pear", "apple")
+    assert "abate" in things
+    assert loaded() == {"pear"}
+    assert "boskoop" in things
+    assert loaded() == {"pear", "apple"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gamma(0.1, gamma=0.2)", 'the option "gamma" is given twice'),
+        ("flat(1, 2)", "2 options are given, it has 1"),
+        ("flat(gamma=1)", 'rule "flat" has no option "gamma"'),
+    ],
+)
+def test_options_of_a_rule_are_checked_in_order_and_by_name(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        parse(text)
 
 
 def test_a_summary_is_the_first_paragraph_on_one_line() -> None:

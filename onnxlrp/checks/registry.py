@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .. import registry
 from ..errors import UsageError, did_you_mean
 from ..findings.finding import SEVERITIES, Finding
-from ..registry import Option, Registry
+from ..registry import Registry
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Check(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, eq=False)
+class CheckEntry(registry.Entry):
     """A registered check.
 
     Attributes:
@@ -37,18 +37,8 @@ class Entry:
     make: type[Any]
     severity: str
 
-    @property
-    def summary(self) -> str:
-        """The first paragraph of its documentation."""
-        return registry.summary(self.make)
 
-    @property
-    def options(self) -> dict[str, Option]:
-        """Its thresholds by name."""
-        return registry.options_of(self.make)
-
-
-CHECKS: Registry[Entry] = Registry("check", __package__ or "")
+CHECKS: Registry[CheckEntry] = Registry("check", __package__ or "")
 _Class = TypeVar("_Class", bound=type[Any])
 
 
@@ -70,7 +60,7 @@ def check(id: str, *, severity: str = "error", order: int = 100) -> Callable[[_C
         raise ValueError(f"{severity!r} is not a severity: {', '.join(SEVERITIES)}")
 
     def register(cls: _Class) -> _Class:
-        CHECKS.register(id, Entry(cls, severity), source=cls, order=order)
+        CHECKS.register(id, CheckEntry(cls, severity), source=cls, order=order)
         return cls
 
     return register

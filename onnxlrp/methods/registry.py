@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
 from .. import registry
 from ..composites import Composite
 from ..errors import UsageError
-from ..registry import Option, Registry
+from ..registry import Registry
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +37,8 @@ class Method(Protocol):
         ...
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class MethodEntry(registry.Entry):
     """A registered method.
 
     Attributes:
@@ -56,17 +57,12 @@ class Entry(NamedTuple):
     @property
     def summary(self) -> str:
         """A sentence about it, with its paper."""
-        text = registry.summary(self.make)
+        text = super().summary
         return f"{text.rstrip('.:')} ({self.paper})." if self.paper else text
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """Its options by name."""
-        return registry.options_of(self.make)
 
 
 # Composites are what most runs ask for: their modules are imported without those of the other methods.
-METHODS: Registry[Entry] = Registry("method", __package__ or "", first=("presets", "presets_gradient"))
+METHODS: Registry[MethodEntry] = Registry("method", __package__ or "", first=("presets", "presets_gradient"))
 _Class = TypeVar("_Class", bound=type[Any])
 _Preset = TypeVar("_Preset", bound=Callable[..., Composite])
 _PROPAGATION = "1 + 1 propagation"
@@ -86,7 +82,7 @@ def method(name: str, *, paper: str, passes: str) -> Callable[[_Class], _Class]:
 
     def register(cls: _Class) -> _Class:
         cls.name = name
-        METHODS.register(name, Entry(cls, False, passes, paper), source=cls, order=1)
+        METHODS.register(name, MethodEntry(cls, False, passes, paper), source=cls, order=1)
         return cls
 
     return register
@@ -94,7 +90,7 @@ def method(name: str, *, paper: str, passes: str) -> Callable[[_Class], _Class]:
 
 def preset(make_composite: _Preset) -> _Preset:
     """Register a function that returns a Composite as the method of the function's name; its arguments are options."""
-    entry = Entry(make_composite, True, _PROPAGATION)
+    entry = MethodEntry(make_composite, True, _PROPAGATION)
     METHODS.register(make_composite.__name__, entry, source=make_composite)
     return make_composite
 

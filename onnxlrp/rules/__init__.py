@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from ..errors import UsageError, of_type
 from ..program.op import Op
 from ..program.value import Value
-from ..registry import Registry, check_types, options_of
+from ..registry import Registry, made, options_of
 
 
 class Rule(Protocol):
@@ -55,19 +55,20 @@ def make(name: str, *args: float, **options: Any) -> Rule:
         options: Values of its options by name.
 
     Raises:
-        UsageError: There is no such rule, or it has no such option.
+        UsageError: There is no such rule, it has no such option, or refuses the value.
     """
     cls = RULES[name]
     known = tuple(options_of(cls))
-    unknown = [key for key in options if key not in known]
-    if unknown or len(args) > len(known):
+    if len(args) > len(known):
         raise UsageError(
-            f'rule "{name}" has no option {unknown[0] if unknown else len(args)!r}',
+            f'rule "{name}": {len(args)} options are given, it has {len(known)}',
             f"its options: {', '.join(known) or 'none'}",
         )
-    check_types(options_of(cls), {**dict(zip(known, args, strict=False)), **options})
-    made: Rule = cls(*args, **options)
-    return made
+    in_order = dict(zip(known, args, strict=False))
+    for key in in_order.keys() & options.keys():
+        raise UsageError(f'rule "{name}": the option "{key}" is given twice', "give it once")
+    rule: Rule = made("rule", name, cls, {**in_order, **options})
+    return rule
 
 
 def parse(text: str) -> Rule:

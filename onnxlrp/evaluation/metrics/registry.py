@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ... import registry
 from ...methods.registry import Array
-from ...registry import Option, Registry
+from ...registry import Registry
 
 if TYPE_CHECKING:
     from ..context import EvaluationContext
@@ -58,8 +58,8 @@ class Metric(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, eq=False)
+class MetricEntry(registry.Entry):
     """A registered metric.
 
     Attributes:
@@ -79,15 +79,10 @@ class Entry:
     @property
     def summary(self) -> str:
         """A sentence about it, with its paper."""
-        return f"{registry.summary(self.make).rstrip('.:')} ({self.paper})."
-
-    @property
-    def options(self) -> dict[str, Option]:
-        """Its options by name."""
-        return registry.options_of(self.make)
+        return f"{super().summary.rstrip('.:')} ({self.paper})."
 
 
-METRICS: Registry[Entry] = Registry("metric", __package__ or "")
+METRICS: Registry[MetricEntry] = Registry("metric", __package__ or "")
 _Class = TypeVar("_Class", bound=type[Any])
 
 
@@ -114,7 +109,7 @@ def metric(
 
     def register(cls: _Class) -> _Class:
         cls.name = name
-        METRICS.register(name, Entry(cls, paper, better, masks, ledger), source=cls)
+        METRICS.register(name, MetricEntry(cls, paper, better, masks, ledger), source=cls)
         return cls
 
     return register
