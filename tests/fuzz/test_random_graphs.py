@@ -42,7 +42,7 @@ def test_the_judge_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_run_goes_on_where_it_was_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(run, "random_model", asked.append)
-    monkeypatch.setattr(run.graph_judge, "judge", lambda made: "refused: 'a' has 3 of them")
+    monkeypatch.setattr(run.graph_judge, "judge", lambda made, export: "refused: 'a' has 3 of them")
     monkeypatch.setattr(run, "EVERY", 2)
     path = tmp_path / "fuzz.json"
     for count in (3, 5):
