@@ -104,7 +104,13 @@ def _reaches_beyond(layer: Layer, lengths: tuple[int, ...]) -> bool:
     """Whether a window with its dilations is longer than a padded axis; onnxruntime makes a result all the same."""
     kernel = layer.attributes.get("kernel_shape")
     padded = layer.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    if kernel is None or padded or layer.attributes.get("ceil_mode", 0) or len(kernel) != len(lengths):
+    if (
+        layer.op == "ConvTranspose"
+        or kernel is None
+        or padded
+        or layer.attributes.get("ceil_mode", 0)
+        or len(kernel) != len(lengths)
+    ):
         return False
     d = len(kernel)
     dilations, pads = layer.attributes.get("dilations") or [1] * d, layer.attributes.get("pads") or [0] * 2 * d

@@ -43,6 +43,9 @@ CASES: dict[str, tuple[int, tuple[int, ...], str]] = {
         19, (2, 4, 3), f'''s = Constant <value_ints = [1, 2]> ()
         t = Resize <mode = "linear", {RESIZE} = "pytorch_half_pixel", axes = [2, 3]> (x, , , s)''',
     ),
+    "a transposed convolution with a wide kernel": (
+        13, (4, 2, 2), "t = ConvTranspose <kernel_shape = [3, 3], strides = [2, 2]> (x, filters)",
+    ),
     # onnx's converter to newer opsets leaves the value of such a Pad as an attribute.
     **{
         f"pad, {mode}, with a value": (
@@ -62,7 +65,7 @@ def made(opset: int, shape: tuple[int, ...], nodes: str) -> Made:
         f = Flatten (t)
         y = MatMul (f, w) }}"""
     model = onnx.parser.parse_model(text)
-    constants = {"scales": np.array([1, 1, 1.3, 1.2], F)}
+    constants = {"scales": np.array([1, 1, 1.3, 1.2], F), "filters": np.ones((4, 2, 3, 3), F)}
     x = rng.normal(size=(3, *shape)).astype(F)
     size = flattened(model, x[:1], constants)
     constants["w"] = rng.normal(size=(size, 3)).astype(F)
