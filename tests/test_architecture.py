@@ -20,7 +20,7 @@ ROOT = Path(onnxlrp.__file__).parent
 HEAVY = ("onnx", "onnxruntime", "PIL", "cupy")
 
 # Everybody may import these, the standard library, and their own room.
-ANYBODY = {"errors", "lazy", "registry", "version"}
+ANYBODY = {"errors", "lazy", "registry", "runtime", "version"}
 
 # Room → rooms and outside packages. The longest name that fits a module is its room; a room that is named allows none
 # of the rooms inside it.
@@ -148,6 +148,7 @@ ALLOWED |= {
     "errors": set(),
     "lazy": set(),
     "registry": set(),
+    "runtime": {"onnxruntime"},
     "version": set(),
     "files": set(),
     "patterns": {"files", "numpy"},

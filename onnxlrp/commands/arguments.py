@@ -15,6 +15,7 @@ from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
 from ..preprocessing.fields import LARGEST_SIDE
 from ..registry import Option
+from ..runtime import onnxruntime
 from . import method_options
 from .parsers.groups import PREPROCESSING
 
@@ -186,11 +187,7 @@ def providers(text: str | None) -> list[str] | None:
     """Return onnxruntime's names of providers: `cuda` is CUDAExecutionProvider. Raises UsageError for others."""
     if text is None:
         return None
-    try:
-        import onnxruntime
-    except ImportError:
-        return None  # `load` raises with the command to install it
-    here = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime.get_available_providers()}
+    here = {name.removesuffix("ExecutionProvider").lower(): name for name in onnxruntime().get_available_providers()}
     found = []
     for word in filter(None, (word.strip() for word in text.split(","))):
         key = word.lower().removesuffix("executionprovider")

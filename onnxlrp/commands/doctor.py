@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import UnsupportedError
+from ..runtime import INSTALL
 from . import probes
 from .console import Console
 
-DEFAULT = "ort"  # what `auto` takes
 CPU, GPU = "onnxruntime", "onnxruntime-gpu"
 Problem = tuple[str, str]  # what is wrong, and the command that repairs it
 Version = tuple[int, int]
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Examine the machine; 0 if the default engine runs, else 4."""
+    """Examine the machine; 0 if the engine that "auto" takes runs, else 4."""
     report = examined(console)
     report["problems"] = [{"problem": what, "fix": fix} for what, fix in problems(report)]
     console.json(report, indent=1)
     _print(report, console)
-    return 0 if report["engines"][DEFAULT]["ready"] else UnsupportedError.code
+    return 0 if report["engines"][report["default"]]["ready"] else UnsupportedError.code
 
 
 def examined(console: Console | None = None) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def examined(console: Console | None = None) -> dict[str, Any]:
             "emulator": probes.emulator(),
             "compiler": probes.host_compiler(),
         },
-        "default": DEFAULT,
+        "default": probes.automatic(),
         "engines": {},
     }
     report["plugin"] = probes.broken_plugin()
@@ -102,6 +102,8 @@ def _twice(report: dict[str, Any]) -> Iterator[Problem]:
 
 def _onnxruntime(report: dict[str, Any]) -> Iterator[Problem]:
     found, providers = report["onnxruntime"]["wheels"], report["onnxruntime"]["providers"]
+    if not found and providers is None:
+        yield "onnxruntime is not installed: auto takes the engine reference, which is slow", INSTALL
     if found and providers is None:
         names = " ".join(found)
         yield f"{names} is installed and cannot be imported", f"pip install --force-reinstall {names}"

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from ..runtime import INSTALL
+
 T = TypeVar("T")
 _WAIT = 180  # seconds for an engine: NVRTC or the host compiler may have to compile
 
@@ -62,6 +64,13 @@ def gpus() -> list[dict[str, str]]:
         return [dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names)]
 
     return guarded(probe) or []
+
+
+def automatic() -> str:
+    """Return the engine that "auto" takes here."""
+    from ..engines import factory
+
+    return factory.automatic()
 
 
 def driver_cuda() -> tuple[int, int] | None:
@@ -240,7 +249,7 @@ def attempt(name: str) -> None:
     print(json.dumps(found))
 
 
-_INSTALL = {"onnxruntime": "pip install onnxruntime"}
+_INSTALL = {"onnxruntime": INSTALL}
 _REPORT = "see the problems above; else report it with this output"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UnsupportedError
 from ..program.program import SEED, Array, Program
+from ..runtime import onnxruntime
 from . import Forward, Run, engine
 from .providers import CUDA, fix, preload
 from .weights import hand_over
@@ -39,32 +39,28 @@ class Ort:
     name: str
 
     def __init__(self, providers: Sequence[Any] | None = None, options: Any = None) -> None:
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise UsageError(
-                "no onnxruntime is installed",
-                "pip install onnxruntime",
-            )
+        onnxruntime()
         self.providers, self.options = providers, options
 
     def prepare(self, forward: Forward, program: Program) -> Run:
         """Open a session of the emitted graph."""
-        import onnxruntime
+        ort = onnxruntime()
 
         from .emit.explainer import explainer
 
         # The caller's options stay as they are: external weights would remain in them.
         made = explainer(forward if self.options is None else forward._replace(light=None), program)
-        options = self.options or onnxruntime.SessionOptions()
+        options = self.options or ort.SessionOptions()
         if self.options is None:
             options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are
             # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         preload()
-        here = onnxruntime.get_available_providers()
+        here = ort.get_available_providers()
         providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
         weights = hand_over(options, made.weights)
         with _translated_errors():
-            session = onnxruntime.InferenceSession(
+            session = ort.InferenceSession(
                 made.model.SerializeToString(), options, providers=providers, enable_fallback=CUDA in str(providers)
             )
         if CUDA in str(providers) and CUDA not in session.get_providers():

@@ -12,7 +12,6 @@ import onnx
 from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
 from .frontend.open_axes import Size
-from .frontend.simplify import onnxruntime
 from .frontend.symbolic_sizes import DEFAULT_SIZE
 from .graph import Graph, Tensor
 from .load_state import LoadState, SizeReader
@@ -66,7 +65,6 @@ def load(
         UnsupportedError: The model has no batch on axis 0, or an operator that cannot be converted.
         CheckFailed: The model is quantised, and its graph rounds otherwise than the file.
     """
-    onnxruntime()
     limit = memory_limit(max_memory)
     file = read(source, allow_linked_data)
     first: OnnxLrpError | None = None
@@ -85,13 +83,16 @@ def load(
             break
         except OnnxLrpError as error:
             if untouched and state.sizes is not None and _is_of_layers(error):
-                from .opaque import opaque_graph  # what few models need: the first command is mostly imports
+                from .opaque import (
+                    RuntimeMissing,
+                    opaque_graph,
+                )  # what few models need: the first command is mostly imports
 
                 try:
                     return opaque_graph(state, error, state.metadata | _provenance(file.model))
-                except UnsupportedError:
+                except UnsupportedError as other:
                     if not state.sizes.guessed:
-                        raise error from None
+                        raise (other if isinstance(other, RuntimeMissing) else error) from None
             elif state.sizes is None or not state.sizes.guessed:
                 raise
             first = first or error

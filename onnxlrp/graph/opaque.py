@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from ..errors import InputError, UnsupportedError
-from .frontend.simplify import onnxruntime
+from ..runtime import fix, missing, onnxruntime
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
 from .load_state import LoadState
@@ -24,6 +24,10 @@ from .reading.printable import first_line, printable
 OPERATOR = "onnxlrp::Untouched"  # the layer that stands for all that cannot be read
 _LONGEST_PROBE = 5.0  # seconds for a run of one or two samples
 _TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
+
+
+class RuntimeMissing(UnsupportedError):
+    """The untouched file cannot be run, for there is no onnxruntime."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +128,11 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
             or samples of one batch change each other's results.
     """
     assert state.sizes is not None
+    if why := missing():
+        raise RuntimeMissing(
+            f"{reason.message} (Methods of forward passes alone would run the untouched file by onnxruntime: {why}.)",
+            f"{fix(why)}, then --method occlusion",
+        )
     file = state.file.model
     try:
         inputs = _inputs(state)

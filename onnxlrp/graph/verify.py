@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 
 from ..errors import CheckFailed
+from ..runtime import onnxruntime
 from .decomposition.quantized import INTEGERS
-from .frontend.simplify import onnxruntime
 from .graph import Array, Graph, Layer, Tensor
 from .reading.read import Source
 from .to_onnx import emit

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..engines import Engine
+from ..engines.factory import faster
 from ..errors import OnnxLrpError
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
@@ -77,8 +78,9 @@ class LoadedModel:
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """The choices that the user did not make, of several outputs and inputs, with what to type for another."""
-        return self.choice.notes if self.choice else ()
+        """What the user did not choose, with what to type for another: engine, output and input."""
+        slow = faster(self.engine)
+        return (*((slow,) if slow else ()), *(self.choice.notes if self.choice else ()))
 
     @property
     def kind(self) -> InputKind:

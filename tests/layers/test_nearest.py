@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.graph.load import load
+from onnxlrp.graph.lowering import nearest
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from support import small_nets
@@ -89,9 +90,21 @@ def check(model: onnx.ModelProto, engine: str) -> None:
     np.testing.assert_allclose(found["relevance"][0], wanted, atol=1e-5)
 
 
-@pytest.mark.few(5)
+@pytest.fixture(params=["read off", "computed"])
+def _source_of_indices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without onnxruntime the indices are computed by its formulas."""
+    if request.param == "computed":
+        monkeypatch.setattr(nearest, "missing", lambda: "onnxruntime is not installed")
+
+
+@pytest.mark.few(8)
+@pytest.mark.usefixtures("_source_of_indices")
 @pytest.mark.parametrize(("opset", "coordinates", "mode"), CASES)
-def test_neighbours_are_those_of_the_file(opset: int, coordinates: str, mode: str) -> None:
+def test_neighbours_are_those_of_the_file(
+    opset: int, coordinates: str, mode: str, request: pytest.FixtureRequest
+) -> None:
+    if "computed" in request.node.name and coordinates == "half_pixel_symmetric" and mode in ("floor", "ceil"):
+        pytest.skip("at whole numbers onnxruntime falls to either side, by no formula that is known")
     attributes = {"coordinate_transformation_mode": coordinates, "nearest_mode": mode} if coordinates else {}
     # onnxruntime refuses, or reads beyond the end of, what has no element.
     pairs = [(length, scale) for length, scale in PAIRS if int(length * np.float32(scale)) > 0]
@@ -109,6 +122,7 @@ def test_the_reference_takes_the_same_neighbours() -> None:
     check(resizes(18, attributes, [(9, 0.6), (6, 0.7), (7, 1.3)], sizes=False), "reference")
 
 
+@pytest.mark.usefixtures("_source_of_indices")
 def test_axes_that_shrink_and_grow_before_opset_11() -> None:
     """Upper neighbours along the one and lower ones along the other, which no `nearest_mode` says."""
     n = helper.make_node("Resize", ["x", "scales"], ["y"], mode="nearest")
@@ -130,6 +144,7 @@ def test_axes_that_shrink_and_grow_before_opset_11() -> None:
     np.testing.assert_allclose(found["relevance"], wanted, atol=1e-6)
 
 
+@pytest.mark.usefixtures("_source_of_indices")
 @pytest.mark.parametrize("roi", [(0.2, 0.7), (-0.3, 0.8), (0.4, 1.6), (0.9, 0.1)])
 @pytest.mark.parametrize("mode", MODES)
 def test_crops_and_what_lies_outside(mode: str, roi: tuple[float, float]) -> None:
@@ -145,6 +160,19 @@ def test_crops_and_what_lies_outside(mode: str, roi: tuple[float, float]) -> Non
     found = small_nets.explained(load(model), make_composite("gradient"), {"x": x, SEED: r}, "ort", mode="relevance")
     np.testing.assert_array_equal(found["scores"][0, 0], picks)
     np.testing.assert_allclose(found["relevance"][0, 0], wanted, atol=1e-6)
+
+
+@pytest.mark.usefixtures("_source_of_indices")
+@pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
+def test_sizes_that_keep_the_ratio(policy: str) -> None:
+    n = small_nets.Net(1, 7, 5)
+    sizes, none = np.array([10, 12]), np.array([], np.float32)
+    y = n.op("Resize", "x", none, none, sizes, mode="nearest", keep_aspect_ratio_policy=policy, axes=[2, 3])
+    model = n.model(y)
+    x = np.random.default_rng(0).normal(size=(2, 1, 7, 5)).astype(np.float32)
+    wanted = untouched(model, x)
+    found = small_nets.explained(load(model), make_composite("gradient"), {"x": x, SEED: wanted}, mode="relevance")
+    np.testing.assert_array_equal(found["scores"], wanted)
 
 
 @pytest.mark.parametrize("opset", [9, 11, 19])

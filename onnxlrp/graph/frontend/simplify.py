@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from types import ModuleType
 
 import onnx
 from onnx import inliner
 
-from ...errors import InputError, OnnxLrpError, UnsupportedError, UsageError
+from ...errors import InputError, OnnxLrpError, UnsupportedError
+from ...runtime import missing, onnxruntime
 from ..reading.printable import first_line, printable
 from .group_normalization import split_groups
 from .opset import upgrade
@@ -43,19 +43,6 @@ _DISABLED = (
 ARITHMETIC = 1 << 15
 # What onnxruntime's optimiser writes for one machine alone, at level ALL.
 _MACHINES = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
-
-
-def onnxruntime() -> ModuleType:
-    """Return the module onnxruntime.
-
-    Raises:
-        UsageError: It is not installed.
-    """
-    try:
-        import onnxruntime as ort
-    except ImportError:
-        raise UsageError("onnxruntime is not installed.", "pip install onnxruntime") from None
-    return ort  # type: ignore[no-any-return]
 
 
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -100,6 +87,8 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
 def optimise(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onnx.ModelProto:
     """Optimise a model by onnxruntime at level BASIC: constants and shape arithmetic are folded, no-ops removed.
 
+    Without onnxruntime shapes are inferred alone: the passes behind this one fold, more slowly.
+
     Args:
         model: The model, not changed.
         name: The name of the file, for errors.
@@ -109,6 +98,8 @@ def optimise(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onn
         InputError: It is no valid model.
         UnsupportedError: It has operators that onnxruntime does not know.
     """
+    if missing():
+        return _inferred(model, name)
     ort = onnxruntime()
     with tempfile.TemporaryDirectory(prefix="onnxlrp-") as folder:
         options = ort.SessionOptions()
@@ -129,6 +120,16 @@ def optimise(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onn
         except Exception as error:
             raise _refusal(model, name, error) from None
         return onnx.load_model(options.optimized_model_filepath)
+
+
+def _inferred(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Return the model with the shapes that onnx infers. Raises InputError where they contradict each other."""
+    from .constant_branches import take_branches
+
+    try:
+        return take_branches(model, ARITHMETIC)
+    except Exception as error:  # InferenceError, and what its C++ raises
+        raise _refusal(model, name, error) from None
 
 
 def _refusal(model: onnx.ModelProto, name: str, error: Exception) -> InputError | UnsupportedError:

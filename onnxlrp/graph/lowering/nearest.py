@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from ..frontend.simplify import onnxruntime
+from ...runtime import missing, onnxruntime
 from ..graph import Array, Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 from ..to_onnx import to_node
 
-_OUTSIDE = -1  # the index that stands for the extrapolation value
+OUTSIDE = -1  # the index that stands for the extrapolation value
+
 _REGULAR = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 
@@ -23,9 +25,10 @@ def nearest(graph: MutableGraph, layer: Layer) -> list[Layer]:
     """Write a nearest-neighbour Resize as one Gather per axis, and a Resize where elements are just repeated.
 
     Runtimes compute the coordinates in different precision, so that they round to different neighbours. The indices are
-    those of onnxruntime, read off its own operator, and constants of the graph from here on: forward pass and relevance
-    use the same ones on every engine and in every runtime. Where coordinates fall outside (tf_crop_and_resize), the
-    input is padded by the extrapolation value, which the Gather takes.
+    those of onnxruntime, read off its own operator (by its formulas where it is not installed), and constants of the
+    graph from here on: forward pass and relevance use the same ones on every engine and in every runtime. Where
+    coordinates fall outside (tf_crop_and_resize), the input is padded by the extrapolation value, which the Gather
+    takes.
 
     Returns:
         The layers; none for an interpolation, for sizes that are computed at run time, and for a Resize that repeats
@@ -44,7 +47,7 @@ def nearest(graph: MutableGraph, layer: Layer) -> list[Layer]:
     stated = {key: layer.attributes.get(key) for key in _REGULAR}
     if len(repeated) == len(picks) and stated == _REGULAR:
         return []
-    outside = sorted(axis for axis, pick in picks.items() if (pick == _OUTSIDE).any())
+    outside = sorted(axis for axis, pick in picks.items() if (pick == OUTSIDE).any())
     if outside:
         x = _padded(build, x, outside)
     # Shrinking axes first.
@@ -52,7 +55,7 @@ def nearest(graph: MutableGraph, layer: Layer) -> list[Layer]:
     for n, axis in enumerate(gathered):
         last = n + 1 == len(gathered) and not repeated
         out = build.out if last else f"{build.out}/axis{axis}"
-        pick = np.where(picks[axis] == _OUTSIDE, shape[axis], picks[axis])
+        pick = np.where(picks[axis] == OUTSIDE, shape[axis], picks[axis])
         after = [len(pick) if i == axis else length for i, length in enumerate(build.shape(x))]
         indices = build.integers(pick, f"{out}/indices")
         x = build.add("Gather", x, indices, out=out, name=layer.name if last else "", shape=after, axis=axis)
@@ -97,6 +100,9 @@ def _picks(graph: MutableGraph, layer: Layer, shape: tuple[int, ...]) -> dict[in
     elif layer.attributes.get("keep_aspect_ratio_policy", "stretch") == "stretch":
         stays |= {a for a, n in zip(axes, scales or sizes, strict=True) if n == (1 if scales else shape[a])}
     changed = [axis for axis in range(rank) if axis not in stays]
+    if missing():
+        made = _computed(layer, {axis: shape[axis] for axis in axes}, (roi, scales, sizes))
+        return {a: made[a] for a in changed if not np.array_equal(made[a], np.arange(shape[a]))}
     # Of an axis that stays one element is enough: of the batch, which is no number of samples here, above all.
     short = [1 if axis in stays else length for axis, length in enumerate(shape)]
     session = _session(graph, layer, short, [1 if a in stays else n for a, n in zip(axes, sizes, strict=False)])
@@ -111,11 +117,35 @@ def _picks(graph: MutableGraph, layer: Layer, shape: tuple[int, ...]) -> dict[in
     return found
 
 
+def _computed(layer: Layer, lengths: Mapping[int, int], operands: tuple[list[Any], ...]) -> dict[int, Array]:
+    """Return the input index of each output along each axis, without onnxruntime."""
+    from .nearest_indices import indices
+
+    roi, scales, sizes = operands
+    whole = [np.float32(length) for length in lengths.values()]
+    if sizes:
+        factors = [np.float32(size) / length for size, length in zip(sizes, whole, strict=True)]
+        policy = layer.attributes.get("keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":
+            factors = [min(factors) if policy == "not_larger" else max(factors)] * len(factors)
+            sizes = [round(float(length * factors[0])) for length in whole]
+    else:
+        factors = [np.float32(scale) for scale in scales]
+        sizes = [int(length * factor) for length, factor in zip(whole, factors, strict=True)]
+    if sizes == list(lengths.values()):  # onnxruntime hands the operand on, whatever the scales
+        return {axis: np.arange(length) for axis, length in lengths.items()}
+    parts = zip(roi[: len(whole)], roi[len(whole) :], strict=True) if roi else [(0.0, 1.0)] * len(whole)
+    return {
+        axis: indices(layer.attributes, length, int(size), float(factor), part)
+        for (axis, length), size, factor, part in zip(lengths.items(), sizes, factors, parts, strict=True)
+    }
+
+
 def _session(graph: MutableGraph, layer: Layer, shape: list[int], sizes: list[int]) -> Any:
     """Return a session of the layer alone on "x", float32."""
     ort = onnxruntime()
     names = ["x", *(part if name else "" for name, part in zip(layer.inputs[1:], _OPERANDS, strict=False))]
-    attributes = {**layer.attributes, "extrapolation_value": float(_OUTSIDE)}
+    attributes = {**layer.attributes, "extrapolation_value": float(OUTSIDE)}
     node = to_node(replace(layer, inputs=tuple(names), outputs=("y",), attributes=attributes))
     constants = [
         numpy_helper.from_array(np.asarray(sizes, np.int64) if part == "sizes" else graph.constants[name], part)
