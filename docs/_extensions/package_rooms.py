@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "onnxlrp"
 OPENED = ("graph", "engines")  # folders whose parts are rooms of their own
-ANYBODY = ("errors", "version", "registry", "runtime", "files")  # small modules that everybody may import
+ANYBODY = ("errors", "lazy", "version", "registry", "runtime", "files")  # small modules that everybody may import
 
 
 def table() -> str:

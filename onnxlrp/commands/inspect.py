@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..compile import compile
-from ..engines.factory import faster
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Opaque, Tensor
 from ..methods.registry import forward_methods
@@ -96,8 +95,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     report["wrote"] = [str(path) for path in _kept(args, model)]
     console.json(report, indent=1)
     print_model(model, report, console)
-    if slow := faster(model.engine):
-        console.note(*slow)
+    if model.faster:
+        console.note(*model.faster)
     if args.probe:
         print_probe(report["probe"], console)
     for path in report["wrote"]:

@@ -77,10 +77,14 @@ class LoadedModel:
         return heads.head_of(self.graph, self.graph.outputs[0].name)
 
     @property
+    def faster(self) -> tuple[str, str] | None:
+        """Why the engine is slow where onnxruntime is missing, and the command that installs it; else None."""
+        return faster(self.engine)
+
+    @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What the user did not choose, with what to type for another: engine, output and input."""
-        slow = faster(self.engine)
-        return (*((slow,) if slow else ()), *(self.choice.notes if self.choice else ()))
+        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()))
 
     @property
     def kind(self) -> InputKind:
