@@ -223,6 +223,7 @@ ALLOWED |= {
         "commands.write_preprocessing",
         "engines.cuda.listing",
     },
+    "commands.operators": {"commands.console", "graph.decomposition", "graph.lowering", "layers"},
     "commands.write_preprocessing": {"files", "graph.reading", "preprocessing", "onnx"},
     "commands.ranking": {"explanation", "files", "model", "preprocessing", "streaming", "numpy"},
     "commands.doctor": {"commands", "commands.console", "commands.probes"},

@@ -13,6 +13,7 @@ from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.graph.decomposition.decompose import DECOMPOSITIONS
 from onnxlrp.graph.decomposition.dynamic_quantization import DYNAMIC
 from onnxlrp.graph.decomposition.integer import INTEGER
+from onnxlrp.graph.lowering.lower import LOWERINGS
 from onnxlrp.layers import LAYERS
 from onnxlrp.methods.registry import METHODS
 from onnxlrp.program.op import KINDS
@@ -40,6 +41,8 @@ def operators() -> str:
     optimised = {*DECOMPOSITIONS} - quantised - {*LAYERS}
     rows.append(("", "on integers: read as the same on floats, between rounding and rounding", sorted(quantised)))
     rows.append(("", "fused by onnxruntime's optimiser: read as the operators that they stand for", sorted(optimised)))
+    lowered = {*LOWERINGS} - {*LAYERS}
+    rows.append(("", "written as other operators while the model is loaded", sorted(lowered)))
     return table(
         ("kind", "what it is", "ONNX operators"), ((kind, what, ", ".join(map(_code, ops))) for kind, what, ops in rows)
     )

@@ -110,18 +110,22 @@ def _power(node: Node, exponent: float) -> Op:
     return activation(node, lambda x, y: power(x, exponent - 1) * exponent)
 
 
-def _simple(operator: str, slope: Callable[[Value, Value], Value | float]) -> None:
-    layer(operator, kind="activation")(lambda node: activation(node, slope))
+def _simple(operator: str, formula: str, slope: Callable[[Value, Value], Value | float]) -> None:
+    def build(node: Node) -> Op:
+        return activation(node, slope)
+
+    build.__doc__ = f"{operator}: {formula}."
+    layer(operator, kind="activation")(build)
 
 
-_simple("Tan", lambda x, y: square(y) + 1)
-_simple("Atan", lambda x, y: 1.0 / (square(x) + 1))
-_simple("Asin", lambda x, y: power(1 - square(x), -0.5))
-_simple("Acos", lambda x, y: -power(1 - square(x), -0.5))
-_simple("Sinh", lambda x, y: power(square(y) + 1, 0.5))
-_simple("Cosh", lambda x, y: (x.trace.map("exp", x) - x.trace.map("exp", -x)) * 0.5)
-_simple("Asinh", lambda x, y: power(square(x) + 1, -0.5))
-_simple("Acosh", lambda x, y: power(square(x) - 1, -0.5))
-_simple("Atanh", lambda x, y: 1.0 / (1 - square(x)))
+_simple("Tan", "y = tan x, dy/dx = 1 + y²", lambda x, y: square(y) + 1)
+_simple("Atan", "y = arctan x, dy/dx = 1 / (1 + x²)", lambda x, y: 1.0 / (square(x) + 1))
+_simple("Asin", "y = arcsin x, dy/dx = 1 / √(1 − x²)", lambda x, y: power(1 - square(x), -0.5))
+_simple("Acos", "y = arccos x, dy/dx = −1 / √(1 − x²)", lambda x, y: -power(1 - square(x), -0.5))
+_simple("Sinh", "y = sinh x, dy/dx = √(1 + y²)", lambda x, y: power(square(y) + 1, 0.5))
+_simple("Cosh", "y = cosh x, dy/dx = sinh x", lambda x, y: (x.trace.map("exp", x) - x.trace.map("exp", -x)) * 0.5)
+_simple("Asinh", "y = arsinh x, dy/dx = 1 / √(x² + 1)", lambda x, y: power(square(x) + 1, -0.5))
+_simple("Acosh", "y = arcosh x, dy/dx = 1 / √(x² − 1)", lambda x, y: power(square(x) - 1, -0.5))
+_simple("Atanh", "y = artanh x, dy/dx = 1 / (1 − x²)", lambda x, y: 1.0 / (1 - square(x)))
 for _steps in ("Sign", "Floor", "Ceil", "Round"):
-    _simple(_steps, lambda x, y: 0.0)  # constant between the steps
+    _simple(_steps, "constant between its steps, dy/dx = 0", lambda x, y: 0.0)

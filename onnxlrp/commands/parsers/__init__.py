@@ -16,7 +16,7 @@ def doctor(parser: Parser) -> None:
 
 
 def catalogue(parser: Parser) -> None:
-    """Add the arguments of `onnxlrp methods` and `onnxlrp rules`."""
+    """Add the arguments of `onnxlrp methods`, `onnxlrp rules` and `onnxlrp operators`."""
     common(parser, "as JSON on stdout")
 
 
@@ -32,4 +32,5 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "doctor": ("list the engines that run on this machine, and the command that repairs the others", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),
+    "operators": ("list the ONNX operators that relevance passes", catalogue, "operators"),
 }

@@ -28,7 +28,7 @@ def lower(graph: MutableGraph) -> None:
     """
     layers: list[Layer] = []
     for layer in graph.layers:
-        rule = _RULES.get(layer.op)
+        rule = LOWERINGS.get(layer.op)
         layers.extend(rule(graph, layer) or [layer] if rule is not None and _known(graph, layer) else [layer])
     graph.layers = layers
 
@@ -104,7 +104,7 @@ def _pad(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return build.layers
 
 
-_RULES: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
+LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Split": _split,
     "Gemm": _gemm,
     "MatMul": _matmul,
