@@ -38,6 +38,8 @@ def _half_pixel(graph: MutableGraph, layer: Layer, before: tuple[int, ...], afte
     build = Builder(graph, layer)
     single = [axis for axis, (n, m) in enumerate(zip(before, after, strict=True)) if m == 1 and n != 1]
     scales = graph.constant(layer.inputs[2]) if len(layer.inputs) > 2 and layer.inputs[2] else None
+    if scales is not None and scales.size == 0:  # what writers of opset 11 leave where sizes are given
+        scales = None
     if not single:
         build.keep(attributes={**layer.attributes, _RULE: "half_pixel"})
         return build.layers
