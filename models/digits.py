@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
+import handwriting
 import numpy as np
+import onnx
 import torch
 from finish import HERE, SAMPLES, Floats, finish, logits, record, softmax
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -19,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FILE = HERE / "digits.onnx"
-SIZE = 28
+SIZE = handwriting.SIZE
 PREP = {
     "size": [SIZE, SIZE],
     "color": "grey",
@@ -55,9 +58,24 @@ def network() -> nn.Sequential:
 def pictures() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return all 1797 digits as grey pictures [N, 28, 28], enlarged from 8×8, and their classes [N]."""
     data = load_digits()
-    small = np.rint(data.images * (255 / 16)).astype(np.uint8)
-    large = [Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR) for image in small]
-    return np.stack([np.asarray(image) for image in large]), data.target.astype(np.int64)
+    return handwriting.enlarged(data.images.astype(np.uint8)), data.target.astype(np.int64)
+
+
+def split() -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the training and held-out pictures [N, 28, 28], then the classes [N] of both."""
+    images, labels = pictures()
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        images, labels, test_size=0.2, random_state=0, stratify=labels
+    )
+    return train_images, test_images, train_labels, test_labels
+
+
+def trained() -> nn.Sequential:
+    """Return the network with the weights of the shipped file, frozen."""
+    weights = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(FILE).graph.initializer}
+    net = network()
+    net.load_state_dict({name: weights[name] for name in net.state_dict()})
+    return net.eval().requires_grad_(False)
 
 
 def normalise(images: NDArray[np.uint8]) -> Floats:
@@ -108,6 +126,16 @@ def export(net: nn.Module) -> None:
     finish(FILE, PREP)
 
 
+def write_data() -> None:
+    """Write all digits as they come, 8×8 with values 0..16, and which of them are held out."""
+    data = load_digits()
+    order = np.arange(len(data.target))
+    _, held_out = train_test_split(order, test_size=0.2, random_state=0, stratify=data.target)
+    held = np.isin(order, held_out)
+    images, labels = data.images.astype(np.uint8), data.target.astype(np.uint8)
+    np.savez_compressed(handwriting.FILE, images=images, labels=labels, held_out=held)
+
+
 def write_samples(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
     """Write one held-out picture of each digit, classified correctly with a probability of 0.95 to 0.999."""
     SAMPLES.mkdir(exist_ok=True)
@@ -125,10 +153,7 @@ def main() -> None:
     """Train, export and measure, then write the samples."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    images, labels = pictures()
-    train_images, test_images, train_labels, test_labels = train_test_split(
-        images, labels, test_size=0.2, random_state=0, stratify=labels
-    )
+    train_images, test_images, train_labels, test_labels = split()
     net = network()
     train(net, torch.from_numpy(normalise(train_images)), torch.from_numpy(train_labels))
     export(net)
@@ -147,6 +172,7 @@ def main() -> None:
         largest_logit_difference=float(np.abs(onnx_logits - torch_logits).max()),
     )
     write_samples(test_images, test_labels)
+    write_data()
 
 
 if __name__ == "__main__":

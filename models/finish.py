@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE / "samples"
 PREP_KEY = "onnxlrp.prep"
+DECODER_KEY = "onnxlrp.decoder"
 SCOPES = "pkg.torch.onnx.name_scopes"
 
 Floats = NDArray[np.float32]
 
 
-def finish(path: Path, prep: dict[str, Any]) -> None:
+def finish(path: Path, prep: dict[str, Any], key: str = PREP_KEY) -> None:
     """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save.
 
-    Of the exporter's metadata on nodes, the module path stays.
+    Of the exporter's metadata on nodes, the module path stays. `key` names other facts than the preprocessing.
     """
     model = onnx.load(path)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {PREP_KEY: json.dumps(prep)})
+    onnx.helper.set_model_props(model, {key: json.dumps(prep)})
     # Exporters leave paths of the training machine on nodes and values, which triple the file.
     graph = model.graph
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -36,6 +37,32 @@ def finish(path: Path, prep: dict[str, Any]) -> None:
         item.metadata_props.extend(kept)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+
+
+def export_decoder(net: Any, path: Path, codes: Any, name: str, layer: str) -> None:
+    """Export a network from codes or features to pictures by torch.export at opset 18, with a symbolic batch.
+
+    Args:
+        net: The network.
+        path: The file to write.
+        codes: Two samples of its input.
+        name: The name of its input.
+        layer: The layer whose values it takes, for `onnxlrp.decoder` of the metadata; its pictures are of 0..1.
+    """
+    import torch  # the other scripts that import this module need none
+
+    torch.onnx.export(
+        net,
+        (codes,),
+        str(path),
+        dynamo=True,
+        external_data=False,
+        opset_version=18,
+        input_names=[name],
+        output_names=["image"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    finish(path, {"layer": layer, "pixels": [0, 1]}, DECODER_KEY)
 
 
 def logits(path: Path, images: Floats, batch: int = 64) -> Floats:
