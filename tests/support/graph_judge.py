@@ -68,11 +68,12 @@ def judge(made: Made, export: bool = True) -> str:
     close("gradient, ort and reference", slope.relevance, exact.relevance, loose if made.quantized else 1e-3)
     if not made.quantized:
         finite_differences(reference.choose(**given) if given else reference, made.x, exact.relevance)
-    # In float64: beside a logit near zero, what single precision loses of its terms would be a large share.
+    # In float64: beside a logit near zero, what single precision loses of its terms would be a large share. onnx's
+    # evaluator interpolates at coordinates of single precision.
     e = reference.explain(made.x, target=1, method="epsilon", ledger=True, **given)
     assert np.isfinite(e.relevance).all(), "epsilon: not finite"
     for row in e.ledger or ():
-        assert np.max(row.error) < 1e-6, f"the ledger of {row.layer} is open by {np.max(row.error):.1e}"
+        assert np.max(row.error) < 1e-5, f"the ledger of {row.layer} is open by {np.max(row.error):.1e}"
     for n in (0, 2):
         alone = ort.explain(made.x[n : n + 1], target=1, method="gradient", **_rows(given, slice(n, n + 1)))
         close("a sample alone", slope.relevance[n], alone.relevance[0], loose)

@@ -26,6 +26,9 @@ def judge_many(count: int, first: int, path: Path) -> int:
     """Judge graphs by their seeds; return the number of wrong ones."""
     warnings.simplefilter("error", RuntimeWarning)
     result = begun(count, first, path)
+    for seed in sorted(result["wrong"], key=int):  # what was wrong may have been mended since
+        del result["wrong"][seed]
+        one(int(seed), result)
     while result["graphs"] < count:
         began = time.process_time()
         for seed in range(first + result["graphs"], first + min(count, result["graphs"] + EVERY)):
