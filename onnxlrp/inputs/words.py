@@ -30,6 +30,10 @@ def said(word: str, shape: tuple[int, ...], graph: InputAxes | None, guess: Inpu
         channel, spatial = axes
     elif graph is not None and graph.name == name:
         channel, spatial = graph.channel_axis, graph.spatial_axes
+    elif graph is not None and graph.channel_axis is not None and not graph.by_product and _has_channels(name, shape):
+        # An axis of one place is an axis of space by this word: a picture of one row, say.
+        channel = graph.channel_axis
+        spatial = tuple(axis for axis in range(len(shape)) if axis != channel)
     else:
         channel, spatial = _axes(name, shape, guess)
     if name == "vector":
@@ -78,6 +82,11 @@ def _axes(name: str, shape: tuple[int, ...], guess: InputKind) -> tuple[int | No
     ends = (0, len(shape) - 1)
     channel = min(ends, key=lambda axis: shape[axis])
     return channel, tuple(axis for axis in everything if axis != channel)
+
+
+def _has_channels(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether such an input has one axis beside those of space."""
+    return name in _SPACE and len(shape) == _SPACE[name] + 1
 
 
 def _example(name: str, rank: int) -> str:

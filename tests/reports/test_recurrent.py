@@ -1,0 +1,48 @@
+"""A recurrent operator has no rules: it is refused by name, and hiding parts works on the file as it is.
+
+Reported of shap/shap (issues 930, 2173, 3949) and meta-pytorch/captum (issue 143): zeros, or sums that
+do not fit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxlrp
+from onnxlrp.errors import UnsupportedError
+from support.numpy_nets import model, near, node
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def test_an_lstm() -> None:
+    rng = np.random.default_rng(0)
+    length, width, hidden = 4, 2, 3
+    w, r, v = rng.normal(size=(1, 12, width)), rng.normal(size=(1, 12, hidden)), rng.normal(size=(hidden, 2))
+    nodes = [
+        node("Transpose", "x", "t", perm=[1, 0, 2]),
+        onnx.helper.make_node("LSTM", ["t", "w", "r"], ["", "h"], hidden_size=hidden, name="lstm"),
+        node("Squeeze", "h zero", "s"), node("MatMul", "s v", "y"),
+    ]  # fmt: skip
+    proto = model(nodes, (length, width), {"w": w, "r": r, "v": v, "zero": np.array([0])})
+
+    def f(x: np.ndarray) -> np.ndarray:
+        h = c = np.zeros(hidden)
+        for one in x:
+            i, o, g, n = np.split(w[0] @ one + r[0] @ h, 4)  # input, output, forget, cell
+            c = sigmoid(g) * c + sigmoid(i) * np.tanh(n)
+            h = sigmoid(o) * np.tanh(c)
+        return h @ v
+
+    x = rng.normal(size=(2, length, width)).astype(np.float32)
+    loaded = onnxlrp.load(proto)
+    with pytest.raises(UnsupportedError, match="LSTM"):
+        loaded.explain(x, target=1, method="gradient")
+    made = loaded.explain(x, target=1, method="occlusion", window=1, stride=1, baseline="zero", score="logit")
+    near(made.output, [f(one) for one in x])
+    assert made.relevance.shape == x.shape
+    assert np.abs(made.relevance).max() > 0
