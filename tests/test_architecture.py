@@ -166,7 +166,10 @@ _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
     "methods": {*_RESULTS, *_COMPILER, "graph.axes", "rules", "PIL", "skimage"},
+    # Handed a model, as methods are; nothing of rules, engines or layers.
+    "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "methods", "PIL"},
     "model": {
+        "analysis",
         *_RESULTS,
         *_COMPILER,
         "rules",
@@ -197,13 +200,12 @@ ALLOWED |= {
     "comparison": {*_JUDGES, "findings", "PIL"},
     "evaluation": {*_JUDGES, "PIL"},
     "evaluation.quantus": {*_JUDGES, "evaluation", "torch"},
-    # Handed a model, as methods are; nothing of rules, engines or layers.
-    "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "methods", "streaming"},
     "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
         *_JUDGES,
         "commands.console",
         "commands.parsers",
+        "analysis",
         "checks",
         "comparison",
         "compile",

@@ -45,6 +45,9 @@ class Transformation(Protocol):
         ...
 
 
+Transformations = Sequence[Transformation] | Callable[[float], Sequence[Transformation]]
+
+
 class Penalty(Protocol):
     """What is subtracted from the objective: a function of x, before transformations."""
 
@@ -156,7 +159,7 @@ class Optimised:
 def optimize(
     objective: Objective,
     parameterisation: Parameterisation,
-    transformations: Sequence[Transformation] = (),
+    transformations: Transformations = (),
     optimizer: Optimizer | None = None,
     steps: int = 128,
     progress: Callable[[Progress], bool] | None = None,
@@ -178,7 +181,8 @@ def optimize(
     Args:
         objective: f, which takes a batch [N · copies, …]; x and its transformations have the type float32.
         parameterisation: x as a function of what is optimised.
-        transformations: Random transformations of x, drawn anew at each step, applied in order.
+        transformations: Random transformations of x, drawn anew at each step, applied in order; or a function from
+            the share of steps done, 0 to 1, to these.
         optimizer: The optimiser; Adam of rate .05 by default. It is used for this run alone.
         steps: The number of steps, those of `resume` included.
         progress: Called after each step; returns whether to go on.
@@ -204,7 +208,7 @@ def optimize(
         raise UsageError(f"the state is of {len(state.parameters)} arrays, not {n}", f"give n={len(state.parameters)}")
     if resume is not None:
         optimizer.restore(state.optimizer)
-    step = _Step(objective, parameterisation, transformations, penalties, copies, normalised, seed)
+    step = _Step(objective, parameterisation, transformations, steps, penalties, copies, normalised, seed)
     clock, stopped = _Clock(state.step, steps), False
     while state.step < steps and not stopped:
         values, gradient = step(state)
@@ -237,7 +241,8 @@ class _Step:
 
     objective: Objective
     parameterisation: Parameterisation
-    transformations: Sequence[Transformation]
+    transformations: Transformations
+    steps: int
     penalties: Sequence[Penalty]
     copies: int
     normalised: bool
@@ -249,7 +254,8 @@ class _Step:
         n, rng = len(x), np.random.default_rng((self.seed, state.step))
         y = np.repeat(x, self.copies, axis=0) if self.copies > 1 else x
         adjoints: list[Pullback] = []
-        for transformation in self.transformations:
+        drawn = self.transformations
+        for transformation in drawn(state.step / self.steps) if callable(drawn) else drawn:
             apply, adjoint = transformation.draw(len(y), rng)
             y = apply(y)
             adjoints.append(adjoint)

@@ -107,8 +107,12 @@ class Console:
         sys.stderr.flush()
 
     @contextmanager
-    def passes(self, name: str) -> Iterator[Callable[[int, int], bool]]:
-        """Show the progress of a method of many passes, with the time left; the first Ctrl-C ends them early."""
+    def passes(self, name: str) -> Iterator[Callable[..., bool]]:
+        """Show the progress of a method of many passes, with the time left; the first Ctrl-C ends them early.
+
+        What it yields is called with the passes done, their number, and words about the last pass if there are any; it
+        returns whether to go on.
+        """
         import signal
 
         began = time.monotonic()
@@ -118,9 +122,10 @@ class Console:
             stopped.append(True)
             signal.signal(signal.SIGINT, before)  # the second one ends the command
 
-        def told(done: int, total: int) -> bool:
+        def told(done: int, total: int, said: str = "") -> bool:
             left = (time.monotonic() - began) * (total - done) / max(done, 1)
-            self.progress(done, total, f"{name}, {left:.0f} s left; Ctrl-C keeps the passes done")
+            words = ", ".join(filter(None, [name, said, f"{left:.0f} s left"]))
+            self.progress(done, total, f"{words}; Ctrl-C keeps the passes done")
             if stopped:
                 self.note(
                     f"{name}: stopped after {done} of {total} passes", "the result is computed from these passes alone"

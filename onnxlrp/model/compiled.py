@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .batches import in_batches
 from .loaded import LoadedModel
 from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
+from .relaxing import relaxed
 from .resolve_composite import resolve_composite
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class CompiledModel(LoadedModel):
         if self.graph.opaque is not None:
             raise self.graph.opaque.refusal(f'the method "{self.decided(method).method}"')
         return resolve_composite(self.graph, self.kind, self.decided(method), lambda: self._bounds(pictures))
+
+    def relaxed(self) -> Self | None:
+        """Return a model of whole numbers for real ones; None where its layers need whole ones."""
+        return relaxed(self)
 
     @property
     def default_method(self) -> Default:

@@ -18,6 +18,7 @@ from .exporting import export
 from .options import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
+    from ..analysis.prototypes import Prototype
     from .options import Rules
 
 
@@ -129,6 +130,46 @@ class Model(CompiledModel):
             method=method, options=options, output=output, input=input, rules=rules, on_unsupported=on_unsupported
         )
         return export(self._asked(asked), path, asked, target)
+
+    def prototype(
+        self,
+        target: int | str | None = None,
+        *,
+        images: Any = None,
+        start: Any = None,
+        progress: Callable[[Any], bool] | None = None,
+        **asked: Any,
+    ) -> Prototype:
+        """Find the pictures that raise a class's score, by gradient ascent.
+
+        >>> model.prototype("goose", style="maco", n=4).save("goose.png")
+
+        Args:
+            target: A class id or label.
+            images: A folder of pictures that the model is for, with subfolders of classes or without: colours, spectrum
+                and range are taken from them, and the prototype is compared with them.
+            start: What `explain` takes: a picture to start from, in place of noise.
+            progress: Called with an `analysis.optimize.Progress` after each step; returns whether to go on.
+            **asked: Fields of `analysis.prototypes.Asked`: style, steps, n, seed, low, high, batch_size, …
+
+        Returns:
+            The prototypes, best first, with what they are evidence of.
+
+        Raises:
+            UsageError: There is no such class, style or option.
+            InputError: A picture cannot be read.
+            UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
+        """
+        from ..analysis import evidence, prototypes
+
+        self.refuse_maps()
+        return prototypes.prototype(
+            self,
+            prototypes.Asked.of(target, asked),
+            images=None if images is None else evidence.read(self, images),
+            start=None if start is None else self.read(start),
+            progress=progress,
+        )
 
     def __repr__(self) -> str:
         return describing.one_line(self)

@@ -31,6 +31,7 @@ HEADS = ("logits", "as-is")
 
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
 READING = ("explain", "compare", "evaluate", "patterns")  # commands that read samples
+ANALYSING = ("prototype",)  # commands that say what a model has learned
 
 
 # Fields that do not say how to explain: what is explained, what is kept, how it runs.
@@ -87,7 +88,7 @@ class ExplainOptions:
             Flag(
                 ("-t", "--target"),
                 "class id, label or top1 (default: top1)",
-                ("explain", "check", "compare", "evaluate", "export"),
+                ("explain", "check", "compare", "evaluate", "export", "prototype"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
             ),
@@ -101,7 +102,7 @@ class ExplainOptions:
             Flag(
                 ("--output",),
                 "the model's output to explain (default: the first with one score per class)",
-                (*PROPAGATING, "check", "patterns"),
+                (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -113,7 +114,7 @@ class ExplainOptions:
             Flag(
                 ("--input",),
                 "the model's input to explain it at (default: the first that looks like a picture)",
-                (*PROPAGATING, "check", "patterns"),
+                (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -126,7 +127,7 @@ class ExplainOptions:
                 ("--kind",),
                 "kind of that input: image, signal, volume, tokens or vector, with a layout if needed, such as "
                 "image:NHWC (default: from the graph)",
-                (*PROPAGATING, "check", "patterns"),
+                (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"metavar": "KIND"},
             ),
             values.INPUT_KIND,
@@ -139,7 +140,7 @@ class ExplainOptions:
                 ("--task",),
                 "what several outputs without a final Softmax are: scores of classes, or values (default: guessed, and "
                 "said)",
-                (*PROPAGATING, "check", "patterns"),
+                (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"choices": TASKS},
             ),
             values.word_of(TASKS),
@@ -153,7 +154,7 @@ class ExplainOptions:
                 ("--head",),
                 "what is explained: the logits before a final Softmax, Sigmoid or the like, or the output as it is "
                 "(default: logits)",
-                (*PROPAGATING, "check", "patterns"),
+                (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"choices": HEADS},
             ),
             values.word_of(HEADS),
@@ -166,7 +167,7 @@ class ExplainOptions:
             Flag(
                 ("--given",),
                 "value of another input: a number, or an .npy file of one sample or one per sample; repeatable",
-                READING,
+                (*READING, *ANALYSING),
                 argparse={**REPEATED, "metavar": "NAME=VALUE"},
                 read=values.input_values,
             ),
@@ -263,7 +264,7 @@ class ExplainOptions:
             Flag(
                 ("--batch-size",),
                 "inputs at a time (default: 8)",
-                (*READING, "check"),
+                (*READING, *ANALYSING, "check"),
                 "run",
                 argparse={"type": int, "default": 8, "metavar": "N"},
                 read=values.samples_at_a_time,

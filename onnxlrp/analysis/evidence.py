@@ -1,0 +1,145 @@
+"""What a prototype is evidence of: its scores under transformations, when read again, and beside real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..graph.heads import head_of
+from ..graph.scores import are_probabilities, probabilities
+from ..preprocessing.images import listing
+from ..preprocessing.samples import Samples
+from .domain import Domain
+from .objectives import ClassScore
+from .optimize import Array
+from .transformations import Affine
+
+TRANSFORMATIONS = 20
+DISTURBANCE = Affine(12 / 224, (0.9, 1.1), 10)
+"""Shifts by 5 % of a side, scales of .9 to 1.1, turns by 10 degrees: what a picture of a thing survives."""
+_SEED = 1 << 61  # of these transformations, no step's
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """The user's pictures.
+
+    Attributes:
+        samples: The pictures as the model takes them.
+        folders: The folder that each comes from, where they lie in several; else None.
+    """
+
+    samples: Samples
+    folders: Sequence[str] | None = None
+
+
+def read(model: Any, folder: str | Path) -> Reference:
+    """Read the pictures of a folder, or of its subfolders, one a class.
+
+    Raises:
+        InputError: The folder cannot be listed, or a picture not be read.
+        NothingToDo: There are none.
+    """
+    folder = Path(folder)
+    try:
+        inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:
+        raise InputError(f"{folder}: not a folder that can be listed", "give a folder of pictures") from None
+    if not inner:
+        return Reference(model.read(listing(folder)))
+    files = {path.name: listing(path) for path in inner}
+    samples = model.read([file for found in files.values() for file in found])
+    return Reference(samples, [name for name, found in files.items() for _ in found])
+
+
+def collect(
+    model: Any, where: Domain, score: ClassScore, z: Array, relaxed: Array, images: Reference | None, seed: int
+) -> dict[str, Any]:
+    """Measure prototypes z [n, C, *space]; `relaxed` are these before they were rounded.
+
+    Returns:
+        By name, for each of n: "score" and "probability" of the class; "best", the class of the highest score; under
+        "transformed" the means of both and the share of `TRANSFORMATIONS` random transformations whose best class it
+        is; "read again", the same of the file as it is read; "relaxed", where the model takes whole numbers, the same
+        before rounding, None where its layers take nothing else.
+        Under "pictures" the highest score of the user's pictures and how many prototypes are above it.
+    """
+    facts: dict[str, Any] = {"id": score.id, **_scored(model, score, where.to_input(z))}
+    if where.space:
+        facts["transformed"] = _transformed(model, where, score, z, seed)
+    if where.whole_numbers:
+        between = model.relaxed()
+        facts["relaxed"] = None if between is None else _scored(between, score, where.relaxed(relaxed))
+    if where.preprocessing is not None:
+        again = model.read([where.picture(one) for one in z])
+        facts["read again"] = _scored(model, score, again.values)
+    if images is not None:
+        real = score.values(images.samples.values)
+        at = int(np.argmax(real))
+        highest = {"score": float(real[at]), "name": images.samples.names[at], "count": len(real)}
+        facts["pictures"] = highest | {"above": int((facts["score"] > real[at]).sum())}
+    return facts
+
+
+def _scored(model: Any, score: ClassScore, x: Array) -> dict[str, Array]:
+    """Scores [n] and probabilities [n] of the class, and the best class [n]."""
+    logits = model.outputs(x, batch_size=score.batch_size)["logits"].reshape(len(x), -1).astype(np.float64)
+    chances = _probabilities(model, logits)
+    return {"score": logits[:, score.id], "probability": chances[:, score.id], "best": logits.argmax(axis=1)}
+
+
+def _probabilities(model: Any, logits: Array) -> Array:
+    kind = head_of(model.graph, model.graph.outputs[0].name).kind
+    if not kind and (logits.shape[1] == 1 or are_probabilities(logits)):
+        kind = "Values"
+    return probabilities(logits, kind)
+
+
+def _transformed(model: Any, where: Domain, score: ClassScore, z: Array, seed: int) -> dict[str, Array]:
+    """The mean score and probability under random transformations, and the share whose best class is this one."""
+    apply, _ = DISTURBANCE.draw(TRANSFORMATIONS, np.random.default_rng((seed, _SEED)))
+    rows = [_scored(model, score, where.to_input(apply(np.repeat(one[None], TRANSFORMATIONS, axis=0)))) for one in z]
+    return {
+        "score": np.array([row["score"].mean() for row in rows]),
+        "probability": np.array([row["probability"].mean() for row in rows]),
+        "own class": np.array([(row["best"] == score.id).mean() for row in rows]),
+    }
+
+
+def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the best picture as lines: a key and a text."""
+    yield "score", f"{facts['score'][0]:.4g}, probability {facts['probability'][0]:.3g}"
+    if "relaxed" in facts:
+        before = facts["relaxed"]
+        text = "the model takes whole numbers alone" if before is None else f"score {before['score'][0]:.4g}"
+        yield "not rounded", text
+    if "transformed" in facts:
+        moved = facts["transformed"]
+        text = f"best class in {moved['own class'][0]:.0%} of {TRANSFORMATIONS} random shifts, scales and turns"
+        yield "transformed", f"{text}: mean score {moved['score'][0]:.4g}, probability {moved['probability'][0]:.3g}"
+    if "read again" in facts:
+        again = facts["read again"]
+        yield "read again", f"score {again['score'][0]:.4g}, probability {again['probability'][0]:.3g}"
+    if "pictures" in facts:
+        real = facts["pictures"]
+        yield "your pictures", f"highest score {real['score']:.4g} ({real['name']}, of {real['count']})"
+
+
+def doubts(name: str, facts: Mapping[str, Any], dead: Array) -> Iterator[tuple[str, str]]:
+    """Yield what the picture does not show, each with what to do."""
+    if dead.any():
+        yield (
+            f"no gradient reached {int(dead.sum())} of {len(dead)} pictures: they are noise",
+            "another start: --seed 1",
+        )
+    if facts["best"][0] != facts.get("id", facts["best"][0]):
+        yield f"the model's best class of this picture is {facts['best'][0]}, not {name}", "--steps, or another --style"
+    elif "transformed" in facts and facts["transformed"]["own class"][0] < 0.5:
+        yield "shifted, scaled or turned a little, the picture is mostly of another class", "--style fourier"
+    if "pictures" in facts and facts["pictures"]["above"]:
+        yield "the score is above that of all your pictures, as optimised ones are: that is no evidence of likeness", ""

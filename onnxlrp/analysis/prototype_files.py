@@ -1,0 +1,73 @@
+"""Files of prototypes: the bare pictures, arrays, and the record in JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import files
+from ..errors import UsageError
+from ..explanation.saving import encode_png
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .prototype_result import Result
+
+KINDS = ("png", "npz", "json")
+
+
+def write(found: Result, path: str | Path) -> list[Path]:
+    """Write the file that a name asks for; of several pictures one .png each, NAME-2.png and so on.
+
+    Raises:
+        UsageError: A name of another kind.
+        InputError: The file cannot be written.
+        UnsupportedError: A .png of an input that is no picture.
+    """
+    path = Path(path)
+    check(path)
+    if path.suffix.lower() == ".png":
+        words = {"Title": f"prototype: {found.name}", "onnxlrp.provenance": json.dumps(record(found), allow_nan=False)}
+        names = [path] + [path.with_stem(f"{path.stem}-{n}") for n in range(2, len(found) + 1)]
+        pictures = found.images
+        return [files.replace(name, encode_png(one, words)) for name, one in zip(names, pictures, strict=True)]
+    if path.suffix.lower() == ".json":
+        return [files.replace(path, (json.dumps(record(found), indent=1, allow_nan=False) + "\n").encode())]
+    arrays: dict[str, Any] = {"inputs": found.inputs, "pictures": found.pictures, "scores": found.scores}
+    arrays["history"] = found.state.history
+    arrays["provenance"] = np.array(json.dumps(record(found), allow_nan=False))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return [files.replace(path, buffer.getvalue())]
+
+
+def figure_bytes(found: Result, picture: Image) -> bytes:
+    """Return the figure as a .png with the record in its metadata."""
+    words = {"Software": "onnxlrp", "Title": f"prototype: {found.name}"}
+    return encode_png(picture, {**words, "onnxlrp.provenance": json.dumps(record(found), allow_nan=False)})
+
+
+def check(path: Path) -> None:
+    """Raise UsageError for a name that is none of a file that can be written."""
+    if path.suffix.lower().removeprefix(".") not in KINDS:
+        raise UsageError(f"{path}: a prototype is written as .png, .npz or .json", f"-o '{path.with_suffix('.png')}'")
+
+
+def record(found: Result) -> dict[str, Any]:
+    """Return what is known of prototypes in JSON's types."""
+    made = {
+        "prototype of": found.name,
+        "target": found.target,
+        "scores": found.scores,
+        "no gradient": found.dead,
+        "stopped": found.stopped,
+        **found.evidence,
+        "provenance": {**found.about, "kind": found.domain.kind.to_dict()},
+    }
+    plain: dict[str, Any] = files.to_jsonable(made)
+    return plain

@@ -1,0 +1,132 @@
+"""`onnxlrp prototype`: make the pictures that a class or a unit prefers."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..analysis import evidence, prototype_files, resuming
+from ..analysis.optimize import Progress
+from ..analysis.prototype_figure import draw
+from ..analysis.prototypes import Asked, Prototype, identity, prototype, resolve
+from ..errors import UsageError
+from ..explanation.names import file_pattern, file_word
+from ..files import replace
+from . import arguments
+from .console import Console
+
+_INTERRUPTED = 130  # as of the whole command
+_WIDTH = 14
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Make prototypes and write them; return the exit code."""
+    began = time.perf_counter()
+    stated = arguments.stated(args)
+    asked = _asked(args, stated)
+    model = arguments.open_model(args)
+    chosen = resolve(model, asked)
+    paths = _paths(args, chosen.word)
+    state_path = paths[0].with_suffix(".state.npz")
+    images = None if args.images is None else evidence.read(model, args.images)
+    start = None if args.start is None else model.read(args.start)
+    about = identity(model, asked, args.start, args.images)
+    resume = _resumed(args, state_path, about, console)
+    with console.passes("prototype") as told:
+
+        def progress(at: Progress) -> bool:
+            return bool(told(at.done, at.total, f"score {np.mean(at.values):.4g}"))
+
+        found = prototype(
+            model,
+            asked,
+            images=images,
+            start=start,
+            progress=progress,
+            resume=resume,
+            keep=lambda state: resuming.store(state_path, state, about),
+        )
+    written = [file for path in paths for file in prototype_files.write(found, path)]
+    if args.figure is not None:
+        written.append(replace(args.figure, prototype_files.figure_bytes(found, draw(found))))
+    if not found.stopped:
+        state_path.unlink(missing_ok=True)
+    _report(found, console)
+    if found.stopped:
+        console.note(f"{state_path} holds the state of the run", "the same command with --resume goes on")
+    console.line("wrote", f"{', '.join(map(str, written))}  {time.perf_counter() - began:.2f} s", _WIDTH)
+    console.json({**prototype_files.record(found), "files": [str(path) for path in written]}, 1)
+    return _INTERRUPTED if found.stopped else 0
+
+
+def _asked(args: argparse.Namespace, stated: dict[str, Any]) -> Asked:
+    words = [word.strip() for word in args.regularisers.split(",") if word.strip() not in ("", "none")]
+    target = stated.get("target")
+    if isinstance(target, list):
+        raise UsageError("one class at a time", f"-t {target[0]}")
+    return Asked(
+        target=target,
+        style=args.style,
+        steps=args.steps,
+        n=args.n,
+        low=_numbers(args, "low"),
+        high=_numbers(args, "high"),
+        yosinski=words,
+        seed=args.seed,
+        batch_size=stated["batch_size"],
+    )
+
+
+def _numbers(args: argparse.Namespace, name: str) -> list[float] | None:
+    """A number, or one for each channel, with commas between them."""
+    text = getattr(args, name)
+    if text is None:
+        return None
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f'--{name} "{text}": no number', "give a number, or one per channel: 0,0,1") from None
+
+
+def _paths(args: argparse.Namespace, word: str) -> list[Path]:
+    """The files to write, one for each format."""
+    name = f"{file_word(word)}.prototype.png"
+    path = arguments.out_file(args.out, name) if args.out else Path(name)
+    kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
+    paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
+    for one in paths:
+        prototype_files.check(one)
+    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
+        raise UsageError(
+            f"--figure {args.figure}: a figure is a .png", f"--figure '{Path(args.figure).with_suffix('.png')}'"
+        )
+    if args.start is not None and Path(args.start).resolve() in {one.resolve() for one in paths}:
+        raise UsageError(f"{args.start}: the prototype would replace the picture that it starts from", "another -o")
+    return paths
+
+
+def _resumed(args: argparse.Namespace, path: Path, about: dict[str, Any], console: Console) -> Any:
+    if not args.resume:
+        return None
+    if not path.exists():
+        console.note(f"{path} is not there: the run begins at its first step")
+        return None
+    return resuming.load(path, about)
+
+
+def _report(found: Prototype, console: Console) -> None:
+    """Print what is known of the best picture, and what is not."""
+    facts, about = found.evidence, found.about
+    words = [f"{about['style']}, {about['steps']} steps, seed {about['seed']}"]
+    if about["colours"]:
+        words.append(f"colours: {about['colours']}")
+    console.line("prototype", f"{found.name}  ({'; '.join(words)})", _WIDTH)
+    console.line("range", about["range"], _WIDTH)
+    for key, text in evidence.lines(facts):
+        console.line(key, text, _WIDTH)
+    for text, fix in evidence.doubts(found.name, facts, found.dead):
+        console.note(text, fix)
