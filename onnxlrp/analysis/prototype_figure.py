@@ -10,6 +10,7 @@ from ..errors import UnsupportedError
 from ..pictures.bars import strip
 from ..pictures.figure import figure
 from ..pictures.sheets import stack
+from ..pictures.style import Style
 from ..pictures.traces import traces
 
 if TYPE_CHECKING:
@@ -29,19 +30,19 @@ def draw(found: Result) -> Image:
         UnsupportedError: The input is a volume.
     """
     where = found.domain
-    title, caption = f"prototype of {found.name}, {found.about['style']}", describe(found)
+    style = Style(title=f"prototype of {found.name}, {found.about['style']}", caption=describe(found))
     if where.kind.name == "volume":
         raise UnsupportedError("a volume has no figure", "write the numbers: -o NAME.npz")
     if where.kind.is_image and len(where.space) == 2:
-        return figure([panel for z in found.pictures for panel in _panels(found, z)], None, title, caption)
+        return figure([panel for z in found.pictures for panel in _panels(found, z)], None, style)
     low, high = where.low, where.high
     drawn = []
     for z in found.pictures:
         values = (low + z * (high - low)).reshape(len(z), -1)
         if where.kind.name == "signal":
-            drawn.append(traces(np.zeros_like(values), values, title=title, caption=caption))
+            drawn.append(traces(np.zeros_like(values), values, style=style))
         else:
-            drawn.append(strip(values.ravel(), title=title, caption=caption))
+            drawn.append(strip(values.ravel(), style=style))
     return stack(drawn)
 
 

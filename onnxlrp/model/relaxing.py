@@ -22,7 +22,7 @@ def relaxed(model: Loaded) -> Loaded | None:
     casts = [layer for layer in readers if layer.op == "Cast" and _floats(graph, layer.outputs[0])]
     if not readers or len(casts) != len(readers) or source.name in {t.name for t in graph.outputs}:
         return None
-    inputs = (replace(source, dtype="float32"), *graph.inputs[1:])
+    inputs = (source._replace(dtype="float32"), *graph.inputs[1:])
     changed = replace(graph, inputs=inputs, dtypes={**graph.dtypes, source.name: "float32"})
     return type(model)(changed, model.engine, model.path, model.flags, model.strict, given=model.given)
 

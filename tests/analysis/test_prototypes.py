@@ -76,6 +76,11 @@ def test_every_kind_of_input(shape: Any, kind: str, style: str) -> None:
     assert "assumed" in found.about["range"]
     assert not found.dead.any()
     json.dumps(record(found), allow_nan=False)
+    if kind == "volume":
+        with pytest.raises(UnsupportedError, match="figure"):
+            found.figure()
+    else:
+        assert min(found.figure().size) > 100
 
 
 def test_pictures_lie_in_the_models_own_layout() -> None:

@@ -11,6 +11,7 @@ def prototype(parser: Parser) -> None:
     parser.epilog = (
         "styles:\n"
         "  fourier   Fourier coefficients under shifts, scales and turns: recognisable (default)\n"
+        "  smooth    as fourier, with larger parts and less grain\n"
         "  maco      phases alone, with the spectrum of real pictures: hazy, natural colours\n"
         "  yosinski  pixels with decay, blur and clipping\n"
         "  pixels    pixels with an l2 penalty: mostly noise\n\n"
@@ -23,7 +24,10 @@ def prototype(parser: Parser) -> None:
     group = parser.add_argument_group("prototype")
     groups.asked(group, "prototype", target={"help": "class id or label"})
     group.add_argument(
-        "--style", default="fourier", metavar="NAME", help="fourier, maco, yosinski or pixels (default: %(default)s)"
+        "--style",
+        default="fourier",
+        metavar="NAME",
+        help="fourier, smooth, maco, yosinski or pixels (default: %(default)s)",
     )
     group.add_argument("--steps", type=int, metavar="N", help="steps of the optimiser (default: that of the style)")
     group.add_argument("-n", "--n", type=int, default=1, metavar="N", help="number of pictures (default: %(default)s)")
