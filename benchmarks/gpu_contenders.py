@@ -109,7 +109,7 @@ def ort_on_gpu(session: Session, case: Case, batch: int) -> Record:
     forward, made = contenders.program(case)
     explained = explainer(forward, made)
     opened = cuda_session(explained.model)
-    inputs = {forward.inputs[0]: case.inputs(batch), explained.seed: np.zeros(batch, np.int64)}
+    inputs = {forward.inputs[0]: case.inputs(batch), explained.seeds[SEED]: np.zeros(batch, np.int64)}
     wanted = [explained.outputs["relevance"]]
     return {
         "call ms": 1e3 * host_time(lambda: opened.run(wanted, inputs), session.given.seconds),

@@ -148,7 +148,7 @@ def main() -> None:
     x = case.inputs(given.batch)
     name = case.graph.inputs[0].name
     made = explainer(*contenders.program(case))
-    seed = {made.seed: np.zeros(given.batch, np.int64)}
+    seed = dict.fromkeys(made.seeds.values(), np.zeros(given.batch, np.int64))
     models: list[tuple[bytes, dict[str, Array]]] = [
         (given.model.read_bytes(), {name: x}),
         (made.model.SerializeToString(), {name: x, **seed}),

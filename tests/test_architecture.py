@@ -39,8 +39,10 @@ ALLOWED = {
         "graph.heads",
         "graph.infinities",
         "graph.graph",
+        "graph.names",
         "graph.operators",
         "graph.roundings",
+        "graph.units",
         "numpy",
     },
     # From a file to the graph, stage by stage; each knows those before it.
@@ -55,6 +57,9 @@ ALLOWED = {
     "graph.head_patterns": {"graph.graph", "graph.operators", "numpy"},
     "graph.heads": {"graph.head_patterns", "graph.graph", "graph.operators", "numpy"},
     "graph.scores": {"graph.graph", "numpy"},
+    # What lies inside of a model, by the names that users give it; a unit as an output of its own.
+    "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
+    "graph.unit_output": {"graph.graph", "graph.names", "graph.units", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
@@ -160,7 +165,7 @@ ALLOWED |= {
     "findings": {"files"},
 }
 # What everybody above may know of the graph.
-_GRAPH = {"graph.graph", "graph.operators", "graph.facts", "graph.heads", "graph.scores"}
+_GRAPH = {"graph.graph", "graph.operators", "graph.facts", "graph.heads", "graph.scores", "graph.units"}
 _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
@@ -183,6 +188,7 @@ ALLOWED |= {
         "graph.names",
         "graph.pixel_range",
         "graph.to_onnx",
+        "graph.unit_output",
     },
     # Read for --help: what is asked of an explanation, and how the command line and settings state it.
     # (Composites, methods and rules for their types alone.)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..graph import facts, heads, operators
 from ..graph.graph import Graph, Layer
+from ..graph.units import of_tensor
 from ..model import Model
 
 Array = npt.NDArray[Any]
@@ -223,7 +224,9 @@ def _activations(
     model: Model, x: Array, names: Sequence[str], at: Array, batch_size: int | None
 ) -> Mapping[str, Array]:
     x = x.astype(model.graph.inputs[0].dtype, copy=False)
-    found = model.outputs(x, activations=list(dict.fromkeys(names)), at=at, batch_size=batch_size)
+    results = {layer.name: layer.outputs[0] for layer in model.graph.layers}
+    asked = [of_tensor(model.graph, results[name], name) for name in dict.fromkeys(names)]
+    found = model.outputs(x, activations=asked, at=at, batch_size=batch_size)
     return {name: found[f"activation/{name}"] for name in names}
 
 

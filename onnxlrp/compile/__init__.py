@@ -2,5 +2,6 @@
 
 from .compiler import compile, forward
 from .layer_rules import WeightedLayer, rules_of, weighted_layers
+from .starts import StartForm
 
-__all__ = ["WeightedLayer", "compile", "forward", "rules_of", "weighted_layers"]
+__all__ = ["StartForm", "WeightedLayer", "compile", "forward", "rules_of", "weighted_layers"]

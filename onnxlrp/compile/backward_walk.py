@@ -8,11 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..composites import Composite, Matched
-from ..errors import UnsupportedError, UsageError, did_you_mean
+from ..errors import UnsupportedError, UsageError
 from ..graph import facts
 from ..graph.graph import Graph, Layer
 from ..graph.infinities import may_be_infinite
 from ..graph.roundings import through_roundings
+from ..graph.units import Unit
 from ..layers import Node, build, place_of, unknown, unsupported
 from ..program.op import Op
 from ..program.trace import Trace
@@ -32,13 +33,13 @@ class BackwardWalk:
         composite: The composite that chooses rules.
         source: Name of the explained input.
         trace: The trace that instructions are recorded in.
-        target: Name of the tensor where the walk begins.
+        targets: Names of the tensors where the walk begins.
     """
 
-    def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace, target: str) -> None:
-        seen = through_roundings(graph, target)
+    def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace, *targets: str) -> None:
+        seen = through_roundings(graph, *targets)
         self.forward, self.graph, self.rounded = graph, seen.graph, seen.rounded
-        self.composite, self.source, self.trace, self.target = composite, source, trace, target
+        self.composite, self.source, self.trace, self.targets = composite, source, trace, targets
         trace.infinite = may_be_infinite(self.graph)
         self.values: dict[str, Value] = {}
         self.tensors: dict[int, str] = {}
@@ -57,16 +58,16 @@ class BackwardWalk:
             self.tensors[value.index] = tensor
         return self.values[tensor]
 
-    def backward(self, target: str) -> list[Layer]:
-        """Return the layers between the explained input and the tensor `target`, last first."""
-        relevant = facts.relevant(self.graph, (self.source,), target)
+    def backward(self, *targets: str) -> list[Layer]:
+        """Return the layers between the explained input and the tensors `targets`, last first."""
+        relevant = {name for target in targets for name in facts.relevant(self.graph, (self.source,), target)}
         return [layer for layer in reversed(self.graph.layers) if layer.name in relevant]
 
-    def check(self, target: str) -> None:
-        """Check that every layer on the way to `target` has a rule; the UnsupportedError names all that have none."""
-        trial = BackwardWalk(self.forward, self.composite, self.source, Trace(), self.target)
+    def check(self, *targets: str) -> None:
+        """Check that every layer on the way to `targets` has a rule; the UnsupportedError names all that have none."""
+        trial = BackwardWalk(self.forward, self.composite, self.source, Trace(), *self.targets)
         missing: dict[str, UnsupportedError] = {}
-        for layer in self.backward(target):
+        for layer in self.backward(*targets):
             try:
                 trial.rule_for_layer(layer)
             except UnsupportedError as error:
@@ -116,36 +117,25 @@ class BackwardWalk:
             self.fallbacks.append((layer.label, layer.op, name_of(rule)))
         return op, rule
 
-    def result_of(self, path: str, target: str) -> str:
-        """Return the name of the tensor that the module at `path` returns, the output of its last layer."""
-        for layer in self.backward(target):
-            if layer.path == path or layer.path.startswith(path + ".") or layer.name == path:
-                return layer.outputs[0]
-        for layer in reversed(self.forward.layers):  # a part of a layer that is rounded in between
-            if path and path in (layer.path, layer.name) and (whole := self._whole(layer.outputs[0])):
-                return whole
-        paths = {layer.label for layer in self.backward(target)}
-        raise UsageError(f'no layer has the path "{path}"', did_you_mean(path, paths))
-
-    def _whole(self, tensor: str) -> str:
-        """Return the result of the layer that a tensor is a rounded part of; "" where it is of none."""
-        while self.graph.producer(tensor) is None:
-            readers = self.forward.consumers(tensor)
+    def whole(self, tensor: str) -> str:
+        """Return the result of the layer that a tensor is a rounded part of; the tensor itself where it is of none."""
+        part = tensor
+        while self.graph.producer(part) is None and self.forward.producer(part) is not None:
+            readers = self.forward.consumers(part)
             if len(readers) != 1:
-                return ""
-            tensor = readers[0].outputs[0]
-        return tensor
+                return tensor
+            part = readers[0].outputs[0]
+        return part
 
-    def mask(self, tensor: str, channels: Sequence[int]) -> Value:
-        """Return 1 at these channels of a tensor and 0 elsewhere; channels are a map's first axis, tokens' last."""
-        shape = self.graph.shapes[tensor]
-        axis = 1 if len(shape) == 2 else 0
-        wrong = [c for c in channels if not 0 <= c < shape[axis]]
+    def mask(self, unit: Unit, channels: Sequence[int]) -> Value:
+        """Return 1 at these channels of a tensor and 0 elsewhere."""
+        wrong = [c for c in channels if not 0 <= c < unit.channels]
         if wrong or not channels:
-            raise UsageError(f"channel {wrong[0] if wrong else '?'} of {shape[axis]}", f"name 0 to {shape[axis] - 1}")
-        hot = np.zeros(shape[axis])
+            fix = f"name 0 to {unit.channels - 1}"
+            raise UsageError(f'"{unit.label}": channel {wrong[0] if wrong else "?"} of {unit.channels}', fix)
+        hot = np.zeros(unit.channels)
         hot[list(channels)] = 1
-        return self.trace.constant(hot.reshape([-1 if i == axis else 1 for i in range(len(shape))]))
+        return self.trace.constant(hot.reshape([-1 if i == unit.axis else 1 for i in range(len(unit.shape))]))
 
     def match_of(self, layer: Layer, kind: str) -> Matched:
         """Return a layer as the matches of composites see it."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
 from ..graph import facts, heads
 from ..graph.graph import Graph
+from ..graph.units import Unit, unit
+from ..graph.units import layer as layer_of
 from ..program.passes import dead_code
 from ..program.program import Program, Seed
 from ..program.rewrites import REWRITES
 from ..program.trace import Trace
-from ..program.value import Value, positive
+from ..program.value import Value
 from .backward_walk import BackwardWalk
+from .recording import Recorder, outputs_of, unreached
+from .starts import StartForm, at_class, at_tensors
 
 
 def compile(
@@ -24,10 +28,11 @@ def compile(
     explained: str = "",
     mode: str = "index",
     targets: int | None = None,
-    record: Sequence[str] = (),
-    activations: Sequence[str] = (),
+    record: Sequence[str | Unit] = (),
+    activations: Sequence[str | Unit] = (),
     conditions: Mapping[str, Sequence[int]] | None = None,
     ledger: bool = False,
+    starts: Sequence[StartForm] = (),
     rewrites: Iterable[str] = REWRITES,
 ) -> Program:
     """Compile the program that computes the relevance of an input for a target of an output.
@@ -39,21 +44,24 @@ def compile(
         explained: Name of the input that is explained; the first one by default.
         mode: How targets are chosen: "index", "top" or "relevance" (see `Seed`).
         targets: T, the length of the target axis; None without one.
-        record: Paths of modules whose result's relevance becomes an output.
-        activations: Paths of modules whose result becomes an output.
-        conditions: Channels by path of a module; of its result's relevance only these channels pass (concept
+        record: Units (`graph.units`) whose relevance becomes an output.
+        activations: Units whose activation becomes an output.
+        conditions: Channels by the name of a layer; of its result's relevance only these channels pass (concept
             relevance).
         ledger: Add the outputs that notes["ledger"] lists (`LedgerEntry`).
+        starts: Where relevance starts in place of the scores; notes["starts"] has the names of their seeds. Nothing
+            behind them is computed.
         rewrites: The rewrites that are on, of `REWRITES`.
 
     Returns:
         A program with the outputs "relevance", [N, *input] or [T, N, *input]; "logits" and "scores", tensors of the
-        forward pass; "record/PATH", [N, *result] or [T, N, *result]; "activation/PATH", [N, *result]; and with
-        `ledger` "ledger/NODE/COLUMN", [N] or [T, N].
+        forward pass, or with `starts` "value/K" [N], of which the K-th relevance is the gradient; "record/UNIT",
+        [N, *unit] or [T, N, *unit]; "activation/UNIT", [N, *unit]; and with `ledger` "ledger/NODE/COLUMN", [N] or
+        [T, N].
 
     Raises:
         UnsupportedError: A layer on the way has no rule, or the output does not depend on the input.
-        UsageError: A path names no module, a channel does not exist, or the composite belongs to another model.
+        UsageError: There is no such unit, it lies on no path, or the composite belongs to another model.
 
     References:
         Achtibat et al., From attribution maps to human-understandable explanations through concept relevance
@@ -61,73 +69,117 @@ def compile(
     """
     source = explained or graph.inputs[0].name
     scores = output or graph.outputs[0].name
-    logits = heads.head(graph, scores)
+    head = heads.head_of(graph, scores)
     _check_model(graph, composite)
-    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger), logits)
+    ends = [form.tensor for form in starts] or [head.start]
+    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger), *ends)
     trace = walk.trace
-    walk.check(logits)
-    walk.on_path.update(name for layer in walk.backward(logits) for name in layer.outputs)
-    recorded = {path: walk.result_of(path, logits) for path in record}
-    masks = {walk.result_of(path, logits): channels for path, channels in (conditions or {}).items()}
+    walk.check(*ends)
+    walk.on_path.update(name for layer in walk.backward(*ends) for name in layer.outputs)
+    recorder = Recorder.of(walk, record)
+    masks = {walk.whole(found.tensor): (found, channels) for found, channels in _conditions(graph, conditions)}
     with trace.at("seed"):
-        seed = _seed(trace, walk.value(logits), Seed(logits, mode, targets), composite.seed)
-        relevance = {logits: seed}
-    outputs: dict[str, Value] = {}
-    for layer in walk.backward(logits):
-        arriving = relevance.pop(layer.outputs[0], None)
-        if arriving is not None and layer.outputs[0] in masks:
-            arriving = arriving * walk.mask(layer.outputs[0], masks[layer.outputs[0]])
-        for path, tensor in recorded.items():
-            if tensor == layer.outputs[0] and arriving is not None:
-                outputs[f"record/{path}"] = trace.broadcast_to(arriving, graph.shapes[tensor])
-        if arriving is None:
-            continue
-        for tensor, share in walk.step(layer, arriving):
-            with trace.at(f"{layer.label}/sum"):
-                relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
-    if source not in relevance:
-        if facts.depends(graph, source, scores):
-            raise UnsupportedError(
-                f"no relevance reaches input {source!r} from output {scores!r}: every path leads through integers, "
-                "comparisons or indices",
-                "use a method that needs only the forward pass: -m occlusion",
-            )
-        raise UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
-    outputs["relevance"] = trace.broadcast_to(relevance[source], graph.shapes[source])
-    outputs["logits"], outputs["scores"] = walk.value(logits), walk.value(scores)
-    outputs |= {f"activation/{path}": walk.value(walk.result_of(path, logits)) for path in activations}
+        if starts:
+            begun = at_tensors(walk, starts, composite)
+        else:
+            begun = at_class(walk, head, Seed(head.logits, mode, targets), composite.seed)
+    reached = _propagate(walk, ends, begun.relevance, masks, recorder)
+    if reached is None:
+        raise _unreached(graph, source, ends if starts else [scores])
+    outputs = {**recorder.found, "relevance": trace.broadcast_to(reached, graph.shapes[source])}
+    outputs |= begun.outputs if starts else {"logits": walk.value(head.logits), "scores": walk.value(scores)}
+    outputs |= _activations(walk, activations)
     outputs.update(walk.ledger.columns)
-    outputs = {name: _of_each_sample(trace, value, seed) for name, value in outputs.items()}
+    outputs = {name: _of_each_sample(trace, value, begun.seed) for name, value in outputs.items()}
     notes = {
         "ledger": tuple(walk.ledger.plan),
         "source": source,
         "scores": scores,
+        "starts": begun.names,
         "unsupported": tuple(walk.fallbacks),
     }
     return dead_code(trace.program(outputs, targets, notes))
 
 
-def forward(graph: Graph, output: str = "", activations: Sequence[str] = ()) -> Program:
+def forward(graph: Graph, output: str = "", activations: Sequence[str | Unit] = ()) -> Program:
     """Compile the program of the forward pass alone, for a graph of any operators.
 
     Args:
         graph: The model.
         output: Name of the output with the scores; the first one by default.
-        activations: Paths of modules, or names of tensors, whose values become outputs.
+        activations: Units (`graph.units`) whose values become outputs.
 
     Returns:
-        A program with the outputs "logits", "scores" and "activation/NAME", in that order.
+        A program with the outputs "logits", "scores" and "activation/UNIT", in that order.
 
     Raises:
-        UsageError: A path names no module.
+        UsageError: There is no such unit.
     """
     scores = output or graph.outputs[0].name
     logits = heads.head(graph, scores)
     walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace(), logits)
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
-    for name in activations:
-        outputs[f"activation/{name}"] = walk.value(name if name in graph.shapes else walk.result_of(name, logits))
+    outputs |= _activations(walk, activations)
     return walk.trace.program(outputs, None, {"ledger": (), "scores": scores})
+
+
+def _propagate(
+    walk: BackwardWalk,
+    ends: Sequence[str],
+    relevance: dict[str, Value],
+    masks: Mapping[str, tuple[Unit, Sequence[int]]],
+    recorder: Recorder,
+) -> Value | None:
+    """Take relevance from the tensors `ends` to the explained input; None where none arrives there."""
+    trace, met = walk.trace, set()
+
+    def arrived(tensor: str) -> Value | None:
+        value = relevance.pop(tensor, None)
+        if value is not None and tensor in masks:
+            met.add(tensor)
+            value = value * walk.mask(*masks[tensor])
+        if value is not None:
+            recorder.passes(tensor, value)
+        return value
+
+    for layer in walk.backward(*ends):
+        arriving = arrived(layer.outputs[0])
+        if arriving is None:
+            continue
+        for tensor, share in walk.step(layer, arriving):
+            with trace.at(f"{layer.label}/sum"):
+                relevance[tensor] = relevance[tensor] + share if tensor in relevance else share
+    reached = arrived(walk.source)
+    for tensor in list(relevance):  # further inputs
+        arrived(tensor)
+    recorder.check()
+    for tensor in masks.keys() - met:
+        raise unreached(masks[tensor][0])
+    return reached
+
+
+def _conditions(graph: Graph, conditions: Mapping[str, Sequence[int]] | None) -> Iterator[tuple[Unit, Sequence[int]]]:
+    for word, channels in (conditions or {}).items():
+        yield layer_of(graph, word), channels
+
+
+def _activations(walk: BackwardWalk, words: Sequence[str | Unit]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for asked in (unit(walk.forward, word) for word in words):
+        found |= outputs_of(walk.trace, f"activation/{asked.label}", asked, walk.value(asked.tensor))
+    return found
+
+
+def _unreached(graph: Graph, source: str, ends: Sequence[str]) -> UnsupportedError:
+    """The error where no relevance reaches the explained input."""
+    scores = ", ".join(ends)
+    if any(facts.depends(graph, source, end) for end in ends):
+        return UnsupportedError(
+            f"no relevance reaches input {source!r} from output {scores!r}: every path leads through integers, "
+            "comparisons or indices",
+            "use a method that needs only the forward pass: -m occlusion",
+        )
+    return UnsupportedError(f"output {scores!r} does not depend on input {source!r}", "name another output or input")
 
 
 def _check_model(graph: Graph, composite: Composite) -> None:
@@ -146,13 +198,3 @@ def _of_each_sample(trace: Trace, value: Value, seed: Value) -> Value:
     amount = trace.total(seed)
     zero = trace.append_map("greater", (amount, amount))
     return trace.broadcast_to(trace.reshape(zero, (1,) * len(value.shape)), value.shape)
-
-
-def _seed(trace: Trace, logits: Value, seed: Seed, kind: str) -> Value:
-    """Return the relevance of the logits: 1, the logit or its positive part at the targets, by the composite's seed."""
-    if seed.mode == "relevance":
-        return trace.seed(seed, logits.shape)
-    chosen = trace.seed(seed, logits.shape)
-    if kind == "one":
-        return chosen
-    return chosen * (positive(logits) if kind == "positive logit" else logits)

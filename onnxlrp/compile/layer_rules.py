@@ -46,11 +46,11 @@ def weighted_layers(graph: Graph, explained: str = "", output: str = "") -> tupl
     Returns:
         The Conv, Gemm and MatMul layers of one weight, and the linear layers of other forms.
     """
-    logits = heads.head(graph, output or graph.outputs[0].name)
-    walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace(), logits)
+    start = heads.head_of(graph, output or graph.outputs[0].name).start
+    walk = BackwardWalk(graph, Composite(()), explained or graph.inputs[0].name, Trace(), start)
     found: list[WeightedLayer] = []
     others: list[Layer] = []
-    for layer in reversed(walk.backward(logits)):
+    for layer in reversed(walk.backward(start)):
         op = walk.op(layer)
         if op.kind not in ("convolution", "dense"):
             continue
@@ -79,10 +79,10 @@ def rules_of(
     Returns:
         (layer, the layer as matches see it, its rule or None where it has none).
     """
-    logits = heads.head(graph, output or graph.outputs[0].name)
-    walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace(), logits)
+    start = heads.head_of(graph, output or graph.outputs[0].name).start
+    walk = BackwardWalk(graph, composite, explained or graph.inputs[0].name, Trace(), start)
     rows: list[tuple[Layer, Matched, Rule | None]] = []
-    for layer in reversed(walk.backward(logits)):
+    for layer in reversed(walk.backward(start)):
         try:
             op, rule = walk.rule_for_layer(layer)
             rows.append((layer, walk.match_of(layer, op.kind), rule))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ..program.program import SEED, Array, Program
+from ..program.program import Array, Instruction, Program, Seed
 from ..registry import Registry
 
 
@@ -30,8 +31,9 @@ class Run(Protocol):
         """Run the program.
 
         Args:
-            inputs: The model's inputs by name, [N, ...]; under `SEED` class ids, int64 [N] or [T, N], for a seed of
-                mode "index", or relevance, [N, *logits] or [T, N, *logits], for one of mode "relevance".
+            inputs: The model's inputs by name, [N, ...]; under the name of each seed (`Program.seeds`) class ids, int64
+                [N] or [T, N], for one of mode "index", or an array [N, *shape] or [T, N, *shape] for one of mode
+                "relevance".
 
         Returns:
             The program's outputs by name: [N, *shape], [T, N, *shape] with targets, [*shape] if constant.
@@ -48,7 +50,7 @@ class Engine(Protocol):
         """Prepare a program.
 
         Args:
-            forward: The forward model, whose activations `program.reads` names.
+            forward: The forward model, whose activations `program.tensors` names.
             program: The program.
 
         Returns:
@@ -87,29 +89,29 @@ def engine(name: str, *, order: int = 100) -> Callable[[_Make], _Make]:
     return register
 
 
-def seed_mask(program: Program, logits: Array, inputs: Mapping[str, Array]) -> Array:
-    """Return the seed as an array, for engines that run Python between the forward pass and the program.
+def seed_values(step: Instruction, inputs: Mapping[str, Array], dtype: Any, scores: Array | None = None) -> Array:
+    """Return a seed as an array, for engines that run Python between the forward pass and the program.
 
     Args:
-        program: The program, which has a seed.
-        logits: The logits, [N, K].
-        inputs: The inputs of the run, with class ids or relevance under `SEED` as the seed's mode requires.
+        step: The instruction that reads the seed.
+        inputs: The inputs of the run, with class ids or relevance under the seed's name as its mode requires.
+        dtype: The type of the result.
+        scores: For mode "top", the logits [N, *shape].
 
     Returns:
-        [N, K], or [T, N, K] with several targets.
+        [N, *shape], or [T, N, *shape] with several targets.
     """
     import numpy as np
 
-    seed = program.seed
-    assert seed is not None
+    seed = step.what
+    assert isinstance(seed, Seed)
     if seed.mode == "relevance":
-        return np.asarray(inputs[SEED], logits.dtype)
-    n, shape = len(logits), logits.shape[1:]
-    flat = logits.reshape(n, -1)
+        return np.asarray(inputs[seed.name], dtype)
     if seed.mode == "top":
-        order = np.argsort(-flat, axis=1, kind="stable")[:, : seed.targets or 1].T
+        assert scores is not None
+        order = np.argsort(-scores.reshape(len(scores), -1), axis=1, kind="stable")[:, : seed.targets or 1].T
         ids = order if seed.targets is not None else order[0]
     else:
-        ids = np.asarray(inputs[SEED])
-    mask = np.asarray(np.arange(flat.shape[1]) == ids[..., None], logits.dtype)
-    return mask.reshape(*ids.shape, *shape)
+        ids = np.asarray(inputs[seed.name])
+    mask = np.asarray(np.arange(math.prod(step.shape)) == ids[..., None], dtype)
+    return mask.reshape(*ids.shape, *step.shape)

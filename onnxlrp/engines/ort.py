@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..program.program import SEED, Array, Program
+from ..program.program import Array, Program
 from ..runtime import onnxruntime
 from . import Forward, Run, engine
 from .providers import CUDA, fix, preload
@@ -66,13 +66,13 @@ class Ort:
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
         names = [i.name for i in session.get_inputs()]
-        outputs, seed = dict(made.outputs), made.seed
+        outputs, seeds = dict(made.outputs), dict(made.seeds)
         tensors = list(dict.fromkeys(outputs.values()))
         owner = session, weights  # the session reads these arrays, and does not own them
         del made, session, weights
 
         def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            feeds = {**inputs, seed: inputs[SEED]} if seed else inputs
+            feeds = {**inputs, **{own: inputs[name] for name, own in seeds.items()}}
             with _translated_errors():
                 results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
             by_tensor = dict(zip(tensors, results, strict=True))

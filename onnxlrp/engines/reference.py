@@ -12,8 +12,8 @@ from ..errors import UnsupportedError
 from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_map
 from ..program.linear import Conv, Pool, Select, Shape, Window
 from ..program.maps import MAPS
-from ..program.program import Activation, Array, Constant, Program
-from . import Forward, Run, engine, seed_mask
+from ..program.program import Activation, Array, Constant, Program, Seed
+from . import Forward, Run, engine, seed_values
 
 
 @engine("reference", order=0)
@@ -26,9 +26,7 @@ class Reference:
         """Return a function from inputs to the program's outputs, all in float64."""
         from onnx.reference import ReferenceEvaluator
 
-        seed = program.seed
-        tensors = tuple(dict.fromkeys((*program.reads, *([] if seed is None else [seed.tensor]))))
-        evaluator = ReferenceEvaluator(forward.model(np.float64, tensors), new_ops=_operators())
+        evaluator = ReferenceEvaluator(forward.model(np.float64, program.tensors), new_ops=_operators())
         names = evaluator.output_names
 
         @np.errstate(all="ignore")  # what is not finite is refused by the model, in words
@@ -43,8 +41,9 @@ class Reference:
                     elif isinstance(step.what, Constant):
                         values.append(_double(step.what.array))
                     else:
-                        assert seed is not None
-                        values.append(seed_mask(program, _double(activations[seed.tensor]), inputs))
+                        assert isinstance(step.what, Seed)
+                        scores = activations[step.what.tensor] if step.what.mode == "top" else None
+                        values.append(seed_values(step, inputs, np.float64, scores))
                 else:
                     run_step = run_map if step.kind == "map" else run_linear
                     values.append(run_step(step, [values[i] for i in step.inputs]))

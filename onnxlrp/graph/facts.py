@@ -79,13 +79,15 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
         inputs: Tensors where paths begin.
         target: The tensor where they end.
     """
-    reached = set(inputs)
+    reached, behind = set(inputs), set()
     for layer in graph.layers:
         if reached.intersection(layer.inputs):
-            reached.update(name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL)
+            floats = [name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL]
+            reached.update(floats)
+            behind.update(floats)
     needed, names = {target}, set()
     for layer in reversed(graph.layers):
-        if needed.intersection(layer.outputs) and reached.intersection(layer.outputs):
+        if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)

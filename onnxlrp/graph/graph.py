@@ -75,6 +75,7 @@ class Head:
         functions: The functions between logits and scores, in the order in which they run.
         decision: The output itself is a decision made of the scores.
         stated: The kind is stated by the user or the file: it is no guess.
+        unit: The inner tensor whose unit is the one score (`graph.unit_output`); "" where classes are scored.
     """
 
     logits: str
@@ -83,6 +84,12 @@ class Head:
     functions: tuple[str, ...] = ()
     decision: bool = False
     stated: bool = False
+    unit: str = ""
+
+    @property
+    def start(self) -> str:
+        """The tensor where relevance starts: the logits, or that of a unit."""
+        return self.unit or self.logits
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Seen:
     rounded: frozenset[str] = frozenset()
 
 
-def through_roundings(graph: Graph, kept: str) -> Seen:
+def through_roundings(graph: Graph, *kept: str) -> Seen:
     """Return a graph in which layers with roundings in between are the one layer that they are without these.
 
     A pair of QuantizeLinear and DequantizeLinear is a rounding if both have the same scale and zero point, nothing else
@@ -49,11 +49,11 @@ def through_roundings(graph: Graph, kept: str) -> Seen:
 
     Args:
         graph: The graph, not changed.
-        kept: A tensor that the result must have too, besides the outputs.
+        kept: Tensors that the result must have too, besides the outputs.
     """
-    known: dict[str, Seen] = graph.__dict__.setdefault("_seen", {})
+    known: dict[tuple[str, ...], Seen] = graph.__dict__.setdefault("_seen", {})
     if kept not in known:
-        known[kept] = _seen(graph, {t.name for t in graph.outputs} | {kept})
+        known[kept] = _seen(graph, {t.name for t in graph.outputs} | {*kept})
     return known[kept]
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from ..errors import UsageError
 from ..graph import operators
 from ..graph.axes.places import Places, places
-from ..graph.axes.tracing import result_of, trace_axes
+from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Graph
+from ..graph.units import layer as layer_of
 from ..inputs import InputKind
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
@@ -78,7 +79,7 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
     )
-    result = result_of(graph, layer)
+    result = layer_of(graph, layer).tensor
     found = _places(graph, kind).get(result)
     if found is None:
         raise UsageError(

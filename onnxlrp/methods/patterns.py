@@ -13,6 +13,7 @@ from ..compile import WeightedLayer, weighted_layers
 from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
 from ..graph import operators
 from ..graph.graph import Graph
+from ..graph.units import of_tensor
 from ..patterns import Patterns
 from ..program.linear import Conv
 from .registry import Array
@@ -65,7 +66,8 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
             "patterns need linear layers; use another method",
         )
     moments = [Moments(layer, estimator == "linear" or not rectified(model.graph, layer.result)) for layer in layers]
-    tensors = tuple(dict.fromkeys(name for layer in layers for name in (layer.operand, layer.result)))
+    names = dict.fromkeys(name for layer in layers for name in (layer.operand, layer.result))
+    tensors = [of_tensor(model.graph, name) for name in names]
     samples = 0
     for x in batches:
         found = model.outputs(x, activations=tensors)

@@ -18,6 +18,7 @@ from .registry import Array, Method, make_composite
 if TYPE_CHECKING:
     from ..composites import Composite
     from ..graph.graph import Graph
+    from ..graph.units import Start, Unit
     from ..inputs import InputKind
     from ..preprocessing.samples import Samples
 
@@ -55,8 +56,9 @@ class ModelInterface(Protocol):
         *,
         ids: Array | None = None,
         seed: Array | None = None,
-        record: Sequence[str] = (),
-        activations: Sequence[str] = (),
+        starts: Sequence[Start] = (),
+        record: Sequence[str | Unit] = (),
+        activations: Sequence[str | Unit] = (),
         at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:

@@ -8,17 +8,16 @@ import numpy as np
 
 from ..engines import Run
 from ..errors import UsageError
-from ..program.program import SEED, Array, Program
+from ..program.program import Array, Program
 
 
 def in_batches(
     run: Run,
     program: Program,
     inputs: Mapping[str, Array],
-    ids: Array | None,
+    seeds: Mapping[str, Array],
     size: int | None,
     fixed: int | None,
-    relevance: Array | None = None,
 ) -> dict[str, Array]:
     """Run a program in batches, and return its outputs for all samples.
 
@@ -26,16 +25,16 @@ def in_batches(
         run: What runs the program.
         program: The program, which says where the samples' axis of each output is.
         inputs: Arrays [N, …] by the names of the inputs.
-        ids: Class ids [N] or [T, N], None for a program that takes none.
+        seeds: Class ids [N] or [T, N], or relevance [N, …] or [T, N, …], by the names of the program's seeds.
         size: The most samples in a batch; None for all at once.
         fixed: The batch size of a model that takes no other: the last batch is filled up with its last sample.
-        relevance: The seed [N, …] of a program that is given one.
 
     Raises:
         UsageError: A size below 1.
     """
     if size is not None and size < 1:
         raise UsageError(f"batch_size={size}", "give 1 or more")
+    given = {name: step for name, step in program.seeds.items() if name in seeds}
     samples = len(next(iter(inputs.values())))
     step = fixed or size or samples
     pieces: list[dict[str, Array]] = []
@@ -43,8 +42,8 @@ def in_batches(
         count = min(step, samples - start)
         # A model of one fixed batch size gets its last sample again to fill the batch.
         rows = np.minimum(np.arange(start, start + (fixed or count)), samples - 1)
-        feeds = {name: x[rows] for name, x in inputs.items()} | ({} if ids is None else {SEED: ids[..., rows]})
-        feeds |= {} if relevance is None else {SEED: relevance[rows]}
+        feeds = {name: x[rows] for name, x in inputs.items()}
+        feeds |= {name: seeds[name][(slice(None),) * step.targets + (rows,)] for name, step in given.items()}
         pieces.append({key: _first(program, key, value, count) for key, value in run(feeds).items()})
     return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
 

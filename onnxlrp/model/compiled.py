@@ -14,9 +14,10 @@ from ..engines import Run
 from ..errors import UnsupportedError
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Layer
+from ..graph.units import Start, Unit
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
-from ..program.program import Program
+from ..program.program import SEED, Program
 from ..rules import Rule
 from .batches import in_batches
 from .loaded import LoadedModel
@@ -24,6 +25,7 @@ from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
 from .relaxing import relaxed
 from .resolve_composite import resolve_composite
+from .starting import placed_starts
 
 if TYPE_CHECKING:
     from .options import Rules
@@ -44,8 +46,9 @@ class CompiledModel(LoadedModel):
         *,
         ids: Array | None = None,
         seed: Array | None = None,
-        record: Sequence[str] = (),
-        activations: Sequence[str] = (),
+        starts: Sequence[Start] = (),
+        record: Sequence[str | Unit] = (),
+        activations: Sequence[str | Unit] = (),
         at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:
@@ -56,27 +59,36 @@ class CompiledModel(LoadedModel):
             composite: The rules of a backward pass; None for the forward pass alone.
             ids: The class [N] that each sample is explained for.
             seed: Relevance [N, …] of the logits that is propagated, in the place of `ids`.
-            record: Module paths whose result's relevance is kept.
-            activations: Tensors whose values are kept.
+            starts: Where relevance starts inside of the model, in the place of a class; what several give is added up.
+                Nothing behind their tensors is computed.
+            record: Units (`graph.units`) whose relevance is kept.
+            activations: Units whose activation is kept.
             at: Rows [N] of the given inputs that go with x, where these have a row for each of other samples.
             batch_size: Samples at a time; None for all at once.
 
         Returns:
-            "logits" and "scores"; with a composite "relevance", "record/PATH" and "activation/NAME".
+            "logits" and "scores", or with `starts` "value/K" [N]: Σ values ⊙ a of the K-th, ½‖a − values‖² of a
+            difference, whose gradient its relevance is. With a composite "relevance" and "record/UNIT"; and
+            "activation/UNIT".
 
         Raises:
-            UsageError: An input that is not given, or a path that does not exist.
+            UsageError: An input that is not given, a unit that does not exist, or a start that does not fit.
             UnsupportedError: A layer without a rule.
         """
         if x.shape[1:] != self.graph.inputs[0].shape and (model := self.at(x.shape[1:])) is not self:
-            return model.outputs(
-                x, composite, ids=ids, seed=seed, record=record, activations=activations, at=at, batch_size=batch_size
-            )
+            what: dict[str, Any] = {"seed": seed, "starts": starts, "record": record, "activations": activations}
+            return model.outputs(x, composite, ids=ids, at=at, batch_size=batch_size, **what)
         wanted = Wanted("relevance" if seed is not None else "index")
-        program, run = self.program(composite, wanted, record=record, activations=activations)
+        placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
+        forms = tuple(one.form for one in placed)
+        program, run = self.program(composite, wanted, record=record, activations=activations, starts=forms)
+        seeds = {} if ids is None else {SEED: ids}
         if seed is not None:
-            seed = seed.reshape(len(x), *program.instructions[program.outputs["logits"]].shape).astype(np.float32)
-        return in_batches(run, program, self.feeds(x, at), ids, batch_size, self.graph.batch, seed)
+            shape = program.instructions[program.outputs["logits"]].shape
+            seeds = {SEED: seed.reshape(len(x), *shape).astype(np.float32)}
+        for names, one in zip(program.notes.get("starts", ()), placed, strict=True):
+            seeds |= {name: numbers for name, numbers in zip(names, (one.values, one.weight), strict=True) if name}
+        return in_batches(run, program, self.feeds(x, at), seeds, batch_size, self.graph.batch)
 
     def composite(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..composites import Composite
 from ..engines import Run
+from ..errors import UsageError
 from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
@@ -18,7 +19,7 @@ from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..preprocessing import feature_names
 from ..preprocessing.samples import Samples
-from ..program.program import Program
+from ..program.program import SEED, Program
 from .batches import in_batches
 from .compiled import CompiledModel
 from .extra_inputs import check as check_given
@@ -67,7 +68,8 @@ class Prepared:
         assert self.composite is not None
         program, run = self.compiled
         inputs = self.model.feeds(samples.values)
-        outputs = in_batches(run, program, inputs, self.wanted.ids, self.options.batch_size, self.model.graph.batch)
+        seeds = {} if self.wanted.ids is None else {SEED: self.wanted.ids}
+        outputs = in_batches(run, program, inputs, seeds, self.options.batch_size, self.model.graph.batch)
         about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
         return self._explanation(samples, outputs, about, program.notes["ledger"])
 
@@ -131,6 +133,19 @@ class Prepared:
         return made
 
 
+def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Wanted:
+    """Resolve the target. Raises UsageError where it does not exist; a unit has none but itself."""
+    try:
+        return targets.wanted(options.target, options.targets, model.labels, model.classes, samples)
+    except UsageError as error:
+        if model.unit is None:
+            raise
+        raise UsageError(
+            f"{error.message}; {model.unit.label} is explained, which has no classes",
+            "leave out the target, or --output",
+        ) from None
+
+
 def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:
     """Check what is asked for, and compile the program of a composite.
 
@@ -148,7 +163,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     check_given(model.given, model.graph.inputs)
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
-    wanted = targets.wanted(options.target, options.targets, model.labels, model.classes, samples)
+    wanted = _wanted(model, options, samples)
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())
         return Prepared(model, options, wanted, method, default=default)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..explanation import Explanation
+from ..graph.units import of_tensor
 
 if TYPE_CHECKING:
     from ..preprocessing.samples import Samples
@@ -52,7 +53,7 @@ def _first_layer(model: CompiledModel, samples: Samples) -> str:
     """Name the first layer whose results are not finite numbers while all that it reads are; "" for none."""
     graph = model.graph
     names = [name for layer in graph.layers for name in layer.outputs if graph.dtypes.get(name, "").startswith("float")]
-    values: dict[str, Any] = model.outputs(samples.values, activations=names)
+    values: dict[str, Any] = model.outputs(samples.values, activations=[of_tensor(graph, name) for name in names])
     for layer in graph.layers:
         for name in layer.outputs:
             array = values.get(f"activation/{name}")

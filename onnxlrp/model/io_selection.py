@@ -14,6 +14,8 @@ from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
+from ..graph.unit_output import with_output
+from ..graph.units import Unit, unit
 from ..inputs import decide
 from ..preprocessing.fields import COLORS_OF
 from .options import HEADS, TASKS
@@ -32,6 +34,7 @@ class Choice(NamedTuple):
         input: The name of the explained input.
         head: How the output ends, such as in a Softmax.
         notes: Choices that the user did not make, each with what to type for another.
+        unit: What is explained in the place of an output; None for an output.
     """
 
     graph: Graph
@@ -39,6 +42,7 @@ class Choice(NamedTuple):
     input: str
     head: Head
     notes: tuple[Note, ...] = ()
+    unit: Unit | None = None
 
 
 def choose(
@@ -52,8 +56,8 @@ def choose(
 
     Args:
         graph: All of the model.
-        output: The output's name; by default the first that has a score for each of several classes ([N, K], or
-            [N, K, 1, 1]).
+        output: The output's name, or a unit (`graph.units`), of which the graph then is what it needs; by default the
+            first output that has a score for each of several classes ([N, K], or [N, K, 1, 1]).
         explained: The input's name; by default the one that is like a picture, else the first, of those that the output
             depends on.
         task: "classification" or "regression", as of `heads.decide`.
@@ -62,8 +66,13 @@ def choose(
     Raises:
         UsageError: A name that is not there, or an input on which the output does not depend.
     """
-    name, notes = _output(graph, output)
-    found = heads.decide(graph, name, task, head == AS_IS)
+    asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
+    if asked is None:
+        name, notes = _output(graph, output)
+        found = heads.decide(graph, name, task, head == AS_IS)
+    else:
+        graph, found = with_output(graph, asked)
+        name, notes = found.logits, _of_a_sum(asked)
     if graph.dtypes.get(found.scores, "float32").startswith(("int", "uint", "bool")) and head == AS_IS:
         raise UsageError(f'output "{name}" is a decision, whose gradient is zero', "leave out --head as-is")
     inputs = {tensor.name: tensor for tensor in graph.inputs}
@@ -84,7 +93,7 @@ def choose(
         found = heads.decide(between, between.outputs[0].name, task, True)
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
-    return Choice(between, name, source.name, found, notes)
+    return Choice(between, asked.label if asked else name, source.name, found, notes, asked)
 
 
 def check_words(task: str | None, head: str | None) -> None:
@@ -111,11 +120,6 @@ def refuse_maps(choice: Choice, graph: Graph) -> None:
 def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
     names = [tensor.name for tensor in graph.outputs]
     if output is not None:
-        if output not in names:
-            fix = did_you_mean(output, names)
-            raise UsageError(
-                f'no output is called "{output}"', f"{fix}; files are named by -o" * _is_file(output) or fix
-            )
         return output, ()
     flat = [name for name in names if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
@@ -125,6 +129,29 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)
     return chosen, ((f"output {chosen} is explained, of {len(names)}", f"--output NAME explains another: {others}"),)
+
+
+def _unit(graph: Graph, word: str) -> Unit:
+    """Find the unit that is asked for as the output. Raises UsageError where there is none, nor an output."""
+    if graph.opaque is not None:
+        raise graph.opaque.refusal(f'"{word}", a result inside of the model,')
+    try:
+        return unit(graph, word)
+    except UsageError as error:
+        names = [tensor.name for tensor in graph.outputs]
+        near = did_you_mean(word, names)
+        fix = near if near.startswith("did") else f"outputs: {', '.join(names)}; {error.fix}"
+        fix = f"{near}; files are named by -o" if _is_file(word) and not word.endswith(".npy") else fix
+        raise UsageError(f'no output is called "{word}", and {error.message}', fix) from None
+
+
+def _of_a_sum(asked: Unit) -> tuple[Note, ...]:
+    """What is said of all channels of a layer, which are rarely meant."""
+    if not (asked.channel is None and asked.direction is None and asked.channels > 1):
+        return ()
+    at = "" if asked.position is None else "@" + ",".join(map(str, asked.position))
+    path = asked.label.removesuffix(at)
+    return ((f"{asked.label}: {asked.describe()} is explained", f"--output {path}:CHANNEL{at} explains one channel"),)
 
 
 def _is_file(word: str) -> bool:

@@ -16,6 +16,7 @@ from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Array, Graph, Head
 from ..graph.pixel_range import pixel_range
+from ..graph.units import Unit
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
@@ -82,6 +83,19 @@ class LoadedModel:
         return faster(self.engine)
 
     @property
+    def unit(self) -> Unit | None:
+        """The unit that is explained in the place of an output; None where an output is."""
+        return self.choice.unit if self.choice else None
+
+    @property
+    def _scored(self) -> int:
+        """The number of classes that the model scores, whatever is explained: preprocessing is guessed by it."""
+        if self.unit is None:
+            return self.classes
+        whole = choose(self.whole or self.graph)
+        return int(np.prod(whole.graph.shapes[whole.head.logits]))
+
+    @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What the user did not choose, with what to type for another: engine, output and input."""
         return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()))
@@ -104,7 +118,9 @@ class LoadedModel:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs)."""
+        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit its own name."""
+        if self.unit is not None:
+            return (self.unit.label,)
         if self._labels is None:
             self._labels = find_labels(self.flags, self.path, self.graph.metadata, self.classes)
         return self._labels[0]
@@ -121,7 +137,9 @@ class LoadedModel:
             tensor = self.graph.inputs[0]
             stated = self.flags, self.path, self.graph.metadata
             high = pixel_range(self.graph)
-            self._found = find(*stated, tensor.shape, tensor.dtype, self.classes, self.strict, high, self.kind)
+            self._found = find(*stated, tensor.shape, tensor.dtype, self._scored, self.strict, high, self.kind)
+            if self.unit is not None:
+                self._found = replace(self._found, labels=None, labels_assumed=False)
         return self._found
 
     def choose(
@@ -136,7 +154,8 @@ class LoadedModel:
         """Return the same model with another output or input explained, and values for its other inputs.
 
         Args:
-            output: The output's name; by default the first with a score for each of several classes.
+            output: The output's name, or a unit inside of the model, such as "layer4:12" (`graph.units`); by default
+                the first output with a score for each of several classes.
             input: The input's name; by default the first that is like a picture.
             given: Values of other inputs by name: a number (every value), an array or an .npy path, of one sample or of
                 a batch.
@@ -266,8 +285,8 @@ class LoadedModel:
 
         ImageNet's 224 x 224 is assumed with its names.
         """
-        _ = self.labels
-        assert self._labels is not None
+        if self._labels is None:
+            self._labels = find_labels(self.flags, self.path, self.graph.metadata, self._scored)
         return self._labels[1] or states_geometry(self.flags, self.path, self.graph.metadata)
 
     def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:

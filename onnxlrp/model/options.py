@@ -62,7 +62,8 @@ class ExplainOptions:
     Attributes:
         target: A class id, a label, "top1", "top3", or one id or label for each sample.
         targets: Several classes of every sample over one forward pass; relevance then has a leading axis.
-        output: The model's output to explain; None for the first with a score for each of several classes.
+        output: The model's output to explain, or a unit inside of it, such as "layer4:12"; None for the first output
+            with a score for each of several classes.
         input: The model's input to explain it at; None for the first that is like a picture.
         kind: What that input is: image, signal, volume, tokens or vector, with a layout where the graph does not tell
             it ("image:NHWC"); None for what the graph reads it as.
@@ -101,7 +102,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--output",),
-                "the model's output to explain (default: the first with one score per class)",
+                "the model's output to explain, or a unit inside, such as layer4:12 or layer4:12@3,4 (default: the "
+                "first output with one score per class)",
                 (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import compile, forward
+from ..compile import StartForm, compile, forward
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
 from ..graph import heads
 from ..graph.graph import Graph, Opaque
 from ..graph.to_onnx import emit, light
+from ..graph.units import Unit
 from ..program.program import Program
 
 # As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
@@ -42,10 +43,11 @@ class Programs:
         *,
         mode: str = "index",
         targets: int | None = None,
-        record: Sequence[str] = (),
-        activations: Sequence[str] = (),
+        record: Sequence[str | Unit] = (),
+        activations: Sequence[str | Unit] = (),
         ledger: bool = False,
         conditions: Mapping[str, Sequence[int]] | None = None,
+        starts: Sequence[StartForm] = (),
     ) -> tuple[Program, Run]:
         """Return a program, compiled if it was not before, and what runs it.
 
@@ -55,18 +57,20 @@ class Programs:
             composite: The rules of the backward pass; None for the forward pass alone.
             mode: What says which class is explained: "index" (ids), "top" or "relevance" (a seed), as of `compile`.
             targets: The length of the target axis, None without one.
-            record: Module paths whose result's relevance is an output.
-            activations: Tensors whose values are outputs.
+            record: Units whose relevance is an output.
+            activations: Units whose activation is an output.
             ledger: Keep what every layer absorbs.
-            conditions: Channels by module path that relevance runs through alone.
+            conditions: Channels by layer that relevance runs through alone.
+            starts: Where relevance starts, in the place of a class.
 
         Raises:
             UnsupportedError: A layer without a rule.
-            UsageError: A path that does not exist.
+            UsageError: A unit that does not exist.
         """
         record, activations = tuple(record), tuple(activations)
         where = tuple((path, tuple(channels)) for path, channels in (conditions or {}).items())
-        key = (identity(composite), mode, targets, record, activations, ledger, where)
+        inner = tuple(identity(word) for word in (*record, *activations))
+        key = (identity(composite), mode, targets, len(record), inner, ledger, where, tuple(starts))
         with self._lock:
             if key in self.kept:
                 self.kept.move_to_end(key)
@@ -78,7 +82,8 @@ class Programs:
             program = forward(graph, activations=activations)
             made = program, engine.prepare(forward_of(graph), program)
         else:
-            program = compile(graph, composite, mode=mode, targets=targets, conditions=conditions, **what)
+            how: dict[str, Any] = {"mode": mode, "targets": targets, "conditions": conditions, "starts": starts}
+            program = compile(graph, composite, **how, **what)
             made = program, engine.prepare(forward_of(graph), program)
         with self._lock:
             self.kept[key] = made
@@ -87,12 +92,15 @@ class Programs:
         return made
 
 
-def _opaque(graph: Graph, opaque: Opaque, composite: Composite | None, inner: Sequence[str]) -> tuple[Program, Run]:
+def _opaque(
+    graph: Graph, opaque: Opaque, composite: Composite | None, inner: Sequence[str | Unit]
+) -> tuple[Program, Run]:
     """Return the forward pass of a graph whose layers cannot be read. Raises UnsupportedError for anything else."""
     if composite is not None:
         raise opaque.refusal(f'the method "{composite.name}"')
     if inner:
-        raise opaque.refusal(f'"{inner[0]}", a result inside of the model,')
+        first = inner[0] if isinstance(inner[0], str) else inner[0].label
+        raise opaque.refusal(f'"{first}", a result inside of the model,')
     program = forward(graph)
     head = heads.head_of(graph, graph.outputs[0].name)
     tensors = {"logits": head.logits, "scores": head.scores}

@@ -17,6 +17,7 @@ Labels = tuple[str, ...]
 _IMAGENET = Path(__file__).with_name("data") / "imagenet_classes.txt"
 _LONGEST_FILE = 8 << 20
 _LONGEST_NAME = 500
+_BETWEEN_SYNONYMS = re.compile(r"(?<!\d),|,(?!\d)")
 _WORDNET_ID = re.compile(r"^n\d{8}\s+")
 
 
@@ -91,8 +92,8 @@ def imagenet(n_outputs: int | None) -> Labels | None:
 
 
 def short(label: str) -> str:
-    """Return the first of a label's synonyms: "tench" of "tench, Tinca tinca"."""
-    return label.split(",")[0].strip() or label
+    """Return the first of a label's synonyms: "tench" of "tench, Tinca tinca"; a comma between digits is part of it."""
+    return _BETWEEN_SYNONYMS.split(label)[0].strip() or label
 
 
 def name(labels: Sequence[str] | None, class_id: int) -> str:

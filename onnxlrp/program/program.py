@@ -34,24 +34,29 @@ class Constant:
     tensor: str = ""
 
 
-# The key of the seed's array among the inputs of a run. ONNX allows no tensor without a name, so no input has it.
+# The key of the class ids or the relevance among the inputs of a run. ONNX allows no tensor without a name, so no input
+# has it.
 SEED = ""
 
 
 @dataclass(frozen=True)
 class Seed:
-    """The relevance of the logits, [N, K], or [T, N, K] with several targets.
+    """An array that a run is given, where relevance starts: of the logits [N, K], or [T, N, K] with several targets.
+
+    A program may have several, each under a name of its own.
 
     Args:
-        tensor: Name of the logits in the forward pass.
-        mode: "index": 1 at the class ids (int64, [N] or [T, N]) that a run is given under `SEED`, else 0. "top": 1 at
-            each sample's T highest logits. "relevance": the array that a run is given under `SEED`.
+        tensor: Name of the logits in the forward pass, or of another tensor where relevance starts.
+        mode: "index": 1 at the class ids (int64, [N] or [T, N]) that a run is given, else 0. "top": 1 at each sample's
+            T highest logits. "relevance": the array that a run is given.
         targets: T, the length of the target axis; None without one.
+        name: The key of what a run is given, among its inputs. No tensor of the forward pass has this name.
     """
 
     tensor: str
     mode: str
     targets: int | None = None
+    name: str = SEED
 
 
 Source = Activation | Constant | Seed
@@ -110,9 +115,15 @@ class Program:
         return tuple(dict.fromkeys(names))
 
     @property
-    def seed(self) -> Seed | None:
-        """The seed, where relevance enters; None for a program that propagates none."""
-        return next((i.what for i in self.instructions if isinstance(i.what, Seed)), None)
+    def seeds(self) -> dict[str, Instruction]:
+        """The instructions that read a seed, where relevance enters, by the names of the seeds."""
+        return {i.what.name: i for i in self.instructions if isinstance(i.what, Seed)}
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Names of all tensors that an engine must provide: `reads`, and the scores that choose the best classes."""
+        scores = [i.what.tensor for i in self.instructions if isinstance(i.what, Seed) and i.what.mode == "top"]
+        return tuple(dict.fromkeys((*self.reads, *scores)))
 
     def listing(self) -> str:
         """Return the program as text, one line for each instruction."""

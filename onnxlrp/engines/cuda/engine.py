@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...program.program import SEED, Activation, Array, Program, Seed
+from ...program.program import Activation, Array, Program, Seed
 from .. import Forward, Run
 from .kernels.cublas import MATMUL
 from .kernels.launch import Argument, InputRef, InstructionRef, Launch, Launcher, Scratch, Table
@@ -74,9 +74,8 @@ class CudaRun:
         self.device, self.forward, self.program = device, forward, program
         self.scheduler = Scheduler(program, precision)
         self.constants = self.scheduler.constants
-        seed = program.seed
-        top = [seed.tensor] if seed is not None and seed.mode == "top" else []
-        self.reads = tuple(dict.fromkeys((*program.reads, *top)))
+        self.seeds = program.seeds
+        self.reads = program.tensors
         self.session = device.session(shared_weight_model(forward, self.reads), self.reads, precision == "fast")
         self.constant_arrays: dict[int, Any] = {}  # on the device, by instruction
         self.tables: dict[Table, Any] = {}  # on the device
@@ -104,8 +103,8 @@ class CudaRun:
 
     def _run(self, inputs: Mapping[str, Array], prepared: PreparedSchedule) -> dict[str, Array]:
         self.session.run({name: inputs[name] for name in self.forward.inputs}, prepared.inputs)
-        if SEED in prepared.inputs:
-            self.device.write(prepared.inputs[SEED], np.asarray(inputs[SEED]))
+        for name in self.seeds.keys() & prepared.inputs.keys():
+            self.device.write(prepared.inputs[name], np.asarray(inputs[name]))
         self.device.replay(prepared, lambda: self._launch(prepared))
         return self._download(prepared)
 
@@ -146,12 +145,9 @@ class CudaRun:
         return None
 
     def _slice_inputs(self, inputs: Mapping[str, Array], start: int, stop: int) -> dict[str, Array]:
-        """Return the samples [start, stop) of all inputs; those of the seed have the target axis first."""
-        lead = (slice(None),) if self.program.targets is not None else ()
-        return {
-            name: array[(*lead, slice(start, stop))] if name == SEED else array[start:stop]
-            for name, array in inputs.items()
-        }
+        """Return the samples [start, stop) of all inputs; those of a seed with targets have the target axis first."""
+        lead = {name: (slice(None),) * step.targets for name, step in self.seeds.items()}
+        return {name: array[(*lead.get(name, ()), slice(start, stop))] for name, array in inputs.items()}
 
     def _skip_samples(self, name: str, array: Array, start: int) -> Array:
         """Return an output without its first samples."""
@@ -180,7 +176,7 @@ class CudaRun:
             if isinstance(step.what, Activation):
                 arrays[n] = inputs[step.what.tensor]
             elif isinstance(step.what, Seed) and step.what.mode == "relevance":
-                arrays[n] = inputs[SEED]
+                arrays[n] = inputs[step.what.name]
         arena = self.device.empty(schedule.arena_bytes)
         for life in schedule.lifetimes:
             if isinstance(life.name, int):
@@ -198,8 +194,8 @@ class CudaRun:
 
     def _array(self, name: str, count: int) -> Any:
         """Return an empty device array for an input: int64 for class ids, float32 for all others."""
-        seed = self.program.seed
-        ids = name == SEED and seed is not None and seed.mode == "index"
+        seed = self.seeds[name].what if name in self.seeds else None
+        ids = isinstance(seed, Seed) and seed.mode == "index"
         return self.device.empty(count * (8 if ids else 4)).view(np.int64 if ids else np.float32)
 
     def _argument(

@@ -6,6 +6,8 @@ the runtime folds them when it loads the graph, and the saved file stays small.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
@@ -38,18 +40,18 @@ class Emitter:
         self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
         self._arrays: dict[int, Array] = {}
         self._annotated: set[str] = set()
-        self.seed = ""
+        self.seeds: Mapping[str, str] = {}
 
-    def emit(self, seed: str = "") -> dict[str, str]:
+    def emit(self, seeds: Mapping[str, str]) -> dict[str, str]:
         """Append all instructions.
 
         Args:
-            seed: The graph's input that chooses the target or holds the relevance; "" without one.
+            seeds: The graph's inputs that choose the target or hold relevance, by the names of the program's seeds.
 
         Returns:
             The tensor of each output of the program.
         """
-        self.seed = seed
+        self.seeds = seeds
         for n, step in enumerate(self.program.instructions):
             self.nodes.origin = step.origin
             self.names[n] = self._step(n, step)
@@ -71,7 +73,7 @@ class Emitter:
         if isinstance(step.what, Constant):
             return self._constant(step.what)
         if isinstance(step.what, Seed):
-            return emit_seed(self.nodes, step, self.seed)
+            return emit_seed(self.nodes, step, self.seeds.get(step.what.name, ""))
         if step.constant and int(np.prod(step.shape)) <= SMALL:
             return self.nodes.store(self._array(n))
         if step.kind == "map":

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from onnx import TensorProto, helper
 
-from ...program.program import Activation, Array, Program
+from ...program.program import Activation, Array, Instruction, Program, Seed
 from .. import Forward
 from .emitter import Emitter
 from .filters import unshare_filters
@@ -20,13 +20,13 @@ class Explainer(NamedTuple):
     Args:
         model: The ONNX model.
         outputs: The tensor of each output of the program.
-        seed: The input that chooses the target or holds the relevance; "" without one.
+        seeds: The inputs that choose the target or hold relevance, by the names of the program's seeds.
         weights: Large initialisers that the model only names.
     """
 
     model: Any
     outputs: Mapping[str, str]
-    seed: str
+    seeds: Mapping[str, str]
     weights: Mapping[str, Array]
 
 
@@ -35,19 +35,17 @@ def explainer(forward: Forward, program: Program, portable: bool = False) -> Exp
 
     Args:
         forward: The forward model.
-        program: The program; names of its outputs and of the seed stay, unless a tensor of the model has them.
+        program: The program; names of its outputs and of its seeds stay, unless a tensor of the model has them.
         portable: Whether the model is for other runtimes too: what they refuse or compute wrong is avoided.
     """
-    seed = program.seed
-    tensors_read = (*program.reads, *([] if seed is None else [seed.tensor]))
-    model, weights = (
-        forward.light(np.float32, tensors_read) if forward.light else (forward.model(np.float32, tensors_read), {})
-    )
+    read = program.tensors
+    model, weights = forward.light(np.float32, read) if forward.light else (forward.model(np.float32, read), {})
     del model.graph.output[:]
     emitter = Emitter(model, program, portable)
     nodes = emitter.nodes
-    seed_name = "" if seed is None or seed.mode == "top" else nodes.fresh(_SEEDS[seed.mode], prefix="")
-    tensors = emitter.emit(seed_name)
+    given = {name: i for name, i in program.seeds.items() if isinstance(i.what, Seed) and i.what.mode != "top"}
+    seeds = {name: nodes.fresh(name or _SEEDS[_mode(i)], prefix="") for name, i in given.items()}
+    tensors = emitter.emit(seeds)
     outputs: dict[str, str] = {}
     declared: set[str] = set()
     for name, index in program.outputs.items():
@@ -59,18 +57,19 @@ def explainer(forward: Forward, program: Program, portable: bool = False) -> Exp
             model.graph.node.append(helper.make_node("Identity", [tensors[name]], [outputs[name]], name=outputs[name]))
         if outputs[name] not in declared:
             declared.add(outputs[name])
-            lead: list[Any] = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
-            info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*lead, *step.shape])
+            axes: list[Any] = [] if step.constant else [*(_lead(program) if step.targets else []), "N"]
+            info = helper.make_tensor_value_info(outputs[name], TensorProto.FLOAT, [*axes, *step.shape])
             model.graph.output.append(info)
-    if seed is not None and seed_name:
-        shape = () if seed.mode == "index" else next(i.shape for i in program.instructions if i.what is seed)
-        kind = TensorProto.INT64 if seed.mode == "index" else TensorProto.FLOAT
-        model.graph.input.append(helper.make_tensor_value_info(seed_name, kind, [*_lead(program), "N", *shape]))
+    for name, step in given.items():
+        index = _mode(step) == "index"
+        lead: list[Any] = [*(_lead(program) if step.targets else []), "N", *(() if index else step.shape)]
+        kind = TensorProto.INT64 if index else TensorProto.FLOAT
+        model.graph.input.append(helper.make_tensor_value_info(seeds[name], kind, lead))
     _drop_unused(model.graph)
     if portable:
         unshare_filters(model.graph)
     left = {tensor.name for tensor in model.graph.initializer}
-    return Explainer(model, outputs, seed_name, {name: array for name, array in weights.items() if name in left})
+    return Explainer(model, outputs, seeds, {name: array for name, array in weights.items() if name in left})
 
 
 def _drop_unused(graph: Any) -> None:
@@ -91,6 +90,11 @@ def _read_in(graph: Any) -> set[str]:
 
 
 _SEEDS = {"index": "target", "relevance": "seed"}
+
+
+def _mode(step: Instruction) -> str:
+    assert isinstance(step.what, Seed)
+    return step.what.mode
 
 
 def _lead(program: Program) -> list[int]:

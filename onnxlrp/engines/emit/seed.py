@@ -9,7 +9,7 @@ from .nodes import Nodes
 
 
 def emit_seed(g: Nodes, step: Instruction, seed_input: str) -> str:
-    """Emit the relevance of the logits.
+    """Emit the relevance of the logits, or an array that is given.
 
     Args:
         g: The graph.

@@ -36,7 +36,7 @@ def contracted(graph: Graph, layer: Layer, axes: Axes, position: int) -> tuple[A
     None for an Einsum that sums over none of its axes, or over several.
     """
     if layer.op == "Einsum":
-        terms, result = _terms(layer)
+        terms, result = einsum_terms(layer)
         word = terms[position][len(terms[position]) - len(axes) :] if "." not in "".join(terms) else ""
         gone = [n for n, letter in enumerate(word) if letter not in result]
         if len(gone) != 1:
@@ -45,14 +45,6 @@ def contracted(graph: Graph, layer: Layer, axes: Axes, position: int) -> tuple[A
     else:
         at = len(axes) - (2 if position == 1 and len(axes) > 1 else 1)
     return (axes[at], axes[:at] + axes[at + 1 :]) if axes else None
-
-
-def result_of(graph: Graph, path: str) -> str:
-    """The tensor that the module at `path`, or the layer of this name, returns; "" where there is none."""
-    for layer in reversed(graph.layers):
-        if layer.path == path or layer.path.startswith(f"{path}.") or layer.name == path:
-            return layer.outputs[0]
-    return ""
 
 
 def full_axis(axis: int, rank: int) -> int:
@@ -120,7 +112,7 @@ def _multiplied(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tu
 
 
 def _einsum(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
-    terms, result = _terms(layer)
+    terms, result = einsum_terms(layer)
     if "." in "".join(terms) or len(result) != len(shape) + 1:
         return None
     letters: dict[str, Axis] = {}
@@ -178,7 +170,8 @@ def _reduced(graph: Graph, layer: Layer, axes: Axes, shape: tuple[int, ...]) -> 
     return tuple(axis for n, axis in enumerate(axes) if n not in gone)
 
 
-def _terms(layer: Layer) -> tuple[list[str], str]:
+def einsum_terms(layer: Layer) -> tuple[list[str], str]:
+    """The letters of each operand of an Einsum, and those of its result."""
     equation = layer.attributes["equation"]
     text = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
     left, _, right = text.partition("->")

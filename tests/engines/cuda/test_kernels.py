@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxlrp.engines import seed_mask
+from onnxlrp.engines import seed_values
 from onnxlrp.engines.cuda.kernels.elementwise import MapStep, elementwise_source, module
 from onnxlrp.engines.cuda.kernels.launch import InstructionRef
 from onnxlrp.engines.cuda.planning import windows
@@ -271,7 +271,7 @@ def test_given_classes(targets: int | None, classes: tuple[int, ...], narrow: bo
     ids = rng.integers(-1, math.prod(classes) + 1, size=(4,) if targets is None else (targets, 4))
     program = Program((_seed("index", classes, targets),), {}, targets)
     actual = ran(program, 4, {}, {SEED: ids}, narrow=narrow)[0]
-    np.testing.assert_array_equal(actual, seed_mask(program, np.zeros((4, *classes), np.float32), {SEED: ids}))
+    np.testing.assert_array_equal(actual, seed_values(program.instructions[0], {SEED: ids}, np.float32))
 
 
 @settings(max_examples=EXAMPLES)
@@ -293,7 +293,7 @@ def test_highest_classes(
         scores = np.where(rng.random(scores.shape) < 0.5, rng.choice(rare, size=scores.shape), scores)
     program = Program((_seed("top", classes, targets),), {}, targets)
     actual = ran(program, batch, {}, {"scores": scores}, narrow=narrow, seed=seed)[0]
-    np.testing.assert_array_equal(actual, seed_mask(program, scores, {}))
+    np.testing.assert_array_equal(actual, seed_values(program.instructions[0], {}, np.float32, scores))
 
 
 def _seed(mode: Any, shape: Any, targets: Any) -> Any:

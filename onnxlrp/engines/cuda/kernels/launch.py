@@ -25,7 +25,7 @@ class InstructionRef:
 
 @dataclass(frozen=True)
 class InputRef:
-    """An array that the seed reads: class ids under `SEED` (int64), or a tensor of the forward pass by its name."""
+    """An array that the seed reads: class ids under its name (int64), or a tensor of the forward pass by its name."""
 
     name: str
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....program.passes import members
-from ....program.program import SEED
 from ..kernels.cublas import MATMUL, BatchedMatmul
 from ..kernels.launch import Argument, InputRef, InstructionRef, Launch, Scratch, Table
 from ..kernels.tiles import PROCESSORS, STEP, TILES, GemmProblem, Precision, Tiling
@@ -74,7 +73,7 @@ def _size(scheduler: Scheduler, schedule: Schedule, a: Argument) -> int:
         held = scheduler.constants.get(a.index)
         return 4 * math.prod(scheduler.shape(a.index, schedule.batch)) if held is None else held.nbytes
     if isinstance(a, InputRef):
-        return scheduler.input_sizes(schedule.batch)[a.name] * (8 if a.name == SEED else 4)
+        return scheduler.input_sizes(schedule.batch)[a.name] * (8 if a.name in scheduler.program.seeds else 4)
     if isinstance(a, Scratch):
         return a.count * np.dtype(a.dtype).itemsize
     return a.array.nbytes if isinstance(a, Table) else 0

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ....program.linear import LinearMap, Reshape
-from ....program.program import SEED, Activation, Array, Program, Seed
+from ....program.program import Activation, Array, Program, Seed
 from ..kernels.launch import InputRef, InstructionRef, Launch, block_size, grid_size
 from . import copies, dense, windows
 from .elementwise import chain_launch
@@ -79,7 +79,7 @@ def _seed(program: Program, n: int, batch: int, seed: Seed) -> tuple[Launch, ...
             "seed_index",
             grid,
             (block, 1, 1),
-            (InputRef(SEED), InstructionRef(n), np.int32(rows), np.int32(classes)),
+            (InputRef(seed.name), InstructionRef(n), np.int32(rows), np.int32(classes)),
         ),
     )
 

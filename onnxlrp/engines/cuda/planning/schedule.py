@@ -10,7 +10,7 @@ import numpy as np
 
 from ....program.linear import Conv, Select
 from ....program.passes import Chain, fuse, members
-from ....program.program import SEED, Activation, Array, Instruction, Program, Seed
+from ....program.program import Activation, Array, Instruction, Program, Seed
 from ..kernels.launch import InstructionRef, Launch, Scratch
 from ..kernels.tiles import Precision
 from .arena import Lifetime, layout
@@ -81,7 +81,7 @@ class Scheduler:
         return (*lead, *step.shape)
 
     def input_sizes(self, batch: int) -> dict[str, int]:
-        """Return the elements of arrays that no kernel writes: activations by tensor, and the seed's input."""
+        """Return the elements of arrays that no kernel writes: activations by tensor, and seeds by name."""
         sizes: dict[str, int] = {}
         for n, step in enumerate(self.program.instructions):
             count = math.prod(self.shape(n, batch))
@@ -89,7 +89,8 @@ class Scheduler:
                 sizes[step.what.tensor] = count
             elif isinstance(step.what, Seed):
                 targets = step.what.targets or 1
-                named = {"relevance": (SEED, count), "index": (SEED, batch * targets)}
+                own = step.what.name
+                named = {"relevance": (own, count), "index": (own, batch * targets)}
                 name, elements = named.get(step.what.mode, (step.what.tensor, count // targets))
                 sizes[name] = elements
         return sizes
