@@ -43,6 +43,7 @@ class Notes:
     _decided: set[str] = field(default_factory=set)
     _bias_dominated: dict[str, str] = field(default_factory=dict)  # method → the first input
     _negative: dict[str, str] = field(default_factory=dict)
+    _off: str = ""  # the first input for which the unit that is explained is zero
     _open_rows: list[str] = field(default_factory=list)
     _animated: list[str] = field(default_factory=list)
     _deep: dict[str, str] = field(default_factory=dict)  # what is done → the first input
@@ -60,7 +61,9 @@ class Notes:
             for note in model.notes:
                 console.note(*note)
             head = summary.head(model.head, model.classes, model.labels is not None)
-            if head:
+            if model.unit is not None:
+                console.line("unit", f"{model.unit.label}: {model.unit.describe()}")
+            elif head:
                 console.line("head", head)
             default = model.default_method
             if self.auto and default.reason != PICTURE:
@@ -111,6 +114,8 @@ class Notes:
 
     def found(self, one: Explanation, origin: str) -> None:
         """Collect the findings of one sample's explanation."""
+        if self.model.unit is not None and not np.any(one.logit):
+            self._off = self._off or origin
         if summary.bias_dominated(one):
             self._bias_dominated.setdefault(one.method, origin)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
@@ -128,6 +133,11 @@ class Notes:
     def closing(self) -> None:
         """Print what was collected. Raises CheckFailed where the ledger is printed and does not close."""
         note = self.console.note
+        if self._off and self.model.unit is not None:
+            note(
+                f"{self._off}: {self.model.unit.label} is 0, and its heatmap empty",
+                "behind a ReLU that is a unit which is off: name the layer before it, or take another unit",
+            )
         for method, origin in self._negative.items():
             note(
                 f"{origin}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",

@@ -49,7 +49,14 @@ class _End:
     dtypes: dict[str, str] = field(default_factory=dict)
 
     def append(self, unit: Unit) -> str:
-        """Append what computes the unit, and return the tensor of shape (1,)."""
+        """Append what computes the unit, and return the tensor of shape (1,), which has the unit's name."""
+        found = self._append(unit)
+        name = unique_name(unit.label, self._is_taken)
+        self.layers[-1] = replace(self.layers[-1], name=name, outputs=(name,))
+        self.shapes[name], self.dtypes[name] = self.shapes.pop(found), self.dtypes.pop(found)
+        return name
+
+    def _append(self, unit: Unit) -> str:
         spatial = [i for i in range(len(unit.shape)) if i != unit.axis]
         if not unit.shape:
             self._add("Unsqueeze", (1,), np.array([1], np.int64))

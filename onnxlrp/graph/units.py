@@ -22,6 +22,7 @@ from .graph import Array, Graph, Layer
 _NUMBERS = re.compile(r"\d{1,9}(,\d{1,9})*")
 _CHANNEL = re.compile(r"\d{1,9}")
 _LISTED = 8  # names in a message
+UNKNOWN = "no layer, node or tensor is called"  # how the message begins where a name is that of nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +296,7 @@ def _unknown(graph: Graph, word: str) -> UsageError:
     if near.startswith("known:"):
         known = list(dict.fromkeys(layer.label for layer in graph.layers))
         near = f"known: {listed(known, _LISTED)}; onnxlrp inspect lists them"
-    return UsageError(f'no layer, node or tensor is called "{name}"', near)
+    return UsageError(f'{UNKNOWN} "{name}"', near)
 
 
 # -- words

@@ -15,7 +15,7 @@ from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
 from ..graph.unit_output import with_output
-from ..graph.units import Unit, unit
+from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
 from ..preprocessing.fields import COLORS_OF
 from .options import HEADS, TASKS
@@ -138,6 +138,8 @@ def _unit(graph: Graph, word: str) -> Unit:
     try:
         return unit(graph, word)
     except UsageError as error:
+        if not error.message.startswith(UNKNOWN):
+            raise
         names = [tensor.name for tensor in graph.outputs]
         near = did_you_mean(word, names)
         fix = near if near.startswith("did") else f"outputs: {', '.join(names)}; {error.fix}"

@@ -88,11 +88,16 @@ class LoadedModel:
         return self.choice.unit if self.choice else None
 
     @property
+    def _reading(self) -> Graph:
+        """The graph that tells what the input is: all of the model, where a unit cuts it before its first layers."""
+        return self.graph if self.unit is None else self.whole or self.graph
+
+    @property
     def _scored(self) -> int:
         """The number of classes that the model scores, whatever is explained: preprocessing is guessed by it."""
         if self.unit is None:
             return self.classes
-        whole = choose(self.whole or self.graph)
+        whole = choose(self._reading)
         return int(np.prod(whole.graph.shapes[whole.head.logits]))
 
     @property
@@ -109,7 +114,7 @@ class LoadedModel:
         """
         if self._kind is None:
             source = self.graph.inputs[0]
-            axes = input_axes(self.graph, source)
+            axes = input_axes(self._reading, source)
             stated = None
             if (axes is None or axes.by_product) and self.kind_word is None:
                 stated = find_picture(self.flags, self.path, self.graph.metadata)
@@ -136,7 +141,7 @@ class LoadedModel:
         if self._found is None:
             tensor = self.graph.inputs[0]
             stated = self.flags, self.path, self.graph.metadata
-            high = pixel_range(self.graph)
+            high = pixel_range(self._reading)
             self._found = find(*stated, tensor.shape, tensor.dtype, self._scored, self.strict, high, self.kind)
             if self.unit is not None:
                 self._found = replace(self._found, labels=None, labels_assumed=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..compile import StartForm, compile, forward
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
 from ..graph import heads
-from ..graph.graph import Graph, Opaque
+from ..graph.graph import Graph, Opaque, Tensor
 from ..graph.to_onnx import emit, light
 from ..graph.units import Unit
 from ..program.program import Program
@@ -84,12 +84,21 @@ class Programs:
         else:
             how: dict[str, Any] = {"mode": mode, "targets": targets, "conditions": conditions, "starts": starts}
             program = compile(graph, composite, **how, **what)
-            made = program, engine.prepare(forward_of(graph), program)
+            made = program, engine.prepare(forward_of(_stopped(graph, starts)), program)
         with self._lock:
             self.kept[key] = made
             while len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
         return made
+
+
+def _stopped(graph: Graph, starts: Sequence[StartForm]) -> Graph:
+    """Return the graph up to the tensors where relevance starts: nothing behind them is computed."""
+    if not starts:
+        return graph
+    names = dict.fromkeys(form.tensor for form in starts)
+    ends = (Tensor(name, graph.shapes[name], graph.dtypes.get(name, "float32")) for name in names)
+    return replace(graph, outputs=tuple(ends), head=None)
 
 
 def _opaque(

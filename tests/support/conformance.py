@@ -78,11 +78,12 @@ class Sketch:
         self.shapes[tensor] = shape
         return self._add(Instruction("read", "activation", (), Activation(tensor), shape, False, False))
 
-    def seed(self, shape: tuple[int, ...]) -> int:
-        """The array that is fed as "relevance"."""
-        self.shapes["seeded"] = shape
-        source = Seed("seeded", "relevance", self.targets)
-        return self._add(Instruction("read", "seed", (), source, shape, False, self.targets is not None))
+    def seed(self, shape: tuple[int, ...], name: str = SEED, targets: bool = True) -> int:
+        """The array that is fed as "relevance", or under a name of its own; with the target axis, or without."""
+        self.shapes.setdefault("seeded", shape)
+        several = self.targets if targets else None
+        source = Seed("seeded", "relevance", several, name)
+        return self._add(Instruction("read", "seed", (), source, shape, False, several is not None))
 
     def constant(self, array: npt.ArrayLike) -> int:
         array = np.asarray(array)
@@ -101,13 +102,18 @@ class Sketch:
     def run(self, name: str, outputs: dict[str, int], **arrays: Array) -> dict[str, Array]:
         """The outputs by name; `arrays` are activations by tensor, and the seed as `relevance`."""
         program = Program(tuple(self.steps), outputs, self.targets)
-        seeded = arrays.pop("relevance", None)
+        batch = next(a.shape[t] for t, a in ((self._lead(tensor), array) for tensor, array in arrays.items()))
+        given = {seed: arrays.pop(seed or "relevance") for seed in program.seeds}
         feeds = {f"{tensor}/in": _typed(name, array) for tensor, array in arrays.items()}
-        if seeded is not None:
-            feeds[SEED] = _typed(name, seeded)
-            blank = seeded if self.targets is None else seeded[0]
-            feeds["seeded/in"] = _typed(name, np.zeros_like(blank))
+        feeds |= {seed: _typed(name, array) for seed, array in given.items()}
+        if given:
+            feeds["seeded/in"] = _typed(name, np.zeros((batch, *self.shapes["seeded"])))
         return prepared(name, identity(self.shapes), program)(feeds)
+
+    def _lead(self, name: str) -> int:
+        """The axis of samples of an array: behind that of targets, which seeds alone have."""
+        steps = [i for i in self.steps if isinstance(i.what, Seed) and (i.what.name or "relevance") == name]
+        return int(any(i.targets for i in steps))
 
     def _add(self, step: Instruction) -> int:
         self.steps.append(step)
