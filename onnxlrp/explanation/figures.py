@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from ..pictures import bars, features, heatmap, slices, traces, words
+from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
 from .result import Array, Result, assumed
@@ -31,19 +31,14 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     prep = result.preprocessing
     style = Style(cmap, clip, title, _caption(result, sample, target), blend)
     x = None if result.inputs is None else result.inputs[sample]
-    names = result.feature_names
-    if result.kind.name == "vector":
-        return features.features(values, x, names, style)
-    if result.kind.name == "tokens" and x is not None:
-        return _words(values, x, result, style)
-    if result.kind.name == "volume":
-        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), style)
-    if result.kind.name == "signal" and x is not None and result.kind.channels <= traces.MOST:
-        r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
-        return traces.traces(r, trace, names, style)
+    other = None if result.kind.is_image else _by_kind(result, values, x, style)
+    if other is not None:
+        return other
     drawn = result.kind.to_drawing(values)
     assert drawn is not None
     if drawn.ndim == 1:
+        from ..pictures import bars
+
         return bars.strip(drawn, style)
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
@@ -65,8 +60,26 @@ def to_matplotlib(picture: Image) -> Any:
     return drawn
 
 
+def _by_kind(result: Result, values: Array, x: Array | None, style: Style) -> Image | None:
+    """Draw what is no image in the figure of its kind; None where its map is drawn as that of an image."""
+    from ..pictures import features, slices, traces  # a first heatmap is mostly imports, and of an image
+
+    if result.kind.name == "vector":
+        return features.features(values, x, result.feature_names, style)
+    if result.kind.name == "tokens" and x is not None:
+        return _words(values, x, result, style)
+    if result.kind.name == "volume":
+        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), style)
+    if result.kind.name == "signal" and x is not None and result.kind.channels <= traces.MOST:
+        r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
+        return traces.traces(r, trace, result.feature_names, style)
+    return None
+
+
 def _words(relevance: Array, x: Array, result: Result, style: Style) -> Image:
     """Draw tokens by their words, or by their numbers where there is no vocabulary or the input has no numbers."""
+    from ..pictures import words
+
     r = result.kind.to_maps(relevance[np.newaxis])[0].ravel()
     ids = x.ravel()
     if len(ids) != len(r) or ids.dtype.kind not in "iu":

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import files
 from ..errors import UsageError
-from ..explanation import Explanation, grid
+from ..explanation import Explanation
 from ..explanation.names import FORMATS, file_pattern
 from ..explanation.saving import encode_png
 from ..preprocessing import images
@@ -143,6 +143,8 @@ class GridSink:
 
     def write(self, one: Explanation, sample: int) -> list[Path]:
         """Keep an explanation; with the last method's, write the sheets. Raises UsageError, InputError."""
+        from ..explanation import grid
+
         self._waiting.append(one)
         if len(self._waiting) < self.methods:
             return []
