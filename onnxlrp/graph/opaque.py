@@ -257,7 +257,10 @@ def _samples(inputs: _Inputs, rng: np.random.Generator) -> dict[str, Array]:
     made = {}
     for name, (shape, dtype) in inputs.items():
         whole = np.dtype(dtype).kind in "iub"
-        values = rng.integers(0, 2, shape[1:]) if whole else rng.normal(size=shape[1:])
+        try:
+            values = rng.integers(0, 2, shape[1:]) if whole else rng.normal(size=shape[1:])
+        except ValueError as error:  # more axes than numpy has
+            raise _Unfit(str(error)) from error
         made[name] = np.asarray(values).astype(dtype)
     return made
 

@@ -177,7 +177,9 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
                 raise InputError(f"{path}: not an .npy file", fix)
         # A memory map checks the claimed shape against the file's length before memory is allocated.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, OverflowError, SyntaxError, MemoryError, RecursionError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # numpy's reader raises anything from SyntaxError to TokenError on a damaged header
         raise InputError(
             f"{path}: a damaged or cut .npy file, or one of Python objects ({reason(error)})", fix
         ) from None

@@ -1,4 +1,4 @@
-"""Hostile and broken files, written by `python tests/support/hostile_corpus.py FOLDER`: models, data files, pictures.
+"""Hostile and broken files: models, data files, pictures. hostile_operators and hostile_pictures add more.
 
 Every case names the exit codes that are right for it: 3 where the file is at fault, 4 where a sound file asks for what
 cannot be answered. Damage at random (flipped bits) may leave a sound file: 0 is right there too.
@@ -7,7 +7,6 @@ cannot be answered. Damage at random (flipped bits) may leave a sound file: 0 is
 from __future__ import annotations
 
 import os
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -668,22 +667,22 @@ for _name, _data_of in PICTURES.items():
 
 @case("cut.jpg", folder="pictures")
 def _jpeg(path: Path) -> bytes:
-    return _saved("JPEG")[:300]
+    return saved("JPEG")[:300]
 
 
 @case("cut.webp", folder="pictures")
 def _webp(path: Path) -> bytes:
-    return _saved("WEBP")[:200]
+    return saved("WEBP")[:200]
 
 
 @case("cut.tiff", folder="pictures")
 def _tiff(path: Path) -> bytes:
-    return _saved("TIFF")[:200]
+    return saved("TIFF")[:200]
 
 
 @case("animated.gif", 0, folder="pictures")
 def _animated(path: Path) -> bytes:
-    return _saved("GIF", frames=300)
+    return saved("GIF", frames=300)
 
 
 @case("pipe.png", folder="pictures")
@@ -691,7 +690,7 @@ def _picture_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def _saved(kind: str, frames: int = 1) -> bytes:
+def saved(kind: str, frames: int = 1) -> bytes:
     import io
 
     from PIL import Image
@@ -706,8 +705,3 @@ def _saved(kind: str, frames: int = 1) -> bytes:
 
 def names() -> list[str]:
     return list(_MAKERS)
-
-
-if __name__ == "__main__":
-    for made in build(Path(sys.argv[1])):
-        print(*made.codes, made.path, *made.flags)
