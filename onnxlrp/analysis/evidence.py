@@ -14,14 +14,16 @@ from ..graph.heads import head_of
 from ..graph.scores import are_probabilities, probabilities
 from ..preprocessing.images import listing
 from ..preprocessing.samples import Samples
+from . import path
 from .domain import Domain
-from .objectives import ClassScore
+from .objectives import Score
 from .optimize import Array
 from .transformations import Affine
 
 TRANSFORMATIONS = 20
 DISTURBANCE = Affine(12 / 224, (0.9, 1.1), 10)
 """Shifts by 5 % of a side, scales of .9 to 1.1, turns by 10 degrees: what a picture of a thing survives."""
+_SHOWN = 6  # layers of a curve in a line
 _SEED = 1 << 61  # of these transformations, no step's
 
 
@@ -58,7 +60,7 @@ def read(model: Any, folder: str | Path) -> Reference:
 
 
 def collect(
-    model: Any, where: Domain, score: ClassScore, z: Array, relaxed: Array, images: Reference | None, seed: int
+    model: Any, where: Domain, score: Score, z: Array, relaxed: Array, images: Reference | None, seed: int
 ) -> dict[str, Any]:
     """Measure prototypes z [n, C, *space]; `relaxed` are these before they were rounded.
 
@@ -67,7 +69,8 @@ def collect(
         "transformed" the means of both and the share of `TRANSFORMATIONS` random transformations whose best class it
         is; "read again", the same of the file as it is read; "relaxed", where the model takes whole numbers, the same
         before rounding, None where its layers take nothing else.
-        Under "pictures" the highest score of the user's pictures and how many prototypes are above it.
+        Under "pictures" the highest score of the user's pictures and how many prototypes are above it; under "path"
+        the curves of `analysis.path`, or why there are none.
     """
     facts: dict[str, Any] = {"id": score.id, **_scored(model, score, where.to_input(z))}
     if where.space:
@@ -83,12 +86,18 @@ def collect(
         at = int(np.argmax(real))
         highest = {"score": float(real[at]), "name": images.samples.names[at], "count": len(real)}
         facts["pictures"] = highest | {"above": int((facts["score"] > real[at]).sum())}
+        if "best" in facts:
+            x, folders = where.to_input(z), images.folders
+            found = path.measure(model, where, x, score.id, images.samples.values, folders, seed)
+            facts["path"] = found if isinstance(found, str) else found.to_dict()
     return facts
 
 
-def _scored(model: Any, score: ClassScore, x: Array) -> dict[str, Array]:
-    """Scores [n] and probabilities [n] of the class, and the best class [n]."""
+def _scored(model: Any, score: Score, x: Array) -> dict[str, Array]:
+    """Scores [n] and probabilities [n] of the class, and the best class [n]; of one value alone its scores."""
     logits = model.outputs(x, batch_size=score.batch_size)["logits"].reshape(len(x), -1).astype(np.float64)
+    if logits.shape[1] == 1:
+        return {"score": logits[:, 0]}
     chances = _probabilities(model, logits)
     return {"score": logits[:, score.id], "probability": chances[:, score.id], "best": logits.argmax(axis=1)}
 
@@ -100,34 +109,48 @@ def _probabilities(model: Any, logits: Array) -> Array:
     return probabilities(logits, kind)
 
 
-def _transformed(model: Any, where: Domain, score: ClassScore, z: Array, seed: int) -> dict[str, Array]:
+def _transformed(model: Any, where: Domain, score: Score, z: Array, seed: int) -> dict[str, Array]:
     """The mean score and probability under random transformations, and the share whose best class is this one."""
     apply, _ = DISTURBANCE.draw(TRANSFORMATIONS, np.random.default_rng((seed, _SEED)))
     rows = [_scored(model, score, where.to_input(apply(np.repeat(one[None], TRANSFORMATIONS, axis=0)))) for one in z]
-    return {
-        "score": np.array([row["score"].mean() for row in rows]),
-        "probability": np.array([row["probability"].mean() for row in rows]),
-        "own class": np.array([(row["best"] == score.id).mean() for row in rows]),
-    }
+    found = {key: np.array([row[key].mean() for row in rows]) for key in rows[0] if key != "best"}
+    if "best" in rows[0]:
+        found["own class"] = np.array([(row["best"] == score.id).mean() for row in rows])
+    return found
+
+
+def text_of(facts: Mapping[str, Any]) -> str:
+    """Return score and probability of the best picture in words."""
+    more = f", probability {facts['probability'][0]:.3g}" if "probability" in facts else ""
+    return f"score {facts['score'][0]:.4g}{more}"
 
 
 def lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what is known of the best picture as lines: a key and a text."""
-    yield "score", f"{facts['score'][0]:.4g}, probability {facts['probability'][0]:.3g}"
+    yield "made", text_of(facts)
     if "relaxed" in facts:
         before = facts["relaxed"]
-        text = "the model takes whole numbers alone" if before is None else f"score {before['score'][0]:.4g}"
-        yield "not rounded", text
+        yield "not rounded", "the model takes whole numbers alone" if before is None else text_of(before)
     if "transformed" in facts:
-        moved = facts["transformed"]
-        text = f"best class in {moved['own class'][0]:.0%} of {TRANSFORMATIONS} random shifts, scales and turns"
-        yield "transformed", f"{text}: mean score {moved['score'][0]:.4g}, probability {moved['probability'][0]:.3g}"
+        moved, what = facts["transformed"], f"{TRANSFORMATIONS} random shifts, scales and turns"
+        if "own class" in moved:
+            what = f"best class in {moved['own class'][0]:.0%} of {what}"
+        yield "transformed", f"{what}: mean {text_of(moved)}"
     if "read again" in facts:
-        again = facts["read again"]
-        yield "read again", f"score {again['score'][0]:.4g}, probability {again['probability'][0]:.3g}"
+        yield "read again", text_of(facts["read again"])
     if "pictures" in facts:
         real = facts["pictures"]
         yield "your pictures", f"highest score {real['score']:.4g} ({real['name']}, of {real['count']})"
+    if isinstance(facts.get("path"), dict):
+        for name, meaning in (("separation", "1: as real ones of the class"), ("likeness", "0 noise, 1 real")):
+            yield name, f"{curve(facts['path'], name)}  ({meaning})"
+
+
+def curve(found: Mapping[str, Any], name: str) -> str:
+    """Return a curve over the layers as numbers at about eight of them."""
+    values = [(layer, v) for layer, v in zip(found["layers"], found[name], strict=True) if v is not None]
+    keep = path.evenly(len(values), _SHOWN)
+    return ", ".join(f"{values[n][0]} {values[n][1]:.2f}" for n in keep) or "no layer tells real pictures apart"
 
 
 def doubts(name: str, facts: Mapping[str, Any], dead: Array) -> Iterator[tuple[str, str]]:
@@ -137,9 +160,14 @@ def doubts(name: str, facts: Mapping[str, Any], dead: Array) -> Iterator[tuple[s
             f"no gradient reached {int(dead.sum())} of {len(dead)} pictures: they are noise",
             "another start: --seed 1",
         )
-    if facts["best"][0] != facts.get("id", facts["best"][0]):
+    if "best" in facts and facts["best"][0] != facts["id"]:
         yield f"the model's best class of this picture is {facts['best'][0]}, not {name}", "--steps, or another --style"
-    elif "transformed" in facts and facts["transformed"]["own class"][0] < 0.5:
+    elif "own class" in facts.get("transformed", {}) and facts["transformed"]["own class"][0] < 0.5:
         yield "shifted, scaled or turned a little, the picture is mostly of another class", "--style fourier"
+    if isinstance(facts.get("path"), str):
+        yield (
+            f"no path through the layers: {facts['path']}",
+            "--images DIR, with several pictures for each class",
+        )
     if "pictures" in facts and facts["pictures"]["above"]:
         yield "the score is above that of all your pictures, as optimised ones are: that is no evidence of likeness", ""

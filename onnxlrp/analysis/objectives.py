@@ -15,8 +15,8 @@ from .optimize import Array
 
 
 @dataclass(eq=False)
-class ClassScore:
-    """f(x) = the logit of a class, and ∂f/∂x.
+class Score:
+    """f(x) = the logit of a class, or the activation of a unit that is the model's output; and ∂f/∂x.
 
     Where the gradient of a sample is zero everywhere, because all units behind a ReLU are dead, the gradient that is
     redirected through dead units takes its place until they live.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NOISE = 8  # pictures of noise
 _LAYERS = 24  # at most, evenly over the depth
 _CHANNELS = 8  # at least: a correlation over fewer says nothing
-_GAP = 0.02  # the smallest difference between real pictures that is divided by
+_GAP = 0.05  # the smallest difference between real pictures that is divided by
 _AT_ONCE = 16
 
 
@@ -104,7 +104,7 @@ def _classes(model: Any, real: Array, folders: Sequence[str] | None) -> tuple[Ar
 def _pooled(model: Any, x: Array) -> Iterator[tuple[Unit, Array]]:
     """Yield the activations of layers averaged over space [N, C], in the order of the layers."""
     found = [one for one in units.layers(model.graph, ".*") if one.channels >= _CHANNELS]
-    keep = np.unique(np.linspace(0, len(found) - 1, min(_LAYERS, len(found))).astype(int)) if found else []
+    keep = evenly(len(found), _LAYERS)
     chosen = [found[n] for n in keep]
     rows: list[list[Array]] = [[] for _ in chosen]
     for start in range(0, len(x), _AT_ONCE):
@@ -114,6 +114,11 @@ def _pooled(model: Any, x: Array) -> Iterator[tuple[Unit, Array]]:
             row.append(np.moveaxis(values, 1 + unit.axis, 1).reshape(len(values), unit.channels, -1).mean(axis=2))
     for unit, row in zip(chosen, rows, strict=True):
         yield unit, np.concatenate(row)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many of `count` places, evenly, the first and the last among them."""
+    return sorted({round(n) for n in np.linspace(0, count - 1, min(most, count)).tolist()}) if count else []
 
 
 def _ranks(values: Array) -> Array:

@@ -12,6 +12,7 @@ from ..pictures.figure import figure
 from ..pictures.sheets import stack
 from ..pictures.style import Style
 from ..pictures.traces import traces
+from .evidence import TRANSFORMATIONS, text_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,11 +50,12 @@ def draw(found: Result) -> Image:
 def describe(found: Result) -> str:
     """Return what is known of the first picture in a line."""
     facts = found.evidence
-    words = [f"score {facts['score'][0]:.4g}", f"probability {facts['probability'][0]:.3g}"]
+    words = [text_of(facts)]
     if "transformed" in facts:
         moved = facts["transformed"]
-        words.append(f"own class in {moved['own class'][0]:.0%} of 20 transformations (score {moved['score'][0]:.4g})")
-    return ", ".join(words)
+        share = f"own class in {moved['own class'][0]:.0%} of" if "own class" in moved else "under"
+        words.append(f"{share} {TRANSFORMATIONS} transformations: {text_of(moved)}")
+    return "; ".join(words)
 
 
 def _panels(found: Result, z: Array) -> list[Image]:

@@ -12,8 +12,9 @@ from ..errors import UsageError, at_least, did_you_mean
 from ..explanation import targets
 from ..preprocessing import labels
 from . import colours, domain, evidence, styles
+from .diversity import Diverse, layer_of
 from .domain import Domain
-from .objectives import ClassScore, of_pictures
+from .objectives import Score, of_pictures
 from .optimize import Array, Optimised, Progress, State, optimize
 from .prototype_figure import draw
 from .prototype_files import write
@@ -31,9 +32,11 @@ class Asked:
 
     Attributes:
         target: A class id or label.
+        unit: A unit inside of the model, such as "layer4:12", in the place of a class.
         style: A style of `styles.STYLES`.
         steps: Steps of the optimiser; None for the style's own number.
         n: The number of pictures.
+        diversity: How much the pictures are to differ: the weight of the likeness of their features.
         low: The lowest value of the input, where nobody states it: a number, or one for each channel.
         high: The highest value.
         yosinski: The regularisers of the style yosinski: decay, blur, norm, contribution.
@@ -42,9 +45,11 @@ class Asked:
     """
 
     target: int | str | None = None
+    unit: str | None = None
     style: str = "fourier"
     steps: int | None = None
     n: int = 1
+    diversity: float = 0.0
     low: float | Sequence[float] | None = None
     high: float | Sequence[float] | None = None
     yosinski: Sequence[str] = ("decay", "blur", "norm")
@@ -64,6 +69,9 @@ class Asked:
         styles.style(self.style)
         at_least(1, whole=True, n=self.n)
         at_least(0, whole=True, seed=self.seed)
+        at_least(0, diversity=self.diversity)
+        if self.diversity and self.n < 2:
+            raise UsageError(f"diversity={self.diversity:g} of one picture", "make several: -n 4")
         if self.steps is not None:
             at_least(1, whole=True, steps=self.steps)
         for name in self.yosinski:
@@ -108,18 +116,20 @@ def prototype(
         UsageError: There is no such class, style or option.
         UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
     """
-    where = domain.decide(model, images and images.samples, _bound(asked.low), _bound(asked.high))
     raised = resolve(model, asked)
+    model = raised.model
+    where = domain.decide(model, images and images.samples, _bound(asked.low), _bound(asked.high))
     chosen = styles.style(asked.style)
     if chosen.space and not where.space:
         what = f"style {asked.style} needs axes of space, the input is {where.kind.describe()}"
         raise UsageError(what, "--style pixels")
-    score = ClassScore(model, raised.id, asked.batch_size)
+    score = Score(model, raised.id, asked.batch_size)
     steps, statistics = asked.steps or chosen.steps, _colours(where, images)
     first = None if start is None else where.from_input(start.values)[0]
-    plan = chosen.make(styles.Setting(where.shape, statistics, steps, first, asked.yosinski))
+    plan = chosen.make(styles.Setting(where.shape, statistics, steps, first, asked.yosinski, raised.at_a_place))
+    objective = score if not asked.diversity else Diverse(score, layer_of(model), asked.diversity, asked.n)
     found = optimize(
-        of_pictures(score, where),
+        of_pictures(objective, where),
         plan.parameterisation,
         plan.transformations,
         plan.optimizer,
@@ -142,14 +152,14 @@ def prototype(
         "range": where.source,
         "redirected": score.redirected,
     }
-    return _made(model, asked, where, score, found, images, about)
+    return _made(raised, asked, where, score, found, images, about)
 
 
 def _made(
-    model: Any,
+    raised: Raised,
     asked: Asked,
     where: Domain,
-    score: ClassScore,
+    score: Score,
     found: Optimised,
     images: evidence.Reference | None,
     about: Mapping[str, Any],
@@ -162,9 +172,10 @@ def _made(
     values = score.values(x)
     order = np.argsort(-values, kind="stable")
     z, relaxed, x, values = z[order], relaxed[order], x[order], values[order]
-    facts = evidence.collect(model, where, score, z, relaxed, images, asked.seed)
-    name = resolve(model, asked).name
-    return Prototype(z, x, where, name, score.id, values, facts, about, found.state, found.stopped, found.dead[order])
+    facts = evidence.collect(raised.model, where, score, z, relaxed, images, asked.seed)
+    target = None if asked.unit is not None else score.id
+    rest = (found.state, found.stopped, found.dead[order])
+    return Prototype(z, x, where, raised.name, target, values, facts, about, *rest)
 
 
 @dataclass(frozen=True)
@@ -172,27 +183,38 @@ class Raised:
     """What is raised.
 
     Attributes:
-        id: The class id.
+        model: The model whose output it is.
+        id: The class id; 0 of a unit.
         name: What it is called in words.
         word: What it is called in the name of a file.
+        at_a_place: Whether it is a unit at one position.
     """
 
+    model: Any
     id: int
     name: str
     word: str
+    at_a_place: bool = False
 
 
 def resolve(model: Any, asked: Asked) -> Raised:
-    """Return the class that is asked for. Raises UsageError."""
+    """Return the class or the unit that is asked for. Raises UsageError."""
+    if asked.unit is not None and asked.target is not None:
+        raise UsageError("a class and a unit are named", "leave out -t or --unit")
+    if asked.unit is not None:
+        chosen = model.choose(output=asked.unit)
+        found = chosen.unit
+        name = asked.unit if found is None else f"{found.label} ({found.describe()})"
+        return Raised(chosen, 0, name, asked.unit.replace(":", "_"), found is not None and found.position is not None)
     if asked.target is None:
-        raise UsageError("nothing is named to make a prototype of", "name a class: -t LABEL")
+        raise UsageError("nothing is named to make a prototype of", "name a class: -t LABEL; or --unit PATH:CHANNEL")
     found = targets.resolve(targets.parse(asked.target), model.labels, model.classes)
     if found is None:
         raise UsageError(f'target "{asked.target}": a prototype has no scores to choose a class by', "name a class")
     if not model.labels:
-        return Raised(found, f"class {found}", f"class{found}")
+        return Raised(model, found, f"class {found}", f"class{found}")
     label = labels.name(model.labels, found)
-    return Raised(found, f"{found} {label}", label)
+    return Raised(model, found, f"{found} {label}", label)
 
 
 def identity(model: Any, asked: Asked, start: Any = None, images: Any = None) -> dict[str, Any]:

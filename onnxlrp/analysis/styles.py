@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import UsageError, did_you_mean
 from .colours import Colours
-from .optimize import Array, Operator, Parameterisation, Penalty, Transformations
+from .optimize import Array, Operator, Parameterisation, Penalty, Transformation, Transformations
 from .optimizers import Adam, Momentum, NAdam, Optimizer
 from .parameterisations import Fourier, Maco, Pixels
 from .regularisers import AlphaNorm, Blur, ClipSmallContribution, ClipSmallNorm, Decay, KeepInRange
@@ -15,6 +15,7 @@ from .transformations import Affine, Crop, Noise
 
 _MOVES = Affine(24 / 224, (0.8, 1.25), 15)
 """Wider than the published ones (12 + 8 + 4 pixels of 224, .9 to 1.1, 10 degrees): other networks see more in them."""
+_STILL = Affine(2 / 224, (0.98, 1.02), 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Setting:
         steps: The number of steps.
         first: A picture [C, *space] to start from, if any.
         yosinski: Regularisers of the style yosinski that are on.
+        still: What is raised lies at one place, which moves would take from under it.
     """
 
     shape: tuple[int, ...]
@@ -47,6 +49,12 @@ class Setting:
     steps: int = 128
     first: Array | None = None
     yosinski: Sequence[str] = ("decay", "blur", "norm")
+    still: bool = False
+
+    @property
+    def moves(self) -> Affine:
+        """The transformations that a picture must survive."""
+        return _STILL if self.still else _MOVES
 
 
 @dataclass(frozen=True)
@@ -101,17 +109,17 @@ def _fourier(setting: Setting) -> Plan:
     return Plan(
         Fourier(setting.shape, setting.colours, first=setting.first),
         Adam(0.05),
-        [_MOVES],
+        [setting.moves],
     )
 
 
 def _smooth(setting: Setting) -> Plan:
-    return Plan(Fourier(setting.shape, setting.colours, power=1.3, first=setting.first), Adam(0.05), [_MOVES])
+    return Plan(Fourier(setting.shape, setting.colours, power=1.3, first=setting.first), Adam(0.05), [setting.moves])
 
 
 def _maco(setting: Setting) -> Plan:
-    def crops(done: float) -> list[Crop | Noise]:
-        return [Crop(0.9 - 0.2 * done, 0.05), Noise(0.04)]
+    def crops(done: float) -> list[Transformation]:
+        return [_STILL if setting.still else Crop(0.9 - 0.2 * done, 0.05), Noise(0.04)]
 
     return Plan(
         Maco(setting.shape, setting.colours), NAdam(lambda step: 0.05 + 0.95 * (1 - step / setting.steps) ** 2), crops

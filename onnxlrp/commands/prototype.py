@@ -70,9 +70,11 @@ def _asked(args: argparse.Namespace, stated: dict[str, Any]) -> Asked:
         raise UsageError("one class at a time", f"-t {target[0]}")
     return Asked(
         target=target,
+        unit=args.unit,
         style=args.style,
         steps=args.steps,
         n=args.n,
+        diversity=args.diversity,
         low=_numbers(args, "low"),
         high=_numbers(args, "high"),
         yosinski=words,

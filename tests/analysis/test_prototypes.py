@@ -189,3 +189,22 @@ def test_inputs_and_pictures_belong_together() -> None:
     s = np.random.default_rng(1).standard_normal((2, *model.graph.inputs[0].shape)).astype(np.float32)
     left = ((where.to_input(z) - where.to_input(np.zeros_like(z))) * s).sum()
     assert left == pytest.approx((z * where.pullback(s)).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("unit", ["blocks.1.relu2:3", "blocks.1.relu2:3@4,5", "blocks.3.relu1:7", "flatten:2"])
+def test_a_units_prototype_raises_the_unit(unit: str) -> None:
+    model = onnxlrp.load(SHAPES)
+    found = model.prototype(unit=unit, steps=20)
+    assert unit in found.name
+    assert found.target is None
+    scores = model.choose(output=unit).explain(sorted((MODELS / "samples").glob("scene*.png"))).logit
+    assert found.scores[0] > scores.max()
+    assert "probability" not in found.evidence
+    json.dumps(record(found), allow_nan=False)
+
+
+def test_units_that_are_not_there_are_refused() -> None:
+    model = onnxlrp.load(SHAPES)
+    for wrong in ({"unit": "block9:1"}, {"unit": "blocks.1.relu2:300"}, {"unit": "blocks.1.relu2:3", "target": 1}):
+        with pytest.raises(UsageError):
+            model.prototype(**wrong)

@@ -29,8 +29,23 @@ def prototype(parser: Parser) -> None:
         metavar="NAME",
         help="fourier, smooth, maco, yosinski or pixels (default: %(default)s)",
     )
+    group.add_argument(
+        "--unit",
+        metavar="UNIT",
+        help="a unit inside, in the place of a class: layer4:12 (a channel), layer4:12@3,4 (at a place), "
+        "layer4:v.npy (a direction)",
+    )
     group.add_argument("--steps", type=int, metavar="N", help="steps of the optimiser (default: that of the style)")
     group.add_argument("-n", "--n", type=int, default=1, metavar="N", help="number of pictures (default: %(default)s)")
+    group.add_argument(
+        "--diversity",
+        nargs="?",
+        type=float,
+        const=0.5,
+        default=0.0,
+        metavar="X",
+        help="let several pictures differ: weight of the likeness of their features (default: 0; without X %(const)s)",
+    )
     group.add_argument(
         "--from", dest="start", metavar="FILE", help="a picture or array to start from, in place of noise"
     )
