@@ -172,7 +172,7 @@ ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
     "methods": {*_RESULTS, *_COMPILER, "graph.axes", "rules", "PIL", "skimage"},
     # Handed a model, as methods are; nothing of rules, engines or layers.
-    "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "methods", "PIL"},
+    "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "lazy", "methods", "PIL"},
     "model": {
         "analysis",
         *_RESULTS,
@@ -206,12 +206,16 @@ ALLOWED |= {
     "comparison": {*_JUDGES, "findings", "PIL"},
     "evaluation": {*_JUDGES, "PIL"},
     "evaluation.quantus": {*_JUDGES, "evaluation", "torch"},
+    # What reads many samples; libraries of extras are imported when they are asked for (`analysis.extras`).
+    "analysis.reading": {"streaming"},
+    "analysis.clusters": {*_RESULTS, "analysis", "analysis.reading", "streaming", "PIL"},
     "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
         *_JUDGES,
         "commands.console",
         "commands.parsers",
         "analysis",
+        "analysis.clusters",
         "checks",
         "comparison",
         "compile",

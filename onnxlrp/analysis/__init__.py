@@ -1,1 +1,12 @@
-"""Model analysis: prototypes of classes and units, found by one optimiser; models are handed over, none is imported."""
+"""Model analysis: what a model has learned. Models are handed over, none is imported."""
+
+from __future__ import annotations
+
+from ..lazy import names
+
+__all__ = ["Clusters"]
+
+# Names alone: a model has methods of this room, and `Clusters` reads samples with what knows models.
+_HOMES = {"Clusters": ".clusters.find"}
+
+__getattr__ = names(__name__, _HOMES)

@@ -219,6 +219,15 @@ def _is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
     return isinstance(size, tuple) and len(size) <= 2 and max(size) <= LARGEST_SIDE
 
 
+def seed(text: str | None) -> int:
+    """Return the seed that --seed states, 0 without it. Raises UsageError."""
+    if text is None:
+        return 0
+    if not text.isdecimal():
+        raise UsageError(f'--seed "{text}" is no whole number from 0', "write --seed 1")
+    return int(text)
+
+
 def out_file(word: str, default: str) -> Path:
     """Return the file that -o names: a file, or a folder, which gets a file of the default name.
 

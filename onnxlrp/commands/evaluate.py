@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         return _list(console)
     if args.model is None or not args.inputs:
         raise UsageError("evaluate takes a model and samples", "onnxlrp evaluate MODEL images/")
-    seed = _seed(vars(args).pop(f"{METHOD_OPTION}seed"))
+    seed = arguments.seed(vars(args).pop(f"{METHOD_OPTION}seed"))
     asked = arguments.explaining(args)
     metrics = _metrics(args)
     if args.out is not None:
@@ -101,14 +101,6 @@ def _value(text: str, value: str, kind: str) -> Any:
         raise UsageError(
             f'--set {text}: "{value}" is no {"whole " if kind == "int" else ""}number', "give a number, such as 8"
         ) from None
-
-
-def _seed(text: str | None) -> int:
-    if text is None:
-        return 0
-    if not text.isdecimal():
-        raise UsageError(f'--seed "{text}" is no whole number from 0', "write --seed 1")
-    return int(text)
 
 
 def _notes(found: Evaluation, console: Console) -> None:

@@ -29,8 +29,9 @@ UNSUPPORTED = ("error", "gradient", "pass")
 TASKS = ("classification", "regression")
 HEADS = ("logits", "as-is")
 
-PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate")  # commands that take a method and its rules
-READING = ("explain", "compare", "evaluate", "patterns")  # commands that read samples
+# Commands that take a method and its rules.
+PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters")
+READING = ("explain", "compare", "evaluate", "patterns", "clusters")  # commands that read samples
 ANALYSING = ("prototype",)  # commands that say what a model has learned
 
 
@@ -89,7 +90,7 @@ class ExplainOptions:
             Flag(
                 ("-t", "--target"),
                 "class id, label or top1 (default: top1)",
-                ("explain", "check", "compare", "evaluate", "export", "prototype"),
+                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
             ),
@@ -211,7 +212,7 @@ class ExplainOptions:
                 ("--rule",),
                 "rule of layers, before the method's own: 'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)'; LAYER is a "
                 "path, a regular expression for it, an operator or a kind; repeatable, the first match counts",
-                ("explain", "inspect", "export", "compare"),
+                ("explain", "inspect", "export", "compare", "clusters"),
                 argparse={**REPEATED, "metavar": "LAYER=RULE"},
                 read=values.rule_entries,
             ),
