@@ -43,9 +43,7 @@ def source_of(x: Any) -> Source:
     return [Item(f"sample.{n}", one) for n, one in enumerate(several)]
 
 
-def read(
-    model: Any, source: Source, size: int, progress: Progress = go_on, reject: Reject = refuse
-) -> Iterator[Batch]:
+def read(model: Any, source: Source, size: int, progress: Progress = go_on, reject: Reject = refuse) -> Iterator[Batch]:
     """Yield batches of samples; what cannot be read is rejected, and a progress that says so ends them.
 
     Args:

@@ -1,4 +1,4 @@
-"""Clusters of heatmaps: the graph against dense linear algebra, planted strategies found, and none where there are none."""
+"""Clusters of heatmaps: the graph against dense linear algebra; planted strategies are found, others are not."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxlrp.analysis import Clusters
 from onnxlrp.analysis.clusters import decision
+from onnxlrp.analysis.clusters.decision import Decider
+from onnxlrp.analysis.clusters.graph import NeighbourGraph, agreement, k_means
 from onnxlrp.analysis.clusters.maps import Maps, of_relevance, pooled
 from onnxlrp.errors import InputError, UsageError
 from onnxlrp.inputs import decide
 from support import planted_strategies as planted
 
 pytest.importorskip("sklearn")
-
-from onnxlrp.analysis import Clusters
-from onnxlrp.analysis.clusters.decision import Decider
-from onnxlrp.analysis.clusters.graph import NeighbourGraph, agreement, k_means
 
 
 def mixture(seed: int, plain: int, marks: int) -> tuple[Maps, Any]:
@@ -110,7 +109,7 @@ def test_shuffling_keeps_each_map_s_values() -> None:
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize("plain, marks", [(100, 100), (180, 20), (80, 120), (60, 30)])
+@pytest.mark.parametrize(("plain", "marks"), [(100, 100), (180, 20), (80, 120), (60, 30)])
 def test_a_planted_strategy_is_found(plain: int, marks: int) -> None:
     maps, truth = mixture(1, plain, marks)
     decided = Decider(seed=1)(maps)
@@ -183,7 +182,7 @@ def test_bad_input() -> None:
     maps = planted.wandering(np.random.default_rng(0), 30)[:, None].astype(np.float32)
     with pytest.raises(InputError, match="5 heatmaps: clusters need 20"):
         Clusters.find(Planted(), maps[:5])
-    with pytest.raises(InputError, match="0 heatmaps .30 more have no relevance"):
+    with pytest.raises(InputError, match=r"0 heatmaps .30 more have no relevance"):
         Clusters.find(Planted(), 0 * maps)
     for wrong in ({"grid": 1}, {"grid": 64}, {"null_sets": 0}, {"neighbours": -1}, {"seed": -1}):
         with pytest.raises(UsageError):

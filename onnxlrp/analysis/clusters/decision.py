@@ -17,6 +17,7 @@ from .maps import Maps
 MOST = 8  # clusters
 AGREE = 0.9  # least agreement over grids and numbers of neighbours
 MARGIN = 0.25  # a cluster's conductance, of the lowest of all shuffled sets
+FEWEST = 5  # neighbours: with fewer, a graph of one continuous set falls apart
 DECIDE_ON = 4000  # maps that the decision looks at
 Progress = Callable[[int, int], bool]
 
@@ -120,7 +121,7 @@ class Decider:
 
     def k(self, maps: int) -> int:
         """Return the number of neighbours for so many maps: a component has at least one more member than these."""
-        return min(maps - 1, self.neighbours or min(10, max(5, maps // 20)))
+        return min(maps - 1, self.neighbours or min(10, max(FEWEST, maps // 20)))
 
     def _clusterings(self, vectors: Array) -> Iterator[tuple[int, Array]]:
         for count in range(2, min(MOST, vectors.shape[1]) + 1):
@@ -137,7 +138,7 @@ class Decider:
     def _agreement(self, maps: Maps, k: int, own: dict[int, Array]) -> dict[int, float]:
         """Return the mean agreement over all choices, by the number of clusters; 0 where a choice has too few."""
         labelings: dict[int, list[Array]] = {count: [labels] for count, labels in own.items()}
-        ks = sorted({max(2, round(k * 0.7)), k, min(len(maps) - 1, round(k * 1.5))})
+        ks = sorted({min(k, max(FEWEST, round(k * 0.7))), k, min(len(maps) - 1, round(k * 1.5))})
         choices = [(grid, n) for grid, n in product(maps.grids(self.grid), ks) if (grid, n) != (self.grid, k)]
         for grid, neighbours in choices:
             _, vectors = NeighbourGraph.of(maps.features(grid), neighbours).spectrum(MOST)

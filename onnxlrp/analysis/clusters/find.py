@@ -171,7 +171,9 @@ def _decided(kept: Collected, decider: Decider, example: Callable[[int], Example
     if len(used) < LEAST:
         zero = len(kept) - len(used)
         beside = f" ({zero} more have no relevance at all)" if zero else ""
-        raise InputError(f"{len(used)} heatmaps{beside}: clusters need {LEAST} or more", "give more pictures of the class")
+        raise InputError(
+            f"{len(used)} heatmaps{beside}: clusters need {LEAST} or more", "give more pictures of the class"
+        )
     decision = decider(maps.take(used))
     features = maps.take(used).features(decider.grid)
     values, vectors = NeighbourGraph.of(features, decision.neighbours).spectrum(max(MOST, min(EIGENVECTORS, len(used))))

@@ -107,7 +107,7 @@ class NeighbourGraph:
         return np.asarray(cut / np.maximum(np.minimum(volume, volume.sum() - volume), 1e-12))
 
     def sweep(self, vectors: Array, least: int) -> float:
-        """Compute the lowest conductance of any set that an eigenvector cuts off: a start of its order (Cheeger's sweep).
+        """Compute the lowest conductance of any set that is a start of an eigenvector's order (Cheeger's sweep).
 
         Args:
             vectors: Eigenvectors [n, m], as `spectrum` gives them.

@@ -69,11 +69,11 @@ class ClusterResult:
     @property
     def sizes(self) -> list[int]:
         """The samples of each cluster."""
-        return np.bincount(self.labels[self.labels >= 0], minlength=self.decision.count).tolist()
+        return [int((self.labels == n).sum()) for n in range(self.decision.count)]
 
     def members(self, cluster: int) -> list[str]:
         """Return the names of a cluster's samples."""
-        return [self.names[n] for n in np.flatnonzero(self.labels == cluster)]
+        return [name for name, label in zip(self.names, self.labels, strict=True) if label == cluster]
 
     def right(self, cluster: int) -> float:
         """Return the share of a cluster's samples whose best class is the one explained."""
@@ -96,7 +96,7 @@ class ClusterResult:
             "found": self.found,
             "target": self.target_name(),
             "samples": len(self.names),
-            "without_relevance": [self.names[n] for n in np.flatnonzero(self.labels < 0)],
+            "without_relevance": self.members(-1),
             "clusters": clusters,
             "decision": self.decision.to_dict(),
             "eigenvalues": self.eigenvalues,

@@ -49,7 +49,9 @@ class Writer:
             self.open = {name: self.h5.File(self.temporary[name], "w") for name in (INPUT, ATTRIBUTION)}
         except OSError as error:
             self.__exit__(None, None, None)
-            raise InputError(f"{self.folder}: cannot be written ({files.reason(error)})", "choose another folder") from None
+            raise InputError(
+                f"{self.folder}: cannot be written ({files.reason(error)})", "choose another folder"
+            ) from None
         return self
 
     def __exit__(
@@ -67,10 +69,11 @@ class Writer:
         Raises:
             UnsupportedError: The input is no picture.
         """
-        if not explained.kind.is_image or not explained.images or any(one is None for one in explained.images):
+        pictures = [one for one in explained.images or () if one is not None]
+        if not explained.kind.is_image or len(pictures) < len(explained):
             raise UnsupportedError("ViRelAy shows pictures, and the input is none", "leave out --format virelay")
         colours = explained.kind.channels_last(explained.relevance).transpose(0, 3, 1, 2)
-        seen = [np.asarray(one.convert("L" if colours.shape[1] == 1 else "RGB"), np.float32) for one in explained.images]
+        seen = [np.asarray(one.convert("L" if colours.shape[1] == 1 else "RGB"), np.float32) for one in pictures]
         data = np.stack([one[None] if one.ndim == 2 else one.transpose(2, 0, 1) for one in seen]) / 255
         self._append(INPUT, data=data, label=explained.target.astype(np.uint16))
         self._append(

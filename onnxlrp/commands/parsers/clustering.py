@@ -29,7 +29,11 @@ def clusters(parser: Parser) -> None:
         "--grid", type=int, default=16, metavar="N", help="rows and columns of the pooled maps (default: %(default)s)"
     )
     group.add_argument(
-        "--neighbours", type=int, default=0, metavar="N", help="nearest neighbours of each map in the graph (default: 10)"
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="N",
+        help="nearest neighbours of each map in the graph (default: 10)",
     )
     group.add_argument(
         "--null-sets",
