@@ -26,6 +26,10 @@ class UnknownName(UsageError, KeyError):
     """Nothing is registered under this name."""
 
 
+class NameTaken(UsageError, ValueError):
+    """Two classes or functions are registered under one name."""
+
+
 class _Row(NamedTuple, Generic[T]):
     value: T
     source: tuple[str, str]  # module and qualified name of what was decorated
@@ -62,13 +66,16 @@ class Registry(Mapping[str, T]):
             order: Rows with smaller numbers come first.
 
         Raises:
-            ValueError: Another class or function has the name. (A module that is imported anew may replace its own.)
+            NameTaken: Another class or function has the name. (A module that is imported anew may replace its own.)
         """
         origin: Any = value if source is None else source
         found = origin.__module__, origin.__qualname__
         before = self._rows.get(name)
         if before is not None and before.source != found:
-            raise ValueError(f"two {self.kind}s are called {name!r}: {'.'.join(before.source)} and {'.'.join(found)}")
+            raise NameTaken(
+                f"two {self.kind}s are called {name!r}: {'.'.join(before.source)} and {'.'.join(found)}",
+                f"give one of the two another name, or take the module {found[0]} away",
+            )
         foreign = not f"{found[0]}.".startswith(f"{self.package}.")
         number = before.place[-1] if before else len(self._rows)
         self._rows[name] = _Row(value, found, (order, foreign, found[0], number))

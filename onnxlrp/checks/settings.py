@@ -34,7 +34,7 @@ class Settings(ExplainOptions):
         engine: The engine of `load`.
         prep: The preprocessing, as of `load`.
         strict: Refuse an assumed preprocessing.
-        size: Height and width of the input, where the model leaves them open.
+        size: Lengths of the input's axes that the model leaves open: height and width, or by name.
         batch_size: Samples at a time.
         max_memory: As of `load`.
         allow_linked_data: As of `load`.
@@ -51,7 +51,7 @@ class Settings(ExplainOptions):
     engine: str = field(default="auto", metadata=stated(toml=values.TEXT))
     prep: Mapping[str, Any] = field(default_factory=dict, metadata=stated(toml=values.PREPROCESSING))
     strict: bool = field(default=False, metadata=stated(toml=values.SWITCH))
-    size: tuple[int, ...] | None = field(default=None, metadata=stated(toml=values.COUNTS))
+    size: tuple[int, ...] | Mapping[str, int] | None = field(default=None, metadata=stated(toml=values.LENGTHS))
     batch_size: int | None = field(default=8, metadata=stated(toml=values.COUNT))
     max_memory: str | None = field(default=None, metadata=stated(toml=values.SIZE))
     allow_linked_data: bool = field(default=False, metadata=stated(toml=values.SWITCH))

@@ -100,6 +100,9 @@ def _path(model: str | Path | None, settings: Settings) -> Path:
     if model is None and settings.model is None:
         raise UsageError("no model is given", 'onnxlrp check model.onnx, or model = "model.onnx" in the settings')
     path = Path(model) if model is not None else settings.path(settings.model or "")
+    if path.is_dir():
+        found = next(iter(sorted(path.glob("*.onnx"))), path / "model.onnx")
+        raise InputError(f"{path}: a folder, not a model", f"name the model in it: {found}")
     if not path.is_file():
         raise InputError(f"{path}: no such file", "check the path of the model")
     return path

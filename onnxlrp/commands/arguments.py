@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..composites import matches
-from ..errors import UsageError, did_you_mean
+from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..methods.default import CANDIDATES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
@@ -17,7 +17,7 @@ from ..preprocessing.fields import LARGEST_SIDE
 from ..registry import Option
 from ..runtime import onnxruntime
 from . import method_options
-from .parsers.groups import PREPROCESSING
+from .parsers.groups import METHOD_OPTIONS, PREPROCESSING
 
 FLAGS = {f.name: said.flag for f, said in declared(ExplainOptions) if said.flag}
 CHOSEN = ("output", "input", "kind", "task", "head", "given")  # what a model is opened with
@@ -33,6 +33,7 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
     shared = stated(args)
     names = _method_names(shared.pop("method", DEFAULT))
     given = method_options.given(args)
+    _refuse_clashes(args, names, given)
     for key in given:
         if not any(key in options_of(name) for name in names):
             having = ", ".join(name for name, entry in METHODS.items() if key in entry.options)
@@ -55,6 +56,18 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
             make(name, **own)
         asked.append(ExplainOptions(method=name, options=own, **shared, **(propagated if is_composite(name) else {})))
     return asked
+
+
+def _refuse_clashes(args: argparse.Namespace, names: Sequence[str], given: Mapping[str, str]) -> None:
+    """Refuse a flag of the command that is called like an option of a method, unless the option has its own flag."""
+    for name in names:
+        for key in options_of(name):
+            if key not in METHOD_OPTIONS and key not in given and is_stated(getattr(args, key, None)):
+                shown, own = method_options.flag(key), method_options.flag_of(name, key)
+                raise UsageError(
+                    f"{shown} is an option of {name} and means something else to the command",
+                    f"for the option of {name}: {own} X; for the command too: {shown} X {own} X",
+                )
 
 
 def explaining_one(args: argparse.Namespace) -> ExplainOptions:
@@ -115,6 +128,20 @@ def methods(asked: Sequence[ExplainOptions], model: Model) -> list[str]:
     return names
 
 
+def names_all(args: argparse.Namespace) -> bool:
+    """Return whether the methods were not named one by one: `-m all`."""
+    return str(getattr(args, "method", "") or "").strip() == "all"
+
+
+def refused(model: Model, options: ExplainOptions, pictures: bool) -> UsageError | UnsupportedError | None:
+    """Return why a method cannot explain a model, before it runs; None where nothing speaks against it."""
+    try:
+        model.prepare(options, pictures=pictures)
+    except (UsageError, UnsupportedError) as error:
+        return error
+    return None
+
+
 def _method_names(text: str) -> list[str]:
     names = list(dict.fromkeys(filter(None, (word.strip() for word in text.split(",")))))
     if names == ["all"]:
@@ -150,7 +177,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
     """
     size = read_size(args.size)
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
-    if not _is_of_pictures(size):
+    if not is_of_pictures(size):
         flags.pop("size", None)
     chosen: str = getattr(args, "engine", "auto") if engine is None else engine
     names = getattr(args, "providers", None)
@@ -214,7 +241,7 @@ def read_size(text: str | None) -> tuple[int, ...] | dict[str, int] | None:
     return {key: int(n) for key, n in named.items()} if named else tuple(map(int, numbers))
 
 
-def _is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
+def is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
     """Return whether a size may be height and width, which preprocessing checks too."""
     return isinstance(size, tuple) and len(size) <= 2 and max(size) <= LARGEST_SIDE
 

@@ -17,6 +17,7 @@ from ..checks.toml import parse, read
 from ..errors import CheckFailed, UsageError
 from ..findings import formats
 from ..model.options import flags as explain_flags
+from . import arguments
 from .arguments import is_stated
 from .console import Console
 from .parsers.groups import PREPROCESSING
@@ -61,6 +62,10 @@ def asked(args: argparse.Namespace) -> Settings:
     }
     flags |= {name: True for name in ("strict", "allow_linked_data") if getattr(args, name)}
     prep = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
+    if (size := arguments.read_size(prep.get("size"))) is not None:
+        flags["size"] = size
+        if not arguments.is_of_pictures(size):
+            del prep["size"]
     if prep:
         flags["prep"] = {**settings.prep, **prep}
     given = {name: value for name, value in flags.items() if is_stated(value)}

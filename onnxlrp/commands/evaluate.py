@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from ..evaluation import curves
 from ..evaluation.evaluate import evaluate
 from ..evaluation.metrics.registry import METRICS, make
 from ..evaluation.results import Evaluation, read
+from ..model import ExplainOptions, Model
+from ..preprocessing.samples import Samples
 from ..streaming import collect
 from . import arguments
 from .console import Console
@@ -33,6 +36,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
     samples = collect.samples(model, args.inputs)
+    if arguments.names_all(args):
+        methods, asked = _possible(model, samples, methods, asked, console)
     found = evaluate(
         model,
         samples,
@@ -54,6 +59,21 @@ def run(args: argparse.Namespace, console: Console) -> int:
         written = [Path(args.out), *curves.save(read(args.out), args.out)]
         console.line("wrote", ", ".join(map(str, written)))
     return UnsupportedError.code if any(cell.refused for cell in found.cells) else 0
+
+
+def _possible(
+    model: Model, samples: Samples, methods: Sequence[str], asked: Sequence[ExplainOptions], console: Console
+) -> tuple[list[str], list[ExplainOptions]]:
+    """Return those of all methods that can explain a model, and note why the others cannot. Raises UsageError."""
+    found = []
+    for name, options in zip(methods, asked, strict=True):
+        if error := arguments.refused(model, options.at(), samples.pictures):
+            console.note(f"{name} left out: {error.message}")
+        else:
+            found.append((name, options))
+    if not found:
+        raise error or UsageError("--methods all: there is no method", "onnxlrp methods lists them")
+    return [name for name, _ in found], [options for _, options in found]
 
 
 def _list(console: Console) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
 from ..model import ExplainOptions, Model
@@ -49,8 +49,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     notes = Notes(console, model, source, methods, args.ledger, any(map(is_default, asked)))
     sink = _sink(args, plan, written, len(asked))
     report = Report(console, sink, notes, methods, args.ledger, len(source) > 1, started)
+    report.every = arguments.names_all(args)
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
-    prepared: dict[tuple[bool, tuple[int, ...]], list[ExplainOptions]] = {}
+    prepared: dict[tuple[bool, tuple[int, ...]], dict[str, ExplainOptions]] = {}
     rows = extra_rows.starts(model, source)
     for batch in batches(source, [model], args.batch_size, rows, console.progress):
         if isinstance(batch, Rejected):
@@ -58,12 +59,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
             console.json({"input": batch.item.origin, "error": batch.error.message, "fix": batch.error.fix})
             notes.rejected += 1
             continue
+        sinks.check_rows(plan, max(piece.size for piece in batch))
         first = batch[0].samples[0]
         pictures, key = first.pictures, (first.pictures, first.kind.shape)
         report.many = report.many or any(piece.size > 1 for piece in batch)
         if key not in prepared:
             sized = model.at(first.kind.shape, first.own_size)
-            prepared[key] = [_prepared(sized, options, pictures) for options in asked]
+            named = dict(zip(methods, asked, strict=True))
+            if report.every:
+                named = _possible(sized, named, pictures, notes)
+            prepared[key] = {name: _prepared(sized, options, pictures) for name, options in named.items()}
             notes.opening(sized, pictures, report.many)
         _explain(model, batch, prepared[key], report)
     console.clear()
@@ -80,6 +85,21 @@ def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, me
     return sinks.FileSink(plan, written, {**look, "space": args.space}, args.ledger)
 
 
+def _possible(
+    model: Model, named: dict[str, ExplainOptions], pictures: bool, notes: Notes
+) -> dict[str, ExplainOptions]:
+    """Return those of all methods that can explain a model, and note why the others cannot. Raises UsageError."""
+    found = {}
+    for name, options in named.items():
+        if error := arguments.refused(model, options.at(), pictures):
+            notes.skipped(name, error)
+        else:
+            found[name] = options
+    if not found:
+        raise error or UsageError("--method all: there is no method", "onnxlrp methods lists them")
+    return found
+
+
 def _prepared(model: Model, options: ExplainOptions, pictures: bool) -> ExplainOptions:
     """The options of samples of one kind, compiled; the ledger of what conserves anything always, for the summary."""
     options = options.at()
@@ -90,23 +110,31 @@ def _prepared(model: Model, options: ExplainOptions, pictures: bool) -> ExplainO
     return options
 
 
-def _explain(model: Model, batch: Batch, asked: Sequence[ExplainOptions], report: Report) -> None:
+def _explain(model: Model, batch: Batch, asked: dict[str, ExplainOptions], report: Report) -> None:
     """Explain a batch by every method, and report its samples in order."""
     console, notes = report.console, report.notes
     for piece in batch:
         notes.reads(piece)
-    results: list[Timed] = []
+    results: dict[str, Timed] = {}
     given = extra_rows.of_batch(model, batch)
-    for options, name in zip(asked, notes.methods, strict=True):
+    for name, options in [*asked.items()]:
         began = time.perf_counter()
         with console.passes(name) as progress:
             samples = [piece.samples[0] for piece in batch]
-            whole = model.explain(samples, options.at(given), progress=progress)
+            try:
+                whole = model.explain(samples, options.at(given), progress=progress)
+            except (UsageError, UnsupportedError) as error:
+                if not report.every or len(asked) == 1:
+                    raise
+                notes.skipped(name, error)
+                del asked[name]
+                continue
         notes.decided(whole)
-        results.append((whole, (time.perf_counter() - began) / len(whole)))
+        results[name] = whole, (time.perf_counter() - began) / len(whole)
+    report.sink.expect(len(results))
     items = [piece.item for piece in batch for _ in range(len(piece))]
     for n, item in enumerate(items):
-        report.sample(item, [(whole[n], seconds) for whole, seconds in results])
+        report.sample(item, [(whole[n], seconds) for whole, seconds in results.values()])
 
 
 @dataclass
@@ -123,6 +151,7 @@ class Report:
         started: When the run began, before the model was read.
         width: Of the column of names.
         samples: The number of samples so far.
+        every: All methods are asked for: one that cannot explain the model is left out.
     """
 
     console: Console
@@ -134,6 +163,7 @@ class Report:
     started: float
     width: int = KEY
     samples: int = 0
+    every: bool = False
 
     def sample(self, item: Item, results: Sequence[Timed]) -> None:
         """Write and report one sample, explained by each method."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..errors import CheckFailed
+from ..errors import CheckFailed, OnnxLrpError
 from ..explanation import Explanation
 from ..methods.default import PICTURE
 from ..model import Model
@@ -41,6 +41,7 @@ class Notes:
     _opened: bool = False
     _kinds: set[bool] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
+    _skipped: set[str] = field(default_factory=set)
     _bias_dominated: dict[str, str] = field(default_factory=dict)  # method → the first input
     _negative: dict[str, str] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
@@ -75,7 +76,7 @@ class Notes:
         prep = model.preprocessing if pictures else None
         console.line("prep", summary.preprocessing(prep))
         if many:
-            console.line("method", ", ".join(self.methods))
+            console.line("method", ", ".join(name for name in self.methods if name not in self._skipped))
         if prep is not None and prep.assumed:
             console.note(
                 f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
@@ -99,6 +100,12 @@ class Notes:
             self._animated.append(piece.item.origin)
         if piece.start == 0 and (depth := images.depth_note(piece.item.content)):
             self._deep.setdefault(depth, piece.item.origin)
+
+    def skipped(self, method: str, error: OnnxLrpError) -> None:
+        """Print, once for each method of all, why it cannot explain this model."""
+        if method not in self._skipped:
+            self._skipped.add(method)
+            self.console.note(f"{method} left out: {error.message}")
 
     def decided(self, whole: Explanation) -> None:
         """Print, once for each method, the layers that --on-unsupported decided."""

@@ -19,7 +19,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     if path.suffix.lower() != ".onnx":
-        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path}.onnx'")
+        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path.with_suffix('.onnx')}'")
     model = arguments.open_model(args)
     (method,) = arguments.methods([options], model)
     arguments.check_matches(model, options)

@@ -15,13 +15,15 @@ from .parsers.parser import Parser
 def add(parser: Parser) -> None:
     """Add a flag for every option of a registered method that has none yet.
 
-    The options of the package's own methods are flags from the start, so that help needs no import of a method. A flag
-    that means something else to the command stays as it is.
+    The options of the package's own methods are flags from the start, so that help needs no import of a method. Where
+    a flag means something else to the command, the option is `--METHOD-OPTION`.
     """
     for name, entry in METHODS.items():
         for key in entry.options:
-            if not parser.has(flag(key)):
-                parser.add_argument(flag(key), dest=f"{METHOD_OPTION}{key}", metavar="X", help=f"of {name}")
+            dest = f"{METHOD_OPTION}{key}"
+            word = flag(key) if parser.dest_of(flag(key)) in (None, dest) else flag_of(name, key)
+            if not parser.has(word):
+                parser.add_argument(word, dest=dest, metavar="X", help=f"of {name}")
 
 
 def given(args: argparse.Namespace) -> dict[str, str]:
@@ -36,6 +38,11 @@ def given(args: argparse.Namespace) -> dict[str, str]:
 def flag(key: str) -> str:
     """Return the flag of an option: "--times-input"."""
     return f"--{key.replace('_', '-')}"
+
+
+def flag_of(method: str, key: str) -> str:
+    """Return the flag of an option whose own name is taken: "--my-method-scale"."""
+    return flag(f"{method}_{key}")
 
 
 def value(option: Option, text: str) -> Any:

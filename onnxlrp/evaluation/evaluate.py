@@ -138,7 +138,10 @@ class _EvaluationRun:
             if not made:
                 wants = any(METRICS[name].ledger for name in self.metrics)
                 ledger = wants and attributor.conserves(self.model, self.samples.pictures)
-                explanation = attributor(self.model, self.samples, self.ids, ledger=ledger)
+                try:
+                    explanation = attributor(self.model, self.samples, self.ids, ledger=ledger)
+                except UsageError as error:  # options were checked: the method does not fit this model
+                    raise UnsupportedError(error.message, error.fix, error.command) from error
                 masks = self.inside if self.masks is not None else None
                 made.append(
                     EvaluationContext(

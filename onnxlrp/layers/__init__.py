@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, UsageError
 from ..graph.graph import Array, Graph, Layer
 from ..program.affine import Affine, Diagonal
-from ..program.op import KINDS, Op
+from ..program.op import KINDS, Op, misfit
 from ..program.trace import Trace
 from ..program.value import Value
 from ..registry import Registry
@@ -136,8 +136,21 @@ def layer(*operators: str, kind: str) -> Callable[[Build], Build]:
 
 
 def build(node: Node) -> Op:
-    """Return the op of a layer; that of an unregistered operator has the kind "unknown"."""
-    return LAYERS[node.layer.op].build(node) if node.layer.op in LAYERS else unknown(node)
+    """Return the op of a layer; that of an unregistered operator has the kind "unknown".
+
+    Raises:
+        UsageError: The function of the operator returns an op that does not fit its kind.
+    """
+    if node.layer.op not in LAYERS:
+        return unknown(node)
+    found = LAYERS[node.layer.op].build(node)
+    if why := misfit(found):
+        raise UsageError(
+            f'the operator {node.layer.op} is registered as kind "{found.kind}" and has {why} ({place_of(node.layer)})',
+            "give it a kind that fits in @layer(..., kind=...) and in its Op, such as routing: "
+            + ", ".join(kind for kind in KINDS),
+        )
+    return found
 
 
 def unknown(node: Node) -> Op:

@@ -10,11 +10,12 @@ from PIL import Image
 
 from ..errors import UsageError
 from ..graph import operators
+from ..graph.axes.input_axes import input_axes
 from ..graph.axes.places import Places, places
 from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Graph
 from ..graph.units import layer as layer_of
-from ..inputs import InputKind
+from ..inputs import InputKind, decide
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
@@ -32,6 +33,10 @@ class GradCAM:
     """
 
     layer: str = ""
+
+    def check(self, graph: Graph, kind: InputKind) -> None:
+        """Raise UsageError where the model has no feature maps of a picture."""
+        _check(graph, kind, self.layer)
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
@@ -54,6 +59,10 @@ class LayerCAM:
 
     layer: str = ""
 
+    def check(self, graph: Graph, kind: InputKind) -> None:
+        """Raise UsageError where the model has no feature maps of a picture."""
+        _check(graph, kind, self.layer)
+
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
         layer, maps, slopes = _maps(problem, self.layer)
@@ -64,17 +73,7 @@ class LayerCAM:
 def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
     """Return the layer's path, its result A [N, K, h, w], and ∂f/∂A, whichever axis of the result is K."""
     graph, kind = problem.model.graph, problem.kind
-    if not kind.is_image:
-        raise UsageError(
-            f"class activation maps need a picture as input; the kind of this input: {kind.describe()}",
-            "use gradient_x_input or occlusion"
-            + ", or state that it is one: --kind image" * (len(kind.shape) in (2, 3)),
-        )
-    last = last_map(graph, kind)
-    if not (layer or last):
-        raise UsageError(
-            "the model has no layer with feature maps", "name one with --layer (in Python layer=), or use -m gradient"
-        )
+    last = _check(graph, kind, layer)
     layer = layer or last
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
@@ -90,6 +89,29 @@ def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
         )
     maps, slopes = (found.maps(outputs[f"{what}/{layer}"].astype(np.float64)) for what in ("activation", "record"))
     return layer, maps, slopes
+
+
+def _check(graph: Graph, kind: InputKind, layer: str) -> str:
+    """Return the last layer with feature maps. Raises UsageError where there is none, or the input is no picture."""
+    if not kind.is_image:
+        raise UsageError(
+            f"class activation maps need a picture as input; the kind of this input: {kind.describe()}",
+            "use gradient_x_input or occlusion" + ", or state that it is one: --kind image" * _maps_as_image(graph),
+        )
+    last = last_map(graph, kind)
+    if not (layer or last):
+        raise UsageError("the model has no layer with feature maps", "use gradient_x_input or occlusion")
+    return last
+
+
+def _maps_as_image(graph: Graph) -> bool:
+    """Return whether the model has feature maps where the input is said to be an image."""
+    tensor = graph.inputs[0]
+    try:
+        kind = decide(tensor.shape, tensor.dtype, word="image", graph=input_axes(graph, tensor))
+    except UsageError:
+        return False
+    return bool(last_map(graph, kind))
 
 
 def last_map(graph: Graph, kind: InputKind) -> str:

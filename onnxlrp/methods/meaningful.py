@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, one_of
-from .masks import SCORES, is_picture, scores, upsampled, upsampling
+from ..graph.graph import Graph
+from ..inputs import InputKind
+from .masks import SCORES, scores, upsampled, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
@@ -61,14 +63,18 @@ class MeaningfulPerturbation:
         at_least(1, beta=self.beta)
         one_of(SCORES, score=self.score)
 
-    def __call__(self, problem: Problem) -> Attribution:
-        """Explain every sample."""
-        if not is_picture(problem) or problem.x.dtype.kind != "f":
+    def check(self, graph: Graph, kind: InputKind) -> None:
+        """Raise UsageError where the input is no picture of real numbers."""
+        dtype = graph.inputs[0].dtype
+        if not kind.is_image or np.dtype(dtype).kind != "f":
             raise UsageError(
-                f"meaningful_perturbation needs a picture of real numbers, not {problem.x.dtype} "
-                f"{list(problem.x.shape[1:])}",
+                f"meaningful_perturbation needs a picture of real numbers, not {dtype} {list(kind.shape)}",
                 "use occlusion, lime or kernel_shap",
             )
+
+    def __call__(self, problem: Problem) -> Attribution:
+        """Explain every sample."""
+        self.check(problem.model.graph, problem.kind)
         rng, n = np.random.default_rng(self.seed), len(problem.x)
         reference = problem.baseline(self.reference, rng)
         sides = [min(self.cells, length) for length in problem.grid]

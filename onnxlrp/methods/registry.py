@@ -30,7 +30,10 @@ class Attribution:
 
 
 class Method(Protocol):
-    """Explains a `methods.problem.Problem`: samples, and a class of each; its fields are its options."""
+    """Explains a `methods.problem.Problem`: samples, and a class of each; its fields are its options.
+
+    One that cannot explain every model may have `check(graph, kind)`, which raises before anything is computed.
+    """
 
     def __call__(self, problem: Any) -> Attribution:
         """Explain every sample."""
@@ -160,6 +163,24 @@ def asked(chosen: Any, options: Mapping[str, Any]) -> Method | None:
         raise UsageError("options belong to methods named by a word", "set them where the method is made")
     found: Method = chosen
     return found
+
+
+def check(chosen: Method, graph: Any, kind: Any) -> None:
+    """Raise what a method has against a model, before anything is computed.
+
+    Args:
+        chosen: The method.
+        graph: The model.
+        kind: The kind of its input.
+
+    Raises:
+        UsageError: The method cannot explain this model.
+        UnsupportedError: The method needs layers that cannot be read.
+    """
+    if graph.opaque is not None and name_of(chosen) in METHODS and name_of(chosen) not in forward_methods():
+        raise graph.opaque.refusal(f'the method "{name_of(chosen)}"')
+    if hasattr(chosen, "check"):
+        chosen.check(graph, kind)
 
 
 def name_of(chosen: Method) -> str:

@@ -17,6 +17,7 @@ from ..files import to_jsonable
 from ..graph.graph import Array
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
+from ..methods.registry import check as check_method
 from ..preprocessing import feature_names
 from ..preprocessing.samples import Samples
 from ..program.program import SEED, Program
@@ -166,6 +167,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     wanted = _wanted(model, options, samples)
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())
+        check_method(method, model.graph, model.kind)
         return Prepared(model, options, wanted, method, default=default)
     composite = model.composite(options, pictures=pictures)
     program = model.program(

@@ -5,6 +5,7 @@ Importing this module imports nothing heavy; readers that need rules or targets 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -54,6 +55,17 @@ def _counts(value: Any) -> tuple[int, ...]:
     return tuple(_count(item) for item in (value if isinstance(value, list) else [value]))
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return value
+
+
+def _lengths(value: Any) -> tuple[int, ...] | dict[str, int]:
+    """Lengths in order, or by the names of axes."""
+    return {name: _count(item) for name, item in value.items()} if isinstance(value, dict) else _counts(value)
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -86,7 +98,8 @@ def _target(value: Any) -> str | int:
 TEXT = Kind(_text, "a text")
 TEXTS = Kind(_texts, 'a list of texts, such as ["images/*.png"]')
 COUNT = Kind(_count, "a whole number from 1")
-COUNTS = Kind(_counts, "[height, width]")
+NUMBER = Kind(_number, "a number")
+LENGTHS = Kind(_lengths, "[height, width], a length, or lengths by name, such as { length = 16000 }")
 INPUT_KIND = Kind(_text, 'a kind of input, such as "signal" or "image:NHWC"')
 SIZE = Kind(_text, 'a size, such as "8G"')
 PREPROCESSING = Kind(_preprocessing, 'a preset, such as "imagenet", or a table of mean, std, scale, …')

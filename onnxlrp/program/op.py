@@ -57,6 +57,24 @@ class Op:
         return self.gradient(r)
 
 
+def misfit(op: Op) -> str:
+    """Return why an op does not fit the rules that its kind gets, "" where it does."""
+    if op.kind not in _ELEMENTWISE:
+        return ""
+    least = _ELEMENTWISE[op.kind]
+    if len(op.operands) < least:
+        return f"{len(op.operands)} operand of {least} or more"
+    shape = op.result.shape
+    for operand in op.operands:
+        lengths = zip(operand.shape[::-1], shape[::-1], strict=False)
+        if len(operand.shape) > len(shape) or any(own not in (1, length) for own, length in lengths):
+            return f"an operand {list(operand.shape)} that does not broadcast to the result {list(shape)}"
+    return ""
+
+
+_ELEMENTWISE = {"activation": 1, "gate": 1, "product": 2}  # kind → its fewest operands
+
+
 def linear_op(kind: str, parts: tuple[tuple[Affine, Value], ...], result: Value, name: str = "") -> Op:
     """Return the op of a layer that is a sum of affine maps; their transposes are its gradient.
 

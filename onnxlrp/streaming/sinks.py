@@ -21,6 +21,10 @@ from ..preprocessing import images
 class Sink(Protocol):
     """What explanations are handed to, each of one sample by one method."""
 
+    def expect(self, methods: int) -> None:
+        """Be told, before a batch, by how many methods its samples are explained."""
+        ...
+
     def write(self, one: Explanation, sample: int) -> list[Path]:
         """Write an explanation of the run's sample of this number; return the files that are there by now."""
         ...
@@ -71,9 +75,14 @@ def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_
     return Plan(pattern, kinds)
 
 
+def check_rows(plan: Plan, rows: int) -> None:
+    """Refuse names that do not tell the rows of one input apart, before the first is written. Raises UsageError."""
+    _tells_apart(plan.pattern, rows, 1)
+
+
 def _tells_apart(pattern: str, inputs: int, methods: int) -> None:
     if inputs > 1 and not any(f"{{{name}}}" in pattern for name in ("stem", "index")):
-        raise UsageError(f"-o {pattern}: one name for {inputs} inputs", "put {stem} into it: -o '{stem}.{target}.png'")
+        raise UsageError(f"-o {pattern}: one name for {inputs} samples", "put {stem} into it: -o '{stem}.{target}.png'")
     if methods > 1 and "{method}" not in pattern:
         raise UsageError(f"-o {pattern}: one name for {methods} methods", "put {method} into it")
 
@@ -114,6 +123,9 @@ class FileSink:
     look: Mapping[str, Any] = field(default_factory=dict)
     ledger: bool = False
 
+    def expect(self, methods: int) -> None:
+        """Nothing: each file is of one method."""
+
     def write(self, one: Explanation, sample: int) -> list[Path]:
         """Write one sample's files by one method. Raises UsageError, InputError."""
         kept = one if self.ledger else replace(one, ledger=None)
@@ -140,6 +152,10 @@ class GridSink:
     methods: int
     look: Mapping[str, Any] = field(default_factory=dict)
     _waiting: list[Explanation] = field(default_factory=list)
+
+    def expect(self, methods: int) -> None:
+        """Draw a sheet of so many methods from now on."""
+        self.methods = methods
 
     def write(self, one: Explanation, sample: int) -> list[Path]:
         """Keep an explanation; with the last method's, write the sheets. Raises UsageError, InputError."""

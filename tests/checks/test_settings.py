@@ -136,3 +136,16 @@ def test_the_example_in_the_docs_is_valid_and_shows_all_thresholds_of_its_checks
             stated = found.thresholds.get(id, {}).get(name, value)
             assert re.search(rf"^(# )?{name} = ", text, re.MULTILINE), f"{id}.{name}"
             assert value is None or stated == value, f"{id}.{name}: the docs show {stated}, the default is {value}"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("size = [64, 128]", (64, 128)), ("size = 100", (100,)), ("size = { length = 100 }", {"length": 100})],
+)
+def test_lengths_of_open_axes(tmp_path: Path, text: str, size: object) -> None:
+    assert read(tmp_path, text).size == size
+
+
+def test_lengths_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="lengths by name"):
+        read(tmp_path, "size = { length = 0 }")

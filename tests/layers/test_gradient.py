@@ -43,6 +43,8 @@ def runner(graph: Any, explained: Any) -> Callable[..., Any]:
 def directions(rng: np.random.Generator, shape: Any, fixed: Any) -> list[Any]:
     """A dense direction, which would meet a kink somewhere in a large input, and some along single coordinates."""
     size = int(np.prod(shape[1:]))
+    if not size:
+        return [np.zeros(shape)]
     steps = [rng.normal(size=shape)] if size < 500 else []
     chosen = rng.permutation(size)[: 3 if fixed or not steps else 12]
     for i in {0, size - 1, *chosen.tolist()}:  # the first and the last are beside the padding

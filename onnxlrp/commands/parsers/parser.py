@@ -21,6 +21,10 @@ class Parser(argparse.ArgumentParser):
         """Return whether a flag such as `--low` is known."""
         return flag in self._option_string_actions
 
+    def dest_of(self, flag: str) -> str | None:
+        """Return where the value of a flag is kept, None for one that is not known."""
+        return self._option_string_actions[flag].dest if self.has(flag) else None
+
     def unknown(self, argv: Sequence[str]) -> bool:
         """Return whether a word is a flag that is not known."""
         words = argv[: argv.index("--")] if "--" in argv else argv
@@ -28,7 +32,38 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError in the place of argparse's exit."""
-        raise UsageError(message, f"{self.prog} --help lists the options")
+        raise UsageError(*self._in_our_words(message))
+
+    def _in_our_words(self, message: str) -> tuple[str, str]:
+        """Return what is wrong and the fix, for a message of argparse."""
+        listed = f"{self.prog} --help lists the options"
+        if found := re.fullmatch(r"the following arguments are required: (.*)", message):
+            needed = [word.partition("/")[0] for word in found[1].split(", ")]
+            return f"{self.prog} needs {' and '.join(needed)}", (self.usage or self._brief()) % {"prog": self.prog}
+        found = re.fullmatch(r"argument ([^:]+): (.*)", message, re.DOTALL)
+        action = self._option_string_actions.get(found[1].split("/")[-1]) if found else None
+        if found is None or action is None:
+            return message, listed
+        flag, reason = found[1].split("/")[-1], found[2]
+        value = re.search(r"'(.*)'", reason.partition(" (choose")[0], re.DOTALL)
+        given = f'{flag} "{value[1]}"' if value else flag
+        if action.choices is not None and value:
+            words = [str(choice) for choice in action.choices]
+            return f"{given} is none of {', '.join(words)}", f"write {flag} {self._likeliest(value[1], words)}"
+        if reason.startswith(("invalid int", "invalid float")):
+            kind, example = ("whole number", "8") if "int" in reason[:12] else ("number", "0.5")
+            return f"{given} is no {kind}", f"write {flag} {action.default or example}"
+        if reason.startswith("expected"):
+            return f"{flag} needs a value", f"write {flag} {action.metavar or action.dest.upper()}; {listed}"
+        if reason.startswith("ignored explicit argument"):
+            return f"{given}: {flag} is a switch and takes no value", f"write {flag} alone"
+        return f"{flag}: {reason}", listed
+
+    @staticmethod
+    def _likeliest(word: str, words: Sequence[str]) -> str:
+        import difflib
+
+        return (difflib.get_close_matches(word, words, n=1) or words)[0]
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse arguments, options and inputs in any order. Raises UsageError."""
@@ -41,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def _near(self, word: str, known: Sequence[str]) -> str:
         hint = did_you_mean(word, known)
-        return hint if hint.startswith("did") else f"{self.prog} --help lists the options"
+        return hint if hint.startswith("did") and word.startswith("--") else f"{self.prog} --help lists the options"
 
     def _joined(self, argv: Sequence[str]) -> list[str]:
         joined: list[str] = []
