@@ -32,8 +32,8 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         ([], "no command", "--help"),
         (["explian"], "explian", '"explain"'),
         (["--wrong"], "--wrong", "did you mean"),
-        (["explain"], "required", "--help"),
-        (["explain", DIGITS], "INPUT", "--help"),
+        (["explain"], "needs MODEL and INPUT", "onnxlrp explain MODEL INPUT"),
+        (["explain", DIGITS], "needs INPUT", "onnxlrp explain MODEL INPUT"),
         (["explain", DIGITS, SEVEN, "--methd", "x"], "--methd", '"--method"'),
         (["explain", DIGITS, SEVEN, "--meth", "gamma"], "--meth", '"--method"'),
         (["explain", DIGITS, SEVEN, "-m", "epsilon_pluss"], "epsilon_pluss", '"epsilon_plus"'),
@@ -50,12 +50,12 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "--gamma", "1"], "which has no such option", "-m gamma"),
         (["explain", DIGITS, SEVEN, "--epsilon", "much"], '"much"', "--epsilon"),
         (["explain", DIGITS, SEVEN, "--epsilon", "1,2"], "several", "--epsilon 1"),
-        (["explain", DIGITS, SEVEN, "--clip", "x"], "--clip", "--help"),
+        (["explain", DIGITS, SEVEN, "--clip", "x"], "--clip", "--clip 99.5"),
         (["explain", DIGITS, SEVEN, "--clip", "0"], "percentile", "99.5"),
         (["explain", DIGITS, SEVEN, "--cmap", "sesmic"], "sesmic", '"seismic"'),
         (["explain", DIGITS, SEVEN, "--space", "outer"], "outer", "original"),
         (["explain", DIGITS, SEVEN, "--batch-size", "0"], "--batch-size 0", "1 or more"),
-        (["explain", DIGITS, SEVEN, "--on-error", "cry"], "cry", "--help"),
+        (["explain", DIGITS, SEVEN, "--on-error", "cry"], "cry", "--on-error fail"),
         (["explain", DIGITS, SEVEN, "--engine", "otr"], "otr", '"ort"'),
         (["explain", DIGITS, SEVEN, "--providers", "cpuu"], "cpuu", '"cpu"'),
         (["explain", DIGITS, SEVEN, "--prep", "imagnet"], "imagnet", '"imagenet"'),
@@ -64,7 +64,7 @@ def test_1_a_check_failed(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None
         (["explain", DIGITS, SEVEN, "-o", "{stm}.png"], "stm", '"stem"'),
         (["explain", DIGITS, SEVEN, "-o", "map.jpg"], "written as PNG", "'map.png'"),
         (["explain", DIGITS, SEVEN, "-o", "{stem}.pdf"], "written as PNG", "'{stem}.png'"),
-        (["explain", DIGITS, SEVEN, SEVEN, "-o", "x.png"], "2 inputs", "{stem}"),
+        (["explain", DIGITS, SEVEN, SEVEN, "-o", "x.png"], "2 samples", "{stem}"),
         (["explain", DIGITS, SEVEN, "-o", "x.png", "-m", "gamma,epsilon"], "2 methods", "{method}"),
         (["inspect", DIGITS, "-m", "gama"], "gama", '"gamma"'),
     ],
@@ -83,12 +83,12 @@ def test_2_a_heatmap_never_replaces_an_input(refused: Any) -> None:
     assert Path("in/digit_1.png").read_bytes() == before
 
 
-def test_2_no_runtime_installed() -> None:
+def test_2_no_runtime_for_what_needs_it() -> None:
     code = (
         "import sys\n"
         "sys.modules['onnxruntime'] = None\n"
         "from onnxlrp.cli import main\n"
-        f"sys.exit(main(['explain', {DIGITS!r}, {SEVEN!r}]))"
+        f"sys.exit(main(['explain', {DIGITS!r}, {SEVEN!r}, '--engine', 'ort']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
