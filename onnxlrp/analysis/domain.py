@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import UnsupportedError, UsageError
 from ..inputs import InputKind
@@ -66,23 +67,23 @@ class Domain:
         x = self.relaxed(z)
         if not self.whole_numbers:
             return np.ascontiguousarray(x, self.dtype)
-        low, high = (self._laid(np.broadcast_to(bound, (1, *self.shape))) for bound in (self.low, self.high))
+        low, high = (self.laid(np.broadcast_to(bound, (1, *self.shape))) for bound in (self.low, self.high))
         return np.ascontiguousarray(np.rint(np.clip(x, low, high)).astype(self.dtype))
 
     def relaxed(self, z: Array) -> Array:
         """Return x in float32, whole numbers not rounded."""
         x = z * (self.high - self.low)
         x += self.low
-        return self._laid(x)
+        return self.laid(x)
 
     def pullback(self, gradient: Array) -> Array:
         """Return ∂f/∂z of ∂f/∂x: rounding is passed as it is."""
-        slope = self._canonical(gradient.astype(np.float32, copy=False)) * (self.high - self.low)
+        slope = self.canonical(gradient.astype(np.float32, copy=False)) * (self.high - self.low)
         return np.asarray(slope)
 
     def from_input(self, x: Array) -> Array:
         """Return z of inputs [N, *shape]."""
-        return np.asarray((self._canonical(x.astype(np.float32)) - self.low) / (self.high - self.low))
+        return np.asarray((self.canonical(x.astype(np.float32)) - self.low) / (self.high - self.low))
 
     def picture(self, z: Array) -> Image:
         """Return one z [C, H, W] as a picture of 8 bits, in the pixels that the model takes.
@@ -104,17 +105,21 @@ class Domain:
         """The axes that are not of space: channels."""
         return tuple(axis for axis in range(len(self.kind.shape)) if axis not in self.kind.spatial_axes)
 
-    def _canonical(self, x: Array) -> Array:
+    def canonical(self, x: Array) -> Array:
+        """Return arrays [N, *kind.shape] as [N, C, *space], their values as they are."""
         order = (0, *(1 + axis for axis in (*self._others, *self.kind.spatial_axes)))
         return x.transpose(order).reshape(len(x), *self.shape)
 
-    def _laid(self, z: Array) -> Array:
+    def laid(self, z: Array) -> Array:
+        """Return arrays [N, C, *space] as [N, *kind.shape]: the inverse of `canonical`."""
         sides = [self.kind.shape[axis] for axis in (*self._others, *self.kind.spatial_axes)]
         order = np.argsort((*self._others, *self.kind.spatial_axes))
         return z.reshape(len(z), *sides).transpose(0, *(1 + order))
 
 
-def decide(model: Any, samples: Any = None, low: Array | None = None, high: Array | None = None) -> Domain:
+def decide(
+    model: Any, samples: Any = None, low: npt.ArrayLike | None = None, high: npt.ArrayLike | None = None
+) -> Domain:
     """Decide the domain of a model's input: the range that is given, else of pixels, of samples, of the type.
 
     Args:
@@ -135,6 +140,8 @@ def decide(model: Any, samples: Any = None, low: Array | None = None, high: Arra
         )
     prep = preprocessing_of(model) if samples is None or samples.pictures else None
     bare = Domain(kind, dtype, np.zeros(1), np.ones(1), "", prep)
+    found_low: npt.ArrayLike
+    found_high: npt.ArrayLike
     if low is not None and high is not None:
         found_low, found_high, source = low, high, "--low and --high"
     else:
@@ -164,10 +171,10 @@ def _range(bare: Domain, samples: Any) -> tuple[Array, Array, str]:
     """The lowest and the highest value by channel, and who says so."""
     prep = bare.preprocessing
     if prep is not None:
-        low, high = (bare._canonical(np.broadcast_to(bound, bare.kind.shape)[None])[0] for bound in prep.bounds())
+        low, high = (bare.canonical(np.broadcast_to(bound, bare.kind.shape)[None])[0] for bound in prep.bounds())
         return low, high, "the pixels of pictures" + (" (assumed)" if prep.values_assumed else "")
     if samples is not None:
-        values = bare._canonical(samples.values.astype(np.float64))
+        values = bare.canonical(samples.values.astype(np.float64))
         axes = (0, *range(2, values.ndim))
         low, high = values.min(axis=axes), values.max(axis=axes)
         high = np.where(high > low, high, low + 1)
@@ -183,7 +190,7 @@ def _range(bare: Domain, samples: Any) -> tuple[Array, Array, str]:
     return np.array(-_STANDARDISED), np.array(_STANDARDISED), words
 
 
-def _per_channel(bound: Array, shape: tuple[int, ...]) -> Array:
+def _per_channel(bound: npt.ArrayLike, shape: tuple[int, ...]) -> Array:
     """A bound as [C, 1, …], from one number, one for each channel, or an array [C, *space] even over space."""
     bound = np.asarray(bound, np.float32)
     ones = [1] * (len(shape) - 1)

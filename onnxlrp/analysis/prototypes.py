@@ -11,11 +11,12 @@ import numpy as np
 from ..errors import UsageError, at_least, did_you_mean
 from ..explanation import targets
 from ..preprocessing import labels
-from . import colours, domain, evidence, styles
+from . import colours, domain, evidence, generator, styles
 from .diversity import Diverse, layer_of
 from .domain import Domain
+from .generator import Generator
 from .objectives import Score, of_pictures
-from .optimize import Array, Optimised, Progress, State, optimize
+from .optimize import Optimised, Progress, State, optimize
 from .prototype_figure import draw
 from .prototype_files import write
 from .prototype_result import Result
@@ -97,6 +98,7 @@ def prototype(
     *,
     images: evidence.Reference | None = None,
     start: Any = None,
+    through: Generator | None = None,
     progress: Callable[[Progress], bool] | None = None,
     resume: State | None = None,
     keep: Callable[[State], None] | None = None,
@@ -108,6 +110,7 @@ def prototype(
         asked: What is asked for.
         images: The user's pictures: their colours and spectrum, range and scores.
         start: Samples to start from in place of noise, one for all or one for each.
+        through: A generator, whose codes are optimised in the place of a style.
         progress: Called after each step; returns whether to go on.
         resume: The state to go on from.
         keep: Called with the state every few seconds and at the end.
@@ -117,17 +120,13 @@ def prototype(
         UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
     """
     raised = resolve(model, asked)
-    model = raised.model
-    where = domain.decide(model, images and images.samples, _bound(asked.low), _bound(asked.high))
-    chosen = styles.style(asked.style)
-    if chosen.space and not where.space:
-        what = f"style {asked.style} needs axes of space, the input is {where.kind.describe()}"
-        raise UsageError(what, "--style pixels")
-    score = Score(model, raised.id, asked.batch_size)
-    steps, statistics = asked.steps or chosen.steps, _colours(where, images)
-    first = None if start is None else where.from_input(start.values)[0]
-    plan = chosen.make(styles.Setting(where.shape, statistics, steps, first, asked.yosinski, raised.at_a_place))
-    objective = score if not asked.diversity else Diverse(score, layer_of(model), asked.diversity, asked.n)
+    where = domain.decide(raised.model, images and images.samples, asked.low, asked.high)
+    score = Score(raised.model, raised.id, asked.batch_size)
+    if through is None:
+        plan, steps, how = _plan(raised, asked, where, images, start)
+    else:
+        plan, steps, how = _through(model, asked, images, start, through)
+    objective = score if not asked.diversity else Diverse(score, layer_of(raised.model), asked.diversity, asked.n)
     found = optimize(
         of_pictures(objective, where),
         plan.parameterisation,
@@ -145,14 +144,39 @@ def prototype(
         keep=keep,
     )
     about = {
-        "style": asked.style,
+        **how,
         "steps": f"{found.state.step} of {steps}",
         "seed": asked.seed,
-        "colours": statistics.source if asked.style in ("fourier", "maco") else None,
         "range": where.source,
         "redirected": score.redirected,
     }
     return _made(raised, asked, where, score, found, images, about)
+
+
+def _plan(
+    raised: Raised, asked: Asked, where: Domain, images: evidence.Reference | None, start: Any
+) -> tuple[styles.Plan, int, dict[str, Any]]:
+    """How a style is optimised, the number of steps, and what is recorded of both."""
+    chosen = styles.style(asked.style)
+    if chosen.space and not where.space:
+        what = f"style {asked.style} needs axes of space, the input is {where.kind.describe()}"
+        raise UsageError(what, "--style pixels")
+    steps, statistics = asked.steps or chosen.steps, _colours(where, images)
+    first = None if start is None else where.from_input(start.values)[0]
+    plan = chosen.make(styles.Setting(where.shape, statistics, steps, first, asked.yosinski, raised.at_a_place))
+    source = statistics.source if asked.style in ("fourier", "maco") else None
+    return plan, steps, {"style": asked.style, "colours": source}
+
+
+def _through(
+    model: Any, asked: Asked, images: evidence.Reference | None, start: Any, through: Generator
+) -> tuple[styles.Plan, int, dict[str, Any]]:
+    """How codes of a generator are optimised, the number of steps, and what is recorded of both."""
+    pictures = None if images is None else images.samples.values
+    first = None if start is None else start.values
+    codes, steps = through.codes(model, pictures, first, asked.batch_size), asked.steps or generator.STEPS
+    facts = {"style": "generator", "colours": None, "generator": through.network.name, "codes": codes.source}
+    return generator.plan(codes, steps), steps, facts
 
 
 def _made(
@@ -224,10 +248,6 @@ def identity(model: Any, asked: Asked, start: Any = None, images: Any = None) ->
     about = {"model": model.graph.sha256, "input": model.graph.inputs[0].name, "output": model.graph.outputs[0].name}
     about |= {"start": str(start) if start else None, "images": str(images) if images else None, **how}
     return {**about, "preprocessing": None if prep is None else prep.to_dict()}
-
-
-def _bound(given: float | Sequence[float] | None) -> Array | None:
-    return None if given is None else np.asarray(given, np.float64)
 
 
 def _colours(where: Domain, images: evidence.Reference | None) -> colours.Colours:

@@ -241,6 +241,41 @@ def read_size(text: str | None) -> tuple[int, ...] | dict[str, int] | None:
     return {key: int(n) for key, n in named.items()} if named else tuple(map(int, numbers))
 
 
+def numbers(args: argparse.Namespace, name: str) -> list[float] | None:
+    """Return the number of a flag, or those between its commas; None where it is not given. Raises UsageError."""
+    text = getattr(args, name)
+    if text is None:
+        return None
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f'--{name} "{text}": no number', "give a number, or several as in 0,0,1") from None
+
+
+def pixels(args: argparse.Namespace, role: str) -> tuple[float, float] | None:
+    """Return what black and white are in the pictures of a network that draws. Raises UsageError.
+
+    Args:
+        args: The arguments.
+        role: The flag of the network, "decoder" or "generator".
+    """
+    found = numbers(args, "pixels")
+    if found is None:
+        return None
+    if len(found) != 2 or found[0] == found[1]:
+        raise UsageError(f"--pixels {args.pixels}", "give what black and white are: --pixels=0,1 or --pixels=-1,1")
+    if getattr(args, role) is None:
+        raise UsageError(f"--pixels is of a {role}'s pictures, and none is given", f"--{role} FILE")
+    return found[0], found[1]
+
+
+def open_network(path: str, args: argparse.Namespace) -> Model:
+    """Load a decoder or a generator: its output as it is, on the model's engine. Raises InputError."""
+    engine = getattr(args, "engine", "auto")
+    network = load(path, engine, max_memory=args.max_memory, allow_linked_data=args.allow_linked_data)
+    return network.choose(head="as-is")
+
+
 def is_of_pictures(size: tuple[int, ...] | dict[str, int] | None) -> bool:
     """Return whether a size may be height and width, which preprocessing checks too."""
     return isinstance(size, tuple) and len(size) <= 2 and max(size) <= LARGEST_SIDE

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..analysis import evidence, prototype_files, resuming
+from ..analysis.domain import decide
+from ..analysis.generator import Generator, open_generator
 from ..analysis.optimize import Progress
 from ..analysis.prototype_figure import draw
 from ..analysis.prototypes import Asked, Prototype, identity, prototype, resolve
@@ -34,7 +36,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     state_path = paths[0].with_suffix(".state.npz")
     images = None if args.images is None else evidence.read(model, args.images)
     start = None if args.start is None else model.read(args.start)
+    through = _generator(args, model, images)
     about = identity(model, asked, args.start, args.images)
+    if through is not None:
+        about |= {"generator": through.network.model.graph.sha256, "code layer": through.layer and through.layer.label}
     resume = _resumed(args, state_path, about, console)
     with console.passes("prototype") as told:
 
@@ -46,6 +51,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             asked,
             images=images,
             start=start,
+            through=through,
             progress=progress,
             resume=resume,
             keep=lambda state: resuming.store(state_path, state, about),
@@ -71,27 +77,30 @@ def _asked(args: argparse.Namespace, stated: dict[str, Any]) -> Asked:
     return Asked(
         target=target,
         unit=args.unit,
-        style=args.style,
+        style=args.style or Asked.style,
         steps=args.steps,
         n=args.n,
         diversity=args.diversity,
-        low=_numbers(args, "low"),
-        high=_numbers(args, "high"),
+        low=arguments.numbers(args, "low"),
+        high=arguments.numbers(args, "high"),
         yosinski=words,
         seed=args.seed,
         batch_size=stated["batch_size"],
     )
 
 
-def _numbers(args: argparse.Namespace, name: str) -> list[float] | None:
-    """A number, or one for each channel, with commas between them."""
-    text = getattr(args, name)
-    if text is None:
+def _generator(args: argparse.Namespace, model: Any, images: evidence.Reference | None) -> Generator | None:
+    """The generator, where one is named. Raises UsageError where it does not fit, or its options stand alone."""
+    pixels = arguments.pixels(args, "generator")
+    if args.generator is None:
+        if args.code_layer is not None:
+            raise UsageError("--code-layer is of a generator's codes, and none is given", "--generator FILE")
         return None
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f'--{name} "{text}": no number', "give a number, or one per channel: 0,0,1") from None
+    if args.style is not None:
+        raise UsageError(f"--style {args.style}: pictures of a generator have no style", "leave out --style")
+    where = decide(model, images and images.samples, arguments.numbers(args, "low"), arguments.numbers(args, "high"))
+    network = arguments.open_network(args.generator, args)
+    return open_generator(model, network, Path(args.generator).name, args.code_layer, where, pixels)
 
 
 def _paths(args: argparse.Namespace, word: str) -> list[Path]:
@@ -124,6 +133,8 @@ def _report(found: Prototype, console: Console) -> None:
     """Print what is known of the best picture, and what is not."""
     facts, about = found.evidence, found.about
     words = [f"{about['style']}, {about['steps']} steps, seed {about['seed']}"]
+    if "generator" in about:
+        words.append(f"codes: {about['codes']}")
     if about["colours"]:
         words.append(f"colours: {about['colours']}")
     console.line("prototype", f"{found.name}  ({'; '.join(words)})", _WIDTH)

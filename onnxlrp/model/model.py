@@ -18,6 +18,7 @@ from .exporting import export
 from .options import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
+    from ..analysis.inverting import Inverted
     from ..analysis.prototypes import Prototype
     from .options import Rules
 
@@ -137,6 +138,9 @@ class Model(CompiledModel):
         *,
         images: Any = None,
         start: Any = None,
+        generator: Any = None,
+        code_layer: str | None = None,
+        pixels: tuple[float, float] | None = None,
         progress: Callable[[Any], bool] | None = None,
         **asked: Any,
     ) -> Prototype:
@@ -149,6 +153,11 @@ class Model(CompiledModel):
             images: A folder of pictures that the model is for, with subfolders of classes or without: colours, spectrum
                 and range are taken from them, and the prototype is compared with them.
             start: What `explain` takes: a picture to start from, in place of noise.
+            generator: A model from codes to pictures, or its path or bytes: its codes are optimised, in place of a
+                style (Nguyen et al. 2016).
+            code_layer: The layer that its codes are values of, whose statistics over `images` bound them.
+            pixels: What black and white are in its pictures, where its metadata does not say so; else they are in the
+                values that this model takes.
             progress: Called with an `analysis.optimize.Progress` after each step; returns whether to go on.
             **asked: Fields of `analysis.prototypes.Asked`: style, steps, n, seed, low, high, batch_size, …
 
@@ -161,15 +170,82 @@ class Model(CompiledModel):
             UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
         """
         from ..analysis import evidence, prototypes
+        from ..analysis.domain import decide
+        from ..analysis.generator import open_generator
 
         self.refuse_maps()
+        chosen, through = prototypes.Asked.of(target, asked), None
+        found = None if images is None else evidence.read(self, images)
+        if generator is not None:
+            where = decide(self, found and found.samples, chosen.low, chosen.high)
+            through = open_generator(self, *self._network(generator), code_layer, where, pixels)
         return prototypes.prototype(
             self,
-            prototypes.Asked.of(target, asked),
-            images=None if images is None else evidence.read(self, images),
+            chosen,
+            through=through,
+            images=found,
             start=None if start is None else self.read(start),
             progress=progress,
         )
+
+    def invert(
+        self,
+        x: Any,
+        layer: str | None = None,
+        *,
+        decoder: Any = None,
+        pixels: tuple[float, float] | None = None,
+        images: Any = None,
+        low: Any = None,
+        high: Any = None,
+        progress: Callable[[Any], bool] | None = None,
+        **how: Any,
+    ) -> Inverted:
+        """Find pictures that a layer cannot tell from samples: what of them the layer keeps.
+
+        >>> model.invert("photo.jpg", "layer3").save("inverted.png")
+
+        Args:
+            x: Samples, as `explain` takes them.
+            layer: The layer: a module path, or the name of a node or a tensor. A decoder may know it.
+            decoder: A model from the layer's values to pictures, or its path or bytes, in place of the search.
+            pixels: What black and white are in the decoder's pictures, where its metadata does not say so; else they
+                are in the values that this model takes.
+            images: Samples, or a folder of pictures, whose mean is the picture to be better than.
+            low: The lowest value of an input that is no picture: a number, or one for each channel.
+            high: The highest value.
+            progress: Called with an `analysis.optimize.Progress` after each step; returns whether to go on.
+            **how: Fields of `analysis.inversion.Inversion`: steps, restarts, regularisation, alpha, beta, seed,
+                batch_size.
+
+        Returns:
+            The pictures, with the errors of their representation and in pixels.
+
+        Raises:
+            UsageError: There is no such layer or option, or the decoder is of another layer or shape.
+            InputError: A picture or the decoder cannot be read.
+            UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
+        """
+        from ..analysis import inverting
+
+        samples = self.read(x)
+        model = self.at(samples.kind.shape, samples.own_size)
+        mean = inverting.reference(model, images)
+        asked = inverting.options(how)
+        known: dict[str, Any] = {"mean": mean, "low": low, "high": high}
+        if decoder is not None:
+            return inverting.by_decoder(
+                model, samples, layer, *self._network(decoder), pixels=pixels, batch_size=asked.batch_size, **known
+            )
+        return inverting.by_optimisation(model, samples, layer, asked, progress=progress, **known)
+
+    def _network(self, source: Any) -> tuple[Model, str]:
+        """Open a network that draws on this model's engine, its output as it is; and what messages call it."""
+        from . import load
+
+        network = source if isinstance(source, Model) else load(source, self.engine)
+        name = network.path.name if network.path is not None else "the network"
+        return network.choose(head="as-is"), name
 
     def __repr__(self) -> str:
         return describing.one_line(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .analysing import prototype
+from .analysing import invert, prototype
 from .clustering import clusters
 from .explaining import explain, export, inspect, patterns
 from .groups import common
@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "compare": ("compare two models: outputs, heatmaps, layers", compare, "compare"),
     "patterns": ("estimate the patterns of pattern_net and pattern_attribution from images", patterns, "patterns"),
     "prototype": ("make the pictures that a class or a unit prefers", prototype, "prototype"),
+    "invert": ("make the picture that a layer cannot tell from another", invert, "invert"),
     "clusters": ("find the strategies that a model has for a class, by clustering its heatmaps", clusters, "clusters"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
     "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),

@@ -18,16 +18,27 @@ def prototype(parser: Parser) -> None:
         "examples:\n"
         "  onnxlrp prototype model.onnx -t goose -o goose.png --figure goose.figure.png\n"
         "  onnxlrp prototype model.onnx -t goose --images photos/ -n 4 --format png,json\n"
-        "  onnxlrp prototype model.onnx -t goose --from photo.jpg -o more_goose.png"
+        "  onnxlrp prototype model.onnx -t goose --from photo.jpg -o more_goose.png\n"
+        "  onnxlrp prototype model.onnx -t goose --generator generator.onnx --code-layer fc6 --images photos/"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     group = parser.add_argument_group("prototype")
     groups.asked(group, "prototype", target={"help": "class id or label"})
+    group.add_argument("--style", metavar="NAME", help="fourier, smooth, maco, yosinski or pixels (default: fourier)")
     group.add_argument(
-        "--style",
-        default="fourier",
+        "--generator",
+        metavar="FILE",
+        help="an .onnx file that draws pictures of codes: the codes are optimised, in place of a style",
+    )
+    group.add_argument(
+        "--code-layer",
         metavar="NAME",
-        help="fourier, smooth, maco, yosinski or pixels (default: %(default)s)",
+        help="the layer that its codes are values of; the codes of --images bound them (default: as its metadata says)",
+    )
+    group.add_argument(
+        "--pixels",
+        metavar="B,W",
+        help="black and white in the generator's pictures (default: as its metadata says, else the model's own values)",
     )
     group.add_argument(
         "--unit",
@@ -80,6 +91,68 @@ def prototype(parser: Parser) -> None:
     group.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     group = parser.add_argument_group("execution")
     groups.asked(group, "prototype", "run")
+    groups.engine(group)
+    groups.preprocessing(parser)
+    groups.safety(parser)
+    groups.common(parser, "the record as JSON on stdout")
+
+
+def invert(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp invert`."""
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp invert model.onnx photo.jpg --layer layer3 -o inverted.png --figure figure.png\n"
+        "  onnxlrp invert model.onnx photo.jpg --layer layer3 --restarts 4 --images photos/\n"
+        "  onnxlrp invert model.onnx photo.jpg --decoder decoder.onnx"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("sample", metavar="INPUT", help="a picture or an array: the representation of it is inverted")
+    group = parser.add_argument_group("inversion")
+    group.add_argument("--layer", metavar="NAME", help="the layer: a module path, or the name of a node or a tensor")
+    groups.asked(group, "invert")
+    group.add_argument(
+        "--decoder",
+        metavar="FILE",
+        help="an .onnx file that draws pictures of the layer's values: no search",
+    )
+    group.add_argument(
+        "--pixels",
+        metavar="B,W",
+        help="black and white in the decoder's pictures (default: as its metadata says, else the model's own values)",
+    )
+    group.add_argument("--steps", type=int, default=200, metavar="N", help="steps of the search (default: %(default)s)")
+    group.add_argument(
+        "--restarts", type=int, default=1, metavar="N", help="searches from other noise; the best is kept (default: 1)"
+    )
+    group.add_argument(
+        "--regularisation",
+        type=float,
+        metavar="C",
+        help="weight of smoothness and of a small range (default: .003 in the first layer to .1 in the last)",
+    )
+    group.add_argument("--alpha", type=float, default=6.0, metavar="X", help="exponent of the range (default: 6)")
+    group.add_argument("--beta", type=float, default=2.0, metavar="X", help="exponent of the variation (default: 2)")
+    group.add_argument(
+        "--images", metavar="DIR", help="pictures whose mean is the one to be better than (default: a plain picture)"
+    )
+    for word, text in (("low", "lowest"), ("high", "highest")):
+        group.add_argument(
+            f"--{word}", metavar="X", help=f"{text} value of an input that is no picture: a number, or one per channel"
+        )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
+    group = parser.add_argument_group("files")
+    group.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="the bare picture, .png, or .npz or .json (default: {stem}.inverted.png); several pictures are numbered",
+    )
+    group.add_argument(
+        "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
+    )
+    group.add_argument("--figure", metavar="FILE", help="a captioned figure, .png")
+    group = parser.add_argument_group("execution")
+    groups.asked(group, "invert", "run")
     groups.engine(group)
     groups.preprocessing(parser)
     groups.safety(parser)

@@ -1,0 +1,91 @@
+"""`onnxlrp invert`: make the picture that a layer cannot tell from another."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from ..analysis import inversion_files, inversion_result, inverting
+from ..analysis.inversion import Inversion
+from ..analysis.inverting import Inverted
+from ..analysis.optimize import Progress
+from ..errors import UsageError
+from ..explanation.names import file_pattern, file_word
+from ..files import replace
+from . import arguments
+from .console import Console
+
+_INTERRUPTED = 130  # as of the whole command
+_WIDTH = 15
+
+
+def run(args: argparse.Namespace, console: Console) -> int:
+    """Invert the representation of a picture; return the exit code."""
+    began = time.perf_counter()
+    stated = arguments.stated(args)
+    paths = _paths(args)
+    size = stated["batch_size"]
+    bounds = {name: arguments.numbers(args, name) for name in ("low", "high")}
+    pixels = arguments.pixels(args, "decoder")
+    how = Inversion(args.steps, args.restarts, args.regularisation, args.alpha, args.beta, args.seed, size)
+    model = arguments.open_model(args)
+    samples = model.read(args.sample)
+    model = model.at(samples.kind.shape, samples.own_size)
+    mean = inverting.reference(model, args.images)
+    if args.decoder is not None:
+        decoder, name = arguments.open_network(args.decoder, args), Path(args.decoder).name
+        how_drawn: dict[str, Any] = {"mean": mean, "pixels": pixels, "batch_size": size, **bounds}
+        found = inverting.by_decoder(model, samples, args.layer, decoder, name, **how_drawn)
+    else:
+        with console.passes("invert") as told:
+
+            def progress(at: Progress) -> bool:
+                return bool(told(at.done, at.total, f"error {-float(at.values.mean()):.3g}"))
+
+            how_found: dict[str, Any] = {"mean": mean, "progress": progress, **bounds}
+            found = inverting.by_optimisation(model, samples, args.layer, how, **how_found)
+    written = [file for path in paths for file in inversion_files.write(found, path)]
+    if args.figure is not None:
+        written.append(replace(args.figure, inversion_files.png(found, found.figure())))
+    _report(found, console)
+    console.line("wrote", f"{', '.join(map(str, written))}  {time.perf_counter() - began:.2f} s", _WIDTH)
+    console.json({**inversion_files.record(found), "files": [str(path) for path in written]}, 1)
+    return _INTERRUPTED if found.stopped else 0
+
+
+def _paths(args: argparse.Namespace) -> list[Path]:
+    """The files to write, one for each format."""
+    name = f"{file_word(Path(args.sample).stem)}.inverted.png"
+    path = arguments.out_file(args.out, name) if args.out else Path(name)
+    kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
+    paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
+    for one in paths:
+        inversion_files.check(one)
+    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
+        figure = Path(args.figure).with_suffix(".png")
+        raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")
+    written = [*paths, *([Path(args.figure)] if args.figure else [])]
+    if Path(args.sample).resolve() in {one.resolve() for one in written}:
+        raise UsageError(f"{args.sample}: the result would replace the picture itself", "choose another name with -o")
+    return paths
+
+
+def _report(found: Inverted, console: Console) -> None:
+    """Print what was done and how near it came."""
+    about = found.about
+    words = (
+        f"by {about.get('decoder')}"
+        if about["method"] == "decoder"
+        else (
+            f"{about['done']} of {about['steps']} steps, {about['restarts']} starts, seed {about['seed']}, "
+            f"regularisation {about['regularisation']:.3g}"
+        )
+    )
+    console.line("inversion", words, _WIDTH)
+    console.line("range", about["range"], _WIDTH)
+    for key, text in inversion_result.lines(found):
+        console.line(key, text, _WIDTH)
+    for text, fix in inversion_result.doubts(found):
+        console.note(text, fix)
