@@ -14,7 +14,7 @@ from ..errors import UnsupportedError
 from ..program.program import Array, Program
 from ..runtime import onnxruntime
 from . import Forward, Run, engine
-from .providers import CUDA, fix, preload
+from .providers import CUDA, INEXACT, fix, preload
 from .weights import hand_over
 
 log = logging.getLogger("onnxlrp")
@@ -61,7 +61,11 @@ class Ort:
         weights = hand_over(options, made.weights)
         with _translated_errors():
             session = ort.InferenceSession(
-                made.model.SerializeToString(), options, providers=providers, enable_fallback=CUDA in str(providers)
+                made.model.SerializeToString(),
+                options,
+                providers=providers,
+                disabled_optimizers=list(INEXACT),
+                enable_fallback=CUDA in str(providers),
             )
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")

@@ -7,13 +7,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeGuard
 
+import numpy as np
 import onnx
 
 from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
 from .frontend.open_axes import Size
 from .frontend.symbolic_sizes import DEFAULT_SIZE
-from .graph import Graph, Tensor
+from .graph import Array, Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
 from .reading.memory_limit import limit as memory_limit
@@ -149,7 +150,7 @@ def graph_of(state: LoadState) -> Graph:
         layers=tuple(graph.layers),
         inputs=tuple(Tensor(name, shapes[name], graph.dtypes[name]) for name in graph.inputs),
         outputs=tuple(Tensor(name, shapes[name], graph.dtypes[name]) for name in graph.outputs),
-        constants=MappingProxyType(graph.constants),
+        constants=MappingProxyType({name: _own(value) for name, value in graph.constants.items()}),
         shapes=MappingProxyType(shapes),
         dtypes=MappingProxyType({name: graph.dtypes[name] for name in shapes}),
         opsets=MappingProxyType(graph.opsets),
@@ -160,6 +161,14 @@ def graph_of(state: LoadState) -> Graph:
         scalars=MappingProxyType(state.scalars),
         open_axes=MappingProxyType(dict(sizes.open_axes) if sizes is not None else {}),
     )
+
+
+def _own(value: Array) -> Array:
+    """A constant that still lies in the bytes of the file as an array of its own: aligned, and the bytes can go."""
+    root: object = value
+    while isinstance(root, np.ndarray):
+        root = root.base
+    return value.copy() if isinstance(root, memoryview) else value
 
 
 def _provenance(model: onnx.ModelProto) -> dict[str, str]:

@@ -201,8 +201,7 @@ def _heads(file: onnx.ModelProto) -> dict[str, tuple[str, str]]:
 
 def _session(state: LoadState, further: Sequence[str]) -> Any:
     ort = onnxruntime()
-    model = onnx.ModelProto()
-    model.CopyFrom(state.file.model)
+    model = state.file.whole()
     known = {value.name for value in (*model.graph.output, *model.graph.input)}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in further if name not in known)
     options = ort.SessionOptions()

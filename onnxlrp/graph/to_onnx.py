@@ -25,6 +25,7 @@ def emit(
     dtype: npt.DTypeLike = np.float32,
     outputs: Iterable[str] = (),
     apart: dict[str, Array] | None = None,
+    portable: bool = False,
 ) -> onnx.ModelProto:
     """Write a graph as an ONNX model: one node per layer, and a batch "N", or the fixed one.
 
@@ -34,10 +35,12 @@ def emit(
         outputs: Activations to give out besides the model's own outputs, in order; those of 8 bits as floats.
         apart: Gets the large constants, where it is given: the model only names them, so that nothing is copied and no
             message grows over 2 GB.
+        portable: Whether the model is for sessions of others: no DequantizeLinear, whose layers their optimisers round.
     """
     asked = tuple(outputs)
     narrow = {t for t in asked if graph.dtypes.get(t) in ("uint8", "int8") and graph.producer(t) is not None}
-    graph = dequantize_by_arithmetic(_widened(graph, narrow) if narrow else graph)
+    graph = _widened(graph, narrow) if narrow else graph
+    graph = dequantize_by_arithmetic(graph) if portable else graph
     wanted = list(dict.fromkeys([*(t.name for t in graph.outputs), *asked]))
     kind = np.dtype(dtype)
     batch: int | str = "N" if graph.batch is None else graph.batch
@@ -52,10 +55,12 @@ def emit(
     return build(layers, constants, inputs, values, graph.opsets, kind, graph.inputs[0].name, None, apart)
 
 
-def light(graph: Graph, dtype: npt.DTypeLike, outputs: Iterable[str]) -> tuple[onnx.ModelProto, dict[str, Array]]:
+def light(
+    graph: Graph, dtype: npt.DTypeLike, outputs: Iterable[str], portable: bool = False
+) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """Write a graph as an ONNX model without its large constants, and return these by name; see `emit`."""
     apart: dict[str, Array] = {}
-    return emit(graph, dtype, outputs, apart), apart
+    return emit(graph, dtype, outputs, apart, portable), apart
 
 
 def build(

@@ -55,7 +55,7 @@ def verify(graph: Graph, source: Source, batches: Sequence[int] = (1, 3, 8), tol
         fits = [name for name in cut if expected[name].shape == (batch, *graph.shapes[name])]
         if rewritten is None or fits != cut:
             cut, pieces = fits, _in_pieces(graph, fits)
-            rewritten = _session(emit(pieces).SerializeToString())
+            rewritten = _session(emit(pieces, portable=True).SerializeToString())
         feed |= {f"{name}{_GIVEN}": expected[name] for name in cut}
         made = [tensor.name for tensor in pieces.outputs]
         for name, got in zip(made, _run(rewritten, graph, feed, made), strict=True):

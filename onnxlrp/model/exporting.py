@@ -48,4 +48,4 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
     program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
     about |= resolved(composite, program) | {"target": target} | default
-    return save(forward_of(model.graph), program, path, model.graph.metadata, about)
+    return save(forward_of(model.graph, portable=True), program, path, model.graph.metadata, about)

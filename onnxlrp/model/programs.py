@@ -121,10 +121,14 @@ def _opaque(
     return program, run
 
 
-def forward_of(graph: Graph) -> Forward:
-    """Return the graph as engines take it."""
+def forward_of(graph: Graph, portable: bool = False) -> Forward:
+    """Return the graph as engines take it; `portable` for sessions that are not ours."""
     inputs = tuple(t.name for t in graph.inputs)
-    return Forward(lambda dtype, tensors: emit(graph, dtype, tensors), inputs, lambda *asked: light(graph, *asked))
+    return Forward(
+        lambda dtype, tensors: emit(graph, dtype, tensors, portable=portable),
+        inputs,
+        lambda *asked: light(graph, *asked, portable=portable),
+    )
 
 
 def identity(value: Any) -> Any:

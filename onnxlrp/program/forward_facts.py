@@ -23,6 +23,7 @@ class ForwardFacts:
         self.summands: dict[int, tuple[Value, Value]] = {}  # a -> (relu(a + b), b)
         self._results: dict[tuple[Any, ...], Value] = {}  # operation and operands -> the forward pass's result
         self._copies: dict[int, list[tuple[_Route, int]]] = {}  # y -> [(L, x)] where y = L x and L routes
+        self._copied: dict[int, list[tuple[_Route, int]]] = {}  # x -> [(L, y)]
 
     def declare_linear(
         self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None, result: Value
@@ -39,7 +40,9 @@ class ForwardFacts:
         operands = tuple(v.index for v in (x, weight, bias) if v is not None)
         self._results["linear", linear, operands, bias is not None] = result
         if linear.routes:
-            self._copies.setdefault(result.index, []).append((_route(linear, weight), x.index))
+            route = _route(linear, weight)
+            self._copies.setdefault(result.index, []).append((route, x.index))
+            self._copied.setdefault(x.index, []).append((route, result.index))
 
     def declare_map(self, op: str, operands: tuple[Value, ...], result: Value) -> None:
         """Declare that the forward pass computes `result` = op(*operands), an elementwise map."""
@@ -70,8 +73,7 @@ class ForwardFacts:
         route = _route(linear, weight)
         if not linear.routes or not x.gates:
             return frozenset()
-        copies = self._copies.items()
-        return frozenset(y for y, pairs in copies if any(other == route and i in x.gates for other, i in pairs))
+        return frozenset(y for i in x.gates for other, y in self._copied.get(i, ()) if other == route)
 
     def adjoint_gates(self, linear: LinearMap, s: Value, weight: Value | None = None) -> frozenset[int]:
         """Return the gates of the adjoint's result that follow from those of s; none unless the map routes."""

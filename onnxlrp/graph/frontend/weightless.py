@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,7 +40,7 @@ def separate_weights(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
     model.functions.extend(source.functions)
     graph = model.graph
     graph.name = source.graph.name or "graph"
-    weights = {t.name: to_array(t, read) for t in source.graph.initializer}
+    weights = {t.name: to_array(t, read, read.lifted.get(t.name)) for t in source.graph.initializer}
     # IR 3 lists initialisers as inputs; later on that would make them overridable defaults.
     graph.input.extend(value for value in source.graph.input if value.name not in weights)
     graph.output.extend(source.graph.output)
@@ -59,17 +60,22 @@ def separate_weights(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
     return model, weights
 
 
-def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
+def to_array(tensor: onnx.TensorProto, read: Read, raw: memoryview | None = None) -> Array:
     """Return a stored tensor as an array, mapped where it lies in a file of its own.
 
     Half precision becomes float32, so that arithmetic on it is exact enough.
+
+    Args:
+        tensor: The tensor.
+        read: The model that it is of.
+        raw: Its values where they still lie in the bytes of the model's file; the array shares them.
 
     Raises:
         InputError: The tensor is damaged.
     """
     try:
         outside = is_external(tensor)
-        value = external_data.read(tensor, read.home, read.name) if outside else numpy_helper.to_array(tensor)
+        value = external_data.read(tensor, read.home, read.name) if outside else _stored(tensor, raw)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(
             f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({first_line(error, 120)}).',
@@ -78,6 +84,24 @@ def to_array(tensor: onnx.TensorProto, read: Read) -> Array:
     if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
         value = value.astype(np.float32)
     return value
+
+
+# As numpy has them, byte for byte.
+_PLAIN: dict[int, np.dtype[Any]] = {
+    kind: helper.tensor_dtype_to_np_dtype(kind).newbyteorder("<")
+    for kind in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT32,
+                 TensorProto.INT64)
+}  # fmt: skip
+
+
+def _stored(tensor: onnx.TensorProto, raw: memoryview | None) -> Array:
+    kind = _PLAIN.get(tensor.data_type)
+    if raw is None:
+        return np.asarray(numpy_helper.to_array(tensor))
+    if kind is None:
+        held = onnx.TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=bytes(raw))
+        return np.asarray(numpy_helper.to_array(held))
+    return np.frombuffer(raw, kind).astype(kind.newbyteorder("="), copy=False).reshape(tuple(tensor.dims))
 
 
 def _constant(node: onnx.NodeProto, read: Read, weights: dict[str, Array]) -> Array | None:

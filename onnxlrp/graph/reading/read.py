@@ -12,7 +12,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from ...errors import InputError
-from . import external_data, protobuf, structure
+from . import external_data, lifting, protobuf, structure
 from .external_data import Home
 from .printable import printable
 from .tensors import is_external, tensors
@@ -57,12 +57,18 @@ class Read(NamedTuple):
         home: The folder of its external data; None where it has none.
         name: The name of the file, for errors.
         sha256: Hash of the file; "" where there is none.
+        lifted: Raw data of large weights, which `model` only names.
     """
 
     model: onnx.ModelProto
     home: Home | None
     name: str
     sha256: str
+    lifted: lifting.Lifted = {}  # noqa: RUF012
+
+    def whole(self) -> onnx.ModelProto:
+        """Return a copy of the model with all of its weights, but for those in other files."""
+        return lifting.whole(self.model, self.lifted)
 
 
 def read(source: Source, linked: bool = False) -> Read:
@@ -76,24 +82,25 @@ def read(source: Source, linked: bool = False) -> Read:
         InputError: The file is no ONNX model, or damaged.
     """
     home = None
+    lifted: lifting.Lifted = {}
     if isinstance(source, onnx.ModelProto):
         model, name, data = source, "the model", b""
     elif isinstance(source, bytes):
-        model, name, data = _parse(source, "the model"), "the model", source
+        (model, lifted), name, data = _parse(source, "the model"), "the model", source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         name, home = printable(str(path)), Home(path, linked)
         data = _bytes(path, name)
-        model = _parse(data, name)
+        model, lifted = _parse(data, name)
     else:
         raise InputError(
             f"A {type(source).__name__} is no model.", "Give a path, the bytes of an ONNX file or a ModelProto."
         )
     if not model.HasField("graph"):
         raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model.", _AGAIN)
-    structure.check(model, name)
+    structure.check(model, name, lifted)
     external_data.check([tensor for tensor in tensors(model) if is_external(tensor)], home, name)
-    return Read(model, home, name, hashlib.sha256(data).hexdigest() if data else "")
+    return Read(model, home, name, hashlib.sha256(data).hexdigest() if data else "", lifted)
 
 
 def _bytes(path: Path, name: str) -> bytes:
@@ -124,7 +131,7 @@ def _bytes(path: Path, name: str) -> bytes:
     return data
 
 
-def _parse(data: bytes, name: str) -> onnx.ModelProto:
+def _parse(data: bytes, name: str) -> tuple[onnx.ModelProto, lifting.Lifted]:
     if not data:
         raise InputError(f"{name} is empty.", _AGAIN)
     for offset, magic, what, fix in _SIGNATURES:
@@ -137,7 +144,7 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
     likely = data[0] == 0x08 and len(data) > 2 and data[1] < 0x20
     try:
         protobuf.walk(data, name)
-        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
+        model, lifted = lifting.parse(data)
     except (protobuf.Cut, DecodeError) as error:
         if isinstance(error, InputError) and likely:
             raise
@@ -146,4 +153,4 @@ def _parse(data: bytes, name: str) -> onnx.ModelProto:
         raise InputError(f"{name} is not an ONNX model.", "Give an .onnx file.") from None
     if not model.HasField("graph") and not model.ir_version:
         raise InputError(f"{name} is not an ONNX model.", "Give an .onnx file.")
-    return model
+    return model, lifted

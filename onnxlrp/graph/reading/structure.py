@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 
 import onnx
@@ -27,7 +27,7 @@ Scopes = tuple[set[str], ...]
 Body = GraphProto | FunctionProto
 
 
-def check(model: onnx.ModelProto, name: str) -> None:
+def check(model: onnx.ModelProto, name: str, lifted: Collection[str] = ()) -> None:
     """Check that names, edges, weights and versions fit together.
 
     Every name that is read is written once, nothing reads itself, every tensor has as many bytes as its dims say, and
@@ -36,6 +36,7 @@ def check(model: onnx.ModelProto, name: str) -> None:
     Args:
         model: The parsed model.
         name: The name of the file, for errors.
+        lifted: Weights of the main graph whose values lie elsewhere (`lifting`), and are as many as they should be.
 
     Raises:
         InputError: Something contradicts something else.
@@ -51,7 +52,7 @@ def check(model: onnx.ModelProto, name: str) -> None:
         raise InputError(f"{name} holds a graph without nodes: there is nothing to explain.", _AGAIN)
     if not model.graph.output:
         raise InputError(f"{name} has no outputs.", _AGAIN)
-    _graph(model.graph, (), opsets, name)
+    _graph(model.graph, (), opsets, name, lifted)
     for function in model.functions:
         _body(function, distinct_names(function.input, "input", name), (), opsets, name)
 
@@ -118,7 +119,9 @@ def _functions(model: onnx.ModelProto, name: str) -> None:
         raise InputError(f"{name}: its local functions expand to more than {MAX_NODES} nodes.", _EXPORT)
 
 
-def _graph(graph: GraphProto, outer: Scopes, opsets: dict[str, int], name: str) -> set[str]:
+def _graph(
+    graph: GraphProto, outer: Scopes, opsets: dict[str, int], name: str, lifted: Collection[str] = ()
+) -> set[str]:
     """Check a graph and those in it; return the outer tensors that it reads."""
     check_names([graph.name, *(d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim)], name)
     if graph.sparse_initializer:
@@ -126,7 +129,10 @@ def _graph(graph: GraphProto, outer: Scopes, opsets: dict[str, int], name: str) 
         raise UnsupportedError(f"{name} stores sparse weights ({label}).", "Export the model with dense weights.")
     weights = distinct_names((t.name for t in graph.initializer), "weight", name)
     for tensor in graph.initializer:
-        check_tensor(tensor, outer != (), name)
+        if tensor.name in lifted:
+            check_names((tensor.name,), name)
+        else:
+            check_tensor(tensor, outer != (), name)
     inputs = distinct_names((v.name for v in graph.input), "input", name)
     for value in (*graph.input, *graph.output):
         kind = value.type.tensor_type.elem_type

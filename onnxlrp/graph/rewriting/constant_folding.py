@@ -127,6 +127,8 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
     if layer.op == "Transpose":
         return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
     _check_size(graph, layer, limit)
+    if layer.op == "DequantizeLinear" and (dequantized := _dequantized(layer, values)) is not None:
+        return [dequantized]
     from onnx.reference import ReferenceEvaluator
 
     names = dict.fromkeys(name for name in layer.inputs if name)
@@ -147,6 +149,24 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
             "Export the model with constant folding (torch.onnx.export does it by default).",
         ) from None
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
+
+
+def _dequantized(layer: Layer, values: list[Array]) -> Array | None:
+    """(x − z)·s with one s for all or for each index of an axis; None for blocks and for types of less than 8 bits.
+
+    Quantised models have one for each weight, and onnx's evaluator takes longer to import than they take to load.
+    """
+    x, scale = values[:2]
+    zero = values[2] if len(values) > 2 else np.zeros((), x.dtype)
+    narrow = x.dtype not in (np.int8, np.uint8, np.int16, np.uint16) or zero.dtype != x.dtype
+    if layer.attributes.get("block_size", 0) or scale.dtype != np.float32 or narrow or scale.size != zero.size:
+        return None
+    axis = layer.attributes.get("axis", 1)
+    along = [-1 if i == axis % max(x.ndim, 1) else 1 for i in range(x.ndim)] if scale.size > 1 else ()
+    if scale.size > 1 and (scale.ndim != 1 or scale.size != x.shape[axis]):
+        return None
+    difference = x.astype(np.int32) - zero.astype(np.int32).reshape(along)
+    return np.asarray(difference.astype(np.float32) * scale.reshape(along))
 
 
 def _check_size(graph: MutableGraph, layer: Layer, limit: int) -> None:

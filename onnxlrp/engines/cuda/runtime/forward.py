@@ -13,7 +13,7 @@ import numpy as np
 from ....errors import UnsupportedError
 from ....program.program import Array
 from ... import Forward
-from ...providers import CUDA, fix, preload
+from ...providers import CUDA, INEXACT, fix, preload
 from ...weights import hand_over
 
 log = logging.getLogger("onnxlrp")
@@ -229,7 +229,10 @@ def _create_session(model: SharedWeightModel, providers: list[Any]) -> tuple[Any
     held = hand_over(options, model.weights)
     # onnxruntime's own fallback would open the session without these options, on another stream.
     serialized = model.model.SerializeToString()
-    return onnxruntime.InferenceSession(serialized, options, providers=providers, enable_fallback=0), held
+    session = onnxruntime.InferenceSession(
+        serialized, options, providers=providers, disabled_optimizers=list(INEXACT), enable_fallback=0
+    )
+    return session, held
 
 
 @contextmanager
