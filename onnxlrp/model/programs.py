@@ -127,7 +127,7 @@ def forward_of(graph: Graph, portable: bool = False) -> Forward:
     return Forward(
         lambda dtype, tensors: emit(graph, dtype, tensors, portable=portable),
         inputs,
-        lambda *asked: light(graph, *asked, portable=portable),
+        lambda dtype, tensors: light(graph, dtype, tensors, portable),
     )
 
 
