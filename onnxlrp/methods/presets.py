@@ -164,19 +164,21 @@ def zplus(stabilizer: float = 1e-6) -> Composite:
 
 
 @preset
-def deep_taylor(stabilizer: float = 1e-6) -> Composite:
+def deep_taylor(stabilizer: float = 1e-6, bias: bool = True) -> Composite:
     """Deep Taylor decomposition of unbounded inputs: w² in the first layer, z⁺ above (Montavon et al. 2017).
 
-    A ReLU follows the output.
+    A ReLU follows the output. Above the first layer biases take no relevance, as in the paper; in the first layer b²
+    does, as in zennit, unless `bias` is false: then relevance is conserved, as published.
 
     Args:
         stabilizer: What keeps denominators off zero: z + stabilizer·sgn(z).
+        bias: Let b² of the first layer absorb its share. The paper has no b².
 
     References:
         Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
         Recognition 2017.
     """
-    return _deep_taylor("deep_taylor", WSquare(stabilizer), stabilizer)
+    return _deep_taylor("deep_taylor", WSquare(stabilizer, bias), stabilizer)
 
 
 @preset
@@ -185,7 +187,7 @@ def deep_taylor_bounded(
 ) -> Composite:
     """Deep Taylor decomposition of pixels: zBox in the first layer, z⁺ above (Montavon et al. 2017).
 
-    A ReLU follows the output.
+    A ReLU follows the output. This is the published form: biases take no relevance, which is conserved.
 
     Args:
         low: Lowest value of the model's input, a number or one for each channel; by default as the preprocessing says.

@@ -47,5 +47,5 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
     composite = model.composite(options, pictures=False)
     program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
-    about |= resolved(composite, program) | {"target": target} | default
+    about |= resolved(composite, program) | {"target": target} | default | options.recorded()
     return save(forward_of(model.graph, portable=True), program, path, model.graph.metadata, about)

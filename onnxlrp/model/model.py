@@ -100,6 +100,8 @@ class Model(CompiledModel):
         *,
         output: str | None = None,
         input: str | None = None,
+        task: str | None = None,
+        head: str | None = None,
         rules: Rules = (),
         on_unsupported: str = "error",
         **options: Any,
@@ -116,6 +118,8 @@ class Model(CompiledModel):
                 best classes.
             output: The model's output to explain, as of `choose`.
             input: The model's input to explain it at, as of `choose`.
+            task: "classification" or "regression", as of `explain`.
+            head: "logits" or "as-is", as of `explain`.
             rules: Entries (match, rule) that come before the composite's own.
             on_unsupported: For layers without a rule: "error", "gradient" or "pass".
             **options: Options of the method.
@@ -128,8 +132,9 @@ class Model(CompiledModel):
             UnsupportedError: A layer without a rule.
         """
         asked = ExplainOptions(
-            method=method, options=options, output=output, input=input, rules=rules, on_unsupported=on_unsupported
-        )
+            method=method, options=options, output=output, input=input, task=task, head=head, rules=rules,
+            on_unsupported=on_unsupported,
+        )  # fmt: skip
         return export(self._asked(asked), path, asked, target)
 
     def prototype(

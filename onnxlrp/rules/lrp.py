@@ -312,8 +312,11 @@ def _over(parts: Iterable[Part], f: Any) -> list[Part]:
 class WSquare:
     """R = (W²)ᵀ(R / stabilize(W²·1 + b²)), for unbounded inputs (Montavon et al. 2017).
 
+    The paper has no b²: `bias=False` is its form, which conserves relevance. zennit has b², as here by default.
+
     Args:
         epsilon: ε, the stabiliser of the denominator.
+        bias: Let b² absorb its share. False leaves it out, as the paper does.
 
     References:
         Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
@@ -321,10 +324,13 @@ class WSquare:
     """
 
     epsilon: float = 1e-6
+    bias: bool = True
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        return tuple(share(relevance, _over(_parts(op, "wsquare"), square), self.epsilon))
+        parts = _parts(op, "wsquare")
+        kept = parts if self.bias else [(layer.unbiased(), x) for layer, x in parts]
+        return tuple(share(relevance, _over(kept, square), self.epsilon))
 
 
 @rule("flat")

@@ -16,6 +16,7 @@ import pytest
 import onnxlrp
 from onnxlrp import files
 from onnxlrp.errors import UsageError
+from support import small_nets
 from support.paths import MODELS
 
 NAMES = [name for name in ("digits", "shapes") if (MODELS / f"{name}.onnx").exists()]
@@ -180,3 +181,18 @@ def test_data_beside_a_file_is_of_its_content_alone(tmp_path: Path, monkeypatch:
     assert not first.exists()
     session(path)
     assert foreign.read_bytes() == b"weights of another model"
+
+
+def test_the_head_and_the_task_are_asked_of_an_export_as_of_explain(tmp_path: Path) -> None:
+    n = small_nets.Net(6)
+    y = n.op("Softmax", n.op("Gemm", n.relu(n.op("Gemm", "x", n.rng.normal(size=(6, 8)))), n.rng.normal(size=(8, 3))))
+    model = onnxlrp.load(n.model(y))
+    x = n.rng.normal(size=(4, 6)).astype(np.float32)
+    for head in ("logits", "as-is"):
+        path = model.export(tmp_path / f"{head}.onnx", "gradient", "top1", head=head, task="classification")
+        session = onnxruntime.InferenceSession(str(path))
+        found = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"x": x}), strict=True))
+        wanted = model.explain(x, method="gradient", head=head).relevance
+        np.testing.assert_allclose(found["relevance"], wanted, atol=1e-5)
+        said = {p.key: p.value for p in onnx.load(path).metadata_props}["onnxlrp.explainer"]
+        assert json.loads(said)["head"] == head

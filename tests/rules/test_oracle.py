@@ -111,6 +111,7 @@ ORACLES: dict[str, tuple[Any, Callable[..., Any]]] = {
         lambda w, b, x, r: zbox(w, b, x, r, np.full(w.shape[1], LOW), np.full(w.shape[1], HIGH)),
     ),
     "wsquare": (make("wsquare"), wsquare),
+    "wsquare(bias=0)": (make("wsquare", bias=False), lambda w, b, x, r: wsquare(w, 0 * b, x, r)),
     "flat": (make("flat"), flat),
     "gradient": (make("gradient"), gradient),
 }
@@ -333,7 +334,9 @@ def relevance(graph: Any, rule: Any, x: Any, r: Any, name: str = "reference", **
 @pytest.mark.parametrize("rule", ORACLES)
 def test_rule_is_its_definition(rule: str, name: Any) -> None:
     made, oracle = ORACLES[rule]
-    tolerance = 1e-4 if rule in ("flat", "wsquare") and name in MEANS else 1e-6 if rule == "zero" else 1e-9
+    tolerance = (
+        1e-4 if rule in ("flat", "wsquare", "wsquare(bias=0)") and name in MEANS else 1e-6 if rule == "zero" else 1e-9
+    )
     for rectified in (False, True):
         graph, x, a, w, b, r = case(name, rectified)
         expected = oracle(w, b, a, r.reshape(len(r), -1)).reshape(x.shape)
