@@ -208,6 +208,15 @@ ALLOWED |= {
     "evaluation.quantus": {*_JUDGES, "evaluation", "torch"},
     # What reads many samples; libraries of extras are imported when they are asked for (`analysis.extras`).
     "analysis.reading": {"streaming"},
+    "analysis.concepts": {
+        *_RESULTS,
+        "analysis",
+        "analysis.reading",
+        "graph.graph",
+        "graph.units",
+        "methods",
+        "streaming",
+    },
     "analysis.clusters": {*_RESULTS, "analysis", "analysis.reading", "streaming", "PIL"},
     "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
@@ -216,6 +225,7 @@ ALLOWED |= {
         "commands.parsers",
         "analysis",
         "analysis.clusters",
+        "analysis.concepts",
         "checks",
         "comparison",
         "compile",

@@ -32,7 +32,7 @@ HEADS = ("logits", "as-is")
 # Commands that take a method and its rules.
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters")
 READING = ("explain", "compare", "evaluate", "patterns", "clusters")  # commands that read samples
-ANALYSING = ("prototype", "invert")  # commands that say what a model has learned
+ANALYSING = ("prototype", "invert", "concepts")  # commands that say what a model has learned
 
 
 # Fields that do not say how to explain: what is explained, what is kept, how it runs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .analysing import invert, prototype
-from .clustering import clusters
+from .clustering import clusters, concepts
 from .explaining import explain, export, inspect, patterns
 from .groups import common
 from .judging import check, compare, evaluate, report
@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "prototype": ("make the pictures that a class or a unit prefers", prototype, "prototype"),
     "invert": ("make the picture that a layer cannot tell from another", invert, "invert"),
     "clusters": ("find the strategies that a model has for a class, by clustering its heatmaps", clusters, "clusters"),
+    "concepts": ("test whether a class is sensitive to a concept, or find what detects concepts", concepts, "concepts"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
     "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
     "doctor": ("list the engines that run on this machine, and the command that repairs the others", doctor, "doctor"),

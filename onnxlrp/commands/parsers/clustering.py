@@ -1,4 +1,4 @@
-"""Arguments of `onnxlrp clusters`."""
+"""Arguments of the commands that look for strategies and concepts in many samples."""
 
 from __future__ import annotations
 
@@ -53,3 +53,87 @@ def clusters(parser: Parser) -> None:
     )
     groups.running(parser, "clusters")
     groups.common(parser, "what was found as JSON on stdout")
+
+
+def concepts(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp concepts`."""
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp concepts test model.onnx zebras/ --concept stripes/ -t zebra --layer layer3 --random textures/\n"
+        "  onnxlrp concepts find model.onnx images/ --masks masks/ --layer layer3 -o concepts/\n"
+        "  onnxlrp concepts find model.onnx folders_by_label/ --layer layer3"
+    )
+    parser.add_argument(
+        "what",
+        metavar="test|find",
+        choices=("test", "find"),
+        help="test: is a class sensitive to a concept? find: which units detect which concepts?",
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    parser.add_argument("--layer", action="append", default=[], metavar="LAYER", help="a layer; repeatable")
+    group = parser.add_argument_group("test (TCAV)")
+    group.add_argument(
+        "--concept", action="append", default=[], metavar="DIR", help="pictures that show a concept; repeatable"
+    )
+    group.add_argument(
+        "-t", "--target", action="append", default=[], metavar="CLASS", help="class id or label; repeatable"
+    )
+    group.add_argument(
+        "--random", metavar="DIR", help="pictures without the concept (default: the inputs with another answer)"
+    )
+    group.add_argument(
+        "--classifier",
+        default="fastcav",
+        metavar="NAME",
+        help="fastcav (difference of means), svm or logistic (these need scikit-learn) (default: %(default)s)",
+    )
+    group.add_argument(
+        "--statistic",
+        default="magnitude",
+        metavar="NAME",
+        help="what decides: magnitude (mean derivative) or sign (share of positive ones) (default: %(default)s)",
+    )
+    group.add_argument(
+        "--space",
+        default="flat",
+        metavar="NAME",
+        help="flat (all values of the layer) or mean (each channel's mean over positions) (default: %(default)s)",
+    )
+    group.add_argument(
+        "--runs", type=int, default=0, metavar="N", help="resamplings of the intervals (default: 200; classifiers: 50)"
+    )
+    group.add_argument(
+        "--permutations", type=int, default=0, metavar="N", help="random sets (default: what the corrected level needs)"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
+    group = parser.add_argument_group("find (Network Dissection, INVERT)")
+    group.add_argument(
+        "--masks", metavar="DIR", help="a mask NAME.png for each input, or a folder of such folders, one a concept"
+    )
+    group.add_argument(
+        "--labels-from", metavar="FILE", help="a .csv file of lines NAME,LABEL (default: the folders of the inputs)"
+    )
+    group.add_argument(
+        "--quantile",
+        type=float,
+        default=0.005,
+        metavar="SHARE",
+        help="share of a unit's values above its threshold (default: %(default)s)",
+    )
+    group.add_argument(
+        "--pool", default="mean", metavar="NAME", help="a unit's value for AUC: mean or max (default: %(default)s)"
+    )
+    group = parser.add_argument_group("inputs, level and files")
+    groups.asked(group, "concepts")
+    group.add_argument(
+        "--alpha",
+        type=float,
+        default=0.05,
+        metavar="P",
+        help="level, corrected for the number of tests (default: %(default)s)",
+    )
+    group.add_argument("-o", "--out", metavar="DIR", help="a folder for the files")
+    group.add_argument("--format", default="json,npz,csv", metavar="LIST", help="files (default: %(default)s)")
+    groups.running(parser, "concepts")
+    groups.common(parser, "the results as JSON on stdout")
