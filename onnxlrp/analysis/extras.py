@@ -8,13 +8,12 @@ from typing import Any
 from ..errors import UsageError
 
 
-def library(name: str, what: str, extra: str = "analysis") -> Any:
+def library(name: str, what: str) -> Any:
     """Import a library that an extra of the package brings.
 
     Args:
         name: The module.
         what: What needs it, for the error.
-        extra: The extra, which the error names.
 
     Raises:
         UsageError: It is not installed.
@@ -23,4 +22,4 @@ def library(name: str, what: str, extra: str = "analysis") -> Any:
         return import_module(name)
     except ImportError:
         package = name.partition(".")[0].replace("sklearn", "scikit-learn")
-        raise UsageError(f"{what} needs {package}, which is not installed", f'pip install "onnxlrp[{extra}]"') from None
+        raise UsageError(f"{what} needs {package}, which is not installed", f"pip install {package}") from None

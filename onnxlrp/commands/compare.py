@@ -67,6 +67,8 @@ def _computed(
         arguments.check_matches(model, asked)
         for note in model.notes:
             console.note(*note)
+        if model.graph.opaque is not None:
+            console.note(f"layers are not compared: those of {model.path} cannot be read")
         _say_assumed(model, source, console)
     worst = args.worst if pictures or args.save else 0
     how = compare.CompareOptions(**vars(asked), metrics=metrics, floor=args.floor, worst=worst)

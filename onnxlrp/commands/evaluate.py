@@ -18,6 +18,7 @@ from ..streaming import collect
 from . import arguments
 from .console import Console
 from .parsers.groups import METHOD_OPTION
+from .parsers.judging import METHODS_DEFAULT
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
     samples = collect.samples(model, args.inputs)
-    if arguments.names_all(args):
+    if arguments.names_all(args) or args.method == METHODS_DEFAULT:
         methods, asked = _possible(model, samples, methods, asked, console)
     found = evaluate(
         model,

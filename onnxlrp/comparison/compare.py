@@ -23,7 +23,7 @@ from ..preprocessing import labels
 from ..preprocessing.samples import Samples
 from ..streaming.batches import Progress, Rejected, batches, joined
 from ..streaming.sources import Item, Source
-from .divergence import Divergence, DivergenceMeter
+from .divergence import FLOOR, Divergence, DivergenceMeter
 from .similarity import METRICS
 from .worst_samples import WorstSample, WorstSamples
 
@@ -86,7 +86,9 @@ def compare(
         InputError: A sample cannot be read.
         UnsupportedError: A method cannot explain one of the models.
     """
-    how = a.decided(how or CompareOptions())
+    unread = [model for model in (a, b) if model.graph.opaque is not None]
+    # Of a model whose layers cannot be read, few methods are left: its default is taken for both.
+    how = (unread or [a])[0].decided(how or CompareOptions())
     if a.classes != b.classes:
         raise UsageError(
             f"A scores {a.classes} classes, B {b.classes}", "compare models of the same classes, or name --output"
@@ -94,7 +96,7 @@ def compare(
     for model in (a, b):
         model.refuse_maps()
     size = how.batch_size or len(samples)
-    meter = DivergenceMeter(a, b, size)
+    meter = None if unread else DivergenceMeter(a, b, size)
     worst = WorstSamples((how.metrics or ["logits"])[0], how.worst)
     rows: list[dict[str, Any]] = []
     pictures = False
@@ -104,12 +106,13 @@ def compare(
         x, y = joined(batch, [a, b])
         at = np.arange(len(rows), len(rows) + len(x))
         found, shown = _compare_batch(a, b, x, y, at, how)
-        meter.add(x.values, y.values, at)
+        if meter is not None:
+            meter.add(x.values, y.values, at)
         rows += found
         worst.add(shown)
         pictures = pictures or x.pictures
     progress(len(samples), len(samples), "")
-    divergence = meter.result(how.floor)
+    divergence = Divergence((), how.floor or FLOOR) if meter is None else meter.result(how.floor)
     models = {side: _model_info(model, pictures) for side, model in (("a", a), ("b", b))}
     return Comparison(
         {"schema": SCHEMA, **models, **_options_info(how), "samples": rows, **_divergence(divergence)}, worst.kept()

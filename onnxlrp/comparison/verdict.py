@@ -196,7 +196,7 @@ def _without_limit(name: str, rows: Sequence[Mapping[str, Any]]) -> Finding:
 
 def _divergence(found: Divergence) -> Finding:
     if not found.rows:
-        return Finding("divergence", "skipped", "the models have no layer in common", "note")
+        return Finding("divergence", "skipped", "the models have no layer in common that can be read", "note")
     first, before, steepest = found.first, found.before, found.steepest
     if first is None:
         largest = max(row.drift for row in found.rows)

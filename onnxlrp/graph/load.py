@@ -84,16 +84,14 @@ def load(
             break
         except OnnxLrpError as error:
             if untouched and state.sizes is not None and _is_of_layers(error):
-                from .opaque import (
-                    RuntimeMissing,
-                    opaque_graph,
-                )  # what few models need: the first command is mostly imports
+                # What few models need: the first command is mostly imports.
+                from .opaque import CannotRun, opaque_graph
 
                 try:
                     return opaque_graph(state, error, state.metadata | _provenance(file.model))
-                except UnsupportedError as other:
-                    if not state.sizes.guessed:
-                        raise (other if isinstance(other, RuntimeMissing) else error) from None
+                except CannotRun as other:
+                    if other.at_any_size or not state.sizes.guessed:
+                        raise
             elif state.sizes is None or not state.sizes.guessed:
                 raise
             first = first or error

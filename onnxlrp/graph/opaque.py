@@ -26,8 +26,16 @@ _LONGEST_PROBE = 5.0  # seconds for a run of one or two samples
 _TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
 
 
-class RuntimeMissing(UnsupportedError):
-    """The untouched file cannot be run, for there is no onnxruntime."""
+class CannotRun(UnsupportedError):
+    """The untouched file cannot be run either, sample by sample.
+
+    Attributes:
+        at_any_size: Whatever lengths its open axes have.
+    """
+
+    def __init__(self, message: str, fix: str, at_any_size: bool) -> None:
+        super().__init__(message, fix)
+        self.at_any_size = at_any_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +132,15 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         metadata: Of the graph.
 
     Raises:
-        UnsupportedError: `reason`, where onnxruntime does not run the file either, no output has the batch on axis 0,
-            or samples of one batch change each other's results.
+        CannotRun: onnxruntime does not run the file either, no output has the batch on axis 0, or samples of one batch
+            change each other's results.
     """
     assert state.sizes is not None
     if why := missing():
-        raise RuntimeMissing(
+        raise CannotRun(
             f"{reason.message} (Methods of forward passes alone would run the untouched file by onnxruntime: {why}.)",
             f"{fix(why)}, then --method occlusion",
+            at_any_size=True,
         )
     file = state.file.model
     try:
@@ -143,7 +152,13 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         forward = OpaqueForward(reason, session, scalars)
         batch, shapes, dtypes = _probe(forward, inputs, names, state.sizes.batch if state.sizes.declared else None)
     except _Unfit as error:
-        raise reason from error
+        raise CannotRun(
+            f"{reason.message} Methods of forward passes alone cannot run the file either: {error}.",
+            "Export the model with the batch on axis 0 of every input and output, without these layers."
+            if error.of_batch
+            else reason.fix,
+            at_any_size=error.of_batch,
+        ) from error
     outputs = [value.name for value in file.graph.output if value.name in shapes]
     scored = {name: head for name, head in heads.items() if name in shapes and head[0] in shapes}
     written = tuple(name for name in shapes if name not in scored)
@@ -168,7 +183,15 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
 
 
 class _Unfit(Exception):
-    """The file cannot be run sample by sample."""
+    """The file cannot be run sample by sample.
+
+    Attributes:
+        of_batch: Because of where its batch is.
+    """
+
+    def __init__(self, why: str, of_batch: bool = False) -> None:
+        super().__init__(why.rstrip("."))
+        self.of_batch = of_batch
 
 
 _NUMBERS = {f"tensor({name})" for name in ("float", "double", "float16", "int64", "int32", "uint8", "int8", "bool")}
@@ -234,7 +257,7 @@ def _probe(
     size = declared or 1
     alone = run([one] * size)
     if not alone:
-        raise _Unfit("no output has the batch on axis 0")
+        raise _Unfit("no output has the batch on axis 0", of_batch=True)
     batch = declared
     if declared is None or declared > 1:
         try:
@@ -243,7 +266,7 @@ def _probe(
         except _Unfit:
             apart = True
         if apart and declared is not None:
-            raise _Unfit("the samples of a batch change each other's results")
+            raise _Unfit("the samples of a batch change each other's results", of_batch=True)
         batch = 1 if apart else declared
     return (
         batch,

@@ -67,7 +67,7 @@ def _fact(name: str, value: str, more: str) -> Markup:
 def _layers(found: Divergence, name: str) -> Markup | None:
     """Chart the drift of every layer, the first that diverges marked."""
     if not found.rows:
-        return tag("p", "The models have no layer in common.", class_="quiet")
+        return tag("p", "The models have no layer in common that can be read.", class_="quiet")
     first, before = found.first, found.before
     if first is None:
         words: list[object] = [

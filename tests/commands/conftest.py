@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from onnxlrp.cli import main
-from support import small_nets
+from support import advice, small_nets
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
         assert main([str(word) for word in words]) == code
         said = capsys.readouterr()
         assert "Traceback" not in said.err or "-vv" in words
+        for fix in (line[8:] for line in said.err.splitlines() if line.startswith("fix ")):
+            assert not advice.wrong(fix), fix
         return said.out, said.err
 
     return call

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import OnnxLrpError, UnsupportedError
+from support import advice
 from support.command_line import DIGITS, SEVEN
 
 PACKAGE = Path(onnxlrp.__file__).parent
@@ -89,3 +90,17 @@ def test_every_error_of_the_commands_has_a_fix(capsys: pytest.CaptureFixture[str
     assert issubclass(UnsupportedError, OnnxLrpError)
     assert main(["explain", "none.onnx", "x.npy"]) == 3
     assert "fix " in capsys.readouterr().err
+
+
+FIXES = sorted(set(advice.fixes()))
+
+
+def test_the_sources_have_fixes() -> None:
+    assert len(FIXES) > 300
+    assert sum(bool(advice.flags(fix.text)) for fix in FIXES) > 80
+
+
+def test_every_flag_command_and_method_of_a_fix_exists() -> None:
+    """Of all errors and notes in the sources, whether a test provokes them or not."""
+    found = [f"{fix.where}: {what}" for fix in FIXES for what in advice.wrong(fix.text)]
+    assert not found, "\n".join(found)

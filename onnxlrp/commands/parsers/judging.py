@@ -5,6 +5,8 @@ from __future__ import annotations
 from . import groups
 from .parser import Parser
 
+METHODS_DEFAULT = "auto,sensitivity"  # of evaluate
+
 
 def check(parser: Parser) -> None:
     """Add the arguments of `onnxlrp check`."""
@@ -143,7 +145,7 @@ def evaluate(parser: Parser) -> None:
         "evaluate",
         method={
             "flags": ("-m", "--methods", "--method"),
-            "default": "auto,sensitivity",
+            "default": METHODS_DEFAULT,
             "metavar": "LIST",
             "help": "comma-separated, or all; `onnxlrp methods` lists them (default: %(default)s)",
         },

@@ -65,6 +65,12 @@ def fix_sizes(
         UsageError: A size for an axis that is not open.
     """
     inputs = true_inputs(model, weights)
+    for value in inputs:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise UnsupportedError(
+                f'The input "{printable(value.name)}" takes text, and what is explained are numbers.',
+                "Explain the part behind its text: onnx.utils.extract_model(FILE, NEW, [TENSOR], [OUTPUT])",
+            )
     used = _used(model.graph)
     declared = {b for value in inputs if (b := _first(value)) is not None and value.name in used}
     if len(declared) > 1:
