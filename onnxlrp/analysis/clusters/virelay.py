@@ -36,7 +36,7 @@ class Writer:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.h5 = library("h5py", "--format virelay", "virelay")
+        self.h5 = library("h5py", "--format virelay")
         self.folder = folder
         mark = os.urandom(8).hex()
         self.temporary = {name: folder / f".{mark}.{name}.tmp" for name in (INPUT, ATTRIBUTION, ANALYSIS)}
