@@ -57,7 +57,7 @@ class CompiledModel(LoadedModel):
         Args:
             x: Values [N, …] of the explained input.
             composite: The rules of a backward pass; None for the forward pass alone.
-            ids: The class [N] that each sample is explained for.
+            ids: The class [N] that each sample is explained for; None for its best.
             seed: Relevance [N, …] of the logits that is propagated, in the place of `ids`.
             starts: Where relevance starts inside of the model, in the place of a class; what several give is added up.
                 Nothing behind their tensors is computed.
@@ -78,7 +78,8 @@ class CompiledModel(LoadedModel):
         if x.shape[1:] != self.graph.inputs[0].shape and (model := self.at(x.shape[1:])) is not self:
             what: dict[str, Any] = {"seed": seed, "starts": starts, "record": record, "activations": activations}
             return model.outputs(x, composite, ids=ids, at=at, batch_size=batch_size, **what)
-        wanted = Wanted("relevance" if seed is not None else "index")
+        own_best = composite is not None and ids is None and not starts
+        wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
         placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
         forms = tuple(one.form for one in placed)
         program, run = self.program(composite, wanted, record=record, activations=activations, starts=forms)
