@@ -59,6 +59,7 @@ ALLOWED = {
     "graph.scores": {"graph.graph", "numpy"},
     # What lies inside of a model, by the names that users give it; a unit as an output of its own.
     "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
+    "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
     "graph.unit_output": {"graph.graph", "graph.names", "graph.units", "numpy"},
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
@@ -218,12 +219,23 @@ ALLOWED |= {
         "streaming",
     },
     "analysis.clusters": {*_RESULTS, "analysis", "analysis.reading", "streaming", "PIL"},
+    # Also reads which part of the input a position sees.
+    "analysis.atlas": {
+        *_RESULTS,
+        *_GRAPH,
+        "graph.receptive_field",
+        "analysis",
+        "composites",
+        "streaming",
+        "PIL",
+    },
     "report": {"comparison", "evaluation", "findings", "files", "inputs", "pictures", "preprocessing", "numpy", "PIL"},
     "commands": {
         *_JUDGES,
         "commands.console",
         "commands.parsers",
         "analysis",
+        "analysis.atlas",
         "analysis.clusters",
         "analysis.concepts",
         "checks",

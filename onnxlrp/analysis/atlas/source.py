@@ -1,0 +1,139 @@
+"""The pictures of an atlas: files, and folders with a subfolder for each class or without."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import NothingToDo, UsageError
+from ...explanation import targets
+from ...preprocessing.samples import Samples
+from ...streaming import sources
+from ...streaming.sources import Item
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """An item from one of its samples on: what is left of a file of many where a run was cut.
+
+    Attributes:
+        item: The item.
+        start: The first sample.
+    """
+
+    item: Item
+    start: int
+
+    @property
+    def name(self) -> str:
+        """The name of the item."""
+        return self.item.name
+
+    @property
+    def content(self) -> Any:
+        """What the item holds."""
+        return self.item.content
+
+    @property
+    def origin(self) -> str:
+        """Where the item comes from."""
+        return self.item.origin
+
+    def read(self, model: Any) -> Samples:
+        """Return the samples that are left. Raises InputError."""
+        return self.item.read(model)[self.start :]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """The items of a run in order, with the folder of each.
+
+    Attributes:
+        items: The items.
+        folders: The name of the subfolder that each comes from, "" where it lies in none.
+        start: The position of the first item that is read, and of its first sample.
+        left_out: The number of heatmaps of onnxlrp's own that are not read.
+    """
+
+    items: Sequence[Item]
+    folders: Sequence[str]
+    start: tuple[int, int] = (0, 0)
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.items) - self.start[0]
+
+    def __iter__(self) -> Iterator[Item]:
+        first, sample = self.start
+        for n in range(first, len(self.items)):
+            item = self.items[n]
+            yield Rest(item, sample) if n == first and sample else item  # type: ignore[misc]
+
+    def after(self, item: int, sample: int) -> Pictures:
+        """Return the same from a sample of an item on."""
+        return Pictures(self.items, self.folders, (item, sample), self.left_out)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the files' names in their order."""
+        return hashlib.sha256("\n".join(item.origin for item in self.items).encode()).hexdigest()[:16]
+
+    def classes(self, labels: Sequence[str] | None, count: int) -> list[int]:
+        """Return the class that each item's folder names, by id or label.
+
+        Args:
+            labels: The class names of the model.
+            count: The number of classes.
+
+        Raises:
+            UsageError: A folder names no class, or a picture lies in none.
+        """
+        known: dict[str, int] = {}
+        for folder, item in zip(self.folders, self.items, strict=True):
+            if folder in known:
+                continue
+            if not folder:
+                raise UsageError(f"{item.origin}: lies in no folder of a class", "leave out --folders, or move it")
+            try:
+                found = targets.resolve(targets.parse(folder), labels, count)
+            except UsageError as error:
+                raise UsageError(f'the folder "{folder}" names no class: {error.message}', error.fix) from None
+            if found is None:
+                raise UsageError(f'the folder "{folder}" names no class', "call it by a class id or label")
+            known[folder] = found
+        return [known[folder] for folder in self.folders]
+
+
+def pictures(words: Sequence[str]) -> Pictures:
+    """Find the pictures that words name; of a folder those in it, and in its subfolders.
+
+    Args:
+        words: Files, folders and globs.
+
+    Raises:
+        NothingToDo: There are none.
+        InputError: A folder that cannot be listed.
+    """
+    items: list[Item] = []
+    folders: list[str] = []
+    left_out = 0
+    for word in words:
+        path = Path(word)
+        inner = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
+        for place in [path, *inner] if inner else [None]:
+            try:
+                found = sources.files([word if place is None else str(place)])
+            except NothingToDo:
+                if place is None:
+                    raise
+                continue
+            folder = "" if place is None or place == path else place.name
+            items += [item._replace(name=f"{folder}/{item.name}") if folder else item for item in found]
+            folders += [folder] * len(found)
+            left_out += sum(found.left_out.values())
+    if not items:
+        raise NothingToDo(f"{', '.join(words)}: holds neither pictures nor .npy files", "name another folder")
+    return Pictures(items, folders, (0, 0), left_out)
