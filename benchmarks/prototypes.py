@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from records import Record, environment, numbers, save, words
+from records import Record, environment, save, words
 
 import onnxlrp
 from onnxlrp.analysis.styles import STYLES
@@ -45,14 +45,14 @@ class Case:
     classes: Sequence[int]
 
 
-def cases(data: Path, names: Sequence[str], count: int) -> Iterator[Case]:
-    """Yield the models: shipped ones with all of their classes, ImageNet's with `count` of theirs."""
+def cases(data: Path, names: Sequence[str], count: int, every: int) -> Iterator[Case]:
+    """Yield the models: shipped ones with all of their classes, ImageNet's with every so many of `count` drawn ones."""
     drawn = np.sort(np.random.default_rng(0).choice(1000, count, replace=False)).tolist()
     for name in names:
         if name in IMAGENET:
             model = onnxlrp.load(data / "models" / IMAGENET[name])
             shift = model.classes - 1000  # 1001 outputs: a background class first
-            yield Case(name, model, [k + shift for k in drawn])
+            yield Case(name, model, [k + shift for k in drawn[::every]])
         else:
             model = onnxlrp.load(SHIPPED / f"{name}.onnx")
             yield Case(name, model, range(model.classes))
@@ -110,7 +110,8 @@ def main() -> None:
     parser.add_argument("--styles", type=words, default=list(STYLES))
     parser.add_argument("--models", type=words, default=["digits", "shapes", "mobilenet", "squeezenet"])
     parser.add_argument("--steps", type=int, help="of every style (default: 64, MACO 96)")
-    parser.add_argument("--classes", type=numbers, help="how many classes of ImageNet", default=[CLASSES])
+    parser.add_argument("--classes", type=int, help="how many classes of ImageNet", default=CLASSES)
+    parser.add_argument("--every", type=int, default=1, help="of ImageNet's classes, every so many alone")
     parser.add_argument("--pictures", type=Path, help="a folder for the pictures")
     parser.add_argument("-o", "--out", type=Path, default=HERE / "results" / "prototypes.json")
     given = parser.parse_args()
@@ -118,7 +119,7 @@ def main() -> None:
     content["environment"] = environment(["onnxlrp", "numpy", "onnxruntime"])
     folder = given.data / "models"
     judges = {name: onnxlrp.load(folder / file, prep=prep) for name, (file, prep) in JUDGES.items()}
-    for case in cases(given.data, given.models, given.classes[0]):
+    for case in cases(given.data, given.models, given.classes, given.every):
         for style in given.styles:
             steps = given.steps or STEPS.get(style, 64)
             key = f"{case.name}/{style}/{steps}"

@@ -91,6 +91,24 @@ def localisation(found: Mapping[str, Any]) -> str:
     return table(("method", *heads), rows)
 
 
+def prototypes(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/prototypes.py: a line for each model and style, a column for each judge."""
+    keys = [key for row in found["summary"].values() for key in row if key not in ("classes", "cpu s")]
+    columns = list(dict.fromkeys(keys))
+
+    def text(cell: Mapping[str, Any] | None) -> str:
+        if cell is None:
+            return "–"
+        low, high = cell["interval"]
+        return f"{100 * cell['mean']:.0f} % [{100 * low:.0f}, {100 * high:.0f}]"
+
+    rows = []
+    for key, row in found["summary"].items():
+        model, style, _ = key.split("/")
+        rows.append([model, f"`{style}`", str(row["classes"]), *(text(row.get(name)) for name in columns)])
+    return table(("model", "style", "classes", *columns), rows)
+
+
 def _versions(meta: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
 
@@ -115,6 +133,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "coverage": coverage,
     "judging": judging,
     "localisation": localisation,
+    "prototypes": prototypes,
 }
 
 

@@ -31,5 +31,5 @@ def describe(found: Result) -> str:
     if "transformed" in facts:
         moved = facts["transformed"]
         share = f"own class in {moved['own class'][0]:.0%} of" if "own class" in moved else "under"
-        words.append(f"{share} {TRANSFORMATIONS} transformations: {text_of(moved)}")
+        words.append(f"{share} {TRANSFORMATIONS} moves (score {moved['score'][0]:.4g})")
     return "; ".join(words)

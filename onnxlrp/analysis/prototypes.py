@@ -164,7 +164,7 @@ def _plan(
     steps, statistics = asked.steps or chosen.steps, _colours(where, images)
     first = None if start is None else where.from_input(start.values)[0]
     plan = chosen.make(styles.Setting(where.shape, statistics, steps, first, asked.yosinski, raised.at_a_place))
-    source = statistics.source if asked.style in ("fourier", "maco") else None
+    source = statistics.source if asked.style in ("fourier", "smooth", "maco") else None
     return plan, steps, {"style": asked.style, "colours": source}
 
 
@@ -238,6 +238,8 @@ def resolve(model: Any, asked: Asked) -> Raised:
     if not model.labels:
         return Raised(model, found, f"class {found}", f"class{found}")
     label = labels.name(model.labels, found)
+    if label == str(found):
+        return Raised(model, found, f"class {found}", label)
     return Raised(model, found, f"{found} {label}", label)
 
 

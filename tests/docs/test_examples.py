@@ -16,7 +16,7 @@ from PIL import Image
 from support.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
-NAMES = ("sensitivity", "linear_regions", "shattered_gradients", "gradient_times_input", "conservation")
+NAMES = ("sensitivity", "linear_regions", "shattered_gradients", "gradient_times_input", "conservation", "yosinski")
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +141,11 @@ def test_the_sum_of_relevance_stays(run: Callable[..., Any]) -> None:
     np.testing.assert_allclose(found["deep_taylor_bounded"], 1, atol=0.01)
     # What biases absorb is lost to the pixels.
     assert (found["epsilon_plus_flat"][:, -1] < 0.9).all()
+
+
+def test_blur_alone_of_the_four_regularisers_keeps_the_star_under_moves(run: Callable[..., Any]) -> None:
+    found, _ = run("yosinski")
+    moved = {name: one.evidence["transformed"]["score"][0] for name, one in found.items()}
+    assert moved["blur"] > 2 * max(value for name, value in moved.items() if name != "blur")
+    assert all(moved[name] > moved["none"] for name in moved if name != "none")
+    assert all(one.scores[0] < found["none"].scores[0] for name, one in found.items() if name != "none")

@@ -27,12 +27,14 @@ def _gallery() -> ModuleType:
 gallery = _gallery()
 COMMANDS: list[str] = gallery.commands()
 # Superpixels depend on whether scikit-image is installed, so that two methods of this picture may look otherwise.
-COMPARED = [command for command in COMMANDS if "-m all" not in command]
+# The steps of an ascent amplify the rounding of another onnxruntime.
+LOOSE = ("-m all", "prototype ", "yosinski")
+COMPARED = [command for command in COMMANDS if not any(word in command for word in LOOSE)]
 
 
 def test_every_picture_of_the_page_has_a_command() -> None:
     assert len(COMMANDS) > 8
-    assert len(COMPARED) == len(COMMANDS) - 1
+    assert len(COMPARED) == len(COMMANDS) - 4
 
 
 @pytest.mark.few(2)

@@ -27,7 +27,7 @@ def test_tables_of_registries_are_tables(name: Any) -> None:
         assert [row[0].strip("`") for row in body] == list(registry_tables.DESCRIBED[name]())
 
 
-@pytest.mark.parametrize("name", ["cpu", "coverage", "judging", "localisation"])
+@pytest.mark.parametrize("name", ["cpu", "coverage", "judging", "localisation", "prototypes"])
 def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
     found = json.loads((result_tables.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     head, *body = rows(result_tables.read(name))
@@ -38,6 +38,8 @@ def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
         assert {row[0] for row in body} - {"a Gaussian in the middle"} == {
             f"`{method}`" for record in found["records"] for method in record["methods"] if method != "centre"
         }
+    elif name == "prototypes":
+        assert len(body) == len(found["summary"])
     else:
         assert len(body) == len(found["records"])
 
