@@ -42,12 +42,12 @@ class Notes:
     _kinds: set[bool] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
-    _bias_dominated: dict[str, str] = field(default_factory=dict)  # method → the first input
-    _negative: dict[str, str] = field(default_factory=dict)
+    _bias_dominated: dict[str, list[str]] = field(default_factory=dict)  # method → the inputs
+    _negative: dict[str, list[str]] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
     _open_rows: list[str] = field(default_factory=list)
     _animated: list[str] = field(default_factory=list)
-    _deep: dict[str, str] = field(default_factory=dict)  # what is done → the first input
+    _deep: dict[str, list[str]] = field(default_factory=dict)  # what is done → the inputs
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
         """Print what holds for all samples of a kind, before the first of them; about the model, once.
@@ -99,7 +99,7 @@ class Notes:
         if piece.start == 0 and images.frames(piece.item.content) > 1:
             self._animated.append(piece.item.origin)
         if piece.start == 0 and (depth := images.depth_note(piece.item.content)):
-            self._deep.setdefault(depth, piece.item.origin)
+            self._deep.setdefault(depth, []).append(piece.item.origin)
 
     def skipped(self, method: str, error: OnnxLrpError) -> None:
         """Print, once for each method of all, why it cannot explain this model."""
@@ -124,9 +124,9 @@ class Notes:
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if summary.bias_dominated(one):
-            self._bias_dominated.setdefault(one.method, origin)
+            self._bias_dominated.setdefault(one.method, []).append(origin)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
-            self._negative.setdefault(one.method, origin)
+            self._negative.setdefault(one.method, []).append(origin)
         self._open_rows += [f"{origin}: {row}" for row in summary.open_rows(one)]
 
     def _depth_fix(self, depth: str) -> str:
@@ -145,25 +145,25 @@ class Notes:
                 f"{self._off}: {self.model.unit.label} is 0, and its heatmap empty",
                 "behind a ReLU that is a unit which is off: name the layer before it, or take another unit",
             )
-        for method, origin in self._negative.items():
+        for method, origins in self._negative.items():
             note(
-                f"{origin}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
+                f"{_counted(origins)}: the output is not positive, and {method} explains max(f, 0): "
+                "its heatmap is empty",
                 "-m epsilon_plus_flat explains negative outputs too",
             )
         if self._bias_dominated:
-            methods, origin = ", ".join(self._bias_dominated), next(iter(self._bias_dominated.values()))
+            methods, origin = ", ".join(self._bias_dominated), _counted(max(self._bias_dominated.values(), key=len))
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
                 "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
                 "-m deep_taylor,gradient_x_input,occlusion" + " --grid" * (self.model.kind.name == "image"),
             )
-        for depth, origin in self._deep.items():
-            note(f"{origin}: {depth}", self._depth_fix(depth))
+        for depth, origins in self._deep.items():
+            note(f"{_counted(origins)}: {depth}", self._depth_fix(depth))
         if self._animated:
-            more = f" and {len(self._animated) - 1} more" if len(self._animated) > 1 else ""
             note(
-                f"{self._animated[0]}{more}: of several frames the first is explained",
+                f"{_counted(self._animated)}: of several frames the first is explained",
                 "save the wanted frame as a file",
             )
         if self._open_rows:
@@ -175,3 +175,9 @@ class Notes:
             note(text, fix)
         if self.rejected:
             note(f"{self.rejected} of {len(self.source)} inputs were skipped")
+
+
+def _counted(origins: Sequence[str]) -> str:
+    """Return the first input that a note is about, and the number of the others."""
+    different = list(dict.fromkeys(origins))
+    return f"{different[0]} and {len(different) - 1} more" if len(different) > 1 else different[0]

@@ -127,6 +127,27 @@ def test_names_are_told_apart_before_the_first_is_written(run: Any, table: tuple
     run(0, "explain", *table, "-o", fix)
 
 
+def test_a_grid_of_what_is_no_map_is_refused_before_it_runs(run: Any, table: tuple[str, str]) -> None:
+    out, err = run(4, "explain", *table, "-m", "epsilon,gradient", "--grid", "-o", "{stem}.png")
+    assert "relevance of this input is no map" in err
+    assert "dense" not in out
+    run(0, "explain", *table, "-m", "epsilon,gradient", "-o", "{stem}.{method}.png")
+
+
+def test_a_note_of_many_inputs_is_one_with_their_number(run: Any) -> None:
+    from PIL import Image
+
+    Path("in").mkdir()
+    for n in range(30):
+        made = Image.open(SEVEN).convert("L")
+        made.save(f"in/{n:02}.gif", save_all=True, append_images=[made.rotate(90)])
+    _, err = run(0, "explain", DIGITS, "in", "-o", "out/{stem}.json")
+    (line,) = [line for line in err.splitlines() if "several frames" in line]
+    assert f"{Path('in/00.gif')} and 29 more: " in line
+    notes = [line for line in err.splitlines() if line.startswith("note")]
+    assert len(notes) == len(set(notes)) <= 3
+
+
 # -- a file of their own
 
 
