@@ -156,7 +156,8 @@ class ZPlus:
 class AlphaBeta:
     """R_j = Σ_k (α z⁺_jk / z⁺_k − β z⁻_jk / z⁻_k) R_k, z⁺ the positive contributions (Bach et al. 2015, eq. 60).
 
-    The share β of a neuron without negative contributions is absorbed; relevance is not renormalised.
+    The share β of a neuron without negative contributions is absorbed; relevance is not renormalised. Where they are
+    rounding beside the positive ones, their sum counts as 4e-7 of these, and the ledger's `epsilon` has the rest.
 
     Args:
         alpha: α ≥ 0, the weight of positive contributions.
@@ -191,13 +192,28 @@ class AlphaBeta:
         if not self.beta:
             return _sum_pairs(credit)
         down = _by_sign(parts, negative, positive)
-        z_down = None
-        if max(layer.terms for layer, _ in parts) > FEW:
-            # Contributions that are not positive are negative, which saves a convolution. Of few terms the negative
-            # part can be almost zero, and the difference would be rounding error.
-            z_down = negative(total(layer(x) for layer, x in parts) - z_up)
-        debit = share(relevance * -self.beta, down, self.epsilon, z_down)
+        owed = relevance * -self.beta
+        if max(layer.terms for layer, _ in parts) > FEW and not z_up.trace.may_be_infinite(z_up):
+            debit = self._debit(owed, parts, down, z_up)
+        else:
+            # Of few terms the negative part can be almost zero, and the difference would be rounding error.
+            debit = share(owed, down, self.epsilon)
         return _sum_operands(_sum_pairs(credit), _sum_pairs(debit))
+
+    def _debit(self, owed: Value, parts: Sequence[Part], down: Sequence[Part], z_up: Value) -> list[Value]:
+        """Return the shares of negative contributions: those that are not positive, which saves a convolution.
+
+        The difference z − z⁺ is no denominator where it is rounding error: at least `CANCELLED` of z⁺ stands there.
+        """
+        raised = stabilize(z_up, self.epsilon)
+        z = owed.trace.map("min", total(layer(x) for layer, x in parts) - raised, raised * -CANCELLED)
+        s = owed / z
+        for layer, _ in down:
+            absorbed = layer.absorbed(s)
+            if absorbed is not None:
+                owed.trace.record_absorbed("bias", lambda a=absorbed: a)  # type: ignore[misc]
+        owed.trace.record_absorbed("epsilon", lambda: s * (z - total(layer(x) for layer, x in down)))
+        return [x * layer.T(s) for layer, x in down]
 
 
 @rule("gamma")

@@ -36,6 +36,28 @@ def test_what_cancels_is_absorbed(form: Any) -> None:
         assert max(row.error for row in got.ledger) < 1e-4, method
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e5])
+@pytest.mark.parametrize("rest", [0.0, 1e-9])
+def test_alpha_beta_absorbs_the_share_of_negative_contributions_where_there_are_none(
+    tiled: bool, scale: float, rest: float
+) -> None:
+    """A negative part that is the rounding of a difference must not become a denominator."""
+    n = Net(4 if tiled else 16, 6, 6)
+    h = n.op("Tile", "x", np.array([1, 4, 1, 1])) if tiled else "x"
+    weight = np.abs(n.rng.normal(size=(5, 16, 3, 3)))
+    weight[0] *= -1  # so that no sign is known
+    weight[1:, 0, 0, 0] = -rest
+    y = n.op("GlobalAveragePool", n.op("Conv", h, scale * weight, pads=[1] * 4))
+    model = n.model(n.op("Gemm", n.op("Flatten", y), n.rng.normal(size=(5, 3))))
+    x = np.abs(n.rng.normal(size=(5, *n.shape))).astype(np.float32)
+    for target in range(3):
+        found = onnxlrp.load(model).explain(x, target=target, method="epsilon_alpha2_beta1", ledger=True)
+        bound = onnxlrp.load(model).explain(x, target=target, method="epsilon_plus").relevance
+        assert max(row.error for row in found.ledger) < 1e-4
+        assert np.abs(found.relevance).max() <= 3 * np.abs(bound).max()
+
+
 def softmax(n: Net, h: str) -> str:
     return n.op("Softmax", h, axis=-1)
 
