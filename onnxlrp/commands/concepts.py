@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,20 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if word not in FORMATS:
             raise UsageError(f'no format "{word}"', did_you_mean(word, FORMATS))
     rejected: list[str] = []
-    made = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
-    if args.out is not None:
-        written = [_write(Path(args.out), word, made) for word in dict.fromkeys(words)]
+    made, show = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
+    written = [] if args.out is None else [_write(Path(args.out), word, made) for word in dict.fromkeys(words)]
+    show()
+    if written:
         console.line("wrote", ", ".join(map(str, written)), 10)
     console.json({**made[0], "rejected": rejected}, 1)
     return InputError.code if rejected else 0
 
 
 Made = tuple[dict[str, Any], dict[str, Any], list[list[Any]]]  # JSON, arrays, rows of a table
+Show = Callable[[], None]
 
 
-def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> Made:
+def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show]:
     if not args.concept:
         raise UsageError("concepts test needs a concept", "give a folder of pictures that show it: --concept stripes/")
     if not args.target:
@@ -83,10 +86,10 @@ def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> Ma
                         "reject": reader.reject,
                     }
                     found.append(concept.test(model, source, _class(target), layer, random, **how, **options))
-    _print_tests(found, console)
     arrays = {f"{one.concept}/{one.target}/{one.layer}": one.vector for one in found}
     arrays |= {f"random/{key}": one.verdict.null for key, one in zip(list(arrays), found, strict=True)}
-    return {"tests": [one.to_dict() for one in found]}, arrays, _test_rows(found)
+    made = {"tests": [one.to_dict() for one in found]}, arrays, _test_rows(found)
+    return made, lambda: _print_tests(found, console)
 
 
 def _class(word: str) -> int | str:
@@ -126,7 +129,7 @@ def _print_tests(found: Sequence[ConceptTest], console: Console) -> None:
             )
 
 
-def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> Made:
+def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show]:
     if args.concept or args.target or args.random:
         raise UsageError("--concept, --random and -t belong to concepts test", "leave them out")
     if args.masks and args.labels_from:
@@ -146,6 +149,7 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> Ma
     made: dict[str, Any] = {"concepts": names, "layers": []}
     arrays: dict[str, Any] = {"concepts": np.array(names)}
     rows: list[list[Any]] = [["layer", "unit", "concept", "IoU", "AUC", "p"]]
+    shown: list[Show] = []
     for layer in args.layer:
         view = LayerView.of(model, layer)
         with _reader(model, args, source, console, rejected, layer) as reader:
@@ -156,11 +160,16 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> Ma
         if cut is not None:
             arrays |= {f"{layer}/iou": cut.iou, f"{layer}/thresholds": cut.thresholds}
         rows += _unit_rows(layer, names, cut, told)
-        _print_layer(layer, names, cut, told, args.alpha, console)
-    _print_units(rows, console)
+        shown.append(partial(_print_layer, layer, names, cut, told, args.alpha, console))
+    shown.append(partial(_print_units, rows, console))
     made["provenance"] = {"model": model.graph.source, "sha256": model.graph.sha256, "engine": model.engine.name}
     made["options"] = {"quantile": args.quantile, "pool": args.pool, "alpha": args.alpha}
-    return made, arrays, rows
+
+    def show() -> None:
+        for one in shown:
+            one()
+
+    return (made, arrays, rows), show
 
 
 def _unit_rows(
@@ -211,7 +220,8 @@ def _print_units(rows: list[list[Any]], console: Console) -> None:
     by = 3 if any(row[3] != "" for row in rows[1:]) else 4
     best = sorted(rows[1:], key=lambda row: -row[by])[:_SHOWN]
     shown = [[*row[:3], "" if row[3] == "" else f"{row[3]:.3f}", f"{row[4]:.3f}", f"{row[5]:.2g}"] for row in best]
-    console.table([rows[0], *shown], right=(1, 3, 4, 5))
+    kept = [0, 1, 2, 3, 4, 5] if by == 3 else [0, 1, 2, 4, 5]
+    console.table([[row[i] for i in kept] for row in (rows[0], *shown)], right=(1, *range(3, len(kept))))
     if len(rows) - 1 > len(best):
         console.line("", f"the best {len(best)} of {len(rows) - 1} units; -o DIR writes all", 0)
 

@@ -136,3 +136,16 @@ def test_the_command_tests_and_refuses(
     ):
         assert main([*find, *wrong]) == code, wrong
         assert said in capsys.readouterr().err
+
+
+def test_stars_of_which_some_are_marked(tmp_path: Path) -> None:
+    import stars
+    from PIL import Image
+    from watermark import region
+
+    stars.write(tmp_path, 4, 0.5)
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    marked = (tmp_path / "marked.txt").read_text().split()
+    assert len(marked) == 2
+    inside = {path.stem: np.asarray(Image.open(path), float)[region()].std() for path in tmp_path.glob("*.png")}
+    assert len(inside) == 4
