@@ -32,6 +32,7 @@ class Domain:
         high: x at z = 1, [C, 1, …].
         source: Where the range comes from, in words.
         preprocessing: The preprocessing of pictures; None where the input is no picture.
+        guessed: Nobody states the range: it is that of samples, or of standardised values.
     """
 
     kind: InputKind
@@ -40,6 +41,7 @@ class Domain:
     high: Array
     source: str
     preprocessing: Preprocessing | None = None
+    guessed: bool = False
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -138,7 +140,9 @@ def decide(
             "the input is tokens: whole numbers that stand for words have no gradient",
             "name a unit's top samples instead, or say what the input is: --kind",
         )
-    prep = preprocessing_of(model) if samples is None or samples.pictures else None
+    prep = preprocessing_of(model)
+    if prep is not None and samples is not None and not samples.pictures:
+        prep = prep if low is None and high is None and _are_pixels(samples.values, prep) else None
     bare = Domain(kind, dtype, np.zeros(1), np.ones(1), "", prep)
     found_low: npt.ArrayLike
     found_high: npt.ArrayLike
@@ -152,7 +156,9 @@ def decide(
     low_of, high_of = (_per_channel(bound, bare.shape) for bound in (found_low, found_high))
     if not (low_of < high_of).all():
         raise UsageError("the lowest value of the input is not below its highest", "give --low and --high")
-    return Domain(kind, dtype, low_of, high_of, source, prep)
+    stated = prep is not None or (low is not None and high is not None)
+    guessed = not stated and (samples is not None or dtype not in ("uint8", "int8", "bool"))
+    return Domain(kind, dtype, low_of, high_of, source, prep, guessed)
 
 
 def preprocessing_of(model: Any) -> Preprocessing | None:
@@ -165,6 +171,13 @@ def preprocessing_of(model: Any) -> Preprocessing | None:
         return None
     fits = prep.size == model.kind.grid and prep.channels == model.kind.channels
     return prep if fits else None
+
+
+def _are_pixels(x: Array, prep: Preprocessing) -> bool:
+    """Whether arrays lie within the range of the pixels of a preprocessing that is stated."""
+    low, high = prep.bounds()
+    slack = 1e-3 * (high - low)
+    return bool(not prep.values_assumed and (x >= low - slack).all() and (x <= high + slack).all())
 
 
 def _range(bare: Domain, samples: Any) -> tuple[Array, Array, str]:

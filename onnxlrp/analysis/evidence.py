@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +41,16 @@ class Reference:
     folders: Sequence[str] | None = None
 
 
-def read(model: Any, folder: str | Path) -> Reference:
-    """Read the pictures of a folder, or of its subfolders, one a class.
+def read(model: Any, images: Any) -> Reference:
+    """Read the pictures of a folder, or of its subfolders, one a class; or samples, as `Model.read` takes them.
 
     Raises:
         InputError: The folder cannot be listed, or a picture not be read.
         NothingToDo: There are none.
     """
-    folder = Path(folder)
+    if not isinstance(images, str | os.PathLike) or Path(images).is_file():
+        return Reference(model.read(images))
+    folder = Path(images)
     try:
         inner = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:

@@ -69,16 +69,22 @@ class Distance:
         layer: The layer.
         target: Φ₀ [N, …].
         batch_size: Samples at a time.
+        at: Rows [N] of the model's other inputs that go with each; None for those in order.
     """
 
     model: Any
     layer: Unit
     target: Array
     batch_size: int | None = None
+    at: Array | None = None
 
     def __post_init__(self) -> None:
         self._composite = make_composite("gradient")
         norm = np.square(self.target.astype(np.float64)).reshape(len(self.target), -1).sum(axis=1)
+        if not np.isfinite(norm).all():
+            raise UnsupportedError(
+                f"values of the layer {self.layer.label} are not finite for a sample", "name an earlier layer: --layer"
+            )
         if not norm.all():
             raise UnsupportedError(
                 f"all values of the layer {self.layer.label} are 0: there is nothing to invert",
@@ -89,7 +95,7 @@ class Distance:
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Return the negative error of each x [N], and its gradient [N, …]."""
         start = Start(self.layer.tensor, "difference", self.target, self._weight)
-        found = self.model.outputs(x, self._composite, starts=[start], batch_size=self.batch_size)
+        found = self.model.outputs(x, self._composite, starts=[start], at=self.at, batch_size=self.batch_size)
         return -found["value/0"].reshape(-1).astype(np.float64), -found["relevance"]
 
 
@@ -100,19 +106,21 @@ class Found:
     Attributes:
         z: The best pictures [N, C, *space].
         errors: The error of each restart [restarts, N].
+        dead: Whether no step of a picture had any gradient [N]: it is noise.
         steps: Steps done.
         stopped: Whether it was ended early.
     """
 
     z: Array
     errors: Array
+    dead: Array
     steps: int
     stopped: bool
 
 
-def represent(model: Any, layer: Unit, x: Array, batch_size: int | None = None) -> Array:
-    """Return the values of a layer for inputs [N, …]: [N, *layer.shape]."""
-    found = model.outputs(x, activations=[layer], batch_size=batch_size)
+def represent(model: Any, layer: Unit, x: Array, batch_size: int | None = None, at: Array | None = None) -> Array:
+    """Return the values of a layer for inputs [N, …]: [N, *layer.shape]; `at` as of `Distance`."""
+    found = model.outputs(x, activations=[layer], at=at, batch_size=batch_size)
     return np.asarray(found[f"activation/{layer.label}"]).reshape(len(x), *layer.shape)
 
 
@@ -149,7 +157,8 @@ def invert(
         The best of the restarts of each, and their errors.
     """
     n, r = len(target), how.restarts
-    distance = Distance(model, layer, np.tile(target, (r, *[1] * (target.ndim - 1))), how.batch_size)
+    at = np.tile(np.arange(n), r)
+    distance = Distance(model, layer, target[at], how.batch_size, at)
     strength = strength_at(layer, model.graph) if how.regularisation is None else how.regularisation
 
     def objective(z: Array) -> tuple[Array, Array]:
@@ -171,11 +180,12 @@ def invert(
         operators=[KeepInRange()],
         seed=how.seed,
     )
-    reached = represent(model, layer, where.to_input(found.x), how.batch_size)
+    reached = represent(model, layer, where.to_input(found.x), how.batch_size, at)
     errors = error_of(reached, distance.target).reshape(r, n)
     best = errors.argmin(axis=0)
     z = found.x.reshape(r, n, *where.shape)[best, np.arange(n)]
-    return Found(z, errors, found.state.step, found.stopped)
+    dead = found.dead.reshape(r, n)[best, np.arange(n)]
+    return Found(z, errors, dead, found.state.step, found.stopped)
 
 
 def rate(step: int, steps: int) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..graph.units import Unit
 from .domain import Domain
 from .optimize import Array
@@ -73,6 +75,8 @@ def lines(found: Result) -> Iterator[tuple[str, str]]:
 
 def doubts(found: Result) -> Iterator[tuple[str, str]]:
     """Yield what a user should know of an inversion, with what to try."""
+    if np.any(found.about.get("no gradient", False)):
+        yield "no gradient reaches the input: what is written is noise", "name an earlier layer: --layer"
     worse = int((found.picture_errors >= found.mean_errors).sum())
     if worse:
         who = "the picture is" if len(found) == 1 else f"{worse} of {len(found)} pictures are"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from ..errors import UsageError, did_you_mean
 from ..graph.units import Unit, unit
 from . import domain
 from .domain import Domain
-from .evidence import read
 from .inversion import Inversion, error_of, invert, represent, strength_at
 from .inversion_figure import draw
 from .inversion_files import write
@@ -77,7 +74,7 @@ def by_optimisation(
         how = replace(how, regularisation=strength_at(chosen, model.graph))
     found = invert(model, chosen, target, where, spread, how, progress)
     about = {"method": "optimisation", **asdict(how), "spread": spread, "done": found.steps, "range": where.source}
-    about["errors of the restarts"] = found.errors
+    about |= {"errors of the restarts": found.errors, "no gradient": found.dead}
     return _made(model, samples, chosen, target, where, found.z, mean, about, found.stopped, how.batch_size)
 
 
@@ -127,16 +124,6 @@ def options(how: Mapping[str, Any]) -> Inversion:
         if name not in known:
             raise UsageError(f'invert has no option "{name}"', did_you_mean(name, known))
     return Inversion(**how)
-
-
-def reference(model: Any, images: Any) -> Samples | None:
-    """Return the pictures whose mean is the one to be better than: samples, or those of a folder; None for none."""
-    if images is None:
-        return None
-    if isinstance(images, str | os.PathLike) and Path(images).is_dir():
-        return read(model, Path(images)).samples
-    found: Samples = model.read(images)
-    return found
 
 
 def layer_of(model: Any, layer: str | Unit) -> Unit:
@@ -208,7 +195,8 @@ def _mean(where: Domain, original: Array, mean: Samples | None) -> tuple[Array, 
     if mean is not None:
         return where.from_input(mean.values).mean(axis=0, keepdims=True), f"the mean of {len(mean)} pictures"
     axes = tuple(range(2, original.ndim)) or (1,)
-    return original.mean(axis=axes, keepdims=True), "a plain picture of its own mean colour"
+    words = "a plain picture of its own mean colour" if where.kind.is_image else "the mean of each of its channels"
+    return original.mean(axis=axes, keepdims=True), words if where.space else "the mean of its values"
 
 
 def _squared(away: Array) -> Array:

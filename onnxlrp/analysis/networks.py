@@ -115,6 +115,11 @@ def open_network(
         raise UnsupportedError(f"{name}: the {role} takes {source.dtype}, not real numbers", f"give another {role}")
     layer, stated = _facts(network.graph.metadata, name)
     black, white = pixels or stated or (None, None)
+    if black is not None and domain.guessed:
+        raise UsageError(
+            f"{name}: the {role} draws pixels from {black:g} to {white:g}; what these are to the model is not known",
+            "give pictures, or the values of black and white: --low and --high",
+        )
     wanted = domain.kind.shape
     rest = [n - m for n, m in zip(drawn, wanted, strict=False)]
     channel = domain.kind.channel_axis

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..analysis import inversion_files, inversion_result, inverting
+from ..analysis import evidence, inversion_files, inversion_result, inverting
+from ..analysis.domain import decide
 from ..analysis.inversion import Inversion
 from ..analysis.inverting import Inverted
 from ..analysis.optimize import Progress
@@ -25,7 +26,6 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Invert the representation of a picture; return the exit code."""
     began = time.perf_counter()
     stated = arguments.stated(args)
-    paths = _paths(args)
     size = stated["batch_size"]
     bounds = {name: arguments.numbers(args, name) for name in ("low", "high")}
     pixels = arguments.pixels(args, "decoder")
@@ -33,7 +33,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     samples = model.read(args.sample)
     model = model.at(samples.kind.shape, samples.own_size)
-    mean = inverting.reference(model, args.images)
+    where = decide(model, samples, **bounds)
+    paths = _paths(args, where.preprocessing is not None)
+    mean = None if args.images is None else evidence.read(model, args.images).samples
     if args.decoder is not None:
         decoder, name = arguments.open_network(args.decoder, args), Path(args.decoder).name
         how_drawn: dict[str, Any] = {"mean": mean, "pixels": pixels, "batch_size": size, **bounds}
@@ -55,14 +57,16 @@ def run(args: argparse.Namespace, console: Console) -> int:
     return _INTERRUPTED if found.stopped else 0
 
 
-def _paths(args: argparse.Namespace) -> list[Path]:
+def _paths(args: argparse.Namespace, pictures: bool) -> list[Path]:
     """The files to write, one for each format."""
-    name = f"{file_word(Path(args.sample).stem)}.inverted.png"
+    name = f"{file_word(Path(args.sample).stem)}.inverted.{'png' if pictures else 'npz'}"
     path = arguments.out_file(args.out, name) if args.out else Path(name)
     kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
     paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
     for one in paths:
         inversion_files.check(one)
+        if one.suffix.lower() == ".png" and not pictures:
+            raise UsageError(f"{one}: the input is no picture", f"-o '{one.with_suffix('.npz')}'")
     if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
         figure = Path(args.figure).with_suffix(".png")
         raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")

@@ -155,8 +155,9 @@ class Model(CompiledModel):
 
         Args:
             target: A class id or label.
-            images: A folder of pictures that the model is for, with subfolders of classes or without: colours, spectrum
-                and range are taken from them, and the prototype is compared with them.
+            images: A folder of pictures that the model is for, with subfolders of classes or without, or samples as
+                `explain` takes them: colours, spectrum and range are taken from them, and the prototype is compared
+                with them.
             start: What `explain` takes: a picture to start from, in place of noise.
             generator: A model from codes to pictures, or its path or bytes: its codes are optimised, in place of a
                 style (Nguyen et al. 2016).
@@ -231,11 +232,11 @@ class Model(CompiledModel):
             InputError: A picture or the decoder cannot be read.
             UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
         """
-        from ..analysis import inverting
+        from ..analysis import evidence, inverting
 
         samples = self.read(x)
         model = self.at(samples.kind.shape, samples.own_size)
-        mean = inverting.reference(model, images)
+        mean = None if images is None else evidence.read(model, images).samples
         asked = inverting.options(how)
         known: dict[str, Any] = {"mean": mean, "low": low, "high": high}
         if decoder is not None:

@@ -15,6 +15,7 @@ import onnxlrp
 from onnxlrp.analysis import domain
 from onnxlrp.analysis.inversion import Distance, Inversion, error_of, invert, rate, represent, strength_at
 from onnxlrp.analysis.inversion_files import record
+from onnxlrp.analysis.inversion_result import doubts
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.units import unit
 from support import input_models
@@ -294,3 +295,50 @@ def test_errors_are_normalised_by_the_target() -> None:
     target = represent(model, chosen, model.read(SEVEN).values)
     found = invert(model, chosen, target, where, 0.3, Inversion(steps=3))
     assert found.z.shape == (1, 1, 28, 28)
+
+
+def test_arrays_within_the_stated_pixels_have_their_range() -> None:
+    model = onnxlrp.load(DIGITS)
+    x, _ = held_out(2)
+    where = domain.decide(model, model.read(0.4 * x))
+    assert where.high.item() == pytest.approx(1)
+    assert where.preprocessing is not None
+    beyond = domain.decide(model, model.read(3 * x))
+    assert beyond.guessed
+    assert beyond.high.item() == pytest.approx(3 * x.max())
+    faint = model.invert(0.4 * x, decoder=MODELS / "digits_decoder.onnx")
+    assert (faint.errors < 0.2).all()
+    with pytest.raises(UsageError, match="what these are to the model is not known"):
+        model.invert(3 * x, decoder=MODELS / "digits_decoder.onnx")
+
+
+def test_a_layer_without_gradient_is_said() -> None:
+    node = helper.make_node
+    nodes = [
+        node("Flatten", ["x"], ["f"]),
+        node("MatMul", ["f", "w"], ["m"]),
+        node("Sign", ["m"], ["h"]),
+        node("MatMul", ["h", "v"], ["y"]),
+    ]
+    rng = np.random.default_rng(0)
+    model = of_nodes((6,), nodes, w=rng.normal(size=(6, 4)), v=rng.normal(size=(4, 2)))
+    found = model.invert(rng.normal(size=(1, 6)).astype(np.float32), "h", steps=3)
+    assert found.about["no gradient"].all()
+    assert "no gradient" in next(iter(doubts(found)))[0]
+
+
+def test_restarts_keep_the_other_inputs_of_each_sample() -> None:
+    node = helper.make_node
+    graph = helper.make_graph(
+        [node("Mul", ["x", "scale"], ["s"]), node("MatMul", ["s", "w"], ["h"]), node("Relu", ["h"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("x", "scale")],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    scale = np.array([[1, 1, 1, 1], [2, 2, 2, 2]], np.float32)
+    x = np.array([[0.2, 0.4, 0.6, 0.8], [0.8, 0.1, 0.3, 0.5]], np.float32)
+    model = onnxlrp.load(made.SerializeToString()).choose(input="x", given={"scale": scale})
+    found = model.invert(x, "h", regularisation=0.0, steps=400, restarts=2, low=0, high=1)
+    np.testing.assert_allclose(found.inputs, x, atol=0.02)

@@ -145,7 +145,8 @@ def invert(parser: Parser) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        help="the bare picture, .png, or .npz or .json (default: {stem}.inverted.png); several pictures are numbered",
+        help="the bare picture, .png, or .npz or .json (default: {stem}.inverted.png, or .npz of what is no "
+        "picture); several pictures are numbered",
     )
     group.add_argument(
         "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
