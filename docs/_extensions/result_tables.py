@@ -109,6 +109,34 @@ def prototypes(found: Mapping[str, Any]) -> str:
     return table(("model", "style", "classes", *columns), rows)
 
 
+def inversion(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/inversion.py: errors by depth, of the decoder, and of preferred inputs."""
+    parts = []
+    for record in found["depth"]:
+        rows = [
+            [f"`{row['layer']}`", f"{row['layer error']:.3f}", f"{row['picture error']:.4f}"]
+            for row in record["layers"]
+        ]
+        rows.append(["mean colour", "–", f"{record['mean picture']:.4f}"])
+        head = (f"{record['model']}, {record['pictures']} pictures", "layer error", "picture error")
+        parts.append(table(head, rows))
+    drawn = found["decoder"]
+    rows = [
+        [name, f"{drawn['layer error'][name]:.3f}" if name in drawn["layer error"] else "–", f"{error:.4f}"]
+        for name, error in drawn["picture error"].items()
+    ]
+    title = f"{drawn['digits']} held-out digits at `{drawn['layer']}`"
+    parts.append(table((title, "layer error", "picture error"), rows))
+    made = found["generator"]
+    rows = [
+        [f"preferred: {name}", f"{100 * one['own class']:.0f} %", f"{one['score']:.1f}", f"{one['distance']:.2f}"]
+        for name, one in made["made"].items()
+    ]
+    rows.append(["held-out digits", "–", "–", f"{made['held-out digits']['distance']:.2f}"])
+    parts.append(table(("ten of each digit", "own class", "score", "distance to the nearest training digit"), rows))
+    return "\n\n".join(parts)
+
+
 def _versions(meta: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in meta["versions"].items())
 
@@ -134,6 +162,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "judging": judging,
     "localisation": localisation,
     "prototypes": prototypes,
+    "inversion": inversion,
 }
 
 

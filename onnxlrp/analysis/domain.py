@@ -191,7 +191,7 @@ def _range(bare: Domain, samples: Any) -> tuple[Array, Array, str]:
         axes = (0, *range(2, values.ndim))
         low, high = values.min(axis=axes), values.max(axis=axes)
         high = np.where(high > low, high, low + 1)
-        return low, high, f"the extremes of {len(values)} samples"
+        return low, high, f"the extremes of {len(values)} sample{'s' * (len(values) > 1)}"
     if bare.dtype in ("uint8", "int8"):
         limits = np.iinfo(bare.dtype)
         return np.array(float(limits.min)), np.array(float(limits.max)), f"the type {bare.dtype}"

@@ -81,8 +81,7 @@ def doubts(found: Result) -> Iterator[tuple[str, str]]:
     if worse:
         who = "the picture is" if len(found) == 1 else f"{worse} of {len(found)} pictures are"
         yield (
-            f"{who} further from the original than {found.mean_source}: what is seen is what the layer keeps, "
-            "not where it was",
+            f"{who} further from the original than {found.mean_source}: the layer does not keep colours or places",
             "a layer nearer to the input: --layer",
         )
     if found.about["method"] == "optimisation" and (found.errors > 0.3).any():

@@ -66,7 +66,9 @@ def _paths(args: argparse.Namespace, pictures: bool) -> list[Path]:
     for one in paths:
         inversion_files.check(one)
         if one.suffix.lower() == ".png" and not pictures:
-            raise UsageError(f"{one}: the input is no picture", f"-o '{one.with_suffix('.npz')}'")
+            raise UsageError(
+                f"{one}: {args.sample} is no picture, or holds no pixels", f"-o '{one.with_suffix('.npz')}'"
+            )
     if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
         figure = Path(args.figure).with_suffix(".png")
         raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")
@@ -79,14 +81,12 @@ def _paths(args: argparse.Namespace, pictures: bool) -> list[Path]:
 def _report(found: Inverted, console: Console) -> None:
     """Print what was done and how near it came."""
     about = found.about
-    words = (
-        f"by {about.get('decoder')}"
-        if about["method"] == "decoder"
-        else (
-            f"{about['done']} of {about['steps']} steps, {about['restarts']} starts, seed {about['seed']}, "
-            f"regularisation {about['regularisation']:.3g}"
-        )
-    )
+    if about["method"] == "decoder":
+        words = f"by {about['decoder']}"
+    else:
+        starts = f"{about['restarts']} start{'s' * (about['restarts'] > 1)}"
+        words = f"{about['done']} of {about['steps']} steps, {starts}, seed {about['seed']}"
+        words += f", regularisation {about['regularisation']:.3g}"
     console.line("inversion", words, _WIDTH)
     console.line("range", about["range"], _WIDTH)
     for key, text in inversion_result.lines(found):

@@ -44,6 +44,14 @@ def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
         assert len(body) == len(found["records"])
 
 
+def test_inversions_have_a_table_for_each_part() -> None:
+    found = json.loads((result_tables.RESULTS / "inversion.json").read_text(encoding="utf-8"))
+    tables = [rows(part) for part in result_tables.read("inversion").split("\n\n")]
+    assert len(tables) == len(found["depth"]) + 2
+    assert [len(body) - 1 for body in tables[:-2]] == [len(record["layers"]) + 1 for record in found["depth"]]
+    assert all({len(row) for row in body} == {len(body[0])} for body in tables)
+
+
 def test_a_refused_model_shows_the_operator() -> None:
     cells = {"torch": {"status": "ok"}, "keras": {"status": "refused", "why": 'no rule for operator Foo (node "x")'}}
     meta = {"date": "2026-01-01", "versions": {"torch": "2"}}
