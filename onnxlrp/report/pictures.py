@@ -31,6 +31,14 @@ def photo(pixels: Array, side: int) -> Markup:
     return _encoded(picture, "PNG") if max(picture.size) <= 96 else _encoded(picture, "JPEG", quality=88)
 
 
+def thumbnail(picture: Image, side: int) -> Markup:
+    """Encode a small picture; one of a third of the side or less without loss."""
+    picture = _smaller(picture, side)
+    if max(picture.size) <= side // 3:
+        return _encoded(picture, "PNG")
+    return _encoded(picture, "JPEG", quality=80)
+
+
 def heat(values: Array, v: float, see_through: bool, side: int) -> Markup:
     """Encode a heatmap.
 
