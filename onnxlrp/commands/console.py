@@ -107,11 +107,17 @@ class Console:
         sys.stderr.flush()
 
     @contextmanager
-    def passes(self, name: str) -> Iterator[Callable[..., bool]]:
+    def passes(
+        self, name: str, stopping: str = "the result is computed from these passes alone"
+    ) -> Iterator[Callable[..., bool]]:
         """Show the progress of a method of many passes, with the time left; the first Ctrl-C ends them early.
 
         What it yields is called with the passes done, their number, and words about the last pass if there are any; it
         returns whether to go on.
+
+        Args:
+            name: What runs.
+            stopping: What becomes of the passes that were done, printed when it is ended.
         """
         import signal
 
@@ -127,9 +133,7 @@ class Console:
             words = ", ".join(filter(None, [name, said, f"{left:.0f} s left"]))
             self.progress(done, total, f"{words}; Ctrl-C keeps the passes done")
             if stopped:
-                self.note(
-                    f"{name}: stopped after {done} of {total} passes", "the result is computed from these passes alone"
-                )
+                self.note(f"{name}: stopped after {done} of {total} passes", stopping)
             return not stopped
 
         try:

@@ -30,8 +30,8 @@ TASKS = ("classification", "regression")
 HEADS = ("logits", "as-is")
 
 # Commands that take a method and its rules.
-PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters")
-READING = ("explain", "compare", "evaluate", "patterns", "clusters")  # commands that read samples
+PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
+READING = ("explain", "compare", "evaluate", "patterns", "clusters", "atlas")  # commands that read samples
 ANALYSING = ("prototype", "invert", "concepts")  # commands that say what a model has learned
 
 
@@ -90,7 +90,7 @@ class ExplainOptions:
             Flag(
                 ("-t", "--target"),
                 "class id, label or top1 (default: top1)",
-                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters"),
+                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
             ),
@@ -212,7 +212,7 @@ class ExplainOptions:
                 ("--rule",),
                 "rule of layers, before the method's own: 'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)'; LAYER is a "
                 "path, a regular expression for it, an operator or a kind; repeatable, the first match counts",
-                ("explain", "inspect", "export", "compare", "clusters"),
+                ("explain", "inspect", "export", "compare", "clusters", "atlas"),
                 argparse={**REPEATED, "metavar": "LAYER=RULE"},
                 read=values.rule_entries,
             ),

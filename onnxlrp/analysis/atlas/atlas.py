@@ -189,10 +189,7 @@ class AtlasData:
         if "json" in formats:
             text = json.dumps(files.to_jsonable(self.to_dict()), ensure_ascii=False, allow_nan=False)
             written.append(files.replace(self.folder / store.DATA, (text + "\n").encode()))
-        layers = [{"label": one.label, "tensor": one.tensor, "shape": list(one.shape), "axis": one.axis}
-                  for one in self.layers]  # fmt: skip
-        about = {**self.about, "layers": layers, "formats": list(formats)}
-        return [*written, store.write_json(self.folder / store.MANIFEST, about)]
+        return [*written, store.write_json(self.folder / store.MANIFEST, self.about)]
 
     def _arrays(self) -> dict[str, Array]:
         arrays: dict[str, Array] = {

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ... import files
 from ...errors import OnnxLrpError
 from ...graph.receptive_field import receptive_field
 from ...graph.units import Unit
@@ -109,7 +110,11 @@ class Atlas(AtlasData):
             raise Interrupted
         layers = [_layer(collector.model, unit, collector, n) for n, unit in enumerate(collector.layers)]
         numbers = {"samples": collector.number, "rejected": collector.rejected}
-        words = {"identity": about, **numbers, "labels": model.labels, "kind": model.kind.to_dict()}
+        words = {"identity": files.to_jsonable(about), **numbers, "labels": model.labels, "formats": list(formats)}
+        words["kind"] = collector.model.kind.to_dict()
+        words["layers"] = [
+            {"label": one.label, "tensor": one.tensor, "shape": list(one.shape), "axis": one.axis} for one in layers
+        ]
         shown = [top.samples for one in layers for top in one.tops.values()]
         made = cls(folder, layers, collector.sums.ordered(), words, shown_rows(folder / store.ROWS, shown))
         made.save(formats)

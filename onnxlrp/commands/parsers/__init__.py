@@ -9,6 +9,7 @@ from .clustering import clusters, concepts
 from .explaining import explain, export, inspect, patterns
 from .groups import common
 from .judging import check, compare, evaluate, report
+from .mapping import atlas
 from .parser import Parser
 
 
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "patterns": ("estimate the patterns of pattern_net and pattern_attribution from images", patterns, "patterns"),
     "prototype": ("make the pictures that a class or a unit prefers", prototype, "prototype"),
     "invert": ("make the picture that a layer cannot tell from another", invert, "invert"),
+    "atlas": ("show what every unit answers to: top samples by activation and relevance, classes", atlas, "atlas"),
     "clusters": ("find the strategies that a model has for a class, by clustering its heatmaps", clusters, "clusters"),
     "concepts": ("test whether a class is sensitive to a concept, or find what detects concepts", concepts, "concepts"),
     "report": ("write explanations and findings as one HTML page", report, "report"),

@@ -1,0 +1,225 @@
+"""Pictures of units: the receptive field of each hit, cut out of its sample, and the relevance within it."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ...graph.receptive_field import Box
+from ...graph.units import Start
+from ...inputs import InputKind
+from ...preprocessing.samples import Samples
+from ...report import pictures as encode
+from .atlas import AtlasData, LayerUnits
+from .source import Pictures
+from .tops import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE = 72  # pixels of a picture on the page
+HEAT_SIDE = 40
+_BATCH = 8
+
+
+class Place(NamedTuple):
+    """What a unit saw of a sample.
+
+    Attributes:
+        layer: The number of the layer.
+        channel: The channel.
+        sample: The number of the sample.
+        flat: The flat position of the largest element.
+    """
+
+    layer: int
+    channel: int
+    sample: int
+    flat: int
+
+
+@dataclass(eq=False)
+class Pieces:
+    """Encoded pictures in a file without a name, so that memory holds none of them."""
+
+    file: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
+    index: dict[tuple[Place, str], tuple[int, int]] = field(default_factory=dict)
+
+    def put(self, place: Place, kind: str, text: str) -> None:
+        """Keep a picture."""
+        data = text.encode()
+        self.index[place, kind] = (self.file.seek(0, io.SEEK_END), len(data))
+        self.file.write(data)
+
+    def get(self, place: Place, kind: str) -> str | None:
+        """Return a picture, None where there is none."""
+        found = self.index.get((place, kind))
+        if found is None:
+            return None
+        self.file.seek(found[0])
+        return self.file.read(found[1]).decode()
+
+
+def places(atlas: AtlasData, heatmaps: int) -> dict[int, dict[Place, bool]]:
+    """Return what is shown of each sample, by its number, and whether a heatmap is asked for."""
+    shown: dict[int, dict[Place, bool]] = {}
+    for n, layer in enumerate(atlas.layers):
+        for top in layer.tops.values():
+            for channel, rank in np.argwhere(top.samples >= 0).tolist():
+                place = Place(n, channel, int(top.samples[channel, rank]), int(top.positions[channel, rank]))
+                here = shown.setdefault(place.sample, {})
+                here[place] = here.get(place, False) or rank < heatmaps
+    return shown
+
+
+@dataclass(eq=False)
+class Painter:
+    """Draws what units saw.
+
+    Attributes:
+        atlas: The units.
+        model: The model.
+        source: The samples.
+        rules: Gives the composite of heatmaps; told whether samples are pictures.
+        pieces: The pictures.
+    """
+
+    atlas: AtlasData
+    model: Any
+    source: Pictures
+    rules: Callable[[bool], Any]
+    pieces: Pieces = field(default_factory=Pieces)
+    _waiting: dict[tuple[int, bool], list[tuple[Place, Array]]] = field(default_factory=dict)
+    _composites: dict[bool, Any] = field(default_factory=dict)
+
+    def draw(self, heatmaps: int) -> Iterator[tuple[int, int]]:
+        """Draw everything; yields (done, of) between samples.
+
+        Args:
+            heatmaps: Of so many of the first samples of each unit, the relevance that starts at it.
+        """
+        shown = places(self.atlas, heatmaps)
+        items = {item.origin: item for item in self.source.items}
+        read: tuple[str, Samples] | None = None
+        for done, number in enumerate(sorted(shown)):
+            yield done, len(shown)
+            row = self.atlas.names[number]
+            if read is None or read[0] != row["file"]:
+                read = row["file"], items[row["file"]].read(self.model)
+            self._sample(read[1][row["start"] : row["start"] + 1], shown[number])
+        for key in list(self._waiting):
+            self._flush(*key)
+
+    def _sample(self, sample: Samples, shown: dict[Place, bool]) -> None:
+        self.model = self.model.at(sample.kind.shape, sample.own_size)
+        whole = picture_of(sample)
+        for place, heated in shown.items():
+            box = self.atlas.layers[place.layer].box(place.flat)
+            piece = cut(whole, sample, box)
+            if piece is not None:
+                self.pieces.put(place, "picture", encoded(piece))
+            if heated and sample.kind.is_image:
+                key = (place.layer, sample.pictures)
+                self._waiting.setdefault(key, []).append((place, sample.values[0]))
+                if len(self._waiting[key]) >= _BATCH:
+                    self._flush(*key)
+
+    def _flush(self, number: int, pictures: bool) -> None:
+        """The relevance that starts at units of a layer, each at the place where it is largest."""
+        rows = self._waiting.pop((number, pictures), [])
+        if not rows:
+            return
+        if pictures not in self._composites:
+            self._composites[pictures] = self.rules(pictures)
+        layer = self.atlas.layers[number]
+        start = Start(layer.tensor, "activation", np.stack([_one_hot(layer, place) for place, _ in rows]))
+        x = np.stack([values for _, values in rows])
+        own_rows = any(len(array) > 1 for array in self.model.given.values())
+        at = np.array([place.sample for place, _ in rows]) if own_rows else None
+        relevance = self.model.outputs(x, self._composites[pictures], starts=[start], at=at)["relevance"]
+        for (place, _), one in zip(rows, relevance, strict=True):
+            self._heat(place, one, layer)
+
+    def _heat(self, place: Place, relevance: Array, layer: LayerUnits) -> None:
+        kind = self.model.kind
+        drawn = kind.to_drawing(relevance)
+        rows, columns = window(kind, layer.box(place.flat))
+        inside = drawn[slice(*rows), slice(*columns)]
+        if inside.size and np.isfinite(inside).all() and (most := float(np.abs(inside).max())):
+            self.pieces.put(place, "heat", encode.heat(inside, most, False, HEAT_SIDE))
+
+
+def _one_hot(layer: LayerUnits, place: Place) -> Array:
+    values = np.zeros(layer.shape, np.float32)
+    index = list(layer.position(place.flat))
+    if layer.shape:
+        index.insert(layer.axis, place.channel)
+    values[tuple(index)] = 1
+    return values
+
+
+def window(kind: InputKind, box: Box) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the rows and columns of an image that a box spans."""
+    y, x = kind.spatial_axes[-2:]
+    return box[y], box[x]
+
+
+def picture_of(sample: Samples) -> Array | None:
+    """Return what the model sees of one sample as pixels [H, W, 3] (uint8); None of what is no image."""
+    if sample.views[0] is not None:
+        return np.asarray(sample.views[0].convert("RGB"))
+    kind = sample.kind
+    if not kind.is_image:
+        return None
+    values = sample.values[0].astype(np.float64)
+    if kind.channel_axis is not None:
+        values = np.moveaxis(values, kind.channel_axis, -1)
+    values = values.reshape(*kind.grid, -1)
+    if values.shape[-1] != 3:
+        values = values.mean(axis=-1, keepdims=True)
+    low, high = values.min(), values.max()
+    levels = np.rint(255 * (values - low) / (high - low or 1)).astype(np.uint8)
+    return np.broadcast_to(levels, (*levels.shape[:2], 3))
+
+
+def cut(whole: Array | None, sample: Samples, box: Box) -> Image | None:
+    """Cut a receptive field out: pixels of an image, a stretch of a signal's curves; None of other kinds."""
+    from PIL import Image as pillow
+
+    kind = sample.kind
+    if whole is not None:
+        (top, bottom), (left, right) = window(kind, box)
+        piece = whole[top:bottom, left:right]
+        return pillow.fromarray(np.ascontiguousarray(piece)) if piece.size else None
+    if kind.name == "signal" and kind.spatial_axes:
+        axis = kind.spatial_axes[0]
+        curves = np.moveaxis(sample.values[0].astype(np.float64), axis, -1).reshape(-1, kind.shape[axis])
+        return curve(curves, *box[axis])
+    return None
+
+
+def curve(values: Array, start: int, stop: int) -> Image:
+    """Draw a stretch of curves [C, L], at most eight of them, on the scale of the whole."""
+    from PIL import Image as pillow
+    from PIL import ImageDraw
+
+    width, height = 2 * SIDE, SIDE
+    made = pillow.new("RGB", (width, height), "white")
+    low, high = float(values.min()), float(values.max())
+    drawing = ImageDraw.Draw(made)
+    for line in values[:8, start:stop]:
+        x = np.linspace(1, width - 2, max(2, len(line)))
+        y = height - 2 - (line - low) / (high - low or 1) * (height - 4)
+        points = list(zip(x.tolist(), y.tolist(), strict=False))
+        drawing.line(points if len(points) > 1 else [*points, (width - 2, points[0][1])], fill=(33, 80, 140), width=1)
+    return made
+
+
+def encoded(piece: Image) -> str:
+    """Return a picture as a data URI: small ones without loss, which the page enlarges."""
+    return str(encode.thumbnail(piece, SIDE))
