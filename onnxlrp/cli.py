@@ -54,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            console.error(UsageError(f"{str(error.filename)[:40]}…: a name too long for the file system", "shorten it"))
+            return UsageError.code
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
             return _bug(error, loud, console)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

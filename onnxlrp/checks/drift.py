@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def _stale(context: CheckContext, stored: Baseline) -> list[str]:
 
 def _stored(context: CheckContext) -> Baseline | None:
     folder = _folder(context)
-    return baseline.read(folder) if (folder / FILE).exists() else None
+    return baseline.read(folder) if os.path.exists(folder / FILE) else None
 
 
 def _folder(context: CheckContext) -> Path:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
+from ..errors import UsageError, of_type
 from ..model import option_values as values
 from ..model.option_declaration import declared, stated
 from ..model.options import ExplainOptions
@@ -58,6 +61,20 @@ class Settings(ExplainOptions):
     thresholds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     severities: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets is not None:
+            raise UsageError(f"targets={self.targets!r}", "one class of each sample is explained: give target=")
+        paths = (str, os.PathLike, NoneType)
+        of_type(paths, "a path", model=self.model, masks=self.masks, baseline=self.baseline)
+        for name in ("samples", "expected"):
+            words = getattr(self, name)
+            of_type(Sequence, "a list of paths", **{name: words})
+            of_type((str, os.PathLike), "a path", **{f"{name}[{n}]": word for n, word in enumerate(words)})
+        of_type((Mapping, NoneType), "a table", prep=self.prep)
+        of_type(Mapping, "a table", thresholds=self.thresholds, severities=self.severities)
+        of_type((str, os.PathLike), "a path", folder=self.folder)
 
     def path(self, name: str) -> Path:
         """Resolve a path of the settings."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from ..errors import InputError, OnnxLrpError, UsageError
+from ..errors import InputError, OnnxLrpError, UsageError, of_type
 from ..files import unique_names
 from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import METHODS
@@ -54,6 +56,7 @@ def run(
         UsageError: The settings name something that does not exist.
         InputError: The file of the model does not exist, or samples cannot be read.
     """
+    of_type((Model, str, os.PathLike, NoneType), "a model, or the path of one", model=model)
     settings = settings or Settings()
     try:
         found = open_context(model, samples, settings)
@@ -100,10 +103,10 @@ def _path(model: str | Path | None, settings: Settings) -> Path:
     if model is None and settings.model is None:
         raise UsageError("no model is given", 'onnxlrp check model.onnx, or model = "model.onnx" in the settings')
     path = Path(model) if model is not None else settings.path(settings.model or "")
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         found = next(iter(sorted(path.glob("*.onnx"))), path / "model.onnx")
         raise InputError(f"{path}: a folder, not a model", f"name the model in it: {found}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file", "check the path of the model")
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -297,4 +298,4 @@ def out_file(word: str, default: str) -> Path:
         word: What -o is given; it ends in a slash for a folder that is not there yet.
         default: The name of a file in a folder.
     """
-    return Path(word) / default if word.endswith(("/", "\\")) or Path(word).is_dir() else Path(word)
+    return Path(word) / default if word.endswith(("/", "\\")) or os.path.isdir(word) else Path(word)

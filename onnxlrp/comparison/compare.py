@@ -5,14 +5,14 @@ The result is in JSON's types; `verdict.judge` holds it against limits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError, at_least, of_type, one_of
 from ..explanation import Explanation, maps
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
@@ -48,6 +48,20 @@ class CompareOptions(ExplainOptions):
     metrics: Sequence[str] = ALL
     floor: float | None = None
     worst: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets is not None:
+            raise UsageError(f"targets={self.targets!r}", "one class of each sample is explained: give target=")
+        of_type(Iterable, "a list of similarities", metrics=self.metrics)
+        for name in self.metrics:
+            of_type(str, f"a similarity: {', '.join(METRICS)}", metrics=name)
+            one_of(METRICS, metrics=name)
+        at_least(0, whole=True, worst=self.worst)
+        if self.floor is not None:
+            at_least(0, floor=self.floor)
+        if self.batch_size is not None:
+            at_least(1, whole=True, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +103,7 @@ def compare(
     unread = [model for model in (a, b) if model.graph.opaque is not None]
     # Of a model whose layers cannot be read, few methods are left: its default is taken for both.
     how = (unread or [a])[0].decided(how or CompareOptions())
+    samples = _pairs(samples)
     if a.classes != b.classes:
         raise UsageError(
             f"A scores {a.classes} classes, B {b.classes}", "compare models of the same classes, or name --output"
@@ -117,6 +132,17 @@ def compare(
     return Comparison(
         {"schema": SCHEMA, **models, **_options_info(how), "samples": rows, **_divergence(divergence)}, worst.kept()
     )
+
+
+def _pairs(samples: Source | Sequence[tuple[str, Any]]) -> Source | Sequence[tuple[str, Any]]:
+    """Return samples that are a source, or pairs. Raises UsageError."""
+    fix = "give a source, or a list of (name, sample)"
+    if isinstance(samples, str | bytes | Mapping) or not hasattr(samples, "__len__"):
+        raise UsageError(f"samples={repr(samples)[:80]} is of type {type(samples).__name__}", fix)
+    for item in samples:
+        if not (isinstance(item, tuple | list) and 2 <= len(item) <= 3 and isinstance(item[0], str)):
+            raise UsageError(f"samples: {repr(item)[:80]} is no pair", fix)
+    return samples
 
 
 def _compare_batch(

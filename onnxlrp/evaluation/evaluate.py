@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from ..errors import NothingToDo, UnsupportedError, UsageError
+from ..errors import NothingToDo, UnsupportedError, UsageError, at_least, of_type
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..methods.registry import Array
@@ -66,6 +68,15 @@ def evaluate(
         NothingToDo: No sample has a mask, and a metric needs one.
         CheckFailed: A method gives relevance that is not finite.
     """
+    of_type((Mapping, Sequence, Set), "names of methods", methods=methods)
+    of_type((Mapping, Sequence, Set), "names of metrics", metrics=metrics)
+    for metric in () if isinstance(metrics, Mapping) else metrics:
+        if not isinstance(metric, str) and not hasattr(metric, "name"):
+            raise UsageError(f"metrics: {repr(metric)[:80]} is no metric", f"give names: {', '.join(METRICS)}")
+    of_type((Mapping, NoneType), "options of methods by their names", options=options)
+    of_type(Integral, "a whole number", seed=seed)
+    if batch_size is not None:
+        at_least(1, whole=True, batch_size=batch_size)
     samples = model.read(x)
     found = for_samples(target, model.labels, model.classes, len(samples))
     if not isinstance(found, np.ndarray):

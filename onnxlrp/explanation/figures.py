@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, of_type
 from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
@@ -21,10 +22,20 @@ SPACES = ("input", "original")
 def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool,
            smooth: str | float = 0, blend: float = heatmap.BLEND) -> Image:  # fmt: skip
     """Draw the heatmap of one sample, as `Explanation.figure` does."""
+    of_type(Integral, "a whole number", sample=sample, target=target)
+    sample, target = int(sample), int(target)
+    of_type(str, "a name", cmap=cmap, space=space)
+    of_type(Real, "a number", clip=clip, blend=blend)
+    of_type((str, Real), "a standard deviation, or pool:8", smooth=smooth)
+    if not -len(result) <= sample < len(result):
+        raise UsageError(f"sample={sample}: there are {len(result)} samples", f"give 0 to {len(result) - 1}")
+    several = result.target.ndim == 2
+    of = len(result.target) if several else 1
+    if not -of <= target < of:
+        raise UsageError(f"target={target}: there are {of} targets of each sample", f"give 0 to {of - 1}")
     if space not in SPACES:
         raise UsageError(f'no space "{space}"', "give input or original")
     smoothing, blend = Smoothing.parse(smooth), heatmap.check_blend(blend)
-    several = result.target.ndim == 2
     values = result.relevance[target, sample] if several else result.relevance[sample]
     image = result.images[sample] if result.images else None
     title = " · ".join(filter(None, (result.title(sample, target), result.method)))

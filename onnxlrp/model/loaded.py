@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any, Self
 
 import numpy as np
 
 from ..engines import Engine
 from ..engines.factory import faster
-from ..errors import OnnxLrpError
+from ..errors import OnnxLrpError, of_type
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Array, Graph, Head
@@ -172,6 +173,8 @@ class LoadedModel:
             UsageError: There is no such output or input, or the output does not depend on the input.
             InputError: A given value does not fit its input.
         """
+        of_type((str, NoneType), "a name", output=output, input=input, kind=kind, task=task, head=head)
+        of_type((Mapping, NoneType), "values by the names of inputs", given=given)
         whole = self.whole or self.graph
         if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}

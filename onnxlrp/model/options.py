@@ -7,6 +7,7 @@ imports nothing heavy, for `--help` reads it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
@@ -278,16 +279,22 @@ class ExplainOptions:
 
     def __post_init__(self) -> None:
         of_type((str, NoneType), "a name", output=self.output, input=self.input, kind=self.kind)
+        of_type((str, NoneType), "a name", task=self.task, head=self.head)
         if not (callable(self.method) or hasattr(self.method, "entries")):  # a Method, a Composite
             of_type(str, "a method's name, a Composite or a Method", method=self.method)
         of_type((Mapping, NoneType), "values by the names of inputs", given=self.given)
         of_type((Mapping, NoneType), "channels by module path", conditions=self.conditions)
+        channels = dict(self.conditions or {}).items()
+        of_type((Integral, Iterable), "channels", **{f"conditions[{path!r}]": value for path, value in channels})
         of_type(Iterable, "pairs (match, rule)", rules=self.rules)
         of_type(Sequence, "a list of module paths", record=self.record)
         of_type(str, "module paths", **{f"record[{n}]": path for n, path in enumerate(self.record)})
         if self.targets is not None and not hasattr(self.targets, "__len__"):
             of_type(Sequence, "a list of classes", targets=self.targets)
         of_type((Integral, NoneType), "a whole number", batch_size=self.batch_size)
+        of_type(Mapping, "options of the method by name", options=self.options)
+        of_type((Integral, NoneType), "True or False", ledger=self.ledger)
+        of_type((Iterable, os.PathLike, NoneType), "names, or a file of them", feature_names=self.feature_names)
         one_of(UNSUPPORTED, on_unsupported=self.on_unsupported)
         if not isinstance(self.rules, Mapping):
             object.__setattr__(self, "rules", tuple(self.rules))  # read more than once

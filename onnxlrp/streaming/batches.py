@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, at_least
 from ..model import Model
 from ..preprocessing.samples import Samples
 from .sources import Item, Source
@@ -66,7 +66,11 @@ def batches(
 
     Yields:
         Batches; in the place of an item that cannot be read, its error, after all batches before it.
+
+    Raises:
+        UsageError: A size below 1.
     """
+    at_least(1, whole=True, batch_size=size)
     batch: Batch = []
     room, row = size, 0
     for done, item in enumerate(source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def masks(folder: Path, samples: Samples, model: Model, grid: tuple[int, ...]) -
     Raises:
         InputError: There is no such folder, or a mask has another size.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: no such folder of masks", "check the path")
     return [_mask(folder, name, samples, n, model, grid) for n, name in enumerate(samples.names)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,7 +58,7 @@ def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_
     """
     default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
     pattern = out or default
-    if pattern.endswith(("/", "\\")) or Path(pattern).is_dir():
+    if pattern.endswith(("/", "\\")) or os.path.isdir(pattern):
         pattern = str(Path(pattern) / default)
     suffix = Path(pattern).suffix.lower().lstrip(".")
     if f".{suffix}" in images.SUFFIXES - {".png"} or suffix in ("pdf", "svg"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,9 +115,9 @@ def expand(word: str, folder: Path = Path()) -> list[Path]:
         InputError: A folder that cannot be listed.
     """
     path = folder / word
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
         return images.listing(path)
-    if path.exists() or not any(c in word for c in "*?["):
+    if os.path.exists(path) or not any(c in word for c in "*?["):
         return [path]
     # An absolute pattern has an anchor, which Path.glob refuses.
     start = Path(path.anchor) if path.is_absolute() else Path()

@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 import onnxlrp
+from onnxlrp.errors import UnsupportedError
 from support import graph_judge
 from support.random_graphs.graph import F, Made
 
@@ -95,6 +96,18 @@ def test_a_graph_that_was_wrong(name: str) -> None:
     assert graph_judge.judge(case) == "explained"
     reference = onnxlrp.load(case.model, engine="reference").explain(case.x, target=1, method="gradient")
     np.testing.assert_allclose(reference.output, graph_judge.untouched(case), rtol=1e-4, atol=1e-4)
+
+
+def test_a_dilated_pooling_that_pads_by_itself_is_refused() -> None:
+    """onnxruntime reckons the pads without the dilations, so that the result is shorter than the standard's."""
+    nodes = """p = MaxPool <kernel_shape = [3], dilations = [2], auto_pad = "SAME_UPPER"> (x)
+        t = GlobalAveragePool (p)"""
+    case = made(13, (1, 6), nodes)
+    assert graph_judge.judge(case).startswith("refused: ")
+    with pytest.raises(UnsupportedError, match="auto_pad SAME_UPPER"):
+        onnxlrp.load(case.model).explain(case.x, 0, "gradient")
+    hidden = onnxlrp.load(case.model).explain(case.x, 0, "occlusion")
+    np.testing.assert_allclose(hidden.output, graph_judge.untouched(case), rtol=1e-5)
 
 
 def test_a_dilated_window_that_is_longer_than_its_input_is_refused() -> None:

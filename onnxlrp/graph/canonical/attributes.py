@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import defs
 
-from ...errors import InputError
+from ...errors import InputError, UnsupportedError
 from .. import operators
 from ..graph import Layer
 from ..reading.printable import printable
@@ -79,6 +79,12 @@ def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> di
             attributes["output_padding"] = tuple(e - min(t, 0) for e, t in zip(extra, total, strict=True))
             attributes["pads"] = _split([max(t, 0) for t in total], auto_pad != "SAME_UPPER")
     elif auto_pad.startswith("SAME"):
+        if layer.op not in operators.CONVOLUTIONS and set(attributes["dilations"]) != {1}:
+            raise UnsupportedError(
+                f'The {layer.op} node "{printable(layer.label)}" has dilations and auto_pad {auto_pad}: onnxruntime '
+                "pads as if there were no dilations, against the standard.",
+                "Export the model with explicit pads.",
+            )
         total = [max((o - 1) * s + r - i, 0) for i, o, s, r in zip(source, out, strides, reach, strict=True)]
         attributes["pads"] = _split(total, auto_pad == "SAME_LOWER")
     attributes["pads"] = zeros * 2 if auto_pad == "VALID" else tuple(attributes.get("pads") or zeros * 2)
