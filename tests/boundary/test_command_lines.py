@@ -31,7 +31,7 @@ WORDS = {
     "evaluate": ["m.onnx", "x.npy", "--methods", "gradient", "--metrics", "localization"],
     "doctor": [], "methods": [], "rules": [], "operators": [],
 }  # fmt: skip
-LEFT_OUT = {"prototype"}  # an optimisation: its own tests say what it refuses
+# Of a command that is not among these, the words of a call are missing: usage errors are seen alone.
 
 
 def options(command: str) -> list[str]:
@@ -45,7 +45,7 @@ def options(command: str) -> list[str]:
     ]
 
 
-CASES = [(command, option) for command in WORDS for option in options(command)]
+CASES = [(command, option) for command in COMMANDS for option in options(command)]
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_the_commands_are_all_there(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_commands_end_well(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(folder)
-    assert {*WORDS, *LEFT_OUT} == set(COMMANDS)
+    assert set(WORDS) <= set(COMMANDS)
     for command, words in WORDS.items():
         assert cli.main([command, *words]) in KNOWN, capsys.readouterr().err
 
@@ -83,7 +83,7 @@ def test_an_option(command: str, option: str, folder: Path, monkeypatch: pytest.
     bad = []
     for value in ODD:
         for words in ([option, value], [f"{option}={value}"]) if option.startswith("--") else ([option, value],):
-            code = cli.main([command, *WORDS[command], *words])
+            code = cli.main([command, *WORDS.get(command, []), *words])
             said = capsys.readouterr()
             if code not in KNOWN or "Traceback" in said.err:
                 bad.append(f"{option} {value[:20]!r} -> {code}: {said.err[:60]} … {said.err[-200:]}")
