@@ -2,6 +2,7 @@
 
 from .compiler import compile, forward
 from .layer_rules import WeightedLayer, rules_of, weighted_layers
+from .recording import REDUCTIONS
 from .starts import StartForm
 
-__all__ = ["StartForm", "WeightedLayer", "compile", "forward", "rules_of", "weighted_layers"]
+__all__ = ["REDUCTIONS", "StartForm", "WeightedLayer", "compile", "forward", "rules_of", "weighted_layers"]

@@ -33,6 +33,7 @@ def compile(
     conditions: Mapping[str, Sequence[int]] | None = None,
     ledger: bool = False,
     starts: Sequence[StartForm] = (),
+    reduce: Sequence[str] = (),
     rewrites: Iterable[str] = REWRITES,
 ) -> Program:
     """Compile the program that computes the relevance of an input for a target of an output.
@@ -51,6 +52,8 @@ def compile(
         ledger: Add the outputs that notes["ledger"] lists (`LedgerEntry`).
         starts: Where relevance starts in place of the scores; notes["starts"] has the names of their seeds. Nothing
             behind them is computed.
+        reduce: What of each unit of `record` and `activations` becomes an output: one number of each of its channels
+            (`recording.REDUCTIONS`), in "record/UNIT/sum" and its like [N, channels]; () for all values.
         rewrites: The rewrites that are on, of `REWRITES`.
 
     Returns:
@@ -76,7 +79,7 @@ def compile(
     trace = walk.trace
     walk.check(*ends)
     walk.on_path.update(name for layer in walk.backward(*ends) for name in layer.outputs)
-    recorder = Recorder.of(walk, record)
+    recorder = Recorder.of(walk, record, reduce)
     masks = {walk.whole(found.tensor): (found, channels) for found, channels in _conditions(graph, conditions)}
     with trace.at("seed"):
         if starts:
@@ -88,7 +91,7 @@ def compile(
         raise _unreached(graph, source, ends if starts else [scores])
     outputs = {**recorder.found, "relevance": trace.broadcast_to(reached, graph.shapes[source])}
     outputs |= begun.outputs if starts else {"logits": walk.value(head.logits), "scores": walk.value(scores)}
-    outputs |= _activations(walk, activations)
+    outputs |= _activations(walk, activations, reduce)
     outputs.update(walk.ledger.columns)
     outputs = {name: _of_each_sample(trace, value, begun.seed) for name, value in outputs.items()}
     notes = {
@@ -101,13 +104,16 @@ def compile(
     return dead_code(trace.program(outputs, targets, notes))
 
 
-def forward(graph: Graph, output: str = "", activations: Sequence[str | Unit] = ()) -> Program:
+def forward(
+    graph: Graph, output: str = "", activations: Sequence[str | Unit] = (), reduce: Sequence[str] = ()
+) -> Program:
     """Compile the program of the forward pass alone, for a graph of any operators.
 
     Args:
         graph: The model.
         output: Name of the output with the scores; the first one by default.
         activations: Units (`graph.units`) whose values become outputs.
+        reduce: What of each, as of `compile`.
 
     Returns:
         A program with the outputs "logits", "scores" and "activation/UNIT", in that order.
@@ -119,7 +125,7 @@ def forward(graph: Graph, output: str = "", activations: Sequence[str | Unit] = 
     logits = heads.head(graph, scores)
     walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace(), logits)
     outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
-    outputs |= _activations(walk, activations)
+    outputs |= _activations(walk, activations, reduce)
     return walk.trace.program(outputs, None, {"ledger": (), "scores": scores})
 
 
@@ -163,10 +169,10 @@ def _conditions(graph: Graph, conditions: Mapping[str, Sequence[int]] | None) ->
         yield layer_of(graph, word), channels
 
 
-def _activations(walk: BackwardWalk, words: Sequence[str | Unit]) -> dict[str, Value]:
+def _activations(walk: BackwardWalk, words: Sequence[str | Unit], reduce: Sequence[str]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for asked in (unit(walk.forward, word) for word in words):
-        found |= outputs_of(walk.trace, f"activation/{asked.label}", asked, walk.value(asked.tensor))
+        found |= outputs_of(walk.trace, f"activation/{asked.label}", asked, walk.value(asked.tensor), reduce)
     return found
 
 

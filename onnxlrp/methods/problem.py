@@ -59,6 +59,7 @@ class ModelInterface(Protocol):
         starts: Sequence[Start] = (),
         record: Sequence[str | Unit] = (),
         activations: Sequence[str | Unit] = (),
+        reduce: Sequence[str] = (),
         at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from ..compile import rules_of
+from ..compile import REDUCTIONS, rules_of
 from ..composites import Composite, Matched
 from ..engines import Run
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, one_of
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Layer
 from ..graph.units import Start, Unit
@@ -49,6 +49,7 @@ class CompiledModel(LoadedModel):
         starts: Sequence[Start] = (),
         record: Sequence[str | Unit] = (),
         activations: Sequence[str | Unit] = (),
+        reduce: Sequence[str] = (),
         at: Array | None = None,
         batch_size: int | None = None,
     ) -> dict[str, Array]:
@@ -63,13 +64,17 @@ class CompiledModel(LoadedModel):
                 Nothing behind their tensors is computed.
             record: Units (`graph.units`) whose relevance is kept.
             activations: Units whose activation is kept.
+            reduce: What of each unit is kept in the place of all its values, each a number of every channel, computed
+                inside the program: of "sum", "max", "argmax" (the place of the first largest among the positions, in
+                their order) and "abssum" (Σ|R|).
             at: Rows [N] of the given inputs that go with x, where these have a row for each of other samples.
             batch_size: Samples at a time; None for all at once.
 
         Returns:
             "logits" and "scores", or with `starts` "value/K" [N]: Σ values ⊙ a of the K-th, ½‖a − values‖² of a
             difference, whose gradient its relevance is. With a composite "relevance" and "record/UNIT"; and
-            "activation/UNIT".
+            "activation/UNIT". With `reduce` "record/UNIT/sum" [N, channels] and its like; of a channel or a direction
+            [N].
 
         Raises:
             UsageError: An input that is not given, a unit that does not exist, or a start that does not fit.
@@ -77,19 +82,24 @@ class CompiledModel(LoadedModel):
         """
         if x.shape[1:] != self.graph.inputs[0].shape and (model := self.at(x.shape[1:])) is not self:
             what: dict[str, Any] = {"seed": seed, "starts": starts, "record": record, "activations": activations}
+            what["reduce"] = reduce
             return model.outputs(x, composite, ids=ids, at=at, batch_size=batch_size, **what)
         own_best = composite is not None and ids is None and not starts
         wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
         placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
-        forms = tuple(one.form for one in placed)
-        program, run = self.program(composite, wanted, record=record, activations=activations, starts=forms)
+        for word in reduce:
+            one_of(REDUCTIONS, reduce=word)
+        inner: dict[str, Any] = {"record": record, "activations": activations, "reduce": reduce}
+        program, run = self.program(composite, wanted, starts=tuple(one.form for one in placed), **inner)
         seeds = {} if ids is None else {SEED: ids}
         if seed is not None:
             shape = program.instructions[program.outputs["logits"]].shape
             seeds = {SEED: seed.reshape(len(x), *shape).astype(np.float32)}
         for names, one in zip(program.notes.get("starts", ()), placed, strict=True):
             seeds |= {name: numbers for name, numbers in zip(names, (one.values, one.weight), strict=True) if name}
-        return in_batches(run, program, self.feeds(x, at), seeds, batch_size, self.graph.batch)
+        found = in_batches(run, program, self.feeds(x, at), seeds, batch_size, self.graph.batch)
+        places = "argmax" in reduce
+        return {k: v.astype(np.int64) if places and k.endswith("/argmax") else v for k, v in found.items()}
 
     def composite(
         self,

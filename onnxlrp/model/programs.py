@@ -48,6 +48,7 @@ class Programs:
         ledger: bool = False,
         conditions: Mapping[str, Sequence[int]] | None = None,
         starts: Sequence[StartForm] = (),
+        reduce: Sequence[str] = (),
     ) -> tuple[Program, Run]:
         """Return a program, compiled if it was not before, and what runs it.
 
@@ -62,6 +63,7 @@ class Programs:
             ledger: Keep what every layer absorbs.
             conditions: Channels by layer that relevance runs through alone.
             starts: Where relevance starts, in the place of a class.
+            reduce: What of each unit is an output; () for all of it.
 
         Raises:
             UnsupportedError: A layer without a rule.
@@ -70,7 +72,7 @@ class Programs:
         record, activations = tuple(record), tuple(activations)
         where = tuple((path, tuple(channels)) for path, channels in (conditions or {}).items())
         inner = tuple(identity(word) for word in (*record, *activations))
-        key = (identity(composite), mode, targets, len(record), inner, ledger, where, tuple(starts))
+        key = (identity(composite), mode, targets, len(record), inner, ledger, where, tuple(starts), tuple(reduce))
         with self._lock:
             if key in self.kept:
                 self.kept.move_to_end(key)
@@ -79,10 +81,11 @@ class Programs:
         if graph.opaque is not None:
             made = _opaque(graph, graph.opaque, composite, (*record, *activations))
         elif composite is None:
-            program = forward(graph, activations=activations)
+            program = forward(graph, activations=activations, reduce=reduce)
             made = program, engine.prepare(forward_of(graph), program)
         else:
             how: dict[str, Any] = {"mode": mode, "targets": targets, "conditions": conditions, "starts": starts}
+            how["reduce"] = reduce
             program = compile(graph, composite, **how, **what)
             made = program, engine.prepare(forward_of(_stopped(graph, starts)), program)
         with self._lock:

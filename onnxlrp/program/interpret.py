@@ -143,6 +143,11 @@ def winners(window: Window, selector: Array) -> Array:
     Returns:
         int64 [..., *window.target].
     """
+    if window.is_global:
+        lead = selector.shape[: selector.ndim - len(window.kernel)]
+        rows = selector.reshape(*lead, -1)
+        best = np.argmax(np.where(np.isnan(rows), -np.inf, rows), axis=-1)
+        return np.asarray(best.reshape(*lead, *window.target))
     padded = _padded(selector, window, -np.inf)
     best = winner = None
     for n, (_, where) in enumerate(window.taps()):
@@ -158,9 +163,19 @@ def winners(window: Window, selector: Array) -> Array:
 
 
 def _select(p: Select, x: Array, selector: Array) -> Array:
-    winner, padded = winners(p.window, selector), _padded(x, p.window)
-    picked: list[Array] = [(winner == n) * padded[_at(where)] for n, (_, where) in enumerate(p.window.taps())]
-    return np.asarray(sum(picked))
+    winner = winners(p.window, selector)
+    if p.window.is_global:
+        d = len(p.window.kernel)
+        rows = x.reshape(*x.shape[:-d], -1)
+        place = winner.reshape(*winner.shape[:-d], 1)
+        lead = np.broadcast_shapes(rows.shape[:-1], place.shape[:-1])
+        picked = np.take_along_axis(
+            np.broadcast_to(rows, (*lead, rows.shape[-1])), np.broadcast_to(place, (*lead, 1)), -1
+        )
+        return np.asarray(picked.reshape(*lead, *p.window.target))
+    padded = _padded(x, p.window)
+    terms: list[Array] = [(winner == n) * padded[_at(where)] for n, (_, where) in enumerate(p.window.taps())]
+    return np.asarray(sum(terms))
 
 
 def _select_adjoint(p: Select, s: Array, selector: Array) -> Array:

@@ -284,3 +284,22 @@ def test_global_average_is_a_pool_that_covers() -> None:
     dense = np.zeros((2, 6, 2))
     dense[0, :, 0] = dense[1, :, 1] = 1 / 6
     is_matrix(Pool((2, 2, 3), (2, 1, 1), window), dense.reshape(12, 2))
+
+
+@each_engine
+@settings(max_examples=EXAMPLES)
+@given(linear=selects(), seed=seeds, batch=st.sampled_from((1, 3)))
+def test_elements_of_a_constant_are_selected_by_an_activation(name: str, linear: Any, seed: int, batch: int) -> None:
+    """The places of largest elements are those of a constant that counts the places."""
+    rng, sketch = np.random.default_rng(seed), Sketch()
+    selector = whole(rng, batch, *linear.source)
+    values = [whole(rng, *linear.source), np.arange(np.prod(linear.source)).reshape(linear.source)]
+    if linear.window.is_global:
+        width = np.prod(linear.window.source)
+        values.append(np.broadcast_to(np.arange(width), (linear.source[0], width)).reshape(linear.source))
+    picked = sketch.activation("selector", linear.source)
+    outputs = {str(n): sketch.linear(linear, sketch.constant(x), picked) for n, x in enumerate(values)}
+    found = sketch.run(name, outputs, selector=selector)
+    for n, x in enumerate(values):
+        wide = np.broadcast_to(x, selector.shape)
+        close(name, found[str(n)], applied("reference", "linear", linear, wide, selector=selector))

@@ -20,7 +20,8 @@ from .adjoint import ADJOINT
 from .linear import LINEAR, matrices
 from .maps import MAPS, Operand
 from .nodes import SMALL, Nodes
-from .routing import select
+from .order import emission, sizes
+from .routing import select, select_constant
 from .seed import emit_seed
 
 
@@ -37,6 +38,7 @@ class Emitter:
         self.program = program
         self.nodes = Nodes(model.graph, portable)
         self.names: dict[int, str] = {}
+        self.absolute = sizes(program)
         self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
         self._arrays: dict[int, Array] = {}
         self._annotated: set[str] = set()
@@ -52,7 +54,9 @@ class Emitter:
             The tensor of each output of the program.
         """
         self.seeds = seeds
-        for n, step in enumerate(self.program.instructions):
+        places = {name: n for n, node in enumerate(self.nodes.graph.node) for name in node.output}
+        for n in emission(self.program, self.absolute, places):
+            step = self.program.instructions[n]
             self.nodes.origin = step.origin
             self.names[n] = self._step(n, step)
             self._annotate(n, step)
@@ -76,6 +80,8 @@ class Emitter:
             return emit_seed(self.nodes, step, self.seeds.get(step.what.name, ""))
         if step.constant and int(np.prod(step.shape)) <= SMALL:
             return self.nodes.store(self._array(n))
+        if n in self.absolute:
+            return self.nodes.node("Abs", self._whole(self.absolute[n], step.shape))
         if step.kind == "map":
             names = [self.names[i] for i in step.inputs]
             if np.broadcast_shapes(*(self._stored_shape(i) for i in step.inputs)) != step.shape:
@@ -113,6 +119,8 @@ class Emitter:
         if step.constant:
             x = nodes.node("Unsqueeze", self._whole(step.inputs[0], inner), nodes.ints(0))
             return nodes.node("Squeeze", table[linear.name](nodes, linear, x, *rest), nodes.ints(0))
+        if isinstance(linear, Select) and first.constant and step.kind == "linear":
+            return select_constant(nodes, linear, np.broadcast_to(self._array(step.inputs[0]), inner), rest[0])
         x = self.names[step.inputs[0]] if not first.constant else self._whole(step.inputs[0], inner)
         if isinstance(linear, Matmul) and (rank := self._matrices(step.inputs[1])):
             return matrices(nodes, linear.transposed == (step.kind == "linear"), x, rank, *rest)
