@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
@@ -111,71 +110,59 @@ def _resampled(draws: Sequence[Draw], fill: float) -> Drawn:
 
 @dataclass(frozen=True, eq=False)
 class _Resampling:
-    """y = Σ_k w_k ⊙ x[i_k] + b at each place: the 2^d neighbours of a point.
+    """y = Σ_k w_k ⊙ x̄[i + o_k] at each place: the 2^d neighbours of a point, in x̄, which is x between edges of `fill`.
 
     Attributes:
-        indices: i [2^d, places], flat.
-        weights: w [2^d, places].
-        rest: b [places], what lies outside of the picture times the fill; None where nothing does.
+        index: i [places], the neighbour of the lowest index, flat in x̄.
+        corners: The offset o_k and the weights w_k [places] of each neighbour.
+        fill: The value outside of the picture.
     """
 
-    indices: Array
-    weights: Array
-    rest: Array | None
+    index: Array
+    corners: Sequence[tuple[int, Array]]
+    fill: float
 
     @classmethod
     def of(
         cls, space: tuple[int, ...], shift: Array, factor: float, angle: float, flip: bool, fill: float
     ) -> _Resampling:
         """Compute neighbours and weights for a shift (share of each side), scale, rotation and flip."""
-        sides = []
+        index: Array | int = 0
+        corners: list[tuple[int, Array | float]] = [(0, 1.0)]
         for axis, (length, point) in enumerate(zip(space, _points(space, factor, angle, flip), strict=True)):
-            stride = math.prod(space[axis + 1 :])
-            sides.append(_neighbours(point + np.float32((length - 1) / 2 + shift[axis] * length), length, stride))
-        indices, weights = [], []
-        for corner in np.ndindex(*[2] * len(space)):
-            chosen = [sides[axis][side] for axis, side in enumerate(corner)]
-            indices.append(reduce(np.add, [index for index, _ in chosen]).ravel())
-            weights.append(reduce(np.multiply, [weight for _, weight in chosen]).ravel())
-        outside = 1 - reduce(np.add, weights)
-        rest = (fill * outside).astype(np.float32) if fill and np.any(outside > 1e-6) else None
-        return cls(np.stack(indices).astype(np.int64), np.stack(weights).astype(np.float32), rest)
+            stride = math.prod(n + 2 for n in space[axis + 1 :])
+            # From the edge below the picture, place 0 of x̄, to the one above it: beyond, all is the same.
+            at = np.clip(point + np.float32((length + 1) / 2 + shift[axis] * length), 0, length + 1)
+            low = np.minimum(at.astype(np.int32), length)
+            above = at - low
+            index = index + low.astype(np.int64) * stride
+            weights = ((0, 1 - above), (stride, above))
+            corners = [(offset + step, weight * part) for offset, weight in corners for step, part in weights]
+        flat = [(offset, np.broadcast_to(np.asarray(w, np.float32), space).ravel()) for offset, w in corners]
+        return cls(np.broadcast_to(np.asarray(index), space).ravel(), flat, fill)
 
     def apply(self, x: Array) -> Array:
         """Return the resampled picture [C, *space]."""
-        flat = x.reshape(len(x), -1)
-        made = np.empty(flat.shape, np.float32)
-        for values, out in zip(flat, made, strict=True):
-            np.take(values, self.indices[0], out=out, mode="clip")
-            out *= self.weights[0]
-            for index, weight in zip(self.indices[1:], self.weights[1:], strict=True):
-                part = values.take(index, mode="clip")
+        wide = np.pad(x, [(0, 0), *[(1, 1)] * (x.ndim - 1)], constant_values=np.float32(self.fill))
+        made = np.empty((len(x), self.index.size), np.float32)
+        for values, out in zip(wide.reshape(len(x), -1), made, strict=True):
+            for k, (offset, weight) in enumerate(self.corners):
+                part = values[offset:].take(self.index, mode="clip")
                 part *= weight
-                out += part
-            if self.rest is not None:
-                out += self.rest
+                if k:
+                    out += part
+                else:
+                    out[...] = part
         return made.reshape(x.shape)
 
     def adjoint(self, s: Array) -> Array:
         """Return Aᵀ s [C, *space]: each value goes back to the neighbours that it came from."""
-        flat = s.reshape(len(s), -1)
-        made = np.zeros(flat.shape, np.float32)
-        for values, out in zip(flat, made, strict=True):
-            for index, weight in zip(self.indices, self.weights, strict=True):
-                np.add.at(out, index, values * weight)
-        return made.reshape(s.shape)
-
-
-def _neighbours(points: Array, length: int, stride: int) -> list[tuple[Array, Array]]:
-    """The index and weight of the neighbour below and above each point of an axis; 0 outside of it."""
-    floor = np.floor(points)
-    part = points - floor
-    low = floor.astype(np.int32)
-    found = []
-    for at, weight in ((low, 1 - part), (low + 1, part)):
-        inside = (at >= 0) & (at < length)
-        found.append((np.clip(at, 0, length - 1) * stride, weight * inside))
-    return found
+        inner = (slice(None), *[slice(1, -1)] * (s.ndim - 1))
+        wide = np.zeros((len(s), *[n + 2 for n in s.shape[1:]]), np.float32)
+        for values, out in zip(s.reshape(len(s), -1), wide.reshape(len(s), -1), strict=True):
+            for offset, weight in self.corners:
+                np.add.at(out[offset:], self.index, values * weight)
+        return np.ascontiguousarray(wide[inner])
 
 
 def _points(space: tuple[int, ...], factor: float, angle: float, flip: bool) -> list[Array]:
