@@ -13,7 +13,6 @@ import numpy as np
 from ..errors import InputError, UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
-from ..inputs import InputKind
 from ..model import ExplainOptions, Model
 from ..model.options import is_default
 from ..pictures import colors, heatmap
@@ -65,14 +64,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         pictures, key = first.pictures, (first.pictures, first.kind.shape)
         report.many = report.many or any(piece.size > 1 for piece in batch)
         if key not in prepared:
-            if args.grid:
-                _check_grid(first.kind)
             sized = model.at(first.kind.shape, first.own_size)
             named = dict(zip(methods, asked, strict=True))
             if report.every:
                 named = _possible(sized, named, pictures, notes)
             prepared[key] = {name: _prepared(sized, options, pictures) for name, options in named.items()}
             notes.opening(sized, pictures, report.many)
+            if "png" in plan.formats:
+                look = {"smooth": args.smooth, "blend": args.blend, "space": args.space, "grid": args.grid}
+                notes.look(sized.kind, pictures, **look)
         _explain(model, batch, prepared[key], report)
     console.clear()
     if report.many and len(written):
@@ -86,16 +86,6 @@ def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, me
     if args.grid:
         return sinks.GridSink(plan, written, methods, look)
     return sinks.FileSink(plan, written, {**look, "space": args.space}, args.ledger)
-
-
-def _check_grid(kind: InputKind) -> None:
-    """Raise UnsupportedError, before any method runs, where relevance is drawn otherwise than as a map."""
-    drawn = kind.to_drawing(np.zeros(kind.shape))
-    if drawn is None or drawn.ndim != 2:
-        raise UnsupportedError(
-            f"--grid draws maps side by side, and relevance of this input is no map: {kind.describe()}",
-            "write a file for each method: without --grid",
-        )
 
 
 def _possible(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ..errors import CheckFailed, OnnxLrpError
 from ..explanation import Explanation
+from ..explanation.forms import without_effect
+from ..inputs import InputKind
 from ..methods.default import PICTURE
 from ..model import Model
 from ..preprocessing import images
@@ -42,6 +45,7 @@ class Notes:
     _kinds: set[bool] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
+    _idle: set[str] = field(default_factory=set)  # options of drawings without effect
     _bias_dominated: dict[str, list[str]] = field(default_factory=dict)  # method → the inputs
     _negative: dict[str, list[str]] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
@@ -93,6 +97,19 @@ class Notes:
             console.note(text, "--size HxW states one")
         elif pictures and (text := model.graph.metadata.get("onnxlrp.note", "")):
             console.note(text, "--size HxW states it")
+
+    def look(self, kind: InputKind, pictures: bool, **asked: Any) -> None:
+        """Print, once each, the options of drawings that change nothing for a kind of input.
+
+        Args:
+            kind: The kind.
+            pictures: The samples are pictures.
+            **asked: The options, as `explanation.forms.without_effect` takes them.
+        """
+        for option, why in without_effect(kind, pictures, **asked):
+            if option not in self._idle:
+                self._idle.add(option)
+                self.console.note(f"{option} has no effect: {why}")
 
     def reads(self, piece: Piece) -> None:
         """Note an input of several frames."""
@@ -157,7 +174,7 @@ class Notes:
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
                 "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
-                "-m deep_taylor,gradient_x_input,occlusion" + " --grid" * (self.model.kind.name == "image"),
+                "-m deep_taylor,gradient_x_input,occlusion"" --grid",
             )
         for depth, origins in self._deep.items():
             note(f"{_counted(origins)}: {depth}", self._depth_fix(depth))

@@ -15,13 +15,13 @@ from .console import Console
 def run(args: argparse.Namespace, console: Console) -> int:
     """Write the explainer; return the exit code."""
     options = arguments.explaining_one(args)
-    path = arguments.out_file(args.out, f"{Path(args.model).stem}.{options.method}.onnx")
-    if path.exists() and Path(args.model).exists() and path.samefile(args.model):
-        raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
-    if path.suffix.lower() != ".onnx":
-        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path.with_suffix('.onnx')}'")
+    path = arguments.out_file(args.out, f"{Path(args.model).stem}.onnx")
+    _check_suffix(path)
     model = arguments.open_model(args)
     (method,) = arguments.methods([options], model)
+    path = arguments.out_file(args.out, f"{Path(args.model).stem}.{method}.onnx")
+    if path.exists() and Path(args.model).exists() and path.samefile(args.model):
+        raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     arguments.check_matches(model, options)
     model.export(path, str(options.method), args.target, **options.keywords())
     default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
@@ -48,6 +48,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
         indent=1,
     )
     return 0
+
+
+def _check_suffix(path: Path) -> None:
+    """Refuse, before the model is loaded, a file that is none of ONNX by its name. Raises UsageError."""
+    if path.suffix.lower() != ".onnx":
+        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path.with_suffix('.onnx')}'")
 
 
 def _tensor(value: Any) -> dict[str, Any]:

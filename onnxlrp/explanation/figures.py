@@ -11,6 +11,7 @@ from ..errors import UsageError, of_type
 from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
+from .forms import form_of
 from .result import Array, Result, assumed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     prep = result.preprocessing
     style = Style(cmap, clip, title, _caption(result, sample, target), blend)
     x = None if result.inputs is None else result.inputs[sample]
-    other = None if result.kind.is_image else _by_kind(result, values, x, style)
+    other = _by_kind(result, values, x, style)
     if other is not None:
         return other
     drawn = result.kind.to_drawing(values)
@@ -72,16 +73,19 @@ def to_matplotlib(picture: Image) -> Any:
 
 
 def _by_kind(result: Result, values: Array, x: Array | None, style: Style) -> Image | None:
-    """Draw what is no image in the figure of its kind; None where its map is drawn as that of an image."""
+    """Draw what is no map in the figure of its form; None for a map or a strip."""
+    form = form_of(result.kind, x is not None)
+    if form == "map":
+        return None
     from ..pictures import features, slices, traces  # a first heatmap is mostly imports, and of an image
 
-    if result.kind.name == "vector":
+    if form == "bars":
         return features.features(values, x, result.feature_names, style)
-    if result.kind.name == "tokens" and x is not None:
-        return _words(values, x, result, style)
-    if result.kind.name == "volume":
+    if form == "slices":
         return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), style)
-    if result.kind.name == "signal" and x is not None and result.kind.channels <= traces.MOST:
+    if form == "words" and x is not None:
+        return _words(values, x, result, style)
+    if form == "traces" and x is not None:
         r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
         return traces.traces(r, trace, result.feature_names, style)
     return None

@@ -1,4 +1,4 @@
-"""A labelled sheet of one sample's heatmaps by several methods."""
+"""A sheet of one sample's heatmaps by several methods."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UnsupportedError, UsageError
-from ..pictures import heatmap, lettering
+from ..errors import UsageError
+from ..pictures import heatmap, lettering, sheets
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
 from .explanation import Explanation
@@ -30,7 +30,8 @@ def draw(
 ) -> Image:
     """Draw the picture and the heatmap of each explanation of one sample, each under its method's name.
 
-    Each heatmap has its own color scale, because methods have different units.
+    What is no image is drawn in the whole figure of each method, such as the bars of a table. Each heatmap has its own
+    color scale, because methods have different units.
 
     Args:
         explanations: Explanations of one sample.
@@ -42,7 +43,6 @@ def draw(
         blend: Opacity of the strongest relevance over the grey picture.
 
     Raises:
-        UnsupportedError: The input is not a picture.
         UsageError: There are no explanations, or some are of several samples.
     """
     from PIL import Image as pillow
@@ -51,6 +51,9 @@ def draw(
     if not explanations or any(len(one) != 1 for one in explanations):
         raise UsageError("a grid needs explanations of one sample each", "slice them: explanation[0]")
     first, smoothing, style = explanations[0], Smoothing.parse(smooth), Style(cmap, clip, blend=blend)
+    if not first.kind.is_image:
+        return _sheet([one.figure(0, target, cmap=cmap, clip=clip, smooth=smooth, blend=blend) for one in explanations],
+                      columns)  # fmt: skip
     title = " · ".join(filter(None, (first.title(0, target), smoothing.describe())))
     tiles = [(name, _tile(one, target, style, smoothing)) for one in explanations for name in [one.method]]
     if first.images and first.images[0] is not None:
@@ -83,13 +86,20 @@ def path(pattern: str, one: Explanation, target: int) -> Path:
 def _tile(one: Explanation, target: int, style: Style, smoothing: Smoothing) -> Image:
     values = one.relevance[target, 0] if one.target.ndim == 2 else one.relevance[0]
     drawn = one.kind.to_drawing(values)
-    if drawn is None or drawn.ndim != 2:
-        raise UnsupportedError(
-            f"relevance of shape {values.shape}, of a {one.kind.name}, is no picture",
-            "write a file for each method: without --grid",
-        )
+    assert drawn is not None  # of an image
     image = one.images[0] if one.images else None
     return _fitted(heatmap.panel(smoothing(drawn), image, style))
+
+
+def _sheet(figures: Sequence[Image], columns: int) -> Image:
+    """Put figures in rows; 0 columns for the most square sheet."""
+    across, down = max(one.width for one in figures), max(one.height for one in figures)
+
+    def sides(n: int) -> int:
+        return abs(n * across - -(-len(figures) // n) * down)
+
+    columns = columns or min(range(1, len(figures) + 1), key=sides)
+    return sheets.stack([sheets.beside(figures[n : n + columns]) for n in range(0, len(figures), columns)])
 
 
 def _fitted(picture: Image) -> Image:

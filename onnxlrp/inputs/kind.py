@@ -66,6 +66,11 @@ class InputKind:
         fits = len(self.shape) == (2 if self.channel_axis is None else 3)
         return axes.get(self.channel_axis) if fits else None
 
+    @property
+    def has_rows(self) -> bool:
+        """True for a signal whose channels are many enough that a map of them, a row each, is drawn."""
+        return self.name == "signal" and math.prod(self.shape) >= _MANY_CHANNELS * self.shape[self.spatial_axes[-1]]
+
     # -- maps: one value a place
 
     @property
@@ -136,7 +141,7 @@ class InputKind:
         if self.name == "volume":
             return None
         drawn = np.asarray(self.to_maps(relevance[np.newaxis])[0])
-        return drawn if self.is_image or len(drawn) >= _MANY_CHANNELS else np.asarray(drawn.sum(axis=0))
+        return drawn if self.is_image or self.has_rows else np.asarray(drawn.sum(axis=0))
 
     # -- words
 

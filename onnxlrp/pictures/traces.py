@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _WIDTH, _HEIGHT, _GAP = 896, 640, 4
-MOST = 32  # channels; more are drawn as the rows of a map
 
 
 def traces(

@@ -42,3 +42,9 @@ def test_a_folder_gets_a_file_of_the_default_name(run: Any, tmp_path: Path) -> N
     assert [path.suffix for path in (tmp_path / "maps").iterdir()] == [".json"]
     run(0, "report", "maps", "-o", "new/folder")
     assert (tmp_path / "new" / "folder" / "report.html").is_file()
+
+
+def test_a_file_in_a_folder_is_named_by_its_method(run: Any) -> None:
+    run(0, "export", DIGITS, "-o", "out/")
+    run(0, "export", DIGITS, "-o", "out", "-m", "gamma")
+    assert {path.name for path in Path("out").iterdir()} == {"digits.epsilon_plus_flat.onnx", "digits.gamma.onnx"}

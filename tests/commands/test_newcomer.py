@@ -127,11 +127,33 @@ def test_names_are_told_apart_before_the_first_is_written(run: Any, table: tuple
     run(0, "explain", *table, "-o", fix)
 
 
-def test_a_grid_of_what_is_no_map_is_refused_before_it_runs(run: Any, table: tuple[str, str]) -> None:
-    out, err = run(4, "explain", *table, "-m", "epsilon,gradient", "--grid", "-o", "{stem}.png")
-    assert "relevance of this input is no map" in err
-    assert "dense" not in out
-    run(0, "explain", *table, "-m", "epsilon,gradient", "-o", "{stem}.{method}.png")
+@pytest.mark.parametrize("kind", ["table", "signal"])
+@pytest.mark.parametrize(
+    ("flag", "word"), [("--smooth", "2"), ("--smooth", "pool:4"), ("--blend", "0.5"), ("--space", "original")]
+)
+def test_an_option_without_effect_is_said_once(
+    run: Any, kind: str, flag: str, word: str, request: pytest.FixtureRequest
+) -> None:
+    words = ["explain", *request.getfixturevalue(kind), "-m", "epsilon,gradient"]
+    _, plain = run(0, *words, "-o", "plain/{stem}.{method}.png")
+    _, said = run(0, *words, flag, word, "-o", "asked/{stem}.{method}.png")
+    assert "no effect" not in plain
+    assert said.count(f"{flag} {word} has no effect: relevance is drawn as ") == 1
+    for path in sorted(Path("plain").iterdir()):  # what is said is true
+        assert path.read_bytes() == (Path("asked") / path.name).read_bytes()
+    _, said = run(0, *words, flag, word, "-o", "asked/{stem}.{method}.npz")
+    assert "no effect" not in said  # nothing is drawn
+
+
+def test_an_option_with_an_effect_is_not_said_to_have_none(run: Any) -> None:
+    for flag, word in (("--smooth", "2"), ("--blend", "0.5"), ("--space", "original")):
+        _, said = run(0, "explain", DIGITS, SEVEN, flag, word, "-o", "x.png")
+        assert "no effect" not in said
+    _, said = run(0, "explain", DIGITS, SEVEN, "--space", "original", "--grid", "-o", "x.png")
+    assert "--space original has no effect: a grid shows" in said
+    np.save("seven.npy", np.zeros((1, 1, 28, 28), np.float32) + 0.1)
+    _, said = run(0, "explain", DIGITS, "seven.npy", "--blend", "0.5", "-o", "x.png")
+    assert "--blend 0.5 has no effect: an array has no picture" in said
 
 
 def test_a_note_of_many_inputs_is_one_with_their_number(run: Any) -> None:

@@ -13,6 +13,7 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import UsageError
 from onnxlrp.explanation import grid
+from support.input_models import dense
 from support.paths import MODELS
 
 PICTURE = MODELS / "samples" / "marked_star.png"
@@ -43,6 +44,24 @@ def test_rows_follow_the_columns(explained: list[Any]) -> None:
 def test_a_grid_is_of_one_sample(explained: list[Any]) -> None:
     with pytest.raises(UsageError, match="one sample"):
         grid.draw([])
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((7,), "vector"), ((2, 64), "signal"), ((1, 4, 6, 6), "volume"), ((40, 64), "signal")]
+)
+def test_what_is_no_image_is_the_figures_of_its_methods(shape: tuple[int, ...], kind: str) -> None:
+    x = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    model = onnxlrp.load(dense(shape), kind=kind)
+    explained = [model.explain(x, method=name) for name in ("epsilon", "gradient", "occlusion")]
+    figures = [np.asarray(one.figure()) for one in explained]
+    stacked, beside = (np.asarray(grid.draw(explained, columns=n)) for n in (1, 3))
+    down = across = 0
+    for one in figures:
+        height, width = one.shape[:2]
+        np.testing.assert_array_equal(stacked[down : down + height, :width], one)
+        np.testing.assert_array_equal(beside[:height, across : across + width], one)
+        down, across = down + height, across + width
+    assert grid.draw(explained).size in {grid.draw(explained, columns=n).size for n in (1, 2, 3)}
 
 
 def test_the_command_draws_one_picture_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
