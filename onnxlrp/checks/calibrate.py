@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from ..explanation import Explanation, maps
 from ..findings.finding import Finding, MissingData
-from ..methods.problem import cast
+from ..methods.baselines import steps
+from ..methods.problem import Problem, cast
 from . import budgets
 from .context import CheckContext
 from .numerics import relative_difference
@@ -77,13 +78,15 @@ def rounding(context: CheckContext) -> Noise:
 
 
 def input_noise(context: CheckContext) -> Noise:
-    """Measure the effect of uniform noise of half a grey level (for arrays, half of 1/255 of their range)."""
-    x = context.samples.values
-    if context.samples.pictures:
-        low, high = context.model.preprocessing.bounds()
-    else:
-        low, high = np.asarray(x.min(), np.float64), np.asarray(x.max(), np.float64)
-    moved = x + np.random.default_rng(0).uniform(-0.5, 0.5, x.shape) * (high - low) / 255
+    """Measure the effect of uniform noise of half a grey level, of what is no picture half of `steps` of 1/255.
+
+    Token ids have no noise that is small: none is measured.
+    """
+    x, prep = context.samples.values, context.model.preprocessing if context.samples.pictures else None
+    if context.samples.kind.name == "tokens":
+        return Noise(0.0, 0.0, 0.0)
+    step = steps(Problem(context.model, x, context.targets, prep), 1 / 255)
+    moved = x + np.random.default_rng(0).uniform(-0.5, 0.5, x.shape) * step
     return _largest(context, [context.explain(context.model, cast(moved, x.dtype), context.targets)])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..preprocessing import images
 from .problem import Problem
 from .registry import Array
@@ -103,6 +103,31 @@ def deviation(problem: Problem, sigma: float, asked: str | Array) -> tuple[str, 
         return f"{sigma:g} of the range of the picture", sigma * _over(high, low, axes)
     along = tuple(1 + axis for axis in kind.spatial_axes)
     return f"{sigma:g} of the range of each channel", sigma * _over(problem.x, problem.x, along)
+
+
+def steps(problem: Problem, share: float) -> Array:
+    """Return a small step of every value, which broadcasts over [N, …]: what metrics and checks move samples by.
+
+    Of a picture a share of the range of each channel's pixels; of channels of a signal or a volume, a share of their
+    range in the sample; of a feature, a share of its deviation over the samples, or the share itself where one sample
+    or equal samples have none (`deviation`).
+
+    Args:
+        problem: The samples.
+        share: The share.
+
+    Raises:
+        UnsupportedError: The input is token ids, which have no values between them.
+    """
+    if problem.kind.name == "tokens":
+        raise UnsupportedError(
+            "token ids have no small steps: another number is another word", "measure without what moves the samples"
+        )
+    if problem.kind.is_image:
+        low, high = problem.bounds()
+        return np.asarray(share * (high - low))
+    several = problem.kind.name == "vector" and bool(np.ptp(problem.x, axis=0).any())
+    return np.asarray(deviation(problem, share, problem.x if several else "")[1])
 
 
 def _over(high: Array, low: Array, axes: tuple[int, ...]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxlrp import load
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
 from onnxlrp.evaluation.context import Attributor, EvaluationContext
 from onnxlrp.evaluation.metrics import registry
@@ -18,6 +19,7 @@ from onnxlrp.evaluation.metrics.shattering import autocorrelation
 from onnxlrp.evaluation.results import summary
 from onnxlrp.explanation.maps import ranks, spearman
 from support.arrays import Array
+from support.input_models import convolution, dense, embedding, in_other_units
 from support.planted import LENGTH, inside, reader, unruled
 from support.problems import convolutional
 
@@ -369,3 +371,41 @@ def test_the_interval_is_that_of_the_bootstrap() -> None:
     assert float(high - mean) == pytest.approx(half, rel=0.1)
     assert np.isnan(summary(np.array([np.nan]), seed=0)).all()
     np.testing.assert_array_equal(summary(np.ones((5, 2)), seed=0), np.ones((3, 2)))
+
+
+# -- features of different units
+
+
+@pytest.mark.parametrize("name", ["max_sensitivity", "shattering"])
+@pytest.mark.parametrize(
+    ("file", "units"),
+    [
+        (dense((5,)), np.exp2([-10, 3, 0, 12, -4])),
+        (convolution((3, 20), (5,)), np.exp2([[-10], [0], [9]])),
+        (convolution((2, 4, 5, 6), (2, 2, 2)), np.exp2([[[[-6]]], [[[5]]]])),
+    ],
+    ids=["vector", "signal", "volume"],
+)
+def test_samples_are_moved_in_the_units_of_each_feature(name: str, file: Any, units: Any) -> None:
+    model, other = load(file), load(in_other_units(file, units))
+    x, ids = random_samples(model)
+    want = values(name, trial(model, x, "gradient_x_input", ids))
+    assert (want > 0).all()
+    got = values(name, trial(other, (x * units).astype(np.float32), "gradient_x_input", ids))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_features_without_deviation_are_moved_all_the_same() -> None:
+    """Of one sample, or of equal ones, a feature has none: a radius of 0 would find every method stable."""
+    model = load(dense((5,)))
+    x = np.tile(random_samples(model, 1)[0], (2, 1))
+    for rows in (x, x[:1]):
+        found = values("max_sensitivity", trial(model, rows, "gradient_x_input", np.zeros(len(rows), int)), radius=0.5)
+        assert (found > 0.05).all()
+
+
+@pytest.mark.parametrize("name", ["max_sensitivity", "shattering"])
+def test_token_ids_are_not_moved(name: str) -> None:
+    model = load(embedding())
+    with pytest.raises(UnsupportedError, match="token ids have no small steps"):
+        values(name, trial(model, np.array([[1, 2, 3, 4]]), "occlusion", np.zeros(1, int)))

@@ -50,3 +50,32 @@ def convolution(shape: tuple[int, ...], kernel: tuple[int, ...]) -> Any:
         node("MatMul", ["f", "v"], ["y"]),
     ]
     return model(shape, nodes, k=weight(5, shape[0], *kernel), v=weight(5, 2))
+
+
+def in_other_units(file: Any, units: np.ndarray[Any, Any]) -> Any:
+    """The same function of a model's input in other units: y(x) of x · units is what it was of x.
+
+    Args:
+        file: A model of this module.
+        units: Broadcasts over a sample [*shape]; powers of two, so that nothing is rounded.
+    """
+    made = type(file)()
+    made.CopyFrom(file)
+    for node in made.graph.node:
+        node.input[:] = ["own" if name == "x" else name for name in node.input]
+    made.graph.node.insert(0, helper.make_node("Mul", ["x", "inverse"], ["own"]))
+    made.graph.initializer.append(numpy_helper.from_array((1 / units).astype(np.float32), "inverse"))
+    return made
+
+
+def embedding(length: int = 4, words: int = 9) -> Any:
+    """The mean of the embeddings of token ids [N, length], a dense layer."""
+    node = helper.make_node
+    nodes = [
+        node("Gather", ["t", "x"], ["e"]),
+        node("ReduceMean", ["e"], ["m"], axes=[1], keepdims=0),
+        node("MatMul", ["m", "v"], ["y"]),
+    ]
+    made = model((length,), nodes, t=weight(words, 6), v=weight(6, 2))
+    made.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    return made

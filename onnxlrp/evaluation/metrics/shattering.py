@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import at_least
+from ...methods.baselines import steps
 from ...methods.registry import Array
 from ...model.randomized import weighted
 from ..context import EvaluationContext, finite, flat
@@ -28,7 +29,8 @@ class Shattering:
 
     Args:
         points: Points t in 0…1 along the path.
-        length: The length of the path, as a share of the input's range.
+        length: The length of the path, as a share of the range of a picture or of a channel of a signal or volume, of
+            the deviation of a feature over the samples (`methods.baselines.steps`).
         depths: Layers measured, from the output down to the input.
         seed: The seed of the direction.
 
@@ -77,9 +79,8 @@ class Shattering:
         """Compute the autocorrelation [n, 1 + paths, lags] of some samples."""
         x = context.samples.values[keep]
         whole = context.samples.values.shape
-        low, high = (np.broadcast_to(bound, whole)[keep] for bound in context.problem.bounds())
         draws = [np.random.default_rng((self.seed, i)).choice((-1.0, 1.0), x.shape[1:]) for i in _numbers(keep)]
-        step = self.length * (high - low) * np.stack(draws)
+        step = np.broadcast_to(steps(context.problem, self.length), whole)[keep] * np.stack(draws)
         series: list[list[Array]] = [[] for _ in range(1 + len(paths))]
         for t in np.linspace(0, 1, self.points):
             found = context.again(x + t * step, record=paths, keep=keep)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import at_least
+from ...methods.baselines import steps
 from ...methods.registry import Array
 from ..context import EvaluationContext, finite, flat
 from .registry import Measurement, metric
@@ -15,12 +16,13 @@ from .registry import Measurement, metric
 @metric("max_sensitivity", paper="Yeh et al. 2019", better="lower")
 @dataclass(frozen=True)
 class MaxSensitivity:
-    """The maximum over |y - x| <= radius of ‖R(y) - R(x)‖ / ‖R(x)‖, for the class of x.
+    """The maximum over |y - x| <= radius · range of ‖R(y) - R(x)‖ / ‖R(x)‖, for the class of x.
 
     A heatmap without relevance has no value, unless it stays without.
 
     Args:
-        radius: The radius, as a share of the input's range.
+        radius: The radius, as a share of the range of a picture or of a channel of a signal or volume, of the deviation
+            of a feature over the samples (`methods.baselines.steps`).
         samples: Points y, drawn uniformly from the box.
         seed: The seed of the points.
 
@@ -39,12 +41,12 @@ class MaxSensitivity:
     def __call__(self, context: EvaluationContext) -> Measurement:
         """Measure every sample."""
         x = context.samples.values
-        low, high = context.problem.bounds()
+        box = steps(context.problem, self.radius)
         before = flat(context.relevance)
         size, largest = np.linalg.norm(before, axis=1), np.zeros(len(x))
         for n in range(self.samples):
             # Each sample stays in its row, so that a method with a seed draws the same numbers for it every time.
-            moved = x + self.radius * (high - low) * _drawn(x, self.seed, n)
+            moved = x + box * _drawn(x, self.seed, n)
             moved = np.rint(moved) if x.dtype.kind != "f" else moved
             after = flat(finite(context.again(moved).relevance, context.attributor.name))
             largest = np.maximum(largest, np.linalg.norm(after - before, axis=1))
