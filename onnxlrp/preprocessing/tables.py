@@ -115,7 +115,8 @@ def _parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
             f"{path}: .parquet files are read by pyarrow, which is not installed", "pip install pyarrow"
         ) from None
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:  # not read_table, for which a folder "year=2020" is one more column
+            table = file.read()
         columns = [column.to_pylist() for column in table.columns]
     except Exception as error:  # pyarrow raises several kinds of its own on a damaged file
         raise InputError(f"{path}: a damaged .parquet file ({reason(error)})", "write it again") from None

