@@ -174,7 +174,7 @@ class Notes:
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
                 "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
-                "-m deep_taylor,gradient_x_input,occlusion"" --grid",
+                "-m deep_taylor,gradient_x_input,occlusion --grid",
             )
         for depth, origins in self._deep.items():
             note(f"{_counted(origins)}: {depth}", self._depth_fix(depth))

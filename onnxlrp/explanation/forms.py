@@ -67,6 +67,5 @@ def without_effect(
     if blend != heatmap.BLEND and not pictures and form != "slices":
         yield f"--blend {blend:g}", drawn or "an array has no picture below its heatmap"
     if space != "input" and (grid or not pictures):
-        yield f"--space {space}", drawn or (
-            "a grid shows what the model sees" if pictures else "an array was no picture of another size before"
-        )
+        other = "a grid shows what the model sees" if pictures else "an array was no picture of another size before"
+        yield f"--space {space}", drawn or other

@@ -61,7 +61,7 @@ def test_a_folder_is_no_column(tmp_path: Path) -> None:
     ("cells", "said"),
     [
         (["a", "b", "c"], "'a' is no finite number"),
-        ([1.0, None, 2.0], "row 2, column \"odd\": an empty cell"),
+        ([1.0, None, 2.0], 'row 2, column "odd": an empty cell'),
         ([1.0, float("nan"), 2.0], "row 2, column \"odd\": 'nan' is no finite number"),
         ([date(2020, 1, 1)] * 3, "'2020-01-01' is no finite number"),
         ([[1.0], [2.0], [3.0]], "'[1.0]' is no finite number"),
