@@ -51,6 +51,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except Interrupted:
         return _INTERRUPTED
     _report(made, model, console)
+    if page.refused is not None:
+        console.note(f"no heatmaps: {page.refused.message}", page.refused.command)
     console.line("wrote", f"{written[0]}  {len(written)} pages, {time.perf_counter() - began:.2f} s", _WIDTH)
     about = {key: made.about[key] for key in ("samples", "rejected", "identity", "layers")}
     console.json({**about, "page": str(written[0]), "pages": len(written), "folder": str(folder)}, 1)

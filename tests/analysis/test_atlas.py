@@ -231,6 +231,19 @@ def test_another_run_is_refused_and_says_what_differs(tmp_path: Path, shapes: An
         Atlas.build(shapes, pictures, tmp_path, resume=True, **how)
 
 
+def test_a_folder_begun_anew_goes_on_as_what_it_was_begun_as(tmp_path: Path, shapes: Any, pictures: Path) -> None:
+    how: dict[str, Any] = {"layers": LAYERS, "batch_size": 4, "every": 0.0}
+    Atlas.build(shapes, pictures, tmp_path, top=3, **how)
+
+    def stop(done: int, total: int) -> bool:
+        return False
+
+    with pytest.raises(Interrupted):
+        Atlas.build(shapes, pictures, tmp_path, top=2, progress=stop, **how)
+    atlas = Atlas.build(shapes, pictures, tmp_path, top=2, resume=True, **how)
+    assert atlas.layers[0].tops["activation"].values.shape[1] == 2
+
+
 def test_bad_requests(tmp_path: Path, shapes: Any, pictures: Path) -> None:
     def build(images: Any = pictures, **words: Any) -> Any:
         return Atlas.build(shapes, images, tmp_path / "atlas", **{"layers": LAYERS, **words})

@@ -84,6 +84,8 @@ class Collector:
         item, sample = self._resumed(rows) if resume and (self.folder / store.STATE).exists() else (0, 0)
         if not (item or sample):
             rows.begin()
+            for name in (store.MANIFEST, store.STATE):  # of a run before: they do not belong to what comes
+                (self.folder / name).unlink(missing_ok=True)
         where = {id(one): n for n, one in enumerate(self.source.items)}
         saved = time.monotonic()
         for batch in batches(self.source.after(item, sample), [model], asked.batch_size):

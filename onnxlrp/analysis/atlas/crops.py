@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...errors import UnsupportedError
 from ...graph.receptive_field import Box
 from ...graph.units import Start
 from ...inputs import InputKind
@@ -87,6 +88,7 @@ class Painter:
         source: The samples.
         rules: Gives the composite of heatmaps; told whether samples are pictures.
         pieces: The pictures.
+        refused: Why there are no heatmaps, where the method has no rule for a layer.
     """
 
     atlas: AtlasData
@@ -94,6 +96,7 @@ class Painter:
     source: Pictures
     rules: Callable[[bool], Any]
     pieces: Pieces = field(default_factory=Pieces)
+    refused: UnsupportedError | None = None
     _waiting: dict[tuple[int, bool], list[tuple[Place, Array]]] = field(default_factory=dict)
     _composites: dict[bool, Any] = field(default_factory=dict)
 
@@ -132,7 +135,7 @@ class Painter:
     def _flush(self, number: int, pictures: bool) -> None:
         """The relevance that starts at units of a layer, each at the place where it is largest."""
         rows = self._waiting.pop((number, pictures), [])
-        if not rows:
+        if not rows or self.refused is not None:
             return
         if pictures not in self._composites:
             self._composites[pictures] = self.rules(pictures)
@@ -141,7 +144,13 @@ class Painter:
         x = np.stack([values for _, values in rows])
         own_rows = any(len(array) > 1 for array in self.model.given.values())
         at = np.array([place.sample for place, _ in rows]) if own_rows else None
-        relevance = self.model.outputs(x, self._composites[pictures], starts=[start], at=at)["relevance"]
+        try:
+            relevance = self.model.outputs(x, self._composites[pictures], starts=[start], at=at)["relevance"]
+        except UnsupportedError as error:
+            if "relevance" in layer.tops:
+                raise
+            self.refused = error  # activations are shown all the same
+            return
         for (place, _), one in zip(rows, relevance, strict=True):
             self._heat(place, one, layer)
 

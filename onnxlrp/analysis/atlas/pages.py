@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ... import files
+from ...errors import UnsupportedError
 from ...report.markup import Markup, tag
 from ...report.shell import document, package_file
 from . import overview, store
@@ -42,6 +43,7 @@ class Pages:
         asked: What was asked for.
         concepts: The concepts that units detect.
         prototypes: Of so many units of each layer a prototype is made.
+        refused: Why there are no heatmaps, known when the pages are written.
     """
 
     atlas: AtlasData
@@ -51,6 +53,7 @@ class Pages:
     asked: Asked
     concepts: Concepts | None = None
     prototypes: int = 0
+    refused: UnsupportedError | None = None
     _made: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def write(self, told: Told = lambda done, total, said="": True) -> list[Path]:
@@ -71,6 +74,7 @@ class Pages:
         for done, total in painter.draw(self.asked.heatmaps):
             if not told(done, total):
                 raise Interrupted
+        self.refused = painter.refused
         self._draw_prototypes(told)
         folder = self.atlas.folder
         sections = UnitSections(self.atlas, painter.pieces, self.concepts, self._made, self._class_links("../"))
