@@ -19,7 +19,7 @@ from . import store
 from .asked import Asked
 from .layers import chosen
 from .source import Pictures
-from .tops import Array, ClassSums, Tops, reduced, shares
+from .tops import Array, ClassSums, Tops, shares
 
 SECONDS = 20.0  # between two states that a cut run can go on from
 
@@ -168,18 +168,15 @@ class Collector:
             record=recorded,
             activations=seen,
             at=numbers if own_rows else None,
+            reduce=(asked.value, "argmax"),
         )
         values, places = {}, {}
         for n, unit in enumerate(names):
-            if seen:
-                key = f"activation/{n}"
-                values[key], places[key] = reduced(
-                    found.pop(f"activation/{unit.label}"), unit.axis, asked.value == "sum"
-                )
-            if recorded:
-                key = f"relevance/{n}"
-                total, places[key] = reduced(found.pop(f"record/{unit.label}"), unit.axis, asked.value == "sum")
-                values[key] = shares(total)
+            for by, word in (("activation", "activation"), ("relevance", "record")):
+                if by in asked.by:
+                    taken = found[f"{word}/{unit.label}/{asked.value}"]
+                    values[f"{by}/{n}"] = shares(taken) if by == "relevance" else taken
+                    places[f"{by}/{n}"] = found[f"{word}/{unit.label}/argmax"].astype(np.int64)
         return values, places, found["logits"].reshape(len(samples), -1)
 
     def _asked_class(self, count: int, ids: Array | None) -> Array | None:

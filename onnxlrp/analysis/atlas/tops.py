@@ -106,22 +106,6 @@ class ClassSums:
         return np.asarray(self.sums[name][: len(self.ids)] / np.maximum(1, np.array(self.counts))[:, None])
 
 
-def reduced(values: Array, axis: int, total: bool) -> tuple[Array, Array]:
-    """Return the sum or the maximum of each channel over positions [N, C], and the flat position of its maximum [N, C].
-
-    Args:
-        values: Activation or relevance [N, *shape].
-        axis: The axis of channels in the shape.
-        total: The sum, not the maximum.
-    """
-    by_channel = np.moveaxis(values, 1 + axis, 1)
-    flat = by_channel.reshape(len(values), by_channel.shape[1], -1)
-    where = flat.argmax(axis=-1)
-    if total:
-        return flat.sum(axis=-1), where
-    return np.take_along_axis(flat, where[..., None], axis=-1)[..., 0], where
-
-
 def shares(relevance: Array) -> Array:
     """Return the relevance of channels [N, C] divided by Σ_c |R_c| of each sample; zeros where all are 0."""
     total = np.abs(relevance).sum(axis=1, keepdims=True)
