@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..program.linear import Sum
 from ..program.op import Op
@@ -24,9 +25,9 @@ def activation(node: Node, slope: Callable[[Value, Value], Value | float]) -> Op
 
 @layer("Relu", kind="activation")
 def relu(node: Node) -> Op:
-    """Relu: y = max(x, 0): rules of activations apply (pass, gradient, guided, deconvnet)."""
+    """Relu: y = max(x, 0): rules of activations apply (pass, gradient, guided, deconvnet, redirect)."""
     node.trace.declare_rectified(node.operand(0), node.result, exact=True)
-    return activation(node, lambda x, y: y > 0)
+    return replace(activation(node, lambda x, y: y > 0), limits=(0.0, float("inf")))
 
 
 @layer("Clip", kind="activation")
@@ -36,7 +37,8 @@ def clip(node: Node) -> Op:
     high = float(node.array(2, float("inf")).reshape(()))
     if low == 0 and high > 0:
         node.trace.declare_rectified(node.operand(0), node.result, exact=high == float("inf"))
-    return activation(node, lambda x, y: (y > low) * (y < high) if high != float("inf") else y > low)
+    made = activation(node, lambda x, y: (y > low) * (y < high) if high != float("inf") else y > low)
+    return replace(made, limits=(low, high))
 
 
 @layer("LeakyRelu", kind="activation")

@@ -8,7 +8,7 @@ from typing import Any
 from .. import patterns as pattern_files
 from ..composites import Composite, Match
 from ..rules import Rule
-from ..rules.gradient import DeconvNet, Gradient, Guided
+from ..rules.gradient import DeconvNet, Gradient, Guided, Redirect
 from ..rules.lrp import Norm, ZPlus
 from ..rules.pattern import PatternAttribution, PatternNet
 from .registry import preset
@@ -35,14 +35,19 @@ def excitation_backprop(stabilizer: float = 1e-6) -> Composite:
 
 
 @preset
-def gradient() -> Composite:
+def gradient(redirect: bool = False) -> Composite:
     """The gradient of the target's logit (Simonyan et al. 2014).
+
+    Args:
+        redirect: At a ReLU or Clip behind which nothing of a sample lives, let through what would revive its units
+            (the rule `redirect`), so that an optimisation can begin; elsewhere it is the gradient.
 
     References:
         Simonyan et al., Deep inside convolutional networks: visualising image classification models and saliency maps,
         ICLR workshop 2014.
     """
-    return Composite((("*", Gradient()),), "gradient", "one")
+    dead: tuple[tuple[Match, Rule], ...] = (("Relu", Redirect()), ("Clip", Redirect())) if redirect else ()
+    return Composite((*dead, ("*", Gradient())), "gradient", "one")
 
 
 @preset

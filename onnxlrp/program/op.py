@@ -40,6 +40,7 @@ class Op:
         along: For a softmax: v → Σ v over the normalised axis, which is kept with size 1.
         node: The node's name, unique in the graph.
         cancels: Whether the parts may add up to exactly zero although none is, as x and −max x do.
+        limits: Of a function that is flat below one value of its result and above another, these: (0, ∞) of a ReLU.
     """
 
     kind: str
@@ -51,6 +52,7 @@ class Op:
     along: Callable[[Value], Value] | None = None
     node: str = ""
     cancels: bool = False
+    limits: tuple[float, float] | None = None
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
         """Return (∂result/∂operand)ᵀ r for each operand; r has the result's shape."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..program.op import Op
-from ..program.value import Value, positive
+from ..program.value import Value, negative, positive, total
 from . import rule
 
 
@@ -65,3 +65,34 @@ class DeconvNet:
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the positive part of the relevance."""
         return (positive(relevance),)
+
+
+@rule("redirect", conserves=False)
+@dataclass(frozen=True)
+class Redirect:
+    """The gradient, redirected through a ReLU or Clip where nothing of a sample passes, as all its units are dead.
+
+    R_x = (∂y/∂x)ᵀ R where any of it is not zero in the sample; else max(R, 0) where y is at the lower limit and
+    min(R, 0) where it is at the upper one: what moves a unit back to where it lives. As soon as one lives, the gradient
+    is exact again. Other layers have their gradient.
+
+    References:
+        Olah et al., Feature visualization, Distill 2017; the gradient of "redirected ReLU" in its library Lucid, there
+        for the first steps of an optimisation.
+    """
+
+    def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand."""
+        passed = op.vjp(relevance)
+        if op.limits is None:
+            return passed
+        (slope,), trace, y = passed, relevance.trace, op.result
+        low, high = op.limits
+        moves = []
+        if low > -float("inf"):
+            moves.append(positive(relevance) * (1.0 - (y > low)))
+        if high < float("inf"):
+            moves.append(negative(relevance) * (1.0 - (y < high)))
+        blocked = 1.0 - (trace.total(trace.map("max", slope, -slope)) > 0.0)
+        blocked = trace.reshape(blocked, (1,) * len(y.shape))
+        return (slope + total(moves) * blocked if moves else slope,)

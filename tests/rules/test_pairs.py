@@ -43,6 +43,7 @@ STYLES = {
     "gradient": Style(Gradient(), Gradient(), Gradient()),
     "guided": Style(Gradient(), make("guided"), Gradient()),
     "deconvnet": Style(Gradient(), make("deconvnet"), Gradient()),
+    "redirect": Style(Gradient(), make("redirect"), Gradient()),
 }
 # Rules for layers that these nets do not have, and those that need patterns.
 LATER = {"route", "signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}

@@ -26,6 +26,7 @@ METHOD_OPTIONS = {
     "layer": "path of the layer whose maps grad_cam and layer_cam read",
     "base": "composite of contrastive relevance",
     "against": "class id that contrastive relevance is contrasted with (default: all others)",
+    "redirect": "gradient: through ReLUs of which nothing lives, what would revive them (true or false)",
     "times_input": "smooth_grad: multiply by the input (true or false)",
     "patterns": "pattern_net, pattern_attribution: the file that `onnxlrp patterns` wrote",
     "window": "occlusion: side of the window in pixels (0: an eighth of each side)",
