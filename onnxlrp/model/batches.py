@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..engines import Run
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..program.program import Array, Program
 
 
@@ -31,6 +31,7 @@ def in_batches(
 
     Raises:
         UsageError: A size below 1.
+        UnsupportedError: An output has not one row for each sample.
     """
     if size is not None and size < 1:
         raise UsageError(f"batch_size={size}", "give 1 or more")
@@ -44,7 +45,7 @@ def in_batches(
         rows = np.minimum(np.arange(start, start + (fixed or count)), samples - 1)
         feeds = {name: x[rows] for name, x in inputs.items()}
         feeds |= {name: seeds[name][(slice(None),) * step.targets + (rows,)] for name, step in given.items()}
-        pieces.append({key: _first(program, key, value, count) for key, value in run(feeds).items()})
+        pieces.append({key: _first(program, key, value, count, len(rows)) for key, value in run(feeds).items()})
     return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}
 
 
@@ -53,8 +54,14 @@ def _axis(program: Program, key: str) -> int | None:
     return None if step.constant else int(step.targets)
 
 
-def _first(program: Program, key: str, value: Array, count: int) -> Array:
+def _first(program: Program, key: str, value: Array, count: int, fed: int) -> Array:
+    """Return the first `count` samples of an output. Raises UnsupportedError where it has not `fed` of them."""
     axis = _axis(program, key)
+    if axis is not None and value.shape[axis] != fed:
+        raise UnsupportedError(
+            f"{key} has {value.shape[axis]} rows for {fed} samples: the runtime makes other shapes than loading found",
+            "give one sample at a time, and report the model",
+        )
     return value if axis is None else value[(slice(None),) * axis + (slice(0, count),)]
 
 

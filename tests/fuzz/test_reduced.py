@@ -44,6 +44,13 @@ CASES: dict[str, tuple[int, tuple[int, ...], str]] = {
         19, (2, 4, 3), f'''s = Constant <value_ints = [1, 2]> ()
         t = Resize <mode = "linear", {RESIZE} = "pytorch_half_pixel", axes = [2, 3]> (x, , , s)''',
     ),
+    # VALID rounds up where ceil_mode says so.
+    **{
+        f"{op} of VALID, rounded up": (
+            19, (2, 6), f't = {op} <kernel_shape = [3], strides = [2], auto_pad = "VALID", ceil_mode = 1> (x)',
+        )
+        for op in ("MaxPool", "AveragePool", "LpPool")
+    },
     "a transposed convolution with a wide kernel": (
         13, (4, 2, 2), "t = ConvTranspose <kernel_shape = [3, 3], strides = [2, 2]> (x, filters)",
     ),
@@ -108,6 +115,13 @@ def test_a_dilated_pooling_that_pads_by_itself_is_refused() -> None:
         onnxlrp.load(case.model).explain(case.x, 0, "gradient")
     hidden = onnxlrp.load(case.model).explain(case.x, 0, "occlusion")
     np.testing.assert_allclose(hidden.output, graph_judge.untouched(case), rtol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "LpPool"])
+def test_a_pooling_that_skips_at_both_ends_is_refused(op: str) -> None:
+    """Kernel 1, stride 3, length 6, SAME: the elements 0 and 3 by the standard, 1 and 4 by onnxruntime."""
+    case = made(19, (1, 6), f't = {op} <kernel_shape = [1], strides = [3], auto_pad = "SAME_UPPER"> (x)')
+    assert graph_judge.judge(case).startswith("refused: ")
 
 
 def test_a_dilated_window_that_is_longer_than_its_input_is_refused() -> None:

@@ -79,18 +79,27 @@ def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> di
             attributes["output_padding"] = tuple(e - min(t, 0) for e, t in zip(extra, total, strict=True))
             attributes["pads"] = _split([max(t, 0) for t in total], auto_pad != "SAME_UPPER")
     elif auto_pad.startswith("SAME"):
-        if layer.op not in operators.CONVOLUTIONS and set(attributes["dilations"]) != {1}:
-            raise UnsupportedError(
-                f'The {layer.op} node "{printable(layer.label)}" has dilations and auto_pad {auto_pad}: onnxruntime '
-                "pads as if there were no dilations, against the standard.",
-                "Export the model with explicit pads.",
-            )
-        total = [max((o - 1) * s + r - i, 0) for i, o, s, r in zip(source, out, strides, reach, strict=True)]
-        attributes["pads"] = _split(total, auto_pad == "SAME_LOWER")
+        total = [(o - 1) * s + r - i for i, o, s, r in zip(source, out, strides, reach, strict=True)]
+        _check_same(layer, auto_pad, attributes["dilations"], total)
+        attributes["pads"] = _split([max(t, 0) for t in total], auto_pad == "SAME_LOWER")
     attributes["pads"] = zeros * 2 if auto_pad == "VALID" else tuple(attributes.get("pads") or zeros * 2)
-    if auto_pad != "NOTSET" and "ceil_mode" in attributes:
+    if auto_pad.startswith("SAME") and "ceil_mode" in attributes:  # with VALID, onnxruntime rounds up as it says
         attributes["ceil_mode"] = 0
     return attributes
+
+
+def _check_same(layer: Layer, auto_pad: str, dilations: tuple[int, ...], total: list[int]) -> None:
+    """Raise UnsupportedError where onnxruntime reckons the pads of a pooling by itself, against the standard."""
+    found = ""
+    if layer.op not in operators.CONVOLUTIONS and set(dilations) != {1}:
+        found = "has dilations, which onnxruntime leaves out of the pads"
+    elif layer.op in ("AveragePool", "LpPool") and min(total) < -1:
+        found = "skips more than one element at the end, which onnxruntime shares between both ends"
+    if found:
+        raise UnsupportedError(
+            f'The {layer.op} node "{printable(layer.label)}" of auto_pad {auto_pad} {found}.',
+            "Export the model with explicit pads.",
+        )
 
 
 def _split(total: list[int], begin_heavy: bool) -> tuple[int, ...]:
