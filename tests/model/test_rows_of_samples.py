@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from onnxlrp.model.batches import in_batches
 
 def test_rows_that_are_no_samples() -> None:
     step = SimpleNamespace(constant=False, targets=0)
-    program = SimpleNamespace(instructions=[step], outputs={"logits": 0}, seeds={})
+    program: Any = SimpleNamespace(instructions=[step], outputs={"logits": 0}, seeds={})
     for rows in (2, 4):
         with pytest.raises(UnsupportedError, match=f"{rows} rows for 3 samples"):
             in_batches(

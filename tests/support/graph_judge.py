@@ -27,11 +27,11 @@ def untouched(made: Made) -> Any:
     )
 
 
-def close(what: str, found: Any, wanted: Any, tolerance: float) -> None:
-    """Raise AssertionError unless the largest difference is below a share of the largest value."""
+def close(what: str, found: Any, wanted: Any, tolerance: float, least: float = 1e-3) -> None:
+    """Raise AssertionError unless the largest difference is below a share of the largest value, or of `least`."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     assert found.shape == wanted.shape, f"{what}: shape {found.shape}, not {wanted.shape}"
-    apart = float(np.abs(found - wanted).max(initial=0)) / max(float(np.abs(wanted).max(initial=0)), 1e-3)
+    apart = float(np.abs(found - wanted).max(initial=0)) / max(float(np.abs(wanted).max(initial=0)), least)
     assert apart <= tolerance, f"{what}: {apart:.1e} of the largest value apart"
 
 
@@ -65,7 +65,8 @@ def judge(made: Made, export: bool = True) -> str:
     loose = 5e-2 if made.quantized else 1e-4
     close("scores", slope.output, wanted, loose)
     exact = reference.explain(made.x, target=1, method="gradient", **given)
-    close("gradient, ort and reference", slope.relevance, exact.relevance, loose if made.quantized else 1e-3)
+    # Where the slope is zero, as of a norm of equal values, single precision leaves some of what cancels.
+    close("gradient, ort and reference", slope.relevance, exact.relevance, loose if made.quantized else 1e-3, 1e-2)
     if not made.quantized:
         finite_differences(reference.choose(**given) if given else reference, made.x, exact.relevance)
     # In float64: beside a logit near zero, what single precision loses of its terms would be a large share. onnx's
