@@ -8,6 +8,18 @@ from .errors import UsageError
 
 INSTALL = "pip install onnxruntime"
 
+# Optimisers of onnxruntime that change what a quantised model computes: float weights between quantised activations are
+# rounded, two scales in a row become one, roundings are moved, dropped or put where they were not.
+INEXACT = (
+    "WeightBiasQuantization",
+    "DoubleQDQPairsRemover",
+    "QDQPropagationTransformer",
+    "QDQSelectorActionTransformer",
+    "QDQS8ToU8Transformer",
+    "ReluQuantRewrite",
+    "ClipQuantRewrite",
+)
+
 
 def missing() -> str:
     """Return why onnxruntime cannot be imported; "" where it can."""

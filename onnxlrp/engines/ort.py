@@ -12,9 +12,9 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..program.program import Array, Program
-from ..runtime import onnxruntime
+from ..runtime import INEXACT, onnxruntime
 from . import Forward, Run, engine
-from .providers import CUDA, INEXACT, fix, preload
+from .providers import CUDA, fix, preload
 from .weights import hand_over
 
 log = logging.getLogger("onnxlrp")

@@ -10,18 +10,6 @@ log = logging.getLogger("onnxlrp")
 
 CUDA = "CUDAExecutionProvider"
 
-# Optimisers of onnxruntime that change what a quantised model computes: float weights between quantised activations are
-# rounded, two scales in a row become one, roundings are moved, dropped or put where they were not.
-INEXACT = (
-    "WeightBiasQuantization",
-    "DoubleQDQPairsRemover",
-    "QDQPropagationTransformer",
-    "QDQSelectorActionTransformer",
-    "QDQS8ToU8Transformer",
-    "ReluQuantRewrite",
-    "ClipQuantRewrite",
-)
-
 
 def preload() -> None:
     """Load CUDA's libraries from their wheels, where onnxruntime does not look; its messages go to the log."""

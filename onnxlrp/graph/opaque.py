@@ -14,7 +14,7 @@ import onnx
 from onnx import helper
 
 from ..errors import InputError, UnsupportedError
-from ..runtime import fix, missing, onnxruntime
+from ..runtime import INEXACT, fix, missing, onnxruntime
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
 from .load_state import LoadState
@@ -229,11 +229,14 @@ def _session(state: LoadState, further: Sequence[str]) -> Any:
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in further if name not in known)
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     if state.file.home is not None:
         folder = str(state.file.home.model.resolve().parent)
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
     try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(INEXACT)
+        )
     except Exception as error:  # onnxruntime's own classes of errors share no base
         raise _Unfit(first_line(error)) from error
 

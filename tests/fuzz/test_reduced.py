@@ -64,7 +64,7 @@ CASES: dict[str, tuple[int, tuple[int, ...], str]] = {
 }  # fmt: skip
 
 
-def made(opset: int, shape: tuple[int, ...], nodes: str) -> Made:
+def made(opset: int, shape: tuple[int, ...], nodes: str, **more: np.ndarray) -> Made:
     """x through the nodes and a dense layer to y [N, 3]."""
     rng = np.random.default_rng(0)
     sides = ", ".join(map(str, shape))
@@ -75,6 +75,7 @@ def made(opset: int, shape: tuple[int, ...], nodes: str) -> Made:
     model = onnx.parser.parse_model(text)
     constants = {"scales": np.array([1, 1, 1.3, 1.2], F), "filters": np.ones((4, 2, 3, 3), F)}
     x = rng.normal(size=(3, *shape)).astype(F)
+    constants |= more
     size = flattened(model, x[:1], constants)
     constants["w"] = rng.normal(size=(size, 3)).astype(F)
     model.graph.initializer.extend(stored(constants, model))
@@ -115,6 +116,23 @@ def test_a_dilated_pooling_that_pads_by_itself_is_refused() -> None:
         onnxlrp.load(case.model).explain(case.x, 0, "gradient")
     hidden = onnxlrp.load(case.model).explain(case.x, 0, "occlusion")
     np.testing.assert_allclose(hidden.output, graph_judge.untouched(case), rtol=1e-5)
+
+
+def test_scores_of_a_model_that_cannot_be_read_are_not_rounded() -> None:
+    """Weights of int8 behind DequantizeLinear: onnxruntime's own optimiser rounds the activations beside them."""
+    rng = np.random.default_rng(0)
+    constants: dict[str, np.ndarray] = {
+        "stored": rng.integers(-127, 128, (8, 16)).astype(np.int8), "scale": np.linspace(1e-4, 1e-3, 16).astype(F),
+        "zero": np.zeros(16, np.int8), "lw": rng.normal(size=(1, 8, 16)).astype(F) / 4,
+        "lr": rng.normal(size=(1, 8, 2)).astype(F) / 4, "first": np.array([0]),
+    }  # fmt: skip
+    nodes = """d = DequantizeLinear <axis = 1> (stored, scale, zero)
+        m = MatMul (x, d)
+        b = Transpose <perm = [1, 0, 2]> (m)
+        s, h = LSTM <hidden_size = 2> (b, lw, lr)
+        t = Squeeze (h, first)"""
+    case = made(21, (3, 8), nodes, **constants)
+    assert graph_judge.judge(case).startswith("refused: ")
 
 
 @pytest.mark.parametrize("op", ["AveragePool", "LpPool"])

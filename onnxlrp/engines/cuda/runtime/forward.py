@@ -12,8 +12,9 @@ import numpy as np
 
 from ....errors import UnsupportedError
 from ....program.program import Array
+from ....runtime import INEXACT
 from ... import Forward
-from ...providers import CUDA, INEXACT, fix, preload
+from ...providers import CUDA, fix, preload
 from ...weights import hand_over
 
 log = logging.getLogger("onnxlrp")
