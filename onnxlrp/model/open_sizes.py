@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, OnnxLrpError, UnsupportedError, UsageError
+from ..errors import OnnxLrpError, UnsupportedError, UsageError
 from ..graph.graph import Graph
 from ..inputs import InputKind
 from ..preprocessing import images
-from ..preprocessing.samples import Opened, Samples
+from ..preprocessing.samples import Opened, Samples, several_sizes
 
 Lengths = tuple[tuple[tuple[str, int], int], ...]  # (input, number of the axis in the file) and length
 
@@ -75,15 +75,17 @@ def shape_of(
     Raises:
         InputError: Samples of several sizes.
     """
-    found: dict[tuple[tuple[int, ...], bool], None] = {}
-    for item in items:
+    found: dict[tuple[int, ...], list[str]] = {}
+    pictures = False
+    for n, item in enumerate(items):
         shape = _shape(item.content, kind, free, own)
         if shape is not None:
-            found[shape] = None
+            names = item.content.names if isinstance(item.content, Samples) else [item.name or f"sample {n}"]
+            found.setdefault(shape[0], []).extend(names)
+            pictures = pictures or shape[1]
     if len(found) > 1:
-        sizes = ", ".join(" x ".join(map(str, shape)) for shape, _ in found)
-        raise InputError(f"samples of several sizes in one batch: {sizes}", "explain those of one size at a time")
-    return next(iter(found), None)
+        raise several_sizes(found, pictures)
+    return next(((shape, pictures) for shape in found), None)
 
 
 def require_numbers(graph: Graph) -> None:

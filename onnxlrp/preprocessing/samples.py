@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,6 +124,23 @@ def made(
         own_size,
         parts[0].columns if len({p.columns for p in parts}) == 1 else None,
     )
+
+
+def several_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]], pictures: bool) -> InputError:
+    """Return the error of samples that are not of one size, where one array holds the results of all.
+
+    Args:
+        sizes: The names of the samples of each shape.
+        pictures: They are pictures, which can be brought to one size.
+    """
+    said = "; ".join(
+        f"{' x '.join(map(str, shape))} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
+        for shape, names in sizes.items()
+    )
+    fix = ("give those of one size in one call", "give those of one size in one run")
+    if pictures:
+        fix = ("load the model at one size: load(path, size=(224, 224))", "bring them to one size: --size 224x224")
+    return InputError(f"samples of several sizes: {said}", *fix)
 
 
 def _opened(item: Any, name_column: str | None) -> Opened:

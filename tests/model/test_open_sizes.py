@@ -57,8 +57,36 @@ def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
         fixed = onnxlrp.load(pooled(height, 9)).explain(x)
         np.testing.assert_allclose(opened.explain(x).relevance, fixed.relevance, rtol=1e-4, atol=1e-6)
     assert len(opened.sizes.models) == open_sizes._KEPT
-    with pytest.raises(InputError, match="several sizes"):
+
+
+def test_several_sizes_in_one_call_are_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(pooled("h", "w"), "m.onnx")
+    opened = onnxlrp.load("m.onnx")
+    for n, height in enumerate((5, 6, 5)):
+        np.save(f"{n}.npy", values(1, 3, height, 9, seed=n))
+        pixels = np.random.default_rng(n).integers(0, 256, (height, 9, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(f"{n}.png")
+    with pytest.raises(InputError) as error:
         opened.explain([values(3, 5, 9), values(3, 6, 9)])
+    assert error.value.message == "samples of several sizes: 3 x 5 x 9 (sample 0); 3 x 6 x 9 (sample 1)"
+    assert error.value.fix == "give those of one size in one call"
+    with pytest.raises(InputError) as error:
+        opened.explain(["0.png", "1.png", "2.png"])
+    assert error.value.message == "samples of several sizes: 3 x 5 x 9 (0 and 1 more); 3 x 6 x 9 (1)"
+    assert "load(path, size=(224, 224))" in error.value.fix
+    onnxlrp.load("m.onnx", size=(224, 224)).explain(["0.png", "1.png", "2.png"])
+    judged = (["evaluate", "--methods", "epsilon", "--metric", "deletion"], ["check"])
+    for command, *words in judged:
+        files = [[f"{n}.{suffix}" for n in range(3)] for suffix in ("npy", "png")]
+        for given, fix in zip(files, ("give those of one size in one run", "--size 224x224"), strict=True):
+            assert main([command, "m.onnx", *given, *words]) == 3
+            assert fix in capsys.readouterr().err
+        assert main([command, "m.onnx", "0.npy", "2.npy", *words]) == 0
+        assert main([command, "m.onnx", *files[1], *words, "--size", "12x12"]) == 0
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("method", ["occlusion", "integrated_gradients", "grad_cam", "rise"])

@@ -14,6 +14,7 @@ from ...composites import Composite
 from ...errors import InputError
 from ...explanation import targets
 from ...graph.units import Unit
+from ...preprocessing.samples import several_sizes
 from ...streaming.batches import Batch, Rejected, batches, joined
 from . import store
 from .asked import Asked
@@ -118,10 +119,7 @@ class Collector:
         if self.shape is None:
             self.shape = samples.kind.shape
         elif self.shape != samples.kind.shape:
-            raise InputError(
-                f"{batch[0].item.origin}: a sample of {list(samples.kind.shape)}, beside others of {list(self.shape)}",
-                "give samples of one size: --size HxW",
-            )
+            raise several_sizes({self.shape: ["those before"], samples.kind.shape: samples.names}, samples.pictures)
         model = self.model.at(samples.kind.shape, samples.own_size)
         if not self.layers:
             self.model = model

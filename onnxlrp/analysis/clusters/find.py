@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import InputError, UsageError, at_least
 from ...explanation import Explanation
 from ...inputs import InputKind
+from ...preprocessing.samples import several_sizes
 from ...streaming.batches import Batch
 from ..reading import Progress, Reject, go_on, read, refuse, source_of
 from .decision import MOST, Decider
@@ -48,11 +49,8 @@ class Collected:
         if self.first is None:
             self.first = explained
         elif explained.kind.grid != self.kind.grid:
-            raise InputError(
-                f"{batch[0].item.origin}: a sample of {explained.kind.describe()}, beside others of "
-                f"{self.kind.describe()}",
-                "give samples of one size: --size HxW",
-            )
+            sizes = {self.kind.shape: self.names, explained.kind.shape: batch[0].samples[0].names}
+            raise several_sizes(sizes, batch[0].samples[0].pictures)
         self.maps.append(of_relevance(explained.relevance, explained.kind).astype(np.float32))
         for piece in batch:
             self.names += piece.samples[0].names
