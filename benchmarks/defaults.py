@@ -32,6 +32,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "gamma 0.1": ("gamma", {"gamma": 0.1}),
     "gamma": ("gamma", {}),
     "gamma 1": ("gamma", {"gamma": 1.0}),
+    "gamma_flat_in_channels": ("gamma_flat_in_channels", {}),
     "zplus": ("zplus", {}),
     "gradient_x_input": ("gradient_x_input", {}),
 }

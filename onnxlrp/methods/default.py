@@ -9,7 +9,7 @@ from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
 from ..inputs import InputKind
 
-PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma", "epsilon"
+PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma_flat_in_channels", "epsilon"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
 CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
@@ -35,7 +35,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     The rule flat, which `epsilon_plus_flat` has in the first layer, gives the same relevance to every value that a unit
     reads. That is right among neighbours of one kind: pixels, or the values of one lead in time. Where the first layer
     mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
-    no default takes it there. What stands there instead was measured on planted features (`benchmarks/defaults.py`).
+    no default takes it there; of several leads each keeps its own share, flat in time (`rules.flat_in_channels`). What
+    stands there instead was measured on planted features (`benchmarks/defaults.py`).
 
     Args:
         kind: The kind of the explained input.

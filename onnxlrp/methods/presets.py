@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..composites import Composite, Match
 from ..rules import Rule
 from ..rules.attention import Softmax
+from ..rules.flat_in_channels import FlatInChannels
 from ..rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
 from ..rules.product import Signal, Uniform
 from .registry import preset
@@ -132,6 +133,18 @@ def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
         Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
     """
     return _lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
+
+
+@preset
+def gamma_flat_in_channels(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
+    """Gamma in every linear layer, in a first convolution flat within each channel: for signals of several leads.
+
+    Args:
+        gamma: γ of the gamma rule, by which contributions of the output's sign weigh 1 + γ.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+    """
+    first: list[tuple[Match, Rule]] = [(("first", "convolution"), FlatInChannels(stabilizer))]
+    return _lrp("gamma_flat_in_channels", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer, first)
 
 
 @preset

@@ -28,7 +28,7 @@ CANCELLED = 4e-7  # of its terms' size, a sum in float32 is rounding
 FEW = 32  # terms of a sum; a depthwise 3x3 convolution has 9
 
 
-def _parts(op: Op, name: str) -> tuple[Part, ...]:
+def linear_parts(op: Op, name: str) -> tuple[Part, ...]:
     """Return the op's affine parts; UsageError where it is not linear."""
     if not op.parts:
         raise UsageError(
@@ -77,7 +77,7 @@ class Epsilon:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        return tuple(share(relevance, _parts(op, "epsilon"), self.epsilon))
+        return tuple(share(relevance, linear_parts(op, "epsilon"), self.epsilon))
 
 
 @rule("zero")
@@ -92,7 +92,7 @@ class Zero:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        return tuple(share(relevance, _parts(op, "zero"), 1e-9))
+        return tuple(share(relevance, linear_parts(op, "zero"), 1e-9))
 
 
 @rule("norm")
@@ -115,7 +115,7 @@ class Norm:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "norm")
+        parts = linear_parts(op, "norm")
         if not op.cancels:
             return tuple(share(relevance, parts, self.epsilon))
         terms = [layer(x) for layer, x in parts]
@@ -146,7 +146,7 @@ class ZPlus:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "zplus")
+        parts = linear_parts(op, "zplus")
         kept = parts if self.bias else tuple((layer.unbiased(), x) for layer, x in parts)
         return _sum_pairs(share(relevance, _by_sign(kept, positive, negative), self.epsilon))
 
@@ -185,7 +185,7 @@ class AlphaBeta:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "alpha_beta")
+        parts = linear_parts(op, "alpha_beta")
         up = _by_sign(parts, positive, negative)
         z_up = total(layer(x) for layer, x in up)
         credit = share(relevance * self.alpha, up, self.epsilon, z_up)
@@ -238,7 +238,7 @@ class Gamma:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "gamma")
+        parts = linear_parts(op, "gamma")
         y = total(layer(x) for layer, x in parts)
         above, below = relevance * (y > 0), relevance * (y < 0)
         up, down = self._favour(positive), self._favour(negative)
@@ -284,7 +284,7 @@ class ZBox:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "zbox")
+        parts = linear_parts(op, "zbox")
         if self.low is None or self.high is None:
             raise UsageError(
                 "zbox needs the lowest and highest value of the model's input",
@@ -344,7 +344,7 @@ class WSquare:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = _parts(op, "wsquare")
+        parts = linear_parts(op, "wsquare")
         kept = parts if self.bias else [(layer.unbiased(), x) for layer, x in parts]
         return tuple(share(relevance, _over(kept, square), self.epsilon))
 
@@ -366,7 +366,7 @@ class Flat:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = [(layer.unbiased(), x) for layer, x in _parts(op, "flat")]
+        parts = [(layer.unbiased(), x) for layer, x in linear_parts(op, "flat")]
         return tuple(share(relevance, _over(parts, one), self.epsilon))
 
 

@@ -20,7 +20,7 @@ CASES = [
     (convolution((3, 9, 9), (3, 3)), "epsilon_plus_flat", "an image"),
     (convolution((3, 9, 9), (9, 9)), "epsilon", "one row of values"),
     (convolution((2, 6, 6, 6), (3, 3, 3)), "epsilon_plus_flat", "a volume"),
-    (convolution((4, 30), (5,)), "gamma", "a signal of 4 channels"),
+    (convolution((4, 30), (5,)), "gamma_flat_in_channels", "a signal of 4 channels"),
     (convolution((1, 30), (5,)), "epsilon_plus_flat", "a signal of one channel"),
 ]
 
@@ -49,7 +49,7 @@ def test_features_of_a_table_keep_their_own_values() -> None:
 
 
 def test_leads_of_a_signal_keep_their_own_values() -> None:
-    """A lead that is silent gets nothing; with the rule flat it gets as much as the others."""
+    """A lead that is silent gets nothing; with the rule flat in all leads it gets as much as the others."""
     x = RNG.normal(size=(1, 4, 30)).astype(np.float32)
     x[:, 2] = 0
     loaded = onnxlrp.load(convolution((4, 30), (5,)))

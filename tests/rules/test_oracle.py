@@ -350,7 +350,42 @@ def test_every_rule_is_in_these_tests() -> None:
     assert set(RULES) - {rule.name for rule, _ in ORACLES.values()} <= elsewhere | LATER
 
 
-LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution"}  # rules with oracles of their own
+# Rules with oracles of their own.
+LATER = {"signal", "softmax", "uniform", "pattern_net", "pattern_attribution", "flat_in_channels"}
+
+
+def flat_in_channels(w: Any, b: Any, x: Any, r: Any, channels: int, epsilon: float = 1e-6) -> Any:
+    """Each channel's share of every result by what it contributes, even over the values of it that are read."""
+    found = np.zeros_like(x)
+    for n, row in enumerate(x):
+        z = w @ row + b
+        for k in range(len(b)):
+            for own in np.split(np.arange(len(row)), channels):
+                read = own[w[k, own] != 0]
+                if len(read):
+                    found[n, read] += (w[k, own] @ row[own]) / stabilize(z[k], epsilon) * r[n, k] / len(read)
+    return found
+
+
+@pytest.mark.few(12)
+@pytest.mark.parametrize("name", LAYERS)
+def test_flat_in_channels_is_its_definition(name: Any) -> None:
+    for rectified in (False, True):
+        graph, x, a, w, b, r = case(name, rectified)
+        for epsilon in (1e-6, 0.25):
+            expected = flat_in_channels(w, b, a, r.reshape(len(r), -1), x.shape[1], epsilon).reshape(x.shape)
+            small_nets.agree(relevance(graph, make("flat_in_channels", epsilon), x, r), expected, 1e-7)
+    small_nets.agree(relevance(graph, make("flat_in_channels", epsilon), x, r, "ort"), expected, 1e-4)
+
+
+def test_flat_in_channels_of_vectors_is_epsilon_and_of_one_channel_flat() -> None:
+    graph, x, _, _, _, r = case("gemm", False)
+    small_nets.agree(relevance(graph, make("flat_in_channels"), x, r), relevance(graph, make("epsilon"), x, r), 1e-6)
+    n = small_nets.Net(1, 9)
+    graph = small_nets.load(n.model(n.op("Conv", "x", n.rng.normal(size=(3, 1, 4)))))
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(2, 1, 9)), rng.normal(size=(2, 3, 6))
+    small_nets.agree(relevance(graph, make("flat_in_channels", 0), x, r), relevance(graph, make("flat"), x, r), 1e-5)
 
 
 @pytest.mark.parametrize("bounds", ["a number", "one a channel", "one a pixel"])
