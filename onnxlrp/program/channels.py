@@ -37,7 +37,7 @@ def even_in_channels(layer: Affine, x: Value, s: Value) -> Value:
 _NEVER_ZERO = 1e-9  # a result that reads no value of a channel takes none of it either
 
 
-def _of_convolution(conv: Conv, weight: np.ndarray, x: Value, s: Value) -> Value:  # type: ignore[type-arg]
+def _of_convolution(conv: Conv, weight: np.ndarray, x: Value, s: Value) -> Value:
     """The same by one convolution with a group for each channel, as large as the layer's own."""
     trace, channels, (width, *places) = x.trace, conv.source[0], conv.target
     apart = replace(conv, target=(channels * width, *places), group=channels)
