@@ -116,8 +116,7 @@ def methods(asked: Sequence[ExplainOptions], model: Model) -> list[str]:
     names = [str(model.decided(options).method) for options in asked]
     for name, options in zip(names, asked, strict=True):
         if unknown := [key for key in options.options if key not in METHODS[name].options]:
-            likely = dict.fromkeys([*(word for word in unknown[:1] if word in METHODS), *CANDIDATES])
-            having = [other for other in likely if unknown[0] in METHODS[other].options]
+            having = [other for other in CANDIDATES if unknown[0] in METHODS[other].options]
             raise UsageError(
                 f"{method_options.flag(unknown[0])}: the default is {name} here, for {model.default_method.reason}, "
                 "which has no such option",

@@ -9,7 +9,7 @@ from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
 from ..inputs import InputKind
 
-PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma_flat_in_channels", "epsilon"
+PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma", "epsilon"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
 CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
@@ -35,8 +35,11 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     The rule flat, which `epsilon_plus_flat` has in the first layer, gives the same relevance to every value that a unit
     reads. That is right among neighbours of one kind: pixels, or the values of one lead in time. Where the first layer
     mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
-    no default takes it there; of several leads each keeps its own share, flat in time (`rules.flat_in_channels`). What
-    stands there instead was measured on planted features (`benchmarks/defaults.py`).
+    no default takes it there. What stands there instead was measured on planted features (`benchmarks/defaults.py`).
+
+    `gamma_flat_in_channels` lets each lead keep its own share and is flat in time alone. It is no default: it blurs a
+    lead by the width of the first filters, which helps where these are no wider than what is looked for and loses its
+    place where they are.
 
     Args:
         kind: The kind of the explained input.

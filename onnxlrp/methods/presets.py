@@ -139,6 +139,8 @@ def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
 def gamma_flat_in_channels(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
     """Gamma in every linear layer, in a first convolution flat within each channel: for signals of several leads.
 
+    Smoother in time than gamma: relevance is even over the width of the first filters, which wide ones blur.
+
     Args:
         gamma: γ of the gamma rule, by which contributions of the output's sign weigh 1 + γ.
         stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
