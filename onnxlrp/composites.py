@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .errors import UnsupportedError, UsageError
-from .program.op import KINDS
+from .program.op import BROADER, KINDS
 from .rules import Rule
 from .rules.gradient import Gradient, Route
 from .rules.lrp import Pass
@@ -53,7 +53,7 @@ def matches(match: Match, layer: Matched) -> bool:
     if match == "first":
         return layer.first
     if match in KINDS:
-        return layer.kind == match
+        return match in (layer.kind, BROADER.get(layer.kind))
     if match in ("*", layer.op, layer.path, layer.name):
         return True
     try:

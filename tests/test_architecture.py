@@ -28,7 +28,7 @@ ALLOWED = {
     # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
     "program": {"numpy"},
     "rules": {"patterns", "program", "numpy"},
-    "layers": {"program", "graph.facts", "graph.gates", "graph.graph", "numpy"},
+    "layers": {"program", "graph.attention", "graph.facts", "graph.gates", "graph.graph", "numpy"},
     "composites": {"rules", "program", "numpy"},
     "compile": {
         "composites",
@@ -51,6 +51,7 @@ ALLOWED = {
     "graph.operators": set(),
     "graph.names": set(),
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
+    "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
     "graph.infinities": {"graph.graph", "graph.operators"},
     # The end of a model: what is explained, and how its scores are read.
@@ -171,7 +172,7 @@ _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures"
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
-    "methods": {*_RESULTS, *_COMPILER, "graph.axes", "rules", "PIL", "skimage"},
+    "methods": {*_RESULTS, *_COMPILER, "graph.attention", "graph.axes", "rules", "PIL", "skimage"},
     # Handed a model, as methods are; nothing of rules, engines or layers.
     "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "lazy", "methods", "PIL"},
     "model": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph import facts
+from ..graph.attention import adds_positions
 from ..graph.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
@@ -138,4 +139,6 @@ def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
     linear = Diagonal(x.shape, node.result.shape)
     node.trace.declare_linear(linear, x, factor, shift, node.result)
     kind = "scale" if x.shape == node.result.shape else "sum"
+    if kind == "scale" and shift is not None and adds_positions(node.graph, node.layer):
+        kind = "position"
     return linear_op(kind, ((Affine(linear, factor, shift), x),), node.result, node.layer.label)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from ..graph.attention import weights_of
 from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Matmul, Permute, Shape
 from ..program.op import Op, linear_op
@@ -26,7 +29,8 @@ def bilinear(node: Node) -> Op:
     )
     node.trace.declare_linear(left, a, b, None, y)
     node.trace.declare_linear(right, b, a, None, y)
-    return linear_op("bilinear", ((Affine(left, b), a), (Affine(right, a), b)), y, node.layer.label)
+    op = linear_op("bilinear", ((Affine(left, b), a), (Affine(right, a), b)), y, node.layer.label)
+    return replace(op, weights=weights_of(node.graph, node.layer))
 
 
 def swapped(shape: Shape) -> Shape:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ..graph.attention import has_attention
 from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
 from ..inputs import InputKind
 
-PICTURES, SIGNALS, FEATURES = "epsilon_plus_flat", "gamma", "epsilon"
+PICTURES, SIGNALS, FEATURES, ATTENTION = "epsilon_plus_flat", "gamma", "epsilon", "attention"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
-CANDIDATES = tuple(dict.fromkeys(DEFAULTS.values()))
+CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION)
 
 PICTURE = "an image"  # the reason that needs no word
 
@@ -36,6 +37,7 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     reads. That is right among neighbours of one kind: pixels, or the values of one lead in time. Where the first layer
     mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
     no default takes it there. What stands there instead was measured on planted features (`benchmarks/defaults.py`).
+    Where a softmax makes weights that multiply activations, the method is `attention`, whatever the kind.
 
     `gamma_flat_in_channels` lets each lead keep its own share and is flat in time alone. It is no default: it blurs a
     lead by the width of the first filters, which helps where these are no wider than what is looked for and loses its
@@ -47,6 +49,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     """
     if graph.opaque is not None:
         return Default(FORWARD, "a model whose layers cannot be read")
+    if has_attention(graph):
+        return Default(ATTENTION, "a model with attention")
     name = DEFAULTS[kind.name]
     if kind.name in ("image", "volume") and _reads_all_at_once(graph):
         return Default(FEATURES, f"{_a(kind.name)} that the first layer reads as one row of values")

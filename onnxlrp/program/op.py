@@ -13,6 +13,7 @@ KINDS = {
     "dense": "Gemm and MatMul with a constant",
     "batchnorm": "BatchNormalization that is not folded",
     "scale": "a constant factor or shift",
+    "position": "the addition of a constant that differs from place to place; a scale where no entry names it",
     "normalization": "LayerNormalization, InstanceNormalization, GroupNormalization, LRN",
     "activation": "an elementwise nonlinearity",
     "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
@@ -24,6 +25,8 @@ KINDS = {
     "product": "a multiplication of activations of which neither is a gate",
     "routing": "copies: reshape, transpose, concat, slice, pad",
 }
+
+BROADER = {"position": "scale"}  # kind → the kind whose entries fit it too
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Op:
         node: The node's name, unique in the graph.
         cancels: Whether the parts may add up to exactly zero although none is, as x and −max x do.
         limits: Of a function that is flat below one value of its result and above another, these: (0, ∞) of a ReLU.
+        weights: For a product of attention weights and values: the index of the operand that holds the weights.
     """
 
     kind: str
@@ -53,6 +57,7 @@ class Op:
     node: str = ""
     cancels: bool = False
     limits: tuple[float, float] | None = None
+    weights: int | None = None
 
     def vjp(self, r: Value) -> tuple[Value, ...]:
         """Return (∂result/∂operand)ᵀ r for each operand; r has the result's shape."""

@@ -52,4 +52,4 @@ def test_an_option_that_the_default_has_not(refused: Any, table: Path) -> None:
     model, row = (str(table / name) for name in ("table.onnx", "row.npy"))
     said, fix = refused(2, "explain", model, row, "--gamma", "0.5")
     assert said == "--gamma: the default is epsilon here, for a vector, which has no such option"
-    assert fix == "name the method: -m gamma"
+    assert fix == "name the method: -m gamma or -m attention"

@@ -12,6 +12,7 @@ import onnxlrp
 from onnxlrp.methods.default import CANDIDATES, DEFAULTS
 from onnxlrp.methods.registry import METHODS
 from support.input_models import RNG, convolution, dense
+from support.small_nets import Net
 
 CASES = [
     (dense((7,)), "epsilon", "a vector"),
@@ -23,6 +24,28 @@ CASES = [
     (convolution((4, 30), (5,)), "gamma", "a signal of 4 channels"),
     (convolution((1, 30), (5,)), "epsilon_plus_flat", "a signal of one channel"),
 ]
+
+
+def transformer(image: bool) -> Any:
+    """Attention over the patches of an image, or over tokens."""
+    n = Net(3, 4, 4) if image else Net(16, 4)
+    x = "x"
+    if image:
+        x = n.op("Reshape", n.op("Conv", x, n.rng.normal(size=(4, 3, 1, 1))), np.array([0, 4, 16]))
+        x = n.op("Transpose", x, perm=[0, 2, 1])
+    scores = n.op("MatMul", x, n.op("Transpose", x, perm=[0, 2, 1]))
+    y = n.op("ReduceMean", n.op("MatMul", n.op("Softmax", scores, axis=-1), x), np.array([1]), keepdims=0)
+    return n.model(n.op("MatMul", y, n.rng.normal(size=(4, 3))))
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_a_model_with_attention_has_its_own_default(image: bool) -> None:
+    loaded = onnxlrp.load(transformer(image))
+    assert (loaded.default_method.name, loaded.default_method.reason) == ("attention", "a model with attention")
+    x = RNG.normal(size=(2, *loaded.graph.inputs[0].shape)).astype(np.float32)
+    found = loaded.explain(x, ledger=True)
+    assert found.method == "attention"
+    assert max(row.error for row in found.ledger) < 1e-4
 
 
 @pytest.mark.parametrize(("file", "name", "reason"), CASES)
