@@ -42,7 +42,7 @@ def transformer(image: bool) -> Any:
 def test_a_model_with_attention_has_its_own_default(image: bool) -> None:
     loaded = onnxlrp.load(transformer(image))
     assert (loaded.default_method.name, loaded.default_method.reason) == ("attention", "a model with attention")
-    x = RNG.normal(size=(2, *loaded.graph.inputs[0].shape)).astype(np.float32)
+    x = np.random.default_rng(5).normal(size=(2, *loaded.graph.inputs[0].shape)).astype(np.float32)
     found = loaded.explain(x, ledger=True)
     assert found.method == "attention"
     assert max(row.error for row in found.ledger) < 1e-4
@@ -65,7 +65,7 @@ def test_features_of_a_table_keep_their_own_values() -> None:
     """By the epsilon rule, written out: R = x ⊙ W (g ⊙ v) with LRP-0 through a ReLU network without biases."""
     file = dense((7,))
     w, v = (numpy_helper.to_array(t) for t in file.graph.initializer)
-    x = RNG.normal(size=(3, 7)).astype(np.float32)
+    x = np.random.default_rng(7).normal(size=(3, 7)).astype(np.float32)
     expected = x * (((x @ w > 0) * v[:, 1]) @ w.T)
     found = onnxlrp.load(file).explain(x, target=1).relevance
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
