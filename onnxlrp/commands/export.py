@@ -53,7 +53,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _check_suffix(path: Path) -> None:
     """Refuse, before the model is loaded, a file that is none of ONNX by its name. Raises UsageError."""
     if path.suffix.lower() != ".onnx":
-        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{path.with_suffix('.onnx')}'")
+        named = path.with_suffix(".onnx") if path.name else path / "explainer.onnx"
+        raise UsageError(f"{path}: the explainer is an ONNX file", f"-o '{named}'")
 
 
 def _tensor(value: Any) -> dict[str, Any]:
