@@ -159,3 +159,5 @@ COPIES_OF_MAPS = COPIES | RESHAPES | ops("Transpose Pad Slice Resize QuantizeLin
 COPIES_OF_PIXELS = COPIES | ops("Transpose")
 # They hand integers of one operand on whatever their unit is, in one result.
 ROUTES_OF_INTEGERS = RESHAPES | ops("Identity Transpose Slice Gather")
+# Along one axis they read every place of it, and keep the places of all other axes.
+MIXES_ONE_AXIS = SOFTMAXES | ops("LayerNormalization RMSNormalization LpNormalization Concat")

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .graph import Array, Graph, Layer
-from .operators import CONVOLUTIONS, ELEMENTWISE, GLOBAL_POOLS, WINDOW_POOLS, ops
+from .operators import CONVOLUTIONS, ELEMENTWISE, GLOBAL_POOLS, MIXES_ONE_AXIS, WINDOW_POOLS, ops
 
 Box = tuple[tuple[int, int], ...]
 
 _POINTWISE = ELEMENTWISE | ops("BatchNormalization LRN")
-_ALONG_AXIS = ops("Softmax LogSoftmax Hardmax LayerNormalization RMSNormalization LpNormalization Concat")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,7 @@ def _back(graph: Graph, layer: Layer, result: str, number: int, spans: _Spans) -
         lead = len(target) - len(source)
         kept = {n - lead: span for n, span in spans.items() if n >= lead}
         return {n: span for n, span in kept.items() if source[n] == target[n + lead]}
-    if layer.op in _ALONG_AXIS:
+    if layer.op in MIXES_ONE_AXIS:
         return _without_axis(layer, len(target), spans)
     if layer.op == "Transpose":
         order = [int(n) for n in layer.attributes.get("perm", range(len(target), -1, -1))]
