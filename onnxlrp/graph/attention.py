@@ -66,7 +66,7 @@ def _comes_of_softmax(graph: Graph, tensor: str) -> bool:
         if layer.op == "Where":
             live = [name for name in layer.inputs[1:] if name not in graph.constants]
         moves = layer.op in _MOVES or layer.op == "Where"
-        linear = layer.op in ("Mul", "Div", "Neg") or is_weighted(graph, layer)
+        linear = layer.op in ("Mul", "Div") or is_weighted(graph, layer)
         divided = layer.op == "Div" and len(live) == 2 and _is_sum_of(graph, live[1], live[0])
         if not live or not (divided or (len(live) == 1 and (moves or linear))):
             return False
@@ -90,7 +90,7 @@ def _is_sum_of(graph: Graph, tensor: str, source: str) -> bool:
             return False
         if layer.op in ("ReduceSum", "ReduceL1"):
             return live[0] == source
-        if layer.op not in ("Add", "Max", "Clip") and layer.op not in _MOVES:
+        if layer.op not in operators.SHIFTS | _MOVES:
             return False
         tensor = live[0]
     return False

@@ -161,3 +161,5 @@ COPIES_OF_PIXELS = COPIES | ops("Transpose")
 ROUTES_OF_INTEGERS = RESHAPES | ops("Identity Transpose Slice Gather")
 # Along one axis they read every place of it, and keep the places of all other axes.
 MIXES_ONE_AXIS = SOFTMAXES | ops("LayerNormalization RMSNormalization LpNormalization Concat")
+# They have channels on the first axis of a sample, whatever lies before them.
+CHANNELS_FIRST = CONVOLUTIONS | WINDOW_POOLS | GLOBAL_POOLS | ops("DepthToSpace SpaceToDepth InstanceNormalization LRN")

@@ -6,23 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 
 from ..graph import Graph, Layer
-from ..operators import (
-    CONVOLUTIONS,
-    GLOBAL_POOLS,
-    MATRIX_PRODUCTS,
-    RECURRENT,
-    REDUCTIONS,
-    RESHAPES,
-    WINDOW_POOLS,
-    ops,
-)
+from ..operators import CHANNELS_FIRST, MATRIX_PRODUCTS, RECURRENT, REDUCTIONS, RESHAPES
 from .input_axes import input_axes
 from .tracing import einsum_terms, full_axis
 
 Shape = tuple[int, ...]
-
-# Their channels are the first axis of a sample, whatever lies before them.
-_FIRST = CONVOLUTIONS | WINDOW_POOLS | GLOBAL_POOLS | ops("DepthToSpace SpaceToDepth InstanceNormalization LRN")
 
 
 def channel_axes(graph: Graph) -> dict[str, int]:
@@ -55,7 +43,7 @@ def _usual(shape: Shape) -> int:
 
 def _of_result(graph: Graph, layer: Layer, known: Mapping[str, int], shape: Shape) -> int | None:
     op = layer.op
-    if op in _FIRST:
+    if op in CHANNELS_FIRST:
         return 0
     if op in MATRIX_PRODUCTS:
         return _of_product(graph, layer, known, shape)
