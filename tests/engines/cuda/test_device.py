@@ -293,8 +293,11 @@ class Runtime:
         def add_run_config_entry(self, key: Any, value: Any) -> None:
             self.entries[key] = value
 
-    def InferenceSession(self, serialized: Any, options: Any, providers: Any, enable_fallback: Any) -> Any:
+    def InferenceSession(
+        self, serialized: Any, options: Any, providers: Any, disabled_optimizers: Any, enable_fallback: Any
+    ) -> Any:
         assert enable_fallback == 0
+        assert "DoubleQDQPairsRemover" in disabled_optimizers
         if providers == ["CPUExecutionProvider"]:
             return "on the CPU"
         (name, given), cpu = providers
