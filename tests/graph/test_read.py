@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import external_data_helper, helper
 
+from onnxlrp import runtime
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.reading.printable import printable
@@ -127,10 +128,12 @@ def test_unknown_operators_are_named() -> None:
     assert caught.value.code == 4
 
 
-def test_without_onnxruntime_the_fix_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onnxruntime_a_graph_is_the_same_and_the_fix_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load(small())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert [layer.op for layer in load(small()).layers] == [layer.op for layer in whole.layers]
     with pytest.raises(UsageError) as caught:
-        load(small())
+        runtime.onnxruntime()
     assert caught.value.fix == "pip install onnxruntime"
 
 
