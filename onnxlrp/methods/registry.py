@@ -65,7 +65,9 @@ class MethodEntry(registry.Entry):
 
 
 # Composites are what most runs ask for: their modules are imported without those of the other methods.
-METHODS: Registry[MethodEntry] = Registry("method", __package__ or "", first=("presets", "presets_gradient"))
+METHODS: Registry[MethodEntry] = Registry(
+    "method", __package__ or "", first=("presets", "presets_attention", "presets_gradient")
+)
 _Class = TypeVar("_Class", bound=type[Any])
 _Preset = TypeVar("_Preset", bound=Callable[..., Composite])
 _PROPAGATION = "1 + 1 propagation"
