@@ -302,6 +302,7 @@ def test_a_run_that_does_not_use_it_loads_nothing(pytester: pytest.Pytester) -> 
     assert {n for n in names if n.startswith("onnxlrp")} == {
         "onnxlrp",
         "onnxlrp.errors",
+        "onnxlrp.lazy",
         "onnxlrp.pytest_plugin",
         "onnxlrp.version",
     }
