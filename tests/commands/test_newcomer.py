@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +211,7 @@ def test_a_kind_that_does_not_fit(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def scaled(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def scaled(monkeypatch: pytest.MonkeyPatch) -> str:
     """A method with an option that is called like a flag of the command."""
     from dataclasses import dataclass
     from typing import ClassVar
@@ -230,10 +229,9 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             return Attribution(self.scale * problem.x)
 
     list(METHODS)
-    METHODS.register("scaled", MethodEntry(Scaled, False, "1"), source=Scaled)
     monkeypatch.setattr(METHODS, "_rows", dict(METHODS._rows))
-    yield "scaled"
-    METHODS._rows.pop("scaled", None)
+    METHODS.register("scaled", MethodEntry(Scaled, False, "1"), source=Scaled)
+    return "scaled"
 
 
 def test_an_option_that_is_called_like_a_flag(run: Any, refused: Any, scaled: str) -> None:
