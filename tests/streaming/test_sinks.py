@@ -26,7 +26,7 @@ def test_the_plan_is_made_of_the_pattern(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "formats", "inputs", "methods", "grid", "said"),
     [
-        ("one.png", None, 2, 1, False, "one name for 2 inputs"),
+        ("one.png", None, 2, 1, False, "one name for 2 samples"),
         ("{stem}.png", None, 1, 2, False, "one name for 2 methods"),
         ("{stem}.jpg", None, 1, 1, False, "written as PNG"),
         ("{stem}.png", "gif", 1, 1, False, 'no format "gif"'),
