@@ -32,9 +32,18 @@ def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
     ]
 
 
-def _lrp(
+def lrp(
     name: str, convolution: Rule, dense: Rule, stabilizer: float, first: Sequence[tuple[Match, Rule]] = ()
 ) -> Composite:
+    """Return a composite of a rule for convolutions, one for dense layers, and what other layers have in all presets.
+
+    Args:
+        name: The name of the method.
+        convolution: The rule of convolutions.
+        dense: The rule of dense layers.
+        stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
+        first: Entries that come before.
+    """
     entries = [*first, *_base(stabilizer), ("convolution", convolution), ("dense", dense)]
     return Composite(tuple(entries), name)
 
@@ -50,7 +59,7 @@ def epsilon_plus_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Compos
     References:
         Kohlbrenner et al., Towards best practice in explaining neural network decisions with LRP, IJCNN 2020.
     """
-    return _lrp("epsilon_plus_flat", ZPlus(stabilizer), Epsilon(epsilon), stabilizer, [("first", Flat(stabilizer))])
+    return lrp("epsilon_plus_flat", ZPlus(stabilizer), Epsilon(epsilon), stabilizer, [("first", Flat(stabilizer))])
 
 
 @preset
@@ -64,7 +73,7 @@ def epsilon_plus(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
     References:
         Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
     """
-    return _lrp("epsilon_plus", ZPlus(stabilizer), Epsilon(epsilon), stabilizer)
+    return lrp("epsilon_plus", ZPlus(stabilizer), Epsilon(epsilon), stabilizer)
 
 
 @preset
@@ -79,7 +88,7 @@ def epsilon_alpha2_beta1(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Com
         Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
         PLoS ONE 2015.
     """
-    return _lrp("epsilon_alpha2_beta1", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer)
+    return lrp("epsilon_alpha2_beta1", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer)
 
 
 @preset
@@ -94,7 +103,7 @@ def epsilon_alpha2_beta1_flat(epsilon: float = 1e-6, stabilizer: float = 1e-6) -
         Kohlbrenner et al., Towards best practice in explaining neural network decisions with LRP, IJCNN 2020.
     """
     first = [("first", Flat(stabilizer))]
-    return _lrp("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer, first)
+    return lrp("epsilon_alpha2_beta1_flat", AlphaBeta(2, 1, stabilizer), Epsilon(epsilon), stabilizer, first)
 
 
 @preset
@@ -118,7 +127,7 @@ def epsilon_gamma_box(
         Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
     """
     first: list[tuple[Match, Rule]] = [(("first", "convolution"), ZBox(low, high, stabilizer))]
-    return _lrp("epsilon_gamma_box", Gamma(gamma, stabilizer), Epsilon(epsilon), stabilizer, first)
+    return lrp("epsilon_gamma_box", Gamma(gamma, stabilizer), Epsilon(epsilon), stabilizer, first)
 
 
 @preset
@@ -132,7 +141,7 @@ def gamma(gamma: float = 0.25, stabilizer: float = 1e-6) -> Composite:
     References:
         Montavon et al., Layer-wise relevance propagation: an overview, in Explainable AI, Springer 2019.
     """
-    return _lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
+    return lrp("gamma", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
 
 
 @preset
@@ -146,7 +155,7 @@ def gamma_flat_in_channels(gamma: float = 0.25, stabilizer: float = 1e-6) -> Com
         stabilizer: What keeps the other denominators off zero: z + stabilizer·sgn(z).
     """
     first: list[tuple[Match, Rule]] = [(("first", "convolution"), FlatInChannels(stabilizer))]
-    return _lrp("gamma_flat_in_channels", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer, first)
+    return lrp("gamma_flat_in_channels", Gamma(gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer, first)
 
 
 @preset
@@ -161,7 +170,7 @@ def epsilon(epsilon: float = 1e-6, stabilizer: float = 1e-6) -> Composite:
         Bach et al., On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation,
         PLoS ONE 2015.
     """
-    return _lrp("epsilon", Epsilon(epsilon), Epsilon(epsilon), stabilizer)
+    return lrp("epsilon", Epsilon(epsilon), Epsilon(epsilon), stabilizer)
 
 
 @preset
@@ -175,7 +184,7 @@ def zplus(stabilizer: float = 1e-6) -> Composite:
         Montavon et al., Explaining nonlinear classification decisions with deep Taylor decomposition, Pattern
         Recognition 2017.
     """
-    return _lrp("zplus", ZPlus(stabilizer), ZPlus(stabilizer), stabilizer)
+    return lrp("zplus", ZPlus(stabilizer), ZPlus(stabilizer), stabilizer)
 
 
 @preset
@@ -218,5 +227,5 @@ def deep_taylor_bounded(
 
 def _deep_taylor(name: str, first: Rule, stabilizer: float) -> Composite:
     hidden = ZPlus(stabilizer, bias=False)
-    composite = _lrp(name, hidden, hidden, stabilizer, [("first", first)])
+    composite = lrp(name, hidden, hidden, stabilizer, [("first", first)])
     return replace(composite, seed="positive logit")

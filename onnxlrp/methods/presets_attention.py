@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..composites import Composite, Match
 from ..rules import Rule
-from ..rules.attention import Softmax, Stop, ValuePath
-from ..rules.lrp import Epsilon, Flat, Gamma, Norm, Pass, ZPlus
-from ..rules.product import Signal, Uniform
+from ..rules.attention import Stop, ValuePath
+from ..rules.lrp import Epsilon, Flat, Gamma, ZPlus
+from .presets import lrp
 from .registry import preset
 
 
@@ -29,7 +27,7 @@ def attention(gamma: float = 0.05, first_gamma: float = 1.0, stabilizer: float =
         Ali et al., XAI for transformers: better explanations through conservative propagation, ICML 2022.
         Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for transformers, ICML 2024.
     """
-    return _attention("attention", Gamma(first_gamma, stabilizer), Gamma(gamma, stabilizer), stabilizer)
+    return _value_path("attention", Gamma(first_gamma, stabilizer), gamma, stabilizer)
 
 
 @preset
@@ -45,7 +43,7 @@ def attention_flat(gamma: float = 0.05, stabilizer: float = 1e-6) -> Composite:
         Lapuschkin et al., Unmasking Clever Hans predictors and assessing what machines really learn, Nature
         Communications 2019.
     """
-    return _attention("attention_flat", Flat(stabilizer), Gamma(gamma, stabilizer), stabilizer)
+    return _value_path("attention_flat", Flat(stabilizer), gamma, stabilizer)
 
 
 @preset
@@ -61,27 +59,12 @@ def attnlrp(gamma: float = 0.0, first_gamma: float = 0.0, stabilizer: float = 1e
     References:
         Achtibat et al., AttnLRP: attention-aware layer-wise relevance propagation for transformers, ICML 2024.
     """
-    products: list[tuple[Match, Rule]] = [("softmax", Softmax()), ("bilinear", Norm(stabilizer))]
     first, dense = (Gamma(g, stabilizer) if g else Epsilon(stabilizer) for g in (first_gamma, gamma))
-    return _attention("attnlrp", first, dense, stabilizer, products)
+    own: list[tuple[Match, Rule]] = [("first", first), ("position", Epsilon(stabilizer))]
+    return lrp("attnlrp", ZPlus(stabilizer), dense, stabilizer, own)
 
 
-def _attention(
-    name: str, first: Rule, dense: Rule, stabilizer: float, products: Sequence[tuple[Match, Rule]] = ()
-) -> Composite:
-    entries = [
-        *(products or [("softmax", Stop()), ("bilinear", ValuePath(stabilizer))]),
-        ("first", first),
-        ("position", Epsilon(stabilizer)),
-        ("activation", Pass()),
-        ("sum", Norm(stabilizer)),
-        ("avgpool", Norm(stabilizer)),
-        ("batchnorm", Pass()),
-        ("scale", Pass()),
-        ("normalization", Norm(stabilizer)),
-        ("gate", Signal()),
-        ("product", Uniform()),
-        ("convolution", ZPlus(stabilizer)),
-        ("dense", dense),
-    ]
-    return Composite(tuple(entries), name)
+def _value_path(name: str, first: Rule, gamma: float, stabilizer: float) -> Composite:
+    products: list[tuple[Match, Rule]] = [("softmax", Stop()), ("bilinear", ValuePath(stabilizer))]
+    own = [*products, ("first", first), ("position", Epsilon(stabilizer))]
+    return lrp(name, ZPlus(stabilizer), Gamma(gamma, stabilizer), stabilizer, own)
