@@ -33,6 +33,17 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.fixture
+def execute(capsys: pytest.CaptureFixture[str]) -> Any:
+    """`execute(*words)` runs a command, and gives its exit code and what it said."""
+
+    def call(*words: object) -> tuple[int, Any]:
+        code = main([str(word) for word in words])
+        return code, capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def refused(run: Any) -> Any:
     """`refused(code, words...)` wants that code, nothing on stdout, and the two lines of an error."""
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.cli import main
 from onnxlrp.commands.console import Console
 from support.command_line import DIGITS, SEVEN, SHAPES, written
 from support.paths import MODELS
@@ -20,19 +19,8 @@ from support.paths import MODELS
 DECODER, GENERATOR = MODELS / "digits_decoder.onnx", MODELS / "digits_generator.onnx"
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: Any) -> tuple[Any, Any]:
-        code = main([str(word) for word in words])
-        return code, capsys.readouterr()
-
-    return run
-
-
-def test_the_bare_picture_has_the_models_size_and_class(run: Callable[..., Any]) -> None:
-    code, said = run("invert", DIGITS, SEVEN, "--layer", "relu2", "--steps", 60, "--figure", "f.png")
+def test_the_bare_picture_has_the_models_size_and_class(execute: Callable[..., Any]) -> None:
+    code, said = execute("invert", DIGITS, SEVEN, "--layer", "relu2", "--steps", 60, "--figure", "f.png")
     assert code == 0, said.err
     assert written() == ["digit_7.inverted.png", "f.png"]
     assert "layer error" in said.out
@@ -41,15 +29,15 @@ def test_the_bare_picture_has_the_models_size_and_class(run: Callable[..., Any])
     assert (picture.size, picture.mode) == ((28, 28), "L")
     assert json.loads(picture.text["onnxlrp.provenance"])["layer"] == "relu2"  # type: ignore[attr-defined]
     assert Image.open("f.png").width > 2 * 224
-    code, said = run("explain", DIGITS, "digit_7.inverted.png", "--json")
+    code, said = execute("explain", DIGITS, "digit_7.inverted.png", "--json")
     assert json.loads(said.out)["top"][0]["label"] == "7"
 
 
-def test_files_of_every_format(run: Callable[..., Any]) -> None:
+def test_files_of_every_format(execute: Callable[..., Any]) -> None:
     x = np.random.default_rng(0).random((2, 3, 64, 64)).astype(np.float32)
     np.save("two.npy", x)
     words = ("--layer", "blocks.0", "--steps", 2, "--format", "npz,json", "-o", "out/two.png", "--json")
-    code, said = run("invert", SHAPES, "two.npy", *words)
+    code, said = execute("invert", SHAPES, "two.npy", *words)
     assert code == 0, said.err
     record = json.loads(said.out)
     assert sorted(p.name for p in Path("out").iterdir()) == ["two.json", "two.npz"]
@@ -57,21 +45,23 @@ def test_files_of_every_format(run: Callable[..., Any]) -> None:
     assert np.load("out/two.npz")["inputs"].shape == x.shape
 
 
-def test_a_decoder_draws_at_once(run: Callable[..., Any]) -> None:
-    code, said = run("invert", DIGITS, SEVEN, "--decoder", DECODER, "--images", MODELS / "samples", "-o", "d.png")
+def test_a_decoder_draws_at_once(execute: Callable[..., Any]) -> None:
+    code, said = execute("invert", DIGITS, SEVEN, "--decoder", DECODER, "--images", MODELS / "samples", "-o", "d.png")
     assert code == 0, said.err
     assert "by digits_decoder.onnx" in said.out
     assert "of the mean of" in said.out
     assert written() == ["d.png"]
 
 
-def test_a_picture_further_than_the_mean_is_said(run: Callable[..., Any]) -> None:
-    code, said = run("invert", DIGITS, SEVEN, "--layer", "dense2", "--steps", 30)
+def test_a_picture_further_than_the_mean_is_said(execute: Callable[..., Any]) -> None:
+    code, said = execute("invert", DIGITS, SEVEN, "--layer", "dense2", "--steps", 30)
     assert code == 0, said.err
     assert "further from the original" in said.err
 
 
-def test_the_first_interrupt_keeps_the_best_so_far(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_interrupt_keeps_the_best_so_far(
+    execute: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import contextlib
 
     @contextlib.contextmanager
@@ -79,13 +69,13 @@ def test_the_first_interrupt_keeps_the_best_so_far(run: Callable[..., Any], monk
         yield lambda done, total, said="": done < 3
 
     monkeypatch.setattr(Console, "passes", passes)
-    code, said = run("invert", DIGITS, SEVEN, "--layer", "relu2")
+    code, said = execute("invert", DIGITS, SEVEN, "--layer", "relu2")
     assert code == 130
     assert "3 of 200 steps" in said.out
     assert written() == ["digit_7.inverted.png"]
 
 
-def test_what_is_refused_names_the_fix(run: Callable[..., Any]) -> None:
+def test_what_is_refused_names_the_fix(execute: Callable[..., Any]) -> None:
     shutil.copy(SEVEN, "seven.png")
     layer = ("--layer", "relu2")
     for words, code, said in (
@@ -102,24 +92,24 @@ def test_what_is_refused_names_the_fix(run: Callable[..., Any]) -> None:
         (("--decoder", "nothing.onnx"), 3, "no such file"),
         ((*layer, "--low", "x"), 2, "no number"),
     ):
-        found, printed = run("invert", DIGITS, "seven.png", *words)
+        found, printed = execute("invert", DIGITS, "seven.png", *words)
         assert found == code, (words, printed.err)
         assert said in printed.err, (words, printed.err)
     assert written() == ["seven.png"]
 
 
-def test_prototypes_through_a_generator(run: Callable[..., Any]) -> None:
+def test_prototypes_through_a_generator(execute: Callable[..., Any]) -> None:
     words = ("--generator", GENERATOR, "--code-layer", "relu4", "--images", MODELS / "samples", "-o", "g.png")
-    code, said = run("prototype", DIGITS, "-t", 3, *words, "--steps", 40)
+    code, said = execute("prototype", DIGITS, "-t", 3, *words, "--steps", 40)
     assert code == 0, said.err
     assert "generator, 40 of 40 steps" in said.out
     assert "0 to mean + 3 σ of" in said.out
     assert written() == ["g.png"]
-    code, said = run("explain", DIGITS, "g.png", "--json")
+    code, said = execute("explain", DIGITS, "g.png", "--json")
     assert json.loads(said.out)["top"][0]["label"] == "3"
 
 
-def test_what_is_refused_of_a_generator(run: Callable[..., Any]) -> None:
+def test_what_is_refused_of_a_generator(execute: Callable[..., Any]) -> None:
     for words, said in (
         (("--code-layer", "relu4"), "--generator FILE"),
         (("--pixels", "0,1"), "--generator FILE"),
@@ -127,7 +117,7 @@ def test_what_is_refused_of_a_generator(run: Callable[..., Any]) -> None:
         (("--generator", GENERATOR, "--code-layer", "relu3"), "--code-layer relu4"),
         (("--generator", DIGITS), "the generator draws 10, the model takes 1x28x28"),
     ):
-        code, printed = run("prototype", DIGITS, "-t", 3, *words)
+        code, printed = execute("prototype", DIGITS, "-t", 3, *words)
         assert code == 2, (words, printed.err)
         assert said in printed.err, (words, printed.err)
     assert written() == []

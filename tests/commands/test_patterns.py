@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxlrp.cli import main
 from onnxlrp.commands.console import Console
 from onnxlrp.patterns import load
 from support.paths import MODELS
@@ -21,19 +20,8 @@ SHAPES = MODELS / "shapes.onnx"
 SCENES = sorted(p for p in (MODELS / "samples").glob("scene_*.png") if "mask" not in p.name)
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: Any) -> tuple[Any, Any]:
-        code = main([str(word) for word in words])
-        return code, capsys.readouterr()
-
-    return run
-
-
-def test_patterns_are_written_and_read(run: Callable[..., Any], tmp_path: Path) -> None:
-    code, said = run("patterns", SHAPES, *SCENES, "-o", "shapes.patterns.npz", "--json", "--batch-size", 4)
+def test_patterns_are_written_and_read(execute: Callable[..., Any], tmp_path: Path) -> None:
+    code, said = execute("patterns", SHAPES, *SCENES, "-o", "shapes.patterns.npz", "--json", "--batch-size", 4)
     assert code == 0, said.err
     stated = json.loads(said.out)
     assert (stated["samples"], stated["estimator"]) == (len(SCENES), "positive")
@@ -44,22 +32,24 @@ def test_patterns_are_written_and_read(run: Callable[..., Any], tmp_path: Path) 
 
     methods = "pattern_net,pattern_attribution"
     words = [SCENES[0], "-m", methods, "--patterns", "shapes.patterns.npz", "--format", "npz", "-o", "{method}"]
-    code, said = run("explain", SHAPES, *words)
+    code, said = execute("explain", SHAPES, *words)
     assert code == 0, said.err
     found = [np.load(f"{name}.npz")["relevance"] for name in methods.split(",")]
     assert all(np.isfinite(r).all() and r.any() for r in found)
     assert not np.allclose(*found)
 
-    code, said = run("explain", MODELS / "digits.onnx", MODELS / "samples" / "digit_7.png", *words[1:])
+    code, said = execute("explain", MODELS / "digits.onnx", MODELS / "samples" / "digit_7.png", *words[1:])
     assert code == 2
     assert "another model" in said.err
     assert "onnxlrp patterns" in said.err
 
 
-def test_export_carries_the_patterns(run: Callable[..., Any]) -> None:
+def test_export_carries_the_patterns(execute: Callable[..., Any]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    assert run("patterns", SHAPES, *SCENES, "-o", "p.npz", "-q")[0] == 0
-    code, said = run("export", SHAPES, "-m", "pattern_attribution", "--patterns", "p.npz", "-o", "e.onnx", "-t", "top1")
+    assert execute("patterns", SHAPES, *SCENES, "-o", "p.npz", "-q")[0] == 0
+    code, said = execute(
+        "export", SHAPES, "-m", "pattern_attribution", "--patterns", "p.npz", "-o", "e.onnx", "-t", "top1"
+    )
     assert code == 0, said.err
     session = onnxruntime.InferenceSession("e.onnx")
     x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
@@ -68,16 +58,16 @@ def test_export_carries_the_patterns(run: Callable[..., Any]) -> None:
     assert relevance.any()
 
 
-def test_the_default_name_is_the_model_s(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_the_default_name_is_the_model_s(execute: Callable[..., Any], tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     model.write_bytes(SHAPES.read_bytes())
-    code, said = run("patterns", model, *SCENES[:3], "--estimator", "linear")
+    code, said = execute("patterns", model, *SCENES[:3], "--estimator", "linear")
     assert code == 0, said.err
     assert (tmp_path / "net.patterns.npz").is_file()
     assert "--patterns" in said.out
 
 
-def test_stopping_early_keeps_what_is_done(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_early_keeps_what_is_done(execute: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     @contextmanager
@@ -85,7 +75,7 @@ def test_stopping_early_keeps_what_is_done(run: Callable[..., Any], monkeypatch:
         yield lambda done, total: calls.append((done, total)) and False
 
     monkeypatch.setattr(Console, "passes", stopped)
-    code, said = run("patterns", SHAPES, *SCENES, "-o", "p.npz", "--batch-size", 2)
+    code, said = execute("patterns", SHAPES, *SCENES, "-o", "p.npz", "--batch-size", 2)
     assert code == 0, said.err
     assert load(Path("p.npz")).about["samples"] == 2
     assert calls == [(2, len(SCENES))]
@@ -100,27 +90,27 @@ def test_stopping_early_keeps_what_is_done(run: Callable[..., Any], monkeypatch:
     ],
 )
 def test_what_is_wrong_is_said_before_the_work(
-    run: Callable[..., Any], tmp_path: Path, words: list[str], said: str
+    execute: Callable[..., Any], tmp_path: Path, words: list[str], said: str
 ) -> None:
-    code, out = run("patterns", SHAPES, SCENES[0], *words)
+    code, out = execute("patterns", SHAPES, SCENES[0], *words)
     assert code == 2
     assert said in out.err
     assert not list(tmp_path.iterdir())
 
 
-def test_an_image_that_cannot_be_read(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read(execute: Callable[..., Any], tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
-    code, said = run("patterns", SHAPES, *SCENES[:3], bad, "-o", "p.npz")
+    code, said = execute("patterns", SHAPES, *SCENES[:3], bad, "-o", "p.npz")
     assert code == 3
     assert "--on-error skip" in said.err
     assert not Path("p.npz").exists()
-    code, said = run("patterns", SHAPES, *SCENES[:3], bad, "-o", "p.npz", "--on-error", "skip")
+    code, said = execute("patterns", SHAPES, *SCENES[:3], bad, "-o", "p.npz", "--on-error", "skip")
     assert code == 3
     assert load(Path("p.npz")).about["samples"] == 3
 
 
-def test_a_method_without_its_file_names_the_command(run: Callable[..., Any]) -> None:
-    code, said = run("explain", SHAPES, SCENES[0], "-m", "pattern_net")
+def test_a_method_without_its_file_names_the_command(execute: Callable[..., Any]) -> None:
+    code, said = execute("explain", SHAPES, SCENES[0], "-m", "pattern_net")
     assert code == 2
     assert "onnxlrp patterns" in said.err

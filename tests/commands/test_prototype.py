@@ -11,38 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxlrp.cli import main
 from onnxlrp.commands.console import Console
 from support.command_line import DIGITS, SEVEN, SHAPES, written
 from support.paths import MODELS
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: Any) -> tuple[Any, Any]:
-        code = main([str(word) for word in words])
-        return code, capsys.readouterr()
-
-    return run
-
-
-def test_the_bare_picture_is_of_its_class(run: Callable[..., Any]) -> None:
-    code, said = run("prototype", SHAPES, "-t", "star", "--steps", 24, "--figure", "f.png")
+def test_the_bare_picture_is_of_its_class(execute: Callable[..., Any]) -> None:
+    code, said = execute("prototype", SHAPES, "-t", "star", "--steps", 24, "--figure", "f.png")
     assert code == 0, said.err
     assert written() == ["f.png", "star.prototype.png"]
     assert "best class in 100%" in said.out
     assert Image.open("star.prototype.png").size == (64, 64)
     assert Image.open("f.png").width > 224
-    code, said = run("explain", SHAPES, "star.prototype.png", "--json")
+    code, said = execute("explain", SHAPES, "star.prototype.png", "--json")
     assert code == 0
     assert json.loads(said.out)["top"][0]["label"] == "star"
 
 
-def test_files_of_every_format_and_several_pictures(run: Callable[..., Any]) -> None:
+def test_files_of_every_format_and_several_pictures(execute: Callable[..., Any]) -> None:
     words = ("-t", 3, "-n", 2, "--steps", 3, "--format", "png,npz,json", "-o", "out/three.png", "--json")
-    code, said = run("prototype", DIGITS, *words)
+    code, said = execute("prototype", DIGITS, *words)
     assert code == 0, said.err
     record = json.loads(said.out)
     assert sorted(p.name for p in Path("out").iterdir()) == ["three-2.png", "three.json", "three.npz", "three.png"]
@@ -51,9 +39,9 @@ def test_files_of_every_format_and_several_pictures(run: Callable[..., Any]) -> 
     assert record["provenance"]["style"] == "fourier"
 
 
-def test_real_pictures_are_compared_and_started_from(run: Callable[..., Any]) -> None:
+def test_real_pictures_are_compared_and_started_from(execute: Callable[..., Any]) -> None:
     words = ("--images", MODELS / "samples", "--from", SEVEN, "--steps", 30)
-    code, said = run("prototype", DIGITS, "-t", 7, *words)
+    code, said = execute("prototype", DIGITS, "-t", 7, *words)
     assert code == 0, said.err
     assert "your pictures" in said.out
     assert "no evidence" in said.err
@@ -73,25 +61,25 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(Console, "passes", passes)
 
 
-def test_an_interrupted_run_goes_on(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_goes_on(execute: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("prototype", DIGITS, "-t", 5, "--steps", 9, "-o", "five.png", "--format", "npz")
-    assert run(*words)[0] == 0
+    assert execute(*words)[0] == 0
     whole = np.load("five.npz")["inputs"]
     with monkeypatch.context() as patched:
         interrupted(patched, 4)
-        code, said = run(*words)
+        code, said = execute(*words)
     assert code == 130
     assert "--resume" in said.err
     assert written() == ["five.npz", "five.state.npz"]
     assert not np.array_equal(np.load("five.npz")["inputs"], whole)
-    code, said = run(*words, "--resume", "--seed", 3)
+    code, said = execute(*words, "--resume", "--seed", 3)
     assert code == 2
     assert "seed was 0, and is 3" in said.err
-    assert run(*words, "--resume")[0] == 0
+    assert execute(*words, "--resume")[0] == 0
     np.testing.assert_array_equal(np.load("five.npz")["inputs"], whole)
     assert written() == ["five.npz"]
     Path("five.state.npz").write_bytes(b"no archive")
-    assert run(*words, "--resume")[0] == 3
+    assert execute(*words, "--resume")[0] == 3
 
 
 @pytest.mark.parametrize(
@@ -109,8 +97,8 @@ def test_an_interrupted_run_goes_on(run: Callable[..., Any], monkeypatch: pytest
         (("-t", "7", "--style", "yosinski", "--regularisers", "blurr"), 2, "blurr"),
     ],
 )
-def test_what_is_refused(run: Callable[..., Any], words: Any, code: int, text: str) -> None:
-    found, said = run("prototype", DIGITS, *words)
+def test_what_is_refused(execute: Callable[..., Any], words: Any, code: int, text: str) -> None:
+    found, said = execute("prototype", DIGITS, *words)
     assert found == code, said.err
     assert text in said.err
     assert written() == []
