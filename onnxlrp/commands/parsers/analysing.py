@@ -35,11 +35,7 @@ def prototype(parser: Parser) -> None:
         metavar="NAME",
         help="the layer that its codes are values of; the codes of --images bound them (default: as its metadata says)",
     )
-    group.add_argument(
-        "--pixels",
-        metavar="B,W",
-        help="black and white in the generator's pictures (default: as its metadata says, else the model's own values)",
-    )
+    groups.pixels(group, "generator")
     group.add_argument(
         "--unit",
         metavar="UNIT",
@@ -72,28 +68,11 @@ def prototype(parser: Parser) -> None:
         metavar="LIST",
         help="of the style yosinski: decay, blur, norm, contribution, or none (default: %(default)s)",
     )
-    for word, text in (("low", "lowest"), ("high", "highest")):
-        group.add_argument(
-            f"--{word}", metavar="X", help=f"{text} value of an input that is no picture: a number, or one per channel"
-        )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
-    group = parser.add_argument_group("files")
-    group.add_argument(
-        "-o",
-        "--out",
-        metavar="FILE",
-        help="the bare picture, .png, or .npz or .json (default: {label}.prototype.png); several pictures are numbered",
-    )
-    group.add_argument(
-        "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
-    )
-    group.add_argument("--figure", metavar="FILE", help="a captioned figure, .png")
+    groups.bounds(group)
+    groups.seed(group)
+    group = groups.pictures(parser, "(default: {label}.prototype.png); several pictures are numbered")
     group.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
-    group = parser.add_argument_group("execution")
-    groups.asked(group, "prototype", "run")
-    groups.engine(group)
-    groups.preprocessing(parser)
-    groups.safety(parser)
+    groups.running(parser, "prototype", rejects=False)
     groups.common(parser, "the record as JSON on stdout")
 
 
@@ -115,11 +94,7 @@ def invert(parser: Parser) -> None:
         metavar="FILE",
         help="an .onnx file that draws pictures of the layer's values: no search",
     )
-    group.add_argument(
-        "--pixels",
-        metavar="B,W",
-        help="black and white in the decoder's pictures (default: as its metadata says, else the model's own values)",
-    )
+    groups.pixels(group, "decoder")
     group.add_argument("--steps", type=int, default=200, metavar="N", help="steps of the search (default: %(default)s)")
     group.add_argument(
         "--restarts", type=int, default=1, metavar="N", help="searches from other noise; the best is kept (default: 1)"
@@ -135,26 +110,9 @@ def invert(parser: Parser) -> None:
     group.add_argument(
         "--images", metavar="DIR", help="pictures whose mean is the one to be better than (default: a plain picture)"
     )
-    for word, text in (("low", "lowest"), ("high", "highest")):
-        group.add_argument(
-            f"--{word}", metavar="X", help=f"{text} value of an input that is no picture: a number, or one per channel"
-        )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
-    group = parser.add_argument_group("files")
-    group.add_argument(
-        "-o",
-        "--out",
-        metavar="FILE",
-        help="the bare picture, .png, or .npz or .json (default: {stem}.inverted.png, or .npz of what is no "
-        "picture); several pictures are numbered",
-    )
-    group.add_argument(
-        "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
-    )
-    group.add_argument("--figure", metavar="FILE", help="a captioned figure, .png")
-    group = parser.add_argument_group("execution")
-    groups.asked(group, "invert", "run")
-    groups.engine(group)
-    groups.preprocessing(parser)
-    groups.safety(parser)
+    groups.bounds(group)
+    groups.seed(group)
+    default = "(default: {stem}.inverted.png, or .npz of what is no picture); several pictures are numbered"
+    groups.pictures(parser, default)
+    groups.running(parser, "invert", rejects=False)
     groups.common(parser, "the record as JSON on stdout")

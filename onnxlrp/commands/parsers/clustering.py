@@ -106,7 +106,7 @@ def concepts(parser: Parser) -> None:
     group.add_argument(
         "--permutations", type=int, default=0, metavar="N", help="random sets (default: what the corrected level needs)"
     )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
+    groups.seed(group)
     group = parser.add_argument_group("find (Network Dissection, INVERT)")
     group.add_argument(
         "--masks", metavar="DIR", help="a mask NAME.png for each input, or a folder of such folders, one a concept"

@@ -93,19 +93,54 @@ def options(parser: Parser) -> None:
     parser.takes_method_options = True
 
 
-def running(parser: Parser, command: str) -> None:
-    """Add how a command with many inputs runs: batches, rejected inputs, engine, preprocessing, limits."""
+def running(parser: Parser, command: str, rejects: bool = True) -> None:
+    """Add how a command runs: batches, engine, preprocessing, limits; `rejects`: what happens at rejected inputs."""
     group = parser.add_argument_group("execution")
     asked(group, command, "run")
-    group.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="at a rejected input: stop, or go on and exit with 3 (default: %(default)s)",
-    )
+    if rejects:
+        group.add_argument(
+            "--on-error",
+            choices=("fail", "skip"),
+            default="fail",
+            help="at a rejected input: stop, or go on and exit with 3 (default: %(default)s)",
+        )
     engine(group)
     preprocessing(parser)
     safety(parser)
+
+
+def bounds(group: Any) -> None:
+    """Add the lowest and highest value of an input that is no picture."""
+    for word, text in (("low", "lowest"), ("high", "highest")):
+        group.add_argument(
+            f"--{word}", metavar="X", help=f"{text} value of an input that is no picture: a number, or one per channel"
+        )
+
+
+def seed(group: Any) -> None:
+    """Add the seed of random numbers."""
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="seed of random numbers (default: %(default)s)")
+
+
+def pixels(group: Any, network: str) -> None:
+    """Add what is black and white in the pictures of a generator or decoder."""
+    group.add_argument(
+        "--pixels",
+        metavar="B,W",
+        help=f"black and white in the {network}'s pictures (default: as its metadata says, else the model's own "
+        "values)",
+    )
+
+
+def pictures(parser: Parser, default: str) -> Any:
+    """Add the files of a command that makes pictures, and return the group; `default` ends the help of --out."""
+    group = parser.add_argument_group("files")
+    group.add_argument("-o", "--out", metavar="FILE", help=f"the bare picture, .png, or .npz or .json {default}")
+    group.add_argument(
+        "--format", metavar="LIST", help="png,npz,json: one file each (default: from the name, else png)"
+    )
+    group.add_argument("--figure", metavar="FILE", help="a captioned figure, .png")
+    return group
 
 
 def engine(group: Any) -> None:

@@ -93,11 +93,7 @@ def compare(parser: Parser) -> None:
     )
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
-    group = parser.add_argument_group("execution")
-    groups.asked(group, "compare", "run")
-    groups.engine(group)
-    groups.preprocessing(parser)
-    groups.safety(parser)
+    groups.running(parser, "compare", rejects=False)
     groups.common(parser, "the findings as JSON on stdout, as --format json")
 
 

@@ -73,9 +73,5 @@ def atlas(parser: Parser) -> None:
         help="of so many units of each layer, those that matter most, a prototype (default: %(default)s)",
     )
     group.add_argument("--concepts", metavar="FILE", help="the JSON that `onnxlrp concepts find` wrote of this model")
-    group = parser.add_argument_group("execution")
-    groups.asked(group, "atlas", "run")
-    groups.engine(group)
-    groups.preprocessing(parser)
-    groups.safety(parser)
+    groups.running(parser, "atlas", rejects=False)
     groups.common(parser, "what was made as JSON on stdout")
