@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import files
-from ..errors import UsageError
-from ..explanation.saving import encode_png
+from . import picture_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .inversion_result import Result
-
-KINDS = ("png", "npz", "json")
 
 
 def write(found: Result, path: str | Path) -> list[Path]:
@@ -31,32 +24,22 @@ def write(found: Result, path: str | Path) -> list[Path]:
     """
     path = Path(path)
     check(path)
-    if path.suffix.lower() == ".png":
-        names = [path] + [path.with_stem(f"{path.stem}-{n}") for n in range(2, len(found) + 1)]
-        return [files.replace(name, png(found, one)) for name, one in zip(names, found.images, strict=True)]
-    if path.suffix.lower() == ".json":
-        return [files.replace(path, (json.dumps(record(found), indent=1, allow_nan=False) + "\n").encode())]
-    arrays: dict[str, Any] = {"inputs": found.inputs, "pictures": found.pictures, "originals": found.originals}
-    arrays |= {"errors": found.errors, "provenance": np.array(json.dumps(record(found), allow_nan=False))}
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return [files.replace(path, buffer.getvalue())]
+    arrays = {"inputs": found.inputs, "pictures": found.pictures, "originals": found.originals, "errors": found.errors}
+    return picture_files.write(found, path, record(found), arrays, _words(found))
 
 
 def png(found: Result, picture: Image) -> bytes:
     """Encode a picture with the record of its inversion in the metadata."""
-    words = {
-        "Software": "onnxlrp",
-        "Title": f"inversion of {found.layer.label}",
-        "onnxlrp.provenance": json.dumps(record(found), allow_nan=False),
-    }
-    return encode_png(picture, words)
+    return picture_files.encode(picture, record(found), _words(found))
 
 
 def check(path: Path) -> None:
     """Raise UsageError for a name that is none of a file that can be written."""
-    if path.suffix.lower().removeprefix(".") not in KINDS:
-        raise UsageError(f"{path}: an inversion is written as .png, .npz or .json", f"-o '{path.with_suffix('.png')}'")
+    picture_files.check(path, "an inversion")
+
+
+def _words(found: Result) -> dict[str, str]:
+    return {"Software": "onnxlrp", "Title": f"inversion of {found.layer.label}"}
 
 
 def record(found: Result) -> dict[str, Any]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import files
-from ..errors import UsageError
-from ..explanation.saving import encode_png
+from . import picture_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from .prototype_result import Result
-
-KINDS = ("png", "npz", "json")
 
 
 def write(found: Result, path: str | Path) -> list[Path]:
@@ -31,31 +24,27 @@ def write(found: Result, path: str | Path) -> list[Path]:
     """
     path = Path(path)
     check(path)
-    if path.suffix.lower() == ".png":
-        words = {"Title": f"prototype: {found.name}", "onnxlrp.provenance": json.dumps(record(found), allow_nan=False)}
-        names = [path] + [path.with_stem(f"{path.stem}-{n}") for n in range(2, len(found) + 1)]
-        pictures = found.images
-        return [files.replace(name, encode_png(one, words)) for name, one in zip(names, pictures, strict=True)]
-    if path.suffix.lower() == ".json":
-        return [files.replace(path, (json.dumps(record(found), indent=1, allow_nan=False) + "\n").encode())]
-    arrays: dict[str, Any] = {"inputs": found.inputs, "pictures": found.pictures, "scores": found.scores}
-    arrays["history"] = found.state.history
-    arrays["provenance"] = np.array(json.dumps(record(found), allow_nan=False))
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return [files.replace(path, buffer.getvalue())]
+    arrays = {
+        "inputs": found.inputs,
+        "pictures": found.pictures,
+        "scores": found.scores,
+        "history": found.state.history,
+    }
+    return picture_files.write(found, path, record(found), arrays, {"Title": _title(found)})
 
 
 def figure_bytes(found: Result, picture: Image) -> bytes:
     """Return the figure as a .png with the record in its metadata."""
-    words = {"Software": "onnxlrp", "Title": f"prototype: {found.name}"}
-    return encode_png(picture, {**words, "onnxlrp.provenance": json.dumps(record(found), allow_nan=False)})
+    return picture_files.encode(picture, record(found), {"Software": "onnxlrp", "Title": _title(found)})
 
 
 def check(path: Path) -> None:
     """Raise UsageError for a name that is none of a file that can be written."""
-    if path.suffix.lower().removeprefix(".") not in KINDS:
-        raise UsageError(f"{path}: a prototype is written as .png, .npz or .json", f"-o '{path.with_suffix('.png')}'")
+    picture_files.check(path, "a prototype")
+
+
+def _title(found: Result) -> str:
+    return f"prototype: {found.name}"
 
 
 def record(found: Result) -> dict[str, Any]:

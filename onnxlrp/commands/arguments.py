@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..composites import matches
 from ..errors import UnsupportedError, UsageError, did_you_mean
+from ..explanation.names import file_pattern
 from ..methods.default import CANDIDATES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
@@ -289,6 +290,28 @@ def seed(text: str | None) -> int:
     if not text.isdecimal():
         raise UsageError(f'--seed "{text}" is no whole number from 0', "write --seed 1")
     return int(text)
+
+
+def picture_files(args: argparse.Namespace, default: str, check: Callable[[Path], None]) -> list[Path]:
+    """Return the files that -o and --format name, one for each format.
+
+    Args:
+        args: The arguments, with `out`, `format` and `figure`.
+        default: The name where -o gives none.
+        check: Raises UsageError for a name that is none of such a file.
+
+    Raises:
+        UsageError: A file, or the figure, of another kind.
+    """
+    path = out_file(args.out, default) if args.out else Path(default)
+    kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
+    paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
+    for one in paths:
+        check(one)
+    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
+        figure = Path(args.figure).with_suffix(".png")
+        raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")
+    return paths
 
 
 def out_file(word: str, default: str) -> Path:

@@ -13,7 +13,7 @@ from ..analysis.inversion import Inversion
 from ..analysis.inverting import Inverted
 from ..analysis.optimize import Progress
 from ..errors import UsageError
-from ..explanation.names import file_pattern, file_word
+from ..explanation.names import file_word
 from ..files import replace
 from . import arguments
 from .console import Console
@@ -60,18 +60,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _paths(args: argparse.Namespace, pictures: bool) -> list[Path]:
     """The files to write, one for each format."""
     name = f"{file_word(Path(args.sample).stem)}.inverted.{'png' if pictures else 'npz'}"
-    path = arguments.out_file(args.out, name) if args.out else Path(name)
-    kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
-    paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
+    paths = arguments.picture_files(args, name, inversion_files.check)
     for one in paths:
-        inversion_files.check(one)
         if one.suffix.lower() == ".png" and not pictures:
             raise UsageError(
                 f"{one}: {args.sample} is no picture, or holds no pixels", f"-o '{one.with_suffix('.npz')}'"
             )
-    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
-        figure = Path(args.figure).with_suffix(".png")
-        raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")
     written = [*paths, *([Path(args.figure)] if args.figure else [])]
     if Path(args.sample).resolve() in {one.resolve() for one in written}:
         raise UsageError(f"{args.sample}: the result would replace the picture itself", "choose another name with -o")

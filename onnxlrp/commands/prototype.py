@@ -16,7 +16,7 @@ from ..analysis.optimize import Progress
 from ..analysis.prototype_figure import draw
 from ..analysis.prototypes import Asked, Prototype, identity, prototype, resolve
 from ..errors import UsageError
-from ..explanation.names import file_pattern, file_word
+from ..explanation.names import file_word
 from ..files import replace
 from . import arguments
 from .console import Console
@@ -105,16 +105,7 @@ def _generator(args: argparse.Namespace, model: Any, images: evidence.Reference 
 
 def _paths(args: argparse.Namespace, word: str) -> list[Path]:
     """The files to write, one for each format."""
-    name = f"{file_word(word)}.prototype.png"
-    path = arguments.out_file(args.out, name) if args.out else Path(name)
-    kinds = [kind.strip() for kind in args.format.split(",")] if args.format else [None]
-    paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
-    for one in paths:
-        prototype_files.check(one)
-    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
-        raise UsageError(
-            f"--figure {args.figure}: a figure is a .png", f"--figure '{Path(args.figure).with_suffix('.png')}'"
-        )
+    paths = arguments.picture_files(args, f"{file_word(word)}.prototype.png", prototype_files.check)
     if args.start is not None and Path(args.start).resolve() in {one.resolve() for one in paths}:
         raise UsageError(f"{args.start}: the prototype would replace the picture that it starts from", "another -o")
     return paths
