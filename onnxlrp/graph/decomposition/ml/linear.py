@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .replacement import Decomposition, Replacement
+from ..replacement import Decomposition, Replacement
 
 
 def _scaler(build: Replacement) -> None:
@@ -88,7 +88,7 @@ def _extractor(build: Replacement) -> None:
     build.finish()
 
 
-CLASSICAL: Mapping[str, Decomposition] = {
+LINEAR: Mapping[str, Decomposition] = {
     "ai.onnx.ml::Scaler": _scaler,
     "ai.onnx.ml::LinearRegressor": _regressor,
     "ai.onnx.ml::LinearClassifier": _classifier,

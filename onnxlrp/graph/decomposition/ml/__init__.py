@@ -1,0 +1,10 @@
+"""Models of ai.onnx.ml, as scikit-learn's exporter writes them: a module for each family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..replacement import Decomposition
+from .linear import LINEAR
+
+CLASSICAL: Mapping[str, Decomposition] = {**LINEAR}
