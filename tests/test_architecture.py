@@ -62,6 +62,7 @@ ALLOWED = {
     "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
     "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
     "graph.unit_output": {"graph.graph", "graph.names", "graph.units", "numpy"},
+    "graph.places": set(),
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
@@ -163,11 +164,29 @@ ALLOWED |= {
     "inputs": {"graph.axes", "numpy"},
     "preprocessing": {"files", "inputs", "numpy", "PIL", "pyarrow"},  # pyarrow: .parquet tables
     "pictures": {"numpy", "PIL"},
-    "explanation": {"files", "graph.scores", "inputs", "pictures", "preprocessing", "numpy", "PIL", "matplotlib"},
+    "explanation": {
+        "files",
+        "graph.places",
+        "graph.scores",
+        "inputs",
+        "pictures",
+        "preprocessing",
+        "numpy",
+        "PIL",
+        "matplotlib",
+    },
     "findings": {"files"},
 }
 # What everybody above may know of the graph.
-_GRAPH = {"graph.graph", "graph.operators", "graph.facts", "graph.heads", "graph.scores", "graph.units"}
+_GRAPH = {
+    "graph.graph",
+    "graph.operators",
+    "graph.facts",
+    "graph.heads",
+    "graph.places",
+    "graph.scores",
+    "graph.units",
+}
 _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {

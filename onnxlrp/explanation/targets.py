@@ -1,16 +1,18 @@
-"""Targets: the class explained, by id, by label, or the best of the model's own scores."""
+"""Targets: the class explained, by id, by label, or the best of the model's own scores; and where it is scored."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean, listed
+from ..graph import places
+from ..graph.places import Place
 from ..preprocessing.labels import short
 
 Ids = npt.NDArray[np.int64]
@@ -28,23 +30,51 @@ class Target:
         id: The class id.
         label: The class name.
         k: How many of the best classes.
+        place: Where it is scored, of an output with many positions; None where the target does not say.
     """
 
     kind: Literal["id", "label", "top"]
     id: int = 0
     label: str = ""
     k: int = 1
+    place: Place | None = None
 
     def __str__(self) -> str:
-        return {"id": str(self.id), "label": self.label, "top": f"top{self.k}"}[self.kind]
+        text = {"id": str(self.id), "label": self.label, "top": f"top{self.k}"}[self.kind]
+        if self.place is None:
+            return text
+        if self.place.kind == "box":
+            return str(self.place) + ("" if (self.kind, self.k) == ("top", 1) else f":{text}")
+        return f"{text}@{self.place}"
 
 
 TOP1 = Target("top")
 
 
 def parse(text: str | int) -> Target:
-    """Parse a target: `281`, `top1`, `top3`, else a label. Raises UsageError."""
+    """Parse a target.
+
+    `281`, `top1`, `top3`, else a label. `CLASS@PLACE` is a class at a place of an output with many positions: at a
+    position (`7@3`, `7@-1`), a point (`dog@40,25`), in a box (`dog@10,10,50,60`), in a mask (`dog@mask.png`), where it
+    is predicted (`dog@predicted`), or everywhere (`dog@all`). `box:N` and `box@Y,X` are boxes of a detector: their best
+    class, with `:CLASS` another, with `:x`, `:y`, `:w`, `:h` or `:size` a coordinate.
+
+    Args:
+        text: The target.
+
+    Raises:
+        UsageError: It is none.
+    """
     word = str(text).strip()
+    if (boxed := places.box(word)) is not None:
+        return replace(_parse_class(boxed[1] or "top1"), place=boxed[0])
+    cuts = ((word[:n], places.parse(word[n + 1 :])) for n, letter in enumerate(word) if letter == "@")
+    name, place = next((cut for cut in cuts if cut[1] is not None), (word, None))
+    return replace(_parse_class(name if place is None else name or "top1"), place=place)
+
+
+def _parse_class(word: str) -> Target:
+    word = word.strip()
     if _INTEGER.fullmatch(word):
         if word.startswith("-") or len(word) > 18:
             raise UsageError(f"target {word}: class ids count from 0", "give a class id, a label, top1 or top3")
@@ -59,20 +89,24 @@ def parse(text: str | int) -> Target:
     return Target("label", label=word)
 
 
-def resolve(target: Target, labels: Sequence[str] | None, n_classes: int) -> int | None:
+def resolve(target: Target, labels: Sequence[str] | None, n_classes: int, place: Place | None = None) -> int | None:
     """Resolve a target to a class id; labels match by any synonym, upper or lower case.
 
     Args:
         target: The target.
         labels: Class names, None where the model has none.
         n_classes: The number of classes.
+        place: Where the scores are read, of an output with many positions.
 
     Returns:
         The class id, None where the scores decide ("top").
 
     Raises:
-        UsageError: An id is out of range, a label unknown or ambiguous, or there are fewer classes than asked for.
+        UsageError: An id is out of range, a label unknown or ambiguous, there are fewer classes than asked for, or the
+            target is of another place.
     """
+    if target.place not in (None, place):
+        raise _elsewhere(target, place)
     if target.kind == "top":
         if target.k > n_classes:
             raise UsageError(f"target {target}: the model has {n_classes} classes", f"ask for top{n_classes} at most")
@@ -86,7 +120,9 @@ def resolve(target: Target, labels: Sequence[str] | None, n_classes: int) -> int
     return _find(target.label, labels, n_classes)
 
 
-def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_samples: int) -> Ids | Target:
+def for_samples(
+    target: Any, labels: Sequence[str] | None, n_classes: int, n_samples: int, place: Place | None = None
+) -> Ids | Target:
     """Resolve the targets of samples.
 
     Args:
@@ -94,6 +130,7 @@ def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_sam
         labels: Class names, None where the model has none.
         n_classes: The number of classes.
         n_samples: N, the number of samples.
+        place: Where the scores are read, as of `resolve`.
 
     Returns:
         Class ids [N], or the "top" Target that the scores decide.
@@ -103,7 +140,7 @@ def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_sam
     """
     single = _one(target)
     if single is not None:
-        class_id = resolve(single, labels, n_classes)
+        class_id = resolve(single, labels, n_classes, place)
         return single if class_id is None else np.full(n_samples, class_id, dtype=np.int64)
     items = list(target) if np.ndim(target) == 1 else None
     if items is None:
@@ -118,7 +155,7 @@ def for_samples(target: Any, labels: Sequence[str] | None, n_classes: int, n_sam
     ids = []
     for item in items:
         single = _one(item)
-        class_id = None if single is None else resolve(single, labels, n_classes)
+        class_id = None if single is None else resolve(single, labels, n_classes, place)
         if class_id is None:
             raise UsageError(f"target {item!r} within a list", "a list holds class ids or labels; give top1 alone")
         ids.append(class_id)
@@ -141,7 +178,12 @@ class Wanted:
 
 
 def wanted(
-    target: Any, several: Sequence[int | str] | None, labels: Sequence[str] | None, n_classes: int, n_samples: int
+    target: Any,
+    several: Sequence[int | str] | None,
+    labels: Sequence[str] | None,
+    n_classes: int,
+    n_samples: int,
+    place: Place | None = None,
 ) -> Wanted:
     """Resolve the targets of a run.
 
@@ -151,16 +193,17 @@ def wanted(
         labels: Class names, None where the model has none.
         n_classes: The number of classes.
         n_samples: The number of samples.
+        place: Where the scores are read, as of `resolve`.
 
     Raises:
         UsageError: A target does not exist.
     """
     if several is not None:
-        ids = [resolve(parse(t), labels, n_classes) for t in several]
+        ids = [resolve(parse(t), labels, n_classes, place) for t in several]
         if not ids or None in ids:
             raise UsageError(f"targets={list(several)!r}", "list class ids or labels; top3 is target='top3'")
         return Wanted("index", len(ids), np.repeat(np.asarray(ids, np.int64)[:, None], n_samples, axis=1))
-    found = for_samples(target, labels, n_classes, n_samples)
+    found = for_samples(target, labels, n_classes, n_samples, place)
     if isinstance(found, Target):
         return Wanted("top", None if found.k == 1 else found.k)
     return Wanted("index", None, found)
@@ -185,6 +228,15 @@ def _one(target: Any) -> Target | None:
     ):
         return parse(int(target))
     return None
+
+
+def _elsewhere(target: Target, place: Place | None) -> UsageError:
+    if place is None:
+        return UsageError(
+            f"target {target}: the explained output has one score for each class, and no places",
+            f"leave out the place: {replace(target, place=None)}",
+        )
+    return UsageError(f"target {target} beside one of {place}", "targets of one run are of one place")
 
 
 def _find(word: str, labels: Sequence[str] | None, n_classes: int) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from onnxlrp.errors import UsageError
 from onnxlrp.explanation.targets import TOP1, Target, for_samples, from_scores, parse, resolve
+from onnxlrp.graph.places import PREDICTED, Place
 from onnxlrp.preprocessing.labels import imagenet
 
 PETS = ("tabby, tabby cat", "Egyptian cat", "crane", "crane, derrick", "maillot", "maillot, tank suit", "fox")
@@ -20,6 +21,44 @@ def test_parse() -> None:
     assert parse("Top3") == Target("top", k=3)
     assert parse("top hat") == Target("label", label="top hat")
     assert [str(parse(word)) for word in ("7", "top3", "fox")] == ["7", "top3", "fox"]
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("7@3", Target("id", id=7, place=Place("at", (3,)))),
+        ("7@-1", Target("id", id=7, place=Place("at", (-1,)))),
+        ("@2", Target("top", place=Place("at", (2,)))),
+        ("dog@40,25", Target("label", label="dog", place=Place("at", (40, 25)))),
+        ("Dog @ 1, 2, 30, 40", Target("label", label="Dog", place=Place("at", (1, 2, 30, 40)))),
+        ("top2@Predicted", Target("top", k=2, place=PREDICTED)),
+        ("3@all", Target("id", id=3, place=Place("all"))),
+        ("dog@masks/a@b.png", Target("label", label="dog", place=Place("mask", path="masks/a@b.png"))),
+        ("dog@masks/b.png", Target("label", label="dog", place=Place("mask", path="masks/b.png"))),
+        ("me@home", Target("label", label="me@home")),
+        ("me@home@3", Target("label", label="me@home", place=Place("at", (3,)))),
+        ("box:12", Target("top", place=Place("box", (12,)))),
+        ("Box:12:dog", Target("label", label="dog", place=Place("box", (12,)))),
+        ("box@30,40", Target("top", place=Place("box", (30, 40)))),
+        ("box@30,40:7", Target("id", id=7, place=Place("box", (30, 40)))),
+        ("box:0:size", Target("label", label="size", place=Place("box", (0,), values=True))),
+        ("box cutter", Target("label", label="box cutter")),
+        ("box:cutter", Target("label", label="box:cutter")),
+    ],
+)
+def test_places(word: str, expected: Target) -> None:
+    assert parse(word) == expected
+    assert parse(str(expected)) == expected
+
+
+def test_a_place_is_refused_where_the_output_has_none_or_another() -> None:
+    with pytest.raises(UsageError, match="no places") as caught:
+        resolve(parse("tabby@3,4"), PETS, 7)
+    assert "tabby" in caught.value.fix
+    assert resolve(parse("tabby@3,4"), PETS, 7, Place("at", (3, 4))) == 0
+    assert resolve(parse("tabby"), PETS, 7, Place("at", (3, 4))) == 0
+    with pytest.raises(UsageError, match="beside one of 3,5"):
+        resolve(parse("tabby@3,4"), PETS, 7, Place("at", (3, 5)))
 
 
 @pytest.mark.parametrize("word", ["", "  ", "-1", "top0", "9" * 30])
