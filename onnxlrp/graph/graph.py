@@ -53,6 +53,11 @@ class Opaque(Protocol):
         """Why the layers cannot be read."""
         ...
 
+    @property
+    def only_batch(self) -> int | None:
+        """The one batch that runs, of a file that states none; None where others run, or may."""
+        ...
+
     def refusal(self, what: str) -> OnnxLrpError:
         """Return the error for a request that needs layers."""
         ...

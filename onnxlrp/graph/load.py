@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TypeGuard
 
 import numpy as np
 import onnx
@@ -13,7 +12,8 @@ import onnx
 from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
 from .frontend.open_axes import Size
-from .frontend.symbolic_sizes import DEFAULT_SIZE
+from .frontend.simplify import ContradictoryShapes
+from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes
 from .graph import Array, Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
@@ -30,9 +30,11 @@ class ConstantOutput(UnsupportedError):
     """An output is the same for every input: no method has an answer, not on the untouched file either."""
 
 
-def _is_of_layers(error: OnnxLrpError) -> TypeGuard[UnsupportedError]:
-    """Whether the untouched file may still be explained by forward passes alone."""
-    return isinstance(error, UnsupportedError) and not isinstance(error, ConstantOutput)
+def _of_layers(error: OnnxLrpError, sizes: Sizes) -> UnsupportedError | None:
+    """The refusal to read the layers of a file that may still run untouched; None where it would not."""
+    if isinstance(error, ContradictoryShapes) and not sizes.declared:
+        return UnsupportedError(f"It does not run with every batch, and states none. {error.message}", error.fix)
+    return error if isinstance(error, UnsupportedError) and not isinstance(error, ConstantOutput) else None
 
 
 def load(
@@ -83,15 +85,22 @@ def load(
             graph = graph_of(state)
             break
         except OnnxLrpError as error:
-            if untouched and state.sizes is not None and _is_of_layers(error):
+            why = _of_layers(error, state.sizes) if untouched and state.sizes is not None else None
+            if why is not None and state.sizes is not None:
                 # What few models need: the first command is mostly imports.
                 from .opaque import CannotRun, opaque_graph
 
                 try:
-                    return opaque_graph(state, error, state.metadata | _provenance(file.model))
+                    whole = opaque_graph(state, why, state.metadata | _provenance(file.model))
                 except CannotRun as other:
                     if other.at_any_size or not state.sizes.guessed:
-                        raise
+                        raise (other if why is error else error) from None
+                else:
+                    freed = _at_its_batch(state, whole)
+                    if freed is None:
+                        return whole
+                    graph = freed
+                    break
             elif state.sizes is None or not state.sizes.guessed:
                 raise
             first = first or error
@@ -103,6 +112,24 @@ def load(
         said = " ".join(filter(None, (graph.metadata.get("onnxlrp.note"), note)))
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.note": said}))
     return graph
+
+
+def _at_its_batch(state: LoadState, whole: Graph) -> Graph | None:
+    """The graph of a file that runs with one size of batch alone, read as if it declared this; None where it cannot be.
+
+    The exporter wrote the batch of its example into the targets of Reshape or Expand.
+    """
+    assert whole.opaque is not None
+    batch, numbers = whole.opaque.only_batch, state.numbers
+    if batch is None:
+        return None
+    given = (state.file, state.memory_limit, state.size, state.read_size, state.assumed)
+    stated = LoadState(*given, numbers=numbers, only_batch=batch)
+    try:
+        run(PASSES, stated)
+        return graph_of(stated)
+    except UnsupportedError:
+        return None
 
 
 def _meets_prime(state: LoadState) -> bool:

@@ -30,6 +30,7 @@ class LoadState:
         read_size: Finds the height and width that the metadata of a model state.
         above: The prime that stands for any batch is larger than this.
         numbers: Values of inputs of shape [], by name.
+        only_batch: The one batch that a file runs with which states none; None where it is not known.
         scalars: The inputs of shape [], with their numbers; None for one that is not given.
         model: The model as ONNX has it, up to the pass that parses it.
         weights: Name → value of the constants that were taken out of `model`.
@@ -45,6 +46,7 @@ class LoadState:
     assumed: int = DEFAULT_SIZE
     above: int = PRIME - 1
     numbers: Mapping[str, float] = field(default_factory=dict)
+    only_batch: int | None = None
     scalars: dict[str, float | None] = field(default_factory=dict)
     model: onnx.ModelProto = field(init=False)
     weights: dict[str, Array] = field(default_factory=dict)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from ..errors import InputError, UnsupportedError
 from ..runtime import INEXACT, fix, missing, onnxruntime
@@ -23,6 +23,7 @@ from .reading.printable import first_line, printable
 
 OPERATOR = "onnxlrp::Untouched"  # the layer that stands for all that cannot be read
 _LONGEST_PROBE = 5.0  # seconds for a run of one or two samples
+_MOST_WRITTEN = 4  # lengths that are tried as the batch of a file that runs with no other
 _TOLERANCE = 1e-4  # of the largest value, between a sample alone and in a batch
 
 
@@ -46,11 +47,13 @@ class OpaqueForward:
         reason: Why its layers cannot be read.
         session: onnxruntime's session of the file.
         scalars: Inputs without a batch axis: one number for all samples.
+        only_batch: The one batch that runs, of a file that states none; None where others run, or may.
     """
 
     reason: UnsupportedError
     session: Any
     scalars: frozenset[str] = frozenset()
+    only_batch: int | None = None
 
     def refusal(self, what: str) -> UnsupportedError:
         """Return the error for a request that needs layers.
@@ -150,7 +153,10 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         names = [value.name for value in session.get_outputs() if value.type in _NUMBERS]
         scalars = frozenset(name for name, (shape, _) in inputs.items() if not shape)
         forward = OpaqueForward(reason, session, scalars)
-        batch, shapes, dtypes = _probe(forward, inputs, names, state.sizes.batch if state.sizes.declared else None)
+        declared = state.sizes.batch if state.sizes.declared else None
+        found = _probe(forward, inputs, names, (declared,) if declared else (1, *_written_batches(file)), declared)
+        batch, shapes, dtypes = found.batch, found.shapes, found.dtypes
+        forward = replace(forward, only_batch=found.only)
     except _Unfit as error:
         raise CannotRun(
             f"{reason.message} Methods of forward passes alone cannot run the file either: {error}.",
@@ -241,10 +247,32 @@ def _session(state: LoadState, further: Sequence[str]) -> Any:
         raise _Unfit(first_line(error)) from error
 
 
+def _written_batches(file: onnx.ModelProto) -> list[int]:
+    """The lengths above 1 of axis 0 in the constant targets of Reshape and Expand: one may be the exporter's batch."""
+    constants = {tensor.name: tensor for tensor in file.graph.initializer}
+    for node in file.graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+    targets = (node.input[1] for node in file.graph.node if node.op_type in ("Reshape", "Expand") and node.input[1:])
+    first = (numpy_helper.to_array(constants[name]) for name in targets if name in constants)
+    return list(dict.fromkeys(int(target[0]) for target in first if target.ndim == 1 and target[:1] > 1))[
+        :_MOST_WRITTEN
+    ]
+
+
+class _Probed(NamedTuple):
+    """What runs of the file told: see `Graph.batch` and `OpaqueForward.only_batch`; of outputs, per sample."""
+
+    batch: int | None
+    only: int | None
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+
+
 def _probe(
-    forward: OpaqueForward, inputs: _Inputs, names: Sequence[str], declared: int | None
-) -> tuple[int | None, dict[str, tuple[int, ...]], dict[str, str]]:
-    """Run two samples alone and together: the batch that runs, and shape and type of each output per sample."""
+    forward: OpaqueForward, inputs: _Inputs, names: Sequence[str], sizes: Sequence[int], declared: int | None
+) -> _Probed:
+    """Run two samples alone and together, in the first of these sizes of a batch that runs."""
     rng = np.random.default_rng(0)
     one, two = (_samples(inputs, rng) for _ in range(2))
 
@@ -257,25 +285,32 @@ def _probe(
             raise _Unfit(error.message) from error
         return {name: array for name, array in made.items() if array.shape[:1] == (len(rows),)}
 
-    size = declared or 1
-    alone = run([one] * size)
+    def first_that_runs() -> tuple[int, dict[str, Array]]:
+        refusal: _Unfit | None = None
+        for size in sizes:
+            try:
+                return size, run([one] * size)
+            except _Unfit as error:
+                refusal = refusal or error
+        assert refusal is not None
+        raise refusal
+
+    size, alone = first_that_runs()
     if not alone:
         raise _Unfit("no output has the batch on axis 0", of_batch=True)
-    batch = declared
-    if declared is None or declared > 1:
+    only = None if declared or size == 1 else size
+    batch = declared or only
+    if batch != 1:
         try:
             together = run([one, two] + [two] * (size - 2))
             apart = any(k not in together or _differs(alone[k][0], together[k][0]) for k in alone)
         except _Unfit:
-            apart = True
-        if apart and declared is not None:
+            apart, only = True, only or 1
+        if apart and batch is not None:
             raise _Unfit("the samples of a batch change each other's results", of_batch=True)
-        batch = 1 if apart else declared
-    return (
-        batch,
-        {name: array.shape[1:] for name, array in alone.items()},
-        {name: str(array.dtype) for name, array in alone.items()},
-    )
+        batch = 1 if apart else batch
+    shapes = {name: array.shape[1:] for name, array in alone.items()}
+    return _Probed(batch, only, shapes, {name: str(array.dtype) for name, array in alone.items()})
 
 
 def _samples(inputs: _Inputs, rng: np.random.Generator) -> dict[str, Array]:

@@ -62,7 +62,9 @@ def _separate_weights(state: LoadState) -> None:
 def _fix_sizes(state: LoadState) -> None:
     state.scalars = bind_scalars(state.model, state.weights, state.numbers)
     stated = partial(state.read_size, state.metadata)
-    state.sizes = fix_sizes(state.model, state.weights, state.size, stated, state.assumed, state.above)
+    state.sizes = fix_sizes(
+        state.model, state.weights, state.size, stated, state.assumed, state.above, state.only_batch
+    )
 
 
 def _check_inferred(state: LoadState) -> None:

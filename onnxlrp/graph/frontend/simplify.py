@@ -45,6 +45,10 @@ ARITHMETIC = 1 << 15
 _MACHINES = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
 
 
+class ContradictoryShapes(InputError):
+    """Shapes of a model contradict each other, at the batch that it was read with."""
+
+
 def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """Inline functions, convert to opset 23 and fold; where a converted operator is refused, to an older opset.
 
@@ -149,4 +153,5 @@ def _refusal(model: onnx.ModelProto, name: str, error: Exception) -> InputError 
             "Export the model in float32 with standard operators.",
         )
     check = """python -c "import onnx; onnx.checker.check_model('FILE', True)\""""
-    return InputError(f"{name} is not a valid model: {first_line(error)}", f"Export it again; {check} says more.")
+    kind = ContradictoryShapes if "ShapeInferenceError" in text else InputError
+    return kind(f"{name} is not a valid model: {first_line(error)}", f"Export it again; {check} says more.")

@@ -48,6 +48,7 @@ def fix_sizes(
     stated: SizeSource = lambda: None,
     assumed: int = DEFAULT_SIZE,
     above: int = PRIME - 1,
+    only_batch: int | None = None,
 ) -> Sizes:
     """Replace the symbolic axes of the inputs in place.
 
@@ -58,6 +59,7 @@ def fix_sizes(
         stated: Finds height and width where `size` is None; 224 where it finds none.
         assumed: The length of other open axes, where `size` gives none.
         above: The number that stands for the batch is a prime above this one.
+        only_batch: The batch that the model runs with alone, though it states none.
 
     Raises:
         InputError: An input declares no shape.
@@ -79,7 +81,7 @@ def fix_sizes(
         )
     lengths_given = size.values() if isinstance(size, Mapping) else size if isinstance(size, Sequence) else [size or 0]
     prime = fitting_prime({*numbers_of(model, weights), *declared, *lengths_given, assumed}, above)
-    batch = declared.pop() if declared else prime
+    batch = declared.pop() if declared else only_batch or prime
     symbols = {value.type.tensor_type.shape.dim[0].dim_param for value in inputs} - {""}
     for value in inputs:
         dims = value.type.tensor_type.shape.dim
