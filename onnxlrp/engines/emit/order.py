@@ -35,16 +35,17 @@ def emission(program: Program, absolute: Mapping[int, int], places: Mapping[str,
     def operands(n: int) -> tuple[int, ...]:
         return (absolute[n],) if n in absolute else steps[n].inputs
 
-    def needed(ends: list[int]) -> set[int]:
+    def needed(ends: list[int], done: set[int]) -> set[int]:
+        """Return what `ends` need, but for what is in `done`, which holds all that its own members need."""
         found, stack = set(ends), list(ends)
         while stack:
-            fresh = [i for i in operands(stack.pop()) if i not in found]
+            fresh = [i for i in operands(stack.pop()) if i not in found and i not in done]
             found.update(fresh)
             stack.extend(fresh)
         return found
 
     main = [n for name, n in program.outputs.items() if name == "relevance"] or list(program.outputs.values())
-    spine = needed(main)
+    spine = needed(main, set())
     ready: dict[int, tuple[int, int]] = {}  # when the operands of an instruction are there: in the forward pass, behind
 
     def ready_at(n: int) -> tuple[int, int]:
@@ -60,7 +61,7 @@ def emission(program: Program, absolute: Mapping[int, int], places: Mapping[str,
 
     order, done = sorted(spine), set(spine)
     for end in sorted(set(program.outputs.values()) - spine, key=lambda n: (ready_at(n), n), reverse=True):
-        own = sorted(needed([end]) - done)
+        own = sorted(needed([end], done))
         order += own
         done.update(own)
     return order
