@@ -14,6 +14,8 @@ from typing import Any
 from .errors import InputError
 
 AGAIN = "fetch or export the file again"
+TEMPORARY = f".{'[0-9a-f]' * 16}.tmp"
+"""The names, as a glob, of files that are not written to their end: a process that is killed leaves one."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 

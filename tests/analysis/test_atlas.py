@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -186,6 +192,74 @@ def test_a_run_that_was_cut_goes_on_to_the_same_files(
     atlas = Atlas.build(shapes, folder, tmp_path, resume=True, **CUT)
     assert atlas.about["rejected"] == 1
     assert contents(tmp_path) == contents(expected)
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("last", ["samples.jsonl", "units.npz", "manifest.json"])
+def test_a_run_that_was_cut_at_its_end_goes_on(
+    tmp_path: Path, shapes: Any, whole: tuple[Path, Path], last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs behind the file that is the last one to be there, as if the process had been killed."""
+    folder, expected = whole
+    moved, removed, done = os.replace, Path.unlink, []
+
+    def replace(source: Any, target: Any) -> None:
+        if done:
+            raise MemoryError
+        moved(source, target)
+        done.extend([target] if Path(target).name == last else [])
+
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: done or removed(self, missing_ok))
+    with contextlib.suppress(MemoryError):
+        Atlas.build(shapes, folder, tmp_path, **CUT)
+    monkeypatch.undo()
+    assert done
+    assert (tmp_path / "atlas.state.npz").exists()
+    Atlas.build(shapes, folder, tmp_path, resume=True, **CUT)
+    assert contents(tmp_path) == contents(expected)
+
+
+KILLED = """
+import json, sys, time
+import onnxlrp
+from onnxlrp.analysis import Atlas
+how = json.loads(sys.argv[4])
+Atlas.build(onnxlrp.load(sys.argv[1]), sys.argv[2], sys.argv[3], **how,
+            progress=lambda done, of: print(done, flush=True) or True)
+print("end", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
+@pytest.mark.parametrize(("line", "wait"), [(1, 0.0), (2, 0.02), (3, 0.001), (5, 0.005), (6, 0.0)])
+def test_a_process_that_was_killed_goes_on_to_the_same_files(
+    tmp_path: Path, shapes: Any, whole: tuple[Path, Path], line: int, wait: float
+) -> None:
+    folder, expected = whole
+    command = [sys.executable, "-c", KILLED, str(SHAPES), str(folder), str(tmp_path), json.dumps(CUT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for _ in range(line):
+            assert child.stdout.readline()
+        time.sleep(wait)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    Atlas.build(shapes, folder, tmp_path, resume=True, **CUT)
+    assert contents(tmp_path) == contents(expected)
+
+
+def test_files_under_temporary_names_are_removed(tmp_path: Path, shapes: Any, pictures: Path) -> None:
+    (tmp_path / "units").mkdir()
+    left = [tmp_path / f".{'0f' * 8}.tmp", tmp_path / "units" / f".{'a1' * 8}.tmp"]
+    kept = tmp_path / ".mine.tmp"
+    for path in (*left, kept):
+        path.write_bytes(b"half")
+    Atlas.build(shapes, pictures, tmp_path, layers=LAYERS, top=1, by="activation")
+    assert not any(path.exists() for path in left)
+    assert kept.exists()
 
 
 def test_what_cannot_be_read_is_a_row(tmp_path: Path, shapes: Any, pictures: Path) -> None:

@@ -101,9 +101,11 @@ class Atlas(AtlasData):
         """Collect as `build` does, of what is ready: the source, and the rules with the words for them."""
         about = identity(model, source, asked, method)
         finished = store.manifest(folder) if resume else None
+        store.clear(folder)
         if finished is not None:
             store.refuse_other(folder, finished["identity"], about)
             if (folder / store.UNITS).exists():
+                (folder / store.STATE).unlink(missing_ok=True)
                 return cls.read(folder)  # type: ignore[no-any-return]
         collector = Collector(model, asked, rules, source, folder, about, every)
         if not collector.run(resume, progress, reject):

@@ -45,6 +45,8 @@ class Rows:
         """Cut the file to what the state knows of. Raises InputError where that is more than there is."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if size and not self.path.exists() and (self.folder / ROWS).exists():
+                os.replace(self.folder / ROWS, self.path)  # the run was cut at its very end
             with open(self.path, "ab") as file:
                 there = file.seek(0, os.SEEK_END)
                 if there < size:
@@ -68,6 +70,13 @@ class Rows:
         """Give the file its name."""
         os.replace(self.path, self.folder / ROWS)
         return self.folder / ROWS
+
+
+def clear(folder: Path) -> None:
+    """Remove what runs that were killed while they wrote have left: files under temporary names."""
+    for inner in (folder, folder / "units", folder / "classes"):
+        for path in inner.glob(files.TEMPORARY) if inner.is_dir() else ():
+            path.unlink(missing_ok=True)
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
