@@ -51,6 +51,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     except Interrupted:
         return _INTERRUPTED
     _report(made, model, console)
+    if page.heated.units is not None and page.refused is None:
+        what = f"heatmaps {page.heated.describe()} alone"
+        console.note(what, f"--heatmaps {page.heated.ranks} draws those of all: up to {page.heated.left} passes")
     if page.refused is not None:
         console.note(f"no heatmaps: {page.refused.message}", page.refused.command)
     console.line("wrote", f"{written[0]}  {len(written)} pages, {time.perf_counter() - began:.2f} s", _WIDTH)

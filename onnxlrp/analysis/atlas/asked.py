@@ -27,7 +27,8 @@ class Asked:
         folders: The folder of a sample names its class, which relevance is computed for (with `target` top1) and
             samples are grouped by; else it is the predicted one.
         batch_size: Samples of a batch.
-        heatmaps: Of so many of the top samples of each unit the page shows the heatmap.
+        heatmaps: Of so many of the top samples of each unit the page shows the heatmap; None for 3, in a large model of
+            the units that matter most alone.
     """
 
     layers: str | None = None
@@ -37,11 +38,12 @@ class Asked:
     target: int | str = "top1"
     folders: bool = False
     batch_size: int = 8
-    heatmaps: int = 3
+    heatmaps: int | None = None
 
     def __post_init__(self) -> None:
         at_least(1, whole=True, top=self.top, batch_size=self.batch_size)
-        at_least(0, whole=True, heatmaps=self.heatmaps)
+        if self.heatmaps is not None:
+            at_least(0, whole=True, heatmaps=self.heatmaps)
         one_of(VALUES, value=self.value)
         object.__setattr__(self, "by", tuple(word for word in BY if word in self.by) if self.by else ())
         if targets.parse(self.target).k != 1:

@@ -164,6 +164,12 @@ class AtlasData:
             self.layer(layer)
         return found
 
+    def chief(self, number: int, count: int) -> list[int]:
+        """Return the units of the N-th layer that matter most over all samples, by relevance where there is some."""
+        by = "relevance" if "relevance" in self.about["identity"]["by"] else "activation"
+        total = self.classes.sums[f"{by}/{number}"].sum(axis=0)
+        return [int(c) for c in np.argsort(-total, kind="stable")[:count]]
+
     def label(self, one: int) -> str:
         """Return the name of a class, else its number."""
         labels = self.about.get("labels")

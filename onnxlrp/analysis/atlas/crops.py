@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SIDE = 72  # pixels of a picture on the page
 HEAT_SIDE = 40
 _BATCH = 8
+RANKS = 3
+MOST = 900  # heatmaps where nobody says how many: minutes of a large model
 
 
 class Place(NamedTuple):
@@ -66,15 +68,44 @@ class Pieces:
         return self.file.read(found[1]).decode()
 
 
-def places(atlas: AtlasData, heatmaps: int) -> dict[int, dict[Place, bool]]:
+class Heated(NamedTuple):
+    """Which units have heatmaps, each of which takes a pass through the model.
+
+    Attributes:
+        ranks: Of so many of the first samples of a unit, by each order.
+        units: The number of units of a layer, those that matter most; None for all.
+        left: Where these are some of the units alone: what all of them would take.
+    """
+
+    ranks: int
+    units: int | None = None
+    left: int = 0
+
+    @classmethod
+    def of(cls, atlas: AtlasData, asked: int | None) -> Heated:
+        """Decide it: as asked; else of all units of a small model, of the chief units of a large one."""
+        orders = sum(len(layer.tops) for layer in atlas.layers)
+        whole = RANKS * sum(layer.channels * len(layer.tops) for layer in atlas.layers)
+        if asked is not None or whole <= MOST:
+            return cls(RANKS if asked is None else asked)
+        return cls(RANKS, max(1, MOST // (RANKS * orders)), whole)
+
+    def describe(self) -> str:
+        """Return which these are in words."""
+        whose = "each unit" if self.units is None else f"the {self.units} units of each layer that matter most"
+        return f"of the first {self.ranks} samples of {whose}"
+
+
+def places(atlas: AtlasData, heated: Heated) -> dict[int, dict[Place, bool]]:
     """Return what is shown of each sample, by its number, and whether a heatmap is asked for."""
     shown: dict[int, dict[Place, bool]] = {}
     for n, layer in enumerate(atlas.layers):
+        chief = set(range(layer.channels)) if heated.units is None else set(atlas.chief(n, heated.units))
         for top in layer.tops.values():
             for channel, rank in np.argwhere(top.samples >= 0).tolist():
                 place = Place(n, channel, int(top.samples[channel, rank]), int(top.positions[channel, rank]))
                 here = shown.setdefault(place.sample, {})
-                here[place] = here.get(place, False) or rank < heatmaps
+                here[place] = here.get(place, False) or (rank < heated.ranks and channel in chief)
     return shown
 
 
@@ -100,13 +131,13 @@ class Painter:
     _waiting: dict[tuple[int, bool], list[tuple[Place, Array]]] = field(default_factory=dict)
     _composites: dict[bool, Any] = field(default_factory=dict)
 
-    def draw(self, heatmaps: int) -> Iterator[tuple[int, int]]:
+    def draw(self, heated: Heated) -> Iterator[tuple[int, int]]:
         """Draw everything; yields (done, of) between samples.
 
         Args:
-            heatmaps: Of so many of the first samples of each unit, the relevance that starts at it.
+            heated: The units whose relevance is drawn.
         """
-        shown = places(self.atlas, heatmaps)
+        shown = places(self.atlas, heated)
         items = {item.origin: item for item in self.source.items}
         read: tuple[str, Samples] | None = None
         for done, number in enumerate(sorted(shown)):
@@ -121,11 +152,14 @@ class Painter:
     def _sample(self, sample: Samples, shown: dict[Place, bool]) -> None:
         self.model = self.model.at(sample.kind.shape, sample.own_size)
         whole = picture_of(sample)
+        drawn: dict[Box, str | None] = {}  # units of deep layers see the same: all of the picture
         for place, heated in shown.items():
             box = self.atlas.layers[place.layer].box(place.flat)
-            piece = cut(whole, sample, box)
-            if piece is not None:
-                self.pieces.put(place, "picture", encoded(piece))
+            if box not in drawn:
+                piece = cut(whole, sample, box)
+                drawn[box] = None if piece is None else encoded(piece)
+            if (text := drawn[box]) is not None:
+                self.pieces.put(place, "picture", text)
             if heated and sample.kind.is_image:
                 key = (place.layer, sample.pictures)
                 self._waiting.setdefault(key, []).append((place, sample.values[0]))

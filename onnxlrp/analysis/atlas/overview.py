@@ -17,6 +17,7 @@ def page(
     units: Sequence[Sequence[tuple[str, int, int]]],
     classes: Mapping[int, str],
     errors: Sequence[Mapping[str, Any]],
+    heated: str,
 ) -> str:
     """Format the page.
 
@@ -25,6 +26,7 @@ def page(
         units: For each layer its pages: address, first and last channel.
         classes: The address of each class.
         errors: The rows of samples without values.
+        heated: Which units have heatmaps, in words.
     """
     style = Markup(package_file("onnxlrp.report", "style.css") + package_file(__package__, "atlas.css"))
     count = sum(layer.channels for layer in atlas.layers)
@@ -39,7 +41,7 @@ def page(
         ),
         tag("nav", [tag("a", text, href=f"#{word}") for word, text in links], aria_label="sections"),
     )
-    body = [_layers(atlas, units), _classes(atlas, classes), _errors(errors), _about(atlas)]
+    body = [_layers(atlas, units), _classes(atlas, classes), _errors(errors), _about(atlas, heated)]
     return document("onnxlrp atlas", header, body, style)
 
 
@@ -92,14 +94,14 @@ def _errors(errors: Sequence[Mapping[str, Any]]) -> Any:
     return tag("section", tag("h2", "Errors"), tag("p", more), _table(head, rows, "errors"), id="errors")
 
 
-def _about(atlas: AtlasData) -> Markup:
+def _about(atlas: AtlasData, heated: str) -> Markup:
     about = atlas.about["identity"]
     value = "the sum over positions" if about["value"] == "sum" else "the maximum over positions"
     words = {
         "Activation": f"a unit's value is {value} of its activation (ActMax)",
         "Relevance": f"{value} of its relevance, as a share of Σ|R| over the channels of its layer (RelMax)",
         "Pictures": "cut to the receptive field of the position where the unit's activation, or relevance, is largest",
-        "Heatmaps": "the relevance that starts at the unit there; red speaks for it, blue against it",
+        "Heatmaps": f"the relevance that starts at the unit there, {heated}; red speaks for it, blue against it",
         "Classes": "the mean over all samples of a class, not over the top samples alone",
     }
     words |= {key: _text(about[key]) for key in ("model", "output", "method", "preprocessing", "pictures", "engine")}

@@ -18,7 +18,7 @@ from . import overview, store
 from .asked import Asked
 from .atlas import AtlasData
 from .build import Interrupted
-from .crops import SIDE, Painter
+from .crops import SIDE, Heated, Painter
 from .notes import Concepts
 from .source import Pictures
 from .unit_section import UnitSections, worded
@@ -43,6 +43,7 @@ class Pages:
         asked: What was asked for.
         concepts: The concepts that units detect.
         prototypes: Of so many units of each layer a prototype is made.
+        heated: Which units have heatmaps.
         refused: Why there are no heatmaps, known when the pages are written.
     """
 
@@ -53,8 +54,12 @@ class Pages:
     asked: Asked
     concepts: Concepts | None = None
     prototypes: int = 0
+    heated: Heated = field(init=False)
     refused: UnsupportedError | None = None
     _made: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.heated = Heated.of(self.atlas, self.asked.heatmaps)
 
     def write(self, told: Told = lambda done, total, said="": True) -> list[Path]:
         """Draw the pictures and write the pages, the overview first in the result.
@@ -71,7 +76,7 @@ class Pages:
             labels = [layer.label for layer in self.atlas.layers]
             self.concepts.check(self.atlas.about["identity"]["model"], labels)
         painter = Painter(self.atlas, self.model, self.source, self.rules)
-        for done, total in painter.draw(self.asked.heatmaps):
+        for done, total in painter.draw(self.heated):
             if not told(done, total):
                 raise Interrupted
         self.refused = painter.refused
@@ -82,7 +87,9 @@ class Pages:
         for path, text in (*self._unit_pages(sections), *self._class_pages()):
             written.append(files.replace(folder / path, text.encode()))
         _remove_others(folder, written)
-        index = overview.page(self.atlas, self._unit_links(), self._class_links(""), self._errors())
+        index = overview.page(
+            self.atlas, self._unit_links(), self._class_links(""), self._errors(), self.heated.describe()
+        )
         return [files.replace(folder / "index.html", index.encode()), *written]
 
     # -- units
@@ -162,7 +169,8 @@ class Pages:
         return [row for row in store.rows(self.atlas.folder / store.ROWS) if "error" in row]
 
     def _draw_prototypes(self, told: Told) -> None:
-        wanted = [(n, channel) for n in range(len(self.atlas.layers)) for channel in self._chief(n)]
+        layers = range(len(self.atlas.layers))
+        wanted = [(n, channel) for n in layers for channel in self.atlas.chief(n, self.prototypes)]
         for done, (n, channel) in enumerate(wanted):
             word = f"{self.atlas.layers[n].label}:{channel}"
             if not told(done, len(wanted), f"prototype of {word}"):
@@ -172,12 +180,6 @@ class Pages:
                 from ...report.pictures import thumbnail
 
                 self._made[n, channel] = str(thumbnail(found.images[0].convert("RGB"), 2 * SIDE))
-
-    def _chief(self, n: int) -> Sequence[int]:
-        """The units of a layer that matter most over all samples."""
-        by = "relevance" if "relevance" in self.asked.by else "activation"
-        total = self.atlas.classes.sums[f"{by}/{n}"].sum(axis=0)
-        return [int(c) for c in np.argsort(-total, kind="stable")[: self.prototypes]]
 
 
 def style() -> Markup:

@@ -61,9 +61,9 @@ def atlas(parser: Parser) -> None:
     group.add_argument(
         "--heatmaps",
         type=int,
-        default=3,
         metavar="N",
-        help="samples of each unit with a heatmap of what it saw; each takes a pass (default: %(default)s)",
+        help="samples of each unit with a heatmap of what it saw; each takes a pass (default: 3, in a large model of "
+        "the units that matter most alone)",
     )
     group.add_argument(
         "--prototypes",
