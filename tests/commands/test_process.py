@@ -22,7 +22,8 @@ process()
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["explain", str(DIGITS), str(SEVEN)], 0), (["explain", str(DIGITS), "nowhere.png"], 3), ([], 2)]
+    ("words", "code"),
+    [(["explain", str(DIGITS), str(SEVEN)], 0), (["explain", str(DIGITS), "nowhere.png"], 3), ([], 2)],
 )
 def test_threads_and_exit_functions_end_and_the_code_is_that_of_the_command(
     tmp_path: Path, words: list[str], code: int
