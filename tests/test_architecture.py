@@ -75,7 +75,9 @@ ALLOWED["graph.rewriting"] = {*_READ, "graph.names"}
 _REWRITES = {*_READ, "graph.names", "graph.rewriting"}
 _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical"}
 ALLOWED |= {
-    "graph.decomposition": _REWRITES,
+    # Trees of decisions as arrays, which a decomposition asks too.
+    "graph.trees": {"graph.graph", "graph.operators", "graph.reading", "numpy"},
+    "graph.decomposition": {*_REWRITES, "graph.trees"},
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,

@@ -21,6 +21,7 @@ WINDOW_POOLS = ops("MaxPool AveragePool LpPool")
 GLOBAL_POOLS = ops("GlobalAveragePool GlobalMaxPool GlobalLpPool")
 NORMALIZATIONS = ops("BatchNormalization LayerNormalization RMSNormalization InstanceNormalization")
 RECURRENT = ops("LSTM GRU RNN")
+TREES = ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::TreeEnsemble")
 
 # Elementwise functions of one operand, by the sign of their results: >= 0 always; >= 0 where the operand is; any.
 _NONNEGATIVE_FUNCTIONS = ops("Relu Sigmoid HardSigmoid Softplus Abs Exp Sqrt Cosh Acos Acosh")

@@ -9,6 +9,7 @@ from onnx import helper
 from ...errors import UnsupportedError
 from ..frontend.weightless import LARGE
 from ..graph import Layer
+from ..operators import TREES
 from ..reading.printable import first_line
 from ..to_onnx import build, is_floating
 from .constant_folding import fold
@@ -71,12 +72,9 @@ def _contributed(graph: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]
     if "::" not in layer.op:
         return []
     operands = [name for name in layer.inputs if name in graph.shapes]
-    count = classes(layer)
-    if count:
-        # The class of each sample, and its scores.
-        for name, shape in zip(layer.outputs, ((graph.batch,), (graph.batch, count)), strict=False):
-            graph.shapes.setdefault(name, shape)
-            graph.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
+    for name, shape in zip(layer.outputs, _results(layer, graph.batch), strict=False):
+        graph.shapes.setdefault(name, shape)
+        graph.dtypes.setdefault(name, "int64" if len(shape) == 1 else "float32")
     values = []
     for name in layer.outputs:
         if graph.shapes.get(name):
@@ -84,6 +82,14 @@ def _contributed(graph: MutableGraph, layer: Layer) -> list[onnx.ValueInfoProto]
             shape = (graph.batch, *graph.shapes[name][1:])
             values.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape))
     return values
+
+
+def _results(layer: Layer, batch: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of the results of a model of ai.onnx.ml: values, or the class of each sample and its scores."""
+    if layer.op in TREES and (targets := int(layer.attributes.get("n_targets", 0))):
+        return ((batch, targets),)
+    count = classes(layer)
+    return ((batch,), (batch, count)) if count else ()
 
 
 def classes(layer: Layer) -> int:

@@ -6,5 +6,6 @@ from collections.abc import Mapping
 
 from ..replacement import Decomposition
 from .linear import LINEAR
+from .trees import ENSEMBLES
 
-CLASSICAL: Mapping[str, Decomposition] = {**LINEAR}
+CLASSICAL: Mapping[str, Decomposition] = {**LINEAR, **ENSEMBLES}
