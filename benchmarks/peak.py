@@ -38,7 +38,7 @@ def measure(contender: str, case: Case, batch: int) -> Peak:
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def _mark() -> float:
+def mark() -> float:
     """The largest resident size of this process so far, in MB."""
     if STATUS.exists():
         found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
@@ -51,14 +51,14 @@ def _here(contender: str, case: Case, batch: int) -> Peak:
     x, ids = case.inputs(batch), np.zeros(batch, np.int64)
     with CONTENDERS[contender](case) as run:
         run(x, ids)
-        before = _mark()
+        before = mark()
         try:
             RESET.write_text("5")  # the high-water mark becomes the present size
         except OSError:
             run(x, ids)
-            return {"peak MB": max(before, _mark()), "run MB": None}
+            return {"peak MB": max(before, mark()), "run MB": None}
         run(x, ids)
-        return {"peak MB": max(before, _mark()), "run MB": _mark()}
+        return {"peak MB": max(before, mark()), "run MB": mark()}
 
 
 if __name__ == "__main__":
