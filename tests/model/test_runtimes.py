@@ -120,7 +120,7 @@ def explained(request: Any, tmp_path_factory: Any) -> tuple[str, Array, Any]:
 
 def test_exports_avoid_what_other_runtimes_refuse_or_compute_wrong(explained: Any) -> None:
     nodes = onnx.load_model(explained[0]).graph.node
-    assert "MaxUnpool" not in {node.op_type for node in nodes}
+    assert not {"MaxUnpool", "HardSigmoid"} & {node.op_type for node in nodes}
     read = {op: {node.input[1] for node in nodes if node.op_type == op} for op in ("Conv", "ConvTranspose")}
     assert read["ConvTranspose"]
     assert not read["Conv"] & read["ConvTranspose"]
@@ -131,6 +131,45 @@ def test_the_file_keeps_one_copy_of_a_filter(explained: Any) -> None:
     model = onnx.load_model(explained[0])
     weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
     assert len({tensor.raw_data for tensor in weights}) == len(weights)
+
+
+def large_poolings() -> onnx.ModelProto:
+    """Poolings of enough windows that their winners are found by comparison, behind a concatenation."""
+    n = small_nets.Net(3, 96, 96)
+    y = n.op("Concat", n.relu(n.conv("x", 3, 6)), n.relu(n.conv("x", 3, 10)), axis=1)
+    y = n.op("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    y = n.op("MaxPool", n.relu(n.conv(y, 16, 40)), kernel_shape=[2, 2], strides=[2, 2])
+    return n.model(n.op("Flatten", n.op("GlobalAveragePool", y)))
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def pooled(request: Any, tmp_path_factory: Any) -> tuple[str, Array, Array]:
+    """An exported explainer with large poolings, an input, and the relevance in float64."""
+    source = large_poolings()
+    x = np.random.default_rng(0).normal(size=(1, 3, 96, 96)).astype(np.float32)
+    path = tmp_path_factory.mktemp("pooled") / "e.onnx"
+    onnxlrp.load(source).export(path, method=request.param, target="top1")
+    exact = onnxlrp.load(source, engine="reference").explain(x, method=request.param).relevance
+    return str(path), x, exact
+
+
+@pytest.mark.slow
+def test_large_poolings_are_explained_alike_at_every_level(pooled: Any) -> None:
+    path, x, exact = pooled
+    nodes = onnx.load_model(path).graph.node
+    assert all(len(node.output) == 1 for node in nodes if node.op_type == "MaxPool"), "indices are slow"
+    assert "ScatterElements" not in {node.op_type for node in nodes}
+    for level in ("", *LEVELS):
+        small_nets.agree(run(path, {"x": x}, level)["relevance"], exact, 1e-4)
+
+
+@pytest.mark.slow
+def test_openvino_explains_large_poolings_alike(pooled: Any) -> None:
+    openvino = pytest.importorskip("openvino")
+    path, x, exact = pooled
+    core = openvino.Core()
+    core.set_property("CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    small_nets.agree(core.compile_model(core.read_model(path), "CPU")([x])["relevance"], exact, 1e-4)
 
 
 def test_openvino_explains_alike(explained: Any) -> None:

@@ -15,13 +15,14 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.engines import Forward
+from onnxlrp.engines.emit import winners
 from onnxlrp.engines.emit.nodes import SMALL
 from onnxlrp.program import interpret
 from onnxlrp.program.linear import Conv, LinearMap, Matmul, Pool, Select, Window
 from onnxlrp.program.program import Activation, Instruction, Program
 from support.arrays import one_output
 from support.conformance import Sketch, each_engine, prepared, tolerance
-from support.geometries import LINEAR_MAPS, convs, pools, selects, weight_shape
+from support.geometries import LINEAR_MAPS, convs, pools, selects, weight_shape, windows
 
 EXAMPLES = 25
 each_map = pytest.mark.parametrize("kind", LINEAR_MAPS)
@@ -256,6 +257,50 @@ def test_maps_of_constants_too_large_to_be_folded(name: str, kind: str) -> None:
     ones = np.full((1, 3, 40, 40), 2.0)
     expected = x * applied("reference", kind, linear, ones, weight)
     close(name, sketch.run(name, {"y": y}, x=x)["y"], expected)
+
+
+@settings(max_examples=4 * EXAMPLES)
+@given(
+    window=windows("pool", 2, dilated=False), seed=seeds, channels=st.integers(1, 3),
+    targets=st.sampled_from((None, None, 1, 3)), batch=st.sampled_from((1, 3)), infinite=st.booleans(),
+)  # fmt: skip
+def test_winners_are_found_by_comparison(
+    window: Window, seed: int, channels: int, targets: int | None, batch: int, infinite: bool
+) -> None:
+    """Of any stride, padding and tail: exactly the reference, the first place on ties, with infinities too."""
+    linear = Select((channels, *window.source), (channels, *window.target), window)
+    rng = np.random.default_rng(seed)
+    selector, s = whole(rng, batch, *linear.source), whole(rng, *(targets or 1, batch), *linear.target)
+    if infinite:
+        selector[selector > 2] = np.inf
+    s = s[0] if targets is None else s
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(winners, "LEAST", 0)
+        back = applied("ort", "adjoint", linear, s, selector=selector, targets=targets)
+    expected = applied("reference", "adjoint", linear, s, selector=selector, targets=targets)
+    np.testing.assert_array_equal(back, expected)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "before"), [(3, 2, 1), (3, 2, 0), (2, 2, 0), (3, 1, 1), (3, 3, 0)])
+def test_winners_of_large_maps_are_found_by_comparison(kernel: int, stride: int, before: int) -> None:
+    """As many windows as the networks have that are known for them; ReLU's zeros are ties."""
+    channels, n = 20, 36 * stride
+    count = (n + 2 * before - kernel) // stride + 1
+    axes = ((kernel,) * 2, (stride,) * 2, (1, 1), (before,) * 2, (before,) * 2, (n, n), (count, count))
+    linear = Select((channels, n, n), (channels, count, count), Window(*axes))
+    assert winners.fits(linear.window, channels * count * count)
+    rng = np.random.default_rng(0)
+    selector, s = np.maximum(whole(rng, 2, *linear.source), 0), whole(rng, 2, *linear.target)
+    back = applied("ort", "adjoint", linear, s, selector=selector)
+    padded = np.pad(selector, [(0, 0), (0, 0), *[(before, before + stride)] * 2], constant_values=-np.inf)
+    expected = np.zeros_like(padded)
+    grid = np.ix_(range(2), range(channels))
+    for i in range(count):
+        for j in range(count):
+            place = padded[:, :, i * stride :, j * stride :][:, :, :kernel, :kernel].reshape(2, channels, -1).argmax(-1)
+            expected[(*grid, i * stride + place // kernel, j * stride + place % kernel)] += s[:, :, i, j]
+    inside = slice(before, before + n)
+    np.testing.assert_array_equal(back, expected[:, :, inside, inside])
 
 
 @each_engine

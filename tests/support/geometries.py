@@ -10,9 +10,10 @@ from onnxlrp.program.linear import Conv, LinearMap, Matmul, Permute, Pool, Resha
 
 
 @st.composite
-def _axis(draw: st.DrawFn, kind: str, ceil: bool) -> tuple[int, int, int, int, int, int, int]:
+def _axis(draw: st.DrawFn, kind: str, ceil: bool, dilated: bool) -> tuple[int, int, int, int, int, int, int]:
     """One spatial axis: (kernel, stride, dilation, before, after, source, target)."""
-    kernel, stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    dilation = draw(st.integers(1, 2)) if dilated else 1
     reach = dilation * (kernel - 1) + 1
     # Poolings refuse padding as wide as their kernel; convolutions do not.
     most = 2 if kind == "conv" else kernel - 1
@@ -41,10 +42,10 @@ def _outside(i: int, kernel: int, stride: int, dilation: int, before: int, sourc
 
 
 @st.composite
-def windows(draw: st.DrawFn, kind: str, dimensions: int | None = None) -> Window:
+def windows(draw: st.DrawFn, kind: str, dimensions: int | None = None, dilated: bool = True) -> Window:
     d = dimensions or draw(st.sampled_from((1, 2, 2, 3)))
     ceil = kind != "conv" and draw(st.booleans())
-    return Window(*zip(*(draw(_axis(kind, ceil)) for _ in range(d)), strict=True))
+    return Window(*zip(*(draw(_axis(kind, ceil, dilated)) for _ in range(d)), strict=True))
 
 
 def conv(

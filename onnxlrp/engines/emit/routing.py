@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from ...program.linear import Select
 from ...program.program import Array
-from . import windows
+from . import windows, winners
 from .nodes import Nodes
 
 
@@ -71,6 +72,8 @@ def select(g: Nodes, p: Select, x: str, selector: str, lead: tuple[int, ...], ba
         for axis in range(rank, 0, -1):  # from the last: the maxima of rows serve their places too
             x = g.node("ReduceMax", x, g.ints(len(p.source) - rank + axis), keepdims=1)
         return g.node("Reshape", x, g.ints(-1, *p.target))
+    if back and winners.fits(p.window, math.prod((*lead, *p.target))):
+        return winners.select_adjoint(g, p, x, selector, lead)
     pooled = _pooled(g, p, selector)
     if not back:
         flat = g.node("Reshape", x, g.ints(*lead, -1))
