@@ -44,9 +44,12 @@ def _plain(op: str) -> Callable[[Nodes, Instruction, list[Operand]], str]:
 
 
 def _greater(g: Nodes, step: Instruction, x: list[Operand]) -> str:
-    # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0, in two fast passes; comparisons are slow.
+    # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0; comparisons are slow. onnxruntime has both in one
+    # pass, and in the layout of its convolutions; other runtimes need not know the operator.
     for own, other, steep in ((0, 1, HUGE), (1, 0, -HUGE)):
         if x[other].number == 0:
+            if not g.portable:
+                return g.node("HardSigmoid", x[own].name, alpha=steep, beta=0.0)
             steeper = g.node("Mul", x[own].name, g.store(np.float32(steep)))
             return g.node("Clip", steeper, g.store(np.float32(0)), g.store(np.float32(1)))
     return g.node("Cast", g.node("Greater", *(v.name for v in x)), to=TensorProto.FLOAT)
