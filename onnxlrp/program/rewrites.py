@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .linear import Conv, Matmul
+from .linear import Conv, LinearMap, Matmul, Select, Slice
 from .value import Value
 
 if TYPE_CHECKING:
     from .tape import Tape
 
-REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "factor"})
+REWRITES = frozenset({"reuse", "gated", "zero", "fold", "cse", "summand", "factor", "route", "slice"})
 
 
 def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
@@ -40,6 +40,9 @@ def simplify(trace: Tape, op: str, values: tuple[Value, ...]) -> Value | None:
             unmasked = _masked(trace, r, mask)
             if unmasked is not None and "gated" in trace.rewrites:
                 return unmasked
+            routed = _masked_before(trace, r, mask) if "route" in trace.rewrites else None
+            if routed is not None:
+                return routed
     if op == "max" and b.is_zero and a.shape == shape:
         return a if a.nonnegative else trace.zeros(shape) if a.nonpositive else None
     if op == "min" and b.is_zero and a.shape == shape:
@@ -63,6 +66,66 @@ def _masked(trace: Tape, r: Value, mask: Value) -> Value | None:
     if left.is_zero and a is not None and a.index in r.gates:
         return trace.zeros(r.shape)
     return None
+
+
+def _masked_before(trace: Tape, r: Value, mask: Value) -> Value | None:
+    """Return Sᵀ(s·[y > 0]) for r·[x > 0], r = Sᵀ(s), and the same for a part of both; else None ("route").
+
+    S selects the largest elements of x, y = S x: what wins is positive exactly where the result is. There are fewer
+    results than elements.
+    """
+    step, own = trace.steps[r.index], trace.steps[mask.index]
+    if own.op != "greater" or not trace.values[own.inputs[1]].is_zero:
+        return None
+    part = step.what if isinstance(step.what, Slice) and step.kind == "linear" else None
+    inner = trace.steps[step.inputs[0]] if part is not None else step
+    if not isinstance(inner.what, Select) or inner.kind != "adjoint":
+        return None
+    s, x = (trace.values[i] for i in inner.inputs)
+    y = trace.find_linear(inner.what, x, x, None)
+    compared = x if part is None else trace.find_linear(part, x, None, None)
+    if y is None or compared is None or compared.index != own.inputs[0]:
+        return None
+    routed = trace.adjoint(inner.what, s * (y > 0), x)
+    return routed if part is None else trace.linear(part, routed)
+
+
+def part_of_adjoint(trace: Tape, linear: LinearMap, x: Value) -> Value | None:
+    """Return channels of Wᵀs by the filters of these channels alone; None where x is nothing of the kind ("slice").
+
+    x is Wᵀs of a convolution, or its product with a tensor whose channels the forward pass has by themselves, as those
+    of a concatenation.
+    """
+    channels = _channels(linear)
+    if channels is None:
+        return None
+    step = trace.steps[x.index]
+    if step.op == "mul":
+        for own, other in (step.inputs, step.inputs[::-1]):
+            a, r = trace.values[own], trace.values[other]
+            known = trace.find_linear(linear, a, None, None) if a.shape == r.shape else None
+            if known is not None and (part := part_of_adjoint(trace, linear, r)) is not None:
+                return known * part
+    conv = step.what
+    if step.kind != "adjoint" or not isinstance(conv, Conv) or conv.group > 1:
+        return None
+    s, weight = (trace.values[i] for i in step.inputs)
+    if not weight.constant or weight.shape[1] != conv.source[0]:
+        return None
+    filters = Slice(weight.shape, (weight.shape[0], len(channels), *weight.shape[2:]),
+                    (0, channels.start, *[0] * len(conv.window.kernel)), (1,) * len(weight.shape))  # fmt: skip
+    narrow = Conv((len(channels), *conv.source[1:]), conv.target, conv.window)
+    part = trace.adjoint(narrow, s, trace.linear(filters, weight))
+    return trace.with_gates(part, trace.forward_gates(linear, x))
+
+
+def _channels(linear: LinearMap) -> range | None:
+    """Return the channels that a slice along the first axis alone takes, else None."""
+    if not isinstance(linear, Slice) or linear.source[1:] != linear.target[1:] or any(n != 1 for n in linear.steps):
+        return None
+    if any(linear.starts[1:]) or linear.target == linear.source:
+        return None
+    return range(linear.starts[0], linear.starts[0] + linear.target[0])
 
 
 def without_summands(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:

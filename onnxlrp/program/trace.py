@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import rewrites
+from .linear import LinearMap
 from .tape import Tape
 from .value import Value
 
@@ -37,3 +38,11 @@ class Trace(Tape):
         if op == "stabilize" and "fold" in on:
             return rewrites.stabilize_by_sign(self, values[0], parameter)
         return self.append_map(op, values, parameter)
+
+    def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value:
+        """Return a linear map applied to x, recorded in its cheapest equal form (see `Tape.linear`)."""
+        if weight is None and bias is None and "slice" in self.rewrites:
+            part = rewrites.part_of_adjoint(self, linear, x)
+            if part is not None:
+                return part
+        return super().linear(linear, x, weight, bias)

@@ -24,6 +24,8 @@ SHAPE, POOLED, WIDE = (2, 4, 4), (2, 2, 2), (4, 4, 4)
 MAXPOOL = Select(SHAPE, POOLED, Window((2, 2), (2, 2), (1, 1), (0, 0), (0, 0), (4, 4), (2, 2)))
 CONV = Conv(SHAPE, SHAPE, Window((3, 3), (1, 1), (1, 1), (1, 1), (1, 1), (4, 4), (4, 4)))
 FLAT, TURN = Reshape(SHAPE, (32,)), Permute(SHAPE, SHAPE, (0, 2, 1))
+WIDE_MAXPOOL = Select(WIDE, (4, 2, 2), MAXPOOL.window)
+WIDE_CONV = Conv(WIDE, SHAPE, CONV.window)
 UPPER, LOWER = (Slice(WIDE, SHAPE, (start, 0, 0), (1, 1, 1)) for start in (0, 2))
 CROP = Slice(SHAPE, POOLED, (0, 1, 1), (1, 1, 1))
 TOTAL = Sum(SHAPE, (2, 1, 1), (1, 2))
@@ -38,13 +40,14 @@ def activations(rng: np.random.Generator, n: int = 3) -> tuple[Any, Any, Any]:
     tensors = {
         "x": x, "other": other, "z": z, "a": a, "c": c,
         "pool a": LINEAR["Select"](MAXPOOL, a, a), "pool c": LINEAR["Select"](MAXPOOL, c, c),
+        "pool both": LINEAR["Select"](WIDE_MAXPOOL, np.concatenate([a, c], axis=1), np.concatenate([a, c], axis=1)),
         "flat": a.reshape(n, -1), "turned": a.transpose(0, 1, 3, 2), "both": np.concatenate([a, c], axis=1),
         "sum": x + other, "y": np.maximum(x + other, 0),
     }  # fmt: skip
     return tensors, weight, bias
 
 
-NONNEGATIVE = ("a", "c", "pool a", "pool c", "flat", "turned", "both", "y")
+NONNEGATIVE = ("a", "c", "pool a", "pool c", "pool both", "flat", "turned", "both", "y")
 
 
 class Traced:
@@ -60,6 +63,7 @@ class Traced:
         trace.declare_rectified(r["other"], r["c"], exact=False)
         trace.declare_linear(MAXPOOL, r["a"], r["a"], None, r["pool a"])
         trace.declare_linear(MAXPOOL, r["c"], r["c"], None, r["pool c"])
+        trace.declare_linear(WIDE_MAXPOOL, r["both"], r["both"], None, r["pool both"])
         trace.declare_linear(FLAT, r["a"], None, None, r["flat"])
         trace.declare_linear(TURN, r["a"], None, None, r["turned"])
         trace.declare_linear(UPPER, r["both"], None, None, r["a"])
@@ -67,6 +71,7 @@ class Traced:
         trace.declare_map("add", (r["x"], r["other"]), r["sum"])
         trace.declare_rectified(r["sum"], r["y"], exact=True)
         trace.declare_summand(r["x"], r["sum"], r["other"])
+        self.wide_weight = trace.constant(np.concatenate([weight, -weight[::-1]], axis=1))
         self.values = list(r.values())
         self.weights = [
             self.weight,
@@ -119,6 +124,16 @@ def _biased(t: Any, x: Any, pick: Any) -> Any:
     return t.trace.linear(CONV, x, pick(t.weights), pick((None, t.bias, positive(t.bias))))
 
 
+def _part(t: Any, x: Any, pick: Any) -> Any:
+    return t.trace.linear(pick((UPPER, LOWER)), x)
+
+
+def _part_of_routed(t: Any, x: Any, pick: Any) -> Any:
+    """A part of what a pooling gives back, where its own tensor is positive."""
+    part, own = pick(((UPPER, "a"), (LOWER, "c")))
+    return t.trace.linear(part, t.trace.adjoint(WIDE_MAXPOOL, x, t.read["both"])) * (t.read[own] > 0)
+
+
 STEPS = {
     "add": _binary(lambda a, b: a + b),
     "sub": _binary(lambda a, b: a - b),
@@ -143,6 +158,12 @@ STEPS = {
     "pad": _on(SHAPE, lambda t, x, pick: t.trace.adjoint(pick((UPPER, LOWER)), x)),
     "crop": _on(SHAPE, lambda t, x, pick: t.trace.linear(CROP, x)),
     "uncrop": _on(POOLED, lambda t, x, pick: t.trace.adjoint(CROP, x)),
+    "unselect both": _on((4, 2, 2), lambda t, x, pick: t.trace.adjoint(WIDE_MAXPOOL, x, t.read["both"])),
+    "part of unselect": _on((4, 2, 2), lambda t, x, pick: _part_of_routed(t, x, pick)),
+    "part of conv back": _on(SHAPE, lambda t, x, pick: _part(t, t.trace.adjoint(WIDE_CONV, x, t.wide_weight), pick)),
+    "part of product": _on(
+        SHAPE, lambda t, x, pick: _part(t, t.read["both"] * t.trace.adjoint(WIDE_CONV, x, t.wide_weight), pick)
+    ),
     "total": _on(SHAPE, lambda t, x, pick: t.trace.linear(TOTAL, x)),
     "spread": _on((2, 1, 1), lambda t, x, pick: t.trace.broadcast_to(t.trace.adjoint(TOTAL, x), SHAPE)),
     "conv": _on(SHAPE, _biased),
@@ -206,6 +227,41 @@ def evaluated(traced: Any, tensors: Any) -> list[Any]:
     run = prepared("reference", identity({name: t.shape[1:] for name, t in tensors.items()}), program)
     outputs = run({f"{name}/in": t for name, t in tensors.items()})
     return [outputs[str(n)] for n in range(len(traced.values))]
+
+
+@pytest.mark.parametrize("part", [None, "a", "c"])
+def test_relevance_is_masked_before_it_is_given_back_by_a_pooling(part: str | None) -> None:
+    """The mask is one of the results, of which there are fewer than elements ("route")."""
+    tensors, weight, bias = activations(np.random.default_rng(0))
+    traced = Traced(tensors, weight, bias, REWRITES)
+    trace, name = traced.trace, "pool a" if part is None else "pool both"
+    s = traced.read[name] - 0.5
+    if part is None:
+        back = trace.adjoint(MAXPOOL, s, traced.read["a"])
+    else:
+        back = trace.linear({"a": UPPER, "c": LOWER}[part], trace.adjoint(WIDE_MAXPOOL, s, traced.read["both"]))
+    masked = back * (traced.read[part or "a"] > 0)
+    compared = [trace.values[step.inputs[0]].index for step in trace.steps if step.op == "greater"]
+    assert traced.read[name].index in compared
+    assert trace.steps[masked.index].op == ("Select" if part is None else "Slice")
+    traced.values = [back, masked]
+    plain, found = evaluated(traced, tensors)
+    np.testing.assert_array_equal(found, plain * (tensors[part or "a"] > 0))
+
+
+@pytest.mark.parametrize("product", [False, True])
+def test_a_part_of_an_adjoint_has_its_own_filters(product: bool) -> None:
+    """No sum over channels that are cut off afterwards, nor a slice of what has a batch ("slice")."""
+    tensors, weight, bias = activations(np.random.default_rng(0))
+    traced = Traced(tensors, weight, bias, REWRITES)
+    trace, both = traced.trace, traced.read["both"]
+    back = trace.adjoint(WIDE_CONV, traced.read["x"], traced.wide_weight)
+    whole = both * back if product else back
+    upper, lower = trace.linear(UPPER, whole), trace.linear(LOWER, whole)
+    assert not any(step.op == "Slice" and not step.constant for step in trace.steps)
+    traced.values = [whole, upper, lower]
+    expected, *found = evaluated(traced, tensors)
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-12)
 
 
 # -- whole programs
