@@ -249,15 +249,14 @@ def _session(state: LoadState, further: Sequence[str]) -> Any:
 
 def _written_batches(file: onnx.ModelProto) -> list[int]:
     """The lengths above 1 of axis 0 in the constant targets of Reshape and Expand: one may be the exporter's batch."""
-    constants = {tensor.name: tensor for tensor in file.graph.initializer}
+    inside = onnx.TensorProto.DEFAULT
+    constants = {tensor.name: tensor for tensor in file.graph.initializer if tensor.data_location == inside}
     for node in file.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             constants[node.output[0]] = node.attribute[0].t
     targets = (node.input[1] for node in file.graph.node if node.op_type in ("Reshape", "Expand") and node.input[1:])
-    first = (numpy_helper.to_array(constants[name]) for name in targets if name in constants)
-    return list(dict.fromkeys(int(target[0]) for target in first if target.ndim == 1 and target[:1] > 1))[
-        :_MOST_WRITTEN
-    ]
+    shapes = (numpy_helper.to_array(constants[name]).ravel() for name in targets if name in constants)
+    return list(dict.fromkeys(int(shape[0]) for shape in shapes if shape.size and shape[0] > 1))[:_MOST_WRITTEN]
 
 
 class _Probed(NamedTuple):
