@@ -9,6 +9,7 @@ import numpy as np
 
 from ..explanation import Explanation, ledger
 from ..graph.graph import Head
+from ..graph.heads import MARGINS
 from ..graph.operators import SCORINGS
 from ..preprocessing import Preprocessing, labels
 
@@ -49,6 +50,12 @@ def head(found: Head, classes: int, named: bool = True) -> str:
         classes: The number of classes.
         named: The classes have names.
     """
+    if found.remark == MARGINS:
+        return f"{classes} {MARGINS}"
+    return "; ".join(filter(None, (_read_as(found, classes, named), found.remark)))
+
+
+def _read_as(found: Head, classes: int, named: bool) -> str:
     if classes == 1 and found.kind in ("", "Values"):
         return "one value: positive relevance raises it, negative lowers it"
     if found.kind == "Values":

@@ -81,6 +81,7 @@ class Head:
         decision: The output itself is a decision made of the scores.
         stated: The kind is stated by the user or the file: it is no guess.
         unit: The inner tensor whose unit is the one score (`graph.unit_output`); "" where classes are scored.
+        remark: What the user is told besides: that the output falls where scores rise, say.
     """
 
     logits: str
@@ -90,6 +91,7 @@ class Head:
     decision: bool = False
     stated: bool = False
     unit: str = ""
+    remark: str = ""
 
     @property
     def start(self) -> str:

@@ -21,6 +21,7 @@ class Role(Enum):
 
     SCORING = "makes scores of logits"
     DECISION = "makes a decision of scores"
+    THRESHOLD = "makes a decision of each score by itself"
     COPY = "hands them on"
     BEHIND = "keeps their order; belongs to a head only behind a scoring or a decision"
 
@@ -32,11 +33,13 @@ class Step(NamedTuple):
         operand: The tensor that the function reads.
         role: What the function does.
         function: Its name: the kind of a scoring; of others "" where no value is changed.
+        reverses: The result falls where the operand rises.
     """
 
     operand: str
     role: Role
     function: str = ""
+    reverses: bool = False
 
 
 Pattern = Callable[[Graph, Layer], Step | None]
@@ -62,6 +65,39 @@ def of_decision(graph: Graph, layer: Layer) -> Step | None:
         live = [name for name in layer.inputs if name not in graph.constants]
         return Step(live[0], Role.BEHIND, layer.op) if len(live) == 1 and _is_integer(graph, live[0]) else None
     return None
+
+
+def threshold(graph: Graph, layer: Layer) -> Step | None:
+    """Read a comparison of each score with a number or with the largest, Sign, the rounding of a score, and Not."""
+    if layer.op in operators.COMPARISONS and len(layer.inputs) == 2:
+        live = [n for n, name in enumerate(layer.inputs) if name not in graph.constants]
+        largest = _largest_of(graph, layer)
+        if largest is not None and (layer.op in operators.RISING_COMPARISONS) == (largest == 0):
+            return Step(layer.inputs[largest], Role.DECISION)
+        if len(live) == 1 and not _is_integer(graph, layer.inputs[live[0]]):
+            rises = (layer.op in operators.RISING_COMPARISONS) == (live[0] == 0)
+            return Step(layer.inputs[live[0]], Role.THRESHOLD, layer.op, reverses=not rises)
+    if layer.op == "Equal" and (largest := _largest_of(graph, layer)) is not None:
+        return Step(layer.inputs[largest], Role.DECISION)
+    if layer.op == "Sign":
+        return Step(layer.inputs[0], Role.THRESHOLD, layer.op)
+    if layer.op == "Round":
+        before = graph.producer(layer.inputs[0])
+        scored = before is not None and before.op in operators.BOUNDED_SCORES
+        return Step(layer.inputs[0], Role.THRESHOLD if scored else Role.BEHIND, layer.op)
+    if layer.op == "Not":
+        return Step(layer.inputs[0], Role.BEHIND, layer.op, reverses=True)
+    return None
+
+
+def choice(graph: Graph, layer: Layer) -> Step | None:
+    """Read one number where a decision is for a class, and another where it is against it."""
+    if layer.op != "Where":
+        return None
+    for_, against = (number(graph, name) for name in layer.inputs[1:])
+    if for_ is None or against is None or for_ == against:
+        return None
+    return Step(layer.inputs[0], Role.BEHIND, layer.op, reverses=for_ < against)
 
 
 def normalization(graph: Graph, layer: Layer) -> Step | None:
@@ -96,7 +132,7 @@ def written_sigmoid(graph: Graph, layer: Layer) -> Step | None:
 
 
 def monotone(graph: Graph, layer: Layer) -> Step | None:
-    """Read Clip, Log, Exp, LpNormalization, and arithmetic with one number that keeps the order of scores."""
+    """Read Clip, Log, Exp, Sqrt, LpNormalization, and arithmetic with one number: it keeps or reverses the order."""
     if layer.op in operators.MONOTONE:
         return Step(layer.inputs[0], Role.BEHIND, layer.op)
     if layer.op == "LpNormalization" and layer.attributes.get("p", 2) == 1:
@@ -104,14 +140,21 @@ def monotone(graph: Graph, layer: Layer) -> Step | None:
     if layer.op not in operators.SHIFTS | operators.ARITHMETIC or len(layer.inputs) != 2:
         return None
     pairs = [(layer.inputs[0], layer.inputs[1])]
-    if layer.op not in ("Sub", "Div"):
+    if layer.op != "Div":
         pairs.append((layer.inputs[1], layer.inputs[0]))
     for operand, constant in pairs:
         value = number(graph, constant)
-        if value is not None and operand not in graph.constants and (layer.op in operators.SHIFTS or value > 0):
-            bounded = layer.op in ("Max", "Min")
-            return Step(operand, Role.BEHIND, "Clip" if bounded or _is_tiny(layer, value) else layer.op)
+        if value is not None and operand not in graph.constants and (layer.op in operators.SHIFTS or value):
+            taken_off = layer.op == "Sub" and constant == layer.inputs[0]
+            if layer.op in ("Max", "Min") or (_is_tiny(layer, value) and not taken_off):
+                return Step(operand, Role.BEHIND, "Clip")
+            return Step(operand, Role.BEHIND, layer.op, taken_off or (layer.op in ("Mul", "Div") and value < 0))
     return None
+
+
+def negation(graph: Graph, layer: Layer) -> Step | None:
+    """Read -s."""
+    return Step(layer.inputs[0], Role.BEHIND, layer.op, reverses=True) if layer.op == "Neg" else None
 
 
 def copy(graph: Graph, layer: Layer) -> Step | None:
@@ -128,9 +171,12 @@ PATTERNS: tuple[Pattern, ...] = (
     scoring,
     decision,
     of_decision,
+    threshold,
+    choice,
     normalization,
     written_sigmoid,
     monotone,
+    negation,
     copy,
     rearrangement,
 )
@@ -147,6 +193,15 @@ def number(graph: Graph, name: str) -> float | None:
 def _is_tiny(layer: Layer, value: float) -> bool:
     """Whether a number only keeps a logarithm or a quotient finite."""
     return layer.op in ("Add", "Sub") and abs(value) <= 1e-3
+
+
+def _largest_of(graph: Graph, layer: Layer) -> int | None:
+    """The position of the scores in a comparison with the largest of them; None for any other."""
+    for n, name in enumerate(layer.inputs[:2]):
+        largest = graph.producer(_copied(graph, layer.inputs[1 - n]))
+        if largest is not None and largest.op == "ReduceMax" and largest.inputs[0] == name:
+            return n if int(np.prod(graph.shapes.get(largest.outputs[0], (2,)))) == 1 else None
+    return None
 
 
 def _is_integer(graph: Graph, name: str) -> bool:

@@ -11,6 +11,9 @@ from . import operators
 from .graph import Graph, Head, Layer
 from .head_patterns import PATTERNS, Role, Step, number
 
+REVERSED = "the output falls where the score of a class rises: --head as-is explains it itself"
+MARGINS = "margins of a linear classifier: explained, and shown, as they stand"
+
 _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
 _OF_LOGARITHM = {logarithm: kind for kind, logarithm in _AS_LOGARITHM.items()}
 # Names that exporters and authors give to outputs that are no scores of classes.
@@ -34,7 +37,7 @@ def head_of(graph: Graph, output: str) -> Head:
     if graph.head is not None and graph.head.scores == output:
         return graph.head
     found = _walk(graph, output)
-    return found if found.functions else _unscored(graph, found)
+    return found if found.functions or found.kind else _unscored(graph, found)
 
 
 def decide(graph: Graph, output: str, task: str | None = None, as_it_stands: bool = False) -> Head:
@@ -60,21 +63,30 @@ def _walk(graph: Graph, output: str) -> Head:
     """The head as far as layers tell it, by walking back from the output."""
     found, tensor = Head(output, output), output
     behind: list[str] = []  # functions that belong to the head if a scoring or a decision stands before them
+    turned, before_turn = False, ""  # whether the output falls where the tensor rises; what stands before the last turn
+    separate = False
     while (layer := graph.producer(tensor)) is not None:
         step = next((s for pattern in PATTERNS if (s := pattern(graph, layer)) is not None), None)
         if step is None or step.operand not in graph.shapes:
             break
-        tensor = step.operand
-        if step.role is Role.BEHIND:
+        tensor, turned = step.operand, turned != step.reverses
+        if step.role is Role.BEHIND and step.reverses:
+            behind, before_turn = [], tensor
+        elif step.role is Role.BEHIND:
             behind += [step.function] if step.function else []
             if layer.op == "QuantizeLinear" and graph.dtypes.get(found.scores) in ("uint8", "int8"):
                 found = Head(tensor, tensor, decision=found.decision)  # the scores are what the integers stand for
         elif step.role is Role.COPY:
-            found = found if behind else replace(found, logits=tensor)
-        elif step.role is Role.DECISION:
-            found, behind = Head(tensor, tensor, decision=True), []
+            found = found if behind or before_turn else replace(found, logits=tensor)
+        elif step.role in (Role.DECISION, Role.THRESHOLD):
+            found = Head(tensor, tensor, decision=True, remark=REVERSED * turned)
+            behind, before_turn, separate = [], "", step.role is Role.THRESHOLD
         else:
-            found, behind = _scored(found, step, behind[::-1]), []
+            if before_turn:
+                found = replace(found, scores=before_turn, remark=REVERSED * turned)
+            found, behind, before_turn = _scored(found, step, behind[::-1]), [], ""
+    if separate and not found.functions and int(np.prod(graph.shapes.get(found.logits, ()))) > 1:
+        return replace(found, kind="Scores")
     return found
 
 
@@ -87,7 +99,8 @@ def _scored(found: Head, step: Step, behind: list[str]) -> Head:
                 kind = _AS_LOGARITHM.get(kind, kind)
             elif function != "Clip":
                 kind = _OF_LOGARITHM.get(kind, kind)
-    return Head(step.operand, found.scores, kind, (step.function, *behind, *found.functions), found.decision)
+    functions = (step.function, *behind, *found.functions)
+    return replace(found, logits=step.operand, kind=kind, functions=functions)
 
 
 def _unscored(graph: Graph, found: Head) -> Head:
@@ -96,9 +109,12 @@ def _unscored(graph: Graph, found: Head) -> Head:
         return found
     task = next((graph.metadata[key].lower() for key in ("onnxlrp.task", "task") if key in graph.metadata), "")
     layer = graph.producer(found.logits)
+    if found.logits in graph.metadata.get("onnxlrp.margins", "").splitlines():
+        return replace(found, kind="Scores", stated=True, remark=MARGINS)
     if "regress" in task or (layer is not None and layer.op in _OWN_VALUES):
         return replace(found, kind="Values", stated=True)
-    own = _decides_itself(graph, found.logits) or (layer is not None and _opposites(graph, layer))
+    classified = found.logits in graph.metadata.get("onnxlrp.classifiers", "").splitlines()
+    own = classified or _decides_itself(graph, found.logits) or (layer is not None and _opposites(graph, layer))
     if own or _of_probabilities(graph, found.logits, {}):
         return replace(found, kind="Scores")
     if "classif" in task:
@@ -136,7 +152,7 @@ def _of_probabilities(graph: Graph, tensor: str, known: dict[str, bool]) -> bool
     if tensor not in known:
         known[tensor] = False
         layer = graph.producer(tensor)
-        if layer is not None and layer.op in operators.SCORINGS:
+        if layer is not None and layer.op in operators.BOUNDED_SCORES:
             known[tensor] = True
         elif layer is not None and layer.op in operators.MIXES_SCORES:
             live = [name for name in layer.inputs if name and name not in graph.constants]

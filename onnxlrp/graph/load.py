@@ -197,8 +197,20 @@ def _own(value: Array) -> Array:
 
 
 def _provenance(model: onnx.ModelProto) -> dict[str, str]:
-    """Producer and opset of the file, for reports."""
+    """Producer and opset of the file, for reports; scores that classifiers of its own give, and which are margins."""
     opset = next((str(e.version) for e in model.opset_import if e.domain in ("", "ai.onnx")), "")
     producer = f"{model.producer_name} {model.producer_version}".strip()
-    entries = {"onnxlrp.producer": producer, "onnxlrp.opset": opset}
+    classifiers = [node for node in model.graph.node if node.domain == "ai.onnx.ml" and node.output[1:]]
+    linear = [node for node in classifiers if node.op_type == "LinearClassifier"]
+    entries = {
+        "onnxlrp.producer": producer,
+        "onnxlrp.opset": opset,
+        "onnxlrp.margins": "\n".join(node.output[1] for node in linear if not _transformed(node)),
+        "onnxlrp.classifiers": "\n".join(n.output[1] for n in classifiers if n.op_type.endswith("Classifier")),
+    }
     return {key: value for key, value in entries.items() if value}
+
+
+def _transformed(node: onnx.NodeProto) -> bool:
+    """Whether a classifier makes other numbers of its margins."""
+    return any(a.name == "post_transform" and a.s not in (b"", b"NONE") for a in node.attribute)

@@ -143,10 +143,17 @@ MIXES_SCORES = (
     | COPIES
     | REDUCTIONS
     | IDENTITIES_OF_ONE
-    | ops("Clip Pow Log Exp Neg Sqrt Transpose Slice Gather GlobalAveragePool")
+    | _EXTREMES
+    | ops("Clip Pow Log Exp Neg Sqrt Relu Round Where Greater GreaterOrEqual Less LessOrEqual")
+    | ops("Transpose Slice Gather GlobalAveragePool")
 )
+# Between 0 and 1: probabilities, or what stands for them.
+BOUNDED_SCORES = SCORINGS | ops("HardSigmoid")
 # Functions of a score that keep the order of scores.
-MONOTONE = ops("Clip Log Exp")
+MONOTONE = ops("Clip Log Exp Sqrt")
+# A score against a number: of Greater's kind where the score stands first and the result rises with it.
+RISING_COMPARISONS = ops("Greater GreaterOrEqual")
+COMPARISONS = RISING_COMPARISONS | ops("Less LessOrEqual")
 # By a small constant, what keeps a score off zero or one.
 SHIFTS = _EXTREMES | ops("Add Sub")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")

@@ -159,6 +159,219 @@ def test_two_columns_of_one_sigmoid_have_opposite_maps(case: str) -> None:
     np.testing.assert_allclose(against, -for_, rtol=1e-4, atol=1e-5)
 
 
+# Files whose output is no score that rises with its class.
+
+
+def loaded(tail: Callable[[Net, str], str], classes: int = 3, kind: int = TensorProto.FLOAT) -> onnxlrp.Model:
+    source = network(tail, classes)
+    source.graph.output[0].type.tensor_type.elem_type = kind
+    return onnxlrp.load(source, engine="reference")
+
+
+FALLING: dict[str, tuple[Callable[[Net, str], str], str]] = {
+    "-log p": (lambda n, z: n.op("Neg", n.op("Log", n.op("Softmax", z))), "LogSoftmax"),
+    "in bits": (lambda n, z: n.op("Div", n.op("LogSoftmax", z), np.array(-np.log(2))), "LogSoftmax"),
+    "1 - p": (lambda n, z: n.op("Sub", ONE, n.op("Softmax", z)), "Softmax"),
+    "-p": (lambda n, z: n.op("Mul", n.op("Softmax", z), np.array([-1.0])), "Softmax"),
+}
+
+
+@pytest.mark.parametrize("case", FALLING)
+def test_an_output_that_falls_with_the_score_is_said(case: str, tmp_path: Path, capsys: Any) -> None:
+    tail, kind = FALLING[case]
+    model, z = loaded(tail), logits(X.astype(float), 3)
+    assert model.head.kind == kind
+    e = model.explain(X, 1, "gradient")
+    np.testing.assert_allclose(e.relevance, slopes(X.astype(float), 3)[:, 1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(e.probabilities, softmax(z), rtol=1e-4)
+    assert (model.explain(X, method="gradient").target == z.argmax(1)).all()
+    onnx.save(network(tail), tmp_path / "m.onnx")
+    assert main(["inspect", str(tmp_path / "m.onnx")]) == 0
+    assert "the output falls where the score of a class rises" in capsys.readouterr().out
+    as_it_is = model.explain(X, 1, "gradient", head="as-is")
+    wanted = {
+        "-log p": -np.log(softmax(z)),
+        "in bits": -np.log2(softmax(z)),
+        "1 - p": 1 - softmax(z),
+        "-p": -softmax(z),
+    }
+    np.testing.assert_allclose(as_it_is.logit, wanted[case][:, 1], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_head_does_not_turn_scores() -> None:
+    """Negative logits are logits."""
+    e = loaded(lambda n, z: n.op("Neg", z)).explain(X, 1, "gradient")
+    np.testing.assert_allclose(e.relevance, -slopes(X.astype(float), 3)[:, 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("shape", [None, (-1,), (-1, 1, 1)], ids=["plain", "flat", "deep"])
+def test_the_complement_of_a_sigmoid_is_that_of_the_negative_logit(classes: int, shape: Any) -> None:
+    def tail(n: Net, z: str) -> str:
+        p = n.op("Sub", ONE, n.op("Sigmoid", z))
+        return p if shape is None else n.op("Reshape", p, np.array([-1, classes, *shape[1:]]))
+
+    model, z = loaded(tail, classes), logits(X.astype(float), classes)
+    e = model.explain(X, 0, "gradient")
+    np.testing.assert_allclose(e.relevance, -slopes(X.astype(float), classes)[:, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(e.logit, -z[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(e.probabilities, sigmoid(-z), rtol=1e-4)
+    assert not model.head.remark
+
+
+def compared(op: str, first: bool, then: str = "") -> Callable[[Net, str], str]:
+    def tail(n: Net, z: str) -> str:
+        p, least = n.op("Sigmoid", z), np.array([0.5, 0.3, 0.2])
+        y = n.op(op, p, least) if first else n.op(op, least, p)
+        return n.op(then, y) if then else y
+
+    return tail
+
+
+def where(n: Net, z: str) -> str:
+    return n.op("Where", n.op("Greater", n.op("Sigmoid", z), np.array(0.5)), np.array(1.0), np.array(0.0))
+
+
+# Whether the decision is for a class where its score is low.
+THRESHOLDS: dict[str, tuple[Callable[[Net, str], str], int, bool]] = {
+    "greater": (compared("Greater", first=True), TensorProto.BOOL, False),
+    "or equal": (compared("GreaterOrEqual", first=True), TensorProto.BOOL, False),
+    "than the number": (compared("Less", first=False), TensorProto.BOOL, False),
+    "not less": (compared("Less", first=True, then="Not"), TensorProto.BOOL, False),
+    "less": (compared("Less", first=True), TensorProto.BOOL, True),
+    "number greater": (compared("GreaterOrEqual", first=False), TensorProto.BOOL, True),
+    "one or zero": (where, TensorProto.FLOAT, False),
+    "rounded": (lambda n, z: n.op("Round", n.op("Sigmoid", z)), TensorProto.FLOAT, False),
+    "as numbers": (
+        lambda n, z: n.op("Cast", n.op("Greater", n.op("Sigmoid", z), np.array(0.5)), to=TensorProto.INT64),
+        TensorProto.INT64,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", THRESHOLDS)
+def test_a_threshold_of_every_score_is_a_decision(case: str) -> None:
+    tail, kind, falls = THRESHOLDS[case]
+    model, z = loaded(tail, kind=kind), logits(X.astype(float), 3)
+    assert model.head.decision
+    assert model.head.kind == "Sigmoid"
+    assert ("falls" in model.head.remark) == falls
+    e = model.explain(X, 1, "gradient")
+    np.testing.assert_allclose(e.relevance, slopes(X.astype(float), 3)[:, 1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(e.probabilities, sigmoid(z), rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["greater", "sign"])
+def test_a_threshold_of_logits_shows_no_shares_of_them(case: str) -> None:
+    """Each class is decided by itself: no softmax of all."""
+    if case == "sign":
+        model = loaded(lambda n, z: n.op("Sign", z))
+    else:
+        model = loaded(lambda n, z: n.op("Greater", z, np.array(0.0)), kind=TensorProto.BOOL)
+    z = logits(X.astype(float), 3)
+    e = model.explain(X, 2, "gradient")
+    np.testing.assert_allclose(e.relevance, slopes(X.astype(float), 3)[:, 2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(e.probabilities, z, rtol=1e-4)
+    assert e.quantity == "score"
+
+
+def test_equality_with_the_largest_is_the_decision_for_it() -> None:
+    model = loaded(
+        lambda n, z: n.op("Equal", p := n.op("Softmax", z), n.op("ReduceMax", p, AXIS)), kind=TensorProto.BOOL
+    )
+    assert model.head.decision
+    z = logits(X.astype(float), 3)
+    assert (model.explain(X, method="gradient").target == z.argmax(1)).all()
+    np.testing.assert_allclose(model.explain(X, 1, "gradient").probabilities, softmax(z), rtol=1e-4)
+
+
+# Softmaxes that stand as other formulas: the logits, as of the logits z before them.
+FREQUENCIES = np.array([0.5, 1.0, 2.0])
+
+
+def again(n: Net, weighted: str, inverse: bool = False) -> str:
+    total = n.op("ReduceSum", weighted, AXIS)
+    return n.op("Mul", weighted, n.op("Reciprocal", total)) if inverse else n.op("Div", weighted, total)
+
+
+TURNED: dict[str, tuple[Callable[[Net, str], str], Callable[[Array], Array], Array]] = {
+    "other frequencies": (
+        lambda n, z: again(n, n.op("Mul", n.op("Softmax", z), FREQUENCIES)),
+        lambda z: z + np.log(FREQUENCIES),
+        np.ones(3),
+    ),
+    "divided": (
+        lambda n, z: again(n, n.op("Div", n.op("Softmax", z), FREQUENCIES), inverse=True),
+        lambda z: z - np.log(FREQUENCIES),
+        np.ones(3),
+    ),
+    "of powers": (
+        lambda n, z: again(n, n.op("Mul", n.op("Exp", n.op("Sub", z, n.op("ReduceMax", z, AXIS))), FREQUENCIES)),
+        lambda z: z + np.log(FREQUENCIES),
+        np.ones(3),
+    ),
+    "a temperature": (
+        lambda n, z: again(n, n.op("Pow", n.op("Softmax", z), np.array([0.5]))),
+        lambda z: z / 2,
+        np.full(3, 0.5),
+    ),
+    "both": (
+        lambda n, z: again(n, n.op("Pow", n.op("Mul", n.op("Softmax", z), FREQUENCIES), np.array(3.0))),
+        lambda z: 3 * (z + np.log(FREQUENCIES)),
+        np.full(3, 3.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TURNED)
+def test_a_softmax_of_turned_logits(case: str) -> None:
+    tail, turned, factor = TURNED[case]
+    model, z = loaded(tail), turned(logits(X.astype(float), 3))
+    assert model.head.functions == ("Softmax",)
+    for k in range(3):
+        e = model.explain(X, k, "gradient")
+        np.testing.assert_allclose(e.relevance, factor[k] * slopes(X.astype(float), 3)[:, k], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(e.logit, z[:, k], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(e.probabilities, softmax(z), rtol=1e-4)
+
+
+@pytest.mark.parametrize("factors", [FREQUENCIES, -FREQUENCIES, FREQUENCIES * [0, 1, 1]], ids=["plus", "minus", "zero"])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_factors_that_give_no_softmax_are_explained_as_they_stand(factors: Array, normalised: bool) -> None:
+    if normalised and (factors > 0).all():
+        pytest.skip("a softmax")
+
+    def tail(n: Net, z: str) -> str:
+        weighted = n.op("Mul", n.op("Softmax", z), factors)
+        return again(n, weighted) if normalised else weighted
+
+    model = loaded(tail)
+    shares = softmax(logits(X.astype(float), 3)) * factors
+    shares /= shares.sum(1, keepdims=True) if normalised else 1
+    assert model.head.kind == "Scores"
+    np.testing.assert_allclose(model.explain(X, 2, "gradient").logit, shares[:, 2], rtol=1e-4)
+
+
+def over_all(n: Net, z: str) -> str:
+    """Of 2 x 3 classes, the second three of twice the logits of the first."""
+    both = n.op("Reshape", n.op("Concat", z, n.op("Mul", z, np.array(2.0)), axis=1), np.array([-1, 2, 3]))
+    e = n.op("Exp", n.op("Sub", both, n.op("ReduceMax", both, np.array([1, 2]))))
+    return n.op("Reshape", n.op("Div", e, n.op("ReduceSum", e, np.array([-1, 1]))), np.array([-1, 6]))
+
+
+def test_a_softmax_over_several_axes() -> None:
+    model, z = loaded(over_all), logits(X.astype(float), 3)
+    assert model.classes == 6
+    assert model.head.functions == ("Softmax",)
+    for k in range(6):
+        e = model.explain(X, k, "gradient")
+        np.testing.assert_allclose(
+            e.relevance, (1 + k // 3) * slopes(X.astype(float), 3)[:, k % 3], rtol=1e-4, atol=1e-5
+        )
+    np.testing.assert_allclose(e.probabilities, softmax(np.concatenate([z, 2 * z], 1)), rtol=1e-4)
+
+
 def test_scores_without_logits_are_explained_and_shown_as_they_stand(tmp_path: Path, capsys: Any) -> None:
     def mean(n: Net, z: str) -> str:
         twice = n.op("Softmax", n.op("Mul", z, np.array([2.0, 1, 1])))
@@ -246,6 +459,24 @@ def classical(op: str, **attributes: Any) -> onnx.ModelProto:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2])
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(helper.make_graph([node], "m", [x], outputs), ir_version=10, opset_imports=opsets)
+
+
+@pytest.mark.parametrize("rows", [1, 2], ids=["untouched", "read"])
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
+def test_margins_of_a_linear_classifier_are_no_logits(transform: str, rows: int, tmp_path: Path, capsys: Any) -> None:
+    """One row for two classes is run as the untouched file, two rows are read."""
+    weights, offsets = [2.0, -1.0, 0.5, 1.5][: 2 * rows], [0.25, -0.5][:rows]
+    source = classical(
+        "LinearClassifier", classlabels_ints=[0, 1], coefficients=weights, intercepts=offsets, post_transform=transform
+    )
+    _, scores = outputs(source, PLANE)
+    e = onnxlrp.load(source).explain(PLANE, 1, "occlusion")
+    np.testing.assert_allclose(e.probabilities, scores, rtol=1e-5)
+    onnx.save(source, tmp_path / "m.onnx")
+    assert main(["inspect", str(tmp_path / "m.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert ("2 margins of a linear classifier" in said) == (transform == "NONE")
+    assert "--task regression" not in said
 
 
 def machine() -> onnx.ModelProto:

@@ -1,7 +1,7 @@
 """Two columns made of one logit become the columns of a layer of two logits.
 
 Classifiers of two classes write [1 - p, p] with p = σ(z), which is σ of the logits [-z, z]. With a logit for each
-class, the relevance of the first class is that of -z.
+class, the relevance of the first class is that of -z. The same where a model ends in 1 - p alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def write_binary_columns(graph: MutableGraph) -> None:
 
 
 def _rewritten(graph: MutableGraph, producers: dict[str, Layer], layer: Layer) -> list[Layer] | None:
-    """The layers in the place of a Concat of two such columns; None for any other."""
+    """The layers in the place of a Concat of two such columns, or of 1 - p at an end; None for any other."""
+    if layer.op in ("Sub", "Add") and (z := _complement(graph, producers, layer)) is not None:
+        return _of_negative(graph, layer, z)
     if layer.op != "Concat" or graph.shapes.get(layer.outputs[0]) != (graph.batch, 2) or len(layer.inputs) != 2:
         return None
     lines = [_line(graph, producers, name) for name in layer.inputs]
@@ -59,6 +61,39 @@ def _rewritten(graph: MutableGraph, producers: dict[str, Layer], layer: Layer) -
         against = build.add("Neg", own, out=new("against"), shape=column)
         build.concat((against, own) if first < 0 else (own, against), 1, logits)
     build.add("Sigmoid", logits, name=layer.name)
+    return build.layers
+
+
+def _complement(graph: MutableGraph, producers: dict[str, Layer], layer: Layer) -> str | None:
+    """The logit z where a layer gives 1 - σ(z), and this is an output but for reshapes."""
+    if layer.op == "Sub":
+        one, p = layer.inputs
+    else:
+        turned = [(n, b) for n, name in enumerate(layer.inputs) if (b := producers.get(name)) is not None]
+        minus = next(((n, before) for n, before in turned if before.op == "Neg"), None)
+        if minus is None:
+            return None
+        one, p = layer.inputs[1 - minus[0]], minus[1].inputs[0]
+    value, scored = graph.constant(one), producers.get(p)
+    if value is None or (value != 1).any() or scored is None or scored.op != "Sigmoid":
+        return None
+    if graph.shape(p) != graph.shape(layer.outputs[0]):
+        return None
+    name = layer.outputs[0]
+    while name not in graph.outputs:
+        readers = [reader for reader in graph.layers if name in reader.inputs]
+        if len(readers) != 1 or readers[0].op not in COPIES | RESHAPES:
+            return None
+        name = readers[0].outputs[0]
+    return scored.inputs[0]
+
+
+def _of_negative(graph: MutableGraph, layer: Layer, z: str) -> list[Layer]:
+    """σ(-z)."""
+    build = Builder(graph, layer)
+    out = unique_name(f"{build.out}/against", lambda name: name in graph.shapes or name in graph.constants)
+    build.add("Neg", z, out=out, shape=graph.shape(z))
+    build.add("Sigmoid", out, name=layer.name)
     return build.layers
 
 
