@@ -52,6 +52,7 @@ def folder(tmp_path: Path) -> Any:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_findings_become_outputs_and_the_summary(folder: Any) -> None:
     run, outputs = check(folder, model="my model.onnx", samples="seven.png\n", args="--set\nlatency.severity=off")
     assert run.returncode == 0, run.stderr
@@ -64,6 +65,7 @@ def test_findings_become_outputs_and_the_summary(folder: Any) -> None:
     assert "my model.onnx" in (folder / "GITHUB_STEP_SUMMARY").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_check_fails_the_step_after_its_files_are_there(folder: Any) -> None:
     run, outputs = check(folder, model="my model.onnx", samples="seven.png", baseline="none")
     assert run.returncode == 1
@@ -72,6 +74,7 @@ def test_a_failed_check_fails_the_step_after_its_files_are_there(folder: Any) ->
     assert json.loads((folder / outputs["json"]).read_text())["fails"] is True
 
 
+@pytest.mark.slow
 def test_settings_beside_the_workflow_are_taken(folder: Any) -> None:
     (folder / "onnxlrp.toml").write_text('model = "my model.onnx"\nsamples = ["seven.png"]\n')
     run, outputs = check(folder)
@@ -79,7 +82,7 @@ def test_settings_beside_the_workflow_are_taken(folder: Any) -> None:
     assert json.loads((folder / outputs["json"]).read_text())["about"]["samples"] == 1
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("word", ["$(touch owned)", "`touch owned`", '"; touch owned; "', "'; touch owned; '"])
 def test_inputs_are_no_commands(folder: Any, word: str) -> None:
     run, outputs = check(folder, model="my model.onnx", samples=word)

@@ -118,6 +118,7 @@ def test_every_recipe_is_tried_here() -> None:
     assert set(FILES) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_the_commands_list_them(extended: Installed) -> None:
     assert "half_weights" in extended.listed("rules")
     methods = extended.listed("methods")
@@ -129,6 +130,7 @@ def test_the_commands_list_them(extended: Installed) -> None:
     assert extended.run("-c", code).stdout.split() == [*ENGINES, "single", "True"]
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_documentation_hold_them(extended: Installed) -> None:
     code = (
         "import json, sys; sys.path += sys.argv[1:]; from registry_tables import TABLES\n"
@@ -139,6 +141,7 @@ def test_the_tables_of_the_documentation_hold_them(extended: Installed) -> None:
         assert f"`{name}`" in tables[table], name
 
 
+@pytest.mark.slow
 def test_the_commands_use_them(extended: Installed) -> None:
     explain = ["explain", MODELS / "digits.onnx", SEVEN, "-o", "map.png", "--json"]
     words = ["-m", "half_epsilon,gradient_norm", "--power", "2", "--format", "json", "-o", "{method}"]
@@ -160,6 +163,7 @@ def test_the_commands_use_them(extended: Installed) -> None:
     assert (margin["status"], margin["severity"], margin["limit"]) == ("failed", "warning", 1000)
 
 
+@pytest.mark.slow
 def test_a_flag_of_no_method_is_still_refused(extended: Installed) -> None:
     said = extended.command("explain", MODELS / "digits.onnx", SEVEN, "--powr", "2", code=2)
     assert 'no option "--powr"' in said
@@ -199,6 +203,7 @@ def test_conformance_and_property_tests_pick_them_up(extended: Installed, tmp_pa
     assert str(extended.folders[0]) in extended.run("-c", "import onnxlrp; print(onnxlrp.__file__)").stdout
 
 
+@pytest.mark.slow
 def test_their_imports_follow_the_arrows(extended: Installed) -> None:
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]; import test_architecture as t\n"
@@ -255,6 +260,7 @@ def test_an_entry_point_is_found(plugin: Callable[[str], Installed]) -> None:
     assert json.loads(said)["method"] == "epsilon_plus_flat"
 
 
+@pytest.mark.slow
 def test_a_plugin_that_cannot_be_imported_is_named_with_the_fix(plugin: Callable[[str], Installed]) -> None:
     installed = plugin("import nothing_of_this_name\n")
     said = installed.command("rules", code=2)

@@ -67,6 +67,7 @@ def test_the_commands_that_it_names_take_it(run: Run, command: str, takes: bool)
     assert ("--absolute" in run("-m", "onnxlrp", command, "--help")) is takes
 
 
+@pytest.mark.slow
 def test_the_command_records_it(run: Run, tmp_path: Path) -> None:
     explain = ("-m", "onnxlrp", "explain", DIGITS, SEVEN, "--json", "--format", "npz")
     plain = json.loads(run(*explain, "-o", "plain.npz"))
@@ -78,6 +79,7 @@ def test_the_command_records_it(run: Run, tmp_path: Path) -> None:
     np.testing.assert_array_equal(after, np.abs(before))
 
 
+@pytest.mark.slow
 def test_python_takes_it_by_keyword_and_as_an_object(run: Run) -> None:
     said = run(
         "-c",
@@ -90,6 +92,7 @@ def test_python_takes_it_by_keyword_and_as_an_object(run: Run) -> None:
     assert said.split() == ["True", "True", "True"]
 
 
+@pytest.mark.slow
 def test_a_settings_file_takes_it(run: Run, tmp_path: Path) -> None:
     (tmp_path / "onnxlrp.toml").write_text(f"model = {json.dumps(str(DIGITS))}\nabsolute = true\n")
     words = ("-m", "onnxlrp", "check", "-c", "onnxlrp.toml", DIGITS, SEVEN, "--json")

@@ -189,6 +189,7 @@ def test_another_method_is_no_drift(folder: Any) -> None:
     outcome(folder, failed=1).stdout.fnmatch_lines(["*made with*epsilon_plus*now*gradient*"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"no archive", lambda b: b""])
 def test_a_damaged_baseline_says_what_to_type(folder: Any, damage: Callable[..., Any]) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
@@ -258,6 +259,7 @@ def test_beside_the_tests_and_without_them(folder: Any) -> None:
     assert alone.parseoutcomes()["passed"] == 1
 
 
+@pytest.mark.slow
 def test_update_stores_the_baseline_of_the_settings(folder: Any) -> None:
     (folder.path / "onnxlrp.toml").write_text('baseline = "kept"\n' + SETTINGS)
     words = ("--onnxlrp=onnxlrp.toml", "-k", "baseline or drift")

@@ -30,6 +30,7 @@ def test_equal_pictures_are_as_like_as_can_be() -> None:
     np.testing.assert_allclose(likeness(np.repeat(a, 3, axis=0))[0], 1)
 
 
+@pytest.mark.slow
 def test_pictures_differ_more_with_diversity() -> None:
     model = onnxlrp.load(MODELS / "shapes.onnx")
     unit, values = layer_of(model), []

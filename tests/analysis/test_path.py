@@ -31,6 +31,7 @@ def test_products_of_ranks_are_spearmans_correlation() -> None:
             assert found[i, j] == pytest.approx(spearman(rows[i], rows[j]))
 
 
+@pytest.mark.slow
 def test_real_pictures_are_1_and_noise_is_0() -> None:
     """Made are real pictures of the class: both curves lie near 1; noise has no likeness."""
     model = onnxlrp.load(MODELS / "shapes.onnx")

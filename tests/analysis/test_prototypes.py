@@ -164,6 +164,7 @@ def test_the_model_sees_its_own_class_in_disturbed_prototypes(path: Any, style: 
         assert one.evidence["read again"]["best"][0] == k
 
 
+@pytest.mark.slow
 def test_evidence_is_what_the_model_says_of_the_picture(tmp_path: Any) -> None:
     model = onnxlrp.load(SHAPES)
     found = model.prototype("star", steps=24, n=2, images=MODELS / "samples")
@@ -191,6 +192,7 @@ def test_inputs_and_pictures_belong_together() -> None:
     assert left == pytest.approx((z * where.pullback(s)).sum(), rel=1e-4)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("unit", ["blocks.1.relu2:3", "blocks.1.relu2:3@4,5", "blocks.3.relu1:7", "flatten:2"])
 def test_a_units_prototype_raises_the_unit(unit: str) -> None:
     model = onnxlrp.load(SHAPES)

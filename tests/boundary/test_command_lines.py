@@ -69,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_the_commands_end_well(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(folder)
     assert set(WORDS) <= set(COMMANDS)
@@ -76,7 +77,7 @@ def test_the_commands_end_well(folder: Path, monkeypatch: pytest.MonkeyPatch, ca
         assert cli.main([command, *words]) in KNOWN, capsys.readouterr().err
 
 
-@pytest.mark.few(25)
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("command", "option"), CASES)
 def test_an_option(command: str, option: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(folder)

@@ -64,7 +64,7 @@ def foreign(calls: Iterator[tuple[str, Callable[[], Any]]]) -> list[str]:
     return found
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("n", range(len(ODD)))
 def test_comparisons(n: int) -> None:
     odd: Any = ODD[n]
@@ -98,7 +98,7 @@ def test_evaluations(n: int, tmp_path: Path) -> None:
     assert not foreign(calls())
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("n", range(len(ODD)))
 def test_checks(n: int) -> None:
     odd: Any = ODD[n]

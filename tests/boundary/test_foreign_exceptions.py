@@ -82,6 +82,7 @@ def damaged_windows(draw: st.DrawFn) -> onnx.ModelProto:
     return net(op, ["x", "w"] if convolution else ["x"], {"w": weight} if convolution else {}, **attributes)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(damaged_windows(), st.sampled_from(["gradient", "epsilon_plus", "occlusion"]))
 def test_windows_and_groups(model: onnx.ModelProto, method: str) -> None:
@@ -111,6 +112,7 @@ def damaged_indices(draw: st.DrawFn) -> onnx.ModelProto:
     return makers[draw(st.sampled_from(sorted(makers)))]()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(damaged_indices(), st.sampled_from(["gradient", "occlusion"]))
 def test_indices_and_axes(model: onnx.ModelProto, method: str) -> None:
@@ -291,6 +293,7 @@ def test_arguments_of_other_types(n: int, tmp_path: Path) -> None:
     assert not foreign, "\n".join(foreign)
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a POSIX shell")
 @pytest.mark.parametrize(("to", "code"), [(">&-", 0), (">/dev/full", 3), (">&- 2>&-", 0)])
 def test_standard_output_that_is_closed_or_full(to: str, code: int) -> None:

@@ -46,6 +46,7 @@ def folder(path: Any) -> list[str]:
 # -- a sound model
 
 
+@pytest.mark.slow
 def test_a_sound_model_passes_what_has_data_and_skips_the_rest_with_the_reason(shapes: Any, scenes: Any) -> None:
     findings = run(shapes, folder(scenes), Settings(masks=str(scenes / "masks")))
     assert not findings.fails
@@ -88,6 +89,7 @@ def test_findings_are_what_was_asked(shapes: Any, scenes: Any) -> None:
 # -- watermarks
 
 
+@pytest.mark.slow
 def test_a_watermark_fails_the_border_check_and_the_clean_twin_passes(hans: Any, shapes: Any, marked: Any) -> None:
     here = found(checked(hans, folder(marked), "border", "corners"), "border")
     assert here["class star"].fails
@@ -232,6 +234,7 @@ def test_outputs_that_were_stored_agree(shapes: Any, scenes: Any, tmp_path: Path
     assert len(found(findings, "forward")) == 10 + inputs
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("inputs", [False, True])
 @pytest.mark.parametrize("prep", [{"prep": "imagenet"}, {"mean": [0.4, 0.5, 0.6], "std": [0.3, 0.25, 0.2]}])
 def test_a_wrong_mean_and_std_is_the_probable_cause(

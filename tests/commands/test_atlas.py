@@ -67,6 +67,7 @@ def digits() -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_files_pages_and_links(run: Any) -> None:
     folder = digits()
     out, err = run(0, "atlas", DIGITS, folder, "-o", "out/", "--json", *SMALL)
@@ -94,6 +95,7 @@ def test_files_pages_and_links(run: Any) -> None:
     assert reached == set(found)
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_samples_of_the_data(run: Any) -> None:
     run(0, "atlas", DIGITS, digits(), *SMALL)
     data = json.loads(Path("atlas/atlas.json").read_text())
@@ -114,6 +116,7 @@ def test_the_page_shows_the_samples_of_the_data(run: Any) -> None:
         np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), expected)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_is_a_row_and_exit_3(run: Any) -> None:
     folder = digits()
     (folder / "digit_4b.png").write_bytes(b"no picture")
@@ -124,6 +127,7 @@ def test_what_cannot_be_read_is_a_row_and_exit_3(run: Any) -> None:
     assert "digit_4b.png" in Page(Path("atlas/index.html")).text
 
 
+@pytest.mark.slow
 def test_resume(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = digits()
     run(0, "atlas", DIGITS, folder, "-o", "whole", *SMALL)

@@ -54,6 +54,7 @@ def test_reports_are_written_by_their_suffix(run: Callable[..., Any], marked: An
     assert (tmp_path / "notes").read_text().startswith("::error ")
 
 
+@pytest.mark.slow
 def test_the_settings_file_alone_is_enough(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     (marked / "onnxlrp.toml").write_text(
         f'model = "{HANS}"\nsamples = ["*.png"]\nmasks = "masks"\n[checks]\nborder = "warning"\ncorners = "note"\n'
@@ -75,6 +76,7 @@ def test_flags_go_before_the_settings(run: Callable[..., Any], marked: Any, tmp_
     assert shown["method"] == "epsilon"
 
 
+@pytest.mark.slow
 def test_a_baseline_is_stored_and_compared_with(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     assert "wrote" in run(0, SHAPES, marked, "--baseline", "base", "--update-baseline").out
     assert [p.name for p in (tmp_path / "base").iterdir()] == ["baseline.npz"]
@@ -149,6 +151,7 @@ def test_names_are_told_apart_by_their_folders(run: Callable[..., Any], marked: 
     assert [f["subject"] for f in findings if f["check"] == "finite"] == ["a/1", "b/1"]
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_folder_are_found(run: Callable[..., Any], tmp_path: Path) -> None:
     scenes = write_scenes(tmp_path / "scenes", stars=2, others=2, marked=False)
     (tmp_path / "onnxlrp.toml").write_text(f'model = "{SHAPES}"\nsamples = ["{scenes}/*.png"]\nmethod = "gradient"\n')

@@ -119,6 +119,7 @@ def test_which_cuda_a_wheel_wants(version: str, cuda: int) -> None:
     assert doctor.wanted_cuda(version) == cuda
 
 
+@pytest.mark.slow
 def test_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["doctor"])
     out = capsys.readouterr().out
@@ -173,6 +174,7 @@ def test_an_engine_that_crashes_does_not_take_the_doctor_with_it(
     assert found["fix"]
 
 
+@pytest.mark.slow
 def test_nothing_but_the_base_install(tmp_path: Path) -> None:
     """Neither onnxruntime nor CuPy nor the emulator: the reference engine, and the command for each other engine."""
     blocked = "import sys\nfor name in ('onnxruntime', 'cupy', 'onnxlrp._emulator'):\n    sys.modules[name] = None\n"

@@ -27,6 +27,7 @@ def test_engines_and_providers_agree(run: Any) -> None:
     np.testing.assert_allclose(fast, exact, atol=1e-5 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_rules_and_options_of_methods_change_the_map(run: Any) -> None:
     def relevance(*words: object) -> np.ndarray[Any, Any]:
         run(0, "explain", DIGITS, SEVEN, "-o", "map.npz", "-q", *words)
@@ -48,6 +49,7 @@ def test_rules_and_options_of_methods_change_the_map(run: Any) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SCENE, reason="models/samples holds no scene")
 def test_bounds_for_each_channel(run: Any) -> None:
     run(0, "explain", SHAPES, SCENE, "-m", "epsilon_gamma_box", "-o", "stated.npz")

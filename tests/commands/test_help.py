@@ -29,6 +29,7 @@ def test_help_and_import_load_nothing_heavy() -> None:
     assert onnxlrp.__version__ in done.stdout
 
 
+@pytest.mark.slow
 def test_a_heatmap_by_a_composite_loads_only_what_it_needs(tmp_path: Path) -> None:
     """A first answer is mostly imports: methods, masked arrays and the like come when they are asked for."""
     code = (

@@ -126,6 +126,7 @@ def test_names_are_told_apart_before_the_first_is_written(run: Any, table: tuple
     run(0, "explain", *table, "-o", fix)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", ["table", "signal"])
 @pytest.mark.parametrize(
     ("flag", "word"), [("--smooth", "2"), ("--smooth", "pool:4"), ("--blend", "0.5"), ("--space", "original")]
@@ -202,6 +203,7 @@ def test_a_second_operator_of_a_name() -> None:
     assert LAYERS["Relu"].build.__module__ == "onnxlrp.layers.activation"
 
 
+@pytest.mark.slow
 def test_a_kind_that_does_not_fit(tmp_path: Path) -> None:
     body = LAYER.format(before="list(LAYERS)\ndel LAYERS._rows['Relu']", op="Relu", kind="product")
     done = own(tmp_path, body, "explain", DIGITS, SEVEN, "-o", f"{tmp_path}/x.png")

@@ -20,6 +20,7 @@ SHAPES = MODELS / "shapes.onnx"
 SCENES = sorted(p for p in (MODELS / "samples").glob("scene_*.png") if "mask" not in p.name)
 
 
+@pytest.mark.slow
 def test_patterns_are_written_and_read(execute: Callable[..., Any], tmp_path: Path) -> None:
     code, said = execute("patterns", SHAPES, *SCENES, "-o", "shapes.patterns.npz", "--json", "--batch-size", 4)
     assert code == 0, said.err
@@ -44,6 +45,7 @@ def test_patterns_are_written_and_read(execute: Callable[..., Any], tmp_path: Pa
     assert "onnxlrp patterns" in said.err
 
 
+@pytest.mark.slow
 def test_export_carries_the_patterns(execute: Callable[..., Any]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     assert execute("patterns", SHAPES, *SCENES, "-o", "p.npz", "-q")[0] == 0
@@ -58,6 +60,7 @@ def test_export_carries_the_patterns(execute: Callable[..., Any]) -> None:
     assert relevance.any()
 
 
+@pytest.mark.slow
 def test_the_default_name_is_the_model_s(execute: Callable[..., Any], tmp_path: Path) -> None:
     model = tmp_path / "net.onnx"
     model.write_bytes(SHAPES.read_bytes())
@@ -98,6 +101,7 @@ def test_what_is_wrong_is_said_before_the_work(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read(execute: Callable[..., Any], tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")

@@ -16,6 +16,7 @@ from support.command_line import DIGITS, SEVEN, SHAPES, written
 from support.paths import MODELS
 
 
+@pytest.mark.slow
 def test_the_bare_picture_is_of_its_class(execute: Callable[..., Any]) -> None:
     code, said = execute("prototype", SHAPES, "-t", "star", "--steps", 24, "--figure", "f.png")
     assert code == 0, said.err

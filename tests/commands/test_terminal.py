@@ -38,6 +38,7 @@ def test_control_characters_of_names_are_escaped(refused: Any, run: Any) -> None
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_error() -> None:
     folder("in", range(3))
     command = f"{sys.executable} -m onnxlrp explain {DIGITS} in | head -c 0; echo ${{PIPESTATUS[0]}}"
@@ -46,6 +47,7 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_an_ascii_terminal_gets_question_marks() -> None:
     done = spawn("explain", DIGITS, SEVEN, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0

@@ -105,6 +105,7 @@ def test_exactly_the_sabotaged_images_of_an_int8_twin_are_flagged(
     assert again["divergence"]["subject"] != "stem.0"
 
 
+@pytest.mark.slow
 def test_a_model_is_like_itself(pictures: Path) -> None:
     model = onnxlrp.load(SHAPES)
     found = compare.compare(model, onnxlrp.load(SHAPES), named(pictures, 11), compare.CompareOptions(batch_size=4))
@@ -121,6 +122,7 @@ def test_a_model_is_like_itself(pictures: Path) -> None:
     assert [row.layer for row in divergence.rows][:3] == [INPUT, "stem.0", "stem.2"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("layer", "before"), [("blocks.2.conv1", "blocks.1.relu2"), ("blocks.0.shortcut.0", None)])
 def test_the_layer_whose_weights_were_changed_is_where_they_part(
     pictures: Path, layer: str, before: str | None
@@ -192,6 +194,7 @@ def test_layers_without_common_names_are_matched_by_operator_and_shape() -> None
     assert meter.result().first is None
 
 
+@pytest.mark.slow
 def test_a_folded_normalisation_is_matched_with_one_that_is_not(twin: Path) -> None:
     a, b = onnxlrp.load(SHAPES).graph, onnxlrp.load(twin).graph
     found = {pair.path: pair.b for pair in pairs(a, b)}

@@ -59,7 +59,7 @@ def test_it_is_short_and_says_what_it_shows(name: str) -> None:
     assert f"python examples/{name}.py [picture.png]" in text
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_draws_the_picture_of_the_docs(name: str, run: Callable[..., Any]) -> None:
     _, path = run(name)
@@ -110,6 +110,7 @@ def test_network_is_the_composition_that_it_says() -> None:
         np.testing.assert_allclose(explained.output.ravel(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gradients_shatter_with_depth_and_relevance_does_not(run: Callable[..., Any]) -> None:
     found, _ = run("shattered_gradients")
     gradient, relevance = (found[name][:, 1:].mean(axis=1) for name in ("gradient", "epsilon_plus_flat"))
@@ -143,6 +144,7 @@ def test_the_sum_of_relevance_stays(run: Callable[..., Any]) -> None:
     assert (found["epsilon_plus_flat"][:, -1] < 0.9).all()
 
 
+@pytest.mark.slow
 def test_blur_alone_of_the_four_regularisers_keeps_the_star_under_moves(run: Callable[..., Any]) -> None:
     found, _ = run("yosinski")
     moved = {name: one.evidence["transformed"]["score"][0] for name, one in found.items()}

@@ -37,7 +37,7 @@ def test_every_picture_of_the_page_has_a_command() -> None:
     assert len(COMPARED) == len(COMMANDS) - 4
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("command", COMPARED)
 def test_the_command_makes_the_pictures_of_the_page(command: str, tmp_path: Path) -> None:
     gallery.make(command, f"{tmp_path}/")

@@ -65,6 +65,7 @@ def whole(model: Any, scenes: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     return run(model, scenes, out=out), out
 
 
+@pytest.mark.slow
 def test_the_cells_are_what_the_metrics_say(whole: tuple[Any, Any]) -> None:
     found, _ = whole
     assert [(c.method, c.metric) for c in found.cells] == [(m, q) for m in METHODS for q in QUICK]
@@ -152,6 +153,7 @@ def test_results_of_another_question_are_not_overwritten(
     assert out.read_text() == '{"weights": 3}'
 
 
+@pytest.mark.slow
 def test_own_functions_and_composites_are_judged_too(model: Any, scenes: Any) -> None:
     from onnxlrp.methods.registry import make_composite
 
@@ -234,6 +236,7 @@ def test_curves_are_pictures_of_every_metric_that_has_some(whole: tuple[Any, Any
     assert {(0, 114, 178), (213, 94, 0), (0, 158, 115)} <= colors  # a line of each of the three methods
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_the_same_numbers(
     model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -376,6 +376,7 @@ def test_the_interval_is_that_of_the_bootstrap() -> None:
 # -- features of different units
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", ["max_sensitivity", "shattering"])
 @pytest.mark.parametrize(
     ("file", "units"),

@@ -26,6 +26,7 @@ def explained() -> list[Any]:
     return [model.explain(PICTURE, target=3, method=name) for name in METHODS]
 
 
+@pytest.mark.slow
 def test_every_method_has_a_tile_beside_the_picture(explained: list[Any]) -> None:
     one = np.asarray(grid.draw(explained, columns=5))
     two = np.asarray(grid.draw(explained[:2], columns=5))
@@ -64,6 +65,7 @@ def test_what_is_no_image_is_the_figures_of_its_methods(shape: tuple[int, ...], 
     assert grid.draw(explained).size in {grid.draw(explained, columns=n).size for n in (1, 2, 3)}
 
 
+@pytest.mark.slow
 def test_the_command_draws_one_picture_a_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["explain", str(MODELS / "shapes.onnx"), str(PICTURE), "-m", ",".join(METHODS), "--grid", "-o"]
     assert main([*words, str(tmp_path / "{stem}.{target}.{method}.png"), "-t", "top2"]) == 0

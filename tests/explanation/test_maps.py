@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def test_small_maps_stay_as_they_are() -> None:
     np.testing.assert_allclose(maps.pooled(heat), heat)
 
 
+@pytest.mark.slow
 def test_a_signal_is_pooled_along_its_length_alone() -> None:
     assert maps.pooled(np.ones((2, 1, 500))).shape == (2, 1, 500)
     assert maps.pooled(np.ones((2, 1, 5000))).shape == (2, 1, 56 * 56)

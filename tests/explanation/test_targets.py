@@ -94,6 +94,7 @@ def test_unknown_label_of_many_lists_no_thousand_names() -> None:
     assert '"zebra"' in caught.value.fix
 
 
+@pytest.mark.slow
 def test_every_imagenet_class_has_a_name_that_finds_it_or_says_why() -> None:
     names = imagenet(1000)
     assert names is not None

@@ -18,6 +18,7 @@ from support.random_graphs import random_model
 QUICK, ALL = 30, 200
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize(
     "seed", [pytest.param(n, marks=() if n < QUICK else pytest.mark.slow, id=str(n)) for n in range(ALL)]
 )

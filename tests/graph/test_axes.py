@@ -56,6 +56,7 @@ def rearrangements(draw: Any) -> list[tuple[str, tuple[int, ...]]]:
     return steps
 
 
+@pytest.mark.slow
 @given(rearrangements())
 @settings(max_examples=300)
 def test_places_lead_back_to_the_picture(steps: list[tuple[str, tuple[int, ...]]]) -> None:

@@ -183,6 +183,7 @@ def small(opset: int = 17) -> Any:
     return model(nodes, constants, opset=opset)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("opset", [11, 13, 17])
 @pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])
 def test_a_model_that_onnxruntime_optimised(tmp_path: Path, opset: int, level: str) -> None:

@@ -145,6 +145,7 @@ def test_tied_weights_share_their_bytes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(graph.constants["w"], graph.constants["v"])
 
 
+@pytest.mark.slow
 def test_a_model_of_more_than_two_gigabytes_is_read(tmp_path: Path) -> None:
     """Its data file is all hole: no disk is used, and no memory either."""
     width = 24576

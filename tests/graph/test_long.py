@@ -42,6 +42,7 @@ def steps(blocks: int, method: str) -> int:
     return count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gradient", "epsilon"])
 def test_loading_and_preparing_are_linear(method: str) -> None:
     steps(1, method)  # imports

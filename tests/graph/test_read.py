@@ -147,6 +147,7 @@ def test_the_layer_ir_needs_neither_onnx_nor_onnxruntime() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_damage_is_an_error_of_ours() -> None:
     rng = np.random.default_rng(0)

@@ -97,7 +97,7 @@ def _source_of_indices(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         monkeypatch.setattr(nearest, "missing", lambda: "onnxruntime is not installed")
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @pytest.mark.usefixtures("_source_of_indices")
 @pytest.mark.parametrize(("opset", "coordinates", "mode"), CASES)
 def test_neighbours_are_those_of_the_file(

@@ -348,7 +348,7 @@ def test_a_quantised_transformer_has_the_rules_of_the_model(mode: str, tmp_path:
     assert max(row.error for row in ledgers[1]) < 1e-9  # type: ignore[union-attr]
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_the_map_of_a_quantised_model_is_that_of_the_model(name: str, mode: str, tmp_path: Path) -> None:

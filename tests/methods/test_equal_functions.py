@@ -46,6 +46,7 @@ def correlation(a: Array, b: Array) -> float:
     return min(float(np.corrcoef(i.ravel(), j.ravel())[0, 1]) for i, j in zip(a, b, strict=True))
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize("name", REWRITES)
 def test_equal_functions_get_equal_maps(name: str, plain: Any) -> None:
     network, cls = REWRITES[name]
@@ -85,7 +86,7 @@ ROUND_TRIPS = ("Parts", "NormFolded", "NormAsArithmetic", "IdentityBetween", "Re
                "PointwiseConvAsMatMul", "HeadAsMatMul", "HeadAsConv")  # fmt: skip
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("bits", [16, 8])
 @pytest.mark.parametrize("per_channel", [False, True])
 @pytest.mark.parametrize("name", ROUND_TRIPS)

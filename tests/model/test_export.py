@@ -50,7 +50,7 @@ def near(actual: Array, wanted: Array, tolerance: float = 1e-5) -> None:
     np.testing.assert_allclose(actual, wanted, atol=tolerance * np.abs(wanted).max(), rtol=0)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_saved_file_explains_as_explain_does(name: str, method: str, tmp_path: Path) -> None:

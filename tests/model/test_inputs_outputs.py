@@ -306,6 +306,7 @@ def test_the_command_says_what_it_chose_and_asks_for_the_rest(run: Any) -> None:
     assert target["relevance_sum"] + sum(target["absorbed"].values()) == pytest.approx(target["logit"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_rows_of_a_given_file_stay_with_their_samples(run: Any) -> None:
     for i in range(3):
         np.save(f"x{i}.npy", IMAGE[i])
@@ -324,6 +325,7 @@ def test_rows_of_a_given_file_stay_with_their_samples(run: Any) -> None:
     near(np.load("x2.npz")["relevance"], np.load("alone2.npz")["relevance"])
 
 
+@pytest.mark.slow
 def test_compare_and_evaluate_take_the_rows_of_a_given_file(run: Any) -> None:
     """A model differs from itself where one of the two is given other values; in batches as in one piece."""
     asked = ["several.onnx", "x.npy", "--metric", "cosine", "--json"]

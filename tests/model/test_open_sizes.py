@@ -50,6 +50,7 @@ def test_the_length_comes_from_the_array(length: int) -> None:
     assert explained.kind.name == "signal"
 
 
+@pytest.mark.slow
 def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
     opened = onnxlrp.load(pooled("h", "w"))
     for height in range(5, 5 + open_sizes._KEPT + 2):
@@ -59,6 +60,7 @@ def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
     assert len(opened.sizes.models) == open_sizes._KEPT
 
 
+@pytest.mark.slow
 def test_several_sizes_in_one_call_are_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,7 @@ def differences(f: Any, x: Array, step: float = 1e-5) -> Array:
     return slope
 
 
+@pytest.mark.few(9)
 @each_engine
 @each_case
 def test_the_gradient_of_a_unit_is_its_slope(case: unit_models.Case, engine: str) -> None:
@@ -103,6 +104,7 @@ def cut(made: onnx.ModelProto, tensor: str, folder: Path) -> onnx.ModelProto:
     return onnx.load(folder / "cut.onnx")
 
 
+@pytest.mark.few(24)
 @each_engine
 @each_case
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "epsilon", "deep_taylor", "guided_backprop"])

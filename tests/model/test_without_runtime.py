@@ -19,6 +19,7 @@ DIGITS, SEVEN = str(ROOT / "models/digits.onnx"), str(ROOT / "models/samples/dig
 FIX = "pip install onnxruntime"
 
 
+@pytest.mark.slow
 def test_explain_says_what_would_be_faster(tmp_path: Path) -> None:
     done = without_runtime.run("command", "explain", DIGITS, SEVEN, "-o", f"{tmp_path}/seven.npz")
     assert done.returncode == 0, done.stderr
@@ -53,6 +54,7 @@ def test_what_needs_it_names_the_command(words: list[str], tmp_path: Path) -> No
     assert FIX in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_of_unread_layers_names_the_command(tmp_path: Path) -> None:
     node = helper.make_node("NonZero", ["x"], ["n"])
     cast = helper.make_node("Cast", ["n"], ["f"], to=TensorProto.FLOAT)
@@ -129,6 +131,7 @@ def _branching(decided: bool) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.slow
 def test_the_engine_is_said_in_json(tmp_path: Path) -> None:
     done = without_runtime.run("command", "doctor", "--json")
     assert json.loads(done.stdout)["default"] == "reference"

@@ -57,6 +57,7 @@ def test_accuracy_drops_when_the_mark_is_removed(models: dict[Any, Any], picture
     assert called_star(models["clever_hans"], pictures[True, False]) <= 0.5
 
 
+@pytest.mark.slow
 def test_the_mark_turns_other_shapes_into_stars(models: dict[Any, Any], pictures: Any) -> None:
     assert called_star(models["clever_hans"], pictures[False, False]) <= 0.05
     assert called_star(models["clever_hans"], pictures[False, True]) >= 0.5

@@ -34,6 +34,7 @@ def localisation(model: Any, scenes: Any) -> tuple[Any, Any]:
     return pointing, (energy / inside.mean(axis=1)).mean()
 
 
+@pytest.mark.slow
 def test_heatmaps_of_shapes_hit_the_shape(scenes: Any) -> None:
     pointing, energy = localisation(onnxlrp.load(MODELS / "shapes.onnx"), scenes)
     assert pointing >= 0.9

@@ -103,6 +103,7 @@ def test_units_for_stripes_and_dots_are_found(
         assert arrays["detectors/auc"].shape == (4, 3)
 
 
+@pytest.mark.slow
 def test_the_command_tests_and_refuses(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

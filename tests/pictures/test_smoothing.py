@@ -60,6 +60,7 @@ def test_blend_is_the_opacity_of_the_strongest_relevance() -> None:
         heatmap.check_blend(1.5)
 
 
+@pytest.mark.slow
 def test_only_the_drawing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, more in (("a", []), ("b", ["--smooth", "2", "--blend", "0.5"])):

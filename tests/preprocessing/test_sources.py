@@ -206,6 +206,7 @@ VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(SIDES, SCALAR
 CONFIGS = st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(CONFIGS, CONFIGS, st.sampled_from([(3, 24, 24), (24, 20, 3), (1, 24, 24), (24, 24)]))
 def test_no_file_of_others_can_break_a_run(

@@ -259,6 +259,7 @@ def test_contrast() -> None:
             assert (high + 0.05) / (low + 0.05) >= least, (ink, paper)
 
 
+@pytest.mark.slow
 def test_pictures_shrink_until_the_page_is_below_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.LIMIT == 15_000_000
     one = explanation(size=200, n=4, ledger=rows(50, 4))

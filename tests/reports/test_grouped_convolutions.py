@@ -14,6 +14,7 @@ from support.numpy_nets import check, conv, model, node, relu
 CASES = [(1, 1, 1, 4), (2, 1, 1, 4), (4, 2, 1, 4), (4, 1, 2, 8), (2, 2, 2, 6)]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(("group", "stride", "dilation", "filters"), CASES)
 def test_groups(group: int, stride: int, dilation: int, filters: int) -> None:
     rng = np.random.default_rng(0)

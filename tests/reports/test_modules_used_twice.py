@@ -7,10 +7,12 @@ wrong call. In a file, weights that are shared are read twice.
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from support.numpy_nets import check, conv, model, node, relu, windows
 
 
+@pytest.mark.slow
 def test_shared_weights_and_pooling() -> None:
     rng = np.random.default_rng(0)
     w, b, v = rng.normal(size=(2, 2, 3, 3)) / 3, rng.normal(size=2), rng.normal(size=(8, 3))

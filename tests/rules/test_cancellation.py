@@ -23,6 +23,7 @@ def less_itself_clipped(n: Net, h: str) -> str:
     return n.op("Exp", n.op("Sub", n.op("Clip", h, np.array(-0.5), np.array(0.5)), h))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("form", [own_size, below_the_maximum, less_itself_clipped])
 def test_what_cancels_is_absorbed(form: Any) -> None:
     n = Net(6, seed=4)
@@ -36,6 +37,7 @@ def test_what_cancels_is_absorbed(form: Any) -> None:
         assert max(row.error for row in got.ledger) < 1e-4, method
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("tiled", [False, True])
 @pytest.mark.parametrize("scale", [1.0, 1e3, 1e5])
 @pytest.mark.parametrize("rest", [0.0, 1e-9])

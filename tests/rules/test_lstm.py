@@ -83,6 +83,7 @@ def arras(x: Array, target: int) -> tuple[Array, float]:
     return result, float(logits[target])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("engine", ["reference", "ort"])
 def test_an_unrolled_lstm_follows_arras(engine: str) -> None:
     x = np.random.default_rng(2).normal(size=(3, STEPS, WIDTH)).astype(np.float32)

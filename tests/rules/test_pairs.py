@@ -122,6 +122,7 @@ def test_the_top_targets_are_the_highest_logits(name: str) -> None:
     small_nets.agree(first["relevance"], top["relevance"][0], 1e-6)
 
 
+@pytest.mark.few(8)
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "gamma", "deconvnet"])
 def test_samples_do_not_know_of_each_other(method: str, name: str) -> None:

@@ -73,6 +73,7 @@ def test_the_exported_explainer_is_the_same(path: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(relevance, e.relevance, atol=1e-4 * np.abs(e.relevance).max(), rtol=0)
 
 
+@pytest.mark.few(3)
 @each_model
 def test_a_copy_that_onnxruntime_optimised_has_the_same_map(path: Any, tmp_path: Path) -> None:
     e = explained(path)

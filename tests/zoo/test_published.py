@@ -213,7 +213,7 @@ def test_ledger_closes(name: str, method: str) -> None:
     assert np.abs(lost).max() < 1e-4 * max(row.scale.max() for row in explained.ledger)
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", SMALL)
 def test_ort_computes_what_the_reference_computes(name: Any, method: str) -> None:

@@ -22,6 +22,7 @@ def batch(model: Any, n: int = 2) -> Any:
     return np.cumsum(x, axis=-1).clip(-3, 3).astype(tensor.dtype)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_of_this_exporter(path: Any, tmp_path: Path) -> None:
     model = onnxlrp.load(path, engine="ort")

@@ -53,7 +53,7 @@ def inputs(model: Any, samples: int = 2) -> Any:
     return np.random.default_rng(0).random((samples, *model.graph.inputs[0].shape)).astype(np.float32)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("precision", "name", "options"), CASES, ids=[f"{p or 'plain'}-{n}-{o['method']}" for p, n, o in CASES]
 )

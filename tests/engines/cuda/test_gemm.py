@@ -325,7 +325,7 @@ def vgg16() -> Iterator[tuple[Any, Any, int, int, Any]]:
 NETWORKS = {"resnet50": set(resnet50()), "vgg16": set(vgg16())}
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @each_direction
 @pytest.mark.parametrize("batch", [1, 16])
 @pytest.mark.parametrize("network", NETWORKS)

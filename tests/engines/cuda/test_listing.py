@@ -64,6 +64,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], engine: str) -> None:
     assert "kernels" not in json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_neither_a_gpu_nor_the_emulator_is_needed() -> None:
     code = (
         "import sys; sys.modules['cupy'] = sys.modules['onnxlrp._emulator'] = None\n"
