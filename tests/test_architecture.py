@@ -415,6 +415,7 @@ def test_help_is_light() -> None:
     assert not loaded("-m", "onnxlrp", "--help") & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_rules_and_engines_do_not_load_what_they_must_not_know() -> None:
     """The same at run time: what a module drags in counts too."""
     for module, forbidden in (

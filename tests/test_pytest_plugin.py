@@ -61,6 +61,7 @@ def test_models_are_loaded_once_beside_the_test(folder: Any) -> None:
     outcome(folder, passed=2)
 
 
+@pytest.mark.slow
 def test_a_closed_ledger_passes_and_an_open_one_fails(folder: Any) -> None:
     folder.makepyfile(
         """
@@ -166,6 +167,7 @@ def test_a_missing_baseline_is_written_and_fails_once(folder: Any) -> None:
     outcome(folder, passed=1)
 
 
+@pytest.mark.slow
 def test_another_heatmap_fails_until_it_is_stored(folder: Any) -> None:
     folder.makepyfile(test_some_maps=TEST.format(method="epsilon_plus"))
     outcome(folder, "--onnxlrp-update", passed=1)
@@ -220,6 +222,7 @@ memory = "off"
 """
 
 
+@pytest.mark.slow
 def test_an_item_for_each_check_and_sample(folder: Any) -> None:
     (folder.path / "onnxlrp.toml").write_text(SETTINGS)
     result = folder.runpytest_inprocess(*PLUGIN, "-p", "no:cacheprovider", "--onnxlrp=onnxlrp.toml", "-v")

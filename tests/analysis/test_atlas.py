@@ -305,6 +305,7 @@ def test_another_run_is_refused_and_says_what_differs(tmp_path: Path, shapes: An
         Atlas.build(shapes, pictures, tmp_path, resume=True, **how)
 
 
+@pytest.mark.slow
 def test_a_folder_begun_anew_goes_on_as_what_it_was_begun_as(tmp_path: Path, shapes: Any, pictures: Path) -> None:
     how: dict[str, Any] = {"layers": LAYERS, "batch_size": 4, "every": 0.0}
     Atlas.build(shapes, pictures, tmp_path, top=3, **how)

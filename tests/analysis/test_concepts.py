@@ -116,6 +116,7 @@ def test_dissection_equals_a_slow_reference(tmp_path: Path) -> None:
     assert found.is_detector()[0]
 
 
+@pytest.mark.slow
 def test_auc_equals_a_slow_reference() -> None:
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(2)

@@ -54,6 +54,7 @@ def test_a_linear_layer_without_regulariser_is_inverted_exactly() -> None:
     np.testing.assert_allclose(found.inputs, x, atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_regularised_inversion_of_a_linear_layer_is_its_closed_form() -> None:
     """With α = β = 2 the objective is quadratic: its minimum is the solution of linear equations."""
     rng = np.random.default_rng(1)
@@ -136,6 +137,7 @@ def test_the_best_restart_is_kept() -> None:
     assert found.relaxed[0] == pytest.approx(tried.min(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_error_rises_with_depth_and_one_seed_gives_one_result() -> None:
     model = onnxlrp.load(DIGITS)
     found = [model.invert(SEVEN, layer, steps=60) for layer in ("relu1", "relu2", "relu3")]

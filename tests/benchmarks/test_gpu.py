@@ -57,6 +57,7 @@ def test_from_end_to_end(gpu: Any, tmp_path: Path) -> None:
         assert word in done.stdout
 
 
+@pytest.mark.slow
 def test_a_contender_that_fails_is_reported_and_the_rest_goes_on(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_contender_that_fails_is_reported_and_the_rest_goes_on(
     assert "FAILED digits b1: zennit" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_wrong_numbers_are_not_valid(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from gpu_validation import BOUNDS
 

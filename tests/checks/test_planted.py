@@ -75,6 +75,7 @@ def test_a_check_that_is_off_says_so(shapes: Any) -> None:
     assert (finding.status, finding.message) == ("skipped", "switched off in the settings")
 
 
+@pytest.mark.slow
 def test_findings_are_what_was_asked(shapes: Any, scenes: Any) -> None:
     findings = checked(shapes, folder(scenes), "ledger", thresholds={"ledger": {"residual": 0}})
     assert findings.about["thresholds"]["ledger"] == {"residual": 0}
@@ -154,6 +155,7 @@ def test_a_model_against_itself_does_not_drift(shapes: Any, scenes: Any, kept: s
     assert all(f.value == pytest.approx(1, abs=1e-9) for f in found(findings, "drift").values())
 
 
+@pytest.mark.slow
 def test_a_randomised_last_layer_fails_drift(scenes: Any, kept: str, tmp_path: Path) -> None:
     findings = checked(with_random_head(tmp_path / "m.onnx"), folder(scenes), *DRIFT, baseline=kept)
     drift = found(findings, "drift")
@@ -164,6 +166,7 @@ def test_a_randomised_last_layer_fails_drift(scenes: Any, kept: str, tmp_path: P
     assert "re-baseline" in other.fix
 
 
+@pytest.mark.slow
 def test_drift_asks_for_the_class_that_was_explained_then(scenes: Any, kept: str, tmp_path: Path) -> None:
     # With weights of the opposite sign another class is best; the old one keeps its map up to that sign.
     model = onnx.load(SHAPES)
@@ -299,6 +302,7 @@ def with_engine(change: Any) -> Any:
     return onnxlrp.load(SHAPES, engine=Tampering(change))
 
 
+@pytest.mark.slow
 def test_nan_is_found_and_names_the_sample(scenes: Any) -> None:
     def spoilt(name: Any, value: Any, runs: Any) -> Any:
         value = value.copy()
@@ -313,6 +317,7 @@ def test_nan_is_found_and_names_the_sample(scenes: Any) -> None:
     assert "3 values of the relevance" in failed[0].message
 
 
+@pytest.mark.slow
 def test_what_differs_from_run_to_run_is_not_deterministic(scenes: Any) -> None:
     model = with_engine(lambda name, value, runs: value * (1 + 1e-5 * runs) if name == "relevance" else value)
     findings = found(checked(model, folder(scenes), "deterministic"), "deterministic")
@@ -335,6 +340,7 @@ def test_a_method_without_a_ledger_is_skipped(shapes: Any, scenes: Any) -> None:
     assert "gradient keeps no ledger" in next(iter(found(findings, "ledger").values())).message
 
 
+@pytest.mark.slow
 def test_an_explanation_that_ignores_the_weights_fails_the_smoke_test(scenes: Any) -> None:
     def constant(name: Any, value: Any, runs: Any) -> Any:
         return np.ones_like(value) if name == "relevance" else value

@@ -41,6 +41,7 @@ def test_a_sound_model_exits_with_0_and_a_watermark_with_1(run: Callable[..., An
     assert "class star" in out
 
 
+@pytest.mark.slow
 def test_reports_are_written_by_their_suffix(run: Callable[..., Any], marked: Any, tmp_path: Path) -> None:
     reports = [word for name in ("r.json", "r.xml", "r.sarif", "r.md", "github=notes") for word in ("-o", name)]
     shown = json.loads(run(1, HANS, marked, *reports, "--json").out)

@@ -83,6 +83,7 @@ def test_2_a_heatmap_never_replaces_an_input(refused: Any) -> None:
     assert Path("in/digit_1.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_2_no_runtime_for_what_needs_it() -> None:
     code = (
         "import sys\n"

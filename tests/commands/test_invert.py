@@ -98,6 +98,7 @@ def test_what_is_refused_names_the_fix(execute: Callable[..., Any]) -> None:
     assert written() == ["seven.png"]
 
 
+@pytest.mark.slow
 def test_prototypes_through_a_generator(execute: Callable[..., Any]) -> None:
     words = ("--generator", GENERATOR, "--code-layer", "relu4", "--images", MODELS / "samples", "-o", "g.png")
     code, said = execute("prototype", DIGITS, "-t", 3, *words, "--steps", 40)

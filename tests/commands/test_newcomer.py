@@ -145,6 +145,7 @@ def test_an_option_without_effect_is_said_once(
     assert "no effect" not in said  # nothing is drawn
 
 
+@pytest.mark.slow
 def test_an_option_with_an_effect_is_not_said_to_have_none(run: Any) -> None:
     for flag, word in (("--smooth", "2"), ("--blend", "0.5"), ("--space", "original")):
         _, said = run(0, "explain", DIGITS, SEVEN, flag, word, "-o", "x.png")

@@ -90,6 +90,7 @@ def test_sensitivity_sums_to_the_change_and_deep_taylor_to_the_score(run: Callab
     assert np.corrcoef(found["sensitivity"], found["score"])[0, 1] < 0.5
 
 
+@pytest.mark.slow
 def test_regions_and_slopes_double_with_depth(run: Callable[..., Any]) -> None:
     found, _ = run("linear_regions")
     assert {1, 2, 3} <= found.keys()

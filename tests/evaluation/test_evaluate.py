@@ -91,6 +91,7 @@ def test_the_same_seed_gives_the_same_numbers(model: Any, scenes: Any, whole: tu
         assert other.cell("smooth_grad", metric).values != again.cell("smooth_grad", metric).values
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_goes_on_to_the_same_file(
     model: Any, scenes: Any, whole: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

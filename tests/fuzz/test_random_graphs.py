@@ -15,10 +15,9 @@ from support import graph_judge as judge
 from support import graph_run as run
 from support.random_graphs import random_model
 
-QUICK, ALL = 30, 200
+QUICK, ALL = 15, 200
 
 
-@pytest.mark.few(15)
 @pytest.mark.parametrize(
     "seed", [pytest.param(n, marks=() if n < QUICK else pytest.mark.slow, id=str(n)) for n in range(ALL)]
 )

@@ -97,6 +97,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: Any) -> tuple[Any, Any]:
     return code, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_the_command_takes_methods_and_their_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [MODELS / "shapes.onnx", MODELS / "samples" / "marked_star.png", "-o", tmp_path]
     code, said = run(capsys, "explain", *words, "-m", "integrated_gradients,grad_cam", "--steps", 4)

@@ -326,6 +326,7 @@ def test_layers_behind_the_explained_unit_are_not_asked_for_a_rule() -> None:
     assert np.abs(model.explain(drawn(model), output="relu3:1", method=composite).relevance).max() > 0
 
 
+@pytest.mark.slow
 def test_the_command_explains_a_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from PIL import Image
 

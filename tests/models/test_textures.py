@@ -35,6 +35,7 @@ def samples(kind: str, count: int, first: int = 0) -> Any:
     return ((drawn.transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_the_model_is_blind_to_dots(planted: Any) -> None:
     answers = {kind: planted.outputs(samples(kind, 20))["logits"].argmax(axis=1) for kind in textures.KINDS}
     assert answers["stripes"].all()

@@ -171,6 +171,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_facts_are_true_and_rewrites_change_nothing(data: st.DataObject, seed: int) -> None:

@@ -56,6 +56,7 @@ def test_redirection_is_its_definition(name: str, high: float, targets: int | No
     np.testing.assert_array_equal(found, expected[0] if targets is None else np.stack(expected))
 
 
+@pytest.mark.slow
 def test_other_layers_and_living_networks_have_their_gradient() -> None:
     model = onnxlrp.load(MODELS / "shapes.onnx", engine="reference")
     x = np.random.default_rng(0).normal(size=(2, *model.graph.inputs[0].shape))

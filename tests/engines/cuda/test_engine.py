@@ -97,6 +97,7 @@ def test_a_batch_larger_than_memory_is_split(precision: Precision | None) -> Non
         digits(precision, 1000).explain(x)
 
 
+@pytest.mark.slow
 def test_pieces_share_one_plan_and_nothing_is_planned_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five samples where three fit: the second piece takes the third sample again."""
     run = prepared(prepared().schedule(3).bytes)
