@@ -672,12 +672,12 @@ def zeros(count: int) -> bytes:
 
 
 # Seconds to compress, so made when they are asked for.
-BOMBS: dict[str, Callable[[], bytes]] = {
+PICTURE_BOMBS: dict[str, Callable[[], bytes]] = {
     "bomb.png": lambda: png(50_000, 50_000, chunk(b"IDAT", zeros(50_000 * 600))),
     "text_bomb.png": lambda: png(28, 28, chunk(b"zTXt", b"k\0\0" + zeros(200 << 20)), _PIXELS),
     "colour_bomb.png": lambda: png(28, 28, chunk(b"iCCP", b"k\0\0" + zeros(200 << 20)), _PIXELS),
 }
-for _name, _bomb in BOMBS.items():
+for _name, _bomb in PICTURE_BOMBS.items():
     case(_name, folder="pictures")(lambda path, bomb=_bomb: bomb())
 
 
