@@ -249,14 +249,20 @@ def _session(state: LoadState, further: Sequence[str]) -> Any:
 
 def _written_batches(file: onnx.ModelProto) -> list[int]:
     """The lengths above 1 of axis 0 in the constant targets of Reshape and Expand: one may be the exporter's batch."""
-    inside = onnx.TensorProto.DEFAULT
-    constants = {tensor.name: tensor for tensor in file.graph.initializer if tensor.data_location == inside}
+    constants = {tensor.name: tensor for tensor in file.graph.initializer}
     for node in file.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
             constants[node.output[0]] = node.attribute[0].t
     targets = (node.input[1] for node in file.graph.node if node.op_type in ("Reshape", "Expand") and node.input[1:])
-    shapes = (numpy_helper.to_array(constants[name]).ravel() for name in targets if name in constants)
-    return list(dict.fromkeys(int(shape[0]) for shape in shapes if shape.size and shape[0] > 1))[:_MOST_WRITTEN]
+    tensors = [constants[name] for name in targets if name in constants]
+    # Larger tensors are read apart, those of other files never are targets.
+    shapes = [numpy_helper.to_array(t) for t in tensors if len(t.dims) == 1 and 0 < t.dims[0] <= 8 and _is_inside(t)]
+    return list(dict.fromkeys(int(shape[0]) for shape in shapes if shape[0] > 1))[:_MOST_WRITTEN]
+
+
+def _is_inside(tensor: onnx.TensorProto) -> bool:
+    inside = tensor.data_location == onnx.TensorProto.DEFAULT
+    return inside and bool(tensor.raw_data or tensor.int64_data or tensor.int32_data)
 
 
 class _Probed(NamedTuple):
