@@ -51,6 +51,7 @@ class Notes:
     _off: str = ""  # the first input for which the unit that is explained is zero
     _open_rows: list[str] = field(default_factory=list)
     _animated: list[str] = field(default_factory=list)
+    _reordered: list[str] = field(default_factory=list)
     _deep: dict[str, list[str]] = field(default_factory=dict)  # what is done → the inputs
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
@@ -117,6 +118,8 @@ class Notes:
             self._animated.append(piece.item.origin)
         if piece.start == 0 and (depth := images.depth_note(piece.item.content)):
             self._deep.setdefault(depth, []).append(piece.item.origin)
+        if piece.start == 0 and piece.samples[0].reordered:
+            self._reordered.append(piece.item.origin)
 
     def skipped(self, method: str, error: OnnxLrpError) -> None:
         """Print, once for each method of all, why it cannot explain this model."""
@@ -178,6 +181,12 @@ class Notes:
             )
         for depth, origins in self._deep.items():
             note(f"{_counted(origins)}: {depth}", self._depth_fix(depth))
+        if self._reordered:
+            note(
+                f"{_counted(self._reordered)}: columns are matched by name with feature_names of the model's metadata, "
+                "which stand in another order",
+                "without a header they are taken in their order",
+            )
         if self._animated:
             note(
                 f"{_counted(self._animated)}: of several frames the first is explained",

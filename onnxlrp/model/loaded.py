@@ -19,7 +19,7 @@ from ..graph.graph import Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
-from ..preprocessing import Preprocessing
+from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
 from .extra_inputs import feeds, one_number
@@ -229,7 +229,8 @@ class LoadedModel:
             free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)
             told = shape_of(items, self.kind, free, lambda: not self.states_geometry)
             model = self if told is None else self.at(*told)
-        return made(items, model.kind, model.graph.inputs[0].dtype, lambda: model.preprocessing, model.own_size)
+        dtype, features = model.graph.inputs[0].dtype, feature_names.of_model(model.graph.metadata)
+        return made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features)
 
     def at(self, shape: tuple[int, ...], own_size: bool = False) -> Self:
         """Return the same model for samples of another shape, where the file leaves sizes open; itself elsewhere.

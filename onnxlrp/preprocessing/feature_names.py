@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, listed
 from ..files import read_text, reason
 from ..inputs import InputKind
 
 METADATA = "feature_names"  # the key of a list as JSON, or between commas
 
 _LONGEST = 64 << 20
+_COUNTED = re.compile(r"(f|x|v|col|column|feature|feat|input)?[ _]?\d+")  # names that state no more than an order
 
 
 def find(
@@ -38,10 +40,43 @@ def find(
             what = "channels" if kind.name == "signal" else "features"
             raise UsageError(f"{len(names)} names for {wanted} {what}", f"give {wanted} names, in their order")
         return names
-    for names in (tuple(table or ()), _split(metadata.get(METADATA, ""))):
+    for names in (tuple(table or ()), of_model(metadata)):
         if names and wanted in (None, len(names)):
             return names
     return None
+
+
+def of_model(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the features in the model's order, as its metadata state them; () where they do not."""
+    return _split(metadata.get(METADATA, ""))
+
+
+def order(columns: Sequence[str], names: Sequence[str], origin: str) -> list[int] | None:
+    """Return the position of each of the model's features among the columns of a table.
+
+    Args:
+        columns: The header of the table.
+        names: The names of the features in the model's order.
+        origin: The table, for messages.
+
+    Returns:
+        The positions; None where the metadata do not tell the order: names that repeat, or only count.
+
+    Raises:
+        InputError: A feature has no column.
+    """
+    wanted, found = ([name.strip().casefold() for name in part] for part in (names, columns))
+    if len(set(wanted)) < len(wanted) or all(_COUNTED.fullmatch(name) for name in wanted):
+        return None
+    lacking = [name for name, key in zip(names, wanted, strict=True) if found.count(key) != 1]
+    if lacking:
+        unknown = [name for name, key in zip(columns, found, strict=True) if key not in wanted]
+        others = f", and the model knows no {listed(unknown)}" if unknown else ""
+        raise InputError(
+            f"{origin}: no column for {listed(lacking)}{others} (feature_names in the model's metadata)",
+            "name the columns as the model does; without a header they are taken in their order",
+        )
+    return [found.index(key) for key in wanted]
 
 
 def _wanted(kind: InputKind) -> int | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, listed
 from ..inputs import InputKind
-from . import images, tables
+from . import feature_names, images, tables
 from .transform import Preprocessing
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Samples:
         pictures: Whether all samples are pictures.
         kind: The kind of the input.
         own_size: Whether pictures are taken at their own size.
-        columns: The header of the table that the samples come from.
+        columns: The header of the table that the samples come from, in the order of the model's features.
+        reordered: The columns of the table stood in another order.
     """
 
     values: Array
@@ -45,6 +46,7 @@ class Samples:
     kind: InputKind
     own_size: bool = False
     columns: tuple[str, ...] | None = None
+    reordered: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -97,6 +99,7 @@ def made(
     dtype: str,
     preprocessing: Callable[[], Preprocessing],
     own_size: bool = False,
+    features: Sequence[str] = (),
 ) -> Samples:
     """Convert samples to the model's input.
 
@@ -106,12 +109,13 @@ def made(
         dtype: The type of the input.
         preprocessing: Gives the preprocessing; called for pictures only.
         own_size: Whether pictures are taken at their own size.
+        features: The names of a vector's features in the model's order; the columns of a table are found by them.
 
     Raises:
-        InputError: An array does not fit the input.
+        InputError: An array does not fit the input, or a table has no column for a feature.
         UnsupportedError: A picture is given, and the input is none.
     """
-    parts = [replace(_made(item, kind, dtype, preprocessing), own_size=own_size) for item in items]
+    parts = [replace(_made(item, kind, dtype, preprocessing, features), own_size=own_size) for item in items]
     if len(parts) == 1:
         return parts[0]
     return Samples(
@@ -123,6 +127,7 @@ def made(
         kind,
         own_size,
         parts[0].columns if len({p.columns for p in parts}) == 1 else None,
+        any(p.reordered for p in parts),
     )
 
 
@@ -159,20 +164,26 @@ def _opened(item: Any, name_column: str | None) -> Opened:
     return Opened(np.asarray(item), name, origin)
 
 
-def _made(item: Opened, kind: InputKind, dtype: str, preprocessing: Callable[[], Preprocessing]) -> Samples:
+def _made(
+    item: Opened,
+    kind: InputKind,
+    dtype: str,
+    preprocessing: Callable[[], Preprocessing],
+    features: Sequence[str],
+) -> Samples:
     content = item.content
     if isinstance(content, Samples):
         return content if content.kind == kind else replace(content, kind=kind)
     if item.table is not None:
-        return _rows(item, item.table, kind, dtype)
+        return _rows(item, item.table, kind, dtype, features)
     if isinstance(content, np.ndarray):
         return _array(images.batched(content, kind.shape, dtype, item.origin), kind, item.name)
     prep = preprocessing()
     return Samples(prep.apply(content), [prep.view(content)], [images.rgb(content)], [item.name or "image"], True, kind)
 
 
-def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str) -> Samples:
-    """The rows of a table as samples: a number for each value of the input, in its own order."""
+def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str, features: Sequence[str]) -> Samples:
+    """The rows of a table as samples: a number for each value of the input, by their names, else in its own order."""
     count = int(np.prod(kind.shape))
     values = table.values
     if values.shape[1] != count:
@@ -181,9 +192,15 @@ def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str) -> Sam
             f"{item.origin}: {values.shape[1]} columns of numbers{named}, the model takes {count}",
             "leave out what is no input, such as the answer; a column of names: --name-column NAME",
         )
+    columns, reordered = table.columns, False
+    if columns is not None and len(features) == count:
+        places = feature_names.order(columns, features, item.origin)
+        if places is not None:
+            reordered = places != list(range(count))
+            values, columns = values[:, places], tuple(columns[place] for place in places)
     made = _array(images.batched(values.reshape(-1, *kind.shape), kind.shape, dtype, item.origin), kind, item.name)
     names = made.names if table.rows is None else [f"{item.name}.{row}" for row in table.rows]
-    return replace(made, names=names, columns=table.columns)
+    return replace(made, names=names, columns=columns, reordered=reordered)
 
 
 def _array(values: Array, kind: InputKind, name: str) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,45 @@ def test_tables_are_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert main(["explain", "m.onnx", "t.csv", "--name-column", "id", "--names", "a,b", *options]) == 2
     np.testing.assert_array_equal(tables.read("t.csv", "id").values.astype(np.float32), x)
     assert tables.read("t.csv", "id").columns == ("height", "age", "mass", "sex")
+
+
+NAMES = ("height", "age", "mass", "sex")
+
+
+@pytest.mark.parametrize("header", [NAMES, NAMES[::-1], ("Age", " sex", "height", "MASS")])
+def test_columns_are_found_by_the_names_of_the_model(
+    header: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = values(3, 4, seed=4)
+    onnx.save(table(json.dumps(NAMES)), "m.onnx")
+    places = [NAMES.index(name.strip().lower()) for name in header]
+    np.savetxt("t.csv", x[:, places], "%.9g", ",", header=",".join(header), comments="")
+    e = onnxlrp.load("m.onnx").explain("t.csv", target=0, method="gradient_x_input")
+    np.testing.assert_allclose(e.relevance, x * W[:, 0], rtol=1e-5)
+    assert e.feature_names is not None
+    assert [name.strip().lower() for name in e.feature_names] == list(NAMES)
+    assert main(["explain", "m.onnx", "t.csv", "-t", "0"]) == 0
+    said = "".join(capsys.readouterr())
+    assert ("matched by name" in said) == (header != NAMES)
+
+
+@pytest.mark.parametrize(
+    "header", [("height", "age", "mass", "weight"), ("height", "age", "mass", "mass"), ("p", "age", "mass", "height")]
+)
+def test_a_feature_without_a_column_is_refused(header: tuple[str, ...], tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "t.csv", values(3, 4), "%.9g", ",", header=",".join(header), comments="")
+    with pytest.raises(InputError, match="sex"):
+        onnxlrp.load(table(",".join(NAMES))).explain(tmp_path / "t.csv", target=0)
+
+
+@pytest.mark.parametrize("names", ["f0,f1,f2,f3", "0,1,2,3", "p,p,q,r", "p,q"])
+def test_names_that_tell_no_order_leave_the_columns_in_theirs(names: str, tmp_path: Path) -> None:
+    x = values(3, 4)
+    np.savetxt(tmp_path / "t.csv", x, "%.9g", ",", header=",".join(NAMES), comments="")
+    e = onnxlrp.load(table(names)).explain(tmp_path / "t.csv", target=0, method="gradient_x_input")
+    np.testing.assert_allclose(e.relevance, x * W[:, 0], rtol=1e-5)
+    assert e.feature_names == NAMES
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1\n", "1,2\n1,nan\n", "a,b\n1,\n", "a;b\n1;x\n", "a,b\n"])
