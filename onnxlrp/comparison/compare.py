@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import UnsupportedError, UsageError, at_least, of_type, one_of
 from ..explanation import Explanation, maps
+from ..explanation.figures import Drawn
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..model import ExplainOptions, Model
@@ -171,8 +172,17 @@ def _compare_batch(
             **{metric: to_jsonable(values[n]) for metric, values in similarities.items()},
         }
         rows.append(row)
-        shown.append(WorstSample(row, (heat[0][n], heat[1][n]), (x.views[n], y.views[n])))
+        p, q = (_drawn(e, n) for e in explained)
+        shown.append(WorstSample(row, (heat[0][n], heat[1][n]), (x.views[n], y.views[n]), (p, q)))
     return rows, shown
+
+
+def _drawn(found: Explanation, n: int) -> Drawn | None:
+    """What the figure of a sample that is no image shows."""
+    if found.kind.is_image:
+        return None
+    x = None if found.inputs is None else found.inputs[n]
+    return Drawn(found.kind, found.relevance[n], x, found.feature_names)
 
 
 def _explain(model: Model, samples: Samples, ids: Array, at: Array, how: CompareOptions) -> Explanation:

@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import files
 from ..errors import UsageError
+from ..explanation.figures import by_kind
 from ..pictures import bars, heatmap, sheets
 from ..pictures.style import Style
 from .compare import Comparison
-from .worst_samples import WorstSample
+from .worst_samples import Array, WorstSample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,17 +48,37 @@ def _row(one: WorstSample, names: Sequence[str], metrics: Sequence[str]) -> Imag
     row = one.row
     numbers = " · ".join(f"{name} {_number(row[name])}" for name in [*metrics, "logits"])
     figures = []
-    for side, name, best, values, view in zip("AB", names, row["top1_labels"], one.maps, one.views, strict=True):
+    sides = zip("AB", names, row["top1_labels"], one.maps, one.views, strict=True)
+    for n, (side, name, best, values, view) in enumerate(sides):
         title = f"{side} · {row['name']} · best {best} · why {row['label']}"
         caption = f"{name} · {numbers}" if side == "A" else name
-        finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        finite = _finite(values)
         caption += "" if np.isfinite(values).all() else " · NaN and infinity drawn as 0"
         style = Style(title=title, caption=caption)
-        if 1 in finite.shape:
+        whole = figure_of_kind(one, n, style)
+        if whole is not None:
+            figures.append(whole)
+        elif 1 in finite.shape:
             figures.append(bars.strip(finite.reshape(-1), style))
         else:
             figures.append(heatmap.render(finite, view, style))
     return sheets.beside(figures)
+
+
+def figure_of_kind(one: WorstSample, n: int, style: Style) -> Image | None:
+    """Draw a sample that is no image in the figure of its kind; None for what is drawn as a map or a strip.
+
+    Args:
+        one: The sample.
+        n: 0 for A, 1 for B.
+        style: The title, the caption and the colours.
+    """
+    drawn = one.drawn[n]
+    return None if drawn is None else by_kind(drawn._replace(relevance=_finite(drawn.relevance)), style)
+
+
+def _finite(values: Array) -> Array:
+    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _number(value: Any) -> str:

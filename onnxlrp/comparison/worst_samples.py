@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import heapq
 import io
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 from .. import files
 from ..errors import InputError
+from ..explanation.figures import Drawn
+from ..inputs import InputKind
 from .similarity import METRICS
 
 if TYPE_CHECKING:
@@ -30,11 +33,13 @@ class WorstSample:
         row: The measurements of the sample, as in the result.
         maps: The heatmaps [H, W] of A and B.
         views: The picture as each model sees it, None for arrays.
+        drawn: What the figures of a sample that is no image show, None for an image.
     """
 
     row: Mapping[str, Any]
     maps: tuple[Array, Array]
     views: tuple[Image | None, Image | None]
+    drawn: tuple[Drawn | None, Drawn | None] = (None, None)
 
 
 @dataclass(eq=False)
@@ -79,10 +84,12 @@ def save(kept: Sequence[WorstSample], result: Mapping[str, Any], path: str | Pat
     arrays: dict[str, Array] = {"row": np.array([places[id(one.row)] for one in kept], np.int64)}
     arrays["models"] = _models(result)
     for n, one in enumerate(kept):
-        for side, values, view in zip("ab", one.maps, one.views, strict=True):
+        for side, values, view, drawn in zip("ab", one.maps, one.views, one.drawn, strict=True):
             arrays[f"{side}{n}"] = values.astype(np.float32)
             if view is not None:
                 arrays[f"{side}{n}.view"] = np.asarray(view.convert("RGB"))
+            if drawn is not None:
+                arrays |= {f"{side}{n}.{key}": value for key, value in _packed(drawn).items()}
     stream = io.BytesIO()
     np.savez_compressed(stream, allow_pickle=False, **arrays)
     return files.replace(beside(path), stream.getvalue())
@@ -111,11 +118,33 @@ def _models(result: Mapping[str, Any]) -> Array:
 def _sample(stored: Mapping[str, Array], n: int, row: Mapping[str, Any]) -> WorstSample:
     from PIL import Image as pillow
 
-    maps, views = [], []
+    maps, views, drawn = [], [], []
     for side in "ab":
         values, view = stored[f"{side}{n}"], stored.get(f"{side}{n}.view")
         if values.ndim != 2 or values.dtype.kind != "f" or not values.size:
             raise ValueError(f"a map of shape {values.shape}")
         maps.append(values.astype(np.float64))
         views.append(None if view is None else pillow.fromarray(view))
-    return WorstSample(row, (maps[0], maps[1]), (views[0], views[1]))
+        drawn.append(_unpacked(stored, f"{side}{n}.") if f"{side}{n}.kind" in stored else None)
+    return WorstSample(row, (maps[0], maps[1]), (views[0], views[1]), (drawn[0], drawn[1]))
+
+
+def _packed(drawn: Drawn) -> dict[str, Array]:
+    """A figure's numbers as arrays, its kind and names as JSON."""
+    arrays: dict[str, Array] = {"kind": np.array(json.dumps(asdict(drawn.kind))), "relevance": drawn.relevance}
+    if drawn.x is not None:
+        arrays["x"] = drawn.x
+    if drawn.names is not None:
+        arrays["names"] = np.array(json.dumps(list(drawn.names)))
+    return arrays
+
+
+def _unpacked(stored: Mapping[str, Array], prefix: str) -> Drawn:
+    words = {key: json.loads(str(stored[prefix + key])) for key in ("kind", "names") if prefix + key in stored}
+    told = words["kind"]
+    kind = InputKind(**{**told, "shape": tuple(told["shape"]), "spatial_axes": tuple(told["spatial_axes"])})
+    relevance, x = stored[prefix + "relevance"], stored.get(prefix + "x")
+    for values in (relevance, *([] if x is None else [x])):
+        if values.dtype.kind not in "fiub" or not values.size:
+            raise ValueError(f"relevance of shape {values.shape}")
+    return Drawn(kind, relevance, x, words.get("names"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import UsageError, of_type
+from ..inputs import InputKind
 from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
@@ -18,6 +20,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SPACES = ("input", "original")
+
+
+class Drawn(NamedTuple):
+    """What the figure of a sample that is no image shows.
+
+    Attributes:
+        kind: The kind of the input.
+        relevance: Relevance in the shape of the sample.
+        x: The sample; None where it is not known.
+        names: Names of features or channels, or words by token id; None without any.
+    """
+
+    kind: InputKind
+    relevance: Array
+    x: Array | None = None
+    names: Sequence[str] | None = None
 
 
 def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, space: str, overlay: bool,
@@ -43,7 +61,7 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     prep = result.preprocessing
     style = Style(cmap, clip, title, _caption(result, sample, target), blend)
     x = None if result.inputs is None else result.inputs[sample]
-    other = _by_kind(result, values, x, style)
+    other = by_kind(Drawn(result.kind, values, x, result.feature_names), style)
     if other is not None:
         return other
     drawn = result.kind.to_drawing(values)
@@ -72,41 +90,42 @@ def to_matplotlib(picture: Image) -> Any:
     return drawn
 
 
-def _by_kind(result: Result, values: Array, x: Array | None, style: Style) -> Image | None:
+def by_kind(drawn: Drawn, style: Style) -> Image | None:
     """Draw what is no map in the figure of its form; None for a map or a strip."""
-    form = form_of(result.kind, x is not None)
+    kind, values, x, names = drawn
+    form = form_of(kind, x is not None)
     if form == "map":
         return None
     from ..pictures import features, slices, traces  # a first heatmap is mostly imports, and of an image
 
     if form == "bars":
-        return features.features(values, x, result.feature_names, style)
+        return features.features(values, x, names, style)
     if form == "slices":
-        return slices.slices(_stacked(values, result), None if x is None else _stacked(x, result), style)
+        return slices.slices(_stacked(values, kind), None if x is None else _stacked(x, kind), style)
     if form == "words" and x is not None:
-        return _words(values, x, result, style)
+        return _words(drawn, x, style)
     if form == "traces" and x is not None:
-        r, trace = (result.kind.to_maps(a[np.newaxis])[0] for a in (values, x))
-        return traces.traces(r, trace, result.feature_names, style)
+        r, trace = (kind.to_maps(a[np.newaxis])[0] for a in (values, x))
+        return traces.traces(r, trace, names, style)
     return None
 
 
-def _words(relevance: Array, x: Array, result: Result, style: Style) -> Image:
+def _words(drawn: Drawn, x: Array, style: Style) -> Image:
     """Draw tokens by their words, or by their numbers where there is no vocabulary or the input has no numbers."""
     from ..pictures import words
 
-    r = result.kind.to_maps(relevance[np.newaxis])[0].ravel()
+    r = drawn.kind.to_maps(drawn.relevance[np.newaxis])[0].ravel()
     ids = x.ravel()
     if len(ids) != len(r) or ids.dtype.kind not in "iu":
         ids = np.arange(len(r))
         return words.words(r, [f"#{n}" for n in ids], style)
-    known = result.feature_names or ()
+    known = drawn.names or ()
     return words.words(r, [known[n] if 0 <= n < len(known) else str(n) for n in ids.tolist()], style)
 
 
-def _stacked(values: Array, result: Result) -> Array:
+def _stacked(values: Array, kind: InputKind) -> Array:
     """A volume as slices [D, H, W], summed over its channels; further axes in front become more slices."""
-    summed = result.kind.summed(values[np.newaxis].astype(np.float64))[0]
+    summed = kind.summed(values[np.newaxis].astype(np.float64))[0]
     return np.asarray(summed.reshape(-1, *summed.shape[-2:]))
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..comparison import verdict
+from ..comparison import side_by_side, verdict
 from ..comparison.divergence import Divergence
 from ..comparison.worst_samples import WorstSample
 from ..errors import CheckFailed
 from ..pictures.colors import limit
+from ..pictures.style import Style
 from . import chart
 from . import pictures as drawn
 from .markup import Markup, number, tag
@@ -121,6 +122,9 @@ def _figure(one: WorstSample, i: int, name: str, side: int) -> Markup:
         v = limit(values)
     except CheckFailed as error:
         return tag("figure", tag("div", error.message, class_="none"), caption)
+    whole = side_by_side.figure_of_kind(one, i, Style(drawn.CMAP))
+    if whole is not None:
+        return tag("figure", tag("img", src=drawn.drawing(whole, side), alt=alt), caption, class_="wide")
     if 1 in values.shape:
         return tag("figure", tag("img", src=drawn.signal(values.reshape(-1)), alt=alt), caption, class_="wide")
     below = None if view is None else drawn.photo(np.asarray(view.convert("RGB")), side)

@@ -70,7 +70,12 @@ def figure(path: Path, side: int) -> Markup:
     """Encode the picture of a file again, without its metadata. Raises InputError."""
     from PIL import Image as pillow
 
-    return _encoded(_smaller(pillow.fromarray(np.asarray(images.read_image(path))), 2 * side), "PNG")
+    return drawing(pillow.fromarray(np.asarray(images.read_image(path))), side)
+
+
+def drawing(picture: Image, side: int) -> Markup:
+    """Encode a figure with its lettering."""
+    return _encoded(_smaller(picture, 2 * side), "PNG")
 
 
 def stack(values: Array, v: float, below: Markup | None, side: int, alt: str) -> Markup:

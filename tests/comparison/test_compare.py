@@ -16,7 +16,7 @@ from scenes import render
 
 import onnxlrp
 from onnxlrp.cli import main
-from onnxlrp.comparison import compare, side_by_side, verdict
+from onnxlrp.comparison import compare, side_by_side, verdict, worst_samples
 from onnxlrp.comparison.divergence import INPUT, Divergence, DivergenceMeter, LayerDivergence, pairs
 from onnxlrp.comparison.worst_samples import WorstSample, WorstSamples
 from onnxlrp.errors import InputError, UnsupportedError, UsageError
@@ -174,6 +174,43 @@ def test_maps_of_two_sizes_are_compared_on_the_picture_s_grid(tmp_path: Path) ->
     assert row["logits"] < 1e-5
     assert row["cosine"] == pytest.approx(1, abs=1e-6)
     assert side_by_side.sheet(found).width > 800
+
+
+def of_kind(kind: str, tmp_path: Path) -> tuple[list[onnxlrp.Model], str, Any]:
+    """Two models of this kind of input, a file of one sample, and the sample."""
+    rng = np.random.default_rng(1)
+    models = []
+    for scale in (1.0, -1.0):
+        shape = {"vector": (5,), "signal": (2, 30), "volume": (1, 4, 5, 6)}[kind]
+        n = small_nets.Net(*shape)
+        flat = n.op("Flatten", "x")
+        weight = np.random.default_rng(2).normal(size=(int(np.prod(shape)), 3)) * scale
+        models.append(onnxlrp.load(n.model(n.op("MatMul", flat, weight)), kind=kind))
+    x = rng.normal(size=shape).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    return models, str(tmp_path / "x.npy"), x
+
+
+@pytest.mark.parametrize("kind", ["vector", "signal", "volume"])
+def test_what_is_no_image_is_drawn_in_the_figure_of_its_kind(kind: str, tmp_path: Path) -> None:
+    """The figure of each side is that of its explanation but for the title."""
+    models, path, x = of_kind(kind, tmp_path)
+    a, b = models
+    found = compare.compare(a, b, [("x", path)], compare.CompareOptions(method="gradient_x_input", target=1))
+    sheet = np.asarray(side_by_side.sheet(found).convert("RGB"), int)
+    singles = [np.asarray(m.explain(x, 1, "gradient_x_input").figure().convert("RGB"), int) for m in (a, b)]
+    assert sheet.shape[0] >= max(one.shape[0] for one in singles)
+    # Red is for, blue against: the second model is the first with the opposite sign.
+    half = sheet.shape[1] // 2
+    counts = [
+        [int((part[..., 0] - part[..., 2] > 60).sum()), int((part[..., 2] - part[..., 0] > 60).sum())]
+        for part in (*singles, sheet[:, :half], sheet[:, half:])
+    ]
+    np.testing.assert_allclose(counts[2:], counts[:2], rtol=0.05, atol=40)
+    worst_samples.save(found.worst, found.result, tmp_path / "r.json")
+    again = worst_samples.read(found.result, tmp_path / "r.json")
+    replaced = compare.Comparison(found.result, again)
+    np.testing.assert_array_equal(np.asarray(side_by_side.sheet(replaced).convert("RGB"), int), sheet)
 
 
 # -- which layers belong together
