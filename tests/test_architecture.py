@@ -28,7 +28,7 @@ ALLOWED = {
     # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
     "program": {"numpy"},
     "rules": {"patterns", "program", "numpy"},
-    "layers": {"program", "graph.attention", "graph.facts", "graph.gates", "graph.graph", "numpy"},
+    "layers": {"program", "graph.attention", "graph.distances", "graph.facts", "graph.gates", "graph.graph", "numpy"},
     "composites": {"rules", "program", "numpy"},
     "compile": {
         "composites",
@@ -51,6 +51,7 @@ ALLOWED = {
     "graph.operators": set(),
     "graph.names": set(),
     "graph.facts": {"graph.graph", "graph.operators", "numpy"},
+    "graph.distances": {"graph.graph", "graph.operators"},
     "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
     "graph.infinities": {"graph.graph", "graph.operators"},

@@ -56,6 +56,8 @@ def head(found: Head, classes: int, named: bool = True) -> str:
 
 
 def _read_as(found: Head, classes: int, named: bool) -> str:
+    if found.meaning:
+        return f"explained: {found.meaning}"
     if classes == 1 and found.kind in ("", "Values"):
         return "one value: positive relevance raises it, negative lowers it"
     if found.kind == "Values":
@@ -96,7 +98,7 @@ def top(one: Explanation, count: int = 3) -> tuple[str, str]:
         return "values", " · ".join(f"{label} {number(value)}" for _, label, value in values[:_VALUES]) + (
             f" · … ({len(values)})" if len(values) > _VALUES else ""
         )
-    if one.quantity == "score":
+    if one.quantity in ("score", "distance"):
         return f"top-{len(best)}", " · ".join(f"{label} {number(value)}" for _, label, value in best)
     assumed = one.preprocessing is not None and one.preprocessing.labels_assumed
     return f"top-{len(best)}", " · ".join(f"{label} {share:.2f}" for _, label, share in best) + (
@@ -165,6 +167,8 @@ _WORDS = (
     ("bias", "absorbed by biases", "added by biases"),
     ("epsilon", "absorbed by epsilon", "added by epsilon"),
     ("gate", "dropped at gates and padding", "added at gates and padding"),
+    ("coefficients", "absorbed by coefficients", "added by coefficients"),
+    ("entropy", "absorbed by the entropy", "added by the entropy"),
     ("others", "to OTHERS", "against it by OTHERS"),
 )
 
@@ -187,16 +191,18 @@ def absorbed(one: Explanation, target: int = 0) -> dict[str, float]:
 
 def table(one: Explanation, target: int = 0) -> list[list[str]]:
     """Return the ledger of one sample as a table: a head, the layers from the output down, and the sums."""
-    head = ["layer", "op", "rule", "arrived", "passed", "bias", "epsilon", "gate", "residual"]
-    lines = [head]
+    further = [name for name in ledger.FURTHER if any(name in row.further for row in rows_of(one))]
+    sinks = [*ledger.SINKS, *further]
+    columns = ["arrived", "passed", *sinks, "residual"]
+    lines = [["layer", "op", "rule", *columns]]
     for row in rows_of(one):
-        numbers = [getattr(row, name) for name in (*head[3:8], "residual")]
-        cells = [number(float(np.atleast_2d(n)[target, 0])) for n in numbers]
+        numbers = [getattr(row, name) for name in columns]
+        cells = ["" if n is None else number(float(np.atleast_2d(n)[target, 0])) for n in numbers]
         if not row.conserves:
-            cells[2:] = ["-"] * 4
+            cells[2:] = ["-"] * (len(columns) - 2)
         lines.append([row.layer, row.op, row.rule, *cells])
     gone = absorbed(one, target)
-    lines.append(["all", "", "", "", "", *(number(gone[sink]) for sink in head[5:8]), ""])
+    lines.append(["all", "", "", "", "", *(number(gone[sink]) for sink in sinks), ""])
     return lines
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
 from ..graph import facts, heads
-from ..graph.graph import Graph
+from ..graph.graph import Graph, Head
 from ..graph.units import Unit, unit
 from ..graph.units import layer as layer_of
 from ..program.passes import dead_code
@@ -57,10 +57,10 @@ def compile(
         rewrites: The rewrites that are on, of `REWRITES`.
 
     Returns:
-        A program with the outputs "relevance", [N, *input] or [T, N, *input]; "logits" and "scores", tensors of the
-        forward pass, or with `starts` "value/K" [N], of which the K-th relevance is the gradient; "record/UNIT",
-        [N, *unit] or [T, N, *unit]; "activation/UNIT", [N, *unit]; and with `ledger` "ledger/NODE/COLUMN", [N] or
-        [T, N].
+        A program with the outputs "relevance", [N, *input] or [T, N, *input]; "logits", "scores" and, where the head
+        has one, "ranking", tensors of the forward pass, or with `starts` "value/K" [N], of which the K-th relevance is
+        the gradient; "record/UNIT", [N, *unit] or [T, N, *unit]; "activation/UNIT", [N, *unit]; and with `ledger`
+        "ledger/NODE/COLUMN", [N] or [T, N].
 
     Raises:
         UnsupportedError: A layer on the way has no rule, or the output does not depend on the input.
@@ -85,12 +85,12 @@ def compile(
         if starts:
             begun = at_tensors(walk, starts, composite)
         else:
-            begun = at_class(walk, head, Seed(head.logits, mode, targets), composite.seed)
+            begun = at_class(walk, head, Seed(head.ranking or head.logits, mode, targets), composite.seed)
     reached = _propagate(walk, ends, begun.relevance, masks, recorder)
     if reached is None:
         raise _unreached(graph, source, ends if starts else [scores])
     outputs = {**recorder.found, "relevance": trace.broadcast_to(reached, graph.shapes[source])}
-    outputs |= begun.outputs if starts else {"logits": walk.value(head.logits), "scores": walk.value(scores)}
+    outputs |= begun.outputs if starts else _scored(walk, head, scores)
     outputs |= _activations(walk, activations, reduce)
     outputs.update(walk.ledger.columns)
     outputs = {name: _of_each_sample(trace, value, begun.seed) for name, value in outputs.items()}
@@ -116,15 +116,16 @@ def forward(
         reduce: What of each, as of `compile`.
 
     Returns:
-        A program with the outputs "logits", "scores" and "activation/UNIT", in that order.
+        A program with the outputs "logits", "scores", "ranking" where the head has one, and "activation/UNIT", in that
+        order.
 
     Raises:
         UsageError: There is no such unit.
     """
     scores = output or graph.outputs[0].name
-    logits = heads.head(graph, scores)
-    walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace(), logits)
-    outputs = {"logits": walk.value(logits), "scores": walk.value(scores)}
+    head = heads.head_of(graph, scores)
+    walk = BackwardWalk(graph, Composite(()), graph.inputs[0].name, Trace(), head.logits)
+    outputs = _scored(walk, head, scores)
     outputs |= _activations(walk, activations, reduce)
     return walk.trace.program(outputs, None, {"ledger": (), "scores": scores})
 
@@ -167,6 +168,11 @@ def _propagate(
 def _conditions(graph: Graph, conditions: Mapping[str, Sequence[int]] | None) -> Iterator[tuple[Unit, Sequence[int]]]:
     for word, channels in (conditions or {}).items():
         yield layer_of(graph, word), channels
+
+
+def _scored(walk: BackwardWalk, head: Head, scores: str) -> dict[str, Value]:
+    found = {"logits": walk.value(head.logits), "scores": walk.value(scores)}
+    return found | ({"ranking": walk.value(head.ranking)} if head.ranking else {})
 
 
 def _activations(walk: BackwardWalk, words: Sequence[str | Unit], reduce: Sequence[str]) -> dict[str, Value]:

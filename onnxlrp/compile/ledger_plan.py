@@ -21,8 +21,8 @@ class LedgerEntry(NamedTuple):
         rule: The name of its rule.
         conserves: Whether that rule conserves relevance.
         columns: "out" and "in", relevance of result and operands; "scale", Σ|R| of the result; where there is any,
-            "others", what went to operands that do not lead to the explained input; "bias", "epsilon" and "gate",
-            what each of them absorbed.
+            "others", what went to operands that do not lead to the explained input; "bias", "epsilon", "gate",
+            "coefficients" and "entropy", what each of them absorbed.
     """
 
     node: str
@@ -64,7 +64,7 @@ class LedgerPlan:
         others = [amount for amount, on_path in inputs if not on_path and not amount.is_zero]
         if others:
             entries["others"] = total(others)
-        for column in ("bias", "epsilon", "gate"):
+        for column in ("bias", "epsilon", "gate", "coefficients", "entropy"):
             amounts = [value for entry, value in absorbed if entry == column]
             if amounts:
                 entries[column] = total(amounts)

@@ -73,9 +73,11 @@ def _operators() -> list[Any]:
     Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; GlobalMaxPool
     reduces the wrong axes unless there are two; Erf, and Gelu
     with it, has single precision; LRN normalises over the batch axis; LpNormalization sums x where p is 1, not |x|;
-    MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel of each group.
+    MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel of each group; SVMClassifier
+    couples the probabilities of more than two classes by a matrix product where the formula has one of elements.
     """
     from onnx.reference.op_run import OpRun
+    from onnx.reference.ops.aionnxml.op_svm_classifier import SVMClassifier as TheirSVMClassifier
 
     class MaxPool(OpRun):
         op_domain = ""
@@ -160,7 +162,20 @@ def _operators() -> list[Any]:
             around = sum(squares[:, n : n + channels] for n in range(size))
             return (x / (bias + alpha / size * around) ** beta,)
 
+    class SVMClassifier(TheirSVMClassifier):
+        op_domain = "ai.onnx.ml"
+
+        def _probabilities(self, scores: Array, classes: int) -> Array:
+            stated: Any = self._svm.atts
+            r = np.zeros((classes, classes))
+            for n, (i, j) in enumerate(zip(*np.triu_indices(classes, 1), strict=True)):
+                share = 1 / (1 + np.exp(scores[n] * stated.prob_a[n] + stated.prob_b[n]))
+                r[i, j] = np.clip(share, 1e-7, 1 - 1e-7)
+                r[j, i] = 1 - r[i, j]
+            return _coupled(r)
+
     return [
+        SVMClassifier,
         ConvTranspose,
         MaxPool,
         AveragePool,
@@ -173,6 +188,29 @@ def _operators() -> list[Any]:
         MeanVarianceNormalization,
         LRN,
     ]
+
+
+def _coupled(r: Array) -> Array:
+    """The probabilities p [C] that pairwise ones r [C, C] agree with best: pᵀQp is least, Σp = 1 (Wu et al. 2004).
+
+    Stopped as libsvm and onnxruntime do, at a precision of .005 / C.
+    """
+    classes = len(r)
+    q = -r.T * r
+    np.fill_diagonal(q, (r**2).sum(axis=0) - np.diag(r) ** 2)
+    p = np.full(classes, 1 / classes)
+    for _ in range(max(100, classes)):
+        slopes = q @ p
+        value = p @ slopes
+        if np.abs(slopes - value).max() < 0.005 / classes:
+            break
+        for t in range(classes):
+            step = (value - slopes[t]) / q[t, t]
+            value = (value + step * (step * q[t, t] + 2 * slopes[t])) / (1 + step) ** 2
+            slopes = (slopes + step * q[t]) / (1 + step)
+            p[t] += step
+            p /= 1 + step
+    return p
 
 
 def _transposed_window(target: Shape, attributes: Mapping[str, Any]) -> Window:

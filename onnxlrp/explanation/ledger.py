@@ -12,6 +12,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 SINKS = ("bias", "epsilon", "gate")
+# Of kernel machines and mixtures alone: columns that are there where a layer has them.
+FURTHER = ("coefficients", "entropy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,8 @@ class LedgerRow:
         epsilon: Relevance that the stabiliser absorbed, by its own formula.
         gate: Relevance dropped at gates and padding, by its own formula.
         scale: Σ|R| of the result.
+        coefficients: Relevance that the coefficients of a kernel machine or mixture absorbed; None elsewhere.
+        entropy: Relevance that its entropy absorbed; None elsewhere.
         others: The part of `passed` that went to operands that do not lead to the explained input; None where none did.
     """
 
@@ -43,11 +47,20 @@ class LedgerRow:
     gate: Array
     scale: Array
     others: Array | None = None
+    coefficients: Array | None = None
+    entropy: Array | None = None
 
     @property
     def residual(self) -> Array:
         """Relevance that no formula accounts for: rounding, or a bug."""
-        return np.asarray(self.arrived - self.passed - self.bias - self.epsilon - self.gate)
+        gone = sum(self.further.values())
+        return np.asarray(self.arrived - self.passed - self.bias - self.epsilon - self.gate - gone)
+
+    @property
+    def further(self) -> dict[str, Array]:
+        """What the columns of `FURTHER` absorbed that this layer has."""
+        found = ((name, getattr(self, name)) for name in FURTHER)
+        return {name: value for name, value in found if value is not None}
 
     @property
     def error(self) -> float:
@@ -59,12 +72,14 @@ class LedgerRow:
     def select(self, samples: Array) -> LedgerRow:
         """Return the row for some of the samples, an array of indices."""
         columns = ("arrived", "passed", *SINKS, "scale")
-        kept = {name: getattr(self, name)[..., samples] for name in columns}
-        return replace(self, **kept, others=None if self.others is None else self.others[..., samples])
+        kept = {name: getattr(self, name)[..., samples] for name in (*columns, *self.further)}
+        others = None if self.others is None else self.others[..., samples]
+        return replace(self, **kept, others=others)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row in JSON's types."""
         numbers = {name: getattr(self, name).tolist() for name in ("arrived", "passed", *SINKS, "scale")}
+        numbers |= {name: value.tolist() for name, value in self.further.items()}
         if self.others is not None:
             numbers["others"] = self.others.tolist()
         named = {"layer": self.layer, "op": self.op, "rule": self.rule, "conserves": self.conserves}
@@ -89,6 +104,8 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[LedgerRow, 
                 **amounts,
                 scale=columns["scale"],
                 others=columns.get("others"),
+                coefficients=columns.get("coefficients"),
+                entropy=columns.get("entropy"),
             )
         )
     return tuple(made)
@@ -97,5 +114,8 @@ def rows(plan: Sequence[Any], outputs: Mapping[str, Array]) -> tuple[LedgerRow, 
 def sums(ledger: Sequence[LedgerRow]) -> dict[str, Array]:
     """Sum up what all layers absorbed, by sink, and what went to other inputs, if any."""
     gone = {sink: np.asarray(sum(getattr(row, sink) for row in ledger)) for sink in SINKS}
+    for name in FURTHER:
+        amounts = [row.further[name] for row in ledger if name in row.further]
+        gone |= {name: np.asarray(sum(amounts))} if amounts else {}
     others = [row.others for row in ledger if row.others is not None]
     return gone | ({"others": np.asarray(sum(others))} if others else {})

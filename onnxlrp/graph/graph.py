@@ -76,12 +76,15 @@ class Head:
         scores: The last tensor with a number for each class, which a decision such as ArgMax has not.
         kind: How scores are read: "Softmax", "LogSoftmax", "Sigmoid" or "LogSigmoid" of the logits; "" for logits of
             classes themselves, or a single value; "Scores" of classes that are shown and explained as they stand;
-            "Values" of a regression.
+            "Values" of a regression; "Distances" to the centres of clusters, the smallest best; "Pairs" of decisions
+            between two classes each, in the order (0, 1), (0, 2), … (1, 2), ….
         functions: The functions between logits and scores, in the order in which they run.
         decision: The output itself is a decision made of the scores.
         stated: The kind is stated by the user or the file: it is no guess.
         unit: The inner tensor whose unit is the one score (`graph.unit_output`); "" where classes are scored.
         remark: What the user is told besides: that the output falls where scores rise, say.
+        meaning: What the logits are, where they are made for the explanation alone (`Graph.explained`); else "".
+        ranking: A number for each class by which the model chooses the best; "" where the logits are those.
     """
 
     logits: str
@@ -92,6 +95,13 @@ class Head:
     stated: bool = False
     unit: str = ""
     remark: str = ""
+    meaning: str = ""
+    ranking: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The tensors that the head is read from: scores, logits and ranking."""
+        return tuple(dict.fromkeys(name for name in (self.scores, self.logits, self.ranking) if name))
 
     @property
     def start(self) -> str:
@@ -111,6 +121,8 @@ class Graph:
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
+    `explained` has, for tensors of scores that no layer-wise rule can begin at (votes of a support vector machine, the
+    distances of a clustering), the heads that explain them: that of `head="logits"`, then others by `heads.decide`.
     `opaque` runs the untouched file, where its layers cannot be read: then one layer stands for all of them.
     """
 
@@ -129,6 +141,7 @@ class Graph:
     head: Head | None = None
     scalars: Mapping[str, float | None] = field(default_factory=dict)
     opaque: Opaque | None = None
+    explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

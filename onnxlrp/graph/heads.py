@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import UsageError
 from . import operators
 from .graph import Graph, Head, Layer
 from .head_patterns import PATTERNS, Role, Step, number
@@ -37,10 +38,12 @@ def head_of(graph: Graph, output: str) -> Head:
     if graph.head is not None and graph.head.scores == output:
         return graph.head
     found = _walk(graph, output)
-    return found if found.functions or found.kind else _unscored(graph, found)
+    return found if found.functions or found.kind or found.meaning else _unscored(graph, found)
 
 
-def decide(graph: Graph, output: str, task: str | None = None, as_it_stands: bool = False) -> Head:
+def decide(
+    graph: Graph, output: str, task: str | None = None, as_it_stands: bool = False, mean_rivals: bool = False
+) -> Head:
     """Return the head of an output under what the user states of it.
 
     Args:
@@ -48,8 +51,14 @@ def decide(graph: Graph, output: str, task: str | None = None, as_it_stands: boo
         output: The output's name.
         task: "classification" or "regression"; None for what the head, the metadata or a guess say.
         as_it_stands: Explain the output itself, whatever its last function is.
+        mean_rivals: Explain a class of a support vector machine against the mean of its rivals, not the strongest.
+
+    Raises:
+        UsageError: `mean_rivals` of an output that has no such classes.
     """
     found = head_of(graph, output)
+    if mean_rivals:
+        found = _against_the_mean(graph, output, found)
     if as_it_stands or (task == "regression" and found.functions):
         found = Head(output, output, "Scores", stated=True)
     if task == "regression":
@@ -65,7 +74,7 @@ def _walk(graph: Graph, output: str) -> Head:
     behind: list[str] = []  # functions that belong to the head if a scoring or a decision stands before them
     turned, before_turn = False, ""  # whether the output falls where the tensor rises; what stands before the last turn
     separate = False
-    while (layer := graph.producer(tensor)) is not None:
+    while tensor not in graph.explained and (layer := graph.producer(tensor)) is not None:
         step = next((s for pattern in PATTERNS if (s := pattern(graph, layer)) is not None), None)
         if step is None or step.operand not in graph.shapes:
             break
@@ -85,9 +94,27 @@ def _walk(graph: Graph, output: str) -> Head:
             if before_turn:
                 found = replace(found, scores=before_turn, remark=REVERSED * turned)
             found, behind, before_turn = _scored(found, step, behind[::-1]), [], ""
+    if tensor in graph.explained:
+        return _explained(found, graph.explained[tensor][0])
     if separate and not found.functions and int(np.prod(graph.shapes.get(found.logits, ()))) > 1:
         return replace(found, kind="Scores")
     return found
+
+
+def _explained(found: Head, made: Head) -> Head:
+    """The head that was made for an explanation, with the scores of the output that is asked for."""
+    decision = found.decision or made.decision
+    return replace(made, scores=made.scores if decision else found.scores, decision=decision)
+
+
+def _against_the_mean(graph: Graph, output: str, found: Head) -> Head:
+    for heads in graph.explained.values():
+        if len(heads) > 1 and found.logits == heads[0].logits:
+            return _explained(found, heads[1])
+    raise UsageError(
+        f'output "{output}" has no rivals of which a mean is explained',
+        "leave out --head mean-rivals: it is for support vector machines of three classes or more",
+    )
 
 
 def _scored(found: Head, step: Step, behind: list[str]) -> Head:

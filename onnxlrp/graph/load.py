@@ -184,6 +184,7 @@ def graph_of(state: LoadState) -> Graph:
         source=state.file.name,
         sha256=state.file.sha256,
         scalars=MappingProxyType(state.scalars),
+        explained=MappingProxyType(graph.explained),
         open_axes=MappingProxyType(dict(sizes.open_axes) if sizes is not None else {}),
     )
 

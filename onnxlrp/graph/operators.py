@@ -156,6 +156,14 @@ RISING_COMPARISONS = ops("Greater GreaterOrEqual")
 COMPARISONS = RISING_COMPARISONS | ops("Less LessOrEqual")
 # By a small constant, what keeps a score off zero or one.
 SHIFTS = _EXTREMES | ops("Add Sub")
+# They make a decision of a value.
+COMPARISONS = ops("Sign Equal Greater GreaterOrEqual Less LessOrEqual")
+# Between differences and the sum of their squares: standard deviations, and moves.
+SCALES_DIFFERENCES = RESHAPES | ops("Mul MatMul")
+# Votes of classes are made of pairwise decisions by these.
+VOTES = ARITHMETIC | _SUMS | COPIES | RESHAPES | COMPARISONS | ops("Neg Abs Not Concat Gather Slice Where ReduceSum")
+# Between distances and the logarithm of a sum of their exponentials: factors, shifts, moves.
+AROUND_DISTANCES = RESHAPES | COPIES | ops("Mul Neg Add Pad Gather Concat Transpose")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 # They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")

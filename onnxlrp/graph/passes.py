@@ -24,6 +24,7 @@ from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
+from .decomposition.ml.neuralize import neuralize
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
 from .frontend.symbolic_sizes import fix_sizes
@@ -343,6 +344,13 @@ PASSES = (
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.CONDITIONS_NUMBERED,),
         breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "neuralize",
+        "Add the layers that explain a support vector machine beside it.",
+        _on_graph(neuralize),
+        requires=(has.SHAPES_KNOWN, has.BATCH_FIRST),
+        ensures=(has.MACHINES_EXPLAINED,),
     ),
     Pass(
         "check constants",

@@ -17,6 +17,7 @@ from .canonical.moves import cancel_moves
 from .canonical.pointwise import write_in_layout
 from .contracts import Property
 from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
+from .decomposition.ml.neuralize import is_explained
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
 from .load_state import LoadState
@@ -295,3 +296,4 @@ MOVES_CANCELLED = _of_graph("no moves undo each other", _unchanged_by(cancel_mov
 LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unchanged_by(write_in_layout))
 LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
+MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..graph import facts
 from ..graph.attention import adds_positions
+from ..graph.distances import adds_coefficients, is_difference
 from ..graph.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
@@ -135,10 +136,17 @@ def _scaled(node: Node, x: Value, factor: Value) -> Op:
 
 
 def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
-    """Return the op of x · factor + shift; where x is broadcast to larger constants it is of kind "sum"."""
+    """Return the op of x · factor + shift; where x is broadcast to larger constants it is of kind "sum".
+
+    What is added to distances, and what they are differences from, has a kind of its own (`graph.distances`).
+    """
     linear = Diagonal(x.shape, node.result.shape)
     node.trace.declare_linear(linear, x, factor, shift, node.result)
     kind = "scale" if x.shape == node.result.shape else "sum"
     if kind == "scale" and shift is not None and adds_positions(node.graph, node.layer):
         kind = "position"
+    elif shift is not None and adds_coefficients(node.graph, node.layer):
+        kind = "coefficient"
+    elif kind == "sum" and shift is not None and is_difference(node.graph, node.layer):
+        kind = "prototype"
     return linear_op(kind, ((Affine(linear, factor, shift), x),), node.result, node.layer.label)

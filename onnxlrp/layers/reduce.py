@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..graph.distances import is_mixture
 from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Sum, Window
 from ..program.op import Op, linear_op
@@ -106,14 +107,21 @@ def norm(node: Node) -> Op:
 
 @layer("ReduceLogSumExp", kind="maxpool")
 def log_sum_exp(node: Node) -> Op:
-    """ReduceLogSumExp: y = ln Σ eˣ, a soft maximum; each element takes the share e^(x − y)."""
+    """ReduceLogSumExp: y = ln Σ eˣ, a soft maximum; each element takes the share p = e^(x − y).
+
+    Over distances it is a mixture, of which rules see Σ p x, with p taken as constant: y but for the entropy of p.
+    """
     x, y, trace = node.operand(0), node.result, node.trace
     linear = Sum(x.shape, y.shape, _axes(node, x))
+    share = trace.map("exp", x - trace.adjoint(linear, y))
+    weighted = composed(LinearStep(Diagonal(x.shape, x.shape), layer_weight=True), LinearStep(linear))
 
     def vjp(r: Value) -> tuple[Value, ...]:
-        return (trace.map("exp", x - trace.adjoint(linear, y)) * trace.adjoint(linear, r),)
+        return (share * trace.adjoint(linear, r),)
 
-    return Op("maxpool", (x,), y, vjp, name=node.layer.label)
+    if not is_mixture(node.graph, node.layer):
+        return Op("maxpool", (x,), y, vjp, name=node.layer.label)
+    return Op("mixture", (x,), y, vjp, ((Affine(weighted, share), x),), node.layer.label)
 
 
 @layer("ReduceLogSum", kind="avgpool")

@@ -13,6 +13,7 @@ from ..rules import Rule
 from ..rules.attention import Softmax
 from ..rules.flat_in_channels import FlatInChannels
 from ..rules.lrp import AlphaBeta, Epsilon, Flat, Gamma, Norm, Pass, WSquare, ZBox, ZPlus
+from ..rules.neuralized import Coefficients, Midpoint
 from ..rules.product import Signal, Uniform
 from .registry import preset
 
@@ -20,6 +21,9 @@ from .registry import preset
 def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
     return [
         ("activation", Pass()),
+        ("prototype", Signal()),
+        ("coefficient", Coefficients()),
+        ("mixture", Midpoint()),
         ("sum", Norm(stabilizer)),
         ("avgpool", Norm(stabilizer)),
         ("batchnorm", Pass()),

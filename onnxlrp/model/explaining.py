@@ -91,8 +91,8 @@ class Prepared:
     def _ids(self, outputs: Mapping[str, Array]) -> Array:
         if self.wanted.ids is not None:
             return self.wanted.ids
-        logits = outputs["logits"]
-        return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), logits.reshape(len(logits), -1))
+        ranked = outputs.get("ranking", outputs["logits"])
+        return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), ranked.reshape(len(ranked), -1))
 
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         model = self.model

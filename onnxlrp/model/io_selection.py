@@ -21,7 +21,7 @@ from ..preprocessing.fields import COLORS_OF
 from .options import HEADS, TASKS
 
 Note = tuple[str, str]
-AS_IS = HEADS[1]
+AS_IS, MEAN_RIVALS = HEADS[1:]
 
 
 class Choice(NamedTuple):
@@ -61,7 +61,7 @@ def choose(
         explained: The input's name; by default the one that is like a picture, else the first, of those that the output
             depends on.
         task: "classification" or "regression", as of `heads.decide`.
-        head: "as-is" explains the output itself, whatever its last function is.
+        head: "as-is" explains the output itself, whatever its last function is; "mean-rivals" as of `heads.decide`.
 
     Raises:
         UsageError: A name that is not there, or an input on which the output does not depend.
@@ -69,7 +69,7 @@ def choose(
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
         name, notes = _output(graph, output)
-        found = heads.decide(graph, name, task, head == AS_IS)
+        found = heads.decide(graph, name, task, head == AS_IS, head == MEAN_RIVALS)
     else:
         graph, found = with_output(graph, asked)
         name, notes = found.logits, _of_a_sum(asked)
@@ -88,9 +88,10 @@ def choose(
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
         notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
-    between = _in_order_of_classes(_between(graph, found.scores, source))
+    between = _in_order_of_classes(_between(graph, found, source))
     if between.outputs[0].name != found.scores:
-        found = heads.decide(between, between.outputs[0].name, task, True)
+        turned = between.outputs[0].name
+        found = replace(found, scores=turned) if found.meaning else heads.decide(between, turned, task, True)
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
     return Choice(between, asked.label if asked else name, source.name, found, notes, asked)
@@ -123,8 +124,8 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
         return output, ()
     flat = [name for name in names if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
-    scored = [name for name in several if not heads.head_of(graph, name).decision]
-    chosen = (scored or several or flat or names)[0]
+    scored, values = ([n for n in some if not heads.head_of(graph, n).decision] for some in (several, flat))
+    chosen = (scored or several or values or flat or names)[0]
     if len(names) == 1:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)
@@ -181,9 +182,10 @@ def _unlike_a_picture(graph: Graph, tensor: Tensor) -> int:
     return (0 if kind.channels in COLORS_OF else 1) if kind.is_image else 2
 
 
-def _between(graph: Graph, scores: str, source: Tensor) -> Graph:
-    """The layers and inputs that the scores need, `source` first; the graph itself where that is all of it."""
-    needed, layers = {scores}, []
+def _between(graph: Graph, head: Head, source: Tensor) -> Graph:
+    """The layers and inputs that a head needs, `source` first; the graph itself where that is all of it."""
+    scores = head.scores
+    needed, layers = set(head.needs), []
     for layer in reversed(graph.layers):
         if needed.intersection(layer.outputs):
             layers.append(layer)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DEFAULT = "auto"  # by the kind of input: see `methods.default`
 UNSUPPORTED = ("error", "gradient", "pass")
 TASKS = ("classification", "regression")
-HEADS = ("logits", "as-is")
+HEADS = ("logits", "as-is", "mean-rivals")
 
 # Commands that take a method and its rules.
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
@@ -71,7 +71,8 @@ class ExplainOptions:
             it ("image:NHWC"); None for what the graph reads it as.
         task: "classification" or "regression" where the output does not tell: scores of classes are shown as their
             softmax, values of a regression as they are. None for the metadata, or a guess that is said.
-        head: "logits" explains the scores before a final Softmax, Sigmoid or the like; "as-is" the output itself.
+        head: "logits" explains the scores before a final Softmax, Sigmoid or the like; "as-is" the output itself;
+            "mean-rivals" a class of a support vector machine against the mean of its rivals, not the strongest.
         given: Values of the model's other inputs by name: a number, an array, or the path of an .npy file.
         feature_names: Names of the features of a table or the channels of a signal, or words by token id, for figures:
             a list, a text with commas, or a file.
@@ -156,8 +157,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("--head",),
-                "what is explained: the logits before a final Softmax, Sigmoid or the like, or the output as it is "
-                "(default: logits)",
+                "what is explained: the logits before a final Softmax, Sigmoid or the like, the output as it is, or a "
+                "class of a support vector machine against the mean of its rivals (default: logits)",
                 (*PROPAGATING, *ANALYSING, "check", "patterns"),
                 argparse={"choices": HEADS},
             ),

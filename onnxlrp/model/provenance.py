@@ -43,6 +43,8 @@ def provenance(
         "output": choice.output if choice else graph.outputs[0].name,
         "input": graph.inputs[0].name,
     }
+    if choice and choice.head.meaning:
+        made["explained"] = choice.head.meaning
     if given:
         made["given"] = {name: summary(array) for name, array in given.items()}
     return made

@@ -17,6 +17,9 @@ KINDS = {
     "normalization": "LayerNormalization, InstanceNormalization, GroupNormalization, LRN",
     "activation": "an elementwise nonlinearity",
     "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
+    "prototype": "the difference from constants whose squares are summed: a distance to support vectors or means",
+    "coefficient": "the logarithms of coefficients, added to the distances of a mixture",
+    "mixture": "the logarithm of a sum of exponentials of distances: kernel machines, Gaussian mixtures",
     "maxpool": "max pooling, global or not",
     "bilinear": "a matrix product of activations: attention",
     "softmax": "a softmax inside the network: attention weights",
@@ -26,7 +29,12 @@ KINDS = {
     "routing": "copies: reshape, transpose, concat, slice, pad",
 }
 
-BROADER = {"position": "scale"}  # kind → the kind whose entries fit it too
+BROADER = {
+    "position": "scale",
+    "prototype": "sum",
+    "coefficient": "sum",
+    "mixture": "maxpool",
+}  # kind → the kind whose entries fit it too
 
 
 @dataclass(frozen=True, eq=False)

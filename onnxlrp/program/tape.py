@@ -226,7 +226,7 @@ class Tape(ForwardFacts):
         """Record relevance that a layer absorbs and does not pass on, if a ledger is kept.
 
         Args:
-            entry: The ledger's column: "bias", "epsilon" or "gate".
+            entry: The ledger's column: "bias", "epsilon", "gate", "coefficients" or "entropy".
             relevance: Returns the absorbed relevance; not called without a ledger.
         """
         if self.ledger:

@@ -86,7 +86,8 @@ def table(rows: Sequence[HeatmapLedgerRow], name: str) -> Markup:
         kept = columns if row.conserves else columns[:2]
         cells = [tag("td", number(row.numbers.get(c)) if c in kept else "–", class_="n") for c in columns]
         lines.append(tag("tr", tag("th", row.layer, scope="row"), tag("td", row.op), tag("td", row.rule), cells))
-    caption = tag("caption", f"Ledger of {name}: arrived = passed + bias + epsilon + gate + residual")
+    sinks = [c for c in columns if c not in ("arrived", "passed", "others", "residual")]
+    caption = tag("caption", f"Ledger of {name}: arrived = passed + {' + '.join(sinks)} + residual")
     return scrolled(tag("table", caption, tag("thead", head), tag("tbody", lines)), f"Ledger of {name}")
 
 

@@ -22,7 +22,7 @@ from ..inputs import InputKind, decide
 
 Array = npt.NDArray[Any]
 
-COLUMNS = ("arrived", "passed", "bias", "epsilon", "gate", "others", "residual")
+COLUMNS = ("arrived", "passed", "bias", "epsilon", "gate", "coefficients", "entropy", "others", "residual")
 _LONGEST = 1 << 27
 _AGAIN = "write it again: onnxlrp explain MODEL INPUT --format json,npz"
 

@@ -94,6 +94,12 @@ def normalised() -> Any:
     return graph(layers, {"w": values(6, 4, 3, 3), "half": np.array(0.5, np.float32)} | norm(6))
 
 
+def machine() -> Any:
+    kernel = {"kernel_type": "RBF", "kernel_params": (0.5, 0.0, 0.0), "n_supports": 3, "rho": (0.25,)}
+    vectors = {"coefficients": (1.0, -2.0, 1.0), "support_vectors": tuple(range(12))}
+    return graph([layer("ai.onnx.ml::SVMRegressor", "x", "y", **kernel, **vectors)], shape=(4,), domains=["ai.onnx.ml"])
+
+
 # A graph that fulfils what the pass requires, and lacks what it ensures.
 GRAPHS = {
     "drop text outputs": text_output,
@@ -160,6 +166,7 @@ GRAPHS = {
         [layer("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), layer("Mul", "x g", "y")]
     ),
     "write binary columns": binary_columns,
+    "neuralize": machine,
     "number conditions": lambda: graph(
         [layer("Greater", "x zero", "c"), layer("Where", "c x zero", "y")], {"zero": np.zeros(1, np.float32)}
     ),

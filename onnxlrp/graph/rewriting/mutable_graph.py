@@ -10,7 +10,7 @@ import onnx
 from onnx import helper
 
 from ..frontend.placeholder import PRIME
-from ..graph import Array, Layer
+from ..graph import Array, Head, Layer
 from ..names import unique_name
 
 
@@ -29,6 +29,7 @@ class MutableGraph:
         batch: Length of the batch axis in `shapes`.
         declared: Whether the model declares it, or it is a stand-in for any.
         prime: The stand-in: it divides no length and no number that the model states.
+        explained: As of `Graph.explained`; what its heads need is kept.
     """
 
     layers: list[Layer]
@@ -41,6 +42,7 @@ class MutableGraph:
     batch: int
     declared: bool = False
     prime: int = PRIME
+    explained: dict[str, tuple[Head, ...]] = field(default_factory=dict)
     _renamed: int = field(default=0, repr=False)
 
     def copy(self) -> MutableGraph:
@@ -52,6 +54,7 @@ class MutableGraph:
             outputs=list(self.outputs),
             shapes=dict(self.shapes),
             dtypes=dict(self.dtypes),
+            explained=dict(self.explained),
         )
 
     def uses(self) -> Counter[str]:
@@ -94,7 +97,7 @@ class MutableGraph:
 
     def prune(self) -> None:
         """Drop layers that no output needs, and constants that no layer reads."""
-        needed = set(self.outputs)
+        needed = {*self.outputs, *(name for heads in self.explained.values() for head in heads for name in head.needs)}
         kept: list[Layer] = []
         for layer in reversed(self.layers):
             if needed.intersection(layer.outputs):

@@ -88,7 +88,11 @@ def _results(layer: Layer, batch: int) -> tuple[tuple[int, ...], ...]:
     """Shapes of the results of a model of ai.onnx.ml: values, or the class of each sample and its scores."""
     if layer.op in TREES and (targets := int(layer.attributes.get("n_targets", 0))):
         return ((batch, targets),)
+    if layer.op == "ai.onnx.ml::SVMRegressor":
+        return ((batch, 1),)
     count = classes(layer)
+    if layer.op == "ai.onnx.ml::SVMClassifier" and count > 2 and not layer.attributes.get("prob_a"):
+        count = len(layer.attributes.get("rho", ())) if layer.attributes.get("vectors_per_class") else count
     return ((batch,), (batch, count)) if count else ()
 
 
