@@ -28,7 +28,16 @@ ALLOWED = {
     # The compiler. Rules never see a layer, engines never see a rule, programs see nobody.
     "program": {"numpy"},
     "rules": {"patterns", "program", "numpy"},
-    "layers": {"program", "graph.attention", "graph.distances", "graph.facts", "graph.gates", "graph.graph", "numpy"},
+    "layers": {
+        "program",
+        "graph.attention",
+        "graph.distances",
+        "graph.facts",
+        "graph.gates",
+        "graph.graph",
+        "graph.operators",
+        "numpy",
+    },
     "composites": {"rules", "program", "numpy"},
     "compile": {
         "composites",
@@ -41,6 +50,7 @@ ALLOWED = {
         "graph.graph",
         "graph.names",
         "graph.operators",
+        "graph.recurrence",
         "graph.roundings",
         "graph.units",
         "numpy",
@@ -54,6 +64,7 @@ ALLOWED = {
     "graph.distances": {"graph.graph", "graph.operators"},
     "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
+    "graph.recurrence": {"graph.graph", "graph.operators"},
     "graph.infinities": {"graph.graph", "graph.operators"},
     # The end of a model: what is explained, and how its scores are read.
     "graph.head_patterns": {"graph.graph", "graph.operators", "numpy"},
@@ -67,14 +78,23 @@ ALLOWED = {
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
-    "graph.to_onnx": {"graph.graph", "graph.dequantize", "numpy", "onnx"},
+    "graph.recurrent_nodes": {"graph.graph", "graph.operators", "numpy", "onnx"},
+    "graph.to_onnx": {
+        "graph.graph",
+        "graph.dequantize",
+        "graph.operators",
+        "graph.recurrence",
+        "graph.recurrent_nodes",
+        "numpy",
+        "onnx",
+    },
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
     "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
 }
 _READ = {"graph.graph", "graph.operators", "graph.to_onnx", "graph.reading", "graph.frontend", "numpy", "onnx"}
 ALLOWED["graph.rewriting"] = {*_READ, "graph.names"}
 _REWRITES = {*_READ, "graph.names", "graph.rewriting"}
-_STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical"}
+_STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical", "graph.recurrent"}
 ALLOWED |= {
     # Trees of decisions as arrays, which a decomposition asks too.
     "graph.trees": {"graph.graph", "graph.operators", "graph.reading", "numpy"},
@@ -82,6 +102,7 @@ ALLOWED |= {
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,
+    "graph.recurrent": _REWRITES,
     "graph.soundness": _REWRITES,
     # Formulas of a quantised model, found by the passes that write one layer for a formula.
     "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts"},
@@ -110,7 +131,8 @@ ALLOWED |= {
     },
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
-    "engines.reference": {"engines", "program", "numpy", "onnx"},
+    "engines.reference": {"engines", "engines.recurrent_operators", "program", "numpy", "onnx"},
+    "engines.recurrent_operators": {"program", "numpy", "onnx"},
     "engines.emit": {"engines", "program", "numpy", "onnx"},
     "engines.weights": {"program", "numpy", "onnxruntime"},
     "engines.providers": {"onnxruntime"},

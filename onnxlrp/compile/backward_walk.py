@@ -12,10 +12,14 @@ from ..errors import UnsupportedError, UsageError
 from ..graph import facts
 from ..graph.graph import Graph, Layer
 from ..graph.infinities import may_be_infinite
+from ..graph.operators import PREVIOUS
+from ..graph.recurrence import operators_of_states, state_of, states
 from ..graph.roundings import through_roundings
 from ..graph.units import Unit
 from ..layers import Node, build, place_of, unknown, unsupported
+from ..program.linear import Slice, Sum
 from ..program.op import Op
+from ..program.program import Carried
 from ..program.trace import Trace
 from ..program.value import Value
 from ..rules import Rule
@@ -49,6 +53,8 @@ class BackwardWalk:
         self.on_path = {source}  # the tensors on a path from the explained input
         self.build_errors: dict[str, UnsupportedError] = {}
         self.fallbacks: list[tuple[str, str, str]] = []  # layer, operator, rule chosen by --on-unsupported
+        self.states = states(self.graph)
+        self._hidden = operators_of_states(self.graph)
 
     def value(self, tensor: str) -> Value:
         """Return the traced value of a tensor of the forward pass."""
@@ -61,7 +67,14 @@ class BackwardWalk:
     def backward(self, *targets: str) -> list[Layer]:
         """Return the layers between the explained input and the tensors `targets`, last first."""
         relevant = {name for target in targets for name in facts.relevant(self.graph, (self.source,), target)}
+        relevant -= self._hidden
         return [layer for layer in reversed(self.graph.layers) if layer.name in relevant]
+
+    def carried(self, tensor: str) -> Value:
+        """Return the relevance that each step receives of the next one, for a tensor of the states of all steps."""
+        state = self.states[tensor]
+        with self.trace.at(state.loop):
+            return self.trace.carried(Carried(state.loop, tensor, not state.reverse), self.graph.shapes[tensor])
 
     def check(self, *targets: str) -> None:
         """Check that every layer on the way to `targets` has a rule; the UnsupportedError names all that have none."""
@@ -151,6 +164,8 @@ class BackwardWalk:
         Returns:
             (tensor, relevance) for each operand.
         """
+        if layer.op == PREVIOUS:
+            return self._one_step_back(layer, arriving)
         trace = self.trace
         op, rule = self.rule_for_layer(layer)
         before = len(trace.absorbed)
@@ -165,3 +180,34 @@ class BackwardWalk:
                 ]
                 self.ledger.add(layer, rule, arriving, received, trace.absorbed[before:])
         return [(self.tensors[x.index], share) for x, share in zip(op.operands, shares, strict=True)]
+
+    def _one_step_back(self, layer: Layer, arriving: Value) -> list[tuple[str, Value]]:
+        """Hand the relevance of previous states to the step before; that at the first step goes to the initial state.
+
+        Args:
+            layer: A layer PREVIOUS.
+            arriving: The relevance of its result.
+        """
+        trace, state = self.trace, state_of(layer)
+        _, rule = self.rule_for_layer(layer)
+        steps, width = shape = self.graph.shapes[layer.outputs[0]]
+        arriving = trace.broadcast_to(arriving, shape)
+        initial, first = (layer.inputs[i] if len(layer.inputs) > i else "" for i in (1, 2))
+        given = initial and initial not in self.graph.constants
+        with trace.at(f"{layer.label}/{name_of(rule)}"):
+            if first:
+                at_first = arriving * self.value(first)
+                trace.carry(self.carried(state.tensor), arriving - at_first)
+                row = trace.linear(Sum(shape, (1, width), (0,)), at_first)
+            else:
+                trace.carry(self.carried(state.tensor), arriving)
+                start = steps - 1 if state.reverse else 0
+                row = trace.linear(Slice(shape, (1, width), (start, 0), (1, 1)), arriving)
+            if trace.ledger:
+                lost = [] if given else [("bias", trace.total(row))]
+                kept = trace.total(arriving) - trace.total(row)
+                received = [(kept, kept, True)]
+                if given:
+                    received.append((row, row, initial in self.on_path))
+                self.ledger.add(layer, rule, arriving, received, lost)
+        return [(initial, row)] if given else []

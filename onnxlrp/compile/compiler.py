@@ -142,6 +142,9 @@ def _propagate(
 
     def arrived(tensor: str) -> Value | None:
         value = relevance.pop(tensor, None)
+        if tensor in walk.states:
+            carried = walk.carried(tensor)
+            value = carried if value is None else value + carried
         if value is not None and tensor in masks:
             met.add(tensor)
             value = value * walk.mask(*masks[tensor])

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError
-from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_map
+from ..program.interpret import ADJOINT, LINEAR, counts, run_linear, run_loop, run_map
 from ..program.linear import Conv, Pool, Select, Shape, Window
 from ..program.maps import MAPS
 from ..program.program import Activation, Array, Constant, Program, Seed
 from . import Forward, Run, engine, seed_values
+from .recurrent_operators import recurrent_operators
 
 
 @engine("reference", order=0)
@@ -45,11 +46,14 @@ class Reference:
                         scores = activations[step.what.tensor] if step.what.mode == "top" else None
                         values.append(seed_values(step, inputs, np.float64, scores))
                 else:
-                    run_step = run_map if step.kind == "map" else run_linear
+                    run_step = _RUN[step.kind]
                     values.append(run_step(step, [values[i] for i in step.inputs]))
             return {name: values[i] for name, i in program.outputs.items()}
 
         return run
+
+
+_RUN = {"map": run_map, "linear": run_linear, "adjoint": run_linear, "loop": run_loop}
 
 
 def _evaluated(evaluator: Any, names: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
@@ -187,6 +191,7 @@ def _operators() -> list[Any]:
         LpNormalization,
         MeanVarianceNormalization,
         LRN,
+        *recurrent_operators(),
     ]
 
 

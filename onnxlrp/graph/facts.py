@@ -86,10 +86,17 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
             reached.update(floats)
             behind.update(floats)
     needed, names = {target}, set()
-    for layer in reversed(graph.layers):
-        if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
-            names.add(layer.name)
-            needed.update(layer.inputs)
+    found = -1
+    while found < len(needed):  # once, and again where a state leads to the layers that compute it
+        found = len(needed)
+        for layer in reversed(graph.layers):
+            if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
+                names.add(layer.name)
+                needed.update(layer.inputs)
+                if layer.op == operators.PREVIOUS:
+                    needed.add(layer.attributes["state"])
+        if not any(layer.op == operators.PREVIOUS for layer in graph.layers):
+            break
     return frozenset(names)
 
 
@@ -143,7 +150,7 @@ def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
 
 def is_weighted(graph: Graph, layer: Layer) -> bool:
     """Return whether a layer applies a constant kernel or matrix to an activation."""
-    if layer.op not in operators.WEIGHTED:
+    if layer.op not in operators.WEIGHTED | operators.RECURRENT | {operators.JOINT}:
         return False
     operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[1],)
     return any(name in graph.constants and graph.constants[name].ndim > 1 for name in operands)

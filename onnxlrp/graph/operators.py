@@ -23,6 +23,15 @@ NORMALIZATIONS = ops("BatchNormalization LayerNormalization RMSNormalization Ins
 RECURRENT = ops("LSTM GRU RNN")
 TREES = ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::TreeEnsemble")
 
+# Layers of our own, into which a recurrent one is unfolded (see graph.recurrent): a sum of products with matrices; a
+# state one step earlier; the cell states, computed step by step; a signal times its gate; values of some steps alone.
+JOINT = "onnxlrp::Joint"
+PREVIOUS = "onnxlrp::Previous"
+CELL_STATES = "onnxlrp::CellStates"
+GATED = "onnxlrp::Gated"
+STEPS = "onnxlrp::Steps"
+OWN = frozenset({JOINT, PREVIOUS, CELL_STATES, GATED, STEPS})
+
 # Elementwise functions of one operand, by the sign of their results: >= 0 always; >= 0 where the operand is; any.
 _NONNEGATIVE_FUNCTIONS = ops("Relu Sigmoid HardSigmoid Softplus Abs Exp Sqrt Cosh Acos Acosh")
 _SIGN_KEEPING_FUNCTIONS = ops(

@@ -34,6 +34,7 @@ from .lowering.lower import lower
 from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .reading import memory
 from .reading.module_paths import module_paths
+from .recurrent.unfold import unfold
 from .rewriting.constant_folding import fold
 from .rewriting.mutable_graph import MutableGraph
 from .rewriting.outputs import drop_text_outputs
@@ -337,6 +338,14 @@ PASSES = (
         breaks=(has.UNUSED_REMOVED,),
     ),
     _REMOVE_UNUSED,
+    Pass(
+        "unfold recurrent layers",
+        "Write LSTM, GRU and RNN as layers over all steps at once.",
+        _on_graph(unfold),
+        requires=(has.SHAPES_KNOWN, has.UNUSED_REMOVED),
+        ensures=(has.UNFOLDED,),
+        breaks=(has.UNUSED_REMOVED, has.MOVES_CANCELLED),
+    ),
     Pass(
         "number conditions",
         "Add the condition of each Where as a number.",

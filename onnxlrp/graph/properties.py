@@ -23,6 +23,7 @@ from .graph import Layer
 from .load_state import LoadState
 from .lowering.lower import lower
 from .reading import memory
+from .recurrent.unfold import folded
 from .rewriting.constant_folding import is_noop, is_pure
 from .rewriting.mutable_graph import MutableGraph, captured
 from .rewriting.shape_inference import infer
@@ -90,7 +91,7 @@ def _inferred(graph: MutableGraph) -> bool:
 
 
 def _unused_removed(graph: MutableGraph) -> bool:
-    read = {*graph.outputs, *(name for la in graph.layers for name in (*la.inputs, *captured(la)))}
+    read = {*graph.outputs, *graph.states(), *(name for la in graph.layers for name in (*la.inputs, *captured(la)))}
     return all(read.intersection(layer.outputs) for layer in graph.layers) and graph.constants.keys() <= read
 
 
@@ -295,5 +296,6 @@ SOFTMAX_FUSED = _of_graph("softmax is one layer", _softmax_fused)
 MOVES_CANCELLED = _of_graph("no moves undo each other", _unchanged_by(cancel_moves))
 LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unchanged_by(write_in_layout))
 LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
+UNFOLDED = _of_graph("recurrent layers compute states alone", lambda graph: not folded(graph))
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
 MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)

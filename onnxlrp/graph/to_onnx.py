@@ -13,6 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from .dequantize import dequantize_by_arithmetic
 from .graph import Array, Graph, Layer
+from .operators import OWN, RECURRENT
+from .recurrence import with_own_states
+from .recurrent_nodes import nodes_of
 
 # The IR version that opset 23 came with.
 IR_VERSION = 11
@@ -49,7 +52,7 @@ def emit(
     for name in wanted:
         shape, named = graph.shapes[name], graph.dtypes.get(name, "float32")
         values.append(helper.make_tensor_value_info(name, _kind(named, kind), [batch, *shape]))
-    layers = _needed(graph.layers, wanted)
+    layers = _needed(with_own_states(graph), wanted)
     used = {name for layer in layers for name in layer.inputs} | set(wanted)
     constants = {name: value for name, value in graph.constants.items() if name in used}
     return build(layers, constants, inputs, values, graph.opsets, kind, graph.inputs[0].name, None, apart)
@@ -139,6 +142,8 @@ def _nodes(
         return [to_node(replace(layer, inputs=(x, weight), outputs=(product,)), dtype), behind]
     if layer.op == "DynamicQuantizeLinear":
         return _rounded(layer, dtype)
+    if layer.op in RECURRENT or layer.op in OWN:
+        return nodes_of(layer, constants, dtype, to_node)
     target = constants.get(layer.inputs[1]) if layer.op == "Expand" else None
     if target is None or target[0] != -1:
         return [to_node(layer, dtype)]

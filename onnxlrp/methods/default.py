@@ -8,12 +8,13 @@ from typing import NamedTuple
 from ..graph.attention import has_attention
 from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
+from ..graph.operators import PREVIOUS
 from ..inputs import InputKind
 
-PICTURES, SIGNALS, FEATURES, ATTENTION = "epsilon_plus_flat", "gamma", "epsilon", "attention"
+PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
-CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION)
+CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT)
 
 PICTURE = "an image"  # the reason that needs no word
 
@@ -37,7 +38,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     reads. That is right among neighbours of one kind: pixels, or the values of one lead in time. Where the first layer
     mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
     no default takes it there. What stands there instead was measured on planted features (`benchmarks/defaults.py`).
-    Where a softmax makes weights that multiply activations, the method is `attention`, whatever the kind.
+    Where a softmax makes weights that multiply activations, the method is `attention`, whatever the kind; of a network
+    with LSTM, GRU or RNN it is `recurrent`.
 
     `gamma_flat_in_channels` lets each lead keep its own share and is flat in time alone. It is no default: it blurs a
     lead by the width of the first filters, which helps where these are no wider than what is looked for and loses its
@@ -51,6 +53,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         return Default(FORWARD, "a model whose layers cannot be read")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
+    if any(layer.op == PREVIOUS for layer in graph.layers):
+        return Default(RECURRENT, "a recurrent network")
     name = DEFAULTS[kind.name]
     if kind.name in ("image", "volume") and _reads_all_at_once(graph):
         return Default(FEATURES, f"{_a(kind.name)} that the first layer reads as one row of values")

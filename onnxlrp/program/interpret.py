@@ -10,7 +10,7 @@ import numpy as np
 
 from .linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Window
 from .maps import MAPS, PARAMETRIC
-from .program import Array, Instruction
+from .program import Array, Constant, Instruction, Loop, LoopInput
 
 
 def run_map(instruction: Instruction, operands: Sequence[Array]) -> Array:
@@ -42,6 +42,54 @@ def run_linear(instruction: Instruction, operands: Sequence[Array]) -> Array:
     table = LINEAR if forward else ADJOINT
     y = table[linear.name](linear, x, *rest)
     return y if bias is None else y + _bias_to_add(linear, bias)
+
+
+def run_loop(instruction: Instruction, operands: Sequence[Array]) -> Array:
+    """Return the states that each step of a loop receives.
+
+    Args:
+        instruction: Of kind "loop".
+        operands: [..., *per-sample shape] with any leading axes.
+
+    Returns:
+        [..., steps, Σ width].
+    """
+    loop = instruction.what
+    assert isinstance(loop, Loop)
+    dtype = np.result_type(*operands) if operands else np.float64
+    values: list[Any] = [None] * len(loop.body)
+    for n, step in enumerate(loop.body):
+        if step.constant:
+            values[n] = _run_in_body(step, values, operands, (), 0)
+    states: list[Array] = [np.zeros(width, dtype) for width in loop.widths]
+    received: list[list[Array]] = [[] for _ in states]
+    steps = range(loop.length)[::-1] if loop.backward else range(loop.length)
+    for t in steps:
+        for state, so_far in zip(states, received, strict=True):
+            so_far.append(state)
+        for n, step in enumerate(loop.body):
+            if not step.constant:
+                values[n] = _run_in_body(step, values, operands, states, t)
+        states = [values[n] for n in loop.results]
+    rows = [np.stack(np.broadcast_arrays(*one), axis=-2) for one in received]
+    lead = np.broadcast_shapes(*(row.shape[:-1] for row in rows))
+    whole = np.concatenate([np.broadcast_to(row, (*lead, row.shape[-1])) for row in rows], axis=-1)
+    return whole[..., ::-1, :] if loop.backward else whole
+
+
+def _run_in_body(
+    step: Instruction, values: Sequence[Array], operands: Sequence[Array], states: Sequence[Array], t: int
+) -> Array:
+    """Return the result of an instruction of a loop's body at step t."""
+    if isinstance(step.what, Constant):
+        return step.what.array
+    if isinstance(step.what, LoopInput):
+        if step.what.sort == "state":
+            return states[step.what.index]
+        whole = operands[step.what.index]
+        return whole if step.what.sort == "whole" else whole[_at((t, *[slice(None)] * len(step.shape)))]
+    run = run_map if step.kind == "map" else run_linear
+    return run(step, [values[i] for i in step.inputs])
 
 
 def _bias_to_add(linear: LinearMap, bias: Array) -> Array:

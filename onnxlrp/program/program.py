@@ -59,7 +59,63 @@ class Seed:
     name: str = SEED
 
 
-Source = Activation | Constant | Seed
+@dataclass(frozen=True)
+class Carried:
+    """A state of a loop while a program is traced: what the step behind has given, zero where there is none.
+
+    Its first per-sample axis are the steps. `loops.close` makes the loop of it.
+
+    Args:
+        loop: The loop.
+        state: The name of the state.
+        backward: Whether the loop runs from the last step to the first.
+    """
+
+    loop: str
+    state: str
+    backward: bool
+
+
+@dataclass(frozen=True)
+class LoopInput:
+    """What the body of a loop reads: an operand of the loop, at the present step or whole; or a state.
+
+    Args:
+        sort: "step" or "whole" for an operand of the loop, "state" for what the step before has given.
+        index: Of the operand, or of the state.
+    """
+
+    sort: str
+    index: int
+
+
+Source = Activation | Constant | Seed | Carried | LoopInput
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The same instructions at every step, with states that go from one to the next and begin as zero.
+
+    The result of the loop are the states that each step receives, [steps, Σ width], side by side.
+
+    Args:
+        body: The instructions of one step. They read constants and `LoopInput`; shapes are those of one step.
+        results: For each state the instruction of the body that gives it to the next step.
+        widths: The width of each state [width].
+        length: The number of steps.
+        backward: Whether it runs from the last step to the first.
+    """
+
+    body: tuple[Instruction, ...]
+    results: tuple[int, ...]
+    widths: tuple[int, ...]
+    length: int
+    backward: bool
+
+    @property
+    def name(self) -> str:
+        """The name in an engine's table."""
+        return "Loop"
 
 
 @dataclass(frozen=True)
@@ -67,11 +123,11 @@ class Instruction:
     """One instruction. An engine holds its result as [N, *shape], [T, N, *shape] or [*shape] (see Args).
 
     Args:
-        kind: "read", "map", "linear" or "adjoint".
+        kind: "read", "map", "linear", "adjoint" or "loop".
         op: Name of the elementwise map or of the linear map; of a read, its sort.
         inputs: Indices of earlier instructions: operands of a map, (x[, weight][, bias]) of a linear map,
-            (s[, weight]) of an adjoint.
-        what: The Source of a read, the LinearMap of a linear map or adjoint, else None.
+            (s[, weight]) of an adjoint, what the body of a loop reads.
+        what: The Source of a read, the LinearMap of a linear map or adjoint, the Loop of a loop, else None.
         shape: Shape of the result per sample.
         constant: The result has no batch axis.
         targets: The result has a leading axis of T targets.
@@ -83,7 +139,7 @@ class Instruction:
     kind: str
     op: str
     inputs: tuple[int, ...]
-    what: Source | LinearMap | None
+    what: Source | LinearMap | Loop | None
     shape: Shape
     constant: bool
     targets: bool
@@ -127,15 +183,28 @@ class Program:
 
     def listing(self) -> str:
         """Return the program as text, one line for each instruction."""
-        lines = []
-        for n, i in enumerate(self.instructions):
-            what = i.what.tensor if isinstance(i.what, Activation | Constant | Seed) else ""
-            name = f"{i.op}ᵀ" if i.kind == "adjoint" else i.op
-            operands = " ".join(f"%{j}" for j in i.inputs)
-            fixed = " const" if i.constant else ""
-            lines.append(f"%{n} = {name} {operands} {what} {list(i.shape)}{fixed}  # {i.origin}")
+        lines = _listed(self.instructions)
         lines += [f"{name} -> %{n}" for name, n in self.outputs.items()]
         return "\n".join(lines)
+
+
+def _listed(instructions: tuple[Instruction, ...], indent: str = "") -> list[str]:
+    """Return a line for each instruction; the body of a loop stands behind it, indented."""
+    lines = []
+    for n, i in enumerate(instructions):
+        what = i.what.tensor if isinstance(i.what, Activation | Constant | Seed) else ""
+        if isinstance(i.what, LoopInput):
+            what = f"{i.what.sort} {i.what.index}"
+        name = f"{i.op}ᵀ" if i.kind == "adjoint" else i.op
+        operands = " ".join(f"%{j}" for j in i.inputs)
+        fixed = " const" if i.constant else ""
+        lines.append(f"{indent}%{n} = {name} {operands} {what} {list(i.shape)}{fixed}  # {i.origin}")
+        if isinstance(i.what, Loop):
+            order = "from the last step to the first" if i.what.backward else "from the first step to the last"
+            lines.append(f"{indent}    {i.what.length} steps, {order}:")
+            lines += _listed(i.what.body, f"{indent}    ")
+            lines += [f"{indent}    state {k} -> %{n}" for k, n in enumerate(i.what.results)]
+    return lines
 
 
 def scalar(value: float) -> Array:

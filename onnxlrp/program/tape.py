@@ -15,8 +15,9 @@ import numpy as np
 from .forward_facts import ForwardFacts
 from .interpret import run_linear, run_map
 from .linear import LinearMap, Pool, Reshape, Shape, Sum
+from .loops import close
 from .maps import MAPS, Sign
-from .program import Activation, Array, Constant, Instruction, Program, Seed
+from .program import Activation, Array, Carried, Constant, Instruction, Program, Seed
 from .value import Value, drop_broadcast, is_finite
 
 BOUNDED = frozenset(
@@ -47,6 +48,7 @@ class Tape(ForwardFacts):
         self._arrays: dict[int, Array] = {}
         self._seen: dict[tuple[Any, ...], Value] = {}
         self._constants: dict[str, Value] = {}
+        self._carries: dict[int, int] = {}  # a state of a loop -> what a step gives for it
 
     # -- leaves
 
@@ -85,6 +87,22 @@ class Tape(ForwardFacts):
         """Return the relevance of the logits, of this per-sample shape."""
         sign = Sign.ANY if seed.mode == "relevance" else Sign.NONNEGATIVE
         return self._emit(Instruction("read", "seed", (), seed, shape, False, seed.targets is not None), sign)
+
+    def carried(self, carried: Carried, shape: Shape) -> Value:
+        """Return the state of a loop that each step receives, [steps, width]; `carry` says what steps give."""
+        targets = any(step.op == "seed" and step.targets for step in self.steps)
+        return self._emit(
+            Instruction("read", "carried", (), carried, shape, False, targets, origin=self.origin), Sign.ANY
+        )
+
+    def carry(self, state: Value, given: Value) -> None:
+        """Say what each step gives the next one: `state` at a step is `given` at the step before, zero at the first.
+
+        Args:
+            state: A state of a loop (`carried`).
+            given: Of the same shape; the value may depend on states of the loop, each step on its own ones.
+        """
+        self._carries[state.index] = self.broadcast_to(given, state.shape).index
 
     def zeros(self, shape: Shape = ()) -> Value:
         """Return a constant of zeros of this shape."""
@@ -265,7 +283,8 @@ class Tape(ForwardFacts):
 
     def program(self, outputs: dict[str, Value], targets: int | None, notes: dict[str, Any] | None = None) -> Program:
         """Return the recorded instructions as a program with these outputs."""
-        return Program(tuple(self.steps), {name: v.index for name, v in outputs.items()}, targets, notes or {})
+        program = Program(tuple(self.steps), {name: v.index for name, v in outputs.items()}, targets, notes or {})
+        return close(program, self._carries) if self._carries else program
 
     def _emit(self, instruction: Instruction, sign: Sign, gates: frozenset[int] = frozenset()) -> Value:
         key = (instruction.kind, instruction.op, instruction.inputs, instruction.what, instruction.parameter,

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op
-from ..program.value import Value
+from ..program.value import Value, stabilize, total
 from . import rule
+from .share import record_losses
 
 
 def _unbroadcast(op: Op, operand: Value, relevance: Value) -> Value:
@@ -44,3 +45,29 @@ class Uniform:
         """Return the same share for each operand, in its shape."""
         share = relevance * (1.0 / len(op.operands))
         return tuple(_unbroadcast(op, x, share) for x in op.operands)
+
+
+@rule("proportional")
+@dataclass(frozen=True)
+class Proportional:
+    """R_x = R x / stabilize(Σ x), the share of each factor in the sum of all factors (Arras et al. 2019, LRP-prop).
+
+    Args:
+        absolute: Take |x| for x (LRP-abs), so that factors of opposite signs do not cancel.
+        epsilon: ε, the stabiliser of the denominator.
+
+    References:
+        Arras et al., Explaining and interpreting LSTMs, in Explainable AI, Springer 2019.
+    """
+
+    absolute: bool = False
+    epsilon: float = 1e-6
+
+    def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
+        """Return the relevance of each operand, in its shape."""
+        trace = relevance.trace
+        sizes = [trace.map("max", x, -x) if self.absolute else x for x in op.operands]
+        z = total(sizes)
+        s = relevance / stabilize(z, self.epsilon)
+        record_losses(s, z, [], self.epsilon)
+        return tuple(_unbroadcast(op, x, s * size) for x, size in zip(op.operands, sizes, strict=True))

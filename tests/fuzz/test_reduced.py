@@ -129,7 +129,7 @@ def test_scores_of_a_model_that_cannot_be_read_are_not_rounded() -> None:
     nodes = """d = DequantizeLinear <axis = 1> (stored, scale, zero)
         m = MatMul (x, d)
         b = Transpose <perm = [1, 0, 2]> (m)
-        s, h = LSTM <hidden_size = 2> (b, lw, lr)
+        s, h = LSTM <hidden_size = 2, activations = ["Sigmoid", "Tanh", "ThresholdedRelu"]> (b, lw, lr)
         t = Squeeze (h, first)"""
     case = made(21, (3, 8), nodes, **constants)
     assert graph_judge.judge(case).startswith("refused: ")

@@ -297,15 +297,19 @@ def test_the_batch_keeps_its_stride() -> None:
 
 
 @pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
-def test_recurrent_layers_are_refused_by_name_and_with_the_tensor_before_them(op: str, gates: int) -> None:
+def test_recurrent_layers_whose_batch_is_another_axis_are_refused_by_name(op: str, gates: int) -> None:
+    """The samples of the model are the steps of the layer."""
     nodes = [
-        node("Reshape", ["x", "rows"], ["t"]), node("Transpose", ["t"], ["steps"], perm=[1, 0, 2]),
-        node(op, ["steps", "w", "r"], ["all", "y"], hidden_size=2, name="cells"),
+        node("Reshape", ["x", "rows"], ["steps"]), node(op, ["steps", "w", "r"], ["all"], hidden_size=2, name="cells"),
+        node("Reshape", ["all", "back"], ["y"]),
     ]  # fmt: skip
-    constants = {"rows": np.array([0, 16, 16], I64), "w": values(1, 2 * gates, 16), "r": values(1, 2 * gates, 2)}
+    constants = {
+        "rows": np.array([0, 16, 16], I64), "w": values(1, 2 * gates, 16), "r": values(1, 2 * gates, 2),
+        "back": np.array([0, 32], I64),
+    }  # fmt: skip
     with pytest.raises(UnsupportedError, match=f'{op} node "cells" is recurrent') as caught:
         load(model(nodes, constants))
-    assert "'steps'" in caught.value.fix
+    assert "batch_first" in caught.value.fix
 
 
 def test_a_mean_over_the_samples_is_refused_and_taken_for_one_sample() -> None:

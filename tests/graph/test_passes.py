@@ -70,6 +70,14 @@ def tokens() -> Any:
     return graph(layers, constants, shape=(4, 8))
 
 
+def recurrent() -> Any:
+    constants = {"w": values(2, 12, 8), "r": values(2, 12, 3), "b": values(2, 24), "to": np.array([-1, 24])}
+    gru = layer("GRU", "x w r b", "s", layout=1, hidden_size=3, direction="bidirectional")
+    made = graph([gru, layer("Reshape", "s to", "y")], constants, shape=(4, 8))
+    made.shapes["s"], made.dtypes["s"] = (made.batch, 4, 2, 3), "float32"
+    return made
+
+
 def batch_behind() -> Any:
     layers = [layer("Transpose", "x", "a", perm=(1, 0, 2)), layer("Relu", "a", "b")]
     return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
@@ -167,6 +175,7 @@ GRAPHS = {
     ),
     "write binary columns": binary_columns,
     "neuralize": machine,
+    "unfold recurrent layers": recurrent,
     "number conditions": lambda: graph(
         [layer("Greater", "x zero", "c"), layer("Where", "c x zero", "y")], {"zero": np.zeros(1, np.float32)}
     ),

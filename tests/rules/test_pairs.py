@@ -46,10 +46,8 @@ STYLES = {
     "redirect": Style(Gradient(), make("redirect"), Gradient()),
 }
 # Rules for layers that these nets do not have, and those that need patterns.
-LATER = {"route", "signal", "softmax", "stop", "uniform", "value", "pattern_net", "pattern_attribution"} | {
-    "midpoint",
-    "coefficients",
-}
+LATER = {"route", "signal", "softmax", "stop", "uniform", "proportional", "value", "midpoint", "coefficients"}
+LATER |= {"pattern_net", "pattern_attribution"}
 # A rule that is not named here is one for linear layers.
 NAMED = {getattr(rule, "name", "") for s in STYLES.values() for rule in (s.linear, s.activation, s.sum)} | LATER
 STYLES |= {name: Style(make(name)) for name in sorted(RULES) if name not in NAMED}

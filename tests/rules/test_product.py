@@ -175,3 +175,20 @@ def test_a_comparison_has_no_relevance() -> None:
     np.testing.assert_allclose(one_output(session.run(None, {"x": x})), -np.maximum(x, 0))
     r = np.ones_like(x)
     np.testing.assert_allclose(explained(graph, make_composite("gradient"), x, r), -(x > 0).astype(float))
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_each_factor_has_the_share_of_its_value(absolute: bool) -> None:
+    """R a / (a + b) to a = 2x + 1, which passes it on by x's share in it; b is the same scaled."""
+    n = small_nets.Net(3)
+    a = n.op("Add", n.op("Mul", "x", np.array([2.0, -1.0, 3.0])), np.array(1.0))
+    graph = small_nets.load(n.model(n.op("Mul", a, "x")))
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    got = explained(graph, Composite((("gate", make("proportional", absolute, 0.01)), ("*", make("gradient")))), x, r)
+    x = x.astype(np.float32).astype(float)
+    values = [x * [2, -1, 3] + 1, x]
+    sizes = [abs(v) if absolute else v for v in values]
+    z = sizes[0] + sizes[1]
+    shares = [v * r.astype(np.float32) / (z + 0.01 * np.where(z >= 0, 1, -1)) for v in sizes]
+    np.testing.assert_allclose(got, shares[0] * [2, -1, 3] + shares[1], rtol=1e-9)

@@ -14,10 +14,11 @@ from onnx import TensorProto, helper
 
 from ...program.interpret import run_linear, run_map
 from ...program.linear import LinearMap, Matmul, Select
-from ...program.program import Activation, Array, Constant, Instruction, Program, Seed
+from ...program.program import Activation, Array, Constant, Instruction, Loop, LoopInput, Program, Seed
 from ...program.value import drop_broadcast
 from .adjoint import ADJOINT
 from .linear import LINEAR, matrices
+from .loop import Body, Row, scan
 from .maps import MAPS, Operand
 from .nodes import SMALL, Nodes
 from .order import emission, sizes
@@ -35,8 +36,10 @@ class Emitter:
     """
 
     def __init__(self, model: onnx.ModelProto, program: Program, portable: bool = False) -> None:
-        self.program = program
-        self.nodes = Nodes(model.graph, portable)
+        self._begin(program, Nodes(model.graph, portable))
+
+    def _begin(self, program: Program, nodes: Nodes) -> None:
+        self.program, self.nodes = program, nodes
         self.names: dict[int, str] = {}
         self.absolute = sizes(program)
         self.folded: dict[int, str] = {}  # [T, N, ...] as [T·N, ...]
@@ -76,6 +79,8 @@ class Emitter:
             return step.what.tensor
         if isinstance(step.what, Constant):
             return self._constant(step.what)
+        if isinstance(step.what, Loop):
+            return self._loop(step, step.what)
         if isinstance(step.what, Seed):
             return emit_seed(self.nodes, step, self.seeds.get(step.what.name, ""))
         if step.constant and int(np.prod(step.shape)) <= SMALL:
@@ -89,6 +94,23 @@ class Emitter:
             numbers = map(self._number, step.inputs)
             return MAPS[step.op](self.nodes, step, [Operand(*pair) for pair in zip(names, numbers, strict=True)])
         return self._linear(n, step)
+
+    def _loop(self, step: Instruction, loop: Loop) -> str:
+        """Append a loop as a Scan, whose body is emitted as any program."""
+        rows = []
+        for i in step.inputs:
+            operand = self.program.instructions[i]
+            whole = self._whole(i, operand.shape) if operand.constant else self.names[i]
+            rows.append(Row(whole, operand.constant, operand.targets))
+        targets = self.program.targets if step.targets else None
+
+        def emit(inner: Nodes, states: list[str], at_step: list[str]) -> list[str]:
+            body = Program(loop.body, {str(k): n for k, n in enumerate(loop.results)}, self.program.targets)
+            emitter = BodyEmitter(inner, body, {"state": states, "step": at_step, "whole": [row.name for row in rows]})
+            return list(emitter.emit({}).values())
+
+        read = {i.what.index for i in loop.body if isinstance(i.what, LoopInput) and i.what.sort == "step"}
+        return scan(self.nodes, Body(loop, sorted(read), targets), rows, emit)
 
     def _constant(self, source: Constant) -> str:
         if source.tensor:
@@ -157,3 +179,25 @@ class Emitter:
         if self._stored_shape(n) == shape:
             return self.names[n]
         return self.nodes.node("Expand", self.names[n], self.nodes.ints(*shape))
+
+
+class BodyEmitter(Emitter):
+    """Appends the instructions of a loop's body to the graph of the body.
+
+    Args:
+        nodes: The graph of the body.
+        program: The body.
+        given: The tensors of what the body reads, by the sort of `LoopInput`, in order.
+    """
+
+    def __init__(self, nodes: Nodes, program: Program, given: Mapping[str, list[str]]) -> None:
+        self._begin(program, nodes)
+        self.given = given
+
+    def _annotate(self, n: int, step: Instruction) -> None:
+        pass
+
+    def _step(self, n: int, step: Instruction) -> str:
+        if isinstance(step.what, LoopInput):
+            return self.given[step.what.sort][step.what.index]
+        return super()._step(n, step)

@@ -34,6 +34,10 @@ class Nodes:
         self._stored: dict[tuple[Any, ...], str] = {}
         self._shared: dict[tuple[Any, ...], list[str]] = {}
 
+    def inner(self, graph: onnx.GraphProto) -> InnerNodes:
+        """Return a builder of the body of a loop, whose nodes may read the tensors of this graph."""
+        return InnerNodes(self, graph)
+
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         """Append a node, unless there is an equal one, and return the name of its result."""
         return self.nodes(op, inputs, 1, **attributes)[0]
@@ -83,3 +87,46 @@ class Nodes:
             self._weights.add(name)
             self._taken.add(name)
         return name
+
+
+class InnerNodes(Nodes):
+    """Appends nodes to the graph of a loop's body; what does not depend on the step goes to the graph around it.
+
+    Args:
+        outer: The builder of the graph around it.
+        graph: The body. Its inputs are there already.
+    """
+
+    def __init__(self, outer: Nodes, graph: onnx.GraphProto) -> None:
+        self.outer, self.graph, self.portable = outer, graph, outer.portable
+        self._shared: dict[tuple[Any, ...], list[str]] = {}
+        self._inside = {value.name for value in graph.input}
+
+    @property
+    def origin(self) -> str:
+        """The layer and rule that new tensors come from."""
+        return self.outer.origin
+
+    @origin.setter
+    def origin(self, origin: str) -> None:
+        self.outer.origin = origin
+
+    def nodes(self, op: str, inputs: Sequence[str], results: int, **attributes: Any) -> list[str]:
+        """Append a node with several results, unless there is an equal one, and return their names."""
+        if self._inside.isdisjoint(inputs):
+            return self.outer.nodes(op, inputs, results, **attributes)
+        found = super().nodes(op, inputs, results, **attributes)
+        self._inside.update(found)
+        return found
+
+    def fresh(self, wish: str, prefix: str = "lrp/") -> str:
+        """Return a name that no tensor has."""
+        return self.outer.fresh(wish, prefix)
+
+    def store(self, array: npt.ArrayLike) -> str:
+        """Append an initialiser to the graph around the body."""
+        return self.outer.store(array)
+
+    def weight(self, name: str, array: Array) -> str:
+        """Return the name of a weight of the model."""
+        return self.outer.weight(name, array)

@@ -16,6 +16,7 @@ from .broadcast import elementwise, expand
 from .frames import REDUCTIONS, global_pool, spatial
 from .layout import FRONT, Layout, Rule, Stored, in_front, refuse
 from .matmul import gemm, matmul
+from .recurrent import recurrent
 from .reshape import gather, reshape, transpose
 
 
@@ -36,7 +37,8 @@ def rewrite(layout: Layout, layer: Layer) -> list[Layer]:
         if found is None:
             raise
         batch_axis, layers = found
-    layout.batch_axes.update(dict.fromkeys((name for name in layer.outputs if name), batch_axis))
+    for name in filter(None, layer.outputs):
+        layout.batch_axes.setdefault(name, batch_axis)
     if layout.graph.batch == 1:
         layers = [part for one in layers for part in _output_in_order(layout, one)]
     return layers
@@ -108,14 +110,6 @@ def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
     )
 
 
-def _recurrent(layout: Layout, layer: Layer) -> Stored:
-    raise refuse(
-        layer,
-        "is recurrent, and there are no rules for recurrent layers",
-        "Explain the part of the model " + _part(layer),
-    )
-
-
 def _part(layer: Layer, position: int = 0) -> str:
     return (
         "before it: onnx.utils.extract_model('MODEL.onnx', 'PART.onnx', "
@@ -137,7 +131,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(REDUCTIONS, global_pool),
     "Gather": gather,
     **dict.fromkeys(operators.SCATTERS, _scatter),
-    **dict.fromkeys(operators.RECURRENT, _recurrent),
+    **dict.fromkeys(operators.RECURRENT, recurrent),
     "CumSum": along_constant_axis,
     **dict.fromkeys(["Pad", "Tile"], for_each_axis),
     "Trilu": triangle,

@@ -47,7 +47,13 @@ def _defaults(op: str, opset: int) -> Mapping[str, Any]:
     schema = defs.get_schema(op, opset)
     known = {name: a.default_value for name, a in schema.attributes.items()}
     values = {name: onnx.helper.get_attribute_value(value) for name, value in known.items() if value.type}
-    return {name: v.decode() if isinstance(v, bytes) else v for name, v in values.items()}
+    return {name: _text(v) for name, v in values.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_text(v) for v in value)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from onnx import helper
 from ..frontend.placeholder import PRIME
 from ..graph import Array, Head, Layer
 from ..names import unique_name
+from ..operators import PREVIOUS
 
 
 @dataclass
@@ -90,6 +91,10 @@ class MutableGraph:
         self.constants[name] = value
         return name
 
+    def states(self) -> set[str]:
+        """Return the tensors of states that layers compute for the next step (see `graph.recurrence`)."""
+        return {layer.attributes["state"] for layer in self.layers if layer.op == PREVIOUS}
+
     def _numbers(self) -> Iterator[int]:
         while True:
             self._renamed += 1
@@ -97,7 +102,8 @@ class MutableGraph:
 
     def prune(self) -> None:
         """Drop layers that no output needs, and constants that no layer reads."""
-        needed = {*self.outputs, *(name for heads in self.explained.values() for head in heads for name in head.needs)}
+        needed = {*self.outputs, *self.states()}
+        needed.update(name for heads in self.explained.values() for head in heads for name in head.needs)
         kept: list[Layer] = []
         for layer in reversed(self.layers):
             if needed.intersection(layer.outputs):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ....errors import UnsupportedError
 from ....program.linear import Conv, Select
 from ....program.passes import Chain, fuse, members
 from ....program.program import Activation, Array, Instruction, Program, Seed
@@ -59,6 +60,12 @@ class Scheduler:
     """
 
     def __init__(self, program: Program, precision: Precision | None = "exact") -> None:
+        loop = next((step for step in program.instructions if step.kind == "loop"), None)
+        if loop is not None:
+            raise UnsupportedError(
+                f"the engines cuda and emulator run no loops, as the recurrent layer {loop.origin!r} has",
+                "--engine ort, or --engine reference",
+            )
         self.program = program
         self.tensor_cores = None if precision is None else TensorCorePlanner(precision)
         self.order: tuple[int | Chain, ...] = fuse(program)
