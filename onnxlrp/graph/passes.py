@@ -83,7 +83,7 @@ def _check_model(state: LoadState) -> None:
 
 
 def _fold_tables(state: LoadState) -> None:
-    if memory.estimate(state.model, {}, state.batch).folded:
+    if memory.has_tables(state.model.graph):
         state.model = optimise(state.model, state.file.name, folded=state.memory_limit)
 
 

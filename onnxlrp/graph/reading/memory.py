@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, inliner, numpy_helper
 
 from ...errors import InputError, OnnxLrpError, UnsupportedError
 from ..graph import Array
+from ..operators import ROUNDINGS
 from .memory_limit import size
 from .printable import first_line, printable
 from .structure import bodies
@@ -124,6 +125,29 @@ def estimate(model: onnx.ModelProto, weights: Mapping[str, Array], batch: int) -
     tally = _Tally(batch)
     tally.visit(model.graph, set(weights))
     return Estimate(held, tally.folded, tally.layer, tally.largest)
+
+
+def has_tables(graph: onnx.GraphProto, constant: Iterable[str] = ()) -> bool:
+    """Return whether nodes are left that onnxruntime computes from constants, and folding layers would compute slower.
+
+    Dequantised constants onnxruntime keeps.
+
+    Args:
+        graph: The graph.
+        constant: Names of constants of the graphs around it.
+    """
+    known = {*constant, *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if node.op_type in ROUNDINGS:
+            continue
+        if node.op_type == "Expand" and all(name in known for name in node.input):
+            known.update(node.output)
+            continue
+        if all(name in known for name in node.input if name) or node.op_type in ("Shape", "Size"):
+            return True
+        if any(has_tables(inner, known) for inner in bodies(node)):
+            return True
+    return False
 
 
 def stored(model: onnx.ModelProto) -> Estimate:

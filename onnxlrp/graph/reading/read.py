@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +23,8 @@ Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 # Protobuf reads no message of 2 GiB.
 LARGEST = 1 << 31
+# Bytes from which on a thread of its own pays.
+_LARGE = 1 << 22
 
 # First bytes of what people hand over by mistake: (offset, bytes, what it is, the fix).
 _EXPORT_TORCH = "Export the model first: torch.onnx.export(model, example, 'model.onnx')."
@@ -56,15 +60,20 @@ class Read(NamedTuple):
         model: The model; the caller's own, not to be changed.
         home: The folder of its external data; None where it has none.
         name: The name of the file, for errors.
-        sha256: Hash of the file; "" where there is none.
+        digest: Gives the hash of the file; "" where there is none.
         lifted: Raw data of large weights, which `model` only names.
     """
 
     model: onnx.ModelProto
     home: Home | None
     name: str
-    sha256: str
+    digest: Callable[[], str]
     lifted: lifting.Lifted = {}  # noqa: RUF012
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return self.digest()
 
     def whole(self) -> onnx.ModelProto:
         """Return a copy of the model with all of its weights, but for those in other files."""
@@ -81,16 +90,18 @@ def read(source: Source, linked: bool = False) -> Read:
     Raises:
         InputError: The file is no ONNX model, or damaged.
     """
-    home = None
+    home, digest = None, _no_hash
     lifted: lifting.Lifted = {}
     if isinstance(source, onnx.ModelProto):
-        model, name, data = source, "the model", b""
+        model, name = source, "the model"
     elif isinstance(source, bytes):
-        (model, lifted), name, data = _parse(source, "the model"), "the model", source
+        digest, name = _hash(source), "the model"
+        model, lifted = _parse(source, name)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         name, home = printable(str(path)), Home(path, linked)
         data = _bytes(path, name)
+        digest = _hash(data)
         model, lifted = _parse(data, name)
     else:
         raise InputError(
@@ -100,7 +111,26 @@ def read(source: Source, linked: bool = False) -> Read:
         raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model.", _AGAIN)
     structure.check(model, name, lifted)
     external_data.check([tensor for tensor in tensors(model) if is_external(tensor)], home, name)
-    return Read(model, home, name, hashlib.sha256(data).hexdigest() if data else "", lifted)
+    return Read(model, home, name, digest, lifted)
+
+
+def _no_hash() -> str:
+    return ""
+
+
+def _hash(data: bytes) -> Callable[[], str]:
+    """Begin to hash a file, and return what waits for the hash: a large one takes as long as all else that is read."""
+    if len(data) < _LARGE:
+        return hashlib.sha256(data).hexdigest if data else _no_hash
+    made = hashlib.sha256()
+    worker = threading.Thread(target=made.update, args=(data,), name="sha256", daemon=True)
+    worker.start()
+
+    def wait() -> str:
+        worker.join()
+        return made.hexdigest()
+
+    return wait
 
 
 def _bytes(path: Path, name: str) -> bytes:

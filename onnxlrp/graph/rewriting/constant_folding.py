@@ -126,9 +126,11 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
         return values[:1]
     if layer.op == "Transpose":
         return [np.ascontiguousarray(np.transpose(values[0], layer.attributes.get("perm")))]
-    _check_size(graph, layer, limit)
-    if layer.op == "DequantizeLinear" and (dequantized := _dequantized(layer, values)) is not None:
+    if layer.op == "DequantizeLinear" and (dequantized := _dequantized(layer, values, limit)) is not None:
         return [dequantized]
+    _check_size(graph, layer, limit)
+    if layer.op == "Expand" and (expanded := _expanded(*values)) is not None:
+        return [expanded]
     from onnx.reference import ReferenceEvaluator
 
     names = dict.fromkeys(name for name in layer.inputs if name)
@@ -151,7 +153,16 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
 
 
-def _dequantized(layer: Layer, values: list[Array]) -> Array | None:
+def _expanded(value: Array, target: Array) -> Array | None:
+    """The value in the shape that it and the target broadcast to; None where they do not."""
+    try:
+        shape = np.broadcast_shapes(value.shape, tuple(int(n) for n in target.reshape(-1)))
+    except ValueError:
+        return None
+    return np.ascontiguousarray(np.broadcast_to(value, shape))
+
+
+def _dequantized(layer: Layer, values: list[Array], limit: int) -> Array | None:
     """(x − z)·s with one s for all or for each index of an axis; None for blocks and for types of less than 8 bits.
 
     Quantised models have one for each weight, and onnx's evaluator takes longer to import than they take to load.
@@ -165,6 +176,7 @@ def _dequantized(layer: Layer, values: list[Array]) -> Array | None:
     along = [-1 if i == axis % max(x.ndim, 1) else 1 for i in range(x.ndim)] if scale.size > 1 else ()
     if scale.size > 1 and (scale.ndim != 1 or scale.size != x.shape[axis]):
         return None
+    memory.check(memory.Estimate(0, 4 * x.size, 0, layer.label), limit, "The model")
     difference = x.astype(np.int32) - zero.astype(np.int32).reshape(along)
     return np.asarray(difference.astype(np.float32) * scale.reshape(along))
 
