@@ -145,6 +145,10 @@ def common_factor(trace: Tape, left: Value, right: Value) -> Value | None:
     for n, m in ((0, 0), (0, 1), (1, 0), (1, 1)):
         if a.inputs[n] == b.inputs[m] and trace.values[a.inputs[n]].shape == left.shape:
             p, q = trace.values[a.inputs[1 - n]], trace.values[b.inputs[1 - m]]
+            one, other = trace.uniform(p), trace.uniform(q)
+            if one is not None and other is not None:  # halves of a mean are a factor of 1, which is none
+                total = np.broadcast_to(np.asarray(one + other), np.broadcast_shapes(p.shape, q.shape))
+                return trace.values[a.inputs[n]] * trace.constant(total)
             return trace.values[a.inputs[n]] * (p + q)
     return None
 
