@@ -154,3 +154,15 @@ def test_a_dilated_window_that_is_longer_than_its_input_is_refused() -> None:
     nodes = "t = MaxPool <kernel_shape = [1, 3], dilations = [2, 2], strides = [2, 2]> (x)"
     case = made(13, (4, 4, 4), nodes)
     assert "larger than its input of 4 x 4" in graph_judge.judge(case)
+
+
+def test_indices_of_one_sample_are_those_of_all() -> None:
+    """Indices that are expanded to the batch and repeat: no rule, and occlusion has the file's scores."""
+    nodes = """s = Shape (x)
+        i = Expand (index, s)
+        u = Sigmoid (x)
+        t = ScatterElements <axis = 2> (x, i, u)"""
+    index = np.random.default_rng(0).integers(0, 4, (1, 3, 4))
+    outcome = graph_judge.judge(made(18, (3, 4), nodes, index=index))
+    assert outcome.startswith("refused: no rule for operator ScatterElements")
+    assert "occlusion" not in outcome

@@ -9,6 +9,7 @@ import numpy as np
 from .. import operators
 from ..graph import Layer
 from ..rewriting.builder import Builder
+from .batch_axis import BatchAxis
 from .layout import FRONT, Layout, Stored, in_front, refuse
 
 
@@ -116,7 +117,20 @@ def concat(layout: Layout, layer: Layer) -> Stored:
     axis = layer.attributes["axis"] % rank
     if axis == batch_axis.axis:
         raise refuse(layer, "works along the batch axis")
-    build, inputs = Builder(layout.graph, layer), list(layer.inputs)
+    build = Builder(layout.graph, layer)
+    inputs = constants_for_all(layout, build, batch_axis, rank)
+    build.keep(inputs=inputs, attributes={**layer.attributes, "axis": batch_axis.stored_axes(axis)[0]})
+    return batch_axis, build.layers
+
+
+def constants_for_all(layout: Layout, build: Builder, batch_axis: BatchAxis, rank: int) -> tuple[str, ...]:
+    """Append an Expand over the batch of each constant operand of a layer, and return its operands.
+
+    Raises:
+        UnsupportedError: A constant differs between samples.
+    """
+    layer = build.layer
+    inputs = list(layer.inputs)
     for position, name in enumerate(inputs):
         value = layout.graph.constant(name)
         if value is None:
@@ -127,8 +141,7 @@ def concat(layout: Layout, layer: Layer) -> Stored:
         out = f"{layer.outputs[0]}/operand{position}"
         operands = (build.constant(sample, name), build.integers([-1, *sample.shape[1:]], f"{out}/shape"))
         inputs[position] = build.add("Expand", *operands, out=out, name=out)
-    build.keep(inputs=tuple(inputs), attributes={**layer.attributes, "axis": batch_axis.stored_axes(axis)[0]})
-    return batch_axis, build.layers
+    return tuple(inputs)
 
 
 def _constants(layout: Layout, layer: Layer) -> bool:

@@ -10,7 +10,17 @@ from ..graph import Layer
 from ..reading.printable import printable
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
-from .axes import along_axes, along_axis, along_constant_axis, concat, for_each_axis, normalization, resize, triangle
+from .axes import (
+    along_axes,
+    along_axis,
+    along_constant_axis,
+    concat,
+    constants_for_all,
+    for_each_axis,
+    normalization,
+    resize,
+    triangle,
+)
 from .batch_axis import BatchAxis
 from .broadcast import elementwise, expand
 from .frames import REDUCTIONS, global_pool, spatial
@@ -92,6 +102,13 @@ def _open_ended(layout: Layout, layer: Layer) -> Stored:
 
 
 def _scatter(layout: Layout, layer: Layer) -> Stored:
+    rank = len(layout.shape(layer, layer.outputs[0]))
+    fronts = all(layout.batch_axes[name] == FRONT for name in layout.activations(layer))
+    if layer.op == "ScatterElements" and layer.attributes.get("axis", 0) % rank and fronts:
+        # Its operands do not broadcast: indices of one sample are those of all.
+        build = Builder(layout.graph, layer)
+        build.keep(inputs=constants_for_all(layout, build, FRONT, rank))
+        return FRONT, build.layers
     try:
         return in_front(layout, layer)
     except UnsupportedError:
