@@ -98,7 +98,7 @@ _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.can
 ALLOWED |= {
     # Trees of decisions as arrays, which a decomposition asks too.
     "graph.trees": {"graph.graph", "graph.operators", "graph.reading", "numpy"},
-    "graph.decomposition": {*_REWRITES, "graph.trees"},
+    "graph.decomposition": {*_REWRITES, "graph.scores", "graph.trees"},
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,

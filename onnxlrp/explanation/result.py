@@ -159,10 +159,14 @@ class Result:
 
     @property
     def quantity(self) -> str:
-        """What the shown scores are: "probability", "score" of a class, or "value" of a regression."""
+        """What the shown scores are: "probability", "score" of a class, "distance" to it, or "value"."""
         if self.is_value:
             return "value"
-        return "score" if self.head == "Scores" and not are_probabilities(self.probabilities) else "probability"
+        if self.head == "Distances":
+            return "distance"
+        return (
+            "score" if self.head in ("Scores", "Pairs") and not are_probabilities(self.probabilities) else "probability"
+        )
 
     def top(self, k: int = 3) -> list[list[tuple[int, str, float]]]:
         """Return the best classes of each sample, best first, as (id, short label or id, probability).
@@ -170,8 +174,12 @@ class Result:
         Args:
             k: How many classes of each sample.
         """
+        sign = 1 if self.head == "Distances" else -1
         return [
-            [(int(i), labels.name(self.labels, int(i)), float(row[i])) for i in np.argsort(-row, kind="stable")[:k]]
+            [
+                (int(i), labels.name(self.labels, int(i)), float(row[i]))
+                for i in np.argsort(sign * row, kind="stable")[:k]
+            ]
             for row in self.probabilities
         ]
 

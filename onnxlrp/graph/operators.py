@@ -169,6 +169,9 @@ SHIFTS = _EXTREMES | ops("Add Sub")
 COMPARISONS = ops("Sign Equal Greater GreaterOrEqual Less LessOrEqual")
 # Between differences and the sum of their squares: standard deviations, and moves.
 SCALES_DIFFERENCES = RESHAPES | ops("Mul MatMul")
+# Of quadratic functions of one activation they make such again, where their other operands are constants.
+SQUARES = ops("ReduceSumSquare Pow")
+QUADRATIC = ARITHMETIC | COPIES | SQUARES | ops("Gemm MatMul Neg Sum Concat ReduceSum")
 # Votes of classes are made of pairwise decisions by these.
 VOTES = ARITHMETIC | _SUMS | COPIES | RESHAPES | COMPARISONS | ops("Neg Abs Not Concat Gather Slice Where ReduceSum")
 # Between distances and the logarithm of a sum of their exponentials: factors, shifts, moves.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UsageError, did_you_mean
 from ..graph.heads import head_of
-from ..graph.scores import SEPARATE, are_probabilities, probabilities
+from ..graph.scores import AS_THEY_STAND, SEPARATE, are_probabilities, probabilities
 from ..preprocessing import Preprocessing
 from .registry import Array, Method, make_composite
 
@@ -119,7 +119,7 @@ class Problem:
         """Compute ∂p/∂z [n, K] of the probability of a class of each row [n] by the logits [n, K]."""
         p = self.probabilities(logits)
         hot = np.eye(p.shape[1])[ids]
-        if self.score_kind in ("Scores", "Values"):
+        if self.score_kind in AS_THEY_STAND:
             return hot
         own = p[np.arange(len(p)), ids][:, None]
         return own * (1 - own) * hot if self.score_kind in SEPARATE else own * (hot - p)

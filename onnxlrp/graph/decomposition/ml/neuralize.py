@@ -1,4 +1,7 @@
-"""What explains a kernel machine: a branch of layers with the same decision, of which every rule can be asked."""
+"""What explains a kernel machine, a clustering or a mixture: a branch of layers with the same decision.
+
+Of it every rule can be asked; what the file computes is left as it is.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ from dataclasses import replace
 import numpy as np
 
 from ...graph import Head, Layer
-from ...operators import COMPARISONS, COPIES
+from ...operators import COMPARISONS, COPIES, SOFTMAXES, SQUARES
 from ...rewriting.mutable_graph import MutableGraph
 from . import svm
 from .branch import Branch
+from .quadratic import distances
 from .votes import votes_of
 
 _WIDEST = 1 << 26  # numbers of one sample that a branch may hold
 
 
 def neuralize(graph: MutableGraph) -> None:
-    """Add to each support vector machine the layers that explain it; those of a regression take its place.
+    """Add to each support vector machine, clustering and mixture the layers that explain it.
 
     Args:
         graph: Has the shapes of all activations, the batch on axis 0. Gets `explained`.
@@ -26,6 +30,10 @@ def neuralize(graph: MutableGraph) -> None:
     for layer in graph.layers:
         layers += _added(graph, layer)
     graph.layers = layers
+    squares = any(layer.op in SQUARES | {"Mul"} for layer in layers)
+    for layer in [*layers] if squares else []:
+        if layer.op == "ArgMin" or layer.op in SOFTMAXES:
+            graph.layers += _of_distances(graph, layer)
 
 
 def is_explained(graph: MutableGraph) -> bool:
@@ -50,11 +58,8 @@ def _added(graph: MutableGraph, layer: Layer) -> list[Layer]:
     branch, x = Branch(graph, layer), layer.inputs[0]
     if graph.dtypes.get(x, "float32") != "float32":
         x = branch.add("Cast", x, word="floats", shape=machine.vectors.shape[1:], to=1, saturate=1)
-    if machine.classes:
-        _classes(branch, machine, x)
-        return [layer, *branch.layers]
-    _value(branch, machine, x)
-    return branch.layers
+    (_classes if machine.classes else _value)(branch, machine, x)
+    return [layer, *branch.layers]
 
 
 def _classes(branch: Branch, machine: svm.Machine, x: str) -> None:
@@ -85,34 +90,72 @@ def _classes(branch: Branch, machine: svm.Machine, x: str) -> None:
             )
         ]
     pairwise = scores and classes > 2 and graph.shapes[scores] == (graph.batch, len(row))
-    voted = votes_of(graph, scores, classes) if pairwise and not branch.layer.attributes.get("prob_a") else []
+    probable = bool(branch.layer.attributes.get("prob_a"))
+    voted = votes_of(graph, scores, classes) if pairwise and not probable else []
     for name in filter(None, (label, scores, *voted)):
         shown = name if name in voted else scores or heads[0].logits
-        graph.explained[name] = tuple(replace(head, scores=shown, decision=name == label) for head in heads)
+        kind = "Pairs" if pairwise and name not in voted and not probable else "Scores"
+        made = (replace(head, scores=shown, kind=kind, decision=name == label) for head in heads)
+        graph.explained[name] = tuple(made)
+
+
+def _of_distances(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    """Explain the nearest centre, or the likeliest component, of squared distances."""
+    tensor = layer.inputs[0]
+    nearest = layer.op == "ArgMin"
+    if layer.attributes.get("axis") not in (1, -1) or len(graph.shapes.get(tensor, ())) != 2:
+        return []
+    made = None if tensor in graph.explained else distances(graph, tensor)
+    if made is None or made.sign != (1 if nearest else -1) or (nearest and not made.plain):
+        return []
+    count, width = made.centres.shape
+    if count < 2 or made.scales.size > _WIDEST:
+        return []
+    branch = Branch(graph, layer)
+    row = branch.unsqueeze(made.root, 1, "row", (1, width))
+    apart = branch.add("Sub", row, branch.constant(made.centres, "centres"), word="differences", shape=(count, width))
+    if made.scales.ndim == 3:
+        rows = branch.unsqueeze(apart, 2, "rows", (count, 1, width))
+        scales = branch.constant(made.scales.transpose(0, 2, 1), "scales")
+        scaled = branch.add("MatMul", rows, scales, word="scaled_rows", shape=(count, 1, width))
+        axis = branch.constant(np.array([2]), "axis")
+        apart = branch.add("Squeeze", scaled, axis, word="scaled", shape=(count, width))
+    elif not np.allclose(made.scales, 1):
+        apart = branch.add("Mul", apart, branch.constant(made.scales, "scales"), word="scaled", shape=(count, width))
+    squares = branch.reduce("ReduceSumSquare", apart, 2, "distances", (count,))
+    others = np.array([[k for k in range(count) if k != c] for c in range(count)])
+    if nearest:
+        rivals = branch.reduce("ReduceMin", branch.take(squares, others, "rivals", others.shape), 2, "rival", (count,))
+        logits = branch.add("Sub", rivals, squares, word="logits", shape=(count,))
+        head = Head(logits, tensor, "Distances", meaning=_NEAREST)
+    else:
+        turned = branch.add("Neg", squares, word="turned", shape=(count,))
+        own = branch.constant(made.constants, "constants")
+        densities = branch.add("Add", turned, own, word="densities", shape=(count,))
+        rivals = branch.take(densities, others, "rivals", others.shape)
+        rest = branch.reduce("ReduceLogSumExp", rivals, 2, "rest", (count,))
+        logits = branch.add("Sub", densities, rest, word="logits", shape=(count,))
+        head = Head(logits, tensor, "Scores", meaning=_LIKELIEST)
+    roots = [reader.outputs[0] for reader in graph.layers if reader.op == "Sqrt" and reader.inputs[0] == tensor]
+    for name in (tensor, *(roots if nearest else ())):
+        graph.explained[name] = (replace(head, scores=name),)
+    if nearest:
+        graph.explained[layer.outputs[0]] = (replace(head, decision=True),)
+    return branch.layers
 
 
 def _value(branch: Branch, machine: svm.Machine, x: str) -> None:
-    """Explain one value, which is written in the place of the operator."""
+    """Explain one value."""
     graph, out = branch.graph, branch.layer.outputs[0]
-    value, decisions = svm.values(branch, machine, x), _decisions(graph, out)
-    meaning, logits = _WHAT[machine.kernel], value
-    if machine.kernel == "RBF":
-        decides = machine.one_class or decisions or not _of_two_signs(machine)
+    decisions, meaning = _decisions(graph, out), _WHAT[machine.kernel]
+    if machine.kernel != "RBF":
+        logits = svm.values(branch, machine, x)
+    elif machine.one_class or decisions or not _of_two_signs(machine):
         meaning += ", for a decision above 0"
-        if not decides:
-            level = float(machine.intercepts[0])
-            machine = machine._replace(intercepts=np.zeros(1))
-            meaning = f"{_WHAT['RBF']}, for a value above {level:.4g}, its intercept"
         logits = svm.log_ratios(branch, machine, x)
-    last = branch.layers
-    if machine.one_class:
-        above = branch.add("Greater", value, branch.constant(np.array(0.0), "zero"), word="above", shape=(1,))
-        graph.dtypes[above] = "bool"
-        one = branch.add("Cast", above, word="as_number", shape=(1,), to=1, saturate=1)
-        twice = branch.add("Mul", one, branch.constant(np.array(2.0), "two"), word="twice", shape=(1,))
-        value = branch.add("Sub", twice, branch.constant(np.array(1.0), "one"), word="sign", shape=(1,))
-    last.append(Layer("Identity", branch.layer.name, branch.layer.path, (value,), (out,)))
-    graph.dtypes[out] = "float32"
+    else:
+        meaning += f", for a value above {float(machine.intercepts[0]):.4g}, its intercept"
+        logits = svm.log_ratios(branch, machine._replace(intercepts=np.zeros(1)), x)
     head = Head(logits, out, "Values", stated=True, meaning=meaning)
     graph.explained[out] = (head,)
     graph.explained |= {name: (replace(head, decision=True),) for name in decisions}
@@ -134,6 +177,8 @@ def _decisions(graph: MutableGraph, value: str) -> list[str]:
     return found
 
 
+_NEAREST = "how much farther the nearest other centre is than the cluster's own, in squared distances"
+_LIKELIEST = "the log-odds of the component, ln p − ln (1 − p)"
 _WHAT = {
     "LINEAR": "the decision function w·x + b",
     "RBF": "the evidence ln Σ₊ a k − ln Σ₋ |a| k of the support vectors",

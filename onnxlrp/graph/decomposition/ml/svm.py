@@ -91,7 +91,7 @@ def pairs_of(classes: int) -> list[tuple[int, int]]:
 
 
 def values(branch: Branch, machine: Machine, x: str) -> str:
-    """Write the values f [N, F] of a machine whose kernel is no RBF, or of one that is not neuralised.
+    """Write the values f [N, F] of a machine whose kernel is no RBF.
 
     A kernel k(γ s·x) is written as k(z₀ + γ s·(x − x₀)) − k(z₀), x₀ the mean of the support vectors and z₀ = γ s·x₀, so
     that it is 0 where its argument is. Then the share of a feature in the argument, which ε gives it, times the kernel,
@@ -108,10 +108,6 @@ def values(branch: Branch, machine: Machine, x: str) -> str:
     vectors, a, b = machine.vectors, machine.coefficients, machine.intercepts
     if machine.kernel == "LINEAR":
         return branch.gemm(x, vectors.T @ a.T, b, "decisions")
-    if machine.kernel == "RBF":
-        logarithms = log_kernels(branch, machine, x)
-        kernels = branch.add("Exp", logarithms, word="kernels", shape=(len(vectors),))
-        return branch.gemm(kernels, a.T, b, "values")
     start = vectors.mean(axis=0)
     begin = machine.gamma * (vectors @ start) + machine.offset
     moved = branch.add("Sub", x, branch.constant(start, "start"), word="from_start", shape=start.shape)

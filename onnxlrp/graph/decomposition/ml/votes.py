@@ -10,6 +10,7 @@ from onnx import helper
 from ...graph import Array, Layer
 from ...operators import VOTES
 from ...rewriting.mutable_graph import MutableGraph
+from ...scores import voted
 from ...to_onnx import build
 from .svm import pairs_of
 
@@ -26,10 +27,6 @@ def votes_of(graph: MutableGraph, decisions: str, classes: int) -> list[str]:
         graph: The model.
         decisions: The pairwise decisions [N, P].
         classes: C.
-
-    References:
-        scikit-learn, `sklearn.utils.multiclass._ovr_decision_function`: votes + s / (3 (|s| + 1)), s the sum of the
-        decisions for a class.
     """
     reached, cone = {decisions}, []
     for layer in graph.layers:
@@ -42,20 +39,8 @@ def votes_of(graph: MutableGraph, decisions: str, classes: int) -> list[str]:
         return []
     rows = np.random.default_rng(0).normal(size=(graph.batch, len(pairs_of(classes)))).astype(np.float32)
     values = _evaluated(graph, cone, decisions, rows, [layer.outputs[0] for layer in found])
-    expected = _votes(rows, classes)
+    expected = voted(rows)
     return [name for name, value in values.items() if any(np.allclose(value, e, atol=_CLOSE) for e in expected)]
-
-
-def _votes(decisions: Array, classes: int) -> tuple[Array, Array]:
-    """The votes of each class, with confidences and without them."""
-    votes, sums = (np.zeros((len(decisions), classes)) for _ in range(2))
-    for n, (i, j) in enumerate(pairs_of(classes)):
-        won = decisions[:, n] > 0
-        votes[:, i] += won
-        votes[:, j] += ~won
-        sums[:, i] += decisions[:, n]
-        sums[:, j] -= decisions[:, n]
-    return votes + sums / (3 * (np.abs(sums) + 1)), votes
 
 
 def _evaluated(
