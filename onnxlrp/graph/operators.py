@@ -171,6 +171,7 @@ COMPARISONS = ops("Sign Equal Greater GreaterOrEqual Less LessOrEqual")
 SCALES_DIFFERENCES = RESHAPES | ops("Mul MatMul")
 # Of quadratic functions of one activation they make such again, where their other operands are constants.
 SQUARES = ops("ReduceSumSquare Pow")
+ADDITIONS = ops("Add Sub Sum")
 QUADRATIC = ARITHMETIC | COPIES | SQUARES | ops("Gemm MatMul Neg Sum Concat ReduceSum")
 # Votes of classes are made of pairwise decisions by these.
 VOTES = ARITHMETIC | _SUMS | COPIES | RESHAPES | COMPARISONS | ops("Neg Abs Not Concat Gather Slice Where ReduceSum")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...graph import Array, Layer
-from ...operators import COPIES, QUADRATIC, SQUARES
+from ...operators import ADDITIONS, COPIES, QUADRATIC, SQUARES
 from ...rewriting.mutable_graph import MutableGraph
 
 _WIDEST = 1 << 24  # numbers of Q
@@ -157,7 +157,7 @@ def _of_layer(graph: MutableGraph, layer: Layer, form: Callable[[str], Form | No
         return _stacked(operands) if whole else None
     if layer.op == "Neg":
         return _scaled(first, np.full(width, -1.0))
-    if layer.op in ("Add", "Sum", "Sub"):
+    if layer.op in ADDITIONS:
         return _sum(layer, operands, numbers, width)
     if layer.op == "Mul" and len(live) == 2:
         return _square(first) if live[0] == live[1] else None
