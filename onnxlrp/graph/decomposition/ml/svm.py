@@ -148,7 +148,8 @@ def log_ratios(branch: Branch, machine: Machine, x: str) -> str:
         x: The tensor that it reads, [N, D].
 
     References:
-        Bley et al., Explaining kernel-based classifiers by neuralization, 2025.
+        Bley et al., Fast and accurate explanations of distance-based classifiers by uncovering latent explanatory
+        structures, 2025.
     """
     weights = np.concatenate([machine.coefficients, machine.intercepts[:, None]], axis=1)
     functions, units = weights.shape
