@@ -53,6 +53,8 @@ class Ort:
         options = self.options or ort.SessionOptions()
         if self.options is None:
             options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are
+            # What is planned from the second run on is held beside what the allocator keeps of the first.
+            options.enable_mem_pattern = False
             # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         preload()
