@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from .. import operators
 from ..graph import Layer
+from ..rewriting.builder import Builder
 from ..rewriting.constant_folding import drop_noops
 from ..rewriting.mutable_graph import MutableGraph
+
+_SWAP = (0, 2, 1)  # of tokens [N, T, C] and of their channels first
 
 
 def write_in_layout(graph: MutableGraph) -> None:
@@ -67,6 +71,82 @@ def write_in_layout(graph: MutableGraph) -> None:
         made_layers = (changed.get(layer.name, layer) for layer in graph.layers)
         graph.layers = [layer for layer in made_layers if layer.op]
         drop_noops(graph)
+    _write_tokens(graph)
+
+
+def _write_tokens(graph: MutableGraph) -> None:
+    """Write convolutions of width 1 behind a transpose of tokens as products with a matrix.
+
+    Behind them, and functions of single elements between them, the transpose is undone, or what they give is an operand
+    of a product of activations, as the keys of attention are.
+    """
+    if not any(layer.op == "Conv" and len(graph.shape(layer.outputs[0])) == 3 for layer in graph.layers):
+        return
+    graph.prune()  # a transpose that nobody reads any more is no reader
+    readers: dict[str, list[Layer]] = {}
+    for layer in graph.layers:
+        for name in dict.fromkeys(layer.inputs):
+            readers.setdefault(name, []).append(layer)
+    for name in graph.outputs:
+        readers.setdefault(name, []).append(Layer("", "", "", (name,), ()))  # the model's reader
+    changed: dict[str, list[Layer]] = {}
+    for first in graph.layers:
+        if first.op != "Transpose" or tuple(first.attributes["perm"]) != _SWAP:
+            continue
+        for reader in readers.get(first.outputs[0], ()):
+            path, end = _path(graph, readers, first.outputs[0], reader)
+            if end is None or reader.name in changed:
+                continue
+            source, out = first.inputs[0], path[-1].outputs[0]
+            for layer in path:
+                made = layer
+                if layer.op == "Conv":
+                    matrix = np.ascontiguousarray(graph.constants[layer.inputs[1]][:, :, 0].T)
+                    stored = graph.add_constant(matrix, layer.inputs[1])
+                    made = replace(layer, op="MatMul", attributes={}, inputs=(source, stored, *layer.inputs[2:]))
+                else:
+                    made = replace(layer, inputs=tuple(source if n in graph.shapes else n for n in layer.inputs))
+                source = layer.outputs[0]
+                changed[layer.name] = [made]
+            shape = graph.shapes[out]
+            for layer in path:
+                n, channels, length = graph.shapes[layer.outputs[0]]
+                graph.shapes[layer.outputs[0]] = (n, length, channels)
+            if end.op == "Transpose":
+                changed[end.name] = [replace(end, op="Identity", inputs=(out,), attributes={})]
+            else:
+                build = Builder(graph, path[-1])
+                tokens = build.declare(f"{out}/tokens", graph.shapes[out])
+                last = replace(changed[path[-1].name][0], outputs=(tokens,))
+                build.add("Transpose", tokens, out=out, shape=shape, perm=_SWAP)
+                changed[path[-1].name] = [last, *build.layers]
+    if changed:
+        graph.layers = [made for layer in graph.layers for made in changed.get(layer.name, [layer])]
+        drop_noops(graph)
+
+
+def _path(
+    graph: MutableGraph, readers: dict[str, list[Layer]], tensor: str, layer: Layer
+) -> tuple[list[Layer], Layer | None]:
+    """The layers from a reader of transposed tokens to where they are tokens again, and what reads these."""
+    path: list[Layer] = []
+    while True:
+        live = [name for name in layer.inputs if name and name not in graph.constants]
+        if layer.op == "Transpose" and tuple(layer.attributes["perm"]) == _SWAP:
+            break
+        if layer.op == "MatMul" and len(live) == 2:
+            break
+        constants = [graph.constants[name] for name in layer.inputs if name in graph.constants]
+        pointwise = layer.op == "Conv" and live == [tensor] and layer.inputs[0] == tensor and _is_pointwise(layer)
+        single = layer.op in operators.ELEMENTWISE and live == [tensor] and all(value.size == 1 for value in constants)
+        if not (pointwise and len(graph.shapes[tensor]) == 3 and constants[0].dtype.kind == "f") and not single:
+            return [], None
+        path.append(layer)
+        if len(layer.outputs) != 1 or len(readers.get(layer.outputs[0], ())) != 1:
+            return [], None
+        tensor = layer.outputs[0]
+        (layer,) = readers[tensor]
+    return (path, layer) if any(part.op == "Conv" for part in path) else ([], None)
 
 
 def _is_bias(graph: MutableGraph, layer: Layer, tensor: str, width: int) -> bool:
