@@ -60,7 +60,7 @@ ALLOWED = {
     "graph.graph": {"numpy"},
     "graph.operators": set(),
     "graph.names": set(),
-    "graph.facts": {"graph.graph", "graph.operators", "numpy"},
+    "graph.facts": {"graph.graph", "graph.operators", "graph.recurrence", "numpy"},
     "graph.distances": {"graph.graph", "graph.operators"},
     "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
@@ -105,7 +105,7 @@ ALLOWED |= {
     "graph.recurrent": _REWRITES,
     "graph.soundness": _REWRITES,
     # Formulas of a quantised model, found by the passes that write one layer for a formula.
-    "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts"},
+    "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts", "graph.recurrence"},
     # The untouched file in the place of layers that cannot be read; onnxruntime runs it.
     "graph.opaque": {*_REWRITES, "graph.load_state"},
     "graph.verify": {*_REWRITES, "graph.decomposition"},
@@ -233,6 +233,7 @@ ALLOWED |= {
         "graph.load",
         "graph.names",
         "graph.pixel_range",
+        "graph.recurrence",
         "graph.to_onnx",
         "graph.unit_output",
     },

@@ -144,7 +144,8 @@ def _propagate(
         value = relevance.pop(tensor, None)
         if tensor in walk.states:
             carried = walk.carried(tensor)
-            value = carried if value is None else value + carried
+            with trace.at(f"{tensor}/sum"):
+                value = carried if value is None else value + carried
         if value is not None and tensor in masks:
             met.add(tensor)
             value = value * walk.mask(*masks[tensor])

@@ -114,7 +114,7 @@ def _part(activation: Value, kind: str) -> Value:
 
 def _weights(walk: BackwardWalk, head: Head, relevance: Value) -> Value:
     """The gradient of the score by the tensor of a unit, times its relevance: through the sum behind the tensor."""
-    behind = facts.relevant(walk.graph, (head.unit,), head.logits)
+    behind = facts.relevant(walk.graph, (head.unit,), head.logits, states=False)
     for layer in reversed([layer for layer in walk.graph.layers if layer.name in behind]):
         (relevance,) = walk.op(layer).vjp(relevance)
     return relevance

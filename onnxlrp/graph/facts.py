@@ -8,6 +8,7 @@ import numpy as np
 
 from . import operators
 from .graph import Graph, Layer
+from .recurrence import with_states
 
 _INTEGRAL = frozenset({"bool", "int32", "int64"})
 
@@ -69,7 +70,7 @@ def scalar(graph: Graph, layer: Layer, position: int, default: float | None) -> 
     return None if value is None or value.size != 1 else float(value.reshape(()))
 
 
-def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]:
+def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = True) -> frozenset[str]:
     """Return the names of the layers on a path from the inputs to a tensor.
 
     A path leads through numbers: a comparison, and the indices that a layer reads, have no relevance.
@@ -78,6 +79,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
         graph: The graph.
         inputs: Tensors where paths begin.
         target: The tensor where they end.
+        states: Whether paths lead through the states of recurrent layers too, which go round.
     """
     reached, behind = set(inputs), set()
     for layer in graph.layers:
@@ -85,18 +87,11 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str) -> frozenset[str]
             floats = [name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL]
             reached.update(floats)
             behind.update(floats)
-    needed, names = {target}, set()
-    found = -1
-    while found < len(needed):  # once, and again where a state leads to the layers that compute it
-        found = len(needed)
-        for layer in reversed(graph.layers):
-            if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
-                names.add(layer.name)
-                needed.update(layer.inputs)
-                if layer.op == operators.PREVIOUS:
-                    needed.add(layer.attributes["state"])
-        if not any(layer.op == operators.PREVIOUS for layer in graph.layers):
-            break
+    needed, names = with_states(graph.layers, {target}) if states else {target}, set()
+    for layer in reversed(graph.layers):
+        if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
+            names.add(layer.name)
+            needed.update(layer.inputs)
     return frozenset(names)
 
 

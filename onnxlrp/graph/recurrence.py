@@ -7,6 +7,7 @@ that layers compute from it, so that relevance can go round.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .graph import Graph, Layer
@@ -37,6 +38,27 @@ def states(graph: Graph) -> dict[str, State]:
     """Return the states of all recurrent layers of a graph, by tensor."""
     found = (state_of(layer) for layer in graph.layers if layer.op == PREVIOUS)
     return {state.tensor: state for state in found}
+
+
+def with_states(layers: Sequence[Layer], ends: Iterable[str]) -> set[str]:
+    """Return tensors, and the states that layers in front of them read one step earlier, of which these are made.
+
+    Args:
+        layers: The layers of a graph, in order.
+        ends: The tensors.
+    """
+    found = set(ends)
+    before = {layer.attributes["state"]: layer.outputs[0] for layer in layers if layer.op == PREVIOUS}
+    while not before.keys() <= found:
+        needed = set(found)
+        for layer in reversed(layers):
+            if needed.intersection(layer.outputs):
+                needed.update(layer.inputs)
+        fresh = {state for state, tensor in before.items() if tensor in needed} - found
+        if not fresh:
+            break
+        found |= fresh
+    return found
 
 
 def operators_of_states(graph: Graph) -> frozenset[str]:

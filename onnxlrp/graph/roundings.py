@@ -23,6 +23,7 @@ from .facts import nonnegative
 from .frontend.placeholder import PRIME
 from .graph import Array, Graph, Layer
 from .names import unique_name
+from .recurrence import with_states
 from .rewriting.mutable_graph import MutableGraph
 
 _FORMS = (cancel_moves, write_in_layout, fuse_layer_norm, merge_affine, fuse_softmax, fuse_activations)
@@ -153,9 +154,10 @@ def _on_tensors(
 
 
 def _needed(layers: Iterable[Layer], outputs: Iterable[str]) -> tuple[Layer, ...]:
-    needed = set(outputs)
+    every = list(layers)
+    needed = with_states(every, outputs)
     kept: list[Layer] = []
-    for layer in reversed(list(layers)):
+    for layer in reversed(every):
         if needed.intersection(layer.outputs):
             kept.append(layer)
             needed.update(layer.inputs)

@@ -14,6 +14,7 @@ from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
+from ..graph.recurrence import with_states
 from ..graph.unit_output import with_output
 from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
@@ -185,7 +186,7 @@ def _unlike_a_picture(graph: Graph, tensor: Tensor) -> int:
 def _between(graph: Graph, head: Head, source: Tensor) -> Graph:
     """The layers and inputs that a head needs, `source` first; the graph itself where that is all of it."""
     scores = head.scores
-    needed, layers = set(head.needs), []
+    needed, layers = with_states(graph.layers, head.needs), []
     for layer in reversed(graph.layers):
         if needed.intersection(layer.outputs):
             layers.append(layer)

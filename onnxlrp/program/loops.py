@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from .linear import LinearMap, Matmul, Permute, Reshape, Shape, Slice, Sum
-from .program import Carried, Instruction, Loop, LoopInput, Program
+from .program import Carried, Constant, Instruction, Loop, LoopInput, Program
+from .value import drop_broadcast
 
 
 def close(program: Program, carries: Mapping[int, int]) -> Program:
@@ -29,11 +30,13 @@ def close(program: Program, carries: Mapping[int, int]) -> Program:
     steps = list(program.instructions)
     alive = _needed(steps, carries, program.outputs.values())
     loops: dict[str, list[int]] = {}
+    states: dict[int, int] = {}  # a state -> the instruction that has it
     for n in sorted(alive):
         what = steps[n].what
-        if isinstance(what, Carried):
+        if isinstance(what, Carried) and _is_zero(steps[carries[n]]):
+            states[n] = carries[n]
+        elif isinstance(what, Carried):
             loops.setdefault(what.loop, []).append(n)
-    states: dict[int, int] = {}  # a state -> the instruction that has it
     for members in loops.values():
         made = _loop(steps, members, carries)
         steps.append(made)
@@ -41,6 +44,10 @@ def close(program: Program, carries: Mapping[int, int]) -> Program:
     steps = [replace(step, inputs=tuple(states.get(i, i) for i in step.inputs)) for step in steps]
     ends = {name: states.get(n, n) for name, n in program.outputs.items()}
     return _sorted(program, steps, ends)
+
+
+def _is_zero(step: Instruction) -> bool:
+    return isinstance(step.what, Constant) and not drop_broadcast(step.what.array).any()
 
 
 def _needed(steps: Sequence[Instruction], carries: Mapping[int, int], ends: Iterable[int]) -> set[int]:

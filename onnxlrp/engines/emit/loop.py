@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from ...program.program import Loop
+from ...program.program import Loop, LoopInput
 from .nodes import InnerNodes, Nodes
 
 
@@ -64,16 +64,23 @@ def scan(
     Returns:
         The states that each step receives, [N, steps, Σ width], or [T, N, steps, Σ width].
     """
-    loop = body.loop
+    loop, origin = body.loop, g.origin
     states = [g.fresh(f"{g.origin}/state") for _ in loop.widths]
     at_step = [g.fresh(f"{g.origin}/at_step") if i in body.read else "" for i in range(len(rows))]
     read = [_of_any_shape(name) for name in (*states, *filter(None, at_step))]
     graph = helper.make_graph([], f"{g.origin}/step", read, [])
     inner = g.inner(graph)
     found = emit(inner, states, at_step)
+    g.origin = origin
     given = [inner.fresh(f"{g.origin}/next") for _ in states]
     received = [inner.fresh(f"{g.origin}/received") for _ in states]
-    for name, target in zip((*found, *states), (*given, *received), strict=True):
+    for name, target, state, result in zip(found, given, states, loop.results, strict=True):
+        if _has_batch(loop, result, rows):
+            graph.node.append(helper.make_node("Identity", [name], [target], name=target))
+        else:
+            shape = inner.node("Shape", state)
+            graph.node.append(helper.make_node("Expand", [name, shape], [target], name=target))
+    for name, target in zip(states, received, strict=True):
         graph.node.append(helper.make_node("Identity", [name], [target], name=target))
     graph.output.extend(_of_any_shape(name) for name in (*given, *received))
     lead = 0 if body.targets is None else 1
@@ -87,6 +94,13 @@ def scan(
     )  # fmt: skip
     rest = results[count:]
     return rest[0] if count == 1 else g.node("Concat", *rest, axis=-1)
+
+
+def _has_batch(loop: Loop, n: int, rows: Sequence[Row]) -> bool:
+    """Return whether a result of the body differs between samples."""
+    step = loop.body[n]
+    own = isinstance(step.what, LoopInput) and step.what.sort != "state" and rows[step.what.index].constant
+    return not (step.constant or own)
 
 
 def _zeros(g: Nodes, body: Body, rows: Sequence[Row], width: int) -> str:
