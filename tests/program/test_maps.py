@@ -75,6 +75,21 @@ def test_map_is_its_definition(name: str, op: str) -> None:
 
 
 @each_engine
+@pytest.mark.parametrize("limit", [6.0, 0.1, 1.0, -1.0, 20.0, 3e-5])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_comparisons_with_a_limit_are_exact(name: str, limit: float, flipped: bool) -> None:
+    """At the limit itself and at its neighbours among the numbers of single precision, as ReLU6 has them at 6."""
+    limit = float(np.float32(limit))
+    ends = [np.nextafter(np.float32(limit), np.float32(end)) for end in (-np.inf, np.inf)]
+    x = np.array([[limit, *ends, 0, -limit, 1e-30, -1e-30, 1e38, -1e38, np.inf, -np.inf]], np.float32)
+    sketch = Sketch()
+    own, bound = sketch.activation("x", (x.shape[1],)), sketch.constant(limit)
+    y = sketch.map("greater", *((bound, own) if flipped else (own, bound)))
+    found = sketch.run(name, {"y": y}, x=x)["y"]
+    np.testing.assert_array_equal(found, limit > x if flipped else x > limit)
+
+
+@each_engine
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_stabilize_moves_away_from_zero(name: str, epsilon: float) -> None:
     """z + ε·sgn(z) with sgn(0) = +1, down to the smallest normal number."""

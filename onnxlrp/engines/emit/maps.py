@@ -13,6 +13,9 @@ from .nodes import Nodes
 
 HUGE = 1e38  # z·HUGE is beyond any ε for every normal float32 z but 0
 
+STEEP = 2.0**100  # times the least difference of two numbers of the size of LIMITS it is far above 1
+LIMITS = (2.0**-20, 2.0**20)  # sizes of the limits of activations, such as the 6 of ReLU6
+
 
 class Operand(NamedTuple):
     """An operand.
@@ -46,12 +49,16 @@ def _plain(op: str) -> Callable[[Nodes, Instruction, list[Operand]], str]:
 def _greater(g: Nodes, step: Instruction, x: list[Operand]) -> str:
     # Clip(x·1e38, 0, 1) is 1 where a normal float32 x > 0, else 0; comparisons are slow. onnxruntime has both in one
     # pass, and in the layout of its convolutions; other runtimes need not know the operator.
-    for own, other, steep in ((0, 1, HUGE), (1, 0, -HUGE)):
-        if x[other].number == 0:
-            if not g.portable:
-                return g.node("HardSigmoid", x[own].name, alpha=steep, beta=0.0)
-            steeper = g.node("Mul", x[own].name, g.store(np.float32(steep)))
+    for own, other, sign in ((0, 1, 1.0), (1, 0, -1.0)):
+        number = x[other].number
+        if number == 0 and g.portable:
+            steeper = g.node("Mul", x[own].name, g.store(np.float32(sign * HUGE)))
             return g.node("Clip", steeper, g.store(np.float32(0)), g.store(np.float32(1)))
+        if number == 0:
+            return g.node("HardSigmoid", x[own].name, alpha=sign * HUGE, beta=0.0)
+        if number is not None and not g.portable and LIMITS[0] < abs(number) < LIMITS[1]:
+            steep = sign * STEEP  # a power of 2: the product with the limit is exact, so that the limit itself gives 0
+            return g.node("HardSigmoid", x[own].name, alpha=steep, beta=-steep * float(np.float32(number)))
     return g.node("Cast", g.node("Greater", *(v.name for v in x)), to=TensorProto.FLOAT)
 
 
