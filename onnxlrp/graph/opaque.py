@@ -63,7 +63,7 @@ class OpaqueForward:
         """
         return UnsupportedError(
             f"{what} needs the layers of the model, which cannot be read: {self.reason.message}",
-            "take a method of forward passes alone: --method occlusion, rise, lime or kernel_shap",
+            "onnxlrp explain runs methods of forward passes alone: --method occlusion, rise, lime or kernel_shap",
         )
 
     def run(

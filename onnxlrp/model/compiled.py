@@ -125,7 +125,8 @@ class CompiledModel(LoadedModel):
         if not isinstance(method, ExplainOptions):
             method = ExplainOptions(method=method, rules=rules, on_unsupported=on_unsupported, options=options)
         if self.graph.opaque is not None:
-            raise self.graph.opaque.refusal(f'the method "{self.decided(method).method}"')
+            asked = "a method of rules" if is_default(method) else f'the method "{method.method}"'
+            raise self.graph.opaque.refusal(asked)
         return resolve_composite(self.graph, self.kind, self.decided(method), lambda: self._bounds(pictures))
 
     def relaxed(self) -> Self | None:

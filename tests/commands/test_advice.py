@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import OnnxLrpError, UnsupportedError
-from support import advice
-from support.command_line import DIGITS, SEVEN
+from support import advice, small_nets
+from support.command_line import DIGITS, SCENE, SEVEN, SHAPES, folder
 
 PACKAGE = Path(onnxlrp.__file__).parent
 
@@ -79,6 +79,77 @@ def test_a_fix_that_is_a_word_or_a_flag_works(words: list[str], refused: Any, ru
         run(0, *words[:at], flag, value, *words[at + 2 :])
     else:
         run(0, *words[:-1], re.findall(r'"([^"]+)"', fix)[0])
+
+
+def write_models() -> None:
+    """Files in this folder: a table, one that is read as integers, a recurrent network, a map."""
+    for op, name in (("Gemm", "gemm.onnx"), ("Cast", "cast.onnx")):
+        Path(table(op)).rename(name)
+    value = helper.make_tensor_value_info
+    weights = {"w": np.ones((1, 8, 3)), "r": np.ones((1, 8, 2)), "first": np.array([0])}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node(
+            "LSTM", ["t", "w", "r"], ["", "h"], hidden_size=2, activations=["Sigmoid", "ThresholdedRelu", "Tanh"]
+        ),
+        helper.make_node("Squeeze", ["h", "first"], ["y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(array.astype(np.float32 if name != "first" else np.int64), name)
+        for name, array in weights.items()
+    ]
+    graph = helper.make_graph(nodes, "g", [value("x", 1, ["N", 5, 3])], [value("y", 1, ["N", 2])], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "lstm.onnx")
+    np.save("seq.npy", np.full((5, 3), 0.3, np.float32))
+    n = small_nets.Net(3, 16, 16)
+    onnx.save(n.model(n.conv(n.relu(n.conv("x", 3, 3)), 3, 4)), "map.onnx")
+    np.save("img.npy", np.zeros((3, 16, 16), np.float32))
+    folder("digits", range(3))
+
+
+PROVOKING = [
+    "explain gemm.onnx x.npy -m epsilon",
+    "explain cast.onnx x.npy -m epsilon",
+    "explain lstm.onnx seq.npy -m epsilon",
+    "explain lstm.onnx seq.npy",
+    "export lstm.onnx -o e.onnx",
+    "atlas lstm.onnx seq.npy",
+    "explain map.onnx img.npy",
+    f"explain {SHAPES} {SCENE} -t sta",
+    f"explain {DIGITS} digits -o x.png",
+    f"explain {DIGITS} {SEVEN} -m gradcam",
+    f"explain {DIGITS} {SEVEN} --engine cuda",
+    f"compare {DIGITS} {DIGITS} {SEVEN}",
+    f"explain {DIGITS} {SEVEN} nowhere.png -o out",
+]
+# A flag with a value that is no place to fill in, such as NAME or HxW.
+CONCRETE = re.compile(
+    r"(?<![\w-])(-[a-zA-Z]|--[a-z][a-z-]+)(?: ('[^']+'|[a-z0-9][\w=.*-]*(?:,[\w=.*-]+)*))?(?=$|[ ;,:)])"
+)
+
+
+@pytest.mark.few(3)
+@pytest.mark.parametrize("line", PROVOKING)
+def test_the_flags_of_a_fix_run_on_the_model_that_it_is_said_of(line: str, execute: Any) -> None:
+    """With each flag that a fix states, the command, or `explain` where the fix names it, is one that can be typed."""
+    write_models()
+    words = line.split()
+    code, said = execute(*words)
+    fixes = [text[8:] for text in said.err.splitlines() if text.startswith("fix ")]
+    assert fixes
+    for fix in fixes:
+        named = re.search(r"onnxlrp ([a-z]+) ", fix)
+        for flag, value in CONCRETE.findall(fix):
+            other = named is not None and named[1] != words[0]
+            command = [named[1], words[1], "seq.npy"] if other else list(words)
+            value = shlex.split(value)[0] if value and not re.fullmatch("shows|states|is|ranks|if", value) else ""
+            if flag in command:
+                at = command.index(flag)
+                del command[at : at + 2]
+            found, now = execute(*command, flag, *filter(None, [value]))
+            assert found not in (2, 70), f"{fix}: {command} {flag} {value}: {now.err}"
+            if code == 4 and flag in ("-m", "--method"):
+                assert found == 0, f"{fix}: {now.err}"
 
 
 def test_no_text_installs_from_an_index_that_has_no_such_package() -> None:
