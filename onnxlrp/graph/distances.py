@@ -32,7 +32,7 @@ def adds_coefficients(graph: Graph, layer: Layer) -> bool:
 
 
 def is_difference(graph: Graph, layer: Layer) -> bool:
-    """Return whether a layer subtracts constants from an activation, for the squared distance to them.
+    """Return whether a layer subtracts constants from an activation, for the distance to them.
 
     Args:
         graph: The model.
@@ -44,9 +44,12 @@ def is_difference(graph: Graph, layer: Layer) -> bool:
 
 
 def _squares(graph: Graph, layer: Layer) -> bool:
-    """Whether a layer sums squares, or scales what another sums."""
+    """Whether a layer sums squares, or scales what another sums; or takes 1 − |x|, of a category."""
     if layer.op == "ReduceSumSquare":
         return True
+    if layer.op == "Abs":
+        readers = graph.consumers(layer.outputs[0])
+        return bool(readers) and all(r.op == "Sub" and r.inputs[0] in graph.constants for r in readers)
     scales = layer.op in operators.SCALES_DIFFERENCES and len(_live(graph, layer)) == 1
     return scales and any(_squares(graph, reader) for reader in graph.consumers(layer.outputs[0]))
 

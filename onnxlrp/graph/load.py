@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -169,6 +170,8 @@ def graph_of(state: LoadState) -> Graph:
     metadata = state.metadata | _provenance(state.file.model)
     if sizes is not None and sizes.note:
         metadata["onnxlrp.note"] = sizes.note
+    if state.columns:
+        metadata.setdefault("feature_names", json.dumps(state.columns))
     if sizes is not None and sizes.guessed:
         metadata["onnxlrp.placeholder"] = "1"  # the length of an open axis means nothing
     return Graph(
@@ -185,7 +188,9 @@ def graph_of(state: LoadState) -> Graph:
         sha256=state.file.sha256,
         scalars=MappingProxyType(state.scalars),
         explained=MappingProxyType(graph.explained),
-        open_axes=MappingProxyType(dict(sizes.open_axes) if sizes is not None else {}),
+        open_axes=MappingProxyType(
+            {name: axes for name, axes in sizes.open_axes.items() if name in graph.inputs} if sizes is not None else {}
+        ),
     )
 
 

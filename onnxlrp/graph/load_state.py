@@ -36,6 +36,7 @@ class LoadState:
         weights: Name → value of the constants that were taken out of `model`.
         paths: Tensor → path of the module that computes it.
         positions: Tensor → position of its node in the file.
+        columns: The names of inputs that became the columns of one.
         sizes: The batch that the model runs at while it is loaded, and what was assumed of its inputs.
     """
 
@@ -52,6 +53,7 @@ class LoadState:
     weights: dict[str, Array] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[str, int] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
     sizes: Sizes | None = None
     parsed: MutableGraph | None = None
 

@@ -24,6 +24,7 @@ from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
+from .decomposition.ml.columns import join_columns
 from .decomposition.ml.neuralize import neuralize
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
@@ -98,6 +99,12 @@ def _fold(state: LoadState) -> None:
 
 def _complete_shapes(state: LoadState) -> None:
     complete_shapes(state.graph, state.memory_limit)
+
+
+def _join_columns(state: LoadState) -> None:
+    if has.is_of_columns(state):
+        state.columns = tuple(state.graph.inputs)
+        join_columns(state.graph)
 
 
 def _check_floats(state: LoadState) -> None:
@@ -353,6 +360,13 @@ PASSES = (
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.CONDITIONS_NUMBERED,),
         breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "join columns",
+        "Write one input of all columns of a pipeline that has an input for each.",
+        _join_columns,
+        requires=(has.SHAPES_KNOWN, has.BATCH_FIRST),
+        ensures=(has.COLUMNS_JOINED,),
     ),
     Pass(
         "neuralize",

@@ -17,6 +17,7 @@ from .canonical.moves import cancel_moves
 from .canonical.pointwise import write_in_layout
 from .contracts import Property
 from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
+from .decomposition.ml.columns import are_columns
 from .decomposition.ml.neuralize import is_explained
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
@@ -60,6 +61,12 @@ def _tables_folded(state: LoadState) -> bool:
     graph = state.model.graph
     held = {tensor.name for tensor in graph.initializer}
     return not any(held.issuperset(node.input) for node in graph.node if node.op_type != "DequantizeLinear")
+
+
+def is_of_columns(state: LoadState) -> bool:
+    """Return whether a model is a pipeline of ai.onnx.ml with an input for each column."""
+    pipeline = any(node.domain == "ai.onnx.ml" for node in state.file.model.graph.node)
+    return pipeline and state.parsed is not None and are_columns(state.graph)
 
 
 def _parsed(graph: MutableGraph) -> bool:
@@ -299,3 +306,4 @@ LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by
 UNFOLDED = _of_graph("recurrent layers compute states alone", lambda graph: not folded(graph))
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
 MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)
+COLUMNS_JOINED = Property("columns of a pipeline are one input", lambda state: not is_of_columns(state))

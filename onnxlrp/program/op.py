@@ -17,7 +17,7 @@ KINDS = {
     "normalization": "LayerNormalization, InstanceNormalization, GroupNormalization, LRN",
     "activation": "an elementwise nonlinearity",
     "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
-    "prototype": "the difference from constants whose squares are summed: a distance to support vectors or means",
+    "prototype": "the difference from constants, of a distance: to support vectors, means or categories",
     "coefficient": "the logarithms of coefficients, added to the distances of a mixture",
     "mixture": "the logarithm of a sum of exponentials of distances: kernel machines, Gaussian mixtures",
     "maxpool": "max pooling, global or not",

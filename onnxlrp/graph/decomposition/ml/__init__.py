@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..replacement import Decomposition
+from .columns import COLUMNS
 from .linear import LINEAR
 from .trees import ENSEMBLES
 
-CLASSICAL: Mapping[str, Decomposition] = {**LINEAR, **ENSEMBLES}
+CLASSICAL: Mapping[str, Decomposition] = {**COLUMNS, **LINEAR, **ENSEMBLES}

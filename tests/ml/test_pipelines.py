@@ -1,0 +1,115 @@
+"""Pipelines as scikit-learn's exporter writes them: preprocessing of columns, an input for each, names of columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import onnxlrp
+from onnxlrp.graph.contracts import run
+from onnxlrp.graph.load_state import LoadState
+from onnxlrp.graph.passes import PASSES
+from onnxlrp.graph.reading.read import read
+
+WEIGHTS = np.array([[0.5, -1.0, 0.3, -0.7, 2.0], [-0.5, 1.0, 0.2, 0.7, -1.0]], np.float32)
+BIAS = np.array([0.1, -0.2], np.float32)
+OFFSET, SCALE = np.array([40.0, 30.0], np.float32), np.array([0.1, 0.2], np.float32)
+CATEGORIES = [1, 2, 7]
+ROWS = np.array([[41.0, 31.5, 1], [38.5, 34.0, 7], [52.0, 20.0, 2]])
+
+
+def node(op: str, inputs: str, output: str, domain: str = "", **more: Any) -> Any:
+    return helper.make_node(op, inputs.split(), output.split(), domain=domain, **more)
+
+
+def ml(op: str, inputs: str, output: str, **more: Any) -> Any:
+    return node(op, inputs, output, "ai.onnx.ml", **more)
+
+
+def pipeline(imputed: bool = False) -> Any:
+    """Columns age and fare, scaled, and a category as one hot, behind a linear classifier."""
+    first = [ml("Imputer", "both", "whole", imputed_value_floats=[40.0, 30.0], replaced_value_float=float("nan"))]
+    nodes = [
+        node("Concat", "age fare", "both", axis=1),
+        *(first if imputed else [node("Identity", "both", "whole")]),
+        ml("Scaler", "whole", "scaled", offset=OFFSET, scale=SCALE),
+        node("Gather", "kind place", "one", axis=1),
+        node("Cast", "one", "integers", to=TensorProto.INT64),
+        ml("OneHotEncoder", "integers", "hot", cats_int64s=CATEGORIES, zeros=1),
+        node("Reshape", "hot shape", "flat"),
+        node("Concat", "scaled flat", "features", axis=1),
+        ml("LinearClassifier", "features", "label probabilities", classlabels_ints=[0, 1], post_transform="SOFTMAX",
+           coefficients=WEIGHTS.reshape(-1), intercepts=BIAS),
+    ]  # fmt: skip
+    stored = [numpy_helper.from_array(np.array([0]), "place"), numpy_helper.from_array(np.array([-1, 3]), "shape")]
+    given = [helper.make_tensor_value_info(name, kind, ["N", 1]) for name, kind in
+             (("age", TensorProto.FLOAT), ("fare", TensorProto.FLOAT), ("kind", TensorProto.INT64))]  # fmt: skip
+    made = [helper.make_tensor_value_info("label", TensorProto.INT64, None),
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None)]  # fmt: skip
+    graph = helper.make_graph(nodes, "pipeline", given, made, stored)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def contributions(rows: Any) -> Any:
+    """What each original column adds to each logit: of the category all of its one-hot columns together."""
+    hot = (rows[:, 2:] == np.array(CATEGORIES)).astype(float)
+    scaled = (rows[:, :2] - OFFSET) * SCALE
+    numbers = scaled[:, None] * np.asarray(WEIGHTS[:, :2], np.float64)
+    return np.concatenate([numbers, (hot @ np.asarray(WEIGHTS[:, 2:], np.float64).T)[..., None]], axis=2)
+
+
+@pytest.mark.parametrize("imputed", [False, True])
+def test_relevance_is_that_of_the_original_columns(imputed: bool) -> None:
+    model = onnxlrp.load(pipeline(imputed), engine="reference")
+    assert [(t.name, t.shape) for t in model.graph.inputs] == [("columns", (3,))]
+    explained: Any = model.explain(ROWS.astype(np.float32), ledger=True, method="epsilon", epsilon=1e-12)
+    parts = contributions(ROWS)
+    logits = parts.sum(axis=2) + BIAS
+    np.testing.assert_array_equal(explained.target, logits.argmax(axis=1))
+    own = np.take_along_axis(parts, explained.target[:, None, None], axis=1)[:, 0]
+    np.testing.assert_allclose(explained.relevance, own, atol=1e-5)
+    np.testing.assert_allclose(explained.logit, logits.max(axis=1), atol=1e-5)
+    assert max(row.error for row in explained.ledger) < 1e-8
+    assert explained.feature_names == ("age", "fare", "kind")
+
+
+def test_outputs_are_onnxruntimes() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    rows = np.concatenate([ROWS, [[40.0, 30.0, 5]]])  # a category that the model does not know
+    feeds = {"age": rows[:, [0]].astype(np.float32), "fare": rows[:, [1]].astype(np.float32)}
+    feeds["kind"] = rows[:, [2]].astype(np.int64)
+    for imputed in (False, True):
+        source = pipeline(imputed)
+        _, expected = runtime.InferenceSession(source.SerializeToString()).run(None, feeds)
+        explained = onnxlrp.load(source, engine="ort").explain(rows.astype(np.float32))
+        np.testing.assert_allclose(explained.output, expected, atol=1e-6)
+
+
+def test_columns_of_a_table_are_found_by_their_names(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("kind,age,fare\n" + "\n".join(f"{k:g},{a:g},{f:g}" for a, f, k in ROWS), encoding="utf-8")
+    model = onnxlrp.load(pipeline(), engine="reference")
+    np.testing.assert_allclose(
+        model.explain(str(table)).relevance, model.explain(ROWS.astype(np.float32)).relevance, atol=1e-6
+    )
+
+
+def test_passes_keep_their_contracts() -> None:
+    """Of a pipeline of columns, each pass has what it requires, and leaves intact what it should."""
+    state = LoadState(read(pipeline(imputed=True)))
+    run(PASSES, state, check=True)
+    assert state.columns == ("age", "fare", "kind")
+
+
+def test_other_models_keep_their_inputs() -> None:
+    """Without operators of ai.onnx.ml, inputs of one number each are inputs of their own."""
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in "ab"]
+    made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])]
+    graph = helper.make_graph([node("Mul", "a b", "y")], "product", given, made)
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert [t.name for t in onnxlrp.load(source).graph.inputs] == ["a", "b"]
