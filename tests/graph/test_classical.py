@@ -51,6 +51,16 @@ def test_what_stands_for_it(case: str) -> None:
     assert verify(graph, source) < 1e-5
 
 
+def test_the_maximum_of_a_row_keeps_its_sign() -> None:
+    """As the standard and onnxruntime have it: x / max x; a maximum of 0 divides nothing."""
+    rows = np.array([[-1, 0, -2, -3, -1], [0, 0, 0, 0, 0], [-1, -2, -3, -4, -5], [1, -4, 2, 0, 1]], np.float32)
+    expected = np.array([[-1, 0, -2, -3, -1], [0, 0, 0, 0, 0], [1, 2, 3, 4, 5], [0.5, -2, 1, 0, 0.5]])
+    source = of(classical("Normalizer", "x", norm="MAX"))
+    for engine in ("reference", "ort"):
+        found = onnxlrp.load(source, engine=engine).outputs(rows)["scores"]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("function", ["NONE", "SOFTMAX", "LOGISTIC"])
 def test_a_classifier_gives_its_scores_and_its_label(function: str) -> None:
     classifier = classical("LinearClassifier", "x", ["label", "y"], classlabels_ints=[7, 3, 9],

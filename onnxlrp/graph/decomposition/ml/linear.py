@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from onnx import TensorProto
 
 from ..replacement import Decomposition, Replacement
 
@@ -62,12 +63,13 @@ def _transformed(build: Replacement, scores: str, out: str) -> None:
 
 
 def _normalizer(build: Replacement) -> None:
-    """Normalizer: rows divided by their norm, x / ‖x‖."""
+    """Normalizer: rows divided by their norm, x / ‖x‖; of MAX by their largest value, if that is not 0."""
     kind, x = build.attribute("norm", "MAX"), build.input(0)
     if kind == "MAX":
-        build.compute(
-            "Div", x, build.compute("ReduceMax", build.compute("Abs", x), build.store(np.array([1]), "axes")), main=True
-        )
+        largest = build.compute("ReduceMax", x, build.store(np.array([1]), "axes"))
+        none = build.compute("Equal", largest, build.store(0.0, "zero"))
+        one = build.add("Cast", none, out=f"{build.out}/one", to=TensorProto.FLOAT, saturate=1)
+        build.compute("Div", x, build.compute("Add", largest, one), main=True)
     else:
         build.compute("LpNormalization", x, main=True, axis=1, p={"L1": 1, "L2": 2}[kind])
     build.finish()
