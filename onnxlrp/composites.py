@@ -86,6 +86,11 @@ class Composite:
     on_unsupported: str = "error"
     model: str = ""
 
+    @property
+    def is_gradient(self) -> bool:
+        """True where every layer gets its gradient."""
+        return bool(self.entries) and all(isinstance(rule, Gradient) for _, rule in self.entries)
+
     def rule_for(self, layer: Matched) -> Rule:
         """Return the rule of a layer.
 

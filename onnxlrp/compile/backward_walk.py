@@ -41,7 +41,8 @@ class BackwardWalk:
     """
 
     def __init__(self, graph: Graph, composite: Composite, source: str, trace: Trace, *targets: str) -> None:
-        seen = through_roundings(graph, *targets)
+        # A gradient is zero where a rounding clips, be it by a Hardtanh that a quantiser took into it.
+        seen = through_roundings(graph, *targets, affine=not composite.is_gradient)
         self.forward, self.graph, self.rounded = graph, seen.graph, seen.rounded
         self.composite, self.source, self.trace, self.targets = composite, source, trace, targets
         trace.infinite = may_be_infinite(self.graph)

@@ -26,6 +26,7 @@ from .names import unique_name
 from .recurrence import with_states
 from .rewriting.mutable_graph import MutableGraph
 
+_FORMULAS = (fuse_layer_norm, fuse_softmax, fuse_activations)
 _FORMS = (cancel_moves, write_in_layout, fuse_layer_norm, merge_affine, fuse_softmax, fuse_activations)
 
 
@@ -42,7 +43,7 @@ class Seen:
     rounded: frozenset[str] = frozenset()
 
 
-def through_roundings(graph: Graph, *kept: str) -> Seen:
+def through_roundings(graph: Graph, *kept: str, affine: bool = True) -> Seen:
     """Return a graph in which layers with roundings in between are the one layer that they are without these.
 
     A pair of QuantizeLinear and DequantizeLinear is a rounding if both have the same scale and zero point, nothing else
@@ -51,19 +52,21 @@ def through_roundings(graph: Graph, *kept: str) -> Seen:
     Args:
         graph: The graph, not changed.
         kept: Tensors that the result must have too, besides the outputs.
+        affine: Whether a linear layer and the normalisation behind its rounding are one, too, which rules ask for. What
+            clips between them, such as a Hardtanh that a quantiser took into the rounding, is not seen then.
     """
-    known: dict[tuple[str, ...], Seen] = graph.__dict__.setdefault("_seen", {})
-    if kept not in known:
-        known[kept] = _seen(graph, {t.name for t in graph.outputs} | {*kept})
-    return known[kept]
+    known: dict[tuple[bool, tuple[str, ...]], Seen] = graph.__dict__.setdefault("_seen", {})
+    if (affine, kept) not in known:
+        known[affine, kept] = _seen(graph, {t.name for t in graph.outputs} | {*kept}, affine)
+    return known[affine, kept]
 
 
-def _seen(graph: Graph, ends: Set[str]) -> Seen:
+def _seen(graph: Graph, ends: Set[str], affine: bool) -> Seen:
     pairs = _pairs(graph, ends)
     if not pairs:
         return Seen(graph)
     bare, plain = _without(graph, pairs, ends)
-    for form in _FORMS:
+    for form in _FORMS if affine else _FORMULAS:
         form(bare)
         bare.prune()  # a layer that is left unread would count as a reader
     made = {layer.outputs[0]: layer for layer in bare.layers if plain.get(layer.outputs[0]) != (layer.op, layer.inputs)}

@@ -112,6 +112,38 @@ def test_quantised_transformers_get_the_map_of_the_float_function(name: str, pla
         assert apart(relevance, wanted[method]) <= 5e-2, method
 
 
+def hardtanh(quantised: bool) -> onnx.ModelProto:
+    """Conv, a Clip to [-.5, .5], BatchNormalization, Relu, dense; the Clip as the range of a rounding."""
+    rng = np.random.default_rng(0)
+    stored: dict[str, Array] = {
+        "w": rng.normal(size=(4, 3, 3, 3)), "b": rng.normal(size=4), "dense": rng.normal(size=(4 * 16, 3)),
+        **{name: rng.uniform(0.5, 1.5, 4) for name in ("scale", "shift", "mean", "var")},
+        "step": np.array(0.5 / 127), "low": np.array(-0.5), "high": np.array(0.5),
+    }  # fmt: skip
+    clip = "q = QuantizeLinear (c, step, zero) k = DequantizeLinear (q, step, zero)"
+    model = onnx.parser.parse_model(f"""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N, 3, 4, 4] x) => (float[N, 3] y) {{
+            c = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+            {clip if quantised else "k = Clip (c, low, high)"}
+            n = BatchNormalization (k, scale, shift, mean, var)
+            r = Relu (n)
+            f = Flatten (r)
+            y = MatMul (f, dense) }}""")
+    read = {name for node in model.graph.node for name in node.input}
+    tensors = [onnx.numpy_helper.from_array(v.astype(np.float32), k) for k, v in stored.items() if k in read]
+    zero = [onnx.numpy_helper.from_array(np.array(0, np.int8), "zero")] if quantised else []
+    model.graph.initializer.extend(tensors + zero)
+    return model
+
+
+def test_the_gradient_is_zero_where_a_rounding_clips() -> None:
+    """A quantiser takes a Hardtanh into the range of its rounding; beyond it nothing changes the result."""
+    x = np.random.default_rng(1).normal(size=(2, 3, 4, 4)).astype(np.float32)
+    plain, rounded = (onnxlrp.load(hardtanh(q)).explain(x, 1, "gradient") for q in (False, True))
+    assert apart(rounded.relevance, plain.relevance) <= 1e-5
+    np.testing.assert_allclose(rounded.output, plain.output, atol=0.05)
+
+
 def test_what_a_quantised_layer_rounds_is_in_its_bias(plain: Any, tmp_path: Path) -> None:
     x, _ = plain[convolutional]
     file = quantised(made(convolutional, Parts), x, tmp_path, 8, per_channel=False)
