@@ -1,4 +1,4 @@
-"""What a heatmap costs on the CPU, in forward passes: onnxruntime, this package, zennit, torch, in one run.
+"""Cost of a heatmap on the CPU, in forward passes: onnxruntime, this package, zennit, torch, in one run.
 
     python benchmarks/cpu.py                                          # everything, about half an hour on 2 cores
     python benchmarks/cpu.py --networks resnet50 --batches 1 --rounds 5 --no-memory

@@ -1,4 +1,4 @@
-"""Which method a table and a signal should be explained by: relevance against planted features, on trained networks.
+"""Default methods for tables and signals: relevance against planted features, on trained networks.
 
 Tables: a target is a sum of known functions of some features (linear, saturating, oscillating, a product), with units
 that differ by powers of ten, which the first layer undoes. The truth of a sample is each feature's exact Shapley value

@@ -1,4 +1,4 @@
-"""What a GPU cannot beat: the operations and bytes of a forward pass and of a program, at the rates of its parts.
+"""Lower bounds of a GPU's time: the operations and bytes of a forward pass and of a program, at the rates of its parts.
 
     python benchmarks/floors.py model.onnx [more.onnx ...] --batches 1,16,64
 

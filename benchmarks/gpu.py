@@ -1,4 +1,4 @@
-"""What a heatmap costs on a GPU: our kernels, onnxruntime, zennit, torch and the floor, in one run of ten minutes.
+"""Cost of a heatmap on a GPU: our kernels, onnxruntime, zennit, torch and the floor, in one run of ten minutes.
 
     python benchmarks/gpu.py                                # all of it; about --minutes 9
     python benchmarks/gpu.py --networks resnet50 --batches 1,64 --no-layers

@@ -1,4 +1,4 @@
-"""Who is timed by benchmarks/gpu.py over a whole pass: our engine, onnxruntime, zennit and torch; in ms."""
+"""Contenders of benchmarks/gpu.py over a whole pass: our engine, onnxruntime, zennit and torch; in ms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of benchmarks/gpu.py: what it has found, how long it may still take, and our engine as it is prepared."""
+"""State of a run of benchmarks/gpu.py: its results, the time left, and the prepared engine."""
 
 from __future__ import annotations
 

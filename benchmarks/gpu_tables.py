@@ -1,4 +1,4 @@
-"""What benchmarks/gpu.py prints: a line for each network and batch size, and one for each layer."""
+"""Tables of benchmarks/gpu.py: a line for each network and batch size, and one for each layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether our engine is right on this machine: what benchmarks/gpu.py asks before it times anything."""
+"""Validation of the engine on this machine, before benchmarks/gpu.py times anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a heatmap's time goes: the emitted graph under onnxruntime's profiler, by rule, operator, layer and node.
+"""Profile of a heatmap: the emitted graph under onnxruntime's profiler, by rule, operator, layer and node.
 
     python benchmarks/hotspots.py /tmp/onnxlrp-bench/resnet50.onnx --preset epsilon_gamma_box --batch 8
 

@@ -1,4 +1,4 @@
-"""What every contender is asked about: synthetic pictures."""
+"""Inputs of every contender: synthetic pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the methods point: pointing game and energy in mask on rendered scenes whose masks are exact.
+"""Localisation by the methods: pointing game and energy in mask on rendered scenes whose masks are exact.
 
     python benchmarks/judging.py                       # models/shapes.onnx, 200 held-out scenes; five minutes
     python benchmarks/judging.py --scenes 50 --methods epsilon_plus_flat,rise -o rise.json

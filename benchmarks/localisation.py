@@ -1,4 +1,4 @@
-"""How much of a heatmap lies on the object: energy inside box or mask against its share of the area, on photographs.
+"""Localisation on photographs: energy inside box or mask against its share of the area.
 
     python benchmarks/localisation.py --data DATA                       # every model, every method; some minutes
     python benchmarks/localisation.py --data DATA --methods gradient --models squeezenet -o /tmp/a.json

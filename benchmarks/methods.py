@@ -1,4 +1,4 @@
-"""What hiding parts of a picture costs: our RISE, LIME, KernelSHAP and occlusion beside DIANNA's and captum's.
+"""Cost of methods that hide parts of a picture: our RISE, LIME, KernelSHAP and occlusion beside DIANNA's and captum's.
 
     pip install "onnxlrp[cpu,superpixels]" dianna captum
     python benchmarks/methods.py                                   # models/digits.onnx and models/shapes.onnx

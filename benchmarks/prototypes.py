@@ -1,4 +1,4 @@
-"""Prototypes under judgement: do other networks, and the model itself after small moves, see the class in them?
+"""Evaluation of prototypes: whether other networks, and the model itself after small moves, see the class in them.
 
     python benchmarks/prototypes.py --data DATA                                       # every style and model; an hour
     python benchmarks/prototypes.py --data DATA --styles fourier --models digits -o /tmp/a.json

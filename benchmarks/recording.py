@@ -1,4 +1,4 @@
-"""What it costs to keep something of every hidden layer, whole or reduced: time and peak memory.
+"""Cost of recording every hidden layer, whole or reduced: time and peak memory.
 
     python benchmarks/recording.py ../shared/data/models/squeezenet1.1_mxnet_nchw.onnx --batch 8
 

@@ -1,4 +1,4 @@
-"""What the scripts of benchmarks share: the circumstances of a run, files of records, and lists as arguments."""
+"""Shared by the benchmarks: the circumstances of a run, files of records, and lists as arguments."""
 
 from __future__ import annotations
 

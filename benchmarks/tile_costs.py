@@ -1,4 +1,4 @@
-"""What a step of each tile of the product kernel costs a multiprocessor, counted from its compiled loop: no GPU runs.
+"""Cost of a step of each tile of the product kernel on a multiprocessor, counted from its compiled loop: no GPU runs.
 
     python benchmarks/tile_costs.py [--json benchmarks/results/tile_costs.json]     # needs nvcc and cuobjdump
 
