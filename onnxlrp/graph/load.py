@@ -170,6 +170,8 @@ def graph_of(state: LoadState) -> Graph:
     metadata = state.metadata | _provenance(state.file.model)
     if sizes is not None and sizes.note:
         metadata["onnxlrp.note"] = sizes.note
+    if names := _class_names(state.file.model):
+        metadata["onnxlrp.classlabels"] = json.dumps(names)
     if state.columns:
         metadata.setdefault("feature_names", json.dumps(state.columns))
     if sizes is not None and sizes.guessed:
@@ -200,6 +202,19 @@ def _own(value: Array) -> Array:
     while isinstance(root, np.ndarray):
         root = root.base
     return value.copy() if isinstance(root, memoryview) else value
+
+
+def _class_names(model: onnx.ModelProto) -> list[str]:
+    """The labels of the classifier of ai.onnx.ml; [] where they count from 0, or several classifiers differ."""
+    found: set[tuple[str, ...]] = set()
+    for node in model.graph.node:
+        if node.domain == "ai.onnx.ml" and "Classifier" in node.op_type:
+            stated = [attribute for attribute in node.attribute if attribute.name.startswith("classlabels_")]
+            words = [word.decode(errors="replace") for attribute in stated for word in attribute.strings]
+            numbers = [number for attribute in stated for number in attribute.ints]
+            counted = numbers == list(range(len(numbers)))
+            found.add(tuple(words) or tuple(f"label {number}" for number in numbers if not counted))
+    return list(found.pop()) if len(found) == 1 else []
 
 
 def _provenance(model: onnx.ModelProto) -> dict[str, str]:

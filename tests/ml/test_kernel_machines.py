@@ -290,6 +290,19 @@ def test_the_gradient_is_that_of_what_is_explained() -> None:
         np.testing.assert_allclose(slope[:, column], (up - down) / (2 * step), atol=1e-2)
 
 
+def test_labels_name_the_classes() -> None:
+    """Strings as they are; numbers that do not count from 0 are told from ids."""
+    words = {"classlabels_ints": [], "classlabels_strings": ["setosa", "virginica", "other"]}
+    stated = {k: v for k, v in (attributes("RBF", 3) | words).items() if len(v)}
+    for own, expected in ((stated, ("setosa", "virginica", "other")),
+                          (attributes("RBF", 3) | {"classlabels_ints": [3, 5, 9]}, ("label 3", "label 5", "label 9")),
+                          (attributes("RBF", 3), None)):  # fmt: skip
+        node = helper.make_node("SVMClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", **own)
+        model = load(model_of(node, ["y"]))
+        assert model.labels == expected
+    assert load(model_of(node, ["y"])).explain(samples(1)).top(1)[0][0][1] in ("0", "1", "2")
+
+
 def test_a_label_alone_is_explained() -> None:
     stated = attributes("RBF", 3)
     node = helper.make_node("SVMClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", **stated)

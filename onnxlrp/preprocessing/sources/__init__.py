@@ -1,7 +1,7 @@
 """Sources of preprocessing, in the order of trust.
 
-Flags, `model.prep.toml`, `onnxlrp.prep` in the metadata, Ultralytics, Hugging Face, timm, WinML, the graph. Each field
-comes from the first source that states it; contradictions of later ones are reported.
+Flags, `model.prep.toml`, `onnxlrp.prep` in the metadata, Ultralytics, Hugging Face, timm, WinML, the labels of a
+classifier, the graph. Each field comes from the first source that states it; contradictions of later ones are reported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..fields import FORMULA, Conflict, Source, format_value, per_channel
-from . import explicit, graph, huggingface, timm, ultralytics, winml
+from . import classifier, explicit, graph, huggingface, timm, ultralytics, winml
 from .fit import fit_to_model
 from .statement import SourceContext, Statement
 
@@ -23,6 +23,7 @@ SOURCES: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
     huggingface.processor,
     timm.pretrained_cfg,
     winml.image_keys,
+    classifier.classlabels,
     graph.pixels,
 )
 
