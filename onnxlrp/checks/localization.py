@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,17 +84,10 @@ class Border:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        height, width = context.pictures.shape[1:]
-        down, across = (max(1, round(self.width * n)) for n in (height, width))
+        height, width, down, across = _edges(context, self.width)
         frame = np.ones((height, width), dtype=bool)
         frame[down : height - down, across : width - across] = False
-        for subject, mean in means(context, self.least):
-            if mean is None:
-                yield skipped(f"fewer than {self.least} samples", subject, _MORE)
-                continue
-            energy, area = mean[frame].sum(), frame.mean()
-            message = f"the border holds {energy:.1%} of Σ|R| and {area:.1%} of the area"
-            yield judged(bool(energy / area <= self.lift), message, subject, energy / area, self.lift, _MARKS)
+        return _on_means(context, self, lambda mean: ("border", float(mean[frame].sum())), float(frame.mean()))
 
 
 @check("corners", order=40)
@@ -116,26 +109,47 @@ class Corners:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        height, width = context.pictures.shape[1:]
-        down, across = (max(1, round(self.width * n)) for n in (height, width))
+        height, width, down, across = _edges(context, self.width)
         rows = {"upper": slice(0, down), "lower": slice(height - down, None)}
         columns = {"left": slice(0, across), "right": slice(width - across, None)}
-        area = down * across / (height * width)
-        for subject, mean in means(context, self.least):
-            if mean is None:
-                yield skipped(f"fewer than {self.least} samples", subject, _MORE)
-                continue
-            found = {f"{r} {c}": float(mean[rows[r], columns[c]].sum()) for r in rows for c in columns}
-            worst = max(found, key=lambda corner: found[corner])
-            value = found[worst] / area
-            message = f"the {worst} corner holds {found[worst]:.1%} of Σ|R| and {area:.1%} of the area"
-            yield judged(value <= self.lift, message, subject, value, self.lift, _MARKS)
+
+        def worst(mean: Array) -> tuple[str, float]:
+            found = {f"{r} {c} corner": float(mean[rows[r], columns[c]].sum()) for r in rows for c in columns}
+            return max(found.items(), key=lambda pair: pair[1])
+
+        return _on_means(context, self, worst, down * across / (height * width))
 
 
 ALL = "all samples"
 _MARKS = "look there for a watermark, a frame or a caption in the training pictures of this class, and train without it"
 _MORE = "give more samples of each class, or lower `least`"
 _WHERE = "add a mask NAME.png, named like the sample"
+
+
+def _edges(context: CheckContext, share: float) -> tuple[int, int, int, int]:
+    """Height and width of the heatmaps, and so much of each as is this share."""
+    height, width = context.pictures.shape[1:]
+    return height, width, max(1, round(share * height)), max(1, round(share * width))
+
+
+def _on_means(
+    context: CheckContext, check: Border | Corners, where: Callable[[Array], tuple[str, float]], area: float
+) -> Iterator[Finding]:
+    """Yield a finding for each mean heatmap.
+
+    Args:
+        context: The samples.
+        check: The check with its thresholds.
+        where: Gives the name of a part of the mean heatmap, and the share of Σ|R| in it.
+        area: Its share of the area.
+    """
+    for subject, mean in means(context, check.least):
+        if mean is None:
+            yield skipped(f"fewer than {check.least} samples", subject, _MORE)
+            continue
+        part, energy = where(mean)
+        message = f"the {part} holds {energy:.1%} of Σ|R| and {area:.1%} of the area"
+        yield judged(energy / area <= check.lift, message, subject, energy / area, check.lift, _MARKS)
 
 
 def means(context: CheckContext, least: int) -> Iterator[tuple[str, Array | None]]:
