@@ -72,7 +72,7 @@ def select(g: Nodes, p: Select, x: str, selector: str, lead: tuple[int, ...], ba
         for axis in range(rank, 0, -1):  # from the last: the maxima of rows serve their places too
             x = g.node("ReduceMax", x, g.ints(len(p.source) - rank + axis), keepdims=1)
         return g.node("Reshape", x, g.ints(-1, *p.target))
-    if back and winners.fits(p.window, math.prod((*lead, *p.target))):
+    if back and winners.fits(p.window, math.prod(p.target), math.prod(lead)):
         return winners.select_adjoint(g, p, x, selector, lead)
     pooled = _pooled(g, p, selector)
     if not back:

@@ -20,18 +20,20 @@ from .nodes import Nodes
 
 TAPS = 9  # beyond, there are as many comparisons as the search for indices has
 LEAST = 20_000  # windows, below which this is more nodes than work
+TARGETS = 3  # beyond, scattering each by indices that are found once takes less
 
 
-def fits(window: Window, windows: int) -> bool:
+def fits(window: Window, windows: int, targets: int = 1) -> bool:
     """Return whether the adjoint of a selection is emitted here.
 
     Args:
         window: The window.
-        windows: How many there are, of all channels and targets.
+        windows: How many there are, of all channels.
+        targets: How many tensors are put back by the same winners.
     """
     plain = len(window.kernel) == 2 and all(d == 1 for d in window.dilations)
     reached = all(k >= s for k, s in zip(window.kernel, window.strides, strict=True))
-    return plain and reached and 1 < math.prod(window.kernel) <= TAPS and windows >= LEAST
+    return plain and reached and 1 < math.prod(window.kernel) <= TAPS and windows >= LEAST and targets <= TARGETS
 
 
 def select_adjoint(g: Nodes, p: Select, s: str, selector: str, lead: tuple[int, ...]) -> str:
