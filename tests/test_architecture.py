@@ -73,7 +73,8 @@ ALLOWED = {
     # What lies inside of a model, by the names that users give it; a unit as an output of its own.
     "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
     "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
-    "graph.unit_output": {"graph.graph", "graph.names", "graph.units", "numpy"},
+    "graph.ends": {"graph.graph", "graph.names", "numpy"},
+    "graph.unit_output": {"graph.ends", "graph.graph", "graph.units", "numpy"},
     "graph.places": set(),
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
