@@ -74,6 +74,15 @@ ALLOWED = {
     "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
     "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
     "graph.ends": {"graph.graph", "graph.names", "numpy"},
+    "graph.place_output": {
+        "graph.axes",
+        "graph.ends",
+        "graph.graph",
+        "graph.operators",
+        "graph.places",
+        "graph.scores",
+        "numpy",
+    },
     "graph.unit_output": {"graph.ends", "graph.graph", "graph.units", "numpy"},
     "graph.places": set(),
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
@@ -236,6 +245,7 @@ ALLOWED |= {
         "graph.pixel_range",
         "graph.recurrence",
         "graph.to_onnx",
+        "graph.place_output",
         "graph.unit_output",
     },
     # Read for --help: what is asked of an explanation, and how the command line and settings state it.

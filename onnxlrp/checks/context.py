@@ -132,8 +132,12 @@ class CheckContext:
     def targets(self) -> Array:
         """The class explained of each sample [N]."""
         target = self.settings.target
-        found = for_samples(target, self.model.labels, self.model.classes, len(self.samples))
-        return found if isinstance(found, np.ndarray) else from_scores(found, self.logits)
+        model = self.model
+        found = for_samples(target, model.labels, model.classes, len(self.samples), model.place)
+        if isinstance(found, np.ndarray):
+            return found
+        fixed = model.fixed(self.samples.values, self.settings.batch_size)
+        return from_scores(found, fixed.ranked(self.logits))
 
 
 def open_model(path: Path, settings: Settings) -> Model:
@@ -153,5 +157,5 @@ def open_model(path: Path, settings: Settings) -> Model:
         max_memory=settings.max_memory,
         allow_linked_data=settings.allow_linked_data,
     )
-    words = {"kind": settings.kind, "task": settings.task, "head": settings.head}
-    return model.choose(settings.output, settings.input, settings.given or None, **words)
+    words: dict[str, Any] = {"kind": settings.kind, "task": settings.task, "head": settings.head}
+    return model.choose(settings.output, settings.input, settings.given or None, **words).for_target(settings.target)

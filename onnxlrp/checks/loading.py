@@ -32,7 +32,6 @@ class Coverage:
         """Yield the findings, one for each subject."""
         subject, settings = context.name, context.settings
         try:
-            context.model.refuse_maps()
             composite = context.composite
             rows = [] if composite is None else context.model.layers(composite)
             without = Counter(layer.op for layer, _, rule in rows if rule is None)

@@ -86,6 +86,8 @@ def open_context(model: Model | str | Path | None, samples: Any, settings: Setti
         words = samples if isinstance(samples, list | tuple) else [samples]
         files = bool(words) and all(isinstance(word, str | Path) for word in words)
         read = collect.samples(model, [str(word) for word in words]) if files else model.read(samples)
+    if read is not None:
+        model = model.at(read.kind.shape, read.own_size).fixed(read.values, settings.batch_size)
     return CheckContext(
         model, settings, None if read is None else replace(read, names=unique_names(map(str, read.names)))
     )

@@ -195,7 +195,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         precision=getattr(args, "precision", None) if engine is None else None,
     )
     chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
-    return model.choose(**chosen_inputs)
+    return model.choose(**chosen_inputs).for_target(getattr(args, "target", None))
 
 
 def check_matches(model: Model, options: ExplainOptions) -> None:

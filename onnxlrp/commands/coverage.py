@@ -86,8 +86,7 @@ def _row(args: argparse.Namespace, name: str, options: ExplainOptions) -> ModelC
         composite = model.composite(options)
         missing = [layer.op for layer, _, rule in model.layers(composite) if rule is None]
         if not missing:
-            model.refuse_maps()
-            compile(model.graph, composite, mode="top")
+            compile(model.for_target().graph, composite, mode="top")
     except OnnxLrpError as error:
         refused = error.message
     except Exception as error:

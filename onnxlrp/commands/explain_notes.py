@@ -71,6 +71,8 @@ class Notes:
                 console.line("unit", f"{model.unit.label}: {model.unit.describe()}")
             elif head:
                 console.line("head", head)
+            if model.placed is not None:
+                console.line("place", f"{model.place}: {model.placed.describe()}")
             default = model.default_method
             if self.auto and default.reason != PICTURE:
                 console.line("default", f"{default.name}, for {default.reason}; -m NAME chooses another")

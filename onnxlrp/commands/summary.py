@@ -65,7 +65,7 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
             "" if found.stated else ", taken for a regression by the name of the output: --task classification if not"
         )
         return f"{classes} values, each explained by -t ID{taken}"
-    if found.kind == "Scores":
+    if found.kind == "Scores" and not found.unit:
         return "no logits were found before the scores: they are explained, and shown, as they stand"
     if not found.functions:
         guessed = not (found.stated or found.decision or named)
@@ -98,6 +98,8 @@ def top(one: Explanation, count: int = 3) -> tuple[str, str]:
         return "values", " · ".join(f"{label} {number(value)}" for _, label, value in values[:_VALUES]) + (
             f" · … ({len(values)})" if len(values) > _VALUES else ""
         )
+    if one.quantity == "share":
+        return "areas", " · ".join(f"{label} {share:.1%}" for _, label, share in best if share)
     if one.quantity in ("score", "distance"):
         return f"top-{len(best)}", " · ".join(f"{label} {number(value)}" for _, label, value in best)
     assumed = one.preprocessing is not None and one.preprocessing.labels_assumed
@@ -112,16 +114,26 @@ def sum_of(one: Explanation, target: int = 0) -> str:
     class_id = int(np.atleast_2d(one.target)[target, 0])
     best = one.top(1)[0][0][0]
     whose = "" if class_id == best else f"{labels.name(one.labels, class_id)}: "
+    whose += _where_scored(one, target)
     what = "value" if one.is_value else "logit"
     if not one.ledger:
         return "   ".join(filter(None, (f"{whose}{what} {number(logit)}", notes(one, target))))
     return f"{whose}ΣR {number(total)} of {what} {number(logit)}  ({_where(one, target, logit)})"
 
 
+def _where_scored(one: Explanation, target: int) -> str:
+    """Say of how many positions the score is the mean, where it is that of several."""
+    found = one.notes.get("positions")
+    count = 1 if found is None else int(np.atleast_2d(found)[target, 0])
+    return f"mean over {count} positions ({one.provenance.get('place')}): " if count > 1 else ""
+
+
 def notes(one: Explanation, target: int = 0) -> str:
     """Return the notes of a method on one sample: `steps 32, completeness error -0.01`."""
     words = []
     for name, value in one.notes.items():
+        if name == "positions":  # said with the score
+            continue
         found = np.asarray(value)
         if found.shape == one.target.shape:
             found = np.atleast_2d(found)[target, :1]

@@ -6,7 +6,7 @@ The result is in JSON's types; `verdict.judge` holds it against limits.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -105,12 +105,11 @@ def compare(
     # Of a model whose layers cannot be read, few methods are left: its default is taken for both.
     how = (unread or [a])[0].decided(how or CompareOptions())
     samples = _pairs(samples)
+    a, b = a.for_target(how.target), b.for_target(how.target)
     if a.classes != b.classes:
         raise UsageError(
             f"A scores {a.classes} classes, B {b.classes}", "compare models of the same classes, or name --output"
         )
-    for model in (a, b):
-        model.refuse_maps()
     size = how.batch_size or len(samples)
     meter = None if unread else DivergenceMeter(a, b, size)
     worst = WorstSamples((how.metrics or ["logits"])[0], how.worst)
@@ -150,12 +149,15 @@ def _compare_batch(
     a: Model, b: Model, x: Samples, y: Samples, at: Array, how: CompareOptions
 ) -> tuple[list[dict[str, Any]], list[WorstSample]]:
     """Compare the samples of a batch; `at` [N] are their numbers among all."""
-    logits = [_logits(model, z, at, how) for model, z in ((a, x), (b, y))]
-    asked = for_samples(how.target, a.labels, a.classes, len(x))
+    a, b = (replace(model, given={**model.given, **given_rows(model.given, at)}) for model in (a, b))
+    a = a.fixed(x.values, how.batch_size)
+    b = b.placed_as(a).fixed(y.values, how.batch_size)
+    logits = [_logits(model, z, how) for model, z in ((a, x), (b, y))]
+    asked = for_samples(how.target, a.labels, a.classes, len(x), a.place)
     if not isinstance(asked, np.ndarray) and asked.k > 1:
         raise UsageError(f'--target "{how.target}" is several classes', "compare one: --target top1, an id or a label")
-    ids = asked if isinstance(asked, np.ndarray) else from_scores(asked, logits[0])
-    explained = [_explain(model, z, ids, at, how) for model, z in ((a, x), (b, y))]
+    ids = asked if isinstance(asked, np.ndarray) else from_scores(asked, a.ranked(logits[0]))
+    explained = [_explain(model, z, ids, how) for model, z in ((a, x), (b, y))]
     heat = [e.kind.to_maps(e.relevance) for e in explained]
     similarities = _similarities(a, b, heat, x, how.metrics)
     moved = np.abs(logits[1] - logits[0]).max(axis=1) / np.maximum(np.abs(logits[0]).max(axis=1), 1e-30)
@@ -185,16 +187,16 @@ def _drawn(found: Explanation, n: int) -> Drawn | None:
     return Drawn(found.kind, found.relevance[n], x, found.feature_names)
 
 
-def _explain(model: Model, samples: Samples, ids: Array, at: Array, how: CompareOptions) -> Explanation:
+def _explain(model: Model, samples: Samples, ids: Array, how: CompareOptions) -> Explanation:
     try:
-        return model.explain(samples, how.at(given_rows(model.given, at), target=ids))
+        return model.explain(samples, how.at(target=ids))
     except UnsupportedError as error:
         raise UnsupportedError(f"{_name(model)}: {error.message}", error.fix) from None
 
 
-def _logits(model: Model, samples: Samples, at: Array, how: CompareOptions) -> Array:
+def _logits(model: Model, samples: Samples, how: CompareOptions) -> Array:
     values = samples.values.astype(model.graph.inputs[0].dtype, copy=False)
-    found = model.outputs(values, at=at, batch_size=how.batch_size)["logits"]
+    found = model.outputs(values, batch_size=how.batch_size)["logits"]
     return found.reshape(len(samples), -1).astype(np.float64)
 
 

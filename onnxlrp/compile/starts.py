@@ -115,6 +115,12 @@ def _part(activation: Value, kind: str) -> Value:
 def _weights(walk: BackwardWalk, head: Head, relevance: Value) -> Value:
     """The gradient of the score by the tensor of a unit, times its relevance: through the sum behind the tensor."""
     behind = facts.relevant(walk.graph, (head.unit,), head.logits, states=False)
+    found = {head.logits: relevance}
     for layer in reversed([layer for layer in walk.graph.layers if layer.name in behind]):
-        (relevance,) = walk.op(layer).vjp(relevance)
-    return relevance
+        op, arriving = walk.op(layer), found.pop(layer.outputs[0])
+        for operand, share in zip(op.operands, op.vjp(arriving), strict=True):
+            tensor = walk.tensors[operand.index]
+            before = walk.graph.producer(tensor)
+            if tensor == head.unit or (before is not None and before.name in behind):  # else a mask, or a count
+                found[tensor] = found[tensor] + share if tensor in found else share
+    return found[head.unit]

@@ -77,11 +77,13 @@ def evaluate(
     of_type(Integral, "a whole number", seed=seed)
     if batch_size is not None:
         at_least(1, whole=True, batch_size=batch_size)
+    model = model.for_target(target)
     samples = model.read(x)
-    found = for_samples(target, model.labels, model.classes, len(samples))
+    model = model.fixed(samples.values, batch_size)  # where it is while parts are hidden
+    found = for_samples(target, model.labels, model.classes, len(samples), model.place)
     if not isinstance(found, np.ndarray):
         logits = model.outputs(samples.values, batch_size=batch_size)["logits"]
-        found = from_scores(found, logits.reshape(len(samples), -1))
+        found = from_scores(found, model.ranked(logits.reshape(len(samples), -1)))
         if found.ndim > 1:
             raise UsageError("several targets of each sample", "explain one at a time: target='top1'")
     run = _EvaluationRun(

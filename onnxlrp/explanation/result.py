@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -45,6 +46,8 @@ class Result:
         notes: Further results of the method by name; an array of the target's shape has one for each.
         inputs: The samples [N, …] as the model takes them, for drawings; None where they are not kept.
         feature_names: Names of the features of a vector or the channels of a signal, or the words of token ids.
+        shares: Which share of the positions is predicted as each class, [N, K], where classes are explained where they
+            are predicted; else None.
         kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
 
@@ -64,6 +67,7 @@ class Result:
     notes: Mapping[str, Any] = field(default_factory=dict)
     inputs: Array | None = None
     feature_names: Sequence[str] | None = None
+    shares: Array | None = None
     kind: InputKind = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
@@ -119,6 +123,7 @@ class Result:
             layers={path: cut(values) for path, values in self.layers.items()},
             images=pick(self.images),
             inputs=None if self.inputs is None else self.inputs[keep],
+            shares=None if self.shares is None else self.shares[keep],
             logit=None if self.logit is None else cut(self.logit),
             names=pick(self.names),
             originals=pick(self.originals),
@@ -159,7 +164,9 @@ class Result:
 
     @property
     def quantity(self) -> str:
-        """What the shown scores are: "probability", "score" of a class, "distance" to it, or "value"."""
+        """What is shown: "probability", "score" of a class, "distance" to it, its "share" of positions, or "value"."""
+        if self.shares is not None:
+            return "share"
         if self.is_value:
             return "value"
         if self.head == "Distances":
@@ -171,6 +178,8 @@ class Result:
     def top(self, k: int = 3) -> list[list[tuple[int, str, float]]]:
         """Return the best classes of each sample, best first, as (id, short label or id, probability).
 
+        Where classes are explained where they are predicted, the number is their share of the positions.
+
         Args:
             k: How many classes of each sample.
         """
@@ -180,7 +189,7 @@ class Result:
                 (int(i), labels.name(self.labels, int(i)), float(row[i]))
                 for i in np.argsort(sign * row, kind="stable")[:k]
             ]
-            for row in self.probabilities
+            for row in (self.probabilities if self.shares is None else self.shares)
         ]
 
     def title(self, sample: int = 0, target: int = 0) -> str:
@@ -190,7 +199,9 @@ class Result:
             sample: Index of the sample.
             target: Index of the target, where several are explained.
         """
-        return " · ".join(filter(None, (label(self, sample, target), _shown(self, sample, target))))
+        place = self.provenance.get("place", "")
+        name = label(self, sample, target) + (f" @{os.path.basename(place)}" if place else "")
+        return " · ".join(filter(None, (name, _shown(self, sample, target))))
 
 
 def target_count(result: Result) -> int:
@@ -214,5 +225,7 @@ def label(result: Result, sample: int, target: int = 0) -> str:
 
 
 def _shown(result: Result, sample: int, target: int) -> str:
-    score = result.probabilities[sample, class_id(result, sample, target)]
+    score = (result.probabilities if result.shares is None else result.shares)[sample, class_id(result, sample, target)]
+    if result.quantity == "share":
+        return f"{score:.1%} of positions"
     return f"{score:.2f}" if result.quantity == "probability" else f"{score:.4g}"

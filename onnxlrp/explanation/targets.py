@@ -138,7 +138,7 @@ def for_samples(
     Raises:
         UsageError: A target does not exist, or a sequence has another length.
     """
-    single = _one(target)
+    single = at_position(target) if place is not None and is_pair(target) else _one(target)
     if single is not None:
         class_id = resolve(single, labels, n_classes, place)
         return single if class_id is None else np.full(n_samples, class_id, dtype=np.int64)
@@ -207,6 +207,53 @@ def wanted(
     if isinstance(found, Target):
         return Wanted("top", None if found.k == 1 else found.k)
     return Wanted("index", None, found)
+
+
+def place_of(target: Any, several: Sequence[Any] | None = None) -> Place | None:
+    """Return the place that targets name; None where they name none.
+
+    Args:
+        target: The target of each sample, as of `for_samples`.
+        several: Several targets of every sample, in place of it.
+
+    Raises:
+        UsageError: They name different places.
+    """
+    if several is None:
+        several = [target] if isinstance(target, (str, Target)) or is_pair(target) else target
+    if not isinstance(several, (list, tuple)):
+        return None
+    found = dict.fromkeys(one.place for item in several if (one := _placed(item)) is not None)
+    if len(found) > 1:
+        words = " and ".join("no place" if place is None else str(place) for place in found)
+        raise UsageError(f"targets at {words}", "explain one place at a time")
+    return next(iter(found), None)
+
+
+def is_pair(target: Any) -> bool:
+    """Return whether a target is a pair (position, class) of an output with scores at many positions.
+
+    Of an output with one score for each class, the same pair is the targets of two samples.
+    """
+    if not (isinstance(target, tuple) and len(target) == 2):
+        return False
+    at, word = target
+    return isinstance(word, (str, int, np.integer)) and (
+        isinstance(at, (int, np.integer)) or (isinstance(at, tuple) and all(isinstance(i, int) for i in at))
+    )
+
+
+def at_position(pair: tuple[Any, Any]) -> Target:
+    """Return the target of a pair (position, class), where position is a number or one for each axis."""
+    at, word = pair
+    numbers = tuple(int(i) for i in at) if isinstance(at, tuple) else (int(at),)
+    return replace(parse(word), place=Place("at", numbers))
+
+
+def _placed(item: Any) -> Target | None:
+    if is_pair(item):
+        return at_position(item)
+    return parse(item) if isinstance(item, str) else item if isinstance(item, Target) else None
 
 
 def from_scores(target: Target, scores: npt.ArrayLike) -> Ids:

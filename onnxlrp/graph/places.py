@@ -15,16 +15,16 @@ class Place(NamedTuple):
     """A place in an output that has scores at each of many positions.
 
     Attributes:
-        kind: "predicted" for the positions whose best class is the explained one, "all" for all positions, "at" for
-            numbers, "mask" for the file of a mask; "box" for one of the boxes of a detector, by its number or by a
-            point `y,x` in it.
+        kind: "default" for what the output has; "predicted" for the positions whose best class is the explained one,
+            "all" for all positions, "at" for numbers, "mask" for the file of a mask; "box" for one of the boxes of a
+            detector, by its number or by a point `y,x` in it.
         numbers: One number for each axis of positions, a point that -1 counts from the end; or twice as many, a region
             from the first half up to, not including, the second. Of a box its number, or a point in it.
         path: The file of a mask.
         values: Of a box its coordinates are explained, not its classes.
     """
 
-    kind: Literal["predicted", "all", "at", "mask", "box"]
+    kind: Literal["default", "predicted", "all", "at", "mask", "box"]
     numbers: tuple[int, ...] = ()
     path: str = ""
     values: bool = False
@@ -35,6 +35,7 @@ class Place(NamedTuple):
         return self.path if self.kind == "mask" else _joined(self.numbers) if self.kind == "at" else self.kind
 
 
+DEFAULT = Place("default")
 PREDICTED = Place("predicted")
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from ..errors import UsageError
-from ..graph import operators
+from ..graph import facts, operators
 from ..graph.axes.input_axes import input_axes
 from ..graph.axes.places import Places, places
 from ..graph.axes.tracing import trace_axes
-from ..graph.graph import Graph
+from ..graph.graph import Graph, Layer
+from ..graph.heads import head_of
 from ..graph.units import layer as layer_of
 from ..inputs import InputKind, decide
 from .problem import Problem
@@ -121,8 +123,21 @@ def last_map(graph: Graph, kind: InputKind) -> str:
         graph: The model.
         kind: The kind of its input.
     """
-    found = _places(graph, kind)
+    head = head_of(graph, graph.outputs[0].name)
+    if not head.unit:
+        return _last_map(graph, kind, graph.layers)
+    before = facts.relevant(graph, (graph.inputs[0].name,), head.unit)
+    layers = [layer for layer in graph.layers if layer.name in before]
+    # A map of logits shows classes, no features.
+    inner = [layer for layer in layers if layer.outputs[0] != head.unit]
+    return _last_map(graph, kind, inner) or _last_map(graph, kind, layers)
+
+
+def _last_map(graph: Graph, kind: InputKind, layers: Sequence[Layer]) -> str:
+    found, among = _places(graph, kind), {layer.name for layer in layers}
     for n, layer in reversed([*enumerate(graph.layers)]):
+        if layer.name not in among:
+            continue
         laid = found.get(layer.outputs[0])
         if laid is not None and math.prod(laid.sizes) > 1 and layer.op not in operators.COPIES_OF_MAPS:
             # A path names the result of its last layer, which may be a pooling layer.

@@ -14,7 +14,7 @@ from ..engines import Run
 from ..errors import UnsupportedError, one_of
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Layer
-from ..graph.units import Start, Unit
+from ..graph.units import Start, Unit, of_tensor
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
 from ..program.program import SEED, Program
@@ -100,6 +100,90 @@ class CompiledModel(LoadedModel):
         found = in_batches(run, program, self.feeds(x, at), seeds, batch_size, self.graph.batch)
         places = "argmax" in reduce
         return {k: v.astype(np.int64) if places and k.endswith("/argmax") else v for k, v in found.items()}
+
+    def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        """Return the arrays of all inputs, by name; where classes are predicted is computed from x, if it is not fixed.
+
+        Args:
+            x: Values [N, …] of the explained input.
+            at: Rows [N] of the given inputs that go with x, where these have a row for each of other samples.
+
+        Raises:
+            UsageError: An input that is not given.
+            InputError: A given input of another number of samples.
+        """
+        if not (name := self._open_place):
+            return super().feeds(x, at)
+        found = self._positions(x, at, None)
+        return {**self._with_place(found[:1]).feeds(x, at), name: found}
+
+    def fixed(self, x: Array, batch_size: int | None = None) -> Self:
+        """Return the model whose place stays where classes are predicted for these samples, while parts are hidden.
+
+        Of a place that is the same for all samples, and of one that is fixed already, it is the model itself.
+
+        Args:
+            x: Values [N, …] of the explained input.
+            batch_size: Samples at a time; None for all at once.
+        """
+        return self._with_place(self._positions(x, None, batch_size)) if self._open_place else self
+
+    def placed_as(self, other: CompiledModel) -> Self:
+        """Return the model whose place is where another model, as `fixed` gives it, predicts classes.
+
+        Where their outputs have other positions, it is the model itself.
+
+        Args:
+            other: A model of the same samples.
+        """
+        ours, theirs = self.placed, other.placed
+        if not (ours and theirs and self._open_place) or other._open_place or ours.space != theirs.space:
+            return self
+        rows = other.given[theirs.input]
+        return self._with_place(rows) if ours.separate == theirs.separate else self
+
+    def ranked(self, logits: Array) -> Array:
+        """Return what the best classes of samples are the best by, [N, K].
+
+        That is the logits; where the place is that of the predicted class, it is how many positions are predicted as
+        each class of these samples (as of `fixed`), but for a class that is called background.
+
+        Args:
+            logits: The logits [N, K] of the samples.
+        """
+        areas = self.areas
+        if areas is None:
+            return logits
+        plain = [name.strip(" _").casefold() for name in self.labels or ()]
+        ranked = areas.copy()
+        if len(plain) > 1 and plain[0] == "background":
+            ranked[:, 0] = -1
+        return ranked
+
+    @property
+    def areas(self) -> Array | None:
+        """How many positions are predicted as each class of the samples of `fixed`, [N, K]; None for other places."""
+        placed = self.placed
+        return placed.areas(self.given[placed.input]) if placed and placed.input in self.given else None
+
+    @property
+    def _open_place(self) -> str:
+        """The input that says where classes are predicted, while nothing fixes it; else ""."""
+        return self.placed.input if self.placed and self.placed.input not in self.given else ""
+
+    def _with_place(self, rows: Array) -> Self:
+        assert self.placed is not None
+        return replace(self, given={**self.given, self.placed.input: rows})
+
+    def _positions(self, x: Array, at: Array | None, batch_size: int | None) -> Array:
+        """Return where classes are predicted for x, as the input of the place takes it."""
+        placed = self.placed
+        assert placed is not None
+        source = next(t for t in self.graph.inputs if t.name == placed.input)
+        logits = of_tensor(self.graph, placed.tensor)
+        idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
+        found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)
+        return placed.positions(found[f"activation/{logits.label}"])
 
     def composite(
         self,

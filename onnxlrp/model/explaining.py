@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
+from ..graph.place_output import share_of, sizes
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own
 from ..methods.registry import check as check_method
-from ..preprocessing import feature_names
+from ..preprocessing import feature_names, labels
 from ..preprocessing.samples import Samples
 from ..program.program import SEED, Program
 from .batches import in_batches
@@ -68,11 +69,12 @@ class Prepared:
             return self._solved(samples, progress)
         assert self.composite is not None
         program, run = self.compiled
+        ids = self._known(samples)
         inputs = self.model.feeds(samples.values)
-        seeds = {} if self.wanted.ids is None else {SEED: self.wanted.ids}
+        seeds = {} if ids is None else {SEED: ids}
         outputs = in_batches(run, program, inputs, seeds, self.options.batch_size, self.model.graph.batch)
         about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
-        return self._explanation(samples, outputs, about, program.notes["ledger"])
+        return self._explanation(samples, outputs, ids, about, program.notes["ledger"])
 
     def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
         """Run a method that is no composite."""
@@ -80,19 +82,45 @@ class Prepared:
 
         assert self.method is not None
         model, options = self.model, self.options
+        known = self._known(samples)
         outputs = model.outputs(samples.values, batch_size=options.batch_size)
+        ids = self._best(outputs) if known is None else known
         preprocessing = model.preprocessing if samples.pictures else None
         how: dict[str, Any] = {"batch_size": options.batch_size, "on_unsupported": options.on_unsupported}
         how |= {} if progress is None else {"progress": progress}
-        relevance, notes = solve(model, self.method, samples, self._ids(outputs), preprocessing, **how)
+        relevance, notes = solve(model, self.method, samples, ids, preprocessing, **how)
         about = self._provenance(name_of(self.method), vars(self.method))
-        return self._explanation(samples, {**outputs, "relevance": relevance}, about, notes=notes)
+        return self._explanation(samples, {**outputs, "relevance": relevance}, ids, about, notes=notes)
 
-    def _ids(self, outputs: Mapping[str, Array]) -> Array:
-        if self.wanted.ids is not None:
+    def _known(self, samples: Samples) -> Array | None:
+        """The classes, where they are known before the forward pass; else None.
+
+        Raises:
+            UsageError: A class is to be explained where it is predicted, and is predicted nowhere.
+        """
+        areas = self.model.areas
+        if areas is None:
             return self.wanted.ids
+        ids = self.wanted.ids
+        if ids is None:
+            ids = targets.from_scores(targets.Target("top", k=self.wanted.count or 1), self.model.ranked(areas))
+        for row in np.atleast_2d(ids):
+            for name, k, found in zip(samples.names, row, areas, strict=True):
+                if not found[k]:
+                    raise _nowhere(self.model, str(name), int(k), found)
+        return ids
+
+    def _best(self, outputs: Mapping[str, Array]) -> Array:
         ranked = outputs.get("ranking", outputs["logits"])
         return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), ranked.reshape(len(ranked), -1))
+
+    def _place(self, ids: Array) -> dict[str, Any]:
+        """The number of positions that the score of each sample is the mean of."""
+        placed, areas = self.model.placed, self.model.areas
+        if placed is None:
+            return {}
+        counts = np.full(ids.shape, placed.size) if areas is None else areas[np.arange(ids.shape[-1]), ids]
+        return {"positions": counts}
 
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         model = self.model
@@ -103,12 +131,13 @@ class Prepared:
         self,
         samples: Samples,
         outputs: Mapping[str, Array],
+        known: Array | None,
         about: Mapping[str, Any],
         plan: Sequence[Any] = (),
         notes: Mapping[str, Any] | None = None,
     ) -> Explanation:
         model = self.model
-        logits, ids = outputs["logits"].reshape(len(samples), -1), self._ids(outputs)
+        logits, ids = outputs["logits"].reshape(len(samples), -1), self._best(outputs) if known is None else known
         made = Explanation(
             relevance=outputs["relevance"],
             output=outputs["scores"],
@@ -128,7 +157,8 @@ class Prepared:
                 self.options.feature_names, samples.columns, model.graph.metadata, samples.kind
             ),
             originals=samples.originals if samples.pictures else None,
-            notes=notes or {},
+            notes={**(notes or {}), **self._place(ids)},
+            shares=None if model.areas is None or model.placed is None else share_of(model.placed, model.areas),
         )
         refuse_not_finite(model, samples, made)
         return made
@@ -137,7 +167,7 @@ class Prepared:
 def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Wanted:
     """Resolve the target. Raises UsageError where it does not exist; a unit has none but itself."""
     try:
-        return targets.wanted(options.target, options.targets, model.labels, model.classes, samples)
+        return targets.wanted(options.target, options.targets, model.labels, model.classes, samples, model.place)
     except UsageError as error:
         if model.unit is None:
             raise
@@ -145,6 +175,19 @@ def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Want
             f"{error.message}; {model.unit.label} is explained, which has no classes",
             "leave out the target, or --output",
         ) from None
+
+
+def _nowhere(model: CompiledModel, name: str, k: int, areas: Array) -> UsageError:
+    """The error where a class is predicted nowhere, which names those that are."""
+    placed = model.placed
+    assert placed is not None
+    whole, order = max(1, int(np.prod(placed.space))), np.argsort(-areas, kind="stable")
+    here = ", ".join(f"{labels.name(model.labels, int(i))} {areas[i] / whole:.1%}" for i in order[:4] if areas[i])
+    return UsageError(
+        f"{name}: no position of {sizes(placed.space)} is predicted as {labels.name(model.labels, k)}",
+        f"predicted are {here or 'no classes'}; or name a place: -t {k}@{','.join('0' * len(placed.space))}, "
+        f"{k}@all, {k}@mask.png",
+    )
 
 
 def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samples: int = 1) -> Prepared:
@@ -161,10 +204,13 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         UnsupportedError: A layer without a rule.
     """
     require_numbers(model.graph)
-    check_given(model.given, model.graph.inputs)
+    own = model.placed.input if model.placed else ""  # the model gives it itself
+    check_given(model.given, [t for t in model.graph.inputs if t.name != own])
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
+    if own and wanted.ids is None:
+        wanted = replace(wanted, mode="index")  # classes are ranked by the positions where they are predicted
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())
         check_method(method, model.graph, model.kind)

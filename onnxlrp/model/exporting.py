@@ -24,7 +24,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
         model: The model, its output and inputs chosen.
         path: The file to write.
         options: The method with its options and rules.
-        target: "input", "top1" or "topK".
+        target: "input", "top1" or "topK", with a place where the model has one.
 
     Returns:
         The path.
@@ -34,18 +34,24 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
         UnsupportedError: A layer without a rule, or a size that is open.
     """
     of_type(str, "input, top1 or topK", target=target)
-    wanted = Wanted("index")
-    if target != "input":
-        if targets.parse(target).kind != "top":
+    wanted, asked = Wanted("index"), targets.parse(target)
+    graph = model.in_the_graph()
+    if asked.label != "input":
+        if asked.kind != "top":
             raise UsageError(
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
-        wanted = targets.wanted(target, None, model.labels, model.classes, 0)
+        if graph is not model.graph:
+            raise UsageError(
+                f'export has no target "{target}" where classes are predicted',
+                "give input@predicted, with the class id as an input, or a place that stays, such as top1@0,0",
+            )
+        wanted = targets.wanted(target, None, model.labels, model.classes, 0, model.place)
     require_sizes(model.graph)
     require_numbers(model.graph)
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
     composite = model.composite(options, pictures=False)
-    program = compile(model.graph, composite, mode=wanted.mode, targets=wanted.count)
+    program = compile(graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
     about |= resolved(composite, program) | {"target": target} | default | options.recorded()
-    return save(forward_of(model.graph, portable=True), program, path, model.graph.metadata, about)
+    return save(forward_of(graph, portable=True), program, path, graph.metadata, about)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,15 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.graph import Graph, Head, Layer, Tensor
+from ..graph.graph import Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
+from ..graph.place_output import Placed, is_map, with_place
+from ..graph.places import Place
 from ..graph.recurrence import with_states
 from ..graph.unit_output import with_output
 from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
+from ..preprocessing import images
 from ..preprocessing.fields import COLORS_OF
 from .options import HEADS, TASKS
 
@@ -36,6 +40,8 @@ class Choice(NamedTuple):
         head: How the output ends, such as in a Softmax.
         notes: Choices that the user did not make, each with what to type for another.
         unit: What is explained in the place of an output; None for an output.
+        placed: Where an output with scores at many positions is explained; None for another, and where no place is
+            asked for.
     """
 
     graph: Graph
@@ -44,6 +50,7 @@ class Choice(NamedTuple):
     head: Head
     notes: tuple[Note, ...] = ()
     unit: Unit | None = None
+    placed: Placed | None = None
 
 
 def choose(
@@ -52,6 +59,8 @@ def choose(
     explained: str | None = None,
     task: str | None = None,
     head: str | None = None,
+    place: Place | None = None,
+    computed: bool = False,
 ) -> Choice:
     """Choose the output and the input to explain.
 
@@ -63,9 +72,12 @@ def choose(
             depends on.
         task: "classification" or "regression", as of `heads.decide`.
         head: "as-is" explains the output itself, whatever its last function is; "mean-rivals" as of `heads.decide`.
+        place: Where an output with scores at many positions is explained; None leaves it as it is.
+        computed: A place that depends on the sample is computed in the graph (`with_place`).
 
     Raises:
-        UsageError: A name that is not there, or an input on which the output does not depend.
+        UsageError: A name or a place that is not there, or an input on which the output does not depend.
+        InputError: The file of a mask cannot be read, or does not fit.
     """
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
@@ -85,6 +97,10 @@ def choose(
             f'output "{name}" does not depend on input "{explained}"',
             f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",
         )
+    placed = None
+    if place is not None and is_map(graph, found):
+        graph, found, placed = with_place(graph, found, place, _mask(place), computed)
+        notes += _of_a_default(name, placed)
     source = inputs[explained] if explained else _most_like_a_picture(graph, leading or graph.inputs)
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
@@ -95,7 +111,30 @@ def choose(
         found = replace(found, scores=turned) if found.meaning else heads.decide(between, turned, task, True)
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
-    return Choice(between, asked.label if asked else name, source.name, found, notes, asked)
+    return Choice(between, asked.label if asked else name, source.name, found, notes, asked, placed)
+
+
+def _mask(place: Place) -> Array | None:
+    """Read the mask of a place that is one: above black is inside. Raises InputError."""
+    if place.kind != "mask":
+        return None
+    if place.path.lower().endswith(".npy"):
+        return np.asarray(images.read_array(Path(place.path)) > 0)
+    return np.asarray(np.asarray(images.read_image(Path(place.path))).max(axis=2) > 0)
+
+
+def _of_a_default(output: str, placed: Placed) -> tuple[Note, ...]:
+    """What is said of a place that the user did not name."""
+    if placed.asked:
+        return ()
+    one, ends = ",".join("0" * len(placed.space)), ",".join(map(str, placed.space))
+    more = "" if len(placed.space) == 1 else f", @{one},{ends} a region, @mask.png a mask"
+    return (
+        (
+            f"output {output} has scores at many places; explained is {placed.describe()}",
+            f"-t CLASS@{one} names a position{more}",
+        ),
+    )
 
 
 def check_words(task: str | None, head: str | None) -> None:
@@ -107,6 +146,11 @@ def check_words(task: str | None, head: str | None) -> None:
 
 def refuse_maps(choice: Choice, graph: Graph) -> None:
     """Raise UnsupportedError where the output has no one score for each class, naming outputs of `graph` that do."""
+    if choice.placed is not None and choice.placed.input:
+        raise UnsupportedError(
+            f'output "{choice.output}" is scored where the class is predicted, which differs between samples',
+            f"name a place that stays: -t CLASS@{','.join('0' * len(choice.placed.space))}, CLASS@all, CLASS@mask.png",
+        )
     shape = choice.graph.shapes[choice.head.logits]
     if _is_flat(shape):
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
@@ -13,10 +13,13 @@ import numpy as np
 from ..engines import Engine
 from ..engines.factory import faster
 from ..errors import OnnxLrpError, of_type
+from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import Array, Graph, Head
 from ..graph.pixel_range import pixel_range
+from ..graph.place_output import Placed, is_map
+from ..graph.places import DEFAULT, Place
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
@@ -28,7 +31,8 @@ from .io_selection import Choice, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
 
-_Names = tuple[str | None, ...]  # of an output and an input, the task and the head
+# What `choose` was told: names of an output and an input, the task, the head and the place.
+_Stated = tuple[str | None, str | None, str | None, str | None, Place | None]
 
 
 @dataclass(eq=False)
@@ -61,8 +65,8 @@ class LoadedModel:
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    _stated: _Names = (None, None, None, None)
-    _chosen: dict[_Names, Any] = field(default_factory=dict, repr=False)
+    _stated: _Stated = (None, None, None, None, None)
+    _chosen: dict[_Stated, Any] = field(default_factory=dict, repr=False)
     _found: Preprocessing | None = field(default=None, repr=False)
     _kind: InputKind | None = field(default=None, repr=False)
     _labels: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
@@ -87,6 +91,44 @@ class LoadedModel:
     def unit(self) -> Unit | None:
         """The unit that is explained in the place of an output; None where an output is."""
         return self.choice.unit if self.choice else None
+
+    @property
+    def placed(self) -> Placed | None:
+        """Where an output with scores at many positions is explained; None for other outputs."""
+        return self.choice.placed if self.choice else None
+
+    @property
+    def place(self) -> Place | None:
+        """The same as a target names it."""
+        return self.placed.place if self.placed else None
+
+    def for_target(self, target: Any = None, several: Sequence[Any] | None = None) -> Self:
+        """Return the model that scores classes where targets say, of an output with scores at many positions.
+
+        Of another output it is the model itself, which has one score for each class.
+
+        Args:
+            target: The target, or the targets of samples, as `explain` takes them.
+            several: Several targets of every sample, in place of it.
+
+        Raises:
+            UsageError: The targets name different places, or one that the output has not.
+            InputError: The file of a mask cannot be read, or does not fit.
+        """
+        if self.choice is None or self.unit is not None:
+            return self
+        if self.placed is None and not is_map(self.graph, self.head):
+            return self
+        wanted = targets.place_of(target, several)
+        if self.placed is not None and wanted in (None, self.place):
+            return self
+        return self.choose(place=wanted or DEFAULT)
+
+    def in_the_graph(self) -> Graph:
+        """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""
+        if not (self.placed and self.placed.input):
+            return self.graph
+        return choose(self.whole or self.graph, *self._stated, computed=True).graph
 
     @property
     def _reading(self) -> Graph:
@@ -156,6 +198,7 @@ class LoadedModel:
         kind: str | None = None,
         task: str | None = None,
         head: str | None = None,
+        place: Place | None = None,
     ) -> Self:
         """Return the same model with another output or input explained, and values for its other inputs.
 
@@ -168,9 +211,10 @@ class LoadedModel:
             kind: What the explained input is, as `load` takes it.
             task: "classification" or "regression", where the output does not tell.
             head: "as-is" explains the output itself, not the logits before its last functions.
+            place: Where an output with scores at many positions is explained (`explanation.targets.parse`).
 
         Raises:
-            UsageError: There is no such output or input, or the output does not depend on the input.
+            UsageError: There is no such output, input or place, or the output does not depend on the input.
             InputError: A given value does not fit its input.
         """
         of_type((str, NoneType), "a name", output=output, input=input, kind=kind, task=task, head=head)
@@ -178,10 +222,10 @@ class LoadedModel:
         whole = self.whole or self.graph
         if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}
-            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head)
+            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place)
         check_words(task, head)
-        stated = self._stated if output is None else (None, self._stated[1], None, None)
-        key = tuple(new or old for new, old in zip((output, input, task, head), stated, strict=True))
+        old = self._stated if output is None else (None, self._stated[1], None, None, None)
+        key = output or old[0], input or old[1], task or old[2], head or old[3], place or old[4]
         if key not in self._chosen:
             found = choose(whole, *key)
             self._chosen[key] = type(self)(
@@ -268,8 +312,8 @@ class LoadedModel:
             root: Self = self.sizes.model(tuple(sorted(wanted.items())), graph.scalars, own_size, make)
         except OnnxLrpError as error:
             raise at_own_size(self.kind, shape, error) if own_size else error from None
-        output, source, task, head = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head)
+        output, source, task, head, place = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head, place)
 
     def _with_numbers(self, numbers: Mapping[str, Any]) -> Self:
         """The same model with numbers for inputs of shape []."""
@@ -285,8 +329,8 @@ class LoadedModel:
 
         told = {**graph.scalars, **{name: one_number(name, value) for name, value in numbers.items()}}
         root: Self = self.sizes.model(fixed, told, self.own_size, make)
-        output, source, task, head = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head)
+        output, source, task, head, place = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head, place)
 
     @property
     def states_geometry(self) -> bool:
@@ -313,6 +357,6 @@ class LoadedModel:
         return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
 
     def refuse_maps(self) -> None:
-        """Raise UnsupportedError where the explained output has no score for each class (segmentation)."""
+        """Raise UnsupportedError where the explained output has no score for each class that stays where it is."""
         if self.choice is not None:
             refuse_maps(self.choice, self.whole or self.graph)

@@ -47,7 +47,9 @@ class Model(CompiledModel):
         Args:
             x: An array in the model's own layout (one sample, or a batch [N, …]), a PIL image, a path, or a list of
                 them.
-            target: A class id, a label, "top1", "top3", or one id or label for each sample.
+            target: A class id, a label, "top1", "top3", or one id or label for each sample; of an output with scores at
+                many positions with the place, such as "dog@40,25", (40, 25) and a class as a pair, or "box:3"
+                (`explanation.targets.parse`).
             method: A method's name, a Composite or a Method; "auto" takes one by the kind of input
                 (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
@@ -66,7 +68,7 @@ class Model(CompiledModel):
         options = ExplainOptions.of(target, method, **keywords)
         model = self._asked(options)
         samples = model.read(x)
-        model = model.at(samples.kind.shape, samples.own_size)
+        model = model.at(samples.kind.shape, samples.own_size).fixed(samples.values, options.batch_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
     def prepare(
@@ -115,7 +117,7 @@ class Model(CompiledModel):
             path: The file to write.
             method: The name of a composite, or a Composite; "auto" takes one by the kind of input.
             target: "input" adds an input "target" (int64 class ids, [N]); "top1" or "topK" explains the model's own
-                best classes.
+                best classes. Of an output with scores at many positions with the place, such as "input@40,25".
             output: The model's output to explain, as of `choose`.
             input: The model's input to explain it at, as of `choose`.
             task: "classification" or "regression", as of `explain`.
@@ -132,8 +134,8 @@ class Model(CompiledModel):
             UnsupportedError: A layer without a rule.
         """
         asked = ExplainOptions(
-            method=method, options=options, output=output, input=input, task=task, head=head, rules=rules,
-            on_unsupported=on_unsupported,
+            target=target, method=method, options=options, output=output, input=input, task=task, head=head,
+            rules=rules, on_unsupported=on_unsupported,
         )  # fmt: skip
         return export(self._asked(asked), path, asked, target)
 
@@ -260,13 +262,12 @@ class Model(CompiledModel):
         return describing.table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        stated = dict(zip(("output", "input", "task", "head"), self._stated, strict=True))
+        stated = dict(zip(("output", "input", "task", "head", "place"), self._stated, strict=True))
         later = {**stated, "given": dict(self.given), "kind": self.kind_word}
         return reopening.reduce(self._opened, self.whole or self.graph, later)
 
     def _asked(self, options: ExplainOptions) -> Model:
-        """The model that a call is about, refused where its output has no score for each class."""
+        """The model that a call is about, at the place of its target."""
         named = (options.output, options.input, options.given, options.kind, options.task, options.head)
         model = self if all(value is None for value in named) else self.choose(*named)
-        model.refuse_maps()
-        return model
+        return model.for_target(options.target, options.targets)

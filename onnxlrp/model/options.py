@@ -62,7 +62,8 @@ class ExplainOptions:
     """What `Model.explain` is asked for.
 
     Attributes:
-        target: A class id, a label, "top1", "top3", or one id or label for each sample.
+        target: A class id, a label, "top1", "top3", or one id or label for each sample; with the place of an output
+            with scores at many positions (`explanation.targets.parse`).
         targets: Several classes of every sample over one forward pass; relevance then has a leading axis.
         output: The model's output to explain, or a unit inside of it, such as "layer4:12"; None for the first output
             with a score for each of several classes.
@@ -91,7 +92,8 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("-t", "--target"),
-                "class id, label or top1 (default: top1)",
+                "class id, label or top1; with @ where it is scored, of an output with scores at many positions: @predicted, "
+                "@y,x, @y0,x0,y1,x1, @mask.png, @all (default: top1)",
                 ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,

@@ -45,6 +45,9 @@ def provenance(
     }
     if choice and choice.head.meaning:
         made["explained"] = choice.head.meaning
+    if choice and choice.placed:
+        made["place"] = str(choice.placed.place)
+        given = {name: array for name, array in given.items() if name != choice.placed.input}
     if given:
         made["given"] = {name: summary(array) for name, array in given.items()}
     return made

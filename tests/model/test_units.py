@@ -10,8 +10,6 @@ import numpy as np
 import onnx
 import onnx.utils
 import pytest
-from onnx import TensorProto, helper
-from onnx.reference import ReferenceEvaluator
 
 import onnxlrp
 from onnxlrp.engines.factory import make_engine
@@ -21,6 +19,7 @@ from onnxlrp.model import Model
 from onnxlrp.rules import parse
 from support import small_nets, unit_models
 from support.arrays import Array
+from support.evaluated import values_of
 from support.paths import MODELS
 
 ENGINES = ("reference", "ort", "emulator")
@@ -38,21 +37,6 @@ def loaded(made: onnx.ModelProto, engine: str = "reference") -> Model:
 def drawn(model: Model, samples: int = 3, seed: int = 0) -> Array:
     x = np.random.default_rng(seed).normal(size=(samples, *model.graph.inputs[0].shape))
     return x if model.engine.name == "reference" else x.astype(np.float32)
-
-
-def values_of(made: onnx.ModelProto, tensor: str) -> Any:
-    """onnx's evaluator in float64, of one tensor of the file: x → [N, …]."""
-    doubled = onnx.ModelProto()
-    doubled.CopyFrom(made)
-    for t in doubled.graph.initializer:
-        if t.data_type == TensorProto.FLOAT:
-            t.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(t).astype(np.float64), t.name))
-    doubled.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-    del doubled.graph.value_info[:]
-    del doubled.graph.output[:]
-    doubled.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.DOUBLE, None))
-    evaluator = ReferenceEvaluator(doubled)
-    return lambda x: evaluator.run(None, {"x": np.asarray(x, np.float64)})[0]  # type: ignore[index]
 
 
 def picked(values: Array, case: unit_models.Case, channel: int, position: tuple[int, ...] | None) -> Array:
