@@ -92,7 +92,7 @@ class ExplainOptions:
         metadata=stated(
             Flag(
                 ("-t", "--target"),
-                "class id, label or top1; with @ where it is scored, of an output with scores at many positions: @predicted, "
+                "class id, label or top1; of an output with scores at many positions with the place: CLASS@predicted, "
                 "@y,x, @y0,x0,y1,x1, @mask.png, @all (default: top1)",
                 ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas"),
                 argparse={"metavar": "CLASS"},
