@@ -145,6 +145,8 @@ AROUND_A_DENOMINATOR = COPIES | RESHAPES | ops("Clip Expand Max Add")
 FACTORS = CONVOLUTIONS | MATRIX_PRODUCTS | NORMALIZATIONS | ops("Mul Div PRelu")
 # Arithmetic in which a score may be turned into another.
 TURNS = ops("Neg Mul Add Sub")
+# Of positive numbers they add to logarithms, or multiply them.
+FACTORS_AND_POWERS = ops("Mul Div Pow")
 # Of probabilities they make other numbers for each class, such as the mean of two models.
 MIXES_SCORES = (
     ARITHMETIC

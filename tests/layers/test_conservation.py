@@ -22,7 +22,7 @@ TOLERANCE = 1e-4  # of Σ|R|: float32
 def built(name: Any) -> Any:
     shape, inputs, build = MODELS[name]
     n = small_nets.Net(*shape)
-    return small_nets.load(n.model(n.op("Neg", build(n)), inputs=inputs))
+    return small_nets.as_it_stands(n.model(n.op("Neg", build(n)), inputs=inputs))
 
 
 def run(name: Any, operator: Any, method: Any, explained: Any, **options: Any) -> tuple[Any, Any, Any]:

@@ -92,8 +92,8 @@ def checked(graph: Any, explained: Any, inputs: Any, rng: np.random.Generator) -
 def test_gradient_is_the_slope(name: Any) -> None:
     shape, inputs, build = MODELS[name]
     n = small_nets.Net(*shape)
-    # Neg keeps a Softmax or Sigmoid from being taken for the head behind the logits.
-    graph = small_nets.load(n.model(n.op("Neg", build(n)), inputs=inputs))
+    # A Softmax or Sigmoid is no head here.
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", build(n)), inputs=inputs))
     rng = np.random.default_rng(1)
     x = {t.name: rng.normal(size=(3, *shape)) for t in graph.inputs}
     for explained in inputs:
@@ -163,7 +163,7 @@ def test_node_cases_of_onnx(op: Any) -> None:
             name = case.name if free == 1 else f"{case.name} of {free}"
             try:
                 model, inputs = closed(case, free)
-                graph = small_nets.load(model)
+                graph = small_nets.as_it_stands(model)
                 values = [runner(graph, explained) for explained in inputs]
             except OnnxLrpError as error:
                 OUTCOMES[name] = f"refused: {error.message}"

@@ -49,7 +49,7 @@ def test_gradient_of_the_pair_is_its_slope_in_steps_of_one_quantum(kind: str) ->
     ends = np.iinfo(KINDS[kind])
     scale, zero = 0.25, np.array(ends.min // 2 + 7, KINDS[kind])
     n = small_nets.Net(40)
-    graph = small_nets.load(n.model(n.op("Neg", rounded(n, "x", scale, zero))))
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", rounded(n, "x", scale, zero))))
     low, high = ((float(end) - float(zero)) * scale for end in (ends.min, ends.max))
     # Off the middle between two integers, where rounding jumps, and up to three quanta beyond the range.
     quanta = np.concatenate([np.arange(-3, 17), np.arange(-16, 4)])
@@ -72,7 +72,7 @@ def test_gradient_of_the_pair_is_its_slope_in_steps_of_one_quantum(kind: str) ->
 def test_channels_have_scales_of_their_own(name: str) -> None:
     n = small_nets.Net(2, 3)
     scale, zero = np.array([0.5, 0.25], np.float32), np.array([100, 0], np.uint8)
-    graph = small_nets.load(n.model(n.op("Neg", rounded(n, "x", scale, zero, axis=1))))
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", rounded(n, "x", scale, zero, axis=1))))
     x = np.array([[[-60.0, 1.0, 90.0], [-1.0, 1.0, 90.0]]], np.float32)
     r = np.full(x.shape, 2.0, np.float32)
     output, back = gradient(graph, x, r, name)
@@ -119,7 +119,7 @@ def test_quantised_activations_between_whole_layers(kind: str, name: str) -> Non
 @pytest.mark.parametrize(("zero", "nonnegative"), [(-128, True), (-100, False), (0, False)])
 def test_what_cannot_be_negative(zero: int, nonnegative: bool) -> None:
     n = small_nets.Net(6)
-    graph = small_nets.load(n.model(n.op("Neg", rounded(n, "x", 0.5, np.array(zero, np.int8)))))
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", rounded(n, "x", 0.5, np.array(zero, np.int8)))))
     tensor = next(layer.outputs[0] for layer in graph.layers if layer.op == "DequantizeLinear")
     assert (tensor in facts.nonnegative(graph)) == nonnegative
 
@@ -235,7 +235,7 @@ def test_the_gradient_of_an_integer_product_keeps_both_clip_masks() -> None:
     zeros = {k: np.array(v, np.int8 if k == "w" else np.uint8) for k, v in zero.items()}
     q = n.op("QuantizeLinear", "x", constants["x"], zeros["x"])
     p = n.op("QLinearMatMul", q, constants["x"], zeros["x"], w, constants["w"], zeros["w"], constants["y"], zeros["y"])
-    graph = small_nets.load(n.model(n.op("Neg", n.op("DequantizeLinear", p, constants["y"], zeros["y"]))))
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", n.op("DequantizeLinear", p, constants["y"], zeros["y"]))))
     x, r = rng.normal(size=(6, 40)) * 2, rng.normal(size=(6, 30))
     integers = np.clip(np.round(x / scale["x"]) + zero["x"], 0, 255)
     weights = (w.astype(float) - zero["w"]) * scale["w"]

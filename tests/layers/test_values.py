@@ -30,7 +30,7 @@ from support.small_nets import Net
 def graph_of(operator: Any) -> Any:
     shape, inputs, make_model = MODELS[operator]
     n = small_nets.Net(*shape)
-    return small_nets.load(n.model(n.op("Neg", make_model(n)), inputs=inputs))
+    return small_nets.as_it_stands(n.model(n.op("Neg", make_model(n)), inputs=inputs))
 
 
 def explained(graph: Any, composite: Any, x: Any, relevance: Any = None, **options: Any) -> tuple[Any, Any]:
@@ -126,7 +126,7 @@ def test_a_layer_normalization_in_pieces_is_explained_as_the_operator_is(square:
 
     def relevance(build: Any) -> Any:
         n = small_nets.Net(3, 6)
-        graph = small_nets.load(n.model(n.op("Neg", build(n))))
+        graph = small_nets.as_it_stands(n.model(n.op("Neg", build(n))))
         return explained(graph, make_composite("epsilon_plus", stabilizer=1e-9), {"x": x}, r)[1]["relevance"]
 
     whole = relevance(lambda n: n.op("LayerNormalization", "x", gain))
@@ -151,7 +151,9 @@ def test_the_first_of_equals_wins(function: str) -> None:
 
 def test_what_a_constant_wins_is_booked() -> None:
     n = small_nets.Net(3)
-    graph = small_nets.load(n.model(n.op("Neg", n.op("Max", "x", np.array([9.0, -9.0, -9.0]), n.op("Neg", "x")))))
+    graph = small_nets.as_it_stands(
+        n.model(n.op("Neg", n.op("Max", "x", np.array([9.0, -9.0, -9.0]), n.op("Neg", "x"))))
+    )
     x, r = np.array([[1.0, 2.0, -3.0]]), np.array([[1.0, 10.0, 100.0]])
     program, outputs = explained(graph, make_composite("epsilon_plus"), {"x": x}, r, ledger=True)
     np.testing.assert_allclose(outputs["relevance"], [[0, 10, 100]])
@@ -203,7 +205,7 @@ def test_a_gate_s_branch_has_rows_for_each_sample() -> None:
 
 def refused(build: Any, *shape: Any) -> None:
     n = small_nets.Net(*shape)
-    graph = small_nets.load(n.model(n.op("Neg", build(n))))
+    graph = small_nets.as_it_stands(n.model(n.op("Neg", build(n))))
     small_nets.compile(graph, Composite((("*", Gradient()),)), mode="top")
 
 

@@ -36,7 +36,7 @@ def attention(n: Any, x: str = "x") -> Any:
 
 def graph_of(build: Any, *shape: Any, inputs: Any = ("x",)) -> Any:
     n = small_nets.Net(*shape)
-    return small_nets.load(n.model(n.op("Neg", build(n)), inputs=inputs))
+    return small_nets.as_it_stands(n.model(n.op("Neg", build(n)), inputs=inputs))
 
 
 def run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxlrp.compile import compile
 from onnxlrp.composites import Composite
 from onnxlrp.engines import Forward
+from onnxlrp.graph import heads
 from onnxlrp.graph.graph import Graph
 from onnxlrp.graph.load import load
 from onnxlrp.graph.to_onnx import emit
@@ -224,6 +226,12 @@ def everything() -> onnx.ModelProto:
 def graph(name: str) -> Graph:
     """The loaded graph of a net by name."""
     return load(NETS[name]())
+
+
+def as_it_stands(model: onnx.ModelProto) -> Graph:
+    """The graph of a model whose output is explained itself, whatever its last functions are."""
+    graph = load(model)
+    return replace(graph, head=heads.decide(graph, graph.outputs[0].name, as_it_stands=True))
 
 
 def forward(graph: Graph) -> Forward:

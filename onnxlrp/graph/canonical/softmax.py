@@ -97,7 +97,7 @@ class _Formulas:
     def _unturned(self, tensor: str) -> tuple[Layer | None, list[_Turn]]:
         """The layer before products with positive constants and powers, and these as layers of logarithms, in order."""
         turns: list[_Turn] = []
-        while (layer := self.producers.get(tensor)) is not None and layer.op in ("Mul", "Div", "Pow"):
+        while (layer := self.producers.get(tensor)) is not None and layer.op in operators.FACTORS_AND_POWERS:
             for x, factor in (layer.inputs, layer.inputs[::-1])[: 2 if layer.op == "Mul" else 1]:
                 value = self.graph.constant(factor)
                 if value is not None and self.graph.shape(x) == self.graph.shape(tensor) and (value > 0).all():
