@@ -9,8 +9,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import onnxlrp
-from onnxlrp.errors import UsageError
+from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.explanation import ledger
+from onnxlrp.graph.decomposition.ml import svm
+from onnxlrp.graph.graph import Layer
 
 WIDTH = 4
 KERNELS = ("LINEAR", "RBF", "POLY", "SIGMOID")
@@ -309,3 +311,34 @@ def test_a_label_alone_is_explained() -> None:
     both = load(model_of(node, ["label", "y"])).explain(samples())
     alone = load(model_of(node, ["label"])).explain(samples())
     np.testing.assert_array_equal(alone.relevance, both.relevance)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"coefficients": [1.0]},
+        {"rho": [0.1]},
+        {"support_vectors": [1.0] * 7},
+        {"vectors_per_class": 12},
+        {"kernel_params": []},
+        {"classlabels_ints": [0, 1]},
+    ],
+    ids=lambda damage: next(iter(damage)),
+)
+def test_attributes_that_do_not_fit_are_no_machine(damage: Any) -> None:
+    """Such a layer is left as it is; no other error than ours is raised."""
+    layer = Layer(svm.CLASSIFIER, "svm", "", ("x",), ("label", "y"), attributes("RBF", 3) | damage)
+    found = svm.read(layer)
+    assert found is None or damage == {"kernel_params": []}
+
+
+def test_a_decision_with_nothing_against_it_has_no_layers() -> None:
+    """ln Σ₋ |a| k of no support vector is −∞: methods that hide parts answer."""
+    more = {"coefficients": np.full(12, 0.5, np.float32), "rho": [1.0]}
+    source = model_of(
+        helper.make_node("SVMRegressor", ["x"], ["y"], domain="ai.onnx.ml", **(attributes("RBF", 0) | more)), ["y"]
+    )
+    model = load(source, "ort")
+    with pytest.raises(UnsupportedError, match="SVMRegressor"):
+        model.explain(samples())
+    assert np.isfinite(model.explain(samples(), method="occlusion").relevance).all()

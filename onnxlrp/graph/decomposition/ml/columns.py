@@ -33,10 +33,10 @@ def _imputer(build: Replacement) -> None:
 
 
 def _imputed(build: Replacement) -> tuple[Array, float]:
-    floats, integers = (build.attribute(f"imputed_value_{kind}", ()) for kind in ("floats", "int64s"))
-    if len(floats) > 0:
-        return np.asarray(floats, np.float32), float(build.attribute("replaced_value_float", 0.0))
-    return np.asarray(integers, np.int64), float(build.attribute("replaced_value_int64", 0))
+    floats, integers = (np.asarray(build.attribute(f"imputed_value_{k}", ())).reshape(-1) for k in ("floats", "int64s"))
+    if len(floats):
+        return floats.astype(np.float32), float(build.attribute("replaced_value_float", 0.0))
+    return integers.astype(np.int64), float(build.attribute("replaced_value_int64", 0))
 
 
 def _one_hot(build: Replacement) -> None:

@@ -46,6 +46,9 @@ def _machine(graph: MutableGraph, layer: Layer) -> svm.Machine | None:
     machine = svm.read(layer)
     if machine is None or any(name in graph.explained for name in layer.outputs):
         return None
+    weights = np.concatenate([machine.coefficients, machine.intercepts[:, None]], axis=1)
+    if machine.kernel == "RBF" and not ((weights > 0).any(axis=1) & (weights < 0).any(axis=1)).all():
+        return None  # a decision that no sample changes: nothing stands against it
     functions, (count, width) = len(machine.coefficients), machine.vectors.shape
     fits = graph.shapes.get(layer.inputs[0]) == (graph.batch, width)
     return machine if fits and count * max(width, 2 * functions) <= _WIDEST else None

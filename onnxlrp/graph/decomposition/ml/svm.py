@@ -44,6 +44,13 @@ def read(layer: Layer) -> Machine | None:
     """Return the machine that a layer states, in float64; None for another operator, or attributes that do not fit."""
     if layer.op not in (CLASSIFIER, REGRESSOR):
         return None
+    try:
+        return _read(layer)
+    except (TypeError, ValueError):  # attributes of other types, in a damaged file
+        return None
+
+
+def _read(layer: Layer) -> Machine | None:
     given = layer.attributes
     kernel = str(given.get("kernel_type", "LINEAR"))
     params = [float(v) for v in given.get("kernel_params", ())] + [0.0, 0.0, 0.0]
