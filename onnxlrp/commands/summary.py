@@ -116,6 +116,8 @@ def sum_of(one: Explanation, target: int = 0) -> str:
     whose = "" if class_id == best else f"{labels.name(one.labels, class_id)}: "
     whose += _where_scored(one, target)
     what = "value" if one.is_value else "logit"
+    if str(one.provenance.get("explained", "")).startswith("the evidence"):
+        what = "evidence"  # no value of the model's own
     if not one.ledger:
         return "   ".join(filter(None, (f"{whose}{what} {number(logit)}", notes(one, target))))
     return f"{whose}ΣR {number(total)} of {what} {number(logit)}  ({_where(one, target, logit)})"
