@@ -308,10 +308,18 @@ def picture_files(args: argparse.Namespace, default: str, check: Callable[[Path]
     paths = [Path(file_pattern(path, kind)[0]) for kind in kinds]
     for one in paths:
         check(one)
-    if args.figure is not None and Path(args.figure).suffix.lower() != ".png":
-        figure = Path(args.figure).with_suffix(".png")
-        raise UsageError(f"--figure {args.figure}: a figure is a .png", f"--figure '{figure}'")
+    figure_file(args)
     return paths
+
+
+def figure_file(args: argparse.Namespace) -> Path | None:
+    """Return the file that --figure names, None where it is not given. Raises UsageError for one of another kind."""
+    if args.figure is None:
+        return None
+    path = Path(args.figure)
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--figure {path}: a figure is a .png", f"--figure '{path.with_suffix('.png')}'")
+    return path
 
 
 def out_file(word: str, default: str) -> Path:

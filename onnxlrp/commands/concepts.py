@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from .. import files
-from ..analysis.concepts import detectors
+from ..analysis import picture_files
+from ..analysis.concepts import detectors, figure
 from ..analysis.concepts.labels import Labels, Masks, by_folder
 from ..analysis.concepts.layer import LayerView, Reader
 from ..analysis.concepts.tcav import Concept, ConceptTest
@@ -35,9 +36,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for word in words or [""]:
         if word not in FORMATS:
             raise UsageError(f'no format "{word}"', did_you_mean(word, FORMATS))
+    drawn = arguments.figure_file(args)
     rejected: list[str] = []
-    made, show = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
+    made, show, draw = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
     written = [] if args.out is None else [_write(Path(args.out), word, made) for word in dict.fromkeys(words)]
+    if drawn is not None:
+        texts = {"Software": "onnxlrp", "Title": f"concepts {args.what}"}
+        written.append(files.replace(drawn, picture_files.encode(draw(), _provenance(made), texts)))
     show()
     if written:
         console.line("wrote", ", ".join(map(str, written)), 10)
@@ -47,9 +52,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 Made = tuple[dict[str, Any], dict[str, Any], list[list[Any]]]  # JSON, arrays, rows of a table
 Show = Callable[[], None]
+Draw = Callable[[], Any]
 
 
-def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show]:
+def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show, Draw]:
     if not args.concept:
         raise UsageError("concepts test needs a concept", "give a folder of pictures that show it: --concept stripes/")
     if not args.target:
@@ -89,7 +95,7 @@ def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
     arrays = {f"{one.concept}/{one.target}/{one.layer}": one.vector for one in found}
     arrays |= {f"random/{key}": one.verdict.null for key, one in zip(list(arrays), found, strict=True)}
     made = {"tests": [one.to_dict() for one in found]}, arrays, _test_rows(found)
-    return made, lambda: _print_tests(found, console)
+    return made, partial(_print_tests, found, console), partial(figure.of_tests, found)
 
 
 def _class(word: str) -> int | str:
@@ -129,7 +135,7 @@ def _print_tests(found: Sequence[ConceptTest], console: Console) -> None:
             )
 
 
-def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show]:
+def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tuple[Made, Show, Draw]:
     if args.concept or args.target or args.random:
         raise UsageError("--concept, --random and -t belong to concepts test", "leave them out")
     if args.masks and args.labels_from:
@@ -169,7 +175,12 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         for one in shown:
             one()
 
-    return (made, arrays, rows), show
+    units = [unit for layer in made["layers"] for unit in layer["units"]]
+    drawn = [
+        figure.Detector(*(unit.get(key) for key in ("layer", "unit", "concept", "iou", "auc", "significant")))
+        for unit in units
+    ]
+    return (made, arrays, rows), show, partial(figure.of_units, drawn)
 
 
 def _unit_rows(
@@ -248,6 +259,12 @@ def _reader(
         console.clear()
 
 
+def _provenance(made: Made) -> dict[str, Any]:
+    """The model, and how it was asked."""
+    found: dict[str, Any] = files.to_jsonable(made[0].get("provenance") or made[0]["tests"][0]["provenance"])
+    return found
+
+
 def _write(folder: Path, word: str, made: Made) -> Path:
     """Write one file of the results."""
     path = folder / f"concepts.{word}"
@@ -257,6 +274,5 @@ def _write(folder: Path, word: str, made: Made) -> Path:
         lines = [",".join(f'"{v}"' if isinstance(v, str) and "," in v else str(v) for v in row) for row in made[2]]
         return files.replace(path, ("\n".join(lines) + "\n").encode())
     buffer = io.BytesIO()
-    about = np.array(json.dumps(files.to_jsonable(made[0].get("provenance", {}) or made[0]["tests"][0]["provenance"])))
-    np.savez_compressed(buffer, **made[1], provenance=about)
+    np.savez_compressed(buffer, **made[1], provenance=np.array(json.dumps(_provenance(made))))
     return files.replace(path, buffer.getvalue())

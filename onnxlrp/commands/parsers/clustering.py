@@ -60,6 +60,7 @@ def concepts(parser: Parser) -> None:
     parser.epilog = (
         "examples:\n"
         "  onnxlrp concepts test model.onnx zebras/ --concept stripes/ -t zebra --layer layer3 --random textures/\n"
+        "  onnxlrp concepts test model.onnx zebras/ --concept stripes/ -t zebra --layer layer3 --figure tcav.png\n"
         "  onnxlrp concepts find model.onnx images/ --masks masks/ --layer layer3 -o concepts/\n"
         "  onnxlrp concepts find model.onnx folders_by_label/ --layer layer3"
     )
@@ -135,5 +136,10 @@ def concepts(parser: Parser) -> None:
     )
     group.add_argument("-o", "--out", metavar="DIR", help="a folder for the files")
     group.add_argument("--format", default="json,npz,csv", metavar="LIST", help="files (default: %(default)s)")
+    group.add_argument(
+        "--figure",
+        metavar="FILE",
+        help="a figure, .png: scores beside those of random sets; or the units that detect concepts best",
+    )
     groups.running(parser, "concepts")
     groups.common(parser, "the results as JSON on stdout")
