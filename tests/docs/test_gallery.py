@@ -30,7 +30,6 @@ COMMANDS: list[str] = gallery.commands()
 # The steps of an ascent amplify the rounding of another onnxruntime.
 LOOSE = ("-m all", "prototype ", "yosinski")
 COMPARED = [command for command in COMMANDS if not any(word in command for word in LOOSE)]
-SEARCHES = ("inversions.py", "concepts.py")  # of more than two seconds
 
 
 def test_every_picture_of_the_page_has_a_command() -> None:
