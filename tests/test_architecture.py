@@ -274,6 +274,7 @@ ALLOWED |= {
         "graph.units",
         "methods",
         "streaming",
+        "PIL",
     },
     "analysis.clusters": {*_RESULTS, "analysis", "analysis.reading", "streaming", "PIL"},
     # Also reads which part of the input a position sees.
