@@ -27,6 +27,7 @@ METHOD_OPTIONS = {
     "base": "composite of contrastive relevance",
     "against": "class id that contrastive relevance is contrasted with (default: all others)",
     "redirect": "gradient: through ReLUs of which nothing lives, what would revive them (true or false)",
+    "product": "recurrent: what a gate takes of a product: all (to the signal), half, prop or abs",
     "times_input": "smooth_grad: multiply by the input (true or false)",
     "patterns": "pattern_net, pattern_attribution: the file that `onnxlrp patterns` wrote",
     "window": "occlusion: side of the window in pixels (0: an eighth of each side)",
