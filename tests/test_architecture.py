@@ -211,6 +211,8 @@ ALLOWED |= {
         "matplotlib",
     },
     "findings": {"files"},
+    # Shapley values of trees, by arrays alone.
+    "shapley": {"graph.graph", "graph.trees", "numpy"},
 }
 # What everybody above may know of the graph.
 _GRAPH = {
@@ -226,7 +228,17 @@ _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures"
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
 ALLOWED |= {
     # Methods are handed a model and know none; the model finds them by name, as it does engines.
-    "methods": {*_RESULTS, *_COMPILER, "graph.attention", "graph.axes", "rules", "PIL", "skimage"},
+    "methods": {
+        *_RESULTS,
+        *_COMPILER,
+        "graph.attention",
+        "graph.axes",
+        "graph.trees",
+        "rules",
+        "shapley",
+        "PIL",
+        "skimage",
+    },
     # Handed a model, as methods are; nothing of rules, engines or layers.
     "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "lazy", "methods", "PIL"},
     "model": {

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError
-from ..preprocessing import images
+from ..errors import InputError, UnsupportedError, UsageError
+from ..preprocessing import images, tables
 from .problem import Problem
 from .registry import Array
 
@@ -48,20 +48,37 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
 
     Args:
         problem: The samples that they are the background of.
-        asked: An .npy file or an array, of one sample or several, in the model's own layout.
+        asked: An array or an .npy file, of one sample or several, in the model's own layout; a table (.csv, .parquet)
+            with a row for each; or a folder of .npy files.
 
     Raises:
-        UsageError: The word names no .npy file.
+        UsageError: The word names no such file.
         InputError: It does not fit the input.
     """
-    if isinstance(asked, str | os.PathLike):
-        name = Path(asked).name
-        if not name.lower().endswith(".npy"):
-            raise UsageError(f'"{asked}" is no .npy file', "give an .npy file of samples in the model's own layout")
-        array = images.read_array(Path(asked))
-    else:
-        name, array = "the given array", asked
-    return name, images.batched(array, problem.x.shape[1:], "float64", f"background {name}")
+    if not isinstance(asked, str | os.PathLike):
+        name = "the given array"
+        return name, images.batched(asked, problem.x.shape[1:], "float64", f"background {name}")
+    path = Path(asked)
+    if path.is_dir():
+        files = [file for file in images.listing(path) if file.suffix.lower() == ".npy"]
+        if not files:
+            raise UsageError(f'the folder "{asked}" holds no .npy files', "give a folder of them, or one file")
+        return path.name, np.concatenate([background(problem, file)[1] for file in files])
+    if tables.is_table(path):
+        values = tables.read(path).values
+        count = int(np.prod(problem.x.shape[1:]))
+        if values.shape[1] != count:
+            raise InputError(
+                f"background {path.name}: {values.shape[1]} columns, the model takes {count}",
+                "leave out what is no input, such as the answer",
+            )
+        values = values.reshape(-1, *problem.x.shape[1:])
+        return path.name, images.batched(values, problem.x.shape[1:], "float64", f"background {path.name}")
+    if path.suffix.lower() != ".npy":
+        raise UsageError(
+            f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"
+        )
+    return path.name, images.batched(images.read_array(path), problem.x.shape[1:], "float64", f"background {path.name}")
 
 
 def starts(problem: Problem, asked: str | Array, rng: np.random.Generator) -> tuple[str, Array]:

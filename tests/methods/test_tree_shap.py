@@ -1,0 +1,121 @@
+"""tree_shap: equal to the enumeration of all coalitions, and to what shap gives for the native models."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import onnxlrp
+from onnxlrp.cli import main
+from onnxlrp.errors import OnnxLrpError, UnsupportedError, UsageError
+from support.arrays import Array
+from support.tree_models import MODES, computed, grown, regressor, weights
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+SAVED = np.load(GOLDEN / "trees.npz")
+RNG = np.random.default_rng(0)
+
+
+def enumerated(f: Callable[[Array], Array], x: Array, background: Array) -> Array:
+    """Shapley values by their definition, v(S) the mean over the background with x's columns in S."""
+    count = x.shape[1]
+    found, v = np.zeros(x.shape), {}
+    for coalition in itertools.product([False, True], repeat=count):
+        rows = np.where(np.array(coalition), x[:, None], background[None]).reshape(-1, count)
+        v[coalition] = f(rows.astype(x.dtype)).reshape(len(x), -1).mean(axis=1)
+    for i, coalition in itertools.product(range(count), v):
+        if not coalition[i]:
+            size = sum(coalition)
+            weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+            found[:, i] += weight * (v[(*coalition[:i], True, *coalition[i + 1 :])] - v[coalition])
+    return found
+
+
+@pytest.mark.parametrize(("depth", "features"), [(3, 4), (6, 5), pytest.param(9, 9, marks=pytest.mark.slow)])
+def test_enumeration(depth: int, features: int) -> None:
+    """At most 7 players of a path, by tables; and more, by the patterns that occur."""
+    nodes, leaves = grown(depth, trees=3, depth=depth, features=features, modes=MODES)
+    model = regressor(nodes, weights(1, leaves, [0]), features=features)
+    x, rows = (np.round(RNG.normal(size=(n, features)), 1).astype(np.float32) for n in (3, 6))
+    found = onnxlrp.load(model).explain(x, method="tree_shap", background=rows)
+    want = enumerated(lambda z: computed(model, z)[:, 0], x, rows)
+    np.testing.assert_allclose(found.relevance, want, atol=1e-6)
+    assert np.abs(found.notes["difference"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in SAVED.files if name not in ("x", "background") and "/" not in name])
+def test_shap_of_the_native_models(name: str) -> None:
+    """Margins of every export of which shap explains the model that it was made from."""
+    want = SAVED[name]
+    model = onnxlrp.load(GOLDEN / "trees" / f"{name}.onnx")
+    assert model.classes in (want.shape[2], 2)
+    for target in range(model.classes):
+        found = model.explain(SAVED["x"], target, "tree_shap", background=SAVED["background"]).relevance
+        column = (
+            want[:, :, target] if want.shape[2] > 1 else want[:, :, 0] * (1 if target or model.classes == 1 else -1)
+        )
+        np.testing.assert_allclose(found, column, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["scaler", "columns", "voting", "bagging", "forest_two_values"])
+def test_pipelines_are_explained_at_the_columns(name: str) -> None:
+    """Scalers, Concat, sums of several ensembles: against the enumeration by onnxruntime's own scores."""
+    model = onnxlrp.load(GOLDEN / "trees" / f"{name}.onnx")
+    x, rows = SAVED["x"][:3], SAVED["background"][:8]
+    found = model.explain(x, target=0, method="tree_shap", background=rows)
+    want = enumerated(lambda z: model.outputs(z)["logits"].reshape(len(z), -1)[:, 0].astype(float), x, rows)
+    np.testing.assert_allclose(found.relevance, want, atol=1e-6)
+
+
+def test_path_dependent_values_by_hand() -> None:
+    """One split on x0, then one on x1: v(S) by the shares of background rows in each branch."""
+    nodes: dict[str, Any] = {
+        "nodes_treeids": [0] * 5, "nodes_nodeids": list(range(5)), "nodes_featureids": [0, 1, 0, 0, 0],
+        "nodes_modes": ["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"], "nodes_values": [0.0] * 5,
+        "nodes_truenodeids": [1, 3, 0, 0, 0], "nodes_falsenodeids": [2, 4, 0, 0, 0],
+    }  # fmt: skip
+    model = regressor(nodes, [(0, 2, 0, 1.0), (0, 3, 0, 10.0), (0, 4, 0, 4.0)], features=2)
+    rows = np.array([[-1, -1], [-1, 1], [-1, 1], [1, -1]], np.float32)
+    x = np.array([[-1, -1]], np.float32)
+    found = onnxlrp.load(model).explain(x, method="tree_shap", background=rows, perturbation="path_dependent")
+    inside = 10 / 3 + 4 * 2 / 3  # below the first split, without x1
+    none, first, second, both = 0.75 * inside + 0.25, inside, 0.75 * 10 + 0.25, 10.0
+    want = [(first - none + both - second) / 2, (second - none + both - first) / 2]
+    np.testing.assert_allclose(found.relevance[0], want, atol=1e-6)
+
+
+def test_what_it_needs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = GOLDEN / "trees" / "lightgbm_two_classes.onnx"
+    with pytest.raises(UsageError, match="background rows") as caught:
+        onnxlrp.load(path).explain(SAVED["x"], method="tree_shap")
+    assert "background=" in caught.value.fix
+    table, rows = tmp_path / "rows.csv", tmp_path / "train.csv"
+    for file, values in ((table, SAVED["x"][:2]), (rows, SAVED["background"])):
+        np.savetxt(file, values, delimiter=",", header="a,b,c,d,e,f", comments="")
+    (tmp_path / "out").mkdir()
+    words = ["explain", str(path), str(table), "-m", "tree_shap", "-o", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "--background" in capsys.readouterr().err
+    assert main([*words, "--background", str(rows)]) == 0
+    assert "25 rows of train.csv" in capsys.readouterr().out
+
+
+def test_what_is_no_sum_of_trees_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="several columns"):
+        onnxlrp.load(GOLDEN / "trees" / "normalizer.onnx").explain(
+            SAVED["x"], method="tree_shap", background=SAVED["background"]
+        )
+    nodes, leaves = grown(1)
+    least = regressor(nodes, weights(1, leaves, [0]), aggregate_function="MIN")
+    with pytest.raises(UnsupportedError, match="MIN"):
+        onnxlrp.load(least).explain(np.zeros((1, 4), np.float32), method="tree_shap", background=np.zeros((2, 4)))
+    with pytest.raises(OnnxLrpError, match="Sigmoid"):
+        onnxlrp.load(GOLDEN / "trees" / "lightgbm_two_classes.onnx").explain(
+            SAVED["x"], method="tree_shap", background=SAVED["background"], head="as-is"
+        )
