@@ -39,6 +39,31 @@ def cpu(found: Mapping[str, Any]) -> str:
     return f"{meta['date'][:10]}, {meta['cores']} cores of {meta['cpu']}; {_versions(meta)}.\n\n{table(head, rows)}"
 
 
+def builds(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/builds.py: ratios of this build to the one before."""
+    rows = []
+    for record in found["records"]:
+        peak, apart = record["peak MB"], record["apart"]
+        rows.append(
+            [
+                record["model"],
+                f"`{record['method']}`",
+                str(record["batch"]),
+                str(record["targets"] or 1),
+                f"{record['processor']['ratio']:.2f}",
+                f"{record['wall']['ratio']:.2f}",
+                f"{peak['after'] / peak['before']:.2f}",
+                "equal" if apart["equal"] else f"{apart['l2']:.0e}",
+            ]
+        )
+    about = found["records"][0]["meta"]
+    said = f"threads: {about['threads']}; {_versions(about)}"
+    commits = {(r["meta"]["builds"]["before"][:7], r["meta"]["builds"]["after"][:7]) for r in found["records"]}
+    pairs = " and ".join(f"`{after}` against `{before}`" for before, after in sorted(commits))
+    head = ("model", "method", "batch", "targets", "processor time", "wall time", "peak memory", "relevance")
+    return f"{about['date'][:10]}, commits {pairs}, {said}.\n\n{table(head, rows)}"
+
+
 def coverage(found: Mapping[str, Any]) -> str:
     """Return the results of tests/zoo/zoo.py: a line for each family of models, a column for each exporter."""
     records = found["records"]
@@ -158,6 +183,7 @@ def _supported(cell: Mapping[str, Any] | None) -> str:
 
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cpu": cpu,
+    "builds": builds,
     "coverage": coverage,
     "judging": judging,
     "localisation": localisation,
