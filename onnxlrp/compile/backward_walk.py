@@ -95,7 +95,7 @@ class BackwardWalk:
 
     def op(self, layer: Layer) -> Op:
         """Return a layer as rules see it; an unregistered operator, or form of one, has the kind "unknown"."""
-        for tensor in (*layer.inputs, *layer.outputs):
+        for tensor in (*layer.inputs, *layer.outputs, facts.looked_up(self.graph, layer)):
             if tensor and tensor not in self.graph.constants:
                 self.value(tensor)
         node = Node(self.graph, layer, self.trace, self.values)

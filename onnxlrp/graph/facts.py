@@ -73,7 +73,8 @@ def scalar(graph: Graph, layer: Layer, position: int, default: float | None) -> 
 def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = True) -> frozenset[str]:
     """Return the names of the layers on a path from the inputs to a tensor.
 
-    A path leads through numbers: a comparison, and the indices that a layer reads, have no relevance.
+    A path leads through numbers: a comparison, and the indices that a layer reads, have no relevance. Ids are explained
+    at the rows of the table that they look up (`looked_up`): a path leads from them straight to these.
 
     Args:
         graph: The graph.
@@ -83,7 +84,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
     """
     reached, behind = set(inputs), set()
     for layer in graph.layers:
-        if reached.intersection(layer.inputs):
+        if reached.intersection(layer.inputs) or reached.intersection((looked_up(graph, layer),)):
             floats = [name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL]
             reached.update(floats)
             behind.update(floats)
@@ -93,6 +94,38 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)
+
+
+def looked_up(graph: Graph, layer: Layer) -> str:
+    """Return the input of the model whose ids a layer looks up in a table of embeddings; "" where it is none.
+
+    The table is a constant with a row for each id. Between the input and the layer may stand what keeps each id its own
+    and in its place: reshapes, casts, an offset, bounds, and the choice between an id and itself from the end. Positions
+    that are counted from ids, or masks made of them, are no ids.
+
+    Args:
+        graph: The graph.
+        layer: Any layer.
+    """
+    if layer.op != "Gather" or layer.inputs[0] not in graph.constants or layer.attributes.get("axis", 0) != 0:
+        return ""
+    if graph.constants[layer.inputs[0]].ndim < 2:
+        return ""  # one value for each number is a curve of brightness
+    return _ids_of(graph, layer.inputs[1])
+
+
+def _ids_of(graph: Graph, tensor: str) -> str:
+    """The input whose ids a tensor holds, in their order; "" where there is no one such input."""
+    layer = graph.producer(tensor)
+    if layer is None:
+        return tensor if tensor in {source.name for source in graph.inputs} else ""
+    if layer.op not in operators.KEEPS_IDS:
+        return ""
+    live = [name for name in layer.inputs if name and name not in graph.constants]
+    live = live[1:] if layer.op == "Where" and layer.inputs[0] in live else live
+    live = live[:1] if layer.op in operators.RESHAPES else live
+    found = {_ids_of(graph, name) for name in live}
+    return found.pop() if len(found) == 1 else ""
 
 
 def cancels(graph: Graph, layer: Layer) -> bool:
@@ -131,10 +164,13 @@ def depends(graph: Graph, source: str, target: str) -> bool:
 
 
 def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
-    """Return the names of the first layers with weights on the paths from a tensor, past its preprocessing."""
+    """Return the names of the first layers with weights on the paths from a tensor, past its preprocessing.
+
+    Behind a table of embeddings there is none: rules for first layers are meant for pixels.
+    """
     open_tensors, names = {tensor}, set()
     for layer in graph.layers:
-        if not open_tensors.intersection(layer.inputs):
+        if not open_tensors.intersection(layer.inputs) or looked_up(graph, layer) == tensor:
             continue
         if is_weighted(graph, layer):
             names.add(layer.name)

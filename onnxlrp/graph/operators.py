@@ -190,6 +190,8 @@ COPIES_OF_MAPS = COPIES | RESHAPES | ops("Transpose Pad Slice Resize QuantizeLin
 COPIES_OF_PIXELS = COPIES | ops("Transpose")
 # They hand integers of one operand on whatever their unit is, in one result.
 ROUTES_OF_INTEGERS = RESHAPES | ops("Identity Transpose Slice Gather")
+# They may stand between ids and the table that these are looked up in: each id keeps its place, and stays one word.
+KEEPS_IDS = RESHAPES | COPIES | SHIFTS | ops("Clip Where")
 # Along one axis they read every place of it, and keep the places of all other axes.
 MIXES_ONE_AXIS = SOFTMAXES | ops("LayerNormalization RMSNormalization LpNormalization Concat")
 # They have channels on the first axis of a sample, whatever lies before them.

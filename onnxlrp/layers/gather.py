@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..graph.facts import looked_up
 from ..graph.graph import Array
+from ..program.affine import Affine
+from ..program.linear import Sum
 from ..program.op import Op
 from ..program.value import Value
 from . import Node, layer, unsupported
@@ -83,7 +86,9 @@ def tile(node: Node) -> Op:
 
 @layer("Gather", kind="routing")
 def gather(node: Node) -> Op:
-    """Elements by constant indices: each receives the relevance of all its copies."""
+    """Elements by constant indices: each receives the relevance of all its copies; ids, that of their embeddings."""
+    if ids := looked_up(node.graph, node.layer):
+        return _embedded(node, node.values[ids])
     if node.activations != (0,):
         raise unsupported(node.layer)
     x, indices = node.operand(0), node.array(1).reshape(-1)
@@ -93,3 +98,16 @@ def gather(node: Node) -> Op:
     picks: Picks = [None] * len(x.shape)
     picks[axis - 1] = indices % x.shape[axis - 1]
     return _selected(node, x, picks)
+
+
+def _embedded(node: Node, ids: Value) -> Op:
+    """Rows of a table: an id receives the sum of the relevance of its row."""
+    y, width = node.result, node.array(0).ndim - 1
+    rows = y.shape[: len(y.shape) - width]
+    total = Sum(y.shape, rows, tuple(range(len(rows), len(y.shape))))
+
+    def vjp(r: Value) -> tuple[Value, ...]:
+        summed = Affine(total)(node.trace.broadcast_to(r, y.shape))
+        return (node.trace.reshape(summed, ids.shape),)
+
+    return Op("routing", (ids,), y, vjp, name=node.layer.label)
