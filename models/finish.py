@@ -20,14 +20,16 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 Floats = NDArray[np.float32]
 
 
-def finish(path: Path, prep: dict[str, Any], key: str = PREP_KEY) -> None:
+def finish(path: Path, prep: dict[str, Any], key: str = PREP_KEY, **more: Any) -> None:
     """Write the preprocessing into the file's metadata, drop the exporter's stack traces, check and save.
 
-    Of the exporter's metadata on nodes, the module path stays. `key` names other facts than the preprocessing.
+    Of the exporter's metadata on nodes, the module path stays. `key` names other facts than the preprocessing; `more`
+    are further facts, by their keys behind `onnxlrp.`.
     """
     model = onnx.load(path)
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {key: json.dumps(prep)})
+    facts = {key: prep} | {f"onnxlrp.{word}": fact for word, fact in more.items()}
+    onnx.helper.set_model_props(model, {word: json.dumps(fact) for word, fact in facts.items()})
     # Exporters leave paths of the training machine on nodes and values, which triple the file.
     graph = model.graph
     for item in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):

@@ -15,6 +15,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .composites import Composite
     from .explanation import Explanation
+    from .inputs.text import Text
     from .model import ExplainOptions, Model, load
 
 
@@ -24,6 +25,7 @@ __all__ = [
     "Explanation",
     "Model",
     "OnnxLrpError",
+    "Text",
     "__version__",
     "explain",
     "export",
@@ -40,6 +42,7 @@ __getattr__ = _lazy.names(
         "ExplainOptions": ".model",
         "Composite": ".composites",
         "Explanation": ".explanation",
+        "Text": ".inputs.text",
     },
 )
 

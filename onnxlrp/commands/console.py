@@ -37,6 +37,21 @@ class Console:
         if not (self.quiet or self.as_json):
             self._write(sys.stdout, (_styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text)).rstrip())
 
+    def words(self, key: str, parts: Iterable[tuple[str, tuple[int, int, int], bool]]) -> None:
+        """Print words on backgrounds of colours, on a terminal that shows colours; else nothing.
+
+        Args:
+            key: The first word of the line.
+            parts: For each word its text, the background as red, green and blue, and whether that is dark.
+        """
+        if self.quiet or self.as_json or not _shows_colors(sys.stdout):
+            return
+        said = [
+            f"\033[48;2;{red};{green};{blue};38;5;{15 if dark else 16}m {printable(text.strip())} \033[0m"
+            for text, (red, green, blue), dark in parts
+        ]
+        self._write(sys.stdout, _styled(sys.stdout, f"{printable(key):<{KEY}}", "1") + " ".join(said))
+
     def table(self, rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> None:
         """Print rows in columns, the first as a head; `right` are the columns aligned right."""
         if self.quiet or self.as_json:
@@ -169,7 +184,11 @@ def _terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def _shows_colors(stream: TextIO) -> bool:
+    return _terminal(stream) and not os.environ.get("NO_COLOR")
+
+
 def _styled(stream: TextIO, text: str, style: str) -> str:
-    if not _terminal(stream) or os.environ.get("NO_COLOR"):
+    if not _shows_colors(stream):
         return text
     return f"\033[{style}m{text}\033[0m"

@@ -24,6 +24,8 @@ from . import arguments, reading, summary
 from .console import KEY, Console
 from .explain_notes import Notes
 
+STRONGEST = 6  # tokens that are printed
+
 Timed = tuple[Explanation, float]  # an explanation and the seconds it took
 
 
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     sink = _sink(args, plan, written, len(asked))
     report = Report(console, sink, notes, methods, args.ledger, len(source) > 1, started)
     report.every = arguments.names_all(args)
+    report.cmap, report.clip = args.cmap, args.clip
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
     prepared: dict[tuple[bool, tuple[int, ...]], dict[str, ExplainOptions]] = {}
     rows = extra_rows.starts(model, source)
@@ -155,6 +158,8 @@ class Report:
         width: Of the column of names.
         samples: The number of samples so far.
         every: All methods are asked for: one that cannot explain the model is left out.
+        cmap: The colour map of tokens.
+        clip: The percentile of |R| that their colours span.
     """
 
     console: Console
@@ -167,6 +172,8 @@ class Report:
     width: int = KEY
     samples: int = 0
     every: bool = False
+    cmap: str = "RdBu_r"
+    clip: float = 99.5
 
     def sample(self, item: Item, results: Sequence[Timed]) -> None:
         """Write and report one sample, explained by each method."""
@@ -197,5 +204,19 @@ class Report:
                 console.line(one.names[0] if one.names else "", "   ".join([best, *method, text, *files]), self.width)
             else:
                 console.line("method", f"{one.method:<{max(map(len, self.methods))}}   {text}")
+            if one.kind.name == "tokens":
+                self._tokens(one, t)
             if self.ledger:
                 console.table(summary.table(one, t), right=range(3, 9))
+
+    def _tokens(self, one: Explanation, target: int) -> None:
+        """Print the strongest tokens, and on a terminal all of them in colour."""
+        from ..explanation.tokens import colors, is_dark, tokens
+
+        found = tokens(one, 0, target)
+        strongest = sorted(found, key=lambda token: -abs(token.relevance))[:STRONGEST]
+        words = " · ".join(f"{token.text.strip()} {summary.number(token.relevance)}" for token in strongest)
+        self.console.line("tokens", words)
+        shades = colors(found, self.cmap, self.clip)
+        shown = [(token.text, shade, is_dark(shade)) for token, shade in zip(found, shades, strict=True)]
+        self.console.words("", shown)

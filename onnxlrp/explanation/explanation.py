@@ -75,13 +75,13 @@ class Explanation(Result):
     ) -> list[Path]:
         """Write figures, arrays or a record of the explanation.
 
-        A png is a figure of one sample and target; npz and json hold all samples, or one where the name tells samples
-        apart. Each file is written under a temporary name and renamed.
+        A png is a figure of one sample and target; npz, json and html (tokens in colour) hold all samples, or one where
+        the name tells samples apart. Each file is written under a temporary name and renamed.
 
         Args:
             path: The file's name, which may hold `{stem}`, `{target}`, `{label}`, `{method}` and `{index}`. Several
                 files of one name become `name.0.png`, `name.1.png`.
-            format: "png", "npz" or "json"; by default what the suffix says.
+            format: "png", "npz", "json" or "html"; by default what the suffix says.
             cmap: Of figures, as `figure` takes it.
             clip: Of figures, as `figure` takes it.
             space: Of figures, as `figure` takes it.
@@ -108,7 +108,7 @@ class Explanation(Result):
 
         Args:
             path: The file's name, as `save` takes it.
-            format: "png", "npz" or "json", as `save` takes it.
+            format: "png", "npz", "json" or "html", as `save` takes it.
 
         Raises:
             UsageError: There is no such format or field of the name.

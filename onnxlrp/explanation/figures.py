@@ -102,25 +102,16 @@ def by_kind(drawn: Drawn, style: Style) -> Image | None:
         return features.features(values, x, names, style)
     if form == "slices":
         return slices.slices(_stacked(values, kind), None if x is None else _stacked(x, kind), style)
-    if form == "words" and x is not None:
-        return _words(drawn, x, style)
+    if form == "words":
+        from ..pictures import words
+        from .tokens import named
+
+        found = named(kind, values, x, names)
+        return words.words([token.relevance for token in found], [token.text for token in found], style)
     if form == "traces" and x is not None:
         r, trace = (kind.to_maps(a[np.newaxis])[0] for a in (values, x))
         return traces.traces(r, trace, names, style)
     return None
-
-
-def _words(drawn: Drawn, x: Array, style: Style) -> Image:
-    """Draw tokens by their words, or by their numbers where there is no vocabulary or the input has no numbers."""
-    from ..pictures import words
-
-    r = drawn.kind.to_maps(drawn.relevance[np.newaxis])[0].ravel()
-    ids = x.ravel()
-    if len(ids) != len(r) or ids.dtype.kind not in "iu":
-        ids = np.arange(len(r))
-        return words.words(r, [f"#{n}" for n in ids], style)
-    known = drawn.names or ()
-    return words.words(r, [known[n] if 0 <= n < len(known) else str(n) for n in ids.tolist()], style)
 
 
 def _stacked(values: Array, kind: InputKind) -> Array:

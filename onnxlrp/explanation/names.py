@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import UsageError, did_you_mean
 from .result import Result, class_id, label, target_count
 
-FORMATS = ("png", "npz", "json")
+FORMATS = ("png", "npz", "json", "html")
 FIELDS = ("stem", "target", "label", "method", "index")
 
 _FIELD = re.compile(r"\{([^{}]*)\}")

@@ -26,6 +26,7 @@ def to_dict(result: Result) -> dict[str, Any]:
                         "label": labels.name(result.labels, int(target[t, n])),
                         "logit": float(logit[t, n]),
                         "relevance_sum": float(total[t, n]),
+                        **_tokens(result, n, t),
                     }
                     for t in range(target_count(result))
                 ],
@@ -42,6 +43,15 @@ def to_dict(result: Result) -> dict[str, Any]:
         data["ASSUMED"] = list(assumed(result))
     plain: dict[str, Any] = to_jsonable(data)
     return plain
+
+
+def _tokens(result: Result, sample: int, target: int) -> dict[str, Any]:
+    """The tokens of a sample under "tokens"; nothing of other inputs."""
+    if result.kind.name != "tokens":
+        return {}
+    from .tokens import tokens
+
+    return {"tokens": [token._asdict() for token in tokens(result, sample, target)]}
 
 
 def to_json(result: Result) -> str:

@@ -25,9 +25,12 @@ def jobs(result: Result, pattern: str, kind: str, **look: Any) -> list[tuple[int
         return [
             (n, t, partial(_png, result, n, t, **look)) for n in range(len(result)) for t in range(target_count(result))
         ]
+    write = (
+        partial(_html, cmap=look.get("cmap", "RdBu_r"), clip=look.get("clip", 99.5)) if kind == "html" else _WHOLE[kind]
+    )
     if len(result) > 1 and not names.distinguishes(pattern):
-        return [(0, None, partial(_WHOLE[kind], result))]
-    return [(n, None, partial(_WHOLE[kind], result[n])) for n in range(len(result))]
+        return [(0, None, partial(write, result))]
+    return [(n, None, partial(write, result[n])) for n in range(len(result))]
 
 
 def _png(result: Result, sample: int, target: int, **look: Any) -> bytes:
@@ -51,6 +54,12 @@ def _npz(result: Result) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
+
+
+def _html(result: Result, cmap: str, clip: float) -> bytes:
+    from .tokens import page
+
+    return page(result, cmap, clip).encode()
 
 
 def _json(result: Result) -> bytes:

@@ -99,9 +99,9 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
 def looked_up(graph: Graph, layer: Layer) -> str:
     """Return the input of the model whose ids a layer looks up in a table of embeddings; "" where it is none.
 
-    The table is a constant with a row for each id. Between the input and the layer may stand what keeps each id its own
-    and in its place: reshapes, casts, an offset, bounds, and the choice between an id and itself from the end. Positions
-    that are counted from ids, or masks made of them, are no ids.
+    The table is a constant with a row for each id. Between the input and the layer may stand what keeps each id
+    its own and in its place: reshapes, casts, an offset, bounds, and the choice between an id and the same from the
+    end. Positions that are counted from ids, or masks made of them, are no ids.
 
     Args:
         graph: The graph.

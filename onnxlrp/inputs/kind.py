@@ -77,10 +77,11 @@ class InputKind:
     def map_axes(self) -> tuple[int, ...]:
         """Axes of masks and maps.
 
-        They are the axes of space of an image or a volume, whose channels belong together at a place, and all axes of
-        other inputs, whose channels (leads, features) are told apart.
+        They are the axes of space of an image or a volume, whose channels belong together at a place, those of tokens
+        that are embeddings, and all axes of other inputs, whose channels (leads, features) are told apart.
         """
-        return self.spatial_axes if self.name in ("image", "volume") else tuple(range(len(self.shape)))
+        together = self.name in ("image", "volume") or (self.name == "tokens" and self.channel_axis is not None)
+        return self.spatial_axes if together else tuple(range(len(self.shape)))
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -89,7 +90,7 @@ class InputKind:
 
     @property
     def other_axes(self) -> tuple[int, ...]:
-        """The axes that maps leave out: channels of images and volumes, and axes of length 1 beside them."""
+        """The axes that maps leave out: channels of images, volumes and embeddings, and axes of length 1 beside."""
         return tuple(axis for axis in range(len(self.shape)) if axis not in self.map_axes)
 
     def summed(self, x: Array) -> Array:
@@ -121,7 +122,7 @@ class InputKind:
         """Maps [N, H, W] in float64 of relevance [N, *shape].
 
         Of an image the sum over channels; of a signal [N, channels, length]; of other inputs a row [N, 1, places],
-        summed over the channels of a volume.
+        summed over the channels of a volume and the width of embeddings.
         """
         values = np.asarray(relevance)
         if self.is_image:

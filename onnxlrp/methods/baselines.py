@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
+from ..inputs.text import Vocabulary
 from ..preprocessing import images, tables
 from .problem import Problem
 from .registry import Array
@@ -26,7 +27,7 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
         asked: A word of `Problem.baseline`; "auto" is `picture` for pictures and zero for other inputs, whose features
             have no common range; or an array or an .npy file in the model's own layout: one sample, or several, whose
             mean is taken feature by feature.
-        picture: The word for pictures.
+        picture: The word for pictures. A hidden token becomes another: see `absent_token`.
         seed: The seed of noise.
 
     Raises:
@@ -35,12 +36,46 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
     """
     if not isinstance(asked, str) or asked.lower().endswith(".npy"):
         name, rows = background(problem, asked)
+        if problem.kind.name == "tokens" and problem.x.dtype.kind in "iu" and len(rows) > 1:
+            raise UsageError(f"{name} has {len(rows)} rows of token ids, which have no mean", "give one row")
         mean = np.broadcast_to(rows.mean(axis=0), problem.x.shape).copy()
         return (name if len(rows) == 1 else f"mean of {len(rows)} samples of {name}"), mean
+    if problem.absent is not None and not (asked == "zero" and problem.x.dtype.kind == "f"):
+        return problem.absent.name, problem.absent.values
     word = (picture if problem.kind.is_image else "zero") if asked == AUTO else asked
     values = problem.baseline(word, np.random.default_rng(seed))
     own = problem.preprocessing is None and word in _OF_RANGE
     return f"{word} (by the sample's own range)" if own else word, values
+
+
+def absent_token(asked: str, vocabulary: Vocabulary | None) -> tuple[str, int]:
+    """Return what the token that stands for none is called in notes, and its id.
+
+    Args:
+        asked: A word of the vocabulary, such as "[MASK]", or an id; "auto" is the padding, or 0 where no word is one.
+        vocabulary: The words of the ids; None where nothing says them.
+
+    Raises:
+        UsageError: No token is called so.
+    """
+    known = {} if vocabulary is None else vocabulary.ids
+    if asked == AUTO or asked.lower().endswith(".npy"):
+        padding = None if vocabulary is None else vocabulary.padding
+        token = padding or 0
+        why = "" if padding is not None else ", for no word is known to be a padding"
+    elif asked in known:
+        token, why = known[asked], ""
+    elif asked == "zero":
+        token, why = 0, ""
+    elif asked.isascii() and asked.isdigit() and (vocabulary is None or int(asked) < len(vocabulary.words)):
+        token, why = int(asked), ""
+    else:
+        some = [word for word in ("[PAD]", "<pad>", "[MASK]", "<mask>", "[UNK]", "<unk>") if word in known]
+        raise UsageError(
+            f'baseline "{asked}": no token is called so', f"give a token or its id: {', '.join([*some, '0'])}"
+        )
+    word = "" if vocabulary is None or token >= len(vocabulary.words) else f" ({vocabulary.words[token]})"
+    return f"token {token}{word}{why}", token
 
 
 def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple[str, Array]:
@@ -94,6 +129,8 @@ def starts(problem: Problem, asked: str | Array, rng: np.random.Generator) -> tu
         name, rows = background(problem, asked)
         stacked = np.broadcast_to(rows[:, None], (len(rows), *problem.x.shape))
         return f"{len(rows)} samples of {name}", stacked
+    if problem.absent is not None:
+        return problem.absent.name, problem.absent.values[None]
     if not problem.kind.is_image:
         return "zero", problem.baseline("zero")[None]
     return ", ".join(PICTURES), np.stack([problem.baseline(name, rng) for name in PICTURES])
@@ -113,6 +150,8 @@ def deviation(problem: Problem, sigma: float, asked: str | Array) -> tuple[str, 
             raise UsageError(f"background {name} has one sample", "give several: noise is a share of their deviation")
         return f"{sigma:g} of each feature's deviation in {name}", sigma * rows.std(axis=0)[None]
     kind, axes = problem.kind, tuple(range(1, problem.x.ndim))
+    if kind.name == "tokens" and problem.x.dtype.kind == "f":
+        return f"{sigma:g} of the range of the embeddings", sigma * _over(problem.x, problem.x, axes)
     if kind.name in ("vector", "tokens"):
         return f"{sigma:g}, absolute", np.full((1,) * problem.x.ndim, sigma)
     if kind.is_image:

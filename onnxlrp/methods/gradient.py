@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UsageError, at_least, did_you_mean
+from ..graph.graph import Graph
+from ..inputs import InputKind
 from .baselines import baseline, deviation, starts
 from .problem import Problem, cast
 from .registry import Array, Attribution, method
@@ -184,6 +186,14 @@ class SmoothGrad:
 
     def __post_init__(self) -> None:
         at_least(1, whole=True, samples=self.samples)
+
+    def check(self, graph: Graph, kind: InputKind) -> None:
+        """Raise UsageError where a mean slope says nothing: for a token, whose embedding has many."""
+        if kind.name == "tokens" and not self.times_input:
+            raise UsageError(
+                "smooth_grad gives a slope for each value, and a token has as many as its embedding is wide",
+                "multiply by the embedding: --times-input true (in Python times_input=True)",
+            )
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""

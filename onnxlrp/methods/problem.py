@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,6 +29,18 @@ Progress = Callable[[int, int], bool]  # (done, total) -> whether to continue
 def quiet(done: int, total: int) -> bool:
     """Show no progress, and continue."""
     return True
+
+
+class Absent(NamedTuple):
+    """What stands in the place of a hidden token.
+
+    Attributes:
+        name: What notes call it.
+        values: The token for each place [N, …], as an id or an embedding.
+    """
+
+    name: str
+    values: Array
 
 
 class ModelInterface(Protocol):
@@ -86,6 +98,7 @@ class Problem:
         batch_size: Samples of a batch.
         progress: Called with the passes done and their number; returns whether to continue.
         on_unsupported: What happens at layers without a rule: "error", "gradient" or "pass".
+        absent: Of tokens what stands in the place of one that is hidden.
     """
 
     model: ModelInterface
@@ -95,6 +108,7 @@ class Problem:
     batch_size: int | None = None
     progress: Progress = quiet
     on_unsupported: str = "error"
+    absent: Absent | None = None
 
     # -- outputs of the model
 
@@ -284,7 +298,7 @@ def solve(
         samples: N samples.
         ids: The class of each [N], or several of every sample [T, N].
         preprocessing: The preprocessing of pictures.
-        **how: `batch_size`, `progress` and `on_unsupported` of the problem.
+        **how: `batch_size`, `progress`, `on_unsupported` and `absent` of the problem.
 
     Returns:
         Relevance [N, …], or [T, N, …]; and the notes of the method.

@@ -111,6 +111,15 @@ def forward_methods() -> tuple[str, ...]:
     return tuple(name for name, entry in METHODS.items() if not any(word in entry.passes for word in backward))
 
 
+def moves(chosen: Method) -> bool:
+    """Return whether a method takes gradients, or walks between inputs: it needs numbers that have others between.
+
+    Args:
+        chosen: The method.
+    """
+    return "gradient" in METHODS[name_of(chosen)].passes
+
+
 def make(name: str, **options: Any) -> Any:
     """Return the Composite or the Method of a name.
 

@@ -88,7 +88,12 @@ class Prepared:
         preprocessing = model.preprocessing if samples.pictures else None
         how: dict[str, Any] = {"batch_size": options.batch_size, "on_unsupported": options.on_unsupported}
         how |= {} if progress is None else {"progress": progress}
-        relevance, notes = solve(model, self.method, samples, ids, preprocessing, **how)
+        if samples.kind.name == "tokens" and samples.values.dtype.kind in "iu":
+            from .embedding import solve_tokens
+
+            relevance, notes = solve_tokens(model, self.method, samples, ids, **how)
+        else:
+            relevance, notes = solve(model, self.method, samples, ids, preprocessing, **how)
         about = self._provenance(name_of(self.method), vars(self.method))
         return self._explanation(samples, {**outputs, "relevance": relevance}, ids, about, notes=notes)
 
@@ -154,7 +159,7 @@ class Prepared:
             names=samples.names,
             inputs=samples.values,
             feature_names=feature_names.find(
-                self.options.feature_names, samples.columns, model.graph.metadata, samples.kind
+                self.options.feature_names, samples.columns or model.words, model.graph.metadata, samples.kind
             ),
             originals=samples.originals if samples.pictures else None,
             notes={**(notes or {}), **self._place(ids)},
@@ -205,7 +210,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     """
     require_numbers(model.graph)
     own = model.placed.input if model.placed else ""  # the model gives it itself
-    check_given(model.given, [t for t in model.graph.inputs if t.name != own])
+    check_given(model.given, [t for t in model.graph.inputs if t.name != own], model.assumed_inputs)
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
@@ -216,6 +221,11 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         check_method(method, model.graph, model.kind)
         return Prepared(model, options, wanted, method, default=default)
     composite = model.composite(options, pictures=pictures)
+    if composite.seed == "one" and model.kind.name == "tokens" and "int" in model.graph.inputs[0].dtype:
+        raise UsageError(
+            f"{composite.name} gives a slope for each value, and token ids have none",
+            "-m gradient_x_input, -m sensitivity and -m integrated_gradients take slopes of their embeddings",
+        )
     program = model.program(
         composite, wanted, record=options.record, ledger=options.ledger, conditions=options.conditions
     )

@@ -101,9 +101,9 @@ def rows(given: Mapping[str, Array], keep: Array | slice) -> dict[str, Array]:
     return {name: array[keep] for name, array in long.items()}
 
 
-def check(given: Mapping[str, Array], inputs: Sequence[Tensor]) -> None:
-    """Raise UsageError, with what to type, for inputs after the first that are not given."""
-    missing = [tensor for tensor in inputs[1:] if tensor.name not in given]
+def check(given: Mapping[str, Array], inputs: Sequence[Tensor], assumed: Sequence[str] = ()) -> None:
+    """Raise UsageError, with what to type, for inputs after the first that are neither given nor assumed."""
+    missing = [tensor for tensor in inputs[1:] if tensor.name not in given and tensor.name not in assumed]
     if missing:
         flags = " ".join(f"--given {t.name}={_example(t)}" for t in missing)
         raise UsageError(

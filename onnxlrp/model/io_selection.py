@@ -219,12 +219,20 @@ def _most_like_a_picture(graph: Graph, inputs: Sequence[Tensor]) -> Tensor:
     return inputs[0] if len(inputs) == 1 else min(inputs, key=lambda t: _unlike_a_picture(graph, t))
 
 
-def _unlike_a_picture(graph: Graph, tensor: Tensor) -> int:
-    """0 for a picture of 1 or 3 channels, then images of other channels, then other numbers."""
+def _unlike_a_picture(graph: Graph, tensor: Tensor) -> tuple[int, int]:
+    """Smaller for what is explained first: pictures of 1 or 3 channels, token ids, other images, then other numbers.
+
+    Of several ids those of the largest table go first: words, not segments or positions. What is an image by its shape
+    alone, as the keys of past tokens are, comes behind ids.
+    """
+    if rows := [len(graph.constants[y.inputs[0]]) for y in graph.layers if facts.looked_up(graph, y) == tensor.name]:
+        return 1, -max(rows)
     if not (tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype):
-        return 3
+        return 5, 0
     kind = decide(tensor.shape, tensor.dtype, graph=input_axes(graph, tensor))
-    return (0 if kind.channels in COLORS_OF else 1) if kind.is_image else 2
+    if not kind.is_image:
+        return 4, 0
+    return (3 if kind.channels not in COLORS_OF else 0 if kind.is_told else 2), 0
 
 
 def _between(graph: Graph, head: Head, source: Tensor) -> Graph:

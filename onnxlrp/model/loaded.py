@@ -22,14 +22,18 @@ from ..graph.place_output import Placed, is_map
 from ..graph.places import DEFAULT, Place
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
+from ..inputs.text import Vocabulary
+from ..inputs.text import find as find_vocabulary
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
+from .companions import SAID, companions, role
 from .extra_inputs import feeds, one_number
 from .extra_inputs import read as read_given
 from .io_selection import Choice, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
+from .texts import encoded
 
 # What `choose` was told: names of an output and an input, the task, the head and the place.
 _Stated = tuple[str | None, str | None, str | None, str | None, Place | None]
@@ -71,6 +75,7 @@ class LoadedModel:
     _kind: InputKind | None = field(default=None, repr=False)
     _labels: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
     _opened: Opened | None = field(default=None, repr=False)
+    _vocabulary: tuple[Vocabulary | None] | None = field(default=None, repr=False)
 
     @property
     def classes(self) -> int:
@@ -146,7 +151,15 @@ class LoadedModel:
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
         """What the user did not choose, with what to type for another: engine, output and input."""
-        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()))
+        assumed = [
+            (
+                f"input {tensor.name}: {SAID[role(self.graph, tensor)]}, assumed",
+                f"--given {tensor.name}=VALUE states it",
+            )
+            for tensor in self.graph.inputs
+            if tensor.name in self.assumed_inputs
+        ]
+        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()), *assumed)
 
     @property
     def kind(self) -> InputKind:
@@ -172,6 +185,23 @@ class LoadedModel:
         if self._labels is None:
             self._labels = find_labels(self.flags, self.path, self.graph.metadata, self.classes)
         return self._labels[0]
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The words of token ids: as the user states (`prep={"tokenizer": FILE}`), the metadata, or a file beside.
+
+        None for other inputs, and where nothing says the words. Raises InputError for a stated file that holds none.
+        """
+        if self._vocabulary is None:
+            told = self.kind.name == "tokens"
+            found = find_vocabulary(self.flags.get("tokenizer"), self.path, self.graph.metadata) if told else None
+            self._vocabulary = (found,)
+        return self._vocabulary[0]
+
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """The words of token ids as they are drawn; None where nothing says them."""
+        return None if self.kind.name != "tokens" or self.vocabulary is None else self.vocabulary.shown
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -260,14 +290,15 @@ class LoadedModel:
         """Read and preprocess what `explain` takes; `explain` takes the result too.
 
         Args:
-            x: An array (one sample, or a batch [N, …]), a PIL image, a path, Samples, or a list of them.
+            x: An array (one sample, or a batch [N, …]), a PIL image, a path, a Text, Samples, or a list of them. Of a
+                file of text (.txt) each line is a sample.
             name_column: The column of a table (.csv, .parquet) that names its rows.
 
         Raises:
             InputError: A file or an array that does not fit the input.
             UnsupportedError: Preprocessing that is not stated under `strict`.
         """
-        items = opened(x, name_column)
+        items = encoded(opened(x, name_column), self)
         model = self
         if self.graph.open_axes:
             free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)
@@ -296,6 +327,9 @@ class LoadedModel:
         wanted = {place: shape[place[1] - 1] for place in current if place[0] == explained}
         numbers = {
             name for name, value in self._said.items() if np.ndim(value) == 0 and not isinstance(value, Path | str)
+        }
+        wanted |= {
+            (name, axis + 1): shape[axis] for name in self.assumed_inputs for axis in graph.open_axes.get(name, ())
         }
         wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
@@ -354,7 +388,18 @@ class LoadedModel:
             InputError: A given input of another number of samples.
         """
         require_numbers(self.graph)
-        return {self.graph.inputs[0].name: x, **feeds(self.given, self.graph.inputs, len(x), at)}
+        known = {**companions(self.graph, self.given, x, self._padding), **self.given}
+        return {self.graph.inputs[0].name: x, **feeds(known, self.graph.inputs, len(x), at)}
+
+    @property
+    def assumed_inputs(self) -> tuple[str, ...]:
+        """The names of inputs beside token ids that are made from them, where nobody gives them: masks, positions."""
+        return tuple(companions(self.graph, self.given))
+
+    @property
+    def _padding(self) -> int | None:
+        """The id that fills up texts; None where no word is called so, or the input is no row of tokens."""
+        return None if self.kind.name != "tokens" or self.vocabulary is None else self.vocabulary.padding
 
     def refuse_maps(self) -> None:
         """Raise UnsupportedError where the explained output has no score for each class that stays where it is."""

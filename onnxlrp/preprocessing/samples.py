@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, listed
+from ..files import read_text, reason
 from ..inputs import InputKind
+from ..inputs.text import Text
 from . import feature_names, images, tables
 from .transform import Preprocessing
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = npt.NDArray[Any]
+
+TEXTS = (".txt",)
+_LONGEST_TEXT = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +67,10 @@ class Samples:
 
 
 class Opened(NamedTuple):
-    """A sample as it was given, or several of them: an array, a picture or Samples, read but not converted.
+    """A sample as it was given, or several of them: an array, a picture, a Text or Samples, read but not converted.
 
     Attributes:
-        content: The array, the picture or the Samples.
+        content: The array, the picture, the Text or the Samples.
         name: The stem of its file, "" for none.
         origin: Its name in messages.
         table: The table that the array comes from.
@@ -90,7 +95,7 @@ def opened(x: Any, name_column: str | None = None) -> list[Opened]:
     items = list(x) if isinstance(x, list | tuple) else [x]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    return [_opened(item, name_column) for item in items]
+    return [made for item in items for made in (_lines(item) or [_opened(item, name_column)])]
 
 
 def made(
@@ -148,8 +153,29 @@ def several_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]], pictures: bool
     return InputError(f"samples of several sizes: {said}", *fix)
 
 
+def _lines(item: Any) -> list[Opened]:
+    """The lines of a file of text, each a sample; [] for what is no such file."""
+    if isinstance(item, Text) or not isinstance(item, str | os.PathLike) or Path(item).suffix.lower() not in TEXTS:
+        return []
+    path = Path(item)
+    try:
+        lines = [line.strip() for line in read_text(path, _LONGEST_TEXT).splitlines()]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", "check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read as text ({reason(error)})", "give UTF-8, a text on each line"
+        ) from None
+    found = [(n, line) for n, line in enumerate(lines, 1) if line]
+    if not found:
+        raise InputError(f"{path}: holds no text", "give a text on each line")
+    return [Opened(Text(line), path.stem, f"{path}, line {n}" if len(found) > 1 else str(path)) for n, line in found]
+
+
 def _opened(item: Any, name_column: str | None) -> Opened:
     name, origin = "", "the input"
+    if isinstance(item, Text):
+        return Opened(item, "text", "the text")
     if isinstance(item, str | os.PathLike):
         path = Path(item)
         name, origin = path.stem, str(path)

@@ -13,8 +13,9 @@ from ..explanation.names import file_word
 from ..files import unique_names
 from ..model import Model
 from ..preprocessing import images, tables
-from ..preprocessing.samples import Samples
+from ..preprocessing.samples import TEXTS, Samples
 
+READ = images.SUFFIXES | tables.SUFFIXES | {*TEXTS}
 _STAMP = b"Software\0onnxlrp"  # in the head of every PNG that a sink writes
 
 
@@ -121,13 +122,13 @@ def expand(word: str, folder: Path = Path()) -> list[Path]:
         return [path]
     # An absolute pattern has an anchor, which Path.glob refuses.
     start = Path(path.anchor) if path.is_absolute() else Path()
-    found = sorted(
-        p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in images.SUFFIXES | tables.SUFFIXES
-    )
+    found = sorted(p for p in start.glob(str(path.relative_to(start))) if p.suffix.lower() in READ)
     if not found and not any(c in word for c in "*?"):
         return [path]  # the name of a file that is not there
     if not found:
-        raise NothingToDo(f"{path}: matches no picture, no .npy file and no table", "check the pattern of samples")
+        raise NothingToDo(
+            f"{path}: matches no picture, no .npy file, no table and no text", "check the pattern of samples"
+        )
     return found
 
 

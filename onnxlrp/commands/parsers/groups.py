@@ -67,6 +67,10 @@ PREPROCESSING = {
     "offset": ("NAME", "rounding of the crop's corner: round (to even) or floor"),
     "interpolation": ("NAME", "bilinear, bicubic, nearest, lanczos, box or hamming"),
     "labels": ("FILE", "class names: one per line, or JSON"),
+    "tokenizer": (
+        "FILE",
+        "words of token ids: a tokenizer.json, or a list of words (default: from the metadata, or beside the model)",
+    ),
 }
 
 

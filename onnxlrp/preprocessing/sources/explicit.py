@@ -19,7 +19,7 @@ METADATA_KEY = "onnxlrp.prep"
 def from_flags(context: SourceContext) -> Iterator[Statement]:
     """Read the flags, then the file that `--prep` names."""
     source = Source("flags", UsageError)
-    given = {key: value for key, value in context.flags.items() if value is not None}
+    given = {key: value for key, value in context.flags.items() if value is not None and key != "tokenizer"}
     prep = given.pop("prep", None)
     named = str(prep).endswith(".toml")
     if prep is not None and not named:

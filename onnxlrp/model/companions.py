@@ -1,0 +1,69 @@
+"""Inputs that stand beside token ids and follow from them: masks of padding, segments and positions.
+
+They are assumed where nobody gives them, by the names that exporters of transformers write; the model says so in its
+notes, and `--given NAME=VALUE` overrules it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..graph import facts
+from ..graph.graph import Array, Graph, Tensor
+
+_MASK = re.compile(r"(?i)(attention|input|padding|token)?_?mask")
+_SEGMENTS = re.compile(r"(?i)(token_type|segment|type)_?ids?")
+_POSITIONS = re.compile(r"(?i)positions?(_?ids?)?")
+SAID = {"mask": "1 for every token but padding", "segments": "0", "positions": "counted from 0"}
+
+
+def role(graph: Graph, tensor: Tensor) -> str:
+    """Return what an input is beside the ids that are explained: "mask", "segments" or "positions"; else "".
+
+    Args:
+        graph: The graph, its first input explained.
+        tensor: Another input of it.
+    """
+    ids = graph.inputs[0]
+    looked = any(facts.looked_up(graph, layer) == ids.name for layer in graph.layers)
+    if tensor == ids or tensor.shape != ids.shape or not looked:
+        return ""
+    words = {"mask": _MASK, "segments": _SEGMENTS, "positions": _POSITIONS}
+    return next((word for word, pattern in words.items() if pattern.fullmatch(tensor.name)), "")
+
+
+def companions(
+    graph: Graph, given: Mapping[str, Array], x: Array | None = None, padding: int | None = None
+) -> dict[str, Array]:
+    """Return the inputs beside token ids that nobody gives and that follow from these, by name.
+
+    Args:
+        graph: The graph, its first input explained.
+        given: What is given.
+        x: The ids [N, L]; None to ask for the names alone.
+        padding: The id that fills up texts, which a mask hides; None where there is none.
+    """
+    found = {}
+    for tensor in graph.inputs[1:]:
+        word = "" if tensor.name in given else role(graph, tensor)
+        if not word:
+            continue
+        ids = np.zeros((1, *tensor.shape), np.int64) if x is None else x
+        if word == "mask":
+            made = np.ones_like(ids) if padding is None else _seen(ids, padding)
+        else:
+            made = np.zeros_like(ids) if word == "segments" else np.broadcast_to(np.arange(ids.shape[-1]), ids.shape)
+        found[tensor.name] = made.astype(tensor.dtype)
+    return found
+
+
+def _seen(ids: Array, padding: int) -> Array:
+    """1 up to the last token that is no padding; a padding between words is a word."""
+    last = ids.shape[-1] - np.argmax((ids != padding)[..., ::-1], axis=-1)
+    last = np.where((ids != padding).any(axis=-1), last, ids.shape[-1])
+    left = np.argmax(ids != padding, axis=-1)  # texts that are filled up in front
+    place = np.arange(ids.shape[-1])
+    return np.asarray((place < last[..., None]) & (place >= left[..., None]), np.int64)
