@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import UnsupportedError
 from ..inputs import InputKind
 from ..pictures.colors import colorize, limit
-from .result import Result, target_count
+from .result import Array, Result, target_count
 
-Array = npt.NDArray[Any]
 DARK = 140.0  # of 255: on a background that is darker, letters are white
 _STYLE = """
 body { font: 18px/1.9 system-ui, sans-serif; margin: 2em auto; max-width: 50em; color: #222; background: #fff }

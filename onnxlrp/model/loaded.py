@@ -33,7 +33,7 @@ from .extra_inputs import read as read_given
 from .io_selection import Choice, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
-from .texts import encoded
+from .texts import check_ids, encoded
 
 # What `choose` was told: names of an output and an input, the task, the head and the place.
 _Stated = tuple[str | None, str | None, str | None, str | None, Place | None]
@@ -298,14 +298,17 @@ class LoadedModel:
             InputError: A file or an array that does not fit the input.
             UnsupportedError: Preprocessing that is not stated under `strict`.
         """
-        items = encoded(opened(x, name_column), self)
+        read = opened(x, name_column)
+        items = encoded(read, self.graph, self.kind, self.vocabulary, self.assumed_inputs)
         model = self
         if self.graph.open_axes:
             free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)
             told = shape_of(items, self.kind, free, lambda: not self.states_geometry)
             model = self if told is None else self.at(*told)
         dtype, features = model.graph.inputs[0].dtype, feature_names.of_model(model.graph.metadata)
-        return made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features)
+        samples = made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features)
+        check_ids(model.graph, samples)
+        return samples
 
     def at(self, shape: tuple[int, ...], own_size: bool = False) -> Self:
         """Return the same model for samples of another shape, where the file leaves sizes open; itself elsewhere.

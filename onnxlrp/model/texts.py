@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
-from ..inputs.text import Text
-from ..preprocessing.samples import Opened
+from ..graph import facts, operators
+from ..graph.graph import Graph
+from ..inputs import InputKind
+from ..inputs.text import Text, Vocabulary
+from ..preprocessing.samples import Opened, Samples
+from .companions import role
 
-if TYPE_CHECKING:
-    from .loaded import LoadedModel
 
-
-def encoded(items: Sequence[Opened], model: LoadedModel) -> list[Opened]:
+def encoded(
+    items: Sequence[Opened], graph: Graph, kind: InputKind, vocabulary: Vocabulary | None, assumed: Container[str]
+) -> list[Opened]:
     """Return samples with their texts as token ids [1, L], filled up to the length of the model where it has one.
 
     Args:
         items: The samples.
-        model: The model, which says the vocabulary.
+        graph: The graph, its first input explained.
+        kind: The kind of this input.
+        vocabulary: The words of token ids; None where nothing says them.
+        assumed: Names of the inputs that nobody gives.
 
     Raises:
         UnsupportedError: The input is no row of token ids, or nothing says its words.
         InputError: A text that does not fit.
     """
-    return [item._replace(content=_ids(item, model)) if isinstance(item.content, Text) else item for item in items]
+    texts = [item for item in items if isinstance(item.content, Text)]
+    if not texts:
+        return [*items]
+    found = {id(item): _ids(item, graph, kind, vocabulary) for item in texts}
+    if "mask" in {role(graph, tensor) for tensor in graph.inputs if tensor.name in assumed}:
+        length = max(map(len, found.values()))  # where the lengths are open, a mask hides what is filled up
+        if vocabulary is not None and vocabulary.padding is not None:
+            found = {key: vocabulary.fit(ids, length, "the text") for key, ids in found.items()}
+    return [
+        item._replace(content=np.asarray([found[id(item)]], np.int64)) if id(item) in found else item for item in items
+    ]
 
 
-def _ids(item: Opened, model: LoadedModel) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    kind, vocabulary, tensor = model.kind, model.vocabulary, model.graph.inputs[0]
+def check_ids(graph: Graph, samples: Samples) -> None:
+    """Raise InputError for token ids that the table of their embeddings has no row for.
+
+    Args:
+        graph: The graph, its first input explained.
+        samples: Its samples.
+    """
+    x = samples.values
+    for layer in graph.layers if samples.kind.name == "tokens" and x.size else ():
+        if facts.looked_up(graph, layer) != graph.inputs[0].name:
+            continue
+        name, rows = layer.inputs[1], len(graph.constants[layer.inputs[0]])
+        while (before := graph.producer(name)) is not None and before.op in operators.RESHAPES | operators.COPIES:
+            name = before.inputs[0]
+        if name != graph.inputs[0].name:  # an offset, or bounds, decide the row
+            continue
+        wrong = x[(x >= rows) | (x < -rows)]
+        if wrong.size:
+            raise InputError(
+                f"token id {wrong[0]}: the table {layer.label!r} has {rows} rows",
+                f"give ids from 0 to {rows - 1}, of the tokenizer that the model was trained with",
+            )
+
+
+def _ids(item: Opened, graph: Graph, kind: InputKind, vocabulary: Vocabulary | None) -> list[int]:
     if kind.name != "tokens" or len(kind.shape) != 1:
         raise UnsupportedError(
             f"{item.origin} is a text, and the input is {kind.describe()} [{kind.source}]",
@@ -44,6 +82,6 @@ def _ids(item: Opened, model: LoadedModel) -> np.ndarray[tuple[int, ...], np.dty
     ids = vocabulary.encode(item.content)
     if not ids:
         raise InputError(f"{item.origin}: the text is empty", "give a text with at least one word")
-    if 0 not in model.graph.open_axes.get(tensor.name, {}):
+    if 0 not in graph.open_axes.get(graph.inputs[0].name, {}):
         ids = vocabulary.fit(ids, kind.shape[0], item.origin)
-    return np.asarray([ids], np.int64)
+    return ids

@@ -85,3 +85,31 @@ def test_check_takes_it_from_its_settings(run: Any) -> None:
     Path("onnxlrp.toml").write_text('model = "flat.onnx"\nsamples = ["x.npy"]\nkind = "vector"\nmasks = "."\n')
     out, _ = run(0, "check", "-c", "onnxlrp.toml")
     assert "vector" in out
+
+
+def test_texts_are_explained_in_words(run: Any) -> None:
+    from support.paths import MODELS
+
+    Path("asked.txt").write_text("cup ? the ball is red . now the cup is blue .\nhat ? the hat is green .\n")
+    out, err = run(0, "explain", MODELS / "questions.onnx", "asked.txt", "--format", "png,json,html")
+    assert "blue" in out
+    assert "green" in out
+    assert out.count("tokens ") == 2
+    assert sorted(path.suffix for path in Path().glob("asked*.*.*")) == [
+        ".html",
+        ".html",
+        ".json",
+        ".json",
+        ".png",
+        ".png",
+    ]
+    assert "default" in out
+    assert not [line for line in err.splitlines() if line.startswith("error")]
+
+
+def test_a_word_that_is_none_of_the_vocabulary_is_refused(run: Any) -> None:
+    from support.paths import MODELS
+
+    Path("asked.txt").write_text("cup ? the sofa is red .\n")
+    _, err = run(3, "explain", MODELS / "questions.onnx", "asked.txt")
+    assert '"sofa" is no word' in err
