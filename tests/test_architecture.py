@@ -107,7 +107,7 @@ _REWRITES = {*_READ, "graph.names", "graph.rewriting"}
 _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical", "graph.recurrent"}
 ALLOWED |= {
     # Trees of decisions as arrays, which a decomposition asks too.
-    "graph.trees": {"graph.graph", "graph.operators", "graph.reading", "numpy"},
+    "graph.trees": {"graph.graph", "graph.heads", "graph.operators", "graph.reading", "numpy"},
     "graph.decomposition": {*_REWRITES, "graph.scores", "graph.trees"},
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
@@ -340,6 +340,7 @@ ALLOWED |= {
     },
     # Kernels are planned without a device, and `inspect` shows them; `doctor` tries every engine.
     "commands.inspect": {
+        "graph.trees",
         *_JUDGES,
         "compile",
         "commands",

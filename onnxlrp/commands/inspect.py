@@ -11,7 +11,8 @@ import numpy as np
 
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
-from ..graph.graph import Opaque, Tensor
+from ..graph.graph import Graph, Opaque, Tensor
+from ..methods.default import TREES
 from ..methods.registry import forward_methods
 from ..model import Model
 from ..model.options import is_default
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     graph = model.graph
     if graph.opaque is not None:
         _refuse_layers(args, graph.opaque)
+        composite = None
+    elif is_default(options) and model.default_method.name == TREES:
         composite = None
     else:
         composite = model.composite(options)
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "method": model.default_method.name if composite is None else composite.name,
         "default_for": model.default_method.reason if is_default(options) else None,
         "layers": layers,
+        "trees": [] if composite is not None or graph.opaque is not None else _trees(graph),
         "layers_unread": None if graph.opaque is None else graph.opaque.reason.message,
         "methods": None if graph.opaque is None else list(forward_methods()),
         "without_rule": [row["layer"] for row in layers if row["rule"] is None],
@@ -174,6 +178,14 @@ def preprocessing(model: Model) -> dict[str, Any]:
         "doubts": summary.doubts(prep),
         "summary": summary.preprocessing(prep),
     }
+
+
+def _trees(graph: Graph) -> list[dict[str, Any]]:
+    """The sizes of each ensemble of trees."""
+    from ..graph.trees.reading import is_trees, read
+
+    found = [(layer.label, read(layer).trees) for layer in graph.layers if is_trees(layer)]
+    return [{"layer": label, "trees": len(t.roots), "leaves": t.leaves, "depth": t.depth} for label, t in found]
 
 
 def _tensor(tensor: Tensor) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
         console.line("layers", f"cannot be read: {report['layers_unread']}")
         console.line("methods", f"those of forward passes alone: {', '.join(report['methods'])}")
         return
+    if report["trees"]:
+        for one in report["trees"]:
+            console.line("trees", "{layer}: {trees} trees, {leaves} leaves, depth {depth}".format_map(one))
+        console.line("", "tree_shap needs rows such as of the training set: explain … --background train.csv")
+        return
     console.line("", "")
     head = ("layer", "op", "result", "rule")
     rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]

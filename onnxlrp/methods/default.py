@@ -9,12 +9,14 @@ from ..graph.attention import has_attention
 from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
 from ..graph.operators import PREVIOUS
+from ..graph.trees.routes import explained_by_trees, has_trees
 from ..inputs import InputKind
 
 PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
-CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT)
+TREES = "tree_shap"  # of sums of trees, which have no gradient
+CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT, TREES)
 
 PICTURE = "an image"  # the reason that needs no word
 
@@ -51,6 +53,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     """
     if graph.opaque is not None:
         return Default(FORWARD, "a model whose layers cannot be read")
+    if has_trees(graph) and explained_by_trees(graph):
+        return Default(TREES, "an ensemble of trees")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
     if any(layer.op == PREVIOUS for layer in graph.layers):

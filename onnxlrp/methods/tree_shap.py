@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError, one_of
+from ..errors import UsageError, one_of
 from ..graph.graph import Graph
-from ..graph.heads import head_of
-from ..graph.trees.routes import SEVERAL, Term, columns, terms
+from ..graph.trees.routes import routed
 from ..inputs import InputKind
-from ..shapley.values import shap, used
+from ..shapley.values import shap
 from .baselines import background
 from .problem import Problem
 from .registry import Array, Attribution, method
@@ -51,7 +50,7 @@ class TreeShap:
 
     def check(self, graph: Graph, kind: InputKind) -> None:
         """Raise what speaks against a model, or that there is no background."""
-        _routed(graph)
+        routed(graph)
         if isinstance(self.background, str) and not self.background:
             raise UsageError(
                 "tree_shap explains trees against background rows, and none are given",
@@ -68,7 +67,7 @@ class TreeShap:
         rows = rows.astype(problem.x.dtype)
         count = int(np.prod(problem.x.shape[1:]))
         values, own, mean = np.zeros((len(problem.x), count)), np.zeros(len(problem.x)), np.zeros(len(problem.x))
-        found, empty = _routed(graph), 0
+        found, empty = routed(graph), 0
         logits, others = _logits(problem, problem.x), _logits(problem, rows)
         for place, (term, players) in enumerate(found):
             x, behind = (_read(problem, term.source, z) for z in (problem.x, rows))
@@ -103,25 +102,6 @@ class TreeShap:
         if not off <= _AGREES * max(1.0, float(np.abs(logits).max()), float(np.abs(others).max())):
             notes["incomplete"] = "the trees' sums are not the model's own, or the run was ended"
         return Attribution(values.reshape(problem.x.shape), notes)
-
-
-def _routed(graph: Graph) -> list[tuple[Term, Array]]:
-    """The trees, and the column that each feature is of. Raises UnsupportedError."""
-    found = []
-    for term in terms(graph, head_of(graph, graph.outputs[0].name).logits):
-        players, asked = columns(graph, term.source), used(term.trees)
-        if len(asked) and asked.max() >= len(players):
-            raise UnsupportedError(
-                f"trees read feature {asked.max()} of {len(players)}", "export the model with all of its columns"
-            )
-        mixed = asked[players[asked] == SEVERAL]
-        if len(mixed):
-            raise UnsupportedError(
-                f"feature {mixed[0]} of the trees is made of several columns, or of another input",
-                "-m kernel_shap explains the columns; or export the model with the trees' own features as its input",
-            )
-        found.append((term, players))
-    return found
 
 
 def _logits(problem: Problem, x: Array) -> Array:

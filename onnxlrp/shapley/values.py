@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from ..graph.graph import Array
-from ..graph.trees.ensemble import LEAF, Ensemble
+from ..graph.trees.ensemble import Ensemble
 from . import weights
 from .paths import Paths, paths, patterns, shares
 
@@ -218,8 +218,3 @@ def _parts(trees: Ensemble, target: int) -> Iterator[tuple[Ensemble, int]]:
                 last,
             )
         first = last
-
-
-def used(trees: Ensemble) -> Array:
-    """Return the features that a split reads."""
-    return np.unique(trees.feature[trees.mode != LEAF])

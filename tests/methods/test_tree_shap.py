@@ -106,6 +106,17 @@ def test_what_it_needs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "25 rows of train.csv" in capsys.readouterr().out
 
 
+def test_trees_have_it_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    path = GOLDEN / "trees" / "lightgbm_two_classes.onnx"
+    found = onnxlrp.load(path).explain(SAVED["x"], background=SAVED["background"])
+    assert found.method == "tree_shap"
+    assert found.provenance["default_for"] == "an ensemble of trees"
+    assert main(["inspect", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "4 trees, 28 leaves" in said
+    assert "--background" in said
+
+
 def test_what_is_no_sum_of_trees_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="several columns"):
         onnxlrp.load(GOLDEN / "trees" / "normalizer.onnx").explain(

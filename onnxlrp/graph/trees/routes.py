@@ -9,9 +9,10 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ..graph import Array, Graph, Layer
+from ..heads import head_of
 from ..operators import ELEMENTWISE
 from ..reading.printable import printable
-from .ensemble import Ensemble
+from .ensemble import LEAF, Ensemble
 from .reading import is_trees, read
 
 NOTHING, SEVERAL = -1, -2  # a feature that no column changes; one that several change
@@ -291,3 +292,35 @@ def _one_of(parts: list[Array]) -> int:
     """The one column of all numbers of some arrays, or `SEVERAL`."""
     seen = set().union(*(np.unique(part).tolist() for part in parts)) - {NOTHING} if parts else set()
     return int(seen.pop()) if len(seen) == 1 else (SEVERAL if seen else NOTHING)
+
+
+def routed(graph: Graph) -> list[tuple[Term, Array]]:
+    """Return the trees whose sum is explained, and the column that each of their features is of.
+
+    Raises:
+        UnsupportedError: The scores are no sums of trees, or a feature is made of several columns.
+    """
+    found = []
+    for term in terms(graph, head_of(graph, graph.outputs[0].name).logits):
+        players, asked = columns(graph, term.source), np.unique(term.trees.feature[term.trees.mode != LEAF])
+        if len(asked) and asked.max() >= len(players):
+            raise UnsupportedError(
+                f"trees read feature {asked.max()} of {len(players)}", "export the model with all of its columns"
+            )
+        mixed = asked[players[asked] == SEVERAL]
+        if len(mixed):
+            raise UnsupportedError(
+                f"feature {mixed[0]} of the trees is made of several columns, or of another input",
+                "-m kernel_shap explains the columns; or export the model with the trees' own features as its input",
+            )
+        found.append((term, players))
+    return found
+
+
+def explained_by_trees(graph: Graph) -> bool:
+    """Return whether `routed` finds trees: whether Shapley values of sums of trees explain the scores."""
+    try:
+        routed(graph)
+    except UnsupportedError:
+        return False
+    return True
