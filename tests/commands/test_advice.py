@@ -124,7 +124,7 @@ PROVOKING = [
 ]
 # A flag with a value that is no place to fill in, such as NAME or HxW.
 CONCRETE = re.compile(
-    r"(?<![\w-])(-[a-zA-Z]|--[a-z][a-z-]+)(?: ('[^']+'|[a-z0-9][\w=.*-]*(?:,[\w=.*-]+)*))?(?=$|[ ;,:)])"
+    r"(?<![\w-])(-[a-zA-Z]|--[a-z][a-z-]+)(?: ('[^']+'|[a-z0-9][\w=.*-]*(?:,[\w=.*-]+)*))?(?! [A-Z@])(?=$|[ ;,:)])"
 )
 
 
