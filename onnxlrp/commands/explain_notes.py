@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..inputs import InputKind
 from ..methods.default import PICTURE
 from ..model import Model
 from ..preprocessing import images
+from ..preprocessing.samples import TEXTS
 from ..streaming.batches import Piece
 from ..streaming.sources import Files
 from . import summary
@@ -81,7 +83,9 @@ class Notes:
             return  # of another size only
         self._kinds.add(pictures)
         prep = model.preprocessing if pictures else None
-        console.line("prep", summary.preprocessing(prep))
+        suffix = Path(self.source.paths[0]).suffix.lower()
+        words = model.vocabulary.source if suffix in TEXTS and model.vocabulary else ""
+        console.line("prep", summary.preprocessing(prep) if pictures else summary.unchanged(suffix, words))
         if many:
             console.line("method", ", ".join(name for name in self.methods if name not in self._skipped))
         if prep is not None and prep.assumed:

@@ -23,10 +23,24 @@ _VALUES = 8  # values of a regression that are printed
 def preprocessing(prep: Preprocessing | None) -> str:
     """Return the preprocessing and its source, as one line."""
     if prep is None:
-        return f"{'array, unchanged':<{_COLUMN}}[.npy]"
+        return unchanged(".npy")
     said = prep.source if not prep.assumed or prep.source == "assumed" else f"{prep.source}, the rest assumed"
     said = said.upper() if said == "assumed" else said
     return f"{prep.describe():<{_COLUMN - 2}}  [{said}]"
+
+
+def unchanged(suffix: str, words: str = "") -> str:
+    """Return how an input that is no picture was read, as one line.
+
+    Args:
+        suffix: The suffix of its file.
+        words: Where the words of token ids come from.
+    """
+    if suffix in (".npy", ""):
+        return f"{'array, unchanged':<{_COLUMN}}[.npy]"
+    if words:
+        return f"{'text as token ids':<{_COLUMN}}[{words}]"
+    return f"{'columns, unchanged':<{_COLUMN}}[{suffix}]"
 
 
 def doubts(prep: Preprocessing | None) -> list[str]:

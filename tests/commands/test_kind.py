@@ -94,7 +94,9 @@ def test_texts_are_explained_in_words(run: Any) -> None:
     out, err = run(0, "explain", MODELS / "questions.onnx", "asked.txt", "--format", "png,json,html")
     assert "blue" in out
     assert "green" in out
-    assert out.count("tokens ") == 2
+    assert out.count("\ntokens ") == 2
+    assert "prep    text as token ids" in out
+    assert "[onnxlrp.tokens in the metadata]" in out
     assert sorted(path.suffix for path in Path().glob("asked*.*.*")) == [
         ".html",
         ".html",
