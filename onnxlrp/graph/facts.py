@@ -168,9 +168,11 @@ def first_layers(graph: Graph, tensor: str) -> frozenset[str]:
 
     Behind a table of embeddings there is none: rules for first layers are meant for pixels.
     """
+    if any(looked_up(graph, layer) == tensor for layer in graph.layers):
+        return frozenset()  # nor behind a mask that is made of the ids
     open_tensors, names = {tensor}, set()
     for layer in graph.layers:
-        if not open_tensors.intersection(layer.inputs) or looked_up(graph, layer) == tensor:
+        if not open_tensors.intersection(layer.inputs):
             continue
         if is_weighted(graph, layer):
             names.add(layer.name)

@@ -23,7 +23,7 @@ def held_out() -> Any:
 
 
 # Without attention_flat: what flat leaves at an embedding is not in proportion to it, and a normalisation is before it.
-@pytest.mark.parametrize("method", ["auto", "attnlrp", "epsilon"])
+@pytest.mark.parametrize("method", ["auto", "attention_flat", "attnlrp", "epsilon"])
 def test_the_strongest_token_is_the_answer(model: Any, held_out: Any, method: str) -> None:
     x, classes, places = held_out
     found = model.explain(x, method=method)
@@ -49,3 +49,8 @@ def test_positions_are_booked(model: Any, held_out: Any) -> None:
     """What the logit owes to positions and biases is absorbed: ΣR and the ledger's sinks are the logit."""
     found = model.explain(held_out[0][:20], ledger=True)
     assert all(row.error < 1e-4 for row in found.ledger)
+
+
+def test_a_mask_that_is_made_of_ids_makes_no_first_layer(model: Any) -> None:
+    """It leads to the product behind the softmax: the dense layer there reads values, not pixels."""
+    assert not any(matched.first for _, matched, _ in model.layers(model.composite("attention_flat")))
