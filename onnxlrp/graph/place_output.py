@@ -123,6 +123,11 @@ def with_place(
     asked = place.kind != "default"
     place = place if asked else default_place(graph, head, axis)
     found = Placed(place, head.logits, shape, axis, asked=asked)
+    if place.kind == "box":
+        raise UsageError(
+            f"target {place}: boxes of detectors are not read, the output has {sizes(found.space)} positions",
+            f"name a class at a position: -t CLASS@{','.join('0' * len(found.space))}",
+        )
     end = End(graph, head.logits, f"{head.logits}@{place}")
     spatial = [i for i in range(len(shape)) if i != axis]
     kind = head.kind

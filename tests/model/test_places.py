@@ -238,6 +238,8 @@ def test_a_place_that_was_not_named_is_said() -> None:
         ("logits", "dog", "names no classes"),
         ("logits", "2@nothing.png", "nothing.png"),
         ("tokens", "2@5", "the position is outside"),
+        ("tokens", "box@2,3", "boxes of detectors are not read"),
+        ("logits", "box:3:size", "boxes of detectors are not read"),
         ("tokens", "11", "no such class"),
         ("depth", "0@predicted", "one value at each of 6 x 7 positions"),
         ("depth", "1@2,2", "no such class"),
