@@ -86,7 +86,7 @@ def _computed(
 
 def _say_assumed(model: Model, source: Files, console: Console) -> None:
     """Print what is assumed of the preprocessing of one of the two."""
-    if all(path.suffix.lower() == ".npy" for path in source.paths):
+    if not source.pictures:
         return
     prep = model.preprocessing
     if prep.assumed:

@@ -16,7 +16,7 @@ from ..files import read_text, reason
 from ..model import Model
 from ..preprocessing import Preprocessing, images
 from ..preprocessing.fields import PRESETS, per_channel
-from ..streaming.sources import expand
+from ..streaming import sources
 
 _LONGEST_FILE = 64 << 20
 
@@ -43,10 +43,9 @@ class Candidate:
 
 def pictures(given: Sequence[str]) -> list[Path]:
     """Return the pictures that are named, those of folders in their place. Raises InputError."""
-    paths = [path for word in given for path in expand(word)]
-    found = [path for path in paths if path.suffix.lower() != ".npy"]
+    found = sources.pictures([path for word in given for path in sources.expand(word)])
     if not found:
-        raise InputError(f"--probe {given[0]}: no picture, and an array has no preprocessing", "name pictures")
+        raise InputError(f"--probe {given[0]}: no picture, and arrays, tables and texts have no preprocessing", "name pictures")
     return found
 
 

@@ -78,6 +78,17 @@ class Files:
         """The paths in order."""
         return [item.content for item in self.items]
 
+    @property
+    def pictures(self) -> list[Path]:
+        """The paths of what is read as a picture."""
+        return pictures(self.paths)
+
+
+def pictures(paths: Sequence[Path]) -> list[Path]:
+    """Return those of some paths that are read as pictures: no arrays, tables and texts."""
+    others = {".npy", *tables.SUFFIXES, *TEXTS}
+    return [path for path in paths if path.suffix.lower() not in others]
+
 
 def files(words: Sequence[str], name_column: str | None = None) -> Files:
     """Find the files to explain, named by their stems (-2, -3 where these repeat, or would as names of files).

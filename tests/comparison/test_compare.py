@@ -342,6 +342,21 @@ def test_the_model_that_cannot_be_explained_is_named(tmp_path: Path, monkeypatch
         compare.compare(plain, odd, [("x", np.zeros((1, 4), np.float32))])
 
 
+def test_rows_of_a_table_are_compared(tmp_path: Path) -> None:
+    """The second model is the first with the opposite sign, and so are its maps."""
+    for name, scale in (("a", 1.0), ("b", -1.0)):
+        n = small_nets.Net(5)
+        weight = np.random.default_rng(2).normal(size=(5, 3)) * scale
+        onnx.save(n.model(n.op("MatMul", "x", weight)), tmp_path / f"{name}.onnx")
+    rows = np.random.default_rng(1).normal(size=(3, 5))
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",", header="p,q,r,s,t", comments="")
+    files = [str(tmp_path / name) for name in ("a.onnx", "b.onnx", "rows.csv")]
+    assert main(["compare", *files, "-t", "1", "-m", "gradient_x_input", "--save", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert [row["name"] for row in found["samples"]] == ["rows.0", "rows.1", "rows.2"]
+    np.testing.assert_allclose([row["cosine"] for row in found["samples"]], -1, atol=1e-6)
+
+
 def test_the_worst_are_kept_in_order_and_the_first_of_equals() -> None:
     def shown(name: str, value: float | None) -> WorstSample:
         return WorstSample(
