@@ -11,7 +11,7 @@ from typing import Any
 from ..composites import matches
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..explanation.names import file_pattern
-from ..methods.default import CANDIDATES
+from ..methods.default import CANDIDATES, COMPOSITES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
@@ -52,7 +52,7 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
             )
     asked = []
     for name in names:
-        known = options_of(name)
+        known = options_of(name) if given else {}
         own = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
         if name != DEFAULT:
             make(name, **own)
@@ -63,7 +63,8 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
 def _refuse_clashes(args: argparse.Namespace, names: Sequence[str], given: Mapping[str, str]) -> None:
     """Refuse a flag of the command that is called like an option of a method, unless the option has its own flag."""
     for name in names:
-        for key in options_of(name):
+        # Those that auto may stand for beside composites have flags of their own for all options.
+        for key in _options(COMPOSITES) if name == DEFAULT else options_of(name):
             if key not in METHOD_OPTIONS and key not in given and is_stated(getattr(args, key, None)):
                 shown, own = method_options.flag(key), method_options.flag_of(name, key)
                 raise UsageError(
@@ -104,7 +105,10 @@ def is_composite(method: Any) -> bool:
 
 def options_of(method: str) -> Mapping[str, Option]:
     """Return the options of a method; of "auto", those of all methods that it may stand for."""
-    names = CANDIDATES if method == DEFAULT else (method,)
+    return _options(CANDIDATES if method == DEFAULT else (method,))
+
+
+def _options(names: Sequence[str]) -> dict[str, Option]:
     return {key: option for name in names for key, option in METHODS[name].options.items()}
 
 

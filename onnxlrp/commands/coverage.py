@@ -99,7 +99,7 @@ def _row(args: argparse.Namespace, name: str, options: ExplainOptions) -> ModelC
         name,
         said.get("onnxlrp.opset", ""),
         said.get("onnxlrp.producer", ""),
-        len(model.graph.layers),
+        len((model.whole or model.graph).layers),
         tuple(f"{op} ({n})" if n > 1 else op for op, n in sorted(Counter(missing).items())),
         refused,
     )

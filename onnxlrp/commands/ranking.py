@@ -45,7 +45,9 @@ def pictures(given: Sequence[str]) -> list[Path]:
     """Return the pictures that are named, those of folders in their place. Raises InputError."""
     found = sources.pictures([path for word in given for path in sources.expand(word)])
     if not found:
-        raise InputError(f"--probe {given[0]}: no picture, and arrays, tables and texts have no preprocessing", "name pictures")
+        raise InputError(
+            f"--probe {given[0]}: no picture, and arrays, tables and texts have no preprocessing", "name pictures"
+        )
     return found
 
 

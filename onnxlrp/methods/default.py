@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from ..graph import operators
 from ..graph.attention import has_attention
 from ..graph.facts import first_layers
 from ..graph.graph import Graph, Layer
-from ..graph.operators import PREVIOUS
-from ..graph.trees.routes import explained_by_trees, has_trees
 from ..inputs import InputKind
 
 PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
 TREES = "tree_shap"  # of sums of trees, which have no gradient
-CANDIDATES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT, TREES)
+COMPOSITES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT)
+CANDIDATES = (*COMPOSITES, TREES)
 
 PICTURE = "an image"  # the reason that needs no word
 
@@ -53,11 +53,11 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     """
     if graph.opaque is not None:
         return Default(FORWARD, "a model whose layers cannot be read")
-    if has_trees(graph) and explained_by_trees(graph):
+    if _ends_in_trees(graph):
         return Default(TREES, "an ensemble of trees")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
-    if any(layer.op == PREVIOUS for layer in graph.layers):
+    if any(layer.op == operators.PREVIOUS for layer in graph.layers):
         return Default(RECURRENT, "a recurrent network")
     name = DEFAULTS[kind.name]
     if kind.name in ("image", "volume") and _reads_all_at_once(graph):
@@ -69,6 +69,15 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     if kind.channels == 1:
         return Default(PICTURES, "a signal of one channel")
     return Default(name, f"a signal of {kind.channels} channels")
+
+
+def _ends_in_trees(graph: Graph) -> bool:
+    """Return whether the scores are sums of trees."""
+    if not any(layer.op in operators.TREES for layer in graph.layers):
+        return False
+    from ..graph.trees.routes import explained_by_trees
+
+    return explained_by_trees(graph)
 
 
 def _a(kind: str) -> str:

@@ -223,9 +223,11 @@ def _unlike_a_picture(graph: Graph, tensor: Tensor) -> tuple[int, int]:
     """Smaller for what is explained first: pictures of 1 or 3 channels, token ids, other images, then other numbers.
 
     Of several ids those of the largest table go first: words, not segments or positions. What is an image by its shape
-    alone, as the keys of past tokens are, comes behind ids.
+    alone, as the keys of past tokens are, comes behind ids. One id for a sample is a category and no text.
     """
-    if rows := [len(graph.constants[y.inputs[0]]) for y in graph.layers if facts.looked_up(graph, y) == tensor.name]:
+    if tensor.shape and (
+        rows := [len(graph.constants[y.inputs[0]]) for y in graph.layers if facts.looked_up(graph, y) == tensor.name]
+    ):
         return 1, -max(rows)
     if not (tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype):
         return 5, 0

@@ -173,14 +173,14 @@ def test_a_table_of_many_models(run: Any, monkeypatch: pytest.MonkeyPatch) -> No
         "broken.onnx", "deep/odd.onnx", "empty\\|x.onnx", "map.onnx", "plain.onnx",
     ]  # fmt: skip
     assert "Tanh (2)" in rows[1]
-    assert "map of 3 x 4 x 4" in rows[3]
-    assert last == "covered 1 of 5 models by auto"
+    assert last == "covered 2 of 5 models by auto"
     report = json.loads(run(1, "inspect", "--coverage", "zoo", "--json")[0])
-    assert report["covered"] == 1
-    assert [r["covered"] for r in report["models"]] == [False] * 4 + [True]
+    assert report["covered"] == 2
+    assert [r["covered"] for r in report["models"]] == [False] * 3 + [True] * 2
     plain = report["models"][-1]
     assert (plain["opset"], plain["layers"], plain["without_rule"], plain["refused"]) == ("20", 5, [], "")
-    assert all(r["refused"] for r in report["models"] if r["file"] not in ("plain.onnx", "deep/odd.onnx"))
+    assert all(r["refused"] for r in report["models"] if not r["covered"] and r["file"] != "deep/odd.onnx")
+    assert report["models"][-2]["layers"] == 1
 
 
 def test_all_covered_is_0_and_rules_count(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

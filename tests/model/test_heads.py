@@ -15,7 +15,7 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.commands import summary
 from onnxlrp.engines import ENGINES
-from onnxlrp.errors import UnsupportedError, UsageError
+from onnxlrp.errors import UsageError
 from onnxlrp.graph import heads
 from support.small_nets import Net
 
@@ -151,21 +151,3 @@ def test_a_value_below_zero_leaves_deep_taylor_nothing(
     assert main(["explain", "negative.onnx", "x.npy", "--json"]) == 0
     (target,) = json.loads(capsys.readouterr().out)["targets"]
     assert target["logit"] < 0
-
-
-# -- maps
-
-
-def test_a_map_of_scores_is_refused_by_name() -> None:
-    n = Net(2, 4, 4)
-    dense = onnxlrp.load(n.model(n.conv(n.relu(n.conv("x", 2, 3)), 3, 4)))
-    for ask in (
-        lambda: dense.explain(X, 1),
-        lambda: dense.prepare(1),
-        lambda: dense.export("never_written.onnx"),
-        lambda: dense.explain(X, targets=[1]),
-    ):
-        with pytest.raises(UnsupportedError, match="map of 4 x 4 x 4"):
-            ask()
-    assert not Path("never_written.onnx").exists()
-    assert dense.layers(dense.composite())

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.engines import ENGINES
-from onnxlrp.errors import InputError, UnsupportedError, UsageError
+from onnxlrp.errors import InputError, UsageError
 from onnxlrp.explanation import ledger
 from onnxlrp.model.io_selection import choose
 from support.small_nets import Net
@@ -104,7 +104,6 @@ def test_names_choose(model: onnxlrp.Model) -> None:
         ({"input": "img"}, UsageError, "img", "image"),
         ({"output": "aux", "input": "meta"}, UsageError, "does not depend", "--input image"),
         ({"input": "flag"}, UsageError, "does not depend", "--input"),
-        ({"output": "seg"}, UnsupportedError, "2 x 6 x 6", "--output prob or aux or gated"),
         ({"given": {"mta": 0}}, UsageError, "mta", '"meta"'),
         ({"given": {"image": 0}}, UsageError, "image", "sample"),
         ({}, UsageError, "meta float32 [N, 5]", "--given meta=meta.npy"),
@@ -126,8 +125,8 @@ def test_prepare_refuses_what_explain_would(model: onnxlrp.Model) -> None:
     with pytest.raises(UsageError, match="meta"):
         model.prepare()
     model.prepare(given={"meta": 0.0})
-    with pytest.raises(UnsupportedError, match="map"):
-        model.prepare(output="seg")
+    with pytest.raises(UsageError, match="place"):
+        model.prepare(target="top1@0,0", given={"meta": 0.0})
 
 
 def test_a_model_of_one_input_and_output_is_left_as_it_is() -> None:
