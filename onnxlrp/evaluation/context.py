@@ -115,7 +115,7 @@ class EvaluationContext:
     def problem(self) -> Problem:
         """The same samples and classes as methods see them: scores, baselines, masked copies."""
         prep = self.model.preprocessing if self.samples.pictures else None
-        return Problem(self.model, self.samples.values, self.ids, prep, self.batch_size)
+        return Problem(self.model, self.samples.values, self.ids, prep, self.batch_size, columns=self.samples.columns)
 
     def again(
         self,

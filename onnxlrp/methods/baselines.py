@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
 from ..inputs.text import Vocabulary
-from ..preprocessing import images, tables
+from ..preprocessing import feature_names, images, tables
 from .problem import Problem
 from .registry import Array
 
@@ -84,7 +84,8 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
     Args:
         problem: The samples that they are the background of.
         asked: An array or an .npy file, of one sample or several, in the model's own layout; a table (.csv, .parquet)
-            with a row for each; or a folder of .npy files.
+            with a row for each, its columns found by the names that the model states, or else the table of the samples
+            has; or a folder of .npy files.
 
     Raises:
         UsageError: The word names no such file.
@@ -100,13 +101,7 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
             raise UsageError(f'the folder "{asked}" holds no .npy files', "give a folder of them, or one file")
         return path.name, np.concatenate([background(problem, file)[1] for file in files])
     if tables.is_table(path):
-        values = tables.read(path).values
-        count = int(np.prod(problem.x.shape[1:]))
-        if values.shape[1] != count:
-            raise InputError(
-                f"background {path.name}: {values.shape[1]} columns, the model takes {count}",
-                "leave out what is no input, such as the answer",
-            )
+        values = _in_order(problem, tables.read(path), f"background {path.name}")
         values = values.reshape(-1, *problem.x.shape[1:])
         return path.name, images.batched(values, problem.x.shape[1:], "float64", f"background {path.name}")
     if path.suffix.lower() != ".npy":
@@ -114,6 +109,24 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
             f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"
         )
     return path.name, images.batched(images.read_array(path), problem.x.shape[1:], "float64", f"background {path.name}")
+
+
+def _in_order(problem: Problem, table: tables.Table, origin: str) -> Array:
+    """The numbers of a background table [M, K], its columns in the order of the samples."""
+    count = int(np.prod(problem.x.shape[1:]))
+    if table.values.shape[1] != count:
+        raise InputError(
+            f"{origin}: {table.values.shape[1]} columns, the model takes {count}",
+            "leave out what is no input, such as the answer",
+        )
+    stated = feature_names.of_model(problem.model.graph.metadata)
+    known, source = (
+        (stated, "feature_names in the model's metadata") if stated else (problem.columns, "the samples' header")
+    )
+    if table.columns is None or known is None or len(known) != count:
+        return table.values
+    places = feature_names.order(table.columns, known, origin, source)
+    return table.values if places is None else table.values[:, places]
 
 
 def starts(problem: Problem, asked: str | Array, rng: np.random.Generator) -> tuple[str, Array]:

@@ -99,6 +99,7 @@ class Problem:
         progress: Called with the passes done and their number; returns whether to continue.
         on_unsupported: What happens at layers without a rule: "error", "gradient" or "pass".
         absent: Of tokens what stands in the place of one that is hidden.
+        columns: The header of the table that the samples come from, in the order of the model's features.
     """
 
     model: ModelInterface
@@ -109,6 +110,7 @@ class Problem:
     progress: Progress = quiet
     on_unsupported: str = "error"
     absent: Absent | None = None
+    columns: tuple[str, ...] | None = None
 
     # -- outputs of the model
 
@@ -303,6 +305,7 @@ def solve(
     Returns:
         Relevance [N, …], or [T, N, …]; and the notes of the method.
     """
+    how["columns"] = samples.columns
     found = [chosen(Problem(model, samples.values, row, preprocessing, **how)) for row in np.atleast_2d(ids)]
     if ids.ndim == 1:
         return found[0].relevance, dict(found[0].notes)

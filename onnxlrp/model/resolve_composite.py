@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..composites import Composite
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
 from ..graph.graph import Array, Graph
+from ..graph.operators import TREES
 from ..inputs import InputKind
 from ..methods.registry import METHODS, asked, composites, make_composite, name_of
 from ..rules import parse
@@ -29,9 +30,15 @@ def resolve_composite(
 
     Raises:
         UsageError: No such method or option, or a method that is no composite.
+        UnsupportedError: The same of a model of trees, which no composite can explain.
     """
     method, options = asked_for.method, asked_for.options
     if (chosen := asked(method, options)) is not None:
+        if any(layer.op in TREES for layer in graph.layers):
+            raise UnsupportedError(
+                f"{name_of(chosen)} is no composite, and trees have no rules: there is no explainer to export",
+                "explain them: onnxlrp explain with -m tree_shap and --background, or -m kernel_shap",
+            )
         fix = "take a composite: " + ", ".join(composites())
         raise UsageError(f"{name_of(chosen)} is no composite: it gives layers no rules", fix)
     if isinstance(method, Composite):

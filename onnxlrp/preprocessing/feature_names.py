@@ -51,13 +51,16 @@ def of_model(metadata: Mapping[str, str]) -> tuple[str, ...]:
     return _split(metadata.get(METADATA, ""))
 
 
-def order(columns: Sequence[str], names: Sequence[str], origin: str) -> list[int] | None:
+def order(
+    columns: Sequence[str], names: Sequence[str], origin: str, source: str = "feature_names in the model's metadata"
+) -> list[int] | None:
     """Return the position of each of the model's features among the columns of a table.
 
     Args:
         columns: The header of the table.
         names: The names of the features in the model's order.
         origin: The table, for messages.
+        source: Where the names come from, for messages.
 
     Returns:
         The positions; None where the metadata do not tell the order: names that repeat, or only count.
@@ -73,8 +76,8 @@ def order(columns: Sequence[str], names: Sequence[str], origin: str) -> list[int
         unknown = [name for name, key in zip(columns, found, strict=True) if key not in wanted]
         others = f", and the model knows no {listed(unknown)}" if unknown else ""
         raise InputError(
-            f"{origin}: no column for {listed(lacking)}{others} (feature_names in the model's metadata)",
-            "name the columns as the model does; without a header they are taken in their order",
+            f"{origin}: no column for {listed(lacking)}{others} ({source})",
+            "name the columns so; without a header they are taken in their order",
         )
     return [found.index(key) for key in wanted]
 

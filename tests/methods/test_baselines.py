@@ -74,6 +74,25 @@ def test_every_method_that_hides_names_its_baseline(table: Any) -> None:
     assert table.explain(X, 0, "expected_gradients").notes["baselines"] == "zero"
 
 
+def test_the_columns_of_a_background_are_found_by_their_names(table: Any, tmp_path: Path) -> None:
+    rows, order = np.random.default_rng(0).normal(size=(9, 3)), [2, 0, 1]
+    names = np.array(["age", "height", "weight"])
+    for file, header, values in (("x", names, X), ("same", names, rows), ("turned", names[order], rows[:, order])):
+        np.savetxt(tmp_path / f"{file}.csv", values, delimiter=",", header=",".join(header), comments="")
+    found = {
+        name: table.explain(
+            str(tmp_path / "x.csv"), 0, "expected_gradients", background=str(tmp_path / f"{name}.csv"), samples=2000
+        )
+        for name in ("same", "turned")
+    }
+    np.testing.assert_array_equal(found["turned"].relevance, found["same"].relevance)
+    expected = np.mean([parts(X) - parts(row[None]) for row in rows], axis=0)
+    np.testing.assert_allclose(found["turned"].relevance, expected, rtol=0.05, atol=0.02)
+    (tmp_path / "other.csv").write_text("age,height,salary\n1,2,3\n")
+    with pytest.raises(InputError, match=r"no column for weight.* knows no salary.*the samples' header"):
+        table.explain(str(tmp_path / "x.csv"), 0, "expected_gradients", background=str(tmp_path / "other.csv"))
+
+
 def test_expected_gradients_take_the_samples_of_a_background(table: Any) -> None:
     rows = np.array([[0.1, 900.0, 5.0], [0.3, 700.0, -5.0], [-0.2, 0.0, 1.0]], np.float32)
     found = table.explain(X, 0, "expected_gradients", background=rows, samples=3000)

@@ -117,6 +117,14 @@ def test_trees_have_it_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--background" in said
 
 
+def test_there_is_no_explainer_of_trees_to_export(tmp_path: Path) -> None:
+    model = onnxlrp.load(GOLDEN / "trees" / "lightgbm_two_classes.onnx")
+    with pytest.raises(UnsupportedError, match="trees have no rules") as caught:
+        model.export(tmp_path / "never.onnx")
+    assert "--background" in caught.value.fix
+    assert not (tmp_path / "never.onnx").exists()
+
+
 def test_what_is_no_sum_of_trees_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="several columns"):
         onnxlrp.load(GOLDEN / "trees" / "normalizer.onnx").explain(
