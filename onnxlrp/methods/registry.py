@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from .. import registry
 from ..composites import Composite
-from ..errors import UsageError
+from ..errors import UnsupportedError, UsageError
+from ..graph.operators import TREES
 from ..registry import Registry
 
 Array = npt.NDArray[Any]
@@ -188,8 +189,15 @@ def check(chosen: Method, graph: Any, kind: Any) -> None:
         UsageError: The method cannot explain this model.
         UnsupportedError: The method needs layers that cannot be read.
     """
-    if graph.opaque is not None and name_of(chosen) in METHODS and name_of(chosen) not in forward_methods():
-        raise graph.opaque.refusal(f'the method "{name_of(chosen)}"')
+    name = name_of(chosen)
+    if name in METHODS and name not in forward_methods():
+        if graph.opaque is not None:
+            raise graph.opaque.refusal(f'the method "{name}"')
+        if "trees" not in METHODS[name].passes and any(layer.op in TREES for layer in graph.layers):
+            raise UnsupportedError(
+                f"{name} takes gradients, and trees have none",
+                "-m tree_shap with --background, or what hides columns: -m occlusion, lime, kernel_shap",
+            )
     if hasattr(chosen, "check"):
         chosen.check(graph, kind)
 

@@ -117,6 +117,17 @@ def test_trees_have_it_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--background" in said
 
 
+def test_evaluate_leaves_out_what_takes_gradients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(GOLDEN / "trees" / "lightgbm_two_classes.onnx")
+    for name, values in (("x", SAVED["x"][:3]), ("train", SAVED["background"])):
+        np.save(tmp_path / f"{name}.npy", values)
+    words = ["evaluate", path, str(tmp_path / "x.npy"), "--background", str(tmp_path / "train.npy")]
+    assert main([*words, "--metric", "pixel_flipping", "-o", str(tmp_path / "e.json")]) == 0
+    said = capsys.readouterr()
+    assert "sensitivity left out: sensitivity takes gradients, and trees have none" in said.err
+    assert "tree_shap" in said.out
+
+
 def test_there_is_no_explainer_of_trees_to_export(tmp_path: Path) -> None:
     model = onnxlrp.load(GOLDEN / "trees" / "lightgbm_two_classes.onnx")
     with pytest.raises(UnsupportedError, match="trees have no rules") as caught:
