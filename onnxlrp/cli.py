@@ -81,13 +81,13 @@ def process() -> NoReturn:
     """Run the command of this process, and end the process with its exit code.
 
     Taking down the interpreter, its modules and the sessions of the engine costs a tenth of a first command and changes
-    nothing that remains. So the process ends as soon as what others rely on is done: threads, exit functions, output.
+    nothing that remains. So the process ends as soon as what others rely on is done: exit functions, output. Where
+    threads are still at work, which may wait for the interpreter's end, it ends as usual.
     """
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
     code = main()
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.current_thread()):
+        sys.exit(code)
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -36,6 +36,15 @@ def test_threads_and_exit_functions_end_and_the_code_is_that_of_the_command(
     assert bool(done.stderr) == (code != 0)
 
 
+def test_a_pool_of_threads_that_nobody_shut_down_does_not_hold_the_process(tmp_path: Path) -> None:
+    script = (
+        "from concurrent.futures import ThreadPoolExecutor; from onnxlrp import cli\n"
+        "pool = ThreadPoolExecutor(1); pool.submit(print, 'worked'); cli.main = lambda: 7; cli.process()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (7, "worked\n")
+
+
 def test_what_is_written_last_reaches_a_pipe(tmp_path: Path) -> None:
     script = "import sys; from onnxlrp import cli; cli.main = lambda: print('x' * 100_000, end='') or 0; cli.process()"
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
