@@ -168,15 +168,9 @@ def find(said: Any, model: Path | None, metadata: Mapping[str, str]) -> Vocabula
 
 def _read(path: Path, name: str) -> Vocabulary:
     fix = "give a tokenizer.json, a file with a word on each line, or JSON: a list, or words with their ids"
-    try:
-        content = read_text(path, _LONGEST)
-        found: Any = json.loads(content) if path.suffix.lower() == ".json" else content.rstrip("\n").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of tokens", fix) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as tokens ({reason(error)})", fix) from None
+    found = parsed(path, "tokens", fix)
     whole = isinstance(found, Mapping) and isinstance(found.get("model"), Mapping)
-    words = _of_tokenizer(found) if whole else _by_id(found)
+    words = _of_tokenizer(found) if whole else by_id(found)
     if not words:
         raise InputError(f"{path}: holds no tokens", fix)
     return Vocabulary(words, name, path if whole else None)
@@ -195,11 +189,32 @@ def _of_tokenizer(content: Mapping[str, Any]) -> list[str] | None:
     more = {
         token["content"]: token["id"] for token in added if isinstance(token, Mapping) and {"content", "id"} <= {*token}
     }
-    return _by_id({**vocabulary, **more})
+    return by_id({**vocabulary, **more})
 
 
-def _by_id(content: Any) -> list[str] | None:
-    """Words by id, of a list or of a mapping from words to ids; None for other contents."""
+def parsed(path: Path, what: str, fix: str) -> Any:
+    """Return what a file of words holds: JSON, or of any other file its lines.
+
+    Args:
+        path: The file.
+        what: What the words are, for messages.
+        fix: What to give instead.
+
+    Raises:
+        InputError: The file is missing, or cannot be read.
+    """
+    try:
+        content = read_text(path, _LONGEST)
+        found: Any = json.loads(content) if path.suffix.lower() == ".json" else content.rstrip("\n").split("\n")
+        return found
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file of {what}", fix) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as {what} ({reason(error)})", fix) from None
+
+
+def by_id(content: Any) -> list[str] | None:
+    """Return words by id, of a list or of a mapping from words to ids; None for other contents."""
     if isinstance(content, list) and all(isinstance(word, str) for word in content):
         return [word.rstrip("\r") for word in content]
     if not isinstance(content, Mapping) or not all(isinstance(n, int) and n >= 0 for n in content.values()):
@@ -213,7 +228,7 @@ def _listed(text: str) -> list[str] | None:
         found = json.loads(text) if text.lstrip().startswith("[") else None
     except (ValueError, RecursionError):
         return None
-    return _by_id(found)
+    return by_id(found)
 
 
 def _tokenizer(path: Path) -> Any:

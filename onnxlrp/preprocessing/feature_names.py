@@ -6,15 +6,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError, UsageError, listed
-from ..files import read_text, reason
 from ..inputs import InputKind
+from ..inputs.text import by_id, parsed
 
 METADATA = "feature_names"  # the key of a list as JSON, or between commas
 
-_LONGEST = 64 << 20
 _COUNTED = re.compile(r"(f|x|v|col|column|feature|feat|input)?[ _]?\d+")  # names that state no more than an order
 
 
@@ -97,24 +95,10 @@ def _read(text: str) -> tuple[str, ...]:
     if "," in text and not path.is_file():
         return _split(text)
     fix = "give a file with a name on each line or a JSON list, or names between commas: --names age,height"
-    try:
-        content = read_text(path, _LONGEST)
-        found: Any = json.loads(content) if path.suffix.lower() == ".json" else content.rstrip("\n").split("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of names", fix) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as names ({reason(error)})", fix) from None
-    if isinstance(found, Mapping) and all(isinstance(n, int) for n in found.values()):
-        found = _by_id(found)  # a vocabulary, word → id
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+    names = by_id(parsed(path, "names", fix))  # a vocabulary, word → id, too
+    if names is None:
         raise InputError(f"{path}: holds no list of names", fix)
-    return tuple(name.rstrip("\r") for name in found)
-
-
-def _by_id(vocabulary: Mapping[str, int]) -> list[str]:
-    words = {n: word for word, n in vocabulary.items()}
-    top = max(words, default=-1)
-    return [words.get(n, str(n)) for n in range(min(top + 1, 10 * len(words)))]
+    return tuple(names)
 
 
 def _split(text: str) -> tuple[str, ...]:
