@@ -96,6 +96,11 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
     return frozenset(names)
 
 
+def has_trees(graph: Graph) -> bool:
+    """Return whether a graph has a layer of trees, which have no gradient and no rules."""
+    return any(layer.op in operators.TREES for layer in graph.layers)
+
+
 def looked_up(graph: Graph, layer: Layer) -> str:
     """Return the input of the model whose ids a layer looks up in a table of embeddings; "" where it is none.
 

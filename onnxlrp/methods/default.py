@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..graph import operators
 from ..graph.attention import has_attention
-from ..graph.facts import first_layers
+from ..graph.facts import first_layers, has_trees
 from ..graph.graph import Graph, Layer
 from ..inputs import InputKind
 
@@ -73,7 +73,7 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
 
 def _ends_in_trees(graph: Graph) -> bool:
     """Return whether the scores are sums of trees."""
-    if not any(layer.op in operators.TREES for layer in graph.layers):
+    if not has_trees(graph):
         return False
     from ..graph.trees.routes import explained_by_trees
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from .. import registry
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
-from ..graph.operators import TREES
+from ..graph.facts import has_trees
 from ..registry import Registry
 
 Array = npt.NDArray[Any]
@@ -193,7 +193,7 @@ def check(chosen: Method, graph: Any, kind: Any) -> None:
     if name in METHODS and name not in forward_methods():
         if graph.opaque is not None:
             raise graph.opaque.refusal(f'the method "{name}"')
-        if "trees" not in METHODS[name].passes and any(layer.op in TREES for layer in graph.layers):
+        if "trees" not in METHODS[name].passes and has_trees(graph):
             raise UnsupportedError(
                 f"{name} takes gradients, and trees have none",
                 "-m tree_shap with --background, or what hides columns: -m occlusion, lime, kernel_shap",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
+from ..graph.facts import has_trees
 from ..graph.graph import Array, Graph
-from ..graph.operators import TREES
 from ..inputs import InputKind
 from ..methods.registry import METHODS, asked, composites, make_composite, name_of
 from ..rules import parse
@@ -34,7 +34,7 @@ def resolve_composite(
     """
     method, options = asked_for.method, asked_for.options
     if (chosen := asked(method, options)) is not None:
-        if any(layer.op in TREES for layer in graph.layers):
+        if has_trees(graph):
             raise UnsupportedError(
                 f"{name_of(chosen)} is no composite, and trees have no rules: there is no explainer to export",
                 "explain them: onnxlrp explain with -m tree_shap and --background, or -m kernel_shap",

@@ -31,11 +31,6 @@ class Term(NamedTuple):
     source: str
 
 
-def has_trees(graph: Graph) -> bool:
-    """Return whether a graph has a layer of trees."""
-    return any(is_trees(layer) for layer in graph.layers)
-
-
 def terms(graph: Graph, scores: str) -> tuple[Term, ...]:
     """Return the trees whose sum the scores are.
 
