@@ -1,4 +1,4 @@
-// What compiled kernels and the runtime agree on. kVersion changes with it.
+// The binary interface between compiled kernels and the runtime. Change kVersion with it.
 #pragma once
 
 #include <stddef.h>
@@ -12,10 +12,10 @@ namespace cuda_on_cpu {
 
 struct Thread;
 
-// Called once for a warp when all its lanes have come: reads what they brought, writes what each gets.
+// Called once per warp when all its lanes have arrived: reads the value of each lane and writes the result of each.
 using Exchange = void (*)(void* const* brought, unsigned mask);
 
-// Where a thread waits, for the report when it waits forever.
+// Where a thread waits, for the report of a deadlock.
 struct Place {
   const char* what;
   const char* file;

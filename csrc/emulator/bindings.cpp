@@ -1,4 +1,4 @@
-// onnxlrp._emulator: launches emulated kernels on numpy arrays.
+// onnxlrp._emulator: launch emulated kernels on numpy arrays.
 #include <dlfcn.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -24,7 +24,7 @@ std::string named(const Param& p) {
   return p.pointer ? "a " + type + " array" : "a " + type;
 }
 
-// The value of one parameter, where the kernel's unpacking finds it.
+// Storage of one parameter's value, from which the kernel's call reads it.
 struct Value {
   alignas(16) char bytes[16] = {};
   std::string large;
@@ -80,7 +80,7 @@ class Binder {
                               array.writeable(), name});
   }
 
-  // As CuPy takes them: a numpy scalar, a Python int for any integer that holds it, a Python float for a float.
+  // The same types as CuPy accepts: numpy scalars, Python int for any integer that can hold it, Python float for float.
   void scalar(const Param& p, const py::object& object, Value& value) {
     const py::module_ numpy = py::module_::import("numpy");
     if (p.kind == 'V' || p.lanes > 1) {
@@ -126,7 +126,7 @@ dim3 size3(const py::tuple& given) {
 
 PyObject* kernel_error = nullptr;
 
-// A table of kernels: the extension's own, or that of a compiled file.
+// A table of kernels: the extension's own, or one of a compiled file.
 class Library {
  public:
   explicit Library(const Table& table) : table_(table) {
@@ -162,7 +162,7 @@ class Library {
   std::map<std::string, const Kernel*> kernels_;
 };
 
-// The file stays loaded: its code may be on a stack.
+// The file stays loaded, since its code may be on a stack.
 std::unique_ptr<Library> load(const std::string& path) {
   void* file = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!file) throw std::runtime_error(dlerror());

@@ -1,4 +1,4 @@
-// Memory: asynchronous copies, which land when they are waited for; and under `check` every access, races and bounds.
+// Memory: asynchronous copies, which complete when they are waited for; with `check`, races and bounds of every access.
 #include <dlfcn.h>
 
 #include "worker.hpp"
@@ -32,7 +32,7 @@ void Worker::arrive(Fiber* me, unsigned pending) {
   mine.erase(mine.begin(), c);
 }
 
-// Whether what `stamp` says may happen at the same time as what the thread `me` does now.
+// Return whether the access of `stamp` may happen at the same time as one that the thread `me` makes now.
 bool Worker::concurrent(const Stamp& stamp, int64_t me, unsigned rank, bool global) const {
   if (stamp.thread < 0 || stamp.thread == me) return false;
   if (stamp.thread / kThreads != me / kThreads) return global;
@@ -101,7 +101,7 @@ void Worker::access(Fiber* me, const char* at, size_t bytes, int kind) {
   fail(me, (kind == kRead ? "reads " : "writes ") + std::to_string(bytes) + " bytes " + neighbour(at));
 }
 
-// Where an address that belongs to nothing lies, in words.
+// Describe an address that belongs to no array.
 std::string Worker::neighbour(const char* at) const {
   const auto off = [&](const char* begin, size_t bytes, const std::string& name) {
     return at < begin ? std::to_string(begin - at) + " bytes before the start of " + name

@@ -1,4 +1,4 @@
-// The switch between fibers on x86-64: what a call must preserve, and the stack.
+// The switch between fibers on x86-64: callee-saved registers and the stack pointer.
 #include "context.hpp"
 
 #if !defined(CUDA_ON_CPU_UCONTEXT)

@@ -1,4 +1,4 @@
-// Where a fiber has stopped, and how to go on there: by hand on x86-64, by ucontext elsewhere (six times slower).
+// The saved state of a fiber and the switch to it: assembly on x86-64, ucontext elsewhere (six times slower).
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 #if !defined(CUDA_ON_CPU_UCONTEXT)
 
-// Leaves on this stack what a call must preserve, keeps its place in *from, and goes on at the place `to`.
+// Push the callee-saved registers, store the stack pointer in *from, and continue with the stack `to`.
 extern "C" void cuda_on_cpu_switch(void** from, void* to);
 
 namespace cuda_on_cpu {

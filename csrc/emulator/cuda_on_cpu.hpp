@@ -1,9 +1,8 @@
-// CUDA C++ on a CPU: what a kernel of csrc/kernels/ sees of the language when the host compiler reads it.
+// CUDA C++ on a CPU: the parts of the language that kernels of csrc/kernels use, for the host compiler.
 //
-// Include this, then kernels/all.cuh, then write CUDA_ON_CPU_TABLE(KERNELS). A kernel's threads are fibers; what they
-// ask of each other (barriers, shuffles, asynchronous copies) goes through the table of functions that the runtime
-// (runtime.cpp) puts into every Thread. This file holds no state and includes almost nothing: it is compiled
-// anew with every generated kernel.
+// Include this, then kernels/all.cuh, then write CUDA_ON_CPU_TABLE(KERNELS). A kernel's threads are fibers; their
+// barriers, shuffles and asynchronous copies call the table of functions that the runtime (runtime.cpp) puts into every
+// Thread. This file holds no state and includes almost nothing, since it is compiled with every generated kernel.
 #pragma once
 
 #include <math.h>
@@ -19,7 +18,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __align__(bytes) alignas(bytes)
 #define __launch_bounds__(...)
-// Blocks of one kernel run at the same time on several operating-system threads, each of them one block at a time.
+// Blocks of a kernel run in parallel on several operating-system threads, one block at a time on each.
 #define __shared__ thread_local
 
 #if defined(__SANITIZE_THREAD__)
@@ -39,7 +38,7 @@ CUDA_ON_CPU_VECTOR(unsigned, uint)
 
 namespace cuda_on_cpu {
 
-// Stacks are aligned to their size, so that the stack pointer leads to the thread. (Not volatile: a fiber's constant.)
+// Stacks are aligned to their size, so that the stack pointer gives the Thread. (Not volatile: constant in a fiber.)
 __forceinline__ Thread* self() {
   uintptr_t here;
 #if defined(__x86_64__)
@@ -103,7 +102,7 @@ CUDA_ON_CPU_PLAIN void copy_async(void* shared, const void* global, int bytes, i
 CUDA_ON_CPU_PLAIN void copies_commit() { self()->runtime->commit(self()); }
 CUDA_ON_CPU_PLAIN void copies_arrived(int pending) { self()->runtime->arrived(self(), pending); }
 
-// One lane's part in a shuffle or a vote: values of up to eight bytes; `from` is the lane whose value this one gets.
+// One lane's part in a shuffle or a vote: a value of at most eight bytes, and the lane `from` whose value it receives.
 struct Shuffle {
   uint64_t value, result;
   int from;
@@ -113,7 +112,7 @@ CUDA_ON_CPU_PLAIN void shuffle(void* const* brought, unsigned mask) {
   for (int lane = 0; lane < 32; ++lane) {
     if (!(mask >> lane & 1)) continue;
     Shuffle& to = *static_cast<Shuffle*>(brought[lane]);
-    const bool there = mask >> to.from & 1;  // reading a lane that takes no part gives garbage, as on the GPU
+    const bool there = mask >> to.from & 1;  // the value of a lane outside the mask is undefined, as on the GPU
     to.result = there ? static_cast<Shuffle*>(brought[to.from])->value : ~0ull;
   }
 }
@@ -151,7 +150,7 @@ CUDA_ON_CPU_PLAIN unsigned ballot(unsigned mask, bool value, Place place) {
   return static_cast<unsigned>(mine.result);
 }
 
-// Atomics on any four- or eight-byte type: `next` makes the new value from the old.
+// Atomics on any type of four or eight bytes: `next` computes the new value from the old one.
 template <typename T, typename Bits, typename Next>
 CUDA_ON_CPU_PLAIN T atomically(T* address, Next next) {
   self()->runtime->access(self(), address, sizeof(T), kAtomic);
@@ -266,7 +265,7 @@ Signature<Args...> signature(void (*)(Args...));
   cuda_on_cpu::Kernel{#kernel, &decltype(cuda_on_cpu::signature(&::kernel))::call<&::kernel>, \
                       decltype(cuda_on_cpu::signature(&::kernel))::params,                    \
                       sizeof(decltype(cuda_on_cpu::signature(&::kernel))::params) / sizeof(cuda_on_cpu::Param) - 1},
-// `symbol` is the table of the listed kernels. (The last row is no kernel; it lets the list be empty.)
+// Define `symbol` as the table of the listed kernels. (The last row is no kernel, so that the list may be empty.)
 #define CUDA_ON_CPU_TABLE(list, symbol)                                                                              \
   static const cuda_on_cpu::Kernel symbol##_rows[] = {list(CUDA_ON_CPU_ROW) cuda_on_cpu::Kernel{}};                  \
   extern "C" __attribute__((visibility("default"))) const cuda_on_cpu::Table symbol;                                 \
@@ -389,12 +388,12 @@ inline float __frsqrt_rn(float a) { return 1.0f / sqrtf(a); }
 inline float __expf(float a) { return expf(a); }
 inline float __logf(float a) { return logf(a); }
 inline float __saturatef(float a) { return fminf(fmaxf(a, 0.0f), 1.0f); }
-#define rsqrtf __frsqrt_rn  // a macro, for newer C libraries have a function of that name
+#define rsqrtf __frsqrt_rn  // a macro, because newer C libraries have a function of that name
 
-// ---- What the compiler calls in instrumented builds ----
+// ---- Calls that the compiler inserts in instrumented builds ----
 
 #if defined(__SANITIZE_THREAD__)
-// -fsanitize=thread calls these before every load and store; we are the sanitizer.
+// -fsanitize=thread calls these before every load and store; the emulator takes the place of the sanitizer.
 #define CUDA_ON_CPU_HOOK extern "C" __attribute__((visibility("hidden"), no_sanitize("thread"))) void
 #define CUDA_ON_CPU_ACCESS(name, bytes, kind) \
   CUDA_ON_CPU_HOOK name(void* at) { cuda_on_cpu::self()->runtime->access(cuda_on_cpu::self(), at, bytes, kind); }

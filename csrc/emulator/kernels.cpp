@@ -1,4 +1,4 @@
-// The kernels of csrc/kernels/, compiled by the host compiler into the extension.
+// The kernels of csrc/kernels, compiled into the extension by the host compiler.
 #include "cuda_on_cpu.hpp"
 
 #include "../kernels/all.cuh"

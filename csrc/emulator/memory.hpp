@@ -1,4 +1,4 @@
-// Memory that tells when it is touched where or when it must not be.
+// Memory that detects accesses out of bounds and races.
 #pragma once
 
 #include <sys/mman.h>
@@ -20,7 +20,7 @@ constexpr char kPoison = '\xff';  // as a float: NaN
 inline const size_t kPage = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 inline size_t up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
-// Memory between two pages that fault when touched; the data ends as close to the second as its alignment allows.
+// Memory between two pages that fault on access; the data ends as close to the second as its alignment allows.
 class Guarded {
  public:
   explicit Guarded(size_t bytes, size_t alignment = 0) : bytes_(bytes) {
@@ -38,7 +38,7 @@ class Guarded {
   ~Guarded() {
     if (base_) munmap(base_, size_);
   }
-  // How far from the data a canary has changed: negative before it, positive after it, 0 nowhere.
+  // Return the distance of the nearest changed canary: negative before the data, positive after it, 0 if there is none.
   long damage() const {
     for (const char* at = data - 1; at >= base_ + kPage; --at) {
       if (*at != kPoison) return at - data;
@@ -56,7 +56,7 @@ class Guarded {
   size_t size_, bytes_;
 };
 
-// Who touched a granule of memory, and when: the stretch between two barriers, and between two meetings of the warp.
+// The last access to a granule of memory: its thread, its interval between barriers, and that between warp barriers.
 struct Stamp {
   int64_t thread = -1;
   uint32_t stretch = 0, meeting = 0;
@@ -65,7 +65,7 @@ struct Shadow {
   Stamp write, read, other_read;
 };
 
-// Arrays that overlap, as one piece of memory.
+// Overlapping arrays as one region of memory.
 struct Region {
   char* original;
   size_t bytes;
@@ -76,7 +76,7 @@ struct Region {
   std::vector<Shadow> shadow;
 };
 
-// Copies of the arrays between guard pages; arrays that overlap stay one piece.
+// Copy the arrays between guard pages; overlapping arrays share one region.
 inline std::vector<Region> guard(const Launch& launch, std::vector<char*>& moved) {
   std::vector<const Array*> sorted;
   for (const Array& a : launch.arrays) sorted.push_back(&a);

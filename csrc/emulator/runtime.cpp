@@ -1,4 +1,4 @@
-// One launch: the table of functions that threads call, faults, and blocks spread over operating-system threads.
+// One launch: the functions that threads call, faults, and the distribution of blocks over operating-system threads.
 #include "runtime.hpp"
 
 #include <sched.h>
@@ -45,7 +45,7 @@ void on_fault(int signal, siginfo_t* info, void*) {
     const char* at = static_cast<const char*>(info->si_addr);
     w->fail(w->current, signal == SIGFPE ? "divides an integer by zero" : "touches memory " + w->neighbour(at));
   }
-  for (int i = 0; i < 3; ++i) {  // not ours: it happens again, without us
+  for (int i = 0; i < 3; ++i) {  // not the emulator's: the default handlers see it again
     if (kSignals[i] == signal) sigaction(signal, &previous[i], nullptr);
   }
 }

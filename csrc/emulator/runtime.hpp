@@ -1,4 +1,4 @@
-// Runs one launch of a kernel on the CPU: fibers, barriers, and the search for what goes wrong.
+// Run one launch of a kernel on the CPU, with fibers, barriers and checks for errors.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace cuda_on_cpu {
 
-// The memory that a pointer parameter points to, and how errors speak of it.
+// The memory that a pointer parameter points to, and its name in errors.
 struct Array {
   int param;
   char* data;
@@ -27,14 +27,14 @@ struct Launch {
   dim3 grid, block;
   size_t shared;
   uint64_t seed;
-  // Arrays move between guard pages; instrumented kernels have every access checked for bounds and races.
+  // Arrays are copied between guard pages; instrumented kernels check bounds and races of every access.
   bool check;
 };
 
-// Runs the launch. Returns the error, which names kernel, block and thread, or "". One launch runs at a time.
+// Run the launch and return "", or an error that names kernel, block and thread. One launch runs at a time.
 std::string run(Launch& launch);
 
-// Sets how many operating-system threads share the blocks of a launch (0 keeps it); returns how many do.
+// Set the number of operating-system threads that share the blocks of a launch (0 keeps it), and return it.
 unsigned workers(unsigned count);
 
 }  // namespace cuda_on_cpu

@@ -1,4 +1,4 @@
-// Threads that wait for each other: barriers, exchanges within a warp, and what a deadlock looks like.
+// Synchronisation of threads: barriers, exchanges within a warp, and the report of a deadlock.
 #include "worker.hpp"
 
 namespace cuda_on_cpu {
@@ -43,7 +43,7 @@ void Worker::warp(Fiber* me, unsigned mask, Exchange exchange, void* brought, Pl
   }
   exchange(all, mask);
   w.waiting &= ~mask;
-  if (!brought) ++w.meetings;  // __syncwarp: the others do not order memory
+  if (!brought) ++w.meetings;  // __syncwarp; other exchanges do not order memory
   const size_t begin = ready.size();
   for (unsigned i = 0; i < 32; ++i) {
     if (mask >> i & 1) ready.push_back(w.at[i]);

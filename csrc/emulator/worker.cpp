@@ -1,4 +1,4 @@
-// Fibers and blocks: whose turn it is, and a launch's blocks one after the other.
+// Fibers and blocks: the scheduling of fibers, and the blocks of a launch in sequence.
 #include "worker.hpp"
 
 #include <signal.h>
@@ -28,7 +28,7 @@ void Worker::enter() {
 
 Fiber* Worker::fresh() {
   if (idle.empty()) {
-    // One stack more than needed, for mmap knows no alignment.
+    // One stack more than needed, because mmap does not align to stacks.
     char* raw = static_cast<char*>(
         mmap(nullptr, kChunk + kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (raw == MAP_FAILED) throw std::bad_alloc();
@@ -51,14 +51,14 @@ Fiber* Worker::fresh() {
   idle.pop_back();
   char* head = reinterpret_cast<char*>(f);
   char* stack = head + kThread - kStack;
-  // Hot ends of stacks at different offsets in their pages: else they all want the same few cache sets.
+  // Offset the hot ends of stacks, which otherwise compete for the same few cache sets.
   const size_t colour = (reinterpret_cast<uintptr_t>(stack) / kStack * 5 % 48) * 64;
   f->context->start(stack + kPage, head - colour, &Worker::enter);
   f->thread = {{}, block, launch().block, launch().grid, shared, runtime()};
   return f;
 }
 
-// Warps in random order, and the lanes of each.
+// Shuffle the order of warps, and of the lanes in each.
 void Worker::draw_order() {
   warp_order.clear();
   for (unsigned w = 0; w * 32 < threads; ++w) warp_order.push_back(w);
@@ -82,7 +82,7 @@ std::string Worker::where(const Fiber* me) const {
          (me ? ", thread " + text(me->thread.thread) + " " : std::string(": "));
 }
 
-// A fiber's life: one thread after the other, unless somebody else can go on.
+// Main loop of a fiber: run one thread after the other, and switch when another fiber can continue.
 void Worker::live_on(Fiber* me) {
   for (;;) {
     launch().kernel->call(job->arguments.data());
@@ -124,7 +124,7 @@ void Worker::run_block(uint64_t index) {
   if (error.empty() && live > 0) error = deadlock();
 }
 
-// This thread's __shared__ variables: all of the thread_local storage of the file that the kernel is from.
+// Locate __shared__ variables of this operating-system thread: the thread_local storage of the kernel's file.
 void Worker::find_statics() {
   statics = nullptr;
   statics_bytes = 0;
@@ -173,7 +173,7 @@ void Worker::work() {
   active = this;
 #if defined(__SSE2__)
   const unsigned control = _mm_getcsr();
-  _mm_setcsr(control | 0x8040);  // denormals are zero, as in kernels compiled with -ftz=true
+  _mm_setcsr(control | 0x8040);  // flush denormals to zero, as -ftz=true does
 #endif
   for (uint64_t i; !job->failed && (i = job->next++) < job->blocks;) {
     run_block((job->first + (job->backward ? job->blocks - 1 - i : i)) % job->blocks);
@@ -187,7 +187,7 @@ void Worker::work() {
 #endif
   active = nullptr;
   sigaltstack(&before, nullptr);
-  // After an error fibers have stopped in the middle: they are started anew when they are needed.
+  // After an error fibers have stopped midway: start them again when they are needed.
   idle = fibers;
   ready.clear();
   arrived.clear();

@@ -1,8 +1,8 @@
-// Runs the blocks of a launch, one after the other, on one operating-system thread: a fiber for each CUDA thread.
+// Run the blocks of a launch in sequence on one operating-system thread, with a fiber for each CUDA thread.
 //
-// A fiber runs until it must wait; then another one, chosen by a seeded generator, runs. So the order of threads
-// between two barriers is as arbitrary as on a GPU, and a result that depends on it shows. A fiber that never waits
-// hands its stack on to the next thread: kernels without barriers cost no switches.
+// A fiber runs until it must wait; then another one, chosen by a seeded generator, runs. The order of threads between
+// two barriers is therefore as arbitrary as on a GPU, and results that depend on it become visible. A fiber that never
+// waits passes its stack to the next thread, so that kernels without barriers cost no switches.
 //
 // worker.cpp has fibers and blocks, waiting.cpp barriers and exchanges, checks.cpp memory.
 #pragma once
@@ -17,7 +17,7 @@
 
 namespace cuda_on_cpu {
 
-constexpr size_t kDynamic = 227 << 10;  // what a block can have on compute capability 9
+constexpr size_t kDynamic = 227 << 10;  // the limit of a block on compute capability 9
 constexpr unsigned kThreads = 1024;
 
 inline std::string text(dim3 at) {
@@ -45,17 +45,17 @@ struct Copy {
 
 struct Worker;
 
-// A stack's owner. Lies at the top of its stack, where self() finds the Thread.
+// The owner of a stack, at its top, where self() finds the Thread.
 struct Fiber {
   Thread thread;
   Worker* worker;
   Context* context;
   unsigned rank;
-  Place place;  // where it waits, and for whom
+  Place place;  // where it waits, and for which lanes
   unsigned mask;
   Exchange exchange;
   void* brought;
-  unsigned group;  // the one that asynchronous copies are now added to
+  unsigned group;  // the open group of asynchronous copies
 };
 static_assert(sizeof(Fiber) <= kThread, "a fiber's head must fit above its stack");
 
@@ -84,9 +84,9 @@ inline uint64_t mix(uint64_t x) {  // splitmix64
   return x ^ (x >> 31);
 }
 
-inline thread_local Worker* active = nullptr;  // for the handler of faults
+inline thread_local Worker* active = nullptr;  // for the fault handler
 
-// Runs blocks, one at a time, on one operating-system thread.
+// Run blocks, one at a time, on one operating-system thread.
 struct Worker {
   Job* job = nullptr;
   Context main;
@@ -128,7 +128,7 @@ struct Worker {
     }
   }
 
-  // ---- Who runs ----
+  // ---- Scheduling ----
 
   static constexpr size_t kChunk = 32 * kStack;
 
@@ -148,7 +148,7 @@ struct Worker {
   }
   static const Runtime* runtime();
 
-  // Warps in random order, and the lanes of each.
+  // Shuffle the order of warps, and of the lanes in each.
   void draw_order();
 
   void go(Fiber* from, Fiber* to) {
@@ -157,7 +157,7 @@ struct Worker {
     Context::swap(from ? *from->context : main, to ? *to->context : main);
   }
 
-  // Whose turn it is; nobody (the main context) when all threads have left, or wait for each other.
+  // Return the fiber to run next, or null (the main context) if all threads have ended or wait for each other.
   Fiber* next() {
     if (!ready.empty()) {
       Fiber* f = ready.back();
@@ -173,10 +173,10 @@ struct Worker {
   [[noreturn]] void fail(Fiber* me, const std::string& what);
   std::string where(const Fiber* me) const;
 
-  // A fiber's life: one thread after the other, unless somebody else can go on.
+  // Main loop of a fiber: run one thread after the other, and switch when another fiber can continue.
   [[noreturn]] void live_on(Fiber* me);
 
-  // ---- Waiting for each other ----
+  // ---- Synchronisation ----
 
   void barrier(Fiber* me, Place place);
   void warp(Fiber* me, unsigned mask, Exchange exchange, void* brought, Place place);
@@ -187,7 +187,7 @@ struct Worker {
   void copy(Fiber* me, char* to, const char* from, int bytes, int valid);
   void arrive(Fiber* me, unsigned pending);
 
-  // Whether what `stamp` says may happen at the same time as what the thread `me` does now.
+  // Return whether the access of `stamp` may happen at the same time as one that the thread `me` makes now.
   bool concurrent(const Stamp& stamp, int64_t me, unsigned rank, bool global) const;
   void touch(Fiber* me, Shadow& s, int kind, bool global, size_t offset, const char* name);
 
@@ -200,7 +200,7 @@ struct Worker {
 
   void access(Fiber* me, const char* at, size_t bytes, int kind);
 
-  // Where an address that belongs to nothing lies, in words.
+  // Describe an address that belongs to no array.
   std::string neighbour(const char* at) const;
 
   // ---- Blocks ----
@@ -208,7 +208,7 @@ struct Worker {
   dim3 block_of(uint64_t index) const;
   void run_block(uint64_t index);
 
-  // This thread's __shared__ variables: all of the thread_local storage of the file that the kernel is from.
+  // Locate __shared__ variables of this operating-system thread: the thread_local storage of the kernel's file.
   void find_statics();
   void work();
 };

@@ -1,6 +1,6 @@
-// Every kernel: the files, then the names. All loaders read this list; a kernel that is not in it does not exist.
+// All kernels: their files, then their names. Every loader reads this list; kernels that it lacks are not loaded.
 //
-// An #include "name" line must stand alone on its line: NVRTC gets the files pasted in place of these lines.
+// Each #include "name" needs a line of its own: for NVRTC these lines are replaced by the contents of the files.
 #pragma once
 #include "ptx.cuh"
 #include "axpy.cuh"

@@ -1,10 +1,11 @@
-// Convolution in 1 to 3 dimensions and its adjoint, as plain gathers: one thread an output element, any geometry.
+// Convolution in 1 to 3 dimensions and its adjoint as plain gathers: one thread per output element, any geometry.
 //
-// Sums are over taps first, then over channels: two levels of float32 round less than one, and the order is fixed.
-// Geometry g: [0] C_in  [1] C_out  [2] groups  [3..20] the window's numbers (window.cuh)
+// Sums run over taps first, then over channels, in a fixed order: two levels of float32 round less than one.
+// Geometry g: [0] C_in  [1] C_out  [2] groups  [3..20] the window's parameters (window.cuh)
 // Grid: x over the elements of one sample, y over samples; both may be smaller than what they cover.
 
-// y[batch, C_out, target] = W x (+ bias[C_out], unless null); x [batch, C_in, source], w [C_out, C_in / groups, kernel].
+// y[batch, C_out, target] = W x (+ bias[C_out], unless null); x [batch, C_in, source],
+// w [C_out, C_in / groups, kernel].
 extern "C" __global__ void __launch_bounds__(256, 2)
 conv_forward(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias,
              float* __restrict__ y, const int* __restrict__ g, int batch) {

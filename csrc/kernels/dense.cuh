@@ -1,8 +1,8 @@
-// y = x W (+ bias): x [matrices, rows, in], y [matrices, rows, out], W of each matrix [in, out], or [out, in] transposed.
-// The adjoint of either is the other one. Matrix b of x meets matrix b / repeat % weights of w.
+// y = x W (+ bias): x [matrices, rows, in], y [matrices, rows, out], W of each matrix [in, out], or [out, in]
+// transposed. The adjoint of either is the other one. Matrix b of x is multiplied by matrix b / repeat % weights of w.
 //
-// Three kernels: a warp for each output where rows of W are the sums (dense_rows), a thread for each column where they
-// are not (dense_columns), both for 4 rows of x at a time; and tiles in shared memory for many rows (dense_tiled).
+// Three kernels: dense_rows has a warp for each output and sums along rows of W; dense_columns has a thread for each
+// column of W; both take 4 rows of x at a time. dense_tiled works on tiles in shared memory, for many rows.
 // Partial sums are added in a fixed order. bias [out] may be null.
 
 #define DENSE_ROWS 4
@@ -43,7 +43,8 @@ dense_rows(const float* __restrict__ x, const float* __restrict__ w, const float
 
 #define DENSE_SLICES 16
 
-// W [in, out]. Block: 32 columns x 16 slices of the sum. Grid: x columns / 32, y rows / 4, z matrices; all may be smaller.
+// W [in, out]. Block: 32 columns x 16 slices of the sum. Grid: x columns / 32, y rows / 4, z matrices;
+// all may be smaller.
 extern "C" __global__ void __launch_bounds__(512)
 dense_columns(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias,
               float* __restrict__ y, int rows, int in, int out, int matrices, int repeat, int weights) {

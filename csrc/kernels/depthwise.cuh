@@ -1,6 +1,6 @@
 // Depthwise convolution in float32: y[batch, C_out, target] = W x, C_in groups of C_out / C_in channels. Geometry g is
-// that of conv.cuh, with depth 1. A thread makes 4 neighbours of a row, which `finish` gets (see GemmStore).
-// K x K taps and stride S both ways, without dilation, known to the compiler; or K = 0: whatever g says.
+// that of conv.cuh, with depth 1. A thread computes 4 neighbours of a row and passes them to `finish` (see GemmStore).
+// K x K taps and stride S along both axes, without dilation, are compile-time constants; K = 0 reads them from g.
 #define DEPTHWISE_PARAMETERS \
   const float *__restrict__ x, const float *__restrict__ w, const int *__restrict__ g, int batch
 #define DEPTHWISE_ARGUMENTS x, w, g, batch

@@ -1,7 +1,7 @@
-// Convolutions in float32 that are no matrix product worth the name: depthwise ones, and those between an image of at
-// most 4 channels and the first layer. A thread makes several results. Geometry g is that of conv.cuh, with depth 1.
+// Convolutions in float32 that are too narrow for a matrix product: depthwise ones, and those between an image of at
+// most 4 channels and the first layer. A thread computes several results. Geometry g is that of conv.cuh, with depth 1.
 
-// x[batch, C, source] = Wᵀ s, one channel a group: 4 neighbours of a row a thread. S is the stride, or 0: in g.
+// x[batch, C, source] = Wᵀ s, one channel per group: 4 neighbours of a row per thread. S is the stride, or 0: in g.
 template <int S>
 __device__ __forceinline__ void depthwise_back(const float* __restrict__ s, const float* __restrict__ w,
                                                float* __restrict__ x, const int* __restrict__ g, int batch) {
@@ -68,7 +68,7 @@ DEPTHWISE_BACK(depthwise_back_by_2, 2)
 #define IMAGE_PIXELS 4
 
 // y[batch, C_out, target] = W x (+ bias[C_out]) for few input channels; w [C_out / 8][tap][C_in][8], zeros at the end.
-// A thread makes 8 channels at 4 pixels. Grid: x pixels / 512, y C_out / 8, z samples; x and z may be smaller.
+// A thread computes 8 channels at 4 pixels. Grid: x pixels / 512, y C_out / 8, z samples; x and z may be smaller.
 extern "C" __global__ void __launch_bounds__(128, 4)
 image_forward(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias,
               float* __restrict__ y, const int* __restrict__ g, int batch) {
@@ -128,9 +128,9 @@ image_forward(const float* __restrict__ x, const float* __restrict__ w, const fl
   }
 }
 
-// x[batch, C_in, source] = Wᵀ s for at most 4 channels of x; w [tap][C_out][4], zeros behind C_in. A thread makes all
-// channels at 4 pixels of one column, a stride apart. Neighbouring threads have columns a stride apart too: the same taps
-// reach them. Grid: x over columns and groups of rows, y over samples; both may be smaller.
+// x[batch, C_in, source] = Wᵀ s for at most 4 channels of x; w [tap][C_out][4], zeros from C_in on. A thread computes
+// all channels at 4 pixels of one column, one stride apart. Columns of neighbouring threads are one stride apart too,
+// so that the same taps reach them. Grid: x over columns and groups of rows, y over samples; both may be smaller.
 extern "C" __global__ void __launch_bounds__(128, 4)
 image_adjoint(const float* __restrict__ s, const float* __restrict__ w, float* __restrict__ x,
               const int* __restrict__ g, int batch) {
@@ -151,7 +151,7 @@ image_adjoint(const float* __restrict__ s, const float* __restrict__ w, float* _
         for (int c = 0; c < 4; ++c) total[e][c] = 0.0f;
       }
       for (int a = 0; a < g[10]; ++a) {
-        // The window at the first pixel's row; those of the others follow it. It may lie before the first window.
+        // The window at the first pixel's row, perhaps before the first one; those of the other pixels follow.
         const int reach = high + g[19] - a * g[16];
         if (reach % step != 0) continue;
         const int h = reach / step;

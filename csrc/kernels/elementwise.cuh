@@ -1,5 +1,5 @@
 // The elementwise maps of a program, one device function each; kernels that chain them are generated
-// (onnxlrp/engines/cuda/elementwise.py).
+// (onnxlrp/engines/cuda/kernels/elementwise.py).
 
 __device__ __forceinline__ float map_add(float a, float b) { return a + b; }
 __device__ __forceinline__ float map_sub(float a, float b) { return a - b; }
@@ -7,7 +7,7 @@ __device__ __forceinline__ float map_mul(float a, float b) { return a * b; }
 __device__ __forceinline__ float map_div(float a, float b) { return a / b; }
 __device__ __forceinline__ float map_neg(float a) { return -a; }
 
-// NaN if either is.
+// NaN if either operand is NaN.
 __device__ __forceinline__ float map_max(float a, float b) { return a >= b || a != a ? a : b; }
 __device__ __forceinline__ float map_min(float a, float b) { return a <= b || a != a ? a : b; }
 

@@ -1,25 +1,25 @@
 // Convolution as a matrix product on tensor cores, NCHW, one group:
 // y[C_out, pixels] = W [C_out, taps x C_in] gathered x.
 //
-// One forward form. The adjoint is the same product: of stride 1 with the flipped, transposed filter; of stride s with
-// s x s phases, one for each residue of the output's coordinates, each with the taps that reach it. Phases are
-// records of a table, so that one launch runs them all. onnxlrp/engines/cuda/tensor.py makes the table and the weights.
+// The adjoint has the same form: at stride 1 the filter is flipped and transposed; at stride s there are s x s phases,
+// one for each residue of the output's coordinates, each with the taps that reach it. Phases are records of a table, so
+// that one launch runs them all. onnxlrp/engines/cuda/planning/tensor_cores.py builds the table and the weights.
 //
-// A block makes BM channels x BN pixels; a warp WM x WN of them; a step of the sum is 16 channels at one tap (taps are
-// innermost, so that pixels that taps share are still in the cache). Shared memory has STAGES steps in flight.
+// A block computes BM channels x BN pixels, a warp WM x WN of them. A step of the sum is 16 channels at one tap; taps
+// are innermost, so that pixels shared by several taps are still cached. STAGES steps are in flight in shared memory.
 //
-// Pixels are the rows of the tensor cores' product and channels its columns, for then the fragments of both are read
-// into the registers where they are used: row g of a fragment of 16 pixels is pixel 2g, row g + 8 is pixel 2g + 1, so
-// that one 8-byte read serves two rows. Weights come in the order of their fragments:
-// [C_out / 16][step][half of the step][lane][4], zeros where they end.
+// Pixels are the rows of the tensor cores' product and channels its columns, so that fragments of both are read
+// directly into the registers that use them: row g of a fragment of 16 pixels is pixel 2g, row g + 8 is pixel 2g + 1,
+// and one 8-byte read serves two rows. Weights are stored in the order of their fragments:
+// [C_out / 16][step][half of the step][lane][4], padded with zeros.
 //
-// EXACT is 3xTF32: x = big + small, and the product of the two smalls is left out. Tensor cores cut off what they add,
-// so that each step's products are added to the sum by the float unit, which rounds. Otherwise TF32 alone.
+// EXACT is 3xTF32: x = big + small, without the product of the two small parts. Tensor cores truncate their sums, so
+// each step's products are added to the total by the float unit, which rounds. Without EXACT the product is plain TF32.
 //
-// Grid: x tiles of pixels, of channels, phases (the innermost); y shares of the sum. With more than one share each
+// Grid: x tiles of pixels, of channels, phases (innermost); y shares of the sum. If there are several shares, each
 // writes its own part of a workspace, [shares, y], and gemm_reduce adds them in order.
 
-// W neighbours at once (2 or 4: so aligned).
+// W neighbours at once; for W = 2 or 4 the address is aligned to W floats.
 template <int W>
 __device__ __forceinline__ void read_wide(float (&v)[W], const float* from) {
   static_assert(W == 1 || W == 2 || W == 4, "one float, two or four");
@@ -49,13 +49,13 @@ __device__ __forceinline__ void write_wide(float* to, const float (&v)[W]) {
 #define GEMM_STEP 16
 #define GEMM_RECORD 18
 
-// One phase of the table, in this order (2 numbers are height, width): outputs are pixels offset + i * step for
+// Record of a phase, with height and width where there are 2 numbers: outputs are the pixels offset + i * step for
 // i < size, and tap k of output i reads the source at i * stride + start + k * dilation.
 //   [0..1] source  [2..3] size  [4..5] stride  [6..7] start  [8..9] dilation  [10..11] taps  [12..13] step
-//   [14..15] offset  [16] where its weights begin, in steps  [17] the steps of its sum
+//   [14..15] offset  [16] offset of its weights, in steps  [17] number of steps of its sum
 
-// What is done with finished sums, U groups of W neighbours: v[u] are channel m[u], at W places of y from i[u] on, or
-// nothing if i[u] < 0. All that is read is read before the first of it is needed: memory answers late.
+// Epilogues of finished sums, U groups of W neighbours: v[u] belongs to channel m[u] and to W elements of y from i[u];
+// it is skipped if i[u] < 0. All reads are issued before the first value is used, to hide the latency of memory.
 template <int U, int W>
 __device__ __forceinline__ void finish_add_bias(float (&v)[U][W], const float* bias, const int (&m)[U],
                                                 const int (&i)[U]) {
@@ -75,7 +75,7 @@ __device__ __forceinline__ void finish_read(float (&v)[U][W], const float* from,
   }
 }
 
-// Of an operand that begins anew after `period` places.
+// The same for an operand that repeats after `period` elements.
 template <int U, int W>
 __device__ __forceinline__ void finish_read(float (&v)[U][W], const float* from, const int (&i)[U], int period) {
 #pragma unroll
@@ -111,13 +111,13 @@ struct GemmStore {
 
 __device__ __forceinline__ void gemm_split(float x, unsigned* big, unsigned* small) {
   *big = __float_as_uint(x) & 0xffffe000u;
-  *small = __float_as_uint(x - __uint_as_float(*big)) + 0x1000u;  // rounded: what is below is ignored
+  *small = __float_as_uint(x - __uint_as_float(*big)) + 0x1000u;  // rounds: lower bits are ignored
 }
 
-// What every instance is given: x [batch, channels, source], weights, the table g of phases, the shape of the result
-// [batch, rows, height, width] (fewer than 2^31 elements). wide: 1 if four neighbouring pixels are four neighbours of
-// x, 2 if two are two of y; both so aligned. One phase, of the whole result, is told by the parameters behind, and g is
-// null: who reads a table first waits for memory twice.
+// Parameters of every instance: x [batch, channels, source], weights, the table g of phases, the shape of the result
+// [batch, rows, height, width] (fewer than 2^31 elements). wide is 1 if four neighbouring pixels are four aligned
+// neighbours of x, 2 if two of them are two aligned neighbours of y. A single phase that covers the whole result is
+// described by the parameters after `wide`, and g is null: reading a table first would wait for memory twice.
 #define GEMM_PARAMETERS                                                                                       \
   const float *__restrict__ x, const float *__restrict__ w, const int *__restrict__ g, int phases, int channels, \
       int rows, int height, int width, int batch, int wide, int source_h, int source_w, int stride_h, int stride_w, \
@@ -128,16 +128,16 @@ __device__ __forceinline__ void gemm_split(float x, unsigned* big, unsigned* sma
 
 template <int BM, int BN, int WM, int WN, int STAGES, bool EXACT, typename Finish>
 __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
-  constexpr int THREADS = BM / WM * (BN / WN) * 32, PITCH = BN + 8;  // no two lanes of a read meet in a bank
+  constexpr int THREADS = BM / WM * (BN / WN) * 32, PITCH = BN + 8;  // no bank conflicts
   constexpr int LEFT = BM * GEMM_STEP, STAGE = LEFT + GEMM_STEP * PITCH;
-  static_assert(WM % 16 == 0 && WN % 16 == 0 && THREADS % BN == 0 && STAGES >= 2, "a tile that the kernel can walk");
-  static_assert(BM * GEMM_STEP % (4 * THREADS) == 0 && BN * GEMM_STEP % (4 * THREADS) == 0, "whole copies a thread");
+  static_assert(WM % 16 == 0 && WN % 16 == 0 && THREADS % BN == 0 && STAGES >= 2, "the tile must divide evenly");
+  static_assert(BM * GEMM_STEP % (4 * THREADS) == 0 && BN * GEMM_STEP % (4 * THREADS) == 0, "a thread copies float4");
   float* shared = dynamic_shared<float>();
   const int thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
 
   const int tiles = (rows + BM - 1) / BM;
   const int of = blockIdx.x % phases, tile = blockIdx.x / phases;
-  // In shared memory, read anew for every step: registers are what the sums need.
+  // In shared memory and read again at every step, because the sums need the registers.
   __shared__ int phase[GEMM_RECORD];
   if (phases > 1) {
     if (thread < GEMM_RECORD) phase[thread] = g[of * GEMM_RECORD + thread];
@@ -155,7 +155,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   const int share = (steps + (int)gridDim.y - 1) / (int)gridDim.y;
   const int begin = min((int)blockIdx.y * share, steps), end = min(begin + share, steps);
 
-  // Where this thread's copies come from: one column (or four, if quads) of several rows of the step.
+  // Source of this thread's copies: one column (four, if quads) of several rows of the step.
   const int place = phase[0] * phase[1];
   const int columns = wide & 1 ? BN / 4 : BN, row = thread / columns, column = thread % columns * (wide & 1 ? 4 : 1);
   int h0 = -(1 << 29), w0 = 0;
@@ -166,7 +166,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
     w0 = at % phase[3] * phase[5] + phase[7];
     source = x + ((long long)(n / size) * channels + row) * place;
   }
-  int chunk = 0, tap_h = 0, tap_w = 0;  // of the next step to be copied
+  int chunk = 0, tap_h = 0, tap_w = 0;  // of the next step to copy
   if (steps > 0) {
     const int taps = phase[10] * phase[11];
     chunk = begin / taps;
@@ -175,7 +175,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   }
   const float* left = w + ((long long)(m0 / 16) * steps + phase[16] + begin) * 256;
 
-  // Nothing is read where nothing is there, wherever the address then points.
+  // Outside the input nothing is read, wherever the address points.
   auto copy = [&](int stage) {
     float* a = shared + stage * STAGE;
     float* b = a + LEFT;
@@ -269,11 +269,11 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
           if (EXACT) {
             gemm_split(from[e], &whole[e / 2][e % 2], &rest[e / 2][e % 2]);
           } else {
-            whole[e / 2][e % 2] = __float_as_uint(from[e]);  // rounded when it was laid out
+            whole[e / 2][e % 2] = __float_as_uint(from[e]);  // rounded when the weights were laid out
           }
         }
         if (EXACT) {
-          float part[2 * NI][4];  // sums that do not wait for one another
+          float part[2 * NI][4];  // independent sums
 #pragma unroll
           for (int n = 0; n < 2 * NI; ++n) {
 #pragma unroll
@@ -301,7 +301,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   }
   copies_arrived<0>();
 
-  // A lane has 2 neighbouring pixels of each fragment, of 2 channels. One phase is the whole result in its order.
+  // A lane has 2 neighbouring pixels of each fragment, of 2 channels. A single phase has the order of the result.
   const int size_w = phase[3], step_h = phase[12], step_w = phase[13], whole = height * width;
   const int first = n0 + warp_n + group * 2;
   int sample = first / size, at = first % size;
@@ -350,7 +350,7 @@ __device__ __forceinline__ void gemm_tile(GEMM_PARAMETERS, Finish finish) {
   }
 }
 
-// The sums over shares of parts[shares, count], in order; a channel is `place` long.
+// Sum parts[shares, count] over shares, in order; a channel has `place` elements.
 #define GEMM_PARTS const float *__restrict__ parts, int shares, int rows, int place, long long count
 #define GEMM_PARTS_ARGUMENTS parts, shares, rows, place, count
 

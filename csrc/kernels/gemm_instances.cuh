@@ -2,8 +2,8 @@
 // onnxlrp/engines/cuda/planning/epilogue.py.)
 
 // y[batch, rows, height, width] or, with more than one share, parts[shares, batch, rows, height, width]
-// = W x (+ bias[rows], unless null). The lines are `instances()` of onnxlrp/engines/cuda/kernels/tiles.py, which plans
-// their blocks and shared memory; a test compares them.
+// = W x (+ bias[rows], unless null). The lines must equal `instances()` of onnxlrp/engines/cuda/kernels/tiles.py, which
+// plans their blocks and shared memory; a test compares them.
 #define GEMM(name, BLOCKS, BM, BN, WM, WN, STAGES, EXACT)                                                \
   extern "C" __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32, BLOCKS)                         \
       name(GEMM_PARAMETERS, const float* __restrict__ bias, float* y) {                                  \

@@ -1,11 +1,11 @@
-// Copies in another order: permutations, slices, broadcasts, and the adjoint of a slice; up to 8 axes.
+// Strided copies: permutations, slices, broadcasts, and the adjoint of a slice; up to 8 axes.
 //
 // Grid: x over the elements of one sample, y over samples; both may be smaller than what they cover.
 // x has `samples` samples of `stride` elements: sample n of y reads sample n % samples, so that a constant (1 sample)
-// and activations under several targets are spread over the leading axes too.
+// and activations under several targets are broadcast over the leading axes too.
 
 // Geometry g: [0] axes  [1] offset of the first element  [2..9] size of each axis of y  [10..17] its stride in x
-// (0 spreads an axis, a negative one runs backward).
+// (0 broadcasts an axis, a negative stride runs backward).
 __device__ __forceinline__ long long move_place(int i, const int* __restrict__ g) {
   long long place = g[1];
   int rest = i;
@@ -17,7 +17,7 @@ __device__ __forceinline__ long long move_place(int i, const int* __restrict__ g
   return place;
 }
 
-// store(y, x) for each element y of [batch, size] and the element x at its place of g; sample n has that of n % samples.
+// Call store(y, x) for each element y of [batch, size] and the element x that g assigns to it, in sample n % samples.
 template <typename Store>
 __device__ __forceinline__ void move_each(const float* __restrict__ x, float* __restrict__ y,
                                           const int* __restrict__ g, int batch, int size, int samples,
@@ -30,14 +30,14 @@ __device__ __forceinline__ void move_each(const float* __restrict__ x, float* __
   }
 }
 
-// y[batch, size] = x at the places of g.
+// y[batch, size] = x at the indices that g gives.
 extern "C" __global__ void __launch_bounds__(256, 2)
 move_gather(const float* __restrict__ x, float* __restrict__ y, const int* __restrict__ g, int batch, int size,
             int samples, long long stride) {
   move_each(x, y, g, batch, size, samples, stride, [](float& to, float from) { to = from; });
 }
 
-// y[batch, size] += x at the places of g: a bias of any shape.
+// y[batch, size] += x at the indices that g gives: a bias of any shape.
 extern "C" __global__ void __launch_bounds__(256, 2)
 move_add(const float* __restrict__ x, float* __restrict__ y, const int* __restrict__ g, int batch, int size,
          int samples, long long stride) {
@@ -66,7 +66,7 @@ move_unslice(const float* __restrict__ s, float* __restrict__ x, const int* __re
   }
 }
 
-// y = x, `count` elements: a reshape where the array cannot be shared. Grid: x alone.
+// y = x, `count` elements: a reshape whose array cannot be shared. Grid: x only.
 extern "C" __global__ void __launch_bounds__(256, 2)
 move_copy(const float* __restrict__ x, float* __restrict__ y, long long count) {
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count;

@@ -1,11 +1,11 @@
-// Average pooling, max-pool routing, and the adjoints of both, as gathers: overlapping windows need no atomics.
+// Average pooling, max-pool routing, and the adjoints of both as gathers, so that overlapping windows need no atomics.
 //
-// Geometry g: [0] planes of a sample  [1..18] the window's numbers (window.cuh)
+// Geometry g: [0] planes of a sample  [1..18] the window's parameters (window.cuh)
 // A window that contains no element of the input has winner -1.
-// With several targets the winners are those of the samples: sample n of s and y has those of n % samples.
+// Several targets share the winners of their sample: sample n of s and y has those of sample n % samples.
 // Grid: x over the elements of one sample, y over samples; both may be smaller than what they cover.
 
-// y[batch, planes, target] = value(taps, window, sample, plane, i) for each window of each plane, element i of a sample.
+// y[batch, planes, target] = value(taps, window, sample, plane, i) for each window of each plane; i is its index.
 template <typename T, typename Value>
 __device__ __forceinline__ void pool_windows(T* __restrict__ y, const int* __restrict__ g, int batch, Value value) {
   const int windows = windows_of(g + 1);
@@ -19,7 +19,7 @@ __device__ __forceinline__ void pool_windows(T* __restrict__ y, const int* __res
   }
 }
 
-// x[batch, planes, source] = the sum of value(window, tap) over the windows that contain a place; `values` gives the
+// x[batch, planes, source] = Σ value(window, tap) over the windows that contain an element; `values` returns the
 // function `value` of a plane.
 template <typename Values>
 __device__ __forceinline__ void pool_places(float* __restrict__ x, const int* __restrict__ g, int batch, Values values) {
@@ -36,7 +36,7 @@ __device__ __forceinline__ void pool_places(float* __restrict__ x, const int* __
   }
 }
 
-// y[batch, planes, target] = means over the windows of x[batch, planes, source]; share[target] is 1 / the count of each.
+// y[batch, planes, target] = mean over each window of x[batch, planes, source]; share[target] is 1 / its element count.
 extern "C" __global__ void __launch_bounds__(256, 2)
 pool_average(const float* __restrict__ x, const float* __restrict__ share, float* __restrict__ y,
              const int* __restrict__ g, int batch) {
@@ -54,7 +54,7 @@ pool_average(const float* __restrict__ x, const float* __restrict__ share, float
   });
 }
 
-// x[batch, planes, source]: every element gets its share of s[batch, planes, target] from each window over it.
+// x[batch, planes, source]: every element receives its share of s[batch, planes, target] from each window over it.
 extern "C" __global__ void __launch_bounds__(256, 2)
 pool_average_adjoint(const float* __restrict__ s, const float* __restrict__ share, float* __restrict__ x,
                      const int* __restrict__ g, int batch) {
@@ -65,8 +65,8 @@ pool_average_adjoint(const float* __restrict__ s, const float* __restrict__ shar
   });
 }
 
-// winners[batch, planes, target]: the tap of each window's largest element of x. The first of equals wins; padding
-// never does, and NaN only where there is nothing else.
+// winners[batch, planes, target]: the tap of each window's largest element of x. The first of equal elements wins;
+// padding never wins, and NaN only in windows of nothing but NaN.
 extern "C" __global__ void __launch_bounds__(256, 2)
 pool_winners(const float* __restrict__ x, int* __restrict__ winners, const int* __restrict__ g, int batch) {
   const int* w = g + 1;
@@ -88,7 +88,7 @@ pool_winners(const float* __restrict__ x, int* __restrict__ winners, const int* 
   });
 }
 
-// y[batch, planes, target]: the elements of x[batch, planes, source] at the winners [samples, planes, target].
+// y[batch, planes, target] = x[batch, planes, source] at the winners [samples, planes, target].
 extern "C" __global__ void __launch_bounds__(256, 2)
 pool_select(const float* __restrict__ x, const int* __restrict__ winners, float* __restrict__ y,
             const int* __restrict__ g, int batch, int samples) {
@@ -104,7 +104,7 @@ pool_select(const float* __restrict__ x, const int* __restrict__ winners, float*
   });
 }
 
-// x[batch, planes, source]: every element gets s[batch, planes, target] from each window that it wins.
+// x[batch, planes, source]: every element receives s[batch, planes, target] from each window that it wins.
 extern "C" __global__ void __launch_bounds__(256, 2)
 pool_select_adjoint(const float* __restrict__ s, const int* __restrict__ winners, float* __restrict__ x,
                     const int* __restrict__ g, int batch, int samples) {

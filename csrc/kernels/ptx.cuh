@@ -1,7 +1,7 @@
-// Machine operations as device functions: inline PTX for the GPU, and beside it the same operation on the emulator.
+// Machine operations as device functions: inline PTX on the GPU, the same operation in C++ on the emulator.
 //
-// Whatever a kernel cannot say in plain CUDA C++ lives here, once, and nowhere else. NVRTC has no headers, so there are
-// no includes and no INFINITY or NAN: use infinity() and not_a_number().
+// What plain CUDA C++ cannot express belongs in this file and in no other. NVRTC has no headers, so there are no
+// includes and no INFINITY or NAN: use infinity() and not_a_number().
 #pragma once
 
 // The dynamic shared memory of the block as an array of T. (`extern __shared__` itself is not emulated.)
@@ -18,7 +18,7 @@ __device__ __forceinline__ T* dynamic_shared() {
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 __device__ __forceinline__ float not_a_number() { return __int_as_float(0x7fffffff); }
 
-// The nearest TF32 number (ties away from zero): ten bits of mantissa in a float's place.
+// Round to the nearest TF32 number, ties away from zero: a float with ten bits of mantissa.
 __device__ __forceinline__ unsigned tf32(float x) {
 #if defined(__CUDACC__)
   unsigned rounded;
@@ -29,7 +29,7 @@ __device__ __forceinline__ unsigned tf32(float x) {
 #endif
 }
 
-// d += a b on tensor cores, one warp: a is 16x8, b is 8x8, d is 16x8; of a and b the low 13 bits are ignored (TF32).
+// d += a b on tensor cores, one warp: a is 16x8, b is 8x8, d is 16x8; the low 13 bits of a and b are ignored (TF32).
 // With g = lane / 4 and t = lane % 4 a lane holds
 //   a[0..3] = A[g][t], A[g+8][t], A[g][t+4], A[g+8][t+4]
 //   b[0..1] = B[t][g], B[t+4][g]
@@ -46,8 +46,8 @@ __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const unsigned (&a)[4]
 #endif
 }
 
-// Begins to copy Bytes (4, 8 or 16) from global to shared memory, both so aligned; zeros from the byte `valid` on.
-// The target holds anything until copies_arrived, and what other threads copied until a barrier after it.
+// Begin to copy Bytes (4, 8 or 16; both addresses aligned to it) from global to shared memory, with zeros from byte
+// `valid` on. The target is undefined until copies_arrived, for other threads until a barrier after it.
 template <int Bytes>
 __device__ __forceinline__ void copy_async(void* shared, const void* global, int valid = Bytes) {
   static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16, "cp.async copies 4, 8 or 16 bytes");
@@ -64,7 +64,7 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global, int
 #endif
 }
 
-// Closes the group of copies begun since the last one.
+// Close the group of copies begun since the last call.
 __device__ __forceinline__ void copies_commit() {
 #if defined(__CUDACC__)
   asm volatile("cp.async.commit_group;" ::: "memory");
@@ -73,7 +73,7 @@ __device__ __forceinline__ void copies_commit() {
 #endif
 }
 
-// Waits until all but the newest Pending groups of this thread have arrived.
+// Wait until all but the newest Pending groups of this thread have arrived.
 template <int Pending>
 __device__ __forceinline__ void copies_arrived() {
 #if defined(__CUDACC__)

@@ -1,8 +1,8 @@
-// Sums over any axes of a sample, added up in float64 and in a fixed order.
+// Sums over any axes of a sample, in float64 and in a fixed order.
 //
 // Geometry g: [0] kept axes  [1] summed axes  [2..9] sizes of the kept axes  [10..17] their strides in x
 //   [18..25] sizes of the summed axes  [26..33] their strides in x
-// x has `stride` elements a sample; y[batch, kept]; `summed` elements go into each of y.
+// x has `stride` elements per sample; y[batch, kept]; each element of y is a sum of `summed` elements.
 
 __device__ __forceinline__ long long reduce_place(int i, int axes, const int* __restrict__ sizes,
                                                          const int* __restrict__ strides) {
@@ -14,7 +14,7 @@ __device__ __forceinline__ long long reduce_place(int i, int axes, const int* __
   return axes == 0 ? 0 : place + (long long)i * strides[0];
 }
 
-// A thread for each sum: few terms, or neighbouring sums beside each other in memory. Grid: x over all sums, may be smaller.
+// One thread per sum, for few terms or sums adjacent in memory. Grid: x over all sums, may be smaller.
 extern "C" __global__ void __launch_bounds__(256, 2)
 reduce_threads(const float* __restrict__ x, float* __restrict__ y, const int* __restrict__ g, long long sums, int kept,
                int summed, long long stride) {
@@ -31,7 +31,7 @@ reduce_threads(const float* __restrict__ x, float* __restrict__ y, const int* __
   }
 }
 
-// The sum of `value` over a block of 256 threads, for thread 0: warps by shuffles, then their results in order.
+// Return, to thread 0, the sum of `value` over a block of 256 threads: warps by shuffles, then their results in order.
 __device__ __forceinline__ double reduce_in_block(double value, double* shared) {
   for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffffu, value, step);
   __syncthreads();
@@ -44,7 +44,7 @@ __device__ __forceinline__ double reduce_in_block(double value, double* shared) 
   return total;
 }
 
-// A block for each share of a sum: share p of sum i goes to partial[i, p], or to y where there is one share.
+// One block per share of a sum: share p of sum i is written to partial[i, p], or to y if there is one share.
 // Grid: x over sums, may be smaller; y shares. Share p has the terms [p * length, (p + 1) * length).
 extern "C" __global__ void __launch_bounds__(256, 2)
 reduce_blocks(const float* __restrict__ x, float* __restrict__ y, double* __restrict__ partial,
@@ -69,7 +69,7 @@ reduce_blocks(const float* __restrict__ x, float* __restrict__ y, double* __rest
   }
 }
 
-// y[sums] = partial[sums, shares] added up in order. Grid: x over sums, may be smaller.
+// y[sums] = partial[sums, shares] summed over shares, in order. Grid: x over sums, may be smaller.
 extern "C" __global__ void __launch_bounds__(256, 2)
 reduce_finish(const double* __restrict__ partial, float* __restrict__ y, long long sums, int shares) {
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < sums;

@@ -1,11 +1,11 @@
-// The adjoint of a max-pool over two axes in one launch: x[batch, planes, source] gets s[batch, planes, target] at the
-// winner of each window of chooser[samples, planes, source], which is looked for anew by all that need it: its windows
-// are read from the L1 cache, and no array of winners is written and read. The same winners as pool_winners', and sums
-// in the same order; `finish` gets them (see GemmStore), a plane as a channel.
+// The adjoint of a max-pool over two axes in one launch: x[batch, planes, source] receives s[batch, planes, target] at
+// the winner of each window of chooser[samples, planes, source]. Every thread that needs a winner searches it again:
+// its windows are in the L1 cache, and no array of winners is written and read. Winners and the order of sums are those
+// of pool.cuh; results are passed to `finish` (see GemmStore), with a plane as a channel.
 //
-// Windows are K x K, a stride S apart. A thread has a patch of S x S places, the last rows and columns of one window;
-// (K + S - 1) / S windows along each axis hold some of it. There are high x wide patches, the first of window
-// (first_h, first_w), which may lie outside. aligned: whether S neighbours of a patch are so aligned.
+// Windows are K x K, a stride S apart. A thread has a patch of S x S elements, the last rows and columns of one window;
+// (K + S - 1) / S windows along each axis overlap it. There are high x wide patches; the first belongs to window
+// (first_h, first_w), which may lie outside. aligned: whether S neighbours of a patch are aligned to S floats.
 #define ROUTE_PARAMETERS                                                                                         \
   const float *__restrict__ s, const float *__restrict__ chooser, const int *__restrict__ g, int batch, int samples, \
       int first_h, int first_w, int high, int wide, int aligned
@@ -37,7 +37,7 @@ __device__ __forceinline__ void pool_route(ROUTE_PARAMETERS, Finish finish) {
 #pragma unroll
         for (int b = 0; b < S; ++b) total[a][b] = 0.0f;
       }
-      // Windows in the order in which pool_select_adjoint meets them: of taps that fall, so from the last to the first.
+      // Windows in the order of pool_select_adjoint: by descending taps, so from the last to the first.
 #pragma unroll
       for (int p = WINDOWS - 1; p >= 0; --p) {
 #pragma unroll

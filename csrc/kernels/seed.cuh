@@ -1,6 +1,6 @@
-// Where relevance enters: y[targets, samples, classes] is 1 at the chosen class, 0 elsewhere.
+// Seeds of relevance: y[targets, samples, classes] is 1 at the chosen class, 0 elsewhere.
 
-// The classes are given: ids[rows], rows = targets * samples. An id outside [0, classes) chooses nothing.
+// For given classes: ids[rows], rows = targets * samples. An id outside [0, classes) chooses none.
 // Grid: x over classes, y over rows; both may be smaller than what they cover.
 extern "C" __global__ void __launch_bounds__(256, 2)
 seed_index(const long long* __restrict__ ids, float* __restrict__ y, int rows, int classes) {
@@ -12,7 +12,7 @@ seed_index(const long long* __restrict__ ids, float* __restrict__ y, int rows, i
   }
 }
 
-// A number that orders scores as floats are ordered, the lower class first among equals (-0 equals 0), NaN last of all.
+// Sort key of a score: ordered as floats are, the lower class first among equal scores (-0 equals 0), NaN last.
 __device__ __forceinline__ unsigned long long seed_key(float score, int i) {
   unsigned int bits = __float_as_uint(score);
   if ((bits & 0x7fffffffu) > 0x7f800000u) {
@@ -25,8 +25,8 @@ __device__ __forceinline__ unsigned long long seed_key(float score, int i) {
   return (unsigned long long)bits << 32 | (0xffffffffu - (unsigned int)i);
 }
 
-// Target t is the class with the t-th highest of scores[samples, classes]. Block: 256 threads for one sample; the t-th
-// search looks below the key found last. Grid: x over samples, may be smaller.
+// Target t is the class with the t-th highest of scores[samples, classes]. Block: 256 threads for one sample; each
+// search takes the highest key below the one found before. Grid: x over samples, may be smaller.
 extern "C" __global__ void __launch_bounds__(256, 2)
 seed_top(const float* __restrict__ scores, float* __restrict__ y, int samples, int classes, int targets) {
   __shared__ unsigned long long best[8];
@@ -49,7 +49,7 @@ seed_top(const float* __restrict__ scores, float* __restrict__ y, int samples, i
         if (best[warp] > key) key = best[warp];
       }
       __syncthreads();
-      // No class is left where targets outnumber them: key 0 is that of none.
+      // Key 0 belongs to no class: there are more targets than classes.
       const unsigned int chosen = key == 0 ? 0xffffffffu : 0xffffffffu - (unsigned int)key;
       for (int i = threadIdx.x; i < classes; i += blockDim.x) {
         y[((long long)t * samples + n) * classes + i] = (unsigned int)i == chosen ? 1.0f : 0.0f;

@@ -1,14 +1,14 @@
-// Sliding windows over depth, height and width: the taps of a window that fall on its input, and the windows that contain
-// an element of it.
+// Sliding windows over depth, height and width: the taps of a window that fall on its input, and the windows that
+// contain an element of it.
 //
-// A window's numbers w, each of depth, height, width (missing axes have size 1):
+// Parameters w of a window, each for depth, height, width (missing axes have size 1):
 //   [0..2] source  [3..5] target  [6..8] kernel  [9..11] stride  [12..14] dilation  [15..17] padding before
-// Windows, places (elements of the input) and taps are numbered in row-major order.
+// Windows, places (elements of the input) and taps are indexed in row-major order.
 
 __device__ __forceinline__ int places_of(const int* __restrict__ w) { return w[0] * w[1] * w[2]; }
 __device__ __forceinline__ int windows_of(const int* __restrict__ w) { return w[3] * w[4] * w[5]; }
 
-// The coordinates on the input where a window begins, and the taps [low, high) along each axis that fall on the input.
+// Input coordinates of a window's first tap, and the taps [low, high) along each axis that fall on the input.
 struct Taps {
   int begin[3], low[3], high[3];
 };
@@ -27,8 +27,8 @@ __device__ __forceinline__ Taps taps_of(const int* __restrict__ w, int window) {
   return t;
 }
 
-// visit(place, tap) for each row of a window that falls on the input, in order: the place and the number of tap 0 of the
-// row along the width, whose taps are t.low[2] to t.high[2], w[14] places apart.
+// Call visit(place, tap) for each row of a window that falls on the input, in order, with the place and index of the
+// row's tap 0 along the width; its taps are t.low[2] to t.high[2], w[14] places apart.
 template <typename Visit>
 __device__ __forceinline__ void each_row(const int* __restrict__ w, const Taps& t, Visit visit) {
   for (int a = t.low[0]; a < t.high[0]; ++a) {
@@ -39,14 +39,14 @@ __device__ __forceinline__ void each_row(const int* __restrict__ w, const Taps& 
   }
 }
 
-// The window whose tap is at `reach` (position + padding - tap * dilation), or -1 if there is none.
+// Return the window that has a tap at `reach` (position + padding - tap * dilation), or -1 if there is none.
 __device__ __forceinline__ int window_at(int reach, int stride, int windows) {
   if (reach < 0 || reach % stride != 0) return -1;
   const int window = reach / stride;
   return window < windows ? window : -1;
 }
 
-// visit(window, tap) for each window that contains the place, in the order of the taps that fall on it.
+// Call visit(window, tap) for each window that contains the place, in the order of the taps that fall on it.
 template <typename Visit>
 __device__ __forceinline__ void each_window(const int* __restrict__ w, int place, Visit visit) {
   const int td = w[3], th = w[4], tw = w[5];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,22 @@ import pytest
 from onnxlrp.engines.cuda import registers
 from onnxlrp.engines.cuda.kernels import build
 
+ROOT = Path(__file__).parents[3]
+NAMED_FILE = re.compile(r"[\w/]+\.(?:cuh|cu|hpp|cpp|py)\b")
 needs_nvcc = pytest.mark.skipif(build.nvcc() is None, reason="nvcc is not installed")
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in (ROOT / "csrc").rglob("*.*") if path.suffix in (".cuh", ".hpp", ".cpp"))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.name)
+def test_comments_name_files_that_exist(path: Path) -> None:
+    """A path from the root or from csrc, or the name of a file of csrc."""
+    comments = re.findall(r"//.*", path.read_text(encoding="utf-8"))
+    folders = (ROOT, ROOT / "csrc", ROOT / "csrc/kernels", ROOT / "csrc/emulator")
+    for name in NAMED_FILE.findall(" ".join(comments)):
+        assert any((folder / name).is_file() for folder in folders), name
 
 
 @pytest.fixture(scope="module")
