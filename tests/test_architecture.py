@@ -83,6 +83,7 @@ ALLOWED = {
         "graph.scores",
         "numpy",
     },
+    "graph.seed_output": {"graph.ends", "graph.graph", "numpy"},
     "graph.unit_output": {"graph.ends", "graph.graph", "graph.units", "numpy"},
     "graph.places": set(),
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
@@ -259,6 +260,7 @@ ALLOWED |= {
         "graph.recurrence",
         "graph.to_onnx",
         "graph.place_output",
+        "graph.seed_output",
         "graph.unit_output",
     },
     # Read for --help: what is asked of an explanation, and how the command line and settings state it.

@@ -13,7 +13,7 @@ from ..composites import Composite, Matched
 from ..engines import Run
 from ..errors import UnsupportedError, one_of
 from ..explanation.targets import Wanted
-from ..graph.graph import Array, Layer
+from ..graph.graph import Array, Layer, Tensor
 from ..graph.units import Start, Unit, of_tensor
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
@@ -25,7 +25,7 @@ from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
 from .relaxing import relaxed
 from .resolve_composite import resolve_composite
-from .starting import placed_starts
+from .starting import placed_starts, seed_rows
 
 if TYPE_CHECKING:
     from .options import Rules
@@ -128,6 +128,27 @@ class CompiledModel(LoadedModel):
         """
         return self._with_place(self._positions(x, None, batch_size)) if self._open_place else self
 
+    def put_in(self, seed: Any, x: Array, batch_size: int | None = None) -> Self:
+        """Return the model with a seed for each of these samples.
+
+        Args:
+            seed: An array [*shape] or [N, *shape] of the shape of the output, or a function of the output [N, *shape]
+                that returns one.
+            x: Values [N, …] of the explained input.
+            batch_size: Samples at a time; None for all at once.
+
+        Raises:
+            InputError: The seed has another shape, or is not finite.
+        """
+        if (seeded := self.seeded) is None:
+            return self
+        if callable(seed):
+            unit, source = of_tensor(self.graph, seeded.tensor), self._source(seeded.input)
+            idle = replace(self, given={**self.given, seeded.input: np.zeros((1, *source.shape), source.dtype)})
+            z = idle.outputs(x, activations=[unit], batch_size=batch_size)[f"activation/{unit.label}"]
+            seed = seed(z.copy())
+        return replace(self, given={**self.given, seeded.input: seed_rows(seed, seeded.shape, len(x))})
+
     def placed_as(self, other: CompiledModel) -> Self:
         """Return the model whose place is where another model, as `fixed` gives it, predicts classes.
 
@@ -171,6 +192,9 @@ class CompiledModel(LoadedModel):
         """The input that says where classes are predicted, while nothing fixes it; else ""."""
         return self.placed.input if self.placed and self.placed.input not in self.given else ""
 
+    def _source(self, name: str) -> Tensor:
+        return next(t for t in self.graph.inputs if t.name == name)
+
     def _with_place(self, rows: Array) -> Self:
         assert self.placed is not None
         return replace(self, given={**self.given, self.placed.input: rows})
@@ -179,7 +203,7 @@ class CompiledModel(LoadedModel):
         """Return where classes are predicted for x, as the input of the place takes it."""
         placed = self.placed
         assert placed is not None
-        source = next(t for t in self.graph.inputs if t.name == placed.input)
+        source = self._source(placed.input)
         logits = of_tensor(self.graph, placed.tensor)
         idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
         found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compile import StartForm
 from ..composites import Composite
 from ..engines import Run
 from ..errors import UsageError
@@ -72,9 +73,22 @@ class Prepared:
         ids = self._known(samples)
         inputs = self.model.feeds(samples.values)
         seeds = {} if ids is None else {SEED: ids}
+        put_in = self._put_in(program)
+        seeds |= put_in
         outputs = in_batches(run, program, inputs, seeds, self.options.batch_size, self.model.graph.batch)
         about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
-        return self._explanation(samples, outputs, ids, about, program.notes["ledger"])
+        if put_in:
+            outputs |= dict.fromkeys(("logits", "scores"), outputs["value/0"].reshape(-1, 1))
+        made = self._explanation(samples, outputs, ids, about, program.notes["ledger"])
+        if not put_in or self.composite.seed == "one":
+            return made
+        (seed,) = put_in.values()  # rules start with the seed itself: its sum is what relevance is a share of
+        return replace(made, logit=seed.reshape(len(seed), -1).sum(axis=1, dtype=np.float64))
+
+    def _put_in(self, program: Program) -> dict[str, Array]:
+        """The seeds of the program, where one is put in; {} for a class."""
+        seeded = self.model.seeded
+        return {} if seeded is None else {program.notes["starts"][0][0]: self.model.given[seeded.input]}
 
     def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
         """Run a method that is no composite."""
@@ -209,8 +223,8 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         UnsupportedError: A layer without a rule.
     """
     require_numbers(model.graph)
-    own = model.placed.input if model.placed else ""  # the model gives it itself
-    check_given(model.given, [t for t in model.graph.inputs if t.name != own], model.assumed_inputs)
+    own = model.own_inputs
+    check_given(model.given, [t for t in model.graph.inputs if t.name not in own], model.assumed_inputs)
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
@@ -226,7 +240,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
             f"{composite.name} gives a slope for each value, and token ids have none",
             "-m gradient_x_input, -m sensitivity and -m integrated_gradients take slopes of their embeddings",
         )
-    program = model.program(
-        composite, wanted, record=options.record, ledger=options.ledger, conditions=options.conditions
-    )
+    starts = () if model.seeded is None else (StartForm(model.seeded.tensor, "seed", model.seeded.shape),)
+    inner: dict[str, Any] = {"record": options.record, "ledger": options.ledger, "conditions": options.conditions}
+    program = model.program(composite, wanted, starts=starts, **inner)
     return Prepared(model, options, wanted, composite=composite, compiled=program, default=default)

@@ -18,6 +18,7 @@ from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
 from ..graph.places import Place
 from ..graph.recurrence import with_states
+from ..graph.seed_output import Seeded, with_seed
 from ..graph.unit_output import with_output
 from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
@@ -27,6 +28,26 @@ from .options import HEADS, TASKS
 
 Note = tuple[str, str]
 AS_IS, MEAN_RIVALS = HEADS[1:]
+
+
+class Stated(NamedTuple):
+    """What the user says of output and input; None, and False, leave it open.
+
+    Attributes:
+        output: The output's name, or a unit.
+        input: The input's name.
+        task: "classification" or "regression".
+        head: How the end of the model is read, as of `heads.decide`.
+        place: Where an output with scores at many positions is explained.
+        seeded: A seed is put in at the output, in the place of a class.
+    """
+
+    output: str | None = None
+    input: str | None = None
+    task: str | None = None
+    head: str | None = None
+    place: Place | None = None
+    seeded: bool = False
 
 
 class Choice(NamedTuple):
@@ -42,6 +63,7 @@ class Choice(NamedTuple):
         unit: What is explained in the place of an output; None for an output.
         placed: Where an output with scores at many positions is explained; None for another, and where no place is
             asked for.
+        seeded: Where a seed is put in, in the place of a class; None without one.
     """
 
     graph: Graph
@@ -51,34 +73,32 @@ class Choice(NamedTuple):
     notes: tuple[Note, ...] = ()
     unit: Unit | None = None
     placed: Placed | None = None
+    seeded: Seeded | None = None
 
 
 def choose(
     graph: Graph,
-    output: str | None = None,
-    explained: str | None = None,
-    task: str | None = None,
-    head: str | None = None,
-    place: Place | None = None,
+    stated: Stated = Stated(),  # noqa: B008  # a tuple
     computed: bool = False,
 ) -> Choice:
     """Choose the output and the input to explain.
 
+    Where nothing is said, the output is the first that has a score for each of several classes ([N, K], or
+    [N, K, 1, 1]), and the input the one that is like a picture, else the first, of those that the output depends on.
+    Of a unit (`graph.units`) the graph is what the unit needs.
+
     Args:
         graph: All of the model.
-        output: The output's name, or a unit (`graph.units`), of which the graph then is what it needs; by default the
-            first output that has a score for each of several classes ([N, K], or [N, K, 1, 1]).
-        explained: The input's name; by default the one that is like a picture, else the first, of those that the output
-            depends on.
-        task: "classification" or "regression", as of `heads.decide`.
-        head: "as-is" explains the output itself, whatever its last function is; "mean-rivals" as of `heads.decide`.
-        place: Where an output with scores at many positions is explained; None leaves it as it is.
+        stated: What the user says.
         computed: A place that depends on the sample is computed in the graph (`with_place`).
 
     Raises:
-        UsageError: A name or a place that is not there, or an input on which the output does not depend.
+        UsageError: A name or a place that is not there, an input on which the output does not depend, or a seed for one
+            channel or position.
+        UnsupportedError: A seed at an output of a model whose layers cannot be read.
         InputError: The file of a mask cannot be read, or does not fit.
     """
+    output, explained, task, head, place, seeded = stated
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
         name, notes = _output(graph, output)
@@ -101,6 +121,11 @@ def choose(
     if place is not None and is_map(graph, found):
         graph, found, placed = with_place(graph, found, place, _mask(place), computed)
         notes += _of_a_default(name, placed)
+    put_in = None
+    if seeded:
+        _check_seeded(graph, asked)
+        graph, found, put_in = with_seed(graph, found)
+        notes = () if asked is not None else notes
     source = inputs[explained] if explained else _most_like_a_picture(graph, leading or graph.inputs)
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
@@ -111,7 +136,18 @@ def choose(
         found = replace(found, scores=turned) if found.meaning else heads.decide(between, turned, task, True)
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
-    return Choice(between, asked.label if asked else name, source.name, found, notes, asked, placed)
+    return Choice(between, asked.label if asked else name, source.name, found, notes, asked, placed, put_in)
+
+
+def _check_seeded(graph: Graph, asked: Unit | None) -> None:
+    """Raise UsageError for a seed of one channel or position, UnsupportedError where no layer can be read."""
+    if graph.opaque is not None:
+        raise graph.opaque.refusal("a seed at the output")
+    if asked is not None and (asked.channel, asked.direction, asked.position) != (None, None, None):
+        raise UsageError(
+            f"a seed at {asked.label}, which is one number",
+            "name the whole layer, and give a seed that is zero elsewhere",
+        )
 
 
 def _mask(place: Place) -> Array | None:

@@ -20,6 +20,7 @@ from ..graph.graph import Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
 from ..graph.places import DEFAULT, Place
+from ..graph.seed_output import Seeded
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
 from ..inputs.text import Vocabulary
@@ -30,13 +31,10 @@ from ..preprocessing.samples import Samples, made, opened
 from .companions import SAID, companions, role
 from .extra_inputs import feeds, one_number
 from .extra_inputs import read as read_given
-from .io_selection import Choice, check_words, choose, refuse_maps
+from .io_selection import Choice, Stated, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
 from .texts import check_ids, encoded
-
-# What `choose` was told: names of an output and an input, the task, the head and the place.
-_Stated = tuple[str | None, str | None, str | None, str | None, Place | None]
 
 
 @dataclass(eq=False)
@@ -69,8 +67,8 @@ class LoadedModel:
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    _stated: _Stated = (None, None, None, None, None)
-    _chosen: dict[_Stated, Any] = field(default_factory=dict, repr=False)
+    _stated: Stated = Stated()  # noqa: RUF009  # a tuple
+    _chosen: dict[Stated, Any] = field(default_factory=dict, repr=False)
     _found: Preprocessing | None = field(default=None, repr=False)
     _kind: InputKind | None = field(default=None, repr=False)
     _labels: tuple[tuple[str, ...] | None, bool] | None = field(default=None, repr=False)
@@ -133,7 +131,26 @@ class LoadedModel:
         """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""
         if not (self.placed and self.placed.input):
             return self.graph
-        return choose(self.whole or self.graph, *self._stated, computed=True).graph
+        return choose(self.whole or self.graph, self._stated, computed=True).graph
+
+    @property
+    def seeded(self) -> Seeded | None:
+        """Where a seed is put in, in the place of a class; None without one."""
+        return self.choice.seeded if self.choice else None
+
+    def for_seed(self) -> Self:
+        """Return the model whose output is what a seed makes of it, Σ seed ⊙ z.
+
+        Raises:
+            UsageError: The output is one channel or position of a layer.
+            UnsupportedError: The model's layers cannot be read.
+        """
+        return self if self.seeded else self.choose(seeded=True)
+
+    @property
+    def own_inputs(self) -> tuple[str, ...]:
+        """The inputs of the graph that are made for the explanation, and that the model gives itself."""
+        return tuple(filter(None, (self.placed and self.placed.input, self.seeded and self.seeded.input)))
 
     @property
     def _reading(self) -> Graph:
@@ -143,10 +160,15 @@ class LoadedModel:
     @property
     def _scored(self) -> int:
         """The number of classes that the model scores, whatever is explained: preprocessing is guessed by it."""
-        if self.unit is None:
+        if self.unit is None and self.seeded is None:
             return self.classes
-        whole = choose(self._reading)
+        whole = choose(self._reading if self.unit else self.whole or self.graph, self._stated_of_scores)
         return int(np.prod(whole.graph.shapes[whole.head.logits]))
+
+    @property
+    def _stated_of_scores(self) -> Stated:
+        """What is said of the output that scores classes: nothing where a unit is explained."""
+        return Stated() if self.unit else self._stated._replace(place=None, seeded=False)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
@@ -179,7 +201,9 @@ class LoadedModel:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit its own name."""
+        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit or a seed its own."""
+        if self.seeded is not None:
+            return ("seed",)
         if self.unit is not None:
             return (self.unit.label,)
         if self._labels is None:
@@ -216,7 +240,7 @@ class LoadedModel:
             stated = self.flags, self.path, self.graph.metadata
             high = pixel_range(self._reading)
             self._found = find(*stated, tensor.shape, tensor.dtype, self._scored, self.strict, high, self.kind)
-            if self.unit is not None:
+            if self.unit is not None or self.seeded is not None:
                 self._found = replace(self._found, labels=None, labels_assumed=False)
         return self._found
 
@@ -229,6 +253,7 @@ class LoadedModel:
         task: str | None = None,
         head: str | None = None,
         place: Place | None = None,
+        seeded: bool = False,
     ) -> Self:
         """Return the same model with another output or input explained, and values for its other inputs.
 
@@ -242,6 +267,7 @@ class LoadedModel:
             task: "classification" or "regression", where the output does not tell.
             head: "as-is" explains the output itself, not the logits before its last functions.
             place: Where an output with scores at many positions is explained (`explanation.targets.parse`).
+            seeded: A seed is put in at the output, in the place of a class.
 
         Raises:
             UsageError: There is no such output, input or place, or the output does not depend on the input.
@@ -252,12 +278,13 @@ class LoadedModel:
         whole = self.whole or self.graph
         if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}
-            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place)
+            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place, seeded)
         check_words(task, head)
-        old = self._stated if output is None else (None, self._stated[1], None, None, None)
-        key = output or old[0], input or old[1], task or old[2], head or old[3], place or old[4]
+        old = self._stated if output is None else Stated(input=self._stated.input)
+        key = Stated(output or old.output, input or old.input, task or old.task, head or old.head)
+        key = key._replace(seeded=True) if seeded else key._replace(place=place or old.place)
         if key not in self._chosen:
-            found = choose(whole, *key)
+            found = choose(whole, key)
             self._chosen[key] = type(self)(
                 found.graph,
                 self.engine,
@@ -349,8 +376,7 @@ class LoadedModel:
             root: Self = self.sizes.model(tuple(sorted(wanted.items())), graph.scalars, own_size, make)
         except OnnxLrpError as error:
             raise at_own_size(self.kind, shape, error) if own_size else error from None
-        output, source, task, head, place = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head, place)
+        return self._again(root)
 
     def _with_numbers(self, numbers: Mapping[str, Any]) -> Self:
         """The same model with numbers for inputs of shape []."""
@@ -366,8 +392,12 @@ class LoadedModel:
 
         told = {**graph.scalars, **{name: one_number(name, value) for name, value in numbers.items()}}
         root: Self = self.sizes.model(fixed, told, self.own_size, make)
-        output, source, task, head, place = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head, place)
+        return self._again(root)
+
+    def _again(self, root: Self) -> Self:
+        """Another root, with all that this model was told."""
+        output, source, task, head, place, seeded = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head, place, seeded)
 
     @property
     def states_geometry(self) -> bool:

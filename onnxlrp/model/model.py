@@ -54,8 +54,9 @@ class Model(CompiledModel):
                 (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
                 them.
-            **keywords: Further fields of `ExplainOptions` (targets, output, input, kind, task, head, given, rules,
-                on_unsupported, conditions, record, ledger, batch_size), and options of the method by name.
+            **keywords: Further fields of `ExplainOptions` (targets, seed, output, input, kind, task, head, given,
+                rules, on_unsupported, conditions, record, ledger, batch_size), and options of the method by name. A
+                whole number as `seed` is the method's own, of random numbers.
 
         Returns:
             Relevance in x's shape, one class for each sample; with several targets, [T, N, …].
@@ -69,6 +70,7 @@ class Model(CompiledModel):
         model = self._asked(options)
         samples = model.read(x)
         model = model.at(samples.kind.shape, samples.own_size).fixed(samples.values, options.batch_size)
+        model = model.put_in(options.seed, samples.values, options.batch_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
     def prepare(
@@ -262,12 +264,11 @@ class Model(CompiledModel):
         return describing.table(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        stated = dict(zip(("output", "input", "task", "head", "place"), self._stated, strict=True))
-        later = {**stated, "given": dict(self.given), "kind": self.kind_word}
+        later = {**self._stated._asdict(), "given": dict(self.given), "kind": self.kind_word}
         return reopening.reduce(self._opened, self.whole or self.graph, later)
 
     def _asked(self, options: ExplainOptions) -> Model:
         """The model that a call is about, at the place of its target."""
         named = (options.output, options.input, options.given, options.kind, options.task, options.head)
         model = self if all(value is None for value in named) else self.choose(*named)
-        return model.for_target(options.target, options.targets)
+        return model.for_target(options.target, options.targets) if options.seed is None else model.for_seed()

@@ -40,6 +40,7 @@ ANALYSING = ("prototype", "invert", "concepts")  # commands that say what a mode
 _NOT_HOW = (
     "target",
     "targets",
+    "seed",
     "output",
     "input",
     "kind",
@@ -65,6 +66,9 @@ class ExplainOptions:
         target: A class id, a label, "top1", "top3", or one id or label for each sample; with the place of an output
             with scores at many positions (`explanation.targets.parse`).
         targets: Several classes of every sample over one forward pass; relevance then has a leading axis.
+        seed: What is put in at the output, in the place of a class: an array [*shape] or [N, *shape], the
+            shape of the logits, or a function of them [N, *shape]. Rules start with this relevance, gradients with this
+            gradient; methods that hide parts explain Σ seed ⊙ output.
         output: The model's output to explain, or a unit inside of it, such as "layer4:12"; None for the first output
             with a score for each of several classes.
         input: The model's input to explain it at; None for the first that is like a picture.
@@ -102,6 +106,7 @@ class ExplainOptions:
         ),
     )
     targets: Sequence[int | str] | None = None
+    seed: Any = None
     output: str | None = field(
         default=None,
         metadata=stated(
@@ -294,6 +299,14 @@ class ExplainOptions:
         of_type(str, "module paths", **{f"record[{n}]": path for n, path in enumerate(self.record)})
         if self.targets is not None and not hasattr(self.targets, "__len__"):
             of_type(Sequence, "a list of classes", targets=self.targets)
+        if isinstance(self.seed, Integral | str):
+            raise UsageError(
+                f"seed={self.seed!r} is neither an array nor a function of the output",
+                f'the seed of random numbers is an option of the method: options={{"seed": {self.seed!r}}}',
+            )
+        default = isinstance(self.target, str) and self.target == "top1"
+        if self.seed is not None and (self.targets is not None or not default):
+            raise UsageError("a seed beside a target", "give one of them: the seed says what is explained")
         of_type((Integral, NoneType), "a whole number", batch_size=self.batch_size)
         of_type(Mapping, "options of the method by name", options=self.options)
         of_type((Integral, NoneType), "True or False", ledger=self.ledger)
@@ -312,7 +325,7 @@ class ExplainOptions:
         Args:
             first: The target, or options that are ready.
             method: The method.
-            **keywords: Fields by name; what is no field is an option of the method.
+            **keywords: Fields by name; what is no field is an option of the method, as a whole number as `seed` is.
 
         Raises:
             UsageError: Keywords beside options that are ready.
@@ -324,6 +337,8 @@ class ExplainOptions:
                 )
             return first  # type: ignore[return-value]
         known = {f.name for f in fields(cls)}
+        if isinstance(keywords.get("seed"), Integral):  # of random numbers
+            known.discard("seed")
         own = {name: value for name, value in keywords.items() if name not in known}
         asked = {name: value for name, value in keywords.items() if name in known}
         return cls(target=first, method=method, options=own, **asked)

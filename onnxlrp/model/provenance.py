@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from ..composites import Composite
 from ..engines import Engine
@@ -48,9 +51,22 @@ def provenance(
     if choice and choice.placed:
         made["place"] = str(choice.placed.place)
         given = {name: array for name, array in given.items() if name != choice.placed.input}
+    if choice and choice.seeded and choice.seeded.input in given:
+        made["put_in"] = {"at": choice.seeded.tensor, **described(given[choice.seeded.input])}
+        given = {name: array for name, array in given.items() if name != choice.seeded.input}
     if given:
         made["given"] = {name: summary(array) for name, array in given.items()}
     return made
+
+
+def described(array: Array) -> dict[str, Any]:
+    """Return the shape of an array, its sum, and a hash of its float32 values."""
+    plain = np.ascontiguousarray(array, np.float32)
+    return {
+        "shape": list(plain.shape),
+        "sum": float(plain.sum(dtype=np.float64)),
+        "sha256": hashlib.sha256(plain.tobytes()).hexdigest(),
+    }
 
 
 def precision_of(engine: Engine) -> dict[str, Any]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..compile import StartForm
 from ..composites import Composite
-from ..errors import UsageError, did_you_mean, one_of
+from ..errors import InputError, UsageError, did_you_mean, one_of
 from ..graph.graph import Array, Graph
 from ..graph.units import MODES, Start, of_tensor
 
@@ -27,6 +28,31 @@ class Placed:
     form: StartForm
     values: Array
     weight: Array
+
+
+def seed_rows(seed: Any, shape: tuple[int, ...], samples: int) -> Array:
+    """Return the seed of each sample [N, *shape], float32.
+
+    Args:
+        seed: An array [*shape], for all samples, or [N, *shape].
+        shape: The shape of the output per sample.
+        samples: N, the number of samples.
+
+    Raises:
+        InputError: It has another shape, or is not finite.
+    """
+    try:
+        values = np.asarray(seed, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"a seed of type {type(seed).__name__}", "give an array of numbers") from None
+    if values.shape not in (shape, (samples, *shape)):
+        raise InputError(
+            f"a seed of shape {list(values.shape)}; the output has {list(shape)} per sample",
+            f"give {list(shape)}, or {[samples, *shape]} with one for each of the {samples} samples",
+        )
+    if not np.isfinite(values).all():
+        raise InputError("the seed has values that are NaN or infinite", "give finite numbers")
+    return np.broadcast_to(values, (samples, *shape))
 
 
 def placed_starts(

@@ -111,6 +111,8 @@ def test_forward_methods_run_on_the_untouched_file(name: str) -> None:
     for method in ("epsilon", "gradient", "integrated_gradients"):
         with pytest.raises(UnsupportedError, match="layers of the model"):
             model.explain(x, target=0, method=method)
+    with pytest.raises(UnsupportedError, match="a seed at the output"):
+        model.explain(x, seed=np.ones(want.shape[1:]), method="occlusion")
     assert model.explain(x, target=0).method == "occlusion"
 
 
