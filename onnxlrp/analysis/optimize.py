@@ -107,7 +107,7 @@ class State:
         best_values: That value [N]: the running mean of the objective, less the penalties.
         means: The running mean of each array [N].
         history: The objective of each array at each step [steps, N].
-        alive: Whether any step of an array had a gradient [N].
+        slopes: Σ over the steps of |∂f/∂x|, x before its transformations [N, …].
     """
 
     step: int
@@ -117,7 +117,7 @@ class State:
     best_values: Array
     means: Array
     history: Array
-    alive: Array
+    slopes: Array
 
     def arrays(self) -> dict[str, Array]:
         """Return the state as arrays by name, for an .npz file."""
@@ -141,19 +141,27 @@ class Optimised:
         values: The running mean of the objective of each, less the penalties, when it was best [N].
         state: What `resume` takes to go on.
         stopped: Whether `progress` ended it early.
-        dead: Whether no step of an array had any gradient [N]: it is as it started.
     """
 
     x: Array
     values: Array
     state: State = field(repr=False)
     stopped: bool
-    dead: Array
 
     @property
     def history(self) -> Array:
         """The objective of each array at each step [steps, N]."""
         return self.state.history
+
+    @property
+    def slopes(self) -> Array:
+        """Σ over the steps of |∂f/∂x|, x before its transformations [N, …]."""
+        return self.state.slopes
+
+    @property
+    def dead(self) -> Array:
+        """Whether no step of an array had any gradient [N]: it is as it started."""
+        return ~np.asarray(self.slopes.reshape(len(self.slopes), -1).any(axis=1))
 
 
 def optimize(
@@ -224,15 +232,15 @@ def optimize(
     if keep is not None:
         keep(state)
     x = parameterisation.image(state.best)[0]
-    return Optimised(np.array(x), state.best_values.copy(), state, stopped, ~state.alive)
+    return Optimised(np.array(x), state.best_values.copy(), state, stopped)
 
 
 def _first(parameterisation: Parameterisation, n: int, seed: int) -> State:
     """The state before the first step."""
     parameters = parameterisation.start(n, np.random.default_rng((seed, _START)))
     nothing = np.full(n, -np.inf)
-    alive = np.zeros(n, bool)
-    return State(0, parameters, {}, parameters.copy(), nothing, np.full(n, np.nan), np.zeros((0, n)), alive)
+    slopes = np.zeros_like(parameterisation.image(parameters)[0])
+    return State(0, parameters, {}, parameters.copy(), nothing, np.full(n, np.nan), np.zeros((0, n)), slopes)
 
 
 @dataclass(frozen=True)
@@ -266,7 +274,7 @@ class _Step:
         if self.copies > 1:
             values = values.reshape(n, self.copies).mean(axis=1)
             slope = slope.reshape(n, self.copies, *x.shape[1:]).mean(axis=1)
-        state.alive |= slope.reshape(n, -1).any(axis=1)
+        state.slopes += np.abs(slope)
         costs = np.zeros(n)
         for penalty in self.penalties:
             cost, cost_slope = penalty(x)

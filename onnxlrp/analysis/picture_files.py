@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,8 +22,6 @@ KINDS = ("png", "npz", "json")
 
 class Written(Protocol):
     """What an analysis made, as files take it."""
-
-    def __len__(self) -> int: ...
 
     @property
     def images(self) -> Iterable[Image]:
@@ -48,15 +46,21 @@ def write(
         UnsupportedError: A .png of an input that is no picture.
     """
     if path.suffix.lower() == ".png":
-        names = [path] + [path.with_stem(f"{path.stem}-{n}") for n in range(2, len(found) + 1)]
-        pictures = zip(names, found.images, strict=True)
-        return [files.replace(name, encode(one, record, words)) for name, one in pictures]
+        return write_pictures(list(found.images), path, record, words)
     if path.suffix.lower() == ".json":
         return [files.replace(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())]
     buffer = io.BytesIO()
     provenance: dict[str, Any] = {"provenance": np.array(json.dumps(record, allow_nan=False))}
     np.savez_compressed(buffer, **arrays, **provenance)
     return [files.replace(path, buffer.getvalue())]
+
+
+def write_pictures(
+    pictures: Sequence[Image], path: Path, record: Mapping[str, Any], words: Mapping[str, str]
+) -> list[Path]:
+    """Write pictures as PNG, the second one as NAME-2.png and so on. Raises InputError."""
+    names = [path] + [path.with_stem(f"{path.stem}-{n}") for n in range(2, len(pictures) + 1)]
+    return [files.replace(name, encode(one, record, words)) for name, one in zip(names, pictures, strict=True)]
 
 
 def encode(picture: Image, record: Mapping[str, Any], words: Mapping[str, str]) -> bytes:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 def draw(found: Result) -> Image:
-    """Draw all pictures of a result, with what is known of the first.
+    """Draw all pictures of a result, with what is known of the first; of the style maco also as cutouts on white.
 
     Raises:
         UnsupportedError: The input is a volume.
     """
     style = Style(title=f"prototype of {found.name}, {found.about['style']}", caption=describe(found))
-    return drawing(found.domain, list(found.pictures), style)
+    pictures = list(found.pictures)
+    if found.about["style"] == "maco" and found.domain.kind.is_image:
+        pictures += [1 - alpha * (1 - z) for z, alpha in zip(pictures, found.opacity, strict=True)]
+    return drawing(found.domain, pictures, style)
 
 
 def describe(found: Result) -> str:

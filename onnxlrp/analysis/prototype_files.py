@@ -28,9 +28,20 @@ def write(found: Result, path: str | Path) -> list[Path]:
         "inputs": found.inputs,
         "pictures": found.pictures,
         "scores": found.scores,
+        "opacity": found.opacity,
         "history": found.state.history,
     }
     return picture_files.write(found, path, record(found), arrays, {"Title": _title(found)})
+
+
+def write_cutouts(found: Result, path: Path) -> list[Path]:
+    """Write the pictures with their opacity as transparency, one .png each.
+
+    Raises:
+        InputError: A file cannot be written.
+        UnsupportedError: The input is no picture.
+    """
+    return picture_files.write_pictures(found.cutouts, path, record(found), {"Title": _title(found)})
 
 
 def figure_bytes(found: Result, picture: Image) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .domain import Domain
 from .optimize import Array, State
+from .transparency import cutout
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,7 @@ class Result:
         state: What another run goes on from.
         stopped: Whether the run was ended early.
         dead: Whether no step of a picture had any gradient [n]: it is noise.
+        opacity: α [n, *space] of `analysis.transparency`, from 0, where the gradient asked for nothing, to 1.
     """
 
     pictures: Array
@@ -42,6 +44,7 @@ class Result:
     state: State = field(repr=False)
     stopped: bool
     dead: Array
+    opacity: Array
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -50,3 +53,8 @@ class Result:
     def images(self) -> list[Image]:
         """The pictures as the model sees them, 8 bits a channel. Raises UnsupportedError where the input is none."""
         return [self.domain.picture(z) for z in self.pictures]
+
+    @property
+    def cutouts(self) -> list[Image]:
+        """The pictures with `opacity` as their transparency. Raises UnsupportedError where the input is none."""
+        return [cutout(picture, alpha) for picture, alpha in zip(self.images, self.opacity, strict=True)]

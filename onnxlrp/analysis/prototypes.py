@@ -20,6 +20,7 @@ from .optimize import Optimised, Progress, State, optimize
 from .prototype_figure import draw
 from .prototype_files import write
 from .prototype_result import Result
+from .transparency import opacity
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -198,7 +199,7 @@ def _made(
     z, relaxed, x, values = z[order], relaxed[order], x[order], values[order]
     facts = evidence.collect(raised.model, where, score, z, relaxed, images, asked.seed)
     target = None if asked.unit is not None else score.id
-    rest = (found.state, found.stopped, found.dead[order])
+    rest = (found.state, found.stopped, found.dead[order], opacity(found.slopes[order]))
     return Prototype(z, x, where, raised.name, target, values, facts, about, *rest)
 
 

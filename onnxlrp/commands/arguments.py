@@ -318,11 +318,17 @@ def picture_files(args: argparse.Namespace, default: str, check: Callable[[Path]
 
 def figure_file(args: argparse.Namespace) -> Path | None:
     """Return the file that --figure names, None where it is not given. Raises UsageError for one of another kind."""
-    if args.figure is None:
+    return png_file(args, "figure", "a figure")
+
+
+def png_file(args: argparse.Namespace, option: str, what: str) -> Path | None:
+    """Return the file that an option names, None where it is not given. Raises UsageError for one that is no .png."""
+    word = getattr(args, option)
+    if word is None:
         return None
-    path = Path(args.figure)
+    path = Path(word)
     if path.suffix.lower() != ".png":
-        raise UsageError(f"--figure {path}: a figure is a .png", f"--figure '{path.with_suffix('.png')}'")
+        raise UsageError(f"--{option} {path}: {what} is a .png", f"--{option} '{path.with_suffix('.png')}'")
     return path
 
 

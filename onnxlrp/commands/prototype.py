@@ -57,6 +57,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
             keep=lambda state: resuming.store(state_path, state, about),
         )
     written = [file for path in paths for file in prototype_files.write(found, path)]
+    if args.cutout is not None:
+        written += prototype_files.write_cutouts(found, Path(args.cutout))
     if args.figure is not None:
         written.append(replace(args.figure, prototype_files.figure_bytes(found, draw(found))))
     if not found.stopped:
@@ -106,6 +108,9 @@ def _generator(args: argparse.Namespace, model: Any, images: evidence.Reference 
 def _paths(args: argparse.Namespace, word: str) -> list[Path]:
     """The files to write, one for each format."""
     paths = arguments.picture_files(args, f"{file_word(word)}.prototype.png", prototype_files.check)
+    cutout = arguments.png_file(args, "cutout", "a picture with transparency")
+    if cutout in paths:
+        raise UsageError(f"--cutout {cutout}: is the file of the bare picture too", "another name")
     if args.start is not None and Path(args.start).resolve() in {one.resolve() for one in paths}:
         raise UsageError(f"{args.start}: the prototype would replace the picture that it starts from", "another -o")
     return paths

@@ -31,10 +31,15 @@ def test_the_bare_picture_is_of_its_class(execute: Callable[..., Any]) -> None:
 
 def test_files_of_every_format_and_several_pictures(execute: Callable[..., Any]) -> None:
     words = ("-t", 3, "-n", 2, "--steps", 3, "--format", "png,npz,json", "-o", "out/three.png", "--json")
-    code, said = execute("prototype", DIGITS, *words)
+    code, said = execute("prototype", DIGITS, *words, "--cutout", "cut.png")
     assert code == 0, said.err
     record = json.loads(said.out)
     assert sorted(p.name for p in Path("out").iterdir()) == ["three-2.png", "three.json", "three.npz", "three.png"]
+    opacity = np.load("out/three.npz")["opacity"]
+    for name, cut, alpha in zip(("three.png", "three-2.png"), ("cut.png", "cut-2.png"), opacity, strict=True):
+        grey, shown = np.moveaxis(np.asarray(Image.open(cut)), -1, 0)
+        np.testing.assert_array_equal(grey, np.asarray(Image.open(f"out/{name}")))
+        np.testing.assert_allclose(shown / 255, alpha, atol=0.51 / 255)
     assert json.loads(Path("out/three.json").read_text())["scores"] == record["scores"]
     assert np.load("out/three.npz")["inputs"].shape == (2, 1, 28, 28)
     assert record["provenance"]["style"] == "fourier"
@@ -92,6 +97,8 @@ def test_an_interrupted_run_goes_on(execute: Callable[..., Any], monkeypatch: py
         (("-t", "7", "--steps", "0"), 2, "steps=0"),
         (("-t", "7", "-o", "x.jpg"), 2, "format"),
         (("-t", "7", "--figure", "x.pdf"), 2, "--figure"),
+        (("-t", "7", "--cutout", "x.jpg"), 2, "--cutout"),
+        (("-t", "7", "--cutout", "x.png", "-o", "x.png"), 2, "another name"),
         (("-t", "7", "--low", "dark"), 2, "--low"),
         (("-t", "7", "--images", "nowhere"), 3, "nowhere"),
         (("-t", "7", "--from", "nowhere.png"), 3, "nowhere.png"),

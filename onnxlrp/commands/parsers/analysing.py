@@ -12,7 +12,7 @@ def prototype(parser: Parser) -> None:
         "styles:\n"
         "  fourier   Fourier coefficients under shifts, scales and turns: recognisable (default)\n"
         "  smooth    as fourier, with larger parts and less grain\n"
-        "  maco      phases alone, with the spectrum of real pictures: hazy, natural colours\n"
+        "  maco      phases alone, with the spectrum of real pictures: natural colours\n"
         "  yosinski  pixels with decay, blur and clipping\n"
         "  pixels    pixels with an l2 penalty: mostly noise\n\n"
         "examples:\n"
@@ -71,6 +71,11 @@ def prototype(parser: Parser) -> None:
     groups.bounds(group)
     groups.seed(group)
     group = groups.pictures(parser, "(default: {label}.prototype.png); several pictures are numbered")
+    group.add_argument(
+        "--cutout",
+        metavar="FILE",
+        help="the picture as .png with transparency: clear where the gradient asked for little (alpha of MACO)",
+    )
     group.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     groups.running(parser, "prototype", rejects=False)
     groups.common(parser, "the record as JSON on stdout")
