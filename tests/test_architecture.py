@@ -88,6 +88,7 @@ ALLOWED = {
     "graph.places": set(),
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
+    "graph.reaching": {"graph.axes", "graph.facts", "graph.graph", "graph.operators"},
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
     "graph.recurrent_nodes": {"graph.graph", "graph.operators", "numpy", "onnx"},
     "graph.to_onnx": {
@@ -235,6 +236,7 @@ ALLOWED |= {
         *_COMPILER,
         "graph.attention",
         "graph.axes",
+        "graph.reaching",
         "graph.trees",
         "rules",
         "shapley",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,14 +13,17 @@ from PIL import Image
 from ..errors import UsageError
 from ..graph import facts, operators
 from ..graph.axes.input_axes import input_axes
-from ..graph.axes.places import Places, places
+from ..graph.axes.places import Places, has_others, places
 from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Graph, Layer
 from ..graph.heads import head_of
+from ..graph.reaching import only_for_attention, reaching
 from ..graph.units import layer as layer_of
 from ..inputs import InputKind, decide
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
+
+_NAMED = 3  # layers that a message names
 
 
 @method("grad_cam", paper="Selvaraju et al. 2017", passes="1 + 1 gradient")
@@ -28,7 +32,8 @@ class GradCAM:
     """R = max(Σ_k α_k A_k, 0), α_k the mean of ∂f/∂A_k over the feature map.
 
     Args:
-        layer: Path of the layer whose result is A [K, h, w]; by default the last one with feature maps.
+        layer: Path of the layer whose result is A [K, h, w], in any order of axes, or tokens [1 + h·w, K]; by
+            default the last one with feature maps that the score depends on.
 
     References:
         Selvaraju et al., Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV 2017.
@@ -42,9 +47,9 @@ class GradCAM:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        layer, maps, slopes = _maps(problem, self.layer)
+        notes, maps, slopes = _maps(problem, self.layer)
         weights = slopes.mean(axis=(2, 3), keepdims=True)
-        return Attribution(_upsampled(problem, np.maximum((weights * maps).sum(axis=1), 0)), {"layer": layer})
+        return Attribution(_upsampled(problem, np.maximum((weights * maps).sum(axis=1), 0)), notes)
 
 
 @method("layer_cam", paper="Jiang et al. 2021", passes="1 + 1 gradient")
@@ -53,7 +58,8 @@ class LayerCAM:
     """R = max(Σ_k max(∂f/∂A_k, 0) ⊙ A_k, 0): a weight for each position, so that early layers can be explained too.
 
     Args:
-        layer: Path of the layer whose result is A [K, h, w]; by default the last one with feature maps.
+        layer: Path of the layer whose result is A [K, h, w], in any order of axes, or tokens [1 + h·w, K]; by
+            default the last one with feature maps that the score depends on.
 
     References:
         Jiang et al., LayerCAM: exploring hierarchical class activation maps for localization, IEEE TIP 2021.
@@ -67,34 +73,29 @@ class LayerCAM:
 
     def __call__(self, problem: Problem) -> Attribution:
         """Explain every sample."""
-        layer, maps, slopes = _maps(problem, self.layer)
+        notes, maps, slopes = _maps(problem, self.layer)
         heat = (np.maximum(slopes, 0) * maps).sum(axis=1)
-        return Attribution(_upsampled(problem, np.maximum(heat, 0)), {"layer": layer})
+        return Attribution(_upsampled(problem, np.maximum(heat, 0)), notes)
 
 
-def _maps(problem: Problem, layer: str) -> tuple[str, Array, Array]:
-    """Return the layer's path, its result A [N, K, h, w], and ∂f/∂A, whichever axis of the result is K."""
+def _maps(problem: Problem, layer: str) -> tuple[dict[str, Any], Array, Array]:
+    """Return notes of the layer, its result A [N, K, h, w], and ∂f/∂A, whichever axis of the result is K."""
     graph, kind = problem.model.graph, problem.kind
-    last = _check(graph, kind, layer)
-    layer = layer or last
+    layer = _check(graph, kind, layer)
+    found = _places(graph, kind)[layer_of(graph, layer).tensor]
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
     )
-    result = layer_of(graph, layer).tensor
-    found = _places(graph, kind).get(result)
-    if found is None:
-        raise UsageError(
-            f'layer "{layer}" gives {list(graph.shapes[result])} per sample, not feature maps with height and width',
-            f'name a layer with feature maps, such as --layer "{last}"'
-            if last
-            else "use gradient_x_input or occlusion",
-        )
     maps, slopes = (found.maps(outputs[f"{what}/{layer}"].astype(np.float64)) for what in ("activation", "record"))
-    return layer, maps, slopes
+    notes: dict[str, Any] = {"layer": layer}
+    if found.others:
+        height, width = found.sizes
+        notes["tokens"] = f"{height} x {width}, {found.others} of no place left out"
+    return notes, maps, slopes
 
 
 def _check(graph: Graph, kind: InputKind, layer: str) -> str:
-    """Return the last layer with feature maps. Raises UsageError where there is none, or the input is no picture."""
+    """Return the layer, by default the last one with feature maps of a picture. Raises UsageError where it has none."""
     if not kind.is_image:
         raise UsageError(
             f"class activation maps need a picture as input; the kind of this input: {kind.describe()}",
@@ -103,7 +104,37 @@ def _check(graph: Graph, kind: InputKind, layer: str) -> str:
     last = last_map(graph, kind)
     if not (layer or last):
         raise UsageError("the model has no layer with feature maps", "use gradient_x_input or occlusion")
-    return last
+    if not layer:
+        return last
+    tensor = layer_of(graph, layer).tensor
+    others = _others(graph, kind, last)
+    fix = f"name a layer with feature maps: {others}" if last else "use gradient_x_input or occlusion"
+    if tensor not in _places(graph, kind):
+        shape = list(graph.shapes[tensor])
+        raise UsageError(f'layer "{layer}" gives {shape} per sample, not feature maps with height and width', fix)
+    traced = trace_axes(graph, graph.inputs[0])
+    if last and has_others(traced[tensor]) and tensor not in reaching(graph, traced, _start(graph)):
+        raise UsageError(
+            f'behind layer "{layer}" the score reads the class token alone: its gradient by all places is zero', fix
+        )
+    return layer
+
+
+def _others(graph: Graph, kind: InputKind, last: str) -> str:
+    """The last layers with feature maps, as options."""
+    named = [last]
+    while len(named) < _NAMED:
+        stop = next(n for n, layer in enumerate(graph.layers) if named[-1] in (layer.label, layer.name))
+        before = _last_map(graph, kind, graph.layers[:stop])
+        if not before or before in named:
+            break
+        named.append(before)
+    return " or ".join(f'--layer "{name}"' for name in named)
+
+
+def _start(graph: Graph) -> str:
+    """The tensor where gradients begin."""
+    return head_of(graph, graph.outputs[0].name).start
 
 
 def _maps_as_image(graph: Graph) -> bool:
@@ -135,11 +166,14 @@ def last_map(graph: Graph, kind: InputKind) -> str:
 
 def _last_map(graph: Graph, kind: InputKind, layers: Sequence[Layer]) -> str:
     found, among = _places(graph, kind), {layer.name for layer in layers}
+    traced = trace_axes(graph, graph.inputs[0])
+    reached = reaching(graph, traced, _start(graph))
     for n, layer in reversed([*enumerate(graph.layers)]):
-        if layer.name not in among:
+        result = layer.outputs[0]
+        if layer.name not in among or result not in reached or layer.op in operators.COPIES_OF_MAPS:
             continue
-        laid = found.get(layer.outputs[0])
-        if laid is not None and math.prod(laid.sizes) > 1 and layer.op not in operators.COPIES_OF_MAPS:
+        laid = found.get(result)
+        if laid is not None and math.prod(laid.sizes) > 1 and not only_for_attention(graph, result):
             # A path names the result of its last layer, which may be a pooling layer.
             path = layer.label
             shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])

@@ -151,8 +151,15 @@ def enlarged(maps: Any) -> Any:
     return maps
 
 
-def tokens(extra: bool) -> onnx.ModelProto:
-    """A ViT of one attention layer with two heads, with or without a token for the class."""
+def tokens(extra: bool, first: int = 1, last: int = 0, pick: str = "") -> onnx.ModelProto:
+    """A ViT of one attention layer with two heads, with or without tokens for the class and registers.
+
+    Args:
+        extra: Whether there are such tokens.
+        first: How many stand before the patches.
+        last: How many stand behind them.
+        pick: The operator that takes the first token for the head, which else reads the mean.
+    """
     rng = np.random.default_rng(0)
     weights = {
         "patch": rng.normal(size=(8, 3, 4, 4)) / 7,
@@ -160,7 +167,8 @@ def tokens(extra: bool) -> onnx.ModelProto:
         **{name: rng.normal(size=(8, 8)) / 3 for name in ("q", "k", "v")},
         "head": rng.normal(size=(8, 3)),
     }
-    count, ints = 48 + extra, {}
+    ints: dict[str, Any] = {}
+    count = 48 + extra * (first + last)
     nodes = [
         helper.make_node("Conv", ["x", "patch"], ["p"], name="p", strides=[4, 4]),
         helper.make_node("Reshape", ["p", "flat"], ["f"]),
@@ -169,13 +177,16 @@ def tokens(extra: bool) -> onnx.ModelProto:
     ints["flat"], ints["heads"], ints["back"] = [0, 8, 48], [0, count, 2, 4], [0, count, 8]
     start = "t"
     if extra:
-        nodes += [
-            helper.make_node("Shape", ["t"], ["batch"], end=1),
-            helper.make_node("Concat", ["batch", "rest"], ["one"], axis=0),
-            helper.make_node("Expand", ["class", "one"], ["c"]),
-            helper.make_node("Concat", ["c", "t"], ["all"], axis=1),
-        ]
-        ints["rest"], start = [1, 8], "all"
+        nodes.append(helper.make_node("Shape", ["t"], ["batch"], end=1))
+        for n, some in enumerate((first, last)):
+            ints[f"rest{n}"] = [some, 8]
+            nodes += [
+                helper.make_node("Concat", ["batch", f"rest{n}"], [f"one{n}"], axis=0),
+                helper.make_node("Expand", ["class", f"one{n}"], [f"c{n}"]),
+            ]
+        parts = [*["c0"] * (first > 0), "t", *["c1"] * (last > 0)]
+        nodes.append(helper.make_node("Concat", parts, ["all"], name="all", axis=1))
+        start = "all"
     for name, perm in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
         nodes += [
             helper.make_node("MatMul", [start, name], [f"{name}1"], name=f"{name}1"),
@@ -189,9 +200,17 @@ def tokens(extra: bool) -> onnx.ModelProto:
         helper.make_node("Transpose", ["av"], ["avt"], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", ["avt", "back"], ["joined"]),
         helper.make_node("Add", [start, "joined"], ["sum"], name="sum"),
-        helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[1], keepdims=0),
-        helper.make_node("MatMul", ["mean", "head"], ["y"]),
     ]
+    if pick == "Gather":
+        ints["zero"] = 0
+        nodes.append(helper.make_node("Gather", ["sum", "zero"], ["mean"], axis=1))
+    elif pick == "Slice":
+        ints.update(begin=[0], end=[1], along=[1], flattened=[0, 8])
+        nodes.append(helper.make_node("Slice", ["sum", "begin", "end", "along"], ["token"]))
+        nodes.append(helper.make_node("Reshape", ["token", "flattened"], ["mean"]))
+    else:
+        nodes.append(helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[1], keepdims=0))
+    nodes.append(helper.make_node("MatMul", ["mean", "head"], ["y"]))
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
     held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
@@ -213,14 +232,147 @@ def test_tokens_that_lie_on_the_picture_are_maps() -> None:
     np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
 
 
-@pytest.mark.parametrize("layer", ["qk", "av", "sum", "a"])
+@pytest.mark.parametrize("layer", ["qk", "a"])
 def test_what_lies_on_no_picture_is_refused(layer: str) -> None:
     model = onnxlrp.load(tokens(extra=True), engine="reference")
     x = np.random.default_rng(3).normal(size=(1, 3, 32, 24)).astype(np.float32)
     with pytest.raises(UsageError, match="not feature maps with height and width") as caught:
         model.explain(x, 0, "grad_cam", layer=layer)
-    assert '--layer "p"' in caught.value.fix
-    assert model.explain(x, 0, "grad_cam").notes["layer"] == "p"  # the patches, the last maps that there are
+    assert caught.value.fix.startswith('name a layer with feature maps: --layer "sum" or --layer "av"')
+
+
+def attended(t: Any, weights: Any) -> Any:
+    """The result of the attention of `tokens` [N, tokens, 8] in numpy, two heads of four."""
+    q, k, v = ((t @ weights[name]).reshape(len(t), -1, 2, 4).transpose(0, 2, 1, 3) for name in "qkv")
+    e = np.exp(q @ k.transpose(0, 1, 3, 2))
+    made = e / e.sum(axis=-1, keepdims=True) @ v
+    return t + made.transpose(0, 2, 1, 3).reshape(t.shape)
+
+
+def wide(proto: onnx.ModelProto) -> dict[str, Any]:
+    return {w.name: numpy_helper.to_array(w).astype(float) for w in proto.graph.initializer}
+
+
+def by_definition(method: str, maps: Any, slopes: Any) -> Any:
+    """The map [N, 8, 6] of tokens [N, 48, K] and their slopes."""
+    weight = np.maximum(slopes, 0) if method == "layer_cam" else slopes.mean(axis=1, keepdims=True)
+    return np.maximum((weight * maps).sum(axis=2), 0).reshape(-1, 8, 6)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
+@pytest.mark.parametrize(("first", "last"), [(1, 0), (1, 2), (0, 3)])
+def test_tokens_of_no_place_are_left_out(method: str, first: int, last: int) -> None:
+    """Behind the attention stands a mean over all tokens, those of the class and registers too."""
+    proto = tokens(extra=True, first=first, last=last)
+    model, weights = onnxlrp.load(proto, engine="reference"), wide(proto)
+    x = np.random.default_rng(3).normal(size=(2, 3, 32, 24)).astype(np.float32)
+    found = model.explain(x, 2, method)
+    assert (found.notes["layer"], found.notes["tokens"]) == ("sum", f"8 x 6, {first + last} of no place left out")
+    maps = attended(joined(x, weights, first, last), weights)[:, first : first + 48]
+    expected = by_definition(method, maps, np.broadcast_to(weights["head"][:, 2] / (48 + first + last), maps.shape))
+    np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
+
+
+def joined(x: Any, weights: Any, first: int, last: int) -> Any:
+    """The tokens [N, first + 48 + last, 8], in numpy."""
+    patches = x.reshape(len(x), 3, 8, 4, 6, 4).transpose(0, 2, 4, 1, 3, 5).reshape(len(x), 48, 48)
+    more = [np.broadcast_to(weights["class"], (len(x), n, 8)) for n in (first, last)]
+    return np.concatenate([more[0], patches @ weights["patch"].reshape(8, 48).T, more[1]], axis=1)
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "layer_cam"])
+@pytest.mark.parametrize("pick", ["Gather", "Slice"])
+def test_behind_the_last_attention_only_the_class_token_has_a_slope(method: str, pick: str) -> None:
+    """The layer is what the last attention reads; slopes against finite differences of numpy's own attention."""
+    proto = tokens(extra=True, pick=pick)
+    model, weights = onnxlrp.load(proto, engine="reference"), wide(proto)
+    x = np.random.default_rng(3).normal(size=(2, 3, 32, 24)).astype(np.float32)
+    found = model.explain(x, 2, method)
+    assert found.notes["layer"] == "all"
+    maps = joined(x, weights, 1, 0)
+    slopes, step = np.zeros_like(maps), 1e-5
+    for at in np.ndindex(*maps.shape[1:]):
+        moved = np.zeros(maps.shape[1:])
+        moved[at] = step
+        up, down = (attended(maps + s * moved, weights)[:, 0] @ weights["head"][:, 2] for s in (1, -1))
+        slopes[(slice(None), *at)] = (up - down) / (2 * step)
+    expected = by_definition(method, maps[:, 1:], slopes[:, 1:])
+    np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-4 * expected.max())
+    with pytest.raises(UsageError, match="reads the class token alone") as caught:
+        model.explain(x, 2, method, layer="sum")
+    assert '--layer "all"' in caught.value.fix
+
+
+def shifted_windows() -> onnx.ModelProto:
+    """Swin's kind: maps [8, 6, K] rolled by (3, 1), a dense layer in windows of 4 x 3, put together and rolled back."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "patch": rng.normal(size=(8, 3, 4, 4)) / 7,
+        "mix": rng.normal(size=(8, 8)) / 3,
+        "head": rng.normal(size=(48 * 8, 3)),
+    }
+    far = np.iinfo(np.int64).max
+    ints: dict[str, Any] = {
+        "cut": [0, 2, 4, 2, 3, 8], "cells": [-1, 12, 8], "grid": [-1, 2, 2, 4, 3, 8], "whole": [-1, 8, 6, 8],
+        "flat": [-1, 384],
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "patch"], ["p"], name="p", strides=[4, 4]),
+        helper.make_node("Transpose", ["p"], ["last"], perm=[0, 2, 3, 1]),
+    ]
+
+    def roll(source: str, axis: int, by: int) -> str:
+        """Positions from `by` on first, as torch.roll is exported."""
+        pieces = []
+        for n, (start, end) in enumerate([(by, far), (0, by)]):
+            name = f"{source}{axis}{n}"
+            ints.update({f"{name}s": [start], f"{name}e": [end], f"{name}a": [axis]})
+            nodes.append(helper.make_node("Slice", [source, f"{name}s", f"{name}e", f"{name}a"], [name]))
+            pieces.append(name)
+        nodes.append(helper.make_node("Concat", pieces, [f"{source}r{axis}"], axis=axis))
+        return f"{source}r{axis}"
+
+    rolled = roll(roll("last", 1, 3), 2, 1)
+    nodes += [
+        helper.make_node("Reshape", [rolled, "cut"], ["c"]),
+        helper.make_node("Transpose", ["c"], ["ct"], perm=[0, 1, 3, 2, 4, 5]),
+        helper.make_node("Reshape", ["ct", "cells"], ["windows"]),
+        helper.make_node("MatMul", ["windows", "mix"], ["m"], name="m"),
+        helper.make_node("Relu", ["m"], ["inside"], name="inside"),
+        helper.make_node("Reshape", ["inside", "grid"], ["g"]),
+        helper.make_node("Transpose", ["g"], ["gt"], perm=[0, 1, 3, 2, 4, 5]),
+        helper.make_node("Reshape", ["gt", "whole"], ["w"]),
+    ]
+    back = roll(roll("w", 1, 5), 2, 5)
+    nodes += [
+        helper.make_node("Add", [back, "last"], ["sum"], name="sum"),
+        helper.make_node("Reshape", ["sum", "flat"], ["f"]),
+        helper.make_node("MatMul", ["f", "head"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    held += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("layer", ["sum", "inside"])
+@pytest.mark.parametrize("samples", [1, 2])
+def test_shifted_windows_are_put_together(layer: str, samples: int) -> None:
+    """A dense layer in windows is one at each place, wherever the windows lie: the maps are those without windows."""
+    proto = shifted_windows()
+    model, weights = onnxlrp.load(proto, engine="reference"), wide(proto)
+    x = np.random.default_rng(3).normal(size=(samples, 3, 32, 24)).astype(np.float32)
+    options: dict[str, Any] = {} if layer == "sum" else {"layer": layer}
+    found = model.explain(x, 1, "layer_cam", **options)
+    assert found.notes["layer"] == layer
+    patches = x.reshape(samples, 3, 8, 4, 6, 4).transpose(0, 2, 4, 1, 3, 5).reshape(samples, 48, 48)
+    t = patches @ weights["patch"].reshape(8, 48).T
+    inside = np.maximum(t @ weights["mix"], 0)
+    maps = inside if layer == "inside" else t + inside
+    expected = by_definition("layer_cam", maps, weights["head"][:, 1].reshape(48, 8))
+    np.testing.assert_allclose(found.relevance.sum(axis=1), enlarged(expected), atol=1e-5 * expected.max())
 
 
 @pytest.mark.parametrize("layer", ["qk", "a"])

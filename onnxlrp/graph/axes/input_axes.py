@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..graph import Graph, Layer, Tensor
 from ..operators import CONVOLUTIONS, MATRIX_PRODUCTS, RECURRENT
-from .parts import FEATURES, Axes, Axis
+from .parts import Axes, Axis, inputs_of
 from .tracing import POOLS, contracted, trace_axes
 
 _STRENGTH = ("tokens", "convolution", "pooling", "product")  # whose word goes first
@@ -138,7 +138,7 @@ def _blurs(shape: tuple[int, ...], summed: list[int], along: set[int]) -> bool:
 
 def _inputs(axis: Axis, shape: tuple[int, ...], short: bool = False) -> list[int]:
     """The axes of the input that a traced axis holds parts of, with those of length 1 if `short`."""
-    return list(dict.fromkeys(n for n, _, _ in axis if n != FEATURES and (short or shape[n] > 1)))
+    return list(dict.fromkeys(n for n in inputs_of(axis) if short or shape[n] > 1))
 
 
 def _long(shape: tuple[int, ...], channel: int | None) -> tuple[int, ...]:

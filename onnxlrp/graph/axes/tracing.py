@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from ..graph import Graph, Layer, Tensor
 from ..operators import CONVOLUTIONS, GLOBAL_POOLS, KEEPS_AXES, MATRIX_PRODUCTS, REDUCTIONS, RESHAPES, WINDOW_POOLS
-from .parts import Axes, Axis, joined, merged, reshaped, resized, unplaced, whole
+from .parts import (
+    NOWHERE,
+    Axes,
+    Axis,
+    Picked,
+    is_placed,
+    joined,
+    length_of,
+    merged,
+    picked,
+    reshaped,
+    resized,
+    unplaced,
+    whole,
+)
 
 POOLS = WINDOW_POOLS | GLOBAL_POOLS
 
@@ -15,8 +31,8 @@ def trace_axes(graph: Graph, source: Tensor) -> dict[str, Axes]:
     """The axes of every tensor that depends on `source`, an input of the graph, in terms of the input's axes.
 
     Transposing, reshaping, elementwise operators, pooling and convolutions keep track of places; the filters of a
-    convolution and the columns of a product are FEATURES. Tensors behind an operator that nothing is known of are left
-    out.
+    convolution and the columns of a product are FEATURES. Tokens beside the places, as that of a class, and a roll of
+    an axis are Picked. Tensors behind an operator that nothing is known of are left out.
     """
     known: dict[str, Axes] = {source.name: tuple(whole(axis, n) for axis, n in enumerate(source.shape))}
     for layer in graph.layers:
@@ -47,6 +63,36 @@ def contracted(graph: Graph, layer: Layer, axes: Axes, position: int) -> tuple[A
     return (axes[at], axes[:at] + axes[at + 1 :]) if axes else None
 
 
+def selected(graph: Graph, layer: Layer) -> tuple[int, tuple[int, ...]] | None:
+    """The one axis of a sample that a Slice or Gather selects positions of, and the positions, in their order.
+
+    None where it is another operator, its positions are no constants, or it cuts several axes.
+    """
+    shape = graph.shapes.get(layer.inputs[0])
+    operands = [graph.constants.get(name) for name in layer.inputs[1:] if name]
+    if shape is None or any(value is None for value in operands):
+        return None
+    if layer.op == "Gather" and operands:
+        at = full_axis(int(layer.attributes.get("axis", 0)), len(shape))
+        if at < 0 or operands[0] is None:
+            return None
+        return at, tuple(int(n) % shape[at] for n in operands[0].reshape(-1))
+    if layer.op != "Slice" or len(operands) < 2:
+        return None
+    starts, ends, *more = (np.asarray(value).reshape(-1).tolist() for value in operands)
+    axes = more[0] if more else list(range(len(starts)))
+    steps = more[1] if len(more) > 1 else [1] * len(starts)
+    cut = []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        at = full_axis(axis, len(shape))
+        if at < 0:
+            return None
+        taken = range(shape[at])[start:end:step]
+        if taken != range(shape[at]):
+            cut.append((at, tuple(taken)))
+    return cut[0] if len(cut) == 1 else None
+
+
 def full_axis(axis: int, rank: int) -> int:
     """An axis as ONNX counts it, with the batch, among the `rank` axes of a sample."""
     return axis - 1 if axis >= 0 else axis + rank
@@ -67,6 +113,14 @@ def _result(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[
         return reshaped(first, shape)
     if op in REDUCTIONS and first is not None:
         return _reduced(graph, layer, first, shape)
+    if op == "Concat":
+        beside = _beside(graph, layer, known)
+        if beside is not None:
+            return beside
+    if op == "Slice" and first is not None:
+        found = selected(graph, layer)
+        if found is not None and any(isinstance(part[0], Picked) for part in first[found[0]]):
+            return (*first[: found[0]], picked(first[found[0]], found[1]), *first[found[0] + 1 :])
     if op in KEEPS_AXES:
         tracked = [axes for name in layer.inputs if (axes := known.get(name)) is not None and len(axes) == len(shape)]
         met = joined([tuple(resized(a, n) for a, n in zip(axes, shape, strict=True)) for axes in tracked])
@@ -134,8 +188,64 @@ def _gathered(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tupl
     if at < 0:
         return None
     count = graph.constants[indices].ndim
+    if count == 1 and any(isinstance(part[0], Picked) for part in axes[at]):
+        found = selected(graph, layer)
+        assert found is not None
+        return (*axes[:at], picked(axes[at], found[1]), *axes[at + 1 :])
     middle = (resized(axes[at], shape[at]),) if count == 1 else tuple(map(unplaced, shape[at : at + count]))
     return (*axes[:at], *middle, *axes[at + 1 :])
+
+
+def _beside(graph: Graph, layer: Layer, known: Mapping[str, Axes]) -> Axes | None:
+    """The axes of operands side by side, where one has places among others that have none, or where they roll an axis.
+
+    Tokens of nowhere are constants, as that of the class, and what is computed of all places, as their mean.
+    """
+    rank = len(graph.shapes[layer.outputs[0]])
+    at = full_axis(int(layer.attributes["axis"]), rank)
+    if at < 0:
+        return None
+    rolled = _rolled(graph, layer, known, at)
+    if rolled is not None:
+        return rolled
+    index: list[int] = []
+    placed: list[Axes] = []
+    for name in layer.inputs:
+        axes = known.get(name)
+        if axes is None and not (name in graph.constants or _is_fixed(graph, name)):
+            return None
+        length = graph.constants[name].shape[at + 1] if name in graph.constants else graph.shapes[name][at]
+        if axes is not None and is_placed(axes[at]):
+            placed.append(axes)
+            index.extend(range(length))
+        else:
+            index.extend([NOWHERE] * length)
+    if len(placed) != 1:
+        return None
+    others = joined([axes for name in layer.inputs if (axes := known.get(name)) is not None])
+    return (*others[:at], picked(placed[0][at], index), *others[at + 1 :])
+
+
+def _rolled(graph: Graph, layer: Layer, known: Mapping[str, Axes], at: int) -> Axes | None:
+    """The axes of a tensor whose slices are side by side in another order."""
+    makers = [graph.producer(name) for name in layer.inputs]
+    if len(makers) < 2 or any(maker is None or maker.op != "Slice" for maker in makers):
+        return None
+    sources = {maker.inputs[0] for maker in makers if maker is not None}
+    found = [selected(graph, maker) for maker in makers if maker is not None]
+    axes = known.get(sources.pop()) if len(sources) == 1 else None
+    if axes is None or any(one is None or one[0] != at for one in found):
+        return None
+    index = [n for one in found if one is not None for n in one[1]]
+    if sorted(index) != list(range(length_of(axes[at]))):
+        return None
+    return (*axes[:at], picked(axes[at], index), *axes[at + 1 :])
+
+
+def _is_fixed(graph: Graph, tensor: str) -> bool:
+    """Whether a tensor is computed of constants and the batch alone."""
+    layer = graph.producer(tensor)
+    return layer is not None and all(name in graph.constants or _is_fixed(graph, name) for name in layer.inputs if name)
 
 
 def _space_to_depth(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tuple[int, ...]) -> Axes | None:
