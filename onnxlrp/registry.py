@@ -10,10 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .errors import UsageError, did_you_mean, of_type
@@ -184,8 +184,14 @@ class Option(NamedTuple):
         return tuple(word.strip() for word in self.type.split("|"))
 
 
-def options_of(make: Callable[..., Any]) -> dict[str, Option]:
+def options_of(make: Callable[..., Any]) -> Mapping[str, Option]:
     """Return the options of a class or function by name, from its signature."""
+    return _read_signature(make)
+
+
+@cache
+def _read_signature(make: Hashable) -> Mapping[str, Option]:
+    assert callable(make)
     found = {}
     for parameter in inspect.signature(make).parameters.values():
         written = parameter.annotation
@@ -193,7 +199,7 @@ def options_of(make: Callable[..., Any]) -> dict[str, Option]:
             written = type(parameter.default)
         kind = written if isinstance(written, str) else inspect.formatannotation(written)
         found[parameter.name] = Option(parameter.name, kind, parameter.default)
-    return found
+    return MappingProxyType(found)
 
 
 class Entry:
@@ -211,7 +217,7 @@ class Entry:
         return summary(self.make)
 
     @property
-    def options(self) -> dict[str, Option]:
+    def options(self) -> Mapping[str, Option]:
         """Its options by name."""
         return options_of(self.make)
 

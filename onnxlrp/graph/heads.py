@@ -37,8 +37,11 @@ def head_of(graph: Graph, output: str) -> Head:
     """
     if graph.head is not None and graph.head.scores == output:
         return graph.head
-    found = _walk(graph, output)
-    return found if found.functions or found.kind or found.meaning else _unscored(graph, found)
+    known: dict[str, Head] = graph.__dict__.setdefault("_head_table", {})  # it never changes, and methods ask often
+    if output not in known:
+        found = _walk(graph, output)
+        known[output] = found if found.functions or found.kind or found.meaning else _unscored(graph, found)
+    return known[output]
 
 
 def decide(

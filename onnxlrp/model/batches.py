@@ -43,7 +43,8 @@ def in_batches(
         count = min(step, samples - start)
         # A model of one fixed batch size gets its last sample again to fill the batch.
         rows = np.minimum(np.arange(start, start + (fixed or count)), samples - 1)
-        feeds = {name: x[rows] for name, x in inputs.items()}
+        # Indexing by numbers copies, which all samples at once can do without.
+        feeds = {name: x if len(rows) == samples == len(x) else x[rows] for name, x in inputs.items()}
         feeds |= {name: seeds[name][(slice(None),) * step.targets + (rows,)] for name, step in given.items()}
         pieces.append({key: _first(program, key, value, count, len(rows)) for key, value in run(feeds).items()})
     return {key: _joined(program, key, [piece[key] for piece in pieces]) for key in pieces[0]}

@@ -5,8 +5,9 @@ Importing this module imports nothing heavy: `--help` reads the declarations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, NamedTuple
 
 from .option_values import Kind
@@ -56,8 +57,13 @@ def stated(
     return {"option": Option(flag, toml, composites, recorded)}
 
 
-def declared(options: type[Any]) -> Iterator[tuple[Any, Option]]:
-    """Yield the fields of options, in order, with how each is stated."""
-    for f in fields(options):
-        if "option" in f.metadata:
-            yield f, f.metadata["option"]
+def declared(options: type[Any]) -> tuple[tuple[Any, Option], ...]:
+    """Return the fields of options, in order, with how each is stated."""
+    known: Any = options  # mypy takes no class for hashable
+    return _read_fields(known)
+
+
+@cache
+def _read_fields(options: Hashable) -> tuple[tuple[Any, Option], ...]:
+    assert isinstance(options, type)
+    return tuple((f, f.metadata["option"]) for f in fields(options) if "option" in f.metadata)

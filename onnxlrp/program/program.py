@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -170,7 +171,7 @@ class Program:
         names = [i.what.tensor for i in self.instructions if isinstance(i.what, Activation)]
         return tuple(dict.fromkeys(names))
 
-    @property
+    @cached_property
     def seeds(self) -> dict[str, Instruction]:
         """The instructions that read a seed, where relevance enters, by the names of the seeds."""
         return {i.what.name: i for i in self.instructions if isinstance(i.what, Seed)}

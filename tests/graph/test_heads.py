@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import UsageError
+from onnxlrp.graph import heads
 from support.small_nets import Net
 
 Array = np.ndarray[Any, Any]
@@ -543,3 +545,12 @@ def test_probabilities_of_a_forest_are_shown_as_they_are() -> None:
     np.testing.assert_allclose(e.probabilities, shares, rtol=1e-6)
     assert e.quantity == "probability"
     np.testing.assert_allclose(e.relevance[:, 0], np.where(PLANE[:, 0] > 0, 0.7, 0), atol=1e-6)
+
+
+def test_what_is_known_of_a_head_is_known_of_its_graph_alone() -> None:
+    graph = onnxlrp.load(network(lambda n, y: y)).graph
+    output = graph.outputs[0].name
+    assert heads.head_of(graph, output).kind == ""
+    regressing = dataclasses.replace(graph, metadata={**graph.metadata, "task": "regression"})
+    assert heads.head_of(regressing, output).kind == "Values"
+    assert heads.head_of(graph, output).kind == ""
