@@ -48,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 def _computed(
     args: argparse.Namespace, console: Console, pictures: list[Path], limits: Mapping[str, float]
 ) -> Mapping[str, Any]:
-    if args.model is None or args.other is None or not args.inputs:
+    if args.model is None or args.other is None or not (args.inputs or args.from_list):
         raise UsageError("compare takes two models and pictures", "onnxlrp compare A.onnx B.onnx images/")
     for word in (args.model, args.other):
         if Path(word).is_dir() or Path(word).suffix.lower() != ".onnx":

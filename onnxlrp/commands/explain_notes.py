@@ -17,10 +17,36 @@ from ..methods.default import PICTURE
 from ..model import Model
 from ..preprocessing import images
 from ..preprocessing.samples import TEXTS
+from ..streaming.archives import Member
 from ..streaming.batches import Piece
 from ..streaming.sources import Files
 from . import summary
 from .console import Console
+
+
+@dataclass
+class Tally:
+    """The first of some inputs and how many they are; printed, "a.png and 2 more".
+
+    Attributes:
+        first: The first.
+        count: Their number.
+        last: The one that was added last; added once more, it is not counted.
+    """
+
+    first: str = ""
+    count: int = 0
+    last: str = ""
+
+    def add(self, origin: str) -> None:
+        """Add an input."""
+        if not self.count:
+            self.first = origin
+        self.count += origin != self.last or not self.count
+        self.last = origin
+
+    def __str__(self) -> str:
+        return f"{self.first} and {self.count - 1} more" if self.count > 1 else self.first
 
 
 @dataclass
@@ -48,13 +74,13 @@ class Notes:
     _decided: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _idle: set[str] = field(default_factory=set)  # options of drawings without effect
-    _bias_dominated: dict[str, list[str]] = field(default_factory=dict)  # method → the inputs
-    _negative: dict[str, list[str]] = field(default_factory=dict)
+    _bias_dominated: dict[str, Tally] = field(default_factory=dict)  # method → the inputs
+    _negative: dict[str, Tally] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
-    _open_rows: list[str] = field(default_factory=list)
-    _animated: list[str] = field(default_factory=list)
-    _reordered: list[str] = field(default_factory=list)
-    _deep: dict[str, list[str]] = field(default_factory=dict)  # what is done → the inputs
+    _open_rows: Tally = field(default_factory=lambda: Tally())
+    _animated: Tally = field(default_factory=lambda: Tally())
+    _reordered: Tally = field(default_factory=lambda: Tally())
+    _deep: dict[str, Tally] = field(default_factory=dict)  # what is done → the inputs
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
         """Print what holds for all samples of a kind, before the first of them; about the model, once.
@@ -91,8 +117,7 @@ class Notes:
         if prep is not None and prep.assumed:
             console.note(
                 f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
-                f"state it: {prep.flags()}; onnxlrp inspect {model.path} --probe "
-                f"{self.source.paths[0]} ranks alternatives",
+                f"state it: {prep.flags()}; onnxlrp inspect {model.path} --probe {self._picture()} ranks alternatives",
             )
         kind = model.kind
         if not pictures and kind.is_assumed and len(kind.shape) > 1:
@@ -104,6 +129,10 @@ class Notes:
             console.note(text, "--size HxW states one")
         elif pictures and (text := model.graph.metadata.get("onnxlrp.note", "")):
             console.note(text, "--size HxW states it")
+
+    def _picture(self) -> str:
+        """A picture of the run, to be tried with other preprocessings."""
+        return next((str(item.content) for item in self.source if not isinstance(item.content, Member)), "PICTURES")
 
     def look(self, kind: InputKind, pictures: bool, **asked: Any) -> None:
         """Print, once each, the options of drawings that change nothing for a kind of input.
@@ -120,12 +149,16 @@ class Notes:
 
     def reads(self, piece: Piece) -> None:
         """Note an input of several frames."""
-        if piece.start == 0 and images.frames(piece.item.content) > 1:
-            self._animated.append(piece.item.origin)
-        if piece.start == 0 and (depth := images.depth_note(piece.item.content)):
-            self._deep.setdefault(depth, []).append(piece.item.origin)
-        if piece.start == 0 and piece.samples[0].reordered:
-            self._reordered.append(piece.item.origin)
+        if piece.start:
+            return
+        origin, content = piece.item.origin, piece.item.content
+        if isinstance(content, str | Path):
+            if images.frames(content) > 1:
+                self._animated.add(origin)
+            if depth := images.depth_note(content):
+                self._deep.setdefault(depth, Tally()).add(origin)
+        if piece.samples[0].reordered:
+            self._reordered.add(origin)
 
     def skipped(self, method: str, error: OnnxLrpError) -> None:
         """Print, once for each method of all, why it cannot explain this model."""
@@ -150,10 +183,11 @@ class Notes:
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if summary.bias_dominated(one):
-            self._bias_dominated.setdefault(one.method, []).append(origin)
+            self._bias_dominated.setdefault(one.method, Tally()).add(origin)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
-            self._negative.setdefault(one.method, []).append(origin)
-        self._open_rows += [f"{origin}: {row}" for row in summary.open_rows(one)]
+            self._negative.setdefault(one.method, Tally()).add(origin)
+        for row in summary.open_rows(one):
+            self._open_rows.add(f"{origin}: {row}")
 
     def _depth_fix(self, depth: str) -> str:
         """What to do where the depth of a picture is read otherwise than in training."""
@@ -173,12 +207,14 @@ class Notes:
             )
         for method, origins in self._negative.items():
             note(
-                f"{_counted(origins)}: the output is not positive, and {method} explains max(f, 0): "
-                "its heatmap is empty",
+                f"{origins}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
                 "-m epsilon_plus_flat explains negative outputs too",
             )
         if self._bias_dominated:
-            methods, origin = ", ".join(self._bias_dominated), _counted(max(self._bias_dominated.values(), key=len))
+            methods, origin = (
+                ", ".join(self._bias_dominated),
+                max(self._bias_dominated.values(), key=lambda tally: tally.count),
+            )
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
@@ -186,30 +222,24 @@ class Notes:
                 "-m deep_taylor,gradient_x_input,occlusion --grid",
             )
         for depth, origins in self._deep.items():
-            note(f"{_counted(origins)}: {depth}", self._depth_fix(depth))
-        if self._reordered:
+            note(f"{origins}: {depth}", self._depth_fix(depth))
+        if self._reordered.count:
             note(
-                f"{_counted(self._reordered)}: columns are matched by name with feature_names of the model's metadata, "
+                f"{self._reordered}: columns are matched by name with feature_names of the model's metadata, "
                 "which stand in another order",
                 "without a header they are taken in their order",
             )
-        if self._animated:
+        if self._animated.count:
             note(
-                f"{_counted(self._animated)}: of several frames the first is explained",
+                f"{self._animated}: of several frames the first is explained",
                 "save the wanted frame as a file",
             )
-        if self._open_rows:
-            more = f" (and {len(self._open_rows) - 1} more)" if len(self._open_rows) > 1 else ""
-            text = f"the ledger does not close: {self._open_rows[0]}{more}"
+        if self._open_rows.count:
+            more = f" (and {self._open_rows.count - 1} more)" if self._open_rows.count > 1 else ""
+            text = f"the ledger does not close: {self._open_rows.first}{more}"
             fix = "compare with --engine reference (float64), or raise --epsilon; report it if it stays open with both"
             if self.ledger:
                 raise CheckFailed(text, fix)
             note(text, fix)
         if self.rejected:
             note(f"{self.rejected} of {len(self.source)} inputs were skipped")
-
-
-def _counted(origins: Sequence[str]) -> str:
-    """Return the first input that a note is about, and the number of the others."""
-    different = list(dict.fromkeys(origins))
-    return f"{different[0]} and {len(different) - 1} more" if len(different) > 1 else different[0]

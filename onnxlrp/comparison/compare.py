@@ -140,6 +140,8 @@ def _pairs(samples: Source | Sequence[tuple[str, Any]]) -> Source | Sequence[tup
     if isinstance(samples, str | bytes | Mapping) or not hasattr(samples, "__len__"):
         raise UsageError(f"samples={repr(samples)[:80]} is of type {type(samples).__name__}", fix)
     for item in samples:
+        if isinstance(item, Item):
+            continue
         if not (isinstance(item, tuple | list) and 2 <= len(item) <= 3 and isinstance(item[0], str)):
             raise UsageError(f"samples: {repr(item)[:80]} is no pair", fix)
     return samples

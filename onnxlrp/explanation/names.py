@@ -37,6 +37,11 @@ def file_word(text: str) -> str:
     return word if word.strip(".") else "_"
 
 
+def file_path(text: str) -> str:
+    """Return a stem with folders before it as a relative path; each part as of `file_word`."""
+    return "/".join(file_word(part) for part in text.split("/") if part) or "_"
+
+
 def distinguishes(pattern: str) -> bool:
     """Return whether the pattern tells the samples apart."""
     return bool(({*FIELDS} - {"method"}) & {*_FIELD.findall(pattern)})
@@ -61,6 +66,7 @@ def _filled(result: Result, pattern: str, sample: int, target: int | None) -> st
     }
 
     def fill(found: re.Match[str]) -> str:
-        return file_word(str(words[found[1]]))
+        word = str(words[found[1]])
+        return file_path(word) if found[1] == "stem" else file_word(word)
 
     return _FIELD.sub(fill, pattern)

@@ -25,7 +25,7 @@ def load(
     providers: Sequence[Any] | None = None,
     *,
     size: int | Sequence[int] | Mapping[Any, int] | None = None,
-    prep: Mapping[str, Any] | None = None,
+    prep: Mapping[str, Any] | str | os.PathLike[str] | None = None,
     strict: bool = False,
     kind: str | None = None,
     precision: str | None = None,
@@ -41,7 +41,8 @@ def load(
         size: Fixes the axes that the inputs leave open: one length for all, one for each in order, or lengths by name:
             the file's own names, numbers of axes in the file, h and w ({"length": 16000}). What is not fixed is as long
             as in each sample.
-        prep: Preprocessing as the command line states it: prep, mean, std, scale, color, layout, size, labels, …
+        prep: Preprocessing: the name of a preset, a .toml file, or fields as the command line states them: prep, mean,
+            std, scale, color, layout, size, labels, …
         strict: Refuse to assume any preprocessing.
         kind: What the input is where the graph does not tell: image, signal, volume, tokens or vector, with a layout
             if need be ("image:NHWC", "signal:NLC").
@@ -57,10 +58,11 @@ def load(
     asked = {name: value for name, value in locals().items() if name != "source"}
     from ..graph.load import load as read
 
+    of_type((str, os.PathLike, Mapping, NoneType), "a preset, a .toml file, or a dict of fields", prep=prep)
     of_type((str, NoneType), "a kind of input: image, signal, volume, tokens or vector", kind=kind)
     _check_size(size)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
-    flags = dict(prep or {})
+    flags = {"prep": os.fspath(prep)} if isinstance(prep, str | os.PathLike) else dict(prep or {})
 
     def graph_at(lengths: Any, numbers: Mapping[str, float] | None = None) -> Graph:
         stated = partial(find_size, flags, path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +26,9 @@ SUFFIXES = frozenset(
 
 DEEPEST = 65535  # the highest value of 16 bits
 _STRIP = 256  # rows at a time
+_LOCK = threading.Lock()  # warnings are ignored for the whole process
 
+_SAVE = "save it by numpy.save(path, array) with an array of numbers"
 _CONVERT = "give a picture (" + ", ".join(FORMATS) + "), an .npy array or a table (.csv, .parquet)"
 
 
@@ -44,29 +48,46 @@ def open_image(path: str | Path) -> Image:
     """Read a file as `read_image` does, but leave a grey picture of 16 bits as it is. Raises InputError."""
     path = Path(path)
     check(path)
+    return decode(path, str(path))
+
+
+def decode(file: Path | BinaryIO, name: str) -> Image:
+    """Decode a picture as `open_image` does.
+
+    Args:
+        file: A file, or what is read from one.
+        name: Its name in messages.
+
+    Raises:
+        InputError: It is damaged, too large, or no picture.
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as file:
-                file.seek(0)
-                file.load()
-                picture = _upright(file, ImageOps)
-                return picture.copy() if is_deep(picture) else rgb(picture, str(path))
+        with _LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # said as an error below
+            header = Image.open(file, formats=FORMATS)
+        with header as opened:
+            if opened.width * opened.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
+            opened.seek(0)
+            opened.load()
+            picture = _upright(opened, ImageOps)
+            return picture.copy() if is_deep(picture) else rgb(picture, name)
     except InputError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         limit = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million"
-        raise InputError(f"{path}: claims more than {limit} pixels", "make the picture smaller") from None
+        raise InputError(f"{name}: claims more than {limit} pixels", "make the picture smaller") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture of a known format", _instead(path)) from None
+        fix = _instead(file) if isinstance(file, Path) else _CONVERT
+        raise InputError(f"{name}: not a picture of a known format", fix) from None
     except PermissionError:
-        raise InputError(f"{path}: no permission to read it", f"chmod +r {path}") from None
+        raise InputError(f"{name}: no permission to read it", f"chmod +r {name}") from None
     except MemoryError:
-        raise InputError(f"{path}: too large for the memory", "make the picture smaller") from None
+        raise InputError(f"{name}: too large for the memory", "make the picture smaller") from None
     except Exception as error:  # Pillow's decoders raise anything from SyntaxError to struct.error on a damaged file
-        raise InputError(f"{path}: a damaged or cut picture ({reason(error)})", AGAIN) from None
+        raise InputError(f"{name}: a damaged or cut picture ({reason(error)})", AGAIN) from None
 
 
 def frames(path: str | Path) -> int:
@@ -170,26 +191,52 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
     """
     path = Path(path)
     check(path)
-    fix = "save it by numpy.save(path, array) with an array of numbers"
     try:
         with path.open("rb") as file:
             if file.read(6) != b"\x93NUMPY":
-                raise InputError(f"{path}: not an .npy file", fix)
+                raise InputError(f"{path}: not an .npy file", _SAVE)
         # A memory map checks the claimed shape against the file's length before memory is allocated.
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except InputError:
         raise
     except Exception as error:  # numpy's reader raises anything from SyntaxError to TokenError on a damaged header
         raise InputError(
-            f"{path}: a damaged or cut .npy file, or one of Python objects ({reason(error)})", fix
+            f"{path}: a damaged or cut .npy file, or one of Python objects ({reason(error)})", _SAVE
         ) from None
-    if mapped.dtype.kind not in "biuf":
-        raise InputError(f"{path}: holds {mapped.dtype}, not numbers", fix)
-    array = np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
+    return _numbers(mapped, str(path))
+
+
+def decode_array(file: BinaryIO, name: str) -> npt.NDArray[Any]:
+    """Decode the numeric array of an `.npy` file as `read_array` does.
+
+    Args:
+        file: What is read from the file, whole.
+        name: Its name in messages.
+
+    Raises:
+        InputError: It is damaged, or holds anything but finite numbers.
+    """
+    try:
+        if file.read(6) != b"\x93NUMPY":
+            raise InputError(f"{name}: not an .npy file", _SAVE)
+        file.seek(0)
+        stored = np.lib.format.read_array(file, allow_pickle=False)
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        raise InputError(f"{name}: a damaged or cut .npy file ({reason(error)})", _SAVE) from None
+    return _numbers(stored, name)
+
+
+def _numbers(stored: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Return a copy of an array of finite numbers, in this machine's byte order. Raises InputError for others."""
+    if stored.dtype.kind not in "biuf":
+        raise InputError(f"{name}: holds {stored.dtype}, not numbers", _SAVE)
+    array = np.array(stored, dtype=stored.dtype.newbyteorder("="))
     if array.size == 0:
-        raise InputError(f"{path}: holds no values (shape {array.shape})", fix)
+        raise InputError(f"{name}: holds no values (shape {array.shape})", _SAVE)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{path}: holds NaN or infinity", "clean the array before it is saved")
+        raise InputError(f"{name}: holds NaN or infinity", "clean the array before it is saved")
     return array
 
 
@@ -260,24 +307,40 @@ def _whole(values: npt.NDArray[Any], kind: np.dtype[Any]) -> str:
     return f"give an array of {kind}" + ", as it was before it was scaled" * (kind.itemsize < 4 and kind.kind in "iu")
 
 
-def listing(folder: str | Path) -> list[Path]:
-    """List the pictures and `.npy` files of a folder by name, without hidden files and subfolders.
+def listing(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """List the pictures and `.npy` files of a folder by name, without hidden files.
+
+    Args:
+        folder: The folder.
+        recursive: Also list those of all folders below it, but for hidden ones; links to folders are not followed.
 
     Raises:
-        InputError: The folder cannot be listed.
+        InputError: A folder cannot be listed.
         NothingToDo: There are none.
     """
     folder = Path(folder)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
-    found = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
+    found = _listed(folder, recursive)
     if not found:
+        inner = any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()) and not recursive
         raise NothingToDo(
             f"{folder}: holds neither pictures nor .npy files",
-            f"name another folder, or put files into it that end in {', '.join(sorted(SUFFIXES))}",
+            f"{'name one of its folders' if inner else 'name another folder'}, or put files into it that end in "
+            f"{', '.join(sorted(SUFFIXES))}",
         )
+    return found
+
+
+def _listed(folder: Path, recursive: bool) -> list[Path]:
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        found = []
+        for entry in entries:
+            if entry.suffix.lower() in SUFFIXES and entry.is_file():
+                found.append(entry)
+            elif recursive and entry.is_dir() and not entry.is_symlink():
+                found += _listed(entry, recursive)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
     return found
 
 

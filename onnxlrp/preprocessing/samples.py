@@ -86,13 +86,13 @@ def opened(x: Any, name_column: str | None = None) -> list[Opened]:
     """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
-        x: An array (one sample or a batch), a PIL image, a path, Samples, or a list of these.
+        x: An array (one sample or a batch), a PIL image, a path, Samples, what is opened already, or a list of these.
         name_column: The column of a table that names its rows.
 
     Raises:
         InputError: A file cannot be read, or there is no sample.
     """
-    items = list(x) if isinstance(x, list | tuple) else [x]
+    items = list(x) if isinstance(x, list | tuple) and not isinstance(x, Opened) else [x]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
     return [made for item in items for made in (_lines(item) or [_opened(item, name_column)])]
@@ -174,6 +174,8 @@ def _lines(item: Any) -> list[Opened]:
 
 def _opened(item: Any, name_column: str | None) -> Opened:
     name, origin = "", "the input"
+    if isinstance(item, Opened):
+        return item
     if isinstance(item, Text):
         return Opened(item, "text", "the text")
     if isinstance(item, str | os.PathLike):

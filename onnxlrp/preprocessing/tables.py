@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, UnsupportedError, UsageError, did_you_mean
+from ..errors import InputError, UnsupportedError, UsageError, did_you_mean, listed
 from ..files import check, read_text, reason
 
 SUFFIXES = frozenset({".csv", ".parquet"})
@@ -77,6 +77,33 @@ def read(path: str | Path, name_column: str | None = None) -> Table:
                 raise _no_number(path, n, k, cell, columns)
             values[n, k] = number
     return Table(values, None if columns is None else tuple(columns), named)
+
+
+def column(path: str | Path, name: str | None = None) -> list[str]:
+    """Return the texts of one column of a table with a header.
+
+    Args:
+        path: A `.csv` or `.parquet` file.
+        name: The column; None for the only one.
+
+    Raises:
+        InputError: The file is missing or damaged.
+        UsageError: There is no such column, or several of which none is named.
+        UnsupportedError: A `.parquet` file without pyarrow.
+    """
+    path = Path(path)
+    check(path)
+    header, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    if header is None:
+        raise UsageError(f"{path}: its columns have no names", "write a header into its first line")
+    if name is None and len(header) > 1:
+        raise UsageError(
+            f"{path}: {len(header)} columns, {listed(header)}", f"name that of the paths: --path-column {header[0]}"
+        )
+    if name is not None and name not in header:
+        raise UsageError(f'{path}: no column is called "{name}"', did_you_mean(name, header))
+    at = 0 if name is None else header.index(name)
+    return ["" if row[at] is None else str(row[at]) for row in rows]
 
 
 def _csv(path: Path) -> tuple[list[str] | None, list[list[Any]]]:

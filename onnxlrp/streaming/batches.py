@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ..errors import InputError, at_least
 from ..model import Model
 from ..preprocessing.samples import Samples
+from .ahead import ahead
 from .sources import Item, Source
 
 Progress = Callable[[int, int, str], None]  # (done, of, what comes next)
@@ -55,14 +56,14 @@ def batches(
 ) -> Iterator[Batch | Rejected]:
     """Read a source, at most `size` samples at a time, in its order.
 
-    Pictures and arrays, and samples of different sizes, are never in one batch.
+    Pictures and arrays, and samples of different sizes, are never in one batch. Items are read ahead in threads.
 
     Args:
         source: The items.
         models: The models that the samples are read for, each with its own preprocessing.
         size: The most samples in a batch.
         rows: Position of each item's first sample among all; by default the samples that are read are counted.
-        progress: Told of each item before it is read.
+        progress: Told of each item before it joins a batch.
 
     Yields:
         Batches; in the place of an item that cannot be read, its error, after all batches before it.
@@ -73,10 +74,14 @@ def batches(
     at_least(1, whole=True, batch_size=size)
     batch: Batch = []
     room, row = size, 0
-    for done, item in enumerate(source):
+
+    def opened(item: Item) -> tuple[Samples, ...]:
+        return tuple(item.read(model) for model in models)
+
+    for done, (item, result) in enumerate(ahead(source, opened, _weight)):
         progress(done, len(source), item.name)
         try:
-            read = tuple(item.read(model) for model in models)
+            read = result()
         except InputError as error:
             if batch:
                 yield batch
@@ -90,13 +95,17 @@ def batches(
             batch, room = [], size
         while start < count:
             part = tuple(samples[start : start + room] for samples in read)
-            batch.append(Piece(item, part, start, count, row))
+            batch.append(Piece(item, part, item.start + start, item.start + count, row))
             start, row, room = start + len(part[0]), row + len(part[0]), room - len(part[0])
             if not room:
                 yield batch
                 batch, room = [], size
     if batch:
         yield batch
+
+
+def _weight(item: Item) -> int:
+    return item.size
 
 
 def _alike(samples: Samples) -> tuple[bool, tuple[int, ...]]:

@@ -46,6 +46,8 @@ def of_rows(model: Model, numbers: Sequence[Array]) -> dict[str, Array]:
 
 def _samples(item: Item, rank: int) -> int:
     """The number of samples in a file; one that cannot be read is refused later, and counts as one."""
+    if not isinstance(item.content, str | Path):
+        return 1  # a member of an archive, or what is in memory
     path = Path(item.content)
     if tables.is_table(path):
         try:

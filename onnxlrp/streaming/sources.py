@@ -1,21 +1,26 @@
-"""Sources of samples: named items in an order, such as the files of folders and patterns."""
+"""Sources of samples: named items in an order, such as the files of folders, patterns, lists and archives."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import InputError, NothingToDo
-from ..explanation.names import file_word
-from ..files import unique_names
+from ..errors import InputError, NothingToDo, UsageError
+from ..explanation.names import file_path
+from ..files import check, read_text, reason, unique_names
 from ..model import Model
 from ..preprocessing import images, tables
 from ..preprocessing.samples import TEXTS, Samples
+from .archives import SUFFIX, Member, is_archive, members
 
-READ = images.SUFFIXES | tables.SUFFIXES | {*TEXTS}
+READ = images.SUFFIXES | tables.SUFFIXES | {*TEXTS, SUFFIX}
+_LONGEST_LIST = 1 << 30
 _STAMP = b"Software\0onnxlrp"  # in the head of every PNG that a sink writes
 
 
@@ -23,26 +28,62 @@ class Item(NamedTuple):
     """Something to read, under a name that no other item of its source has.
 
     Attributes:
-        name: Its name; samples of an item that holds several are called NAME.0, NAME.1, …
-        content: What `Model.read` takes: a path, a picture or an array.
+        name: Its name, with the folders before it that its files get too; samples of an item that holds several are
+            called NAME.0, NAME.1, …
+        content: What `Model.read` takes: a path, a picture or an array; or a member of an archive.
         name_column: The column of a table that names its rows.
+        start: The first sample that is read: those before it are done.
     """
 
     name: str
     content: Any
     name_column: str | None = None
+    start: int = 0
 
     @property
     def origin(self) -> str:
         """Where it comes from, for messages: the path of a file, else the name."""
-        return str(self.content) if isinstance(self.content, str | Path) else self.name
+        return str(self.content) if isinstance(self.content, str | Path | Member) else self.name
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it lies in, None for what comes from none."""
+        if isinstance(self.content, Member):
+            return self.content.archive
+        return Path(self.content) if isinstance(self.content, str | Path) else None
+
+    @property
+    def size(self) -> int:
+        """The number of its bytes in a file; 0 for what is in memory or not there."""
+        if isinstance(self.content, Member):
+            return self.content.length
+        with contextlib.suppress(OSError, ValueError):
+            return os.path.getsize(self.content) if isinstance(self.content, str | Path) else 0
+        return 0
+
+    def digest(self) -> str:
+        """Return the SHA-256 of its bytes; "" for what is no file, or cannot be read."""
+        if isinstance(self.content, Member):
+            with contextlib.suppress(InputError):
+                return hashlib.sha256(self.content.data()).hexdigest()
+        with contextlib.suppress(OSError, ValueError):
+            if isinstance(self.content, str | Path):
+                with open(self.content, "rb") as file:
+                    return hashlib.file_digest(file, "sha256").hexdigest()
+        return ""
 
     def read(self, model: Model) -> Samples:
-        """Return its samples as the model takes them. Raises InputError, UnsupportedError."""
-        samples = model.read(self.content, *filter(None, [self.name_column]))
+        """Return its samples as the model takes them, from `start` on. Raises InputError, UnsupportedError."""
+        samples = self._whole(model)
+        return samples[self.start :] if self.start else samples
+
+    def _whole(self, model: Model) -> Samples:
+        content = self.content.opened() if isinstance(self.content, Member) else self.content
+        samples = model.read(content, *filter(None, [self.name_column]))
         several = [f"{self.name}.{i}" for i in range(len(samples))]
         if self.name_column is not None and samples.columns is not None:
-            several = [self.name + name.removeprefix(Path(self.content).stem) for name in samples.names]
+            rows = [name.removeprefix(Path(self.content).stem).replace("/", "_") for name in samples.names]
+            several = [self.name + row for row in rows]
             return replace(samples, names=several)
         return replace(samples, names=[self.name] if len(samples) == 1 else several)
 
@@ -75,8 +116,8 @@ class Files:
 
     @property
     def paths(self) -> list[Path]:
-        """The paths in order."""
-        return [item.content for item in self.items]
+        """The files in order, an archive once for each of its members."""
+        return [path for item in self.items if (path := item.path) is not None]
 
     @property
     def pictures(self) -> list[Path]:
@@ -90,37 +131,92 @@ def pictures(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if path.suffix.lower() not in others]
 
 
-def files(words: Sequence[str], name_column: str | None = None) -> Files:
+def files(words: Sequence[str], name_column: str | None = None, recursive: bool = False) -> Files:
     """Find the files to explain, named by their stems (-2, -3 where these repeat, or would as names of files).
 
     Args:
-        words: Files, folders and globs. Of folders and globs, heatmaps of onnxlrp's own are left out.
+        words: Files, folders, globs and archives. Of folders and globs, heatmaps of onnxlrp's own are left out.
         name_column: The column of tables that names their rows.
+        recursive: Folders with all below them; a file is then named with the folders before it.
 
     Raises:
-        NothingToDo: A folder or glob without pictures and arrays.
-        InputError: A folder that cannot be listed.
+        NothingToDo: A folder, glob or archive without pictures and arrays.
+        InputError: A folder or archive that cannot be read.
     """
-    paths: list[Path] = []
+    found: list[tuple[str, Path | Member]] = []
     left_out: dict[Path, int] = {}
     for word in words:
-        named = expand(word)
-        found = [path for path in named if named == [Path(word)] or not _is_heatmap(path)]
-        if not found:
+        named = expand(word, recursive=recursive)
+        kept = [path for path in named if named == [Path(word)] or not _is_heatmap(path)]
+        if not kept:
             raise NothingToDo(f"{word}: holds nothing but heatmaps", "give the folder of the pictures")
-        if len(found) < len(named):
-            left_out[Path(word)] = len(named) - len(found)
-        paths += found
-    names = unique_names((path.stem for path in paths), file_word)
-    return Files([Item(name, path, name_column) for name, path in zip(names, paths, strict=True)], left_out)
+        if len(kept) < len(named):
+            left_out[Path(word)] = len(named) - len(kept)
+        for path in kept:
+            below = recursive and path != Path(word) and path.is_relative_to(word)
+            name = path.relative_to(word).with_suffix("").as_posix() if below else path.stem
+            found += _members(path) if is_archive(path) else [(name, path)]
+    return Files(_items(found, name_column), left_out)
 
 
-def expand(word: str, folder: Path = Path()) -> list[Path]:
-    """Return the files that a word names: itself, those right in a folder, or those that a glob matches.
+def listed(file: str, column: str | None = None) -> Files:
+    """Return the files whose paths a list holds, each line one, named as of `files`.
+
+    Args:
+        file: A text, or a `.csv` or `.parquet` with a column of paths; "-" for the text on standard input. Paths are
+            relative to the folder of the list (of standard input, to the current one). Empty lines and lines that begin
+            with # are left out.
+        column: The column of paths; by default the only one.
+
+    Raises:
+        InputError: The list cannot be read.
+        UsageError: There is no such column, or no telling which it is.
+        NothingToDo: It holds no path.
+    """
+    if tables.is_table(file):
+        paths: Iterable[str] = tables.column(file, column)
+    elif column is not None:
+        raise UsageError(f"{file}: a text has no columns", "leave --path-column out, or give a .csv or .parquet file")
+    else:
+        paths = _lines(file)
+    folder = Path() if file == "-" else Path(file).parent
+    whole = [folder / path for path in (line.strip() for line in paths) if path and not path.startswith("#")]
+    if not whole:
+        raise NothingToDo(f"{file}: holds no paths", "give a path on each line")
+    found: list[tuple[str, Path | Member]] = []
+    for path in whole:
+        found += _members(path) if is_archive(path) else [(path.stem, path)]
+    return Files(_items(found, None))
+
+
+def _lines(file: str) -> list[str]:
+    """Return the lines of a text. Raises InputError."""
+    if file == "-":
+        return sys.stdin.read().splitlines()
+    check(Path(file))
+    try:
+        return read_text(Path(file), _LONGEST_LIST).splitlines()
+    except (OSError, ValueError) as error:
+        fix = "give a text in UTF-8 with a path on each line"
+        raise InputError(f"{file}: cannot be read as a list of paths ({reason(error)})", fix) from None
+
+
+def _members(path: Path) -> list[tuple[str, Path | Member]]:
+    return [(one.stem, one) for one in members(path)]
+
+
+def _items(found: Sequence[tuple[str, Path | Member]], name_column: str | None) -> list[Item]:
+    names = unique_names((name for name, _ in found), file_path)
+    return [Item(name, content, name_column) for name, (_, content) in zip(names, found, strict=True)]
+
+
+def expand(word: str, folder: Path = Path(), recursive: bool = False) -> list[Path]:
+    """Return the files that a word names: itself, those in a folder, or those that a glob matches.
 
     Args:
         word: A path or a glob, relative to `folder`.
         folder: Where the word starts from.
+        recursive: Of a folder also those in the folders below it.
 
     Raises:
         NothingToDo: A folder or glob without pictures and arrays.
@@ -128,7 +224,7 @@ def expand(word: str, folder: Path = Path()) -> list[Path]:
     """
     path = folder / word
     if os.path.isdir(path):  # Path.is_dir raises for a name that is too long
-        return images.listing(path)
+        return images.listing(path, recursive)
     if os.path.exists(path) or not any(c in word for c in "*?["):
         return [path]
     # An absolute pattern has an anchor, which Path.glob refuses.

@@ -231,6 +231,15 @@ def test_bounds_of_a_model_with_channels_last() -> None:
     near(pictured[1].relevance, pictured[0].relevance.transpose(0, 2, 3, 1))
 
 
+def test_preprocessing_is_stated_by_a_name_a_file_or_fields(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("preset = 'imagenet'\n")
+    wanted = onnxlrp.load(small(), prep={"prep": "imagenet"}).preprocessing
+    assert onnxlrp.load(small(), prep="imagenet").preprocessing.mean == wanted.mean
+    assert onnxlrp.load(small(), prep=tmp_path / "own.toml").preprocessing.mean == wanted.mean
+    with pytest.raises(UsageError, match="prep=3 is of type int"):
+        onnxlrp.load(small(), prep=3)  # type: ignore[arg-type]
+
+
 # -- what an explanation brings
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from onnxlrp.errors import InputError, NothingToDo
+from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.explanation.names import file_word
-from onnxlrp.streaming.sources import expand, files, names_by_folder
+from onnxlrp.streaming.sources import expand, files, listed, names_by_folder
 
 
 def picture(path: Path, heatmap: bool = False) -> Path:
@@ -62,3 +62,66 @@ def test_names_are_told_apart_as_they_are_written(tmp_path: Path) -> None:
     names = [item.name for item in files([str(tmp_path)])]
     assert len({file_word(name) for name in names}) == 4
     assert [len(name) for name in names] == [4, 5, 5, 1]  # -2 and -3 at the second and third
+
+
+# -- folders below folders, lists
+
+
+def _tree(folder: Path, *names: str) -> None:
+    for name in names:
+        picture(folder / name)
+
+
+def test_recursive_takes_the_folders_below_and_names_files_with_them(tmp_path: Path) -> None:
+    _tree(tmp_path, "a.png", "cats/a.png", "cats/wild/a.png", ".hidden/b.png", "dogs/.c.png")
+    assert [item.name for item in files([str(tmp_path)])] == ["a"]
+    found = files([str(tmp_path)], recursive=True)
+    assert [item.name for item in found] == ["a", "cats/a", "cats/wild/a"]
+    assert [item.content for item in found] == [tmp_path / f"{item.name}.png" for item in found]
+    several = files([str(tmp_path / "cats"), str(tmp_path / "cats" / "wild" / "a.png")], recursive=True)
+    assert [item.name for item in several] == ["a", "wild/a", "a-2"]
+    with pytest.raises(NothingToDo, match="neither"):
+        files([str(tmp_path / "dogs")], recursive=True)
+
+
+def test_a_folder_of_folders_says_so(tmp_path: Path) -> None:
+    _tree(tmp_path, "cats/a.png")
+    with pytest.raises(NothingToDo) as error:
+        files([str(tmp_path)])
+    assert "name one of its folders" in error.value.fix
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    _tree(tmp_path, "a/one.png")
+    (tmp_path / "a" / "again").symlink_to(tmp_path, target_is_directory=True)
+    assert [item.name for item in files([str(tmp_path)], recursive=True)] == ["a/one"]
+
+
+def test_a_list_of_paths(tmp_path: Path) -> None:
+    _tree(tmp_path, "x/a.png", "y/a.png")
+    (tmp_path / "lists").mkdir()
+    text = tmp_path / "lists" / "all.txt"
+    text.write_text(f"# pictures\n../x/a.png\n\n{tmp_path}/y/a.png\n../gone.png\n")
+    found = listed(str(text))
+    assert [item.name for item in found] == ["a", "a-2", "gone"]
+    wanted = [tmp_path / name for name in ("x/a.png", "y/a.png", "gone.png")]
+    assert [path.resolve() for path in found.paths] == wanted
+    table = tmp_path / "all.csv"
+    table.write_text("id,file\n1,x/a.png\n2,y/a.png\n")
+    assert listed(str(table), "file").paths == [tmp_path / "x/a.png", tmp_path / "y/a.png"]
+    (tmp_path / "one.csv").write_text("path\nx/a.png\n")
+    assert listed(str(tmp_path / "one.csv")).paths == [tmp_path / "x/a.png"]
+
+
+def test_lists_that_do_not_say_which(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("id,file\n1,x/a.png\n")
+    (tmp_path / "empty.txt").write_text("\n# nothing\n")
+    for name, column, match, kind in (
+        ("all.csv", None, "2 columns", UsageError),
+        ("all.csv", "fil", 'no column is called "fil"', UsageError),
+        ("empty.txt", None, "holds no paths", NothingToDo),
+        ("empty.txt", "file", "no columns", UsageError),
+        ("gone.txt", None, "no such file", InputError),
+    ):
+        with pytest.raises(kind, match=match):
+            listed(str(tmp_path / name), column)

@@ -87,19 +87,20 @@ class Collector:
             rows.begin()
             for name in (store.MANIFEST, store.STATE):  # of a run before: they do not belong to what comes
                 (self.folder / name).unlink(missing_ok=True)
-        where = {id(one): n for n, one in enumerate(self.source.items)}
+        source = self.source.after(item, sample)
+        where = {id(one): n for n, one in enumerate(source.items)}
         saved = time.monotonic()
-        for batch in batches(self.source.after(item, sample), [model], asked.batch_size):
+        for batch in batches(source, [model], asked.batch_size):
             if isinstance(batch, Rejected):
                 reject(batch)
                 rows.add([self._failed(batch.item.name, batch.item.origin, batch.error.message)])
-                item, sample = where[_own(batch.item)] + 1, 0
+                item, sample = where[id(batch.item)] + 1, 0
             else:
                 rows.add(self._batch(batch, where))
                 last = batch[-1]
-                start = last.start + len(last) + _begun(last.item)
+                start = last.start + len(last)
                 whole = last.start + len(last) == last.size
-                item, sample = where[_own(last.item)] + whole, 0 if whole else start
+                item, sample = where[id(last.item)] + whole, 0 if whole else start
             going = progress(item, len(self.source.items))
             if not going or time.monotonic() - saved >= self.every:
                 self._save(rows, item, sample)
@@ -124,8 +125,8 @@ class Collector:
         if not self.layers:
             self.model = model
             self._choose_layers()
-        items = [where[_own(piece.item)] for piece in batch for _ in range(len(piece))]
-        starts = [piece.start + _begun(piece.item) + n for piece in batch for n in range(len(piece))]
+        items = [where[id(piece.item)] for piece in batch for _ in range(len(piece))]
+        starts = [piece.start + n for piece in batch for n in range(len(piece))]
         ids = None if self._classes is None else np.array([self._classes[n] for n in items])
         numbers = self.number + np.arange(len(samples))
         values, places, logits = self._values(model, samples, ids, numbers)
@@ -228,13 +229,3 @@ class Collector:
         self.number, self.rejected = where["number"], where["rejected"]
         rows.begin(where["bytes"])
         return where["item"], where["sample"]
-
-
-def _begun(item: Any) -> int:
-    """The first sample of an item that is read from its middle on, else 0."""
-    return int(getattr(item, "start", 0))
-
-
-def _own(item: Any) -> int:
-    """The key of an item, whole or what is left of it."""
-    return id(getattr(item, "item", item))

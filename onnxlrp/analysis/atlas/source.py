@@ -6,45 +6,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...errors import NothingToDo, UsageError
 from ...explanation import targets
-from ...preprocessing.samples import Samples
 from ...streaming import sources
 from ...streaming.sources import Item
-
-
-@dataclass(frozen=True, eq=False)
-class Rest:
-    """An item from one of its samples on: what is left of a file of many where a run was cut.
-
-    Attributes:
-        item: The item.
-        start: The first sample.
-    """
-
-    item: Item
-    start: int
-
-    @property
-    def name(self) -> str:
-        """The name of the item."""
-        return self.item.name
-
-    @property
-    def content(self) -> Any:
-        """What the item holds."""
-        return self.item.content
-
-    @property
-    def origin(self) -> str:
-        """Where the item comes from."""
-        return self.item.origin
-
-    def read(self, model: Any) -> Samples:
-        """Return the samples that are left. Raises InputError."""
-        return self.item.read(model)[self.start :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,27 +20,27 @@ class Pictures:
     Attributes:
         items: The items.
         folders: The name of the subfolder that each comes from, "" where it lies in none.
-        start: The position of the first item that is read, and of its first sample.
+        start: The position of the first item that is read.
         left_out: The number of heatmaps of onnxlrp's own that are not read.
     """
 
     items: Sequence[Item]
     folders: Sequence[str]
-    start: tuple[int, int] = (0, 0)
+    start: int = 0
     left_out: int = 0
 
     def __len__(self) -> int:
-        return len(self.items) - self.start[0]
+        return len(self.items) - self.start
 
     def __iter__(self) -> Iterator[Item]:
-        first, sample = self.start
-        for n in range(first, len(self.items)):
-            item = self.items[n]
-            yield Rest(item, sample) if n == first and sample else item  # type: ignore[misc]
+        return iter(self.items[self.start :])
 
     def after(self, item: int, sample: int) -> Pictures:
         """Return the same from a sample of an item on."""
-        return Pictures(self.items, self.folders, (item, sample), self.left_out)
+        items = [*self.items]
+        if sample:
+            items[item] = items[item]._replace(start=sample)
+        return Pictures(items, self.folders, item, self.left_out)
 
     @property
     def digest(self) -> str:
@@ -136,4 +102,4 @@ def pictures(words: Sequence[str]) -> Pictures:
             left_out += sum(found.left_out.values())
     if not items:
         raise NothingToDo(f"{', '.join(words)}: holds neither pictures nor .npy files", "name another folder")
-    return Pictures(items, folders, (0, 0), left_out)
+    return Pictures(items, folders, 0, left_out)

@@ -14,9 +14,7 @@ def clusters(parser: Parser) -> None:
         "  onnxlrp clusters model.onnx horses/ -t horse -o clusters/ --format json,npz,png,virelay"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="pictures of one class, .npy arrays, globs, or folders of them"
-    )
+    groups.inputs(parser, "pictures of one class, .npy arrays, globs, or folders or .tar archives of them")
     group = parser.add_argument_group("explanation")
     groups.asked(
         group,

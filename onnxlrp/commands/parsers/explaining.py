@@ -15,11 +15,10 @@ def explain(parser: Parser) -> None:
         "  onnxlrp explain model.onnx cat.jpg --rule 'features.0=zbox(-2.1,2.6)' --rule 'Gemm=epsilon(0.01)' --ledger"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument(
-        "inputs",
-        metavar="INPUT",
-        nargs="+",
-        help="pictures, .npy arrays, globs, or folders of them; tables (.csv, .parquet), a sample in each row",
+    groups.inputs(
+        parser,
+        "pictures, .npy arrays, globs, or folders or .tar archives of them; tables (.csv, .parquet), a sample in each "
+        "row",
     )
     group = parser.add_argument_group("explanation")
     groups.asked(
@@ -141,9 +140,7 @@ def patterns(parser: Parser) -> None:
         "  onnxlrp explain model.onnx cat.jpg -m pattern_attribution --patterns model.patterns.npz"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs or folders, such as it was trained on"
-    )
+    groups.inputs(parser, "pictures, .npy arrays, globs, folders or .tar archives, such as it was trained on")
     parser.add_argument("-o", "--out", metavar="FILE", help="an .npz file, or a folder (default: MODEL.patterns.npz)")
     parser.add_argument(
         "--estimator",

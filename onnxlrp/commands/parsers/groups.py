@@ -74,6 +74,22 @@ PREPROCESSING = {
 }
 
 
+def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
+    """Add the inputs of a command that reads samples batch by batch; `text` is the help of INPUT."""
+    parser.add_argument("inputs", metavar="INPUT", nargs=nargs, help=text)
+    group = parser.add_argument_group("inputs")
+    group.add_argument(
+        "-r", "--recursive", action="store_true", help="of folders, also the folders below; files are named with them"
+    )
+    group.add_argument(
+        "--from-list",
+        metavar="FILE",
+        help="in the place of INPUT: a text with a path on each line, relative to its folder, or a .csv or .parquet "
+        "with a column of paths; - for standard input",
+    )
+    group.add_argument("--path-column", metavar="NAME", help="that column (default: the only one)")
+
+
 def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str, Any]) -> None:
     """Add what a command takes of ExplainOptions: see `model.options`.
 

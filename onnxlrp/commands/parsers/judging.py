@@ -67,7 +67,7 @@ def compare(parser: Parser) -> None:
     )
     parser.add_argument("model", metavar="A", nargs="?", help="an .onnx file: the reference")
     parser.add_argument("other", metavar="B", nargs="?", help="an .onnx file of the same classes")
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
+    groups.inputs(parser, "pictures, .npy arrays, globs, or folders or .tar archives of them", "*")
     group = parser.add_argument_group("comparison")
     group.add_argument(
         "--metric", metavar="LIST", help="of the maps: cosine,spearman,topk_iou,mass_shift (default: all four)"

@@ -68,6 +68,10 @@ class Parser(argparse.ArgumentParser):
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse arguments, options and inputs in any order. Raises UsageError."""
         self.usage = self.usage or self._brief()
+        if any(word.partition("=")[0] == "--from-list" for word in argv):
+            for action in self._actions:
+                if action.dest == "inputs":  # the list names them
+                    action.nargs, action.required = "*", False
         args, left = self.parse_known_intermixed_args(self._joined(argv))
         for word in left:
             known = [option for option in self._option_string_actions if option.startswith("--")]
