@@ -211,10 +211,8 @@ class Notes:
                 "-m epsilon_plus_flat explains negative outputs too",
             )
         if self._bias_dominated:
-            methods, origin = (
-                ", ".join(self._bias_dominated),
-                max(self._bias_dominated.values(), key=lambda tally: tally.count),
-            )
+            methods = ", ".join(self._bias_dominated)
+            origin = max(self._bias_dominated.values(), key=lambda tally: tally.count)
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
                 "the small rest, not the size of the logit",
