@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, UsageError
 
 AGAIN = "fetch or export the file again"
 TEMPORARY = f".{'[0-9a-f]' * 16}.tmp"
 """The names, as a glob, of files that are not written to their end: a process that is killed leaves one."""
+_SHOWN = 200  # characters of what an identity says
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -128,3 +129,26 @@ def unique_names(names: Iterable[str], written: Callable[[str], str] = str) -> l
         taken.add(written(unique))
         made.append(unique)
     return made
+
+
+def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any], fix: str) -> None:
+    """Raise UsageError where a file or folder was made by another run than one that would go on with it.
+
+    Args:
+        path: The file or folder.
+        before: The identity of the run that made it, as JSON gives it back.
+        now: That of the run that would go on.
+        fix: What to do where they differ.
+    """
+    wanted = to_jsonable(now)
+    for key in {**before, **wanted}:
+        if before.get(key) != wanted.get(key):
+            was, is_now = _short(before.get(key)), _short(wanted.get(key))
+            raise UsageError(f"{path}: made with another {key}: {was}, now {is_now}", fix)
+
+
+def _short(value: Any) -> str:
+    import json
+
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "…"

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import files
-from ..errors import InputError, UsageError
+from ..errors import InputError
+from ..files import refuse_other
 from .optimize import State
 
 
@@ -38,11 +39,5 @@ def load(path: Path, identity: Mapping[str, Any]) -> State:
     except Exception as error:  # zipfile, numpy and json raise anything on a damaged file
         fix = "delete it, and run without --resume"
         raise InputError(f"{path}: not the state of a run ({files.reason(error)})", fix) from None
-    now = files.to_jsonable(identity)
-    for key in {**stored, **now}:
-        if stored.get(key) != now.get(key):
-            raise UsageError(
-                f"{path}: of another run: {key} was {stored.get(key)!r}, and is {now.get(key)!r}",
-                "ask for the same, or run without --resume",
-            )
+    refuse_other(path, stored, identity, "ask for the same, or run without --resume")
     return state

@@ -21,6 +21,19 @@ def pooled(maps: Array, grid: int = GRID) -> Array:
     return means
 
 
+def block_sums(maps: Array, rows: int, columns: int | None = None) -> Array:
+    """Sum maps [n, H, W] over the cells of a grid of at most `rows` and `columns` (as many, if not given).
+
+    Every pixel is in one cell: the sum of a map stays what it is.
+    """
+    for axis, most in ((1, rows), (2, rows if columns is None else columns)):
+        length = maps.shape[axis]
+        if length > most:
+            edges = np.arange(most) * length // most
+            maps = np.add.reduceat(maps, edges, axis=axis)
+    return np.asarray(maps)
+
+
 def cosine(a: Array, b: Array) -> Array:
     """Compute the cosine ⟨a, b⟩ / (|a| |b|) of heatmaps [N, …]: [N]; 1 where both are zero, 0 where one is."""
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))

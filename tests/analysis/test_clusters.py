@@ -13,8 +13,9 @@ from onnxlrp.analysis import Clusters
 from onnxlrp.analysis.clusters import decision
 from onnxlrp.analysis.clusters.decision import Decider
 from onnxlrp.analysis.clusters.graph import NeighbourGraph, agreement, k_means
-from onnxlrp.analysis.clusters.maps import Maps, of_relevance, pooled
+from onnxlrp.analysis.clusters.maps import Maps, of_relevance
 from onnxlrp.errors import InputError, UsageError
+from onnxlrp.explanation.maps import block_sums
 from onnxlrp.inputs import decide
 from support import planted_strategies as planted
 
@@ -89,7 +90,7 @@ def test_k_means_ranks_by_size_and_admits_too_few() -> None:
 
 def test_pooling_sums_and_features_have_unit_size() -> None:
     maps = np.random.default_rng(5).normal(size=(3, 28, 30))
-    small = pooled(maps, 8)
+    small = block_sums(maps, 8)
     assert small.shape == (3, 8, 8)
     assert np.allclose(small.sum(axis=(1, 2)), maps.sum(axis=(1, 2)))
     assert small[0, 0, 0] == pytest.approx(maps[0, :3, :3].sum())

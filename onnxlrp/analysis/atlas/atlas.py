@@ -13,6 +13,7 @@ import numpy as np
 from ... import files
 from ...errors import InputError, UsageError, did_you_mean
 from ...graph.receptive_field import Box
+from ...streaming import rows
 from . import store
 from .tops import Array, ClassSums, Tops, hits
 
@@ -268,4 +269,4 @@ def _names(folder: Path, arrays: dict[str, Array]) -> dict[int, dict[str, Any]]:
 def shown_rows(path: Path, samples: Sequence[Array]) -> dict[int, dict[str, Any]]:
     """Return the rows of the samples that some unit shows, by number. Raises InputError."""
     wanted = set(np.unique(np.concatenate([array.ravel() for array in samples])).tolist()) if samples else set()
-    return {row["sample"]: row for row in store.rows(path) if row.get("sample") in wanted}
+    return {row["sample"]: row for row in rows.rows(path) if row.get("sample") in wanted}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import files
 from ...errors import OnnxLrpError
+from ...files import refuse_other
 from ...graph.receptive_field import receptive_field
 from ...graph.units import Unit
 from ...version import __version__
@@ -103,7 +104,7 @@ class Atlas(AtlasData):
         finished = store.manifest(folder) if resume else None
         store.clear(folder)
         if finished is not None:
-            store.refuse_other(folder, finished["identity"], about)
+            refuse_other(folder, finished["identity"], about, store.OTHER)
             if (folder / store.UNITS).exists():
                 (folder / store.STATE).unlink(missing_ok=True)
                 return cls.read(folder)  # type: ignore[no-any-return]

@@ -16,6 +16,7 @@ from ...explanation import targets
 from ...graph.units import Unit
 from ...preprocessing.samples import several_sizes
 from ...streaming.batches import Batch, Rejected, batches, joined
+from ...streaming.rows import Rows
 from . import store
 from .asked import Asked
 from .layers import chosen
@@ -81,7 +82,7 @@ class Collector:
             self._classes = self.source.classes(model.labels, model.classes)
         if not any(model.graph.open_axes.values()):
             self._choose_layers()
-        rows = store.Rows(self.folder)
+        rows = Rows(self.folder / store.ROWS)
         item, sample = self._resumed(rows) if resume and (self.folder / store.STATE).exists() else (0, 0)
         if not (item or sample):
             rows.begin()
@@ -201,7 +202,7 @@ class Collector:
 
     # -- states
 
-    def _save(self, rows: store.Rows, item: int, sample: int) -> None:
+    def _save(self, rows: Rows, item: int, sample: int) -> None:
         arrays: dict[str, Array] = {}
         for by, tops in self.tops.items():
             for n, top in enumerate(tops):
@@ -212,7 +213,7 @@ class Collector:
         where = {"item": item, "sample": sample, "bytes": rows.size, "number": self.number, "rejected": self.rejected}
         store.save_state(self.folder, arrays, self.identity, {**where, "shape": self.shape})
 
-    def _resumed(self, rows: store.Rows) -> tuple[int, int]:
+    def _resumed(self, rows: Rows) -> tuple[int, int]:
         """Take the state of the folder; return the item and the sample of it to go on with."""
         arrays, where = store.load_state(self.folder, self.identity)
         shape = where["shape"]

@@ -14,6 +14,7 @@ from ... import files
 from ...errors import UnsupportedError
 from ...report.markup import Markup, tag
 from ...report.shell import document, package_file
+from ...streaming import rows
 from . import overview, store
 from .asked import Asked
 from .atlas import AtlasData
@@ -166,7 +167,7 @@ class Pages:
     def _errors(self) -> list[dict[str, Any]]:
         if not self.atlas.about["rejected"]:
             return []
-        return [row for row in store.rows(self.atlas.folder / store.ROWS) if "error" in row]
+        return [row for row in rows.rows(self.atlas.folder / store.ROWS) if "error" in row]
 
     def _draw_prototypes(self, told: Told) -> None:
         layers = range(len(self.atlas.layers))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ... import files
-from ...errors import InputError, UsageError
+from ...errors import InputError
+from ...files import refuse_other
 from .tops import Array
 
 MANIFEST = "manifest.json"
@@ -21,55 +20,7 @@ ROWS = "samples.jsonl"
 UNITS = "units.npz"
 STATE = "atlas.state.npz"
 DATA = "atlas.json"
-_OPEN = ROWS + ".part"
-
-
-@dataclass(eq=False)
-class Rows:
-    """One line of JSON for each sample, appended while a run goes.
-
-    Attributes:
-        folder: The folder of the atlas.
-        size: Bytes that are written.
-    """
-
-    folder: Path
-    size: int = 0
-
-    @property
-    def path(self) -> Path:
-        """The file, under its name of a run that is not at its end."""
-        return self.folder / _OPEN
-
-    def begin(self, size: int = 0) -> None:
-        """Cut the file to what the state knows of. Raises InputError where that is more than there is."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if size and not self.path.exists() and (self.folder / ROWS).exists():
-                os.replace(self.folder / ROWS, self.path)  # the run was cut at its very end
-            with open(self.path, "ab") as file:
-                there = file.seek(0, os.SEEK_END)
-                if there < size:
-                    raise InputError(f"{self.path}: shorter than the run left it", "run without --resume")
-                file.truncate(size)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "another folder: -o") from None
-        self.size = size
-
-    def add(self, rows: list[dict[str, Any]]) -> None:
-        """Append rows. Raises InputError."""
-        text = "".join(json.dumps(files.to_jsonable(row), ensure_ascii=True) + "\n" for row in rows).encode()
-        try:
-            with open(self.path, "ab") as file:
-                file.write(text)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "free some space") from None
-        self.size += len(text)
-
-    def end(self) -> Path:
-        """Give the file its name."""
-        os.replace(self.path, self.folder / ROWS)
-        return self.folder / ROWS
+OTHER = "ask for the same, or name another folder with -o; without --resume it is made anew"
 
 
 def clear(folder: Path) -> None:
@@ -77,17 +28,6 @@ def clear(folder: Path) -> None:
     for inner in (folder, folder / "units", folder / "classes"):
         for path in inner.glob(files.TEMPORARY) if inner.is_dir() else ():
             path.unlink(missing_ok=True)
-
-
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, one at a time. Raises InputError."""
-    files.check(path)
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                raise InputError(f"{path}: a damaged row", "make the atlas again") from None
 
 
 def save_state(
@@ -114,19 +54,8 @@ def load_state(folder: Path, identity: Mapping[str, Any]) -> tuple[dict[str, Arr
         before, where = about["identity"], about["where"]
     except (KeyError, ValueError):
         raise InputError(f"{folder / STATE}: not the state of an atlas", "run without --resume") from None
-    refuse_other(folder, before, identity)
+    refuse_other(folder, before, identity, OTHER)
     return arrays, where
-
-
-def refuse_other(folder: Path, before: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise UsageError where a folder was made by something else, and say by what."""
-    now = files.to_jsonable(identity)
-    for key in {**before, **now}:
-        if before.get(key) != now.get(key):
-            raise UsageError(
-                f"{folder}: made with another {key}: {_short(before.get(key))}, now {_short(now.get(key))}",
-                "ask for the same, or name another folder with -o; without --resume it is made anew",
-            )
 
 
 def manifest(folder: Path) -> dict[str, Any] | None:
@@ -165,8 +94,3 @@ def read_npz(path: Path) -> dict[str, Array]:
             return {name: found[name] for name in found.files}
     except Exception as error:  # zipfile and numpy raise anything on a damaged file
         raise InputError(f"{path}: damaged ({files.reason(error)})", "make the atlas again") from None
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    return text if len(text) <= 200 else text[:197] + "…"

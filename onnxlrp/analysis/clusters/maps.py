@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...explanation.maps import block_sums
 from ...inputs import InputKind
 from .graph import Array
 
@@ -39,7 +40,7 @@ class Maps:
 
     def features(self, grid: int) -> Array:
         """Return each map pooled to at most `grid` rows and columns, over its Σ|R| [n, d] (float32)."""
-        flat = pooled(self.values, grid).reshape(len(self), -1)
+        flat = block_sums(self.values, grid).reshape(len(self), -1)
         total = np.abs(flat).sum(axis=1, keepdims=True)
         return np.asarray(flat / np.where(total, total, 1), np.float32)
 
@@ -71,22 +72,12 @@ def of_relevance(relevance: Array, kind: InputKind) -> Array:
         kind: The kind of the input: colours of an image are summed; a signal has a row for each channel, other inputs
             have one row.
     """
-    return pooled(kind.to_maps(relevance), FINEST, FINEST if kind.is_image else FINEST * FINEST)
+    return block_sums(kind.to_maps(relevance), FINEST, FINEST if kind.is_image else FINEST * FINEST)
 
 
 def has_places(kind: InputKind) -> bool:
     """Return whether a map of this kind may be shifted: its neighbours are neighbours in the input."""
     return kind.is_image or kind.name == "signal"
-
-
-def pooled(maps: Array, rows: int, columns: int | None = None) -> Array:
-    """Sum maps [n, H, W] over the cells of a grid of at most `rows` and `columns` (as many, if not given)."""
-    for axis, most in ((1, rows), (2, rows if columns is None else columns)):
-        length = maps.shape[axis]
-        if length > most:
-            edges = np.arange(most) * length // most
-            maps = np.add.reduceat(maps, edges, axis=axis)
-    return np.asarray(maps)
 
 
 def joined(parts: Sequence[Array], kind: InputKind) -> Maps:

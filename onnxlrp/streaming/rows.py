@@ -1,0 +1,78 @@
+"""Files of rows: a line of JSON for each, appended while a run goes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError
+
+
+@dataclass(eq=False)
+class Rows:
+    """Rows that are appended to a file, which gets its name at the end.
+
+    Attributes:
+        final: The file at the end of the run; until then it is called NAME.part.
+        size: Bytes that are written.
+    """
+
+    final: Path
+    size: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The file, under its name of a run that is not at its end."""
+        return self.final.with_name(self.final.name + ".part")
+
+    def begin(self, size: int = 0) -> None:
+        """Cut the file to what a run knows of. Raises InputError where that is more than there is."""
+        try:
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            if size and not self.path.exists() and self.final.exists():
+                os.replace(self.final, self.path)  # the run was cut at its very end
+            with open(self.path, "ab") as file:
+                there = file.seek(0, os.SEEK_END)
+                if there < size:
+                    raise InputError(f"{self.path}: shorter than the run left it", "run without --resume")
+                file.truncate(size)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "another folder: -o") from None
+        self.size = size
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows. Raises InputError."""
+        text = "".join(json.dumps(files.to_jsonable(row), ensure_ascii=True) + "\n" for row in rows).encode()
+        try:
+            with open(self.path, "ab") as file:
+                file.write(text)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "free some space") from None
+        self.size += len(text)
+
+    def end(self) -> Path:
+        """Give the file its name."""
+        os.replace(self.path, self.final)
+        return self.final
+
+    def discard(self) -> None:
+        """Remove the file of a run that did not come to its end."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, one at a time. Raises InputError."""
+    files.check(path)
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise InputError(f"{path}: a damaged row", "make it again, without --resume") from None
