@@ -104,7 +104,7 @@ def _words(text: str, known: tuple[str, ...], what: str) -> list[str]:
 
 
 def _report(made: Atlas, model: Any, console: Console) -> None:
-    about, units = made.about, sum(one.channels for one in made.layers)
+    about, units = made.about, sum(one.unit.channels for one in made.layers)
     how = ", ".join(f"{word} ({name})" for word, name in (("activation", "ActMax"), ("relevance", "RelMax"))
                     if word in about["identity"]["by"])  # fmt: skip
     console.line("units", f"{units} of {len(made.layers)} layers, by {how}", _WIDTH)

@@ -86,7 +86,7 @@ def test_tops_are_those_of_a_slow_reference(tmp_path: Path, shapes: Any, picture
     total = (lambda maps: maps.sum(axis=(2, 3))) if value == "sum" else (lambda maps: maps.max(axis=(2, 3)))
     assert [layer.label for layer in atlas.layers] == ["blocks.1.relu1", "blocks.3.relu1", "blocks.3.conv2"]
     for layer in atlas.layers:
-        seen = activations_of_the_file(layer.tensor, x)
+        seen = activations_of_the_file(layer.unit.tensor, x)
         same(layer, "activation", total(seen), seen)
         one_by_one = [shapes.explain(one, method="epsilon_plus", record=[layer.label]) for one in x]
         relevance = np.concatenate([one.layers[layer.label] for one in one_by_one])

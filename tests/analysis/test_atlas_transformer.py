@@ -55,7 +55,7 @@ def test_units_are_channels_summed_over_tokens(atlas: Any, model: Any, samples: 
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     x = np.load(samples)
     seen = dict(zip(LAYERS, session.run([tensor for tensor, _ in LAYERS.values()], {"x": x}), strict=True))
-    assert {layer.label: layer.channels for layer in atlas.layers} == {name: n for name, (_, n) in LAYERS.items()}
+    assert {layer.label: layer.unit.channels for layer in atlas.layers} == {name: n for name, (_, n) in LAYERS.items()}
     explained = model.explain(x, method="attention", record=list(LAYERS))
     for layer in atlas.layers:
         axis = 1 if layer.label == "conv0" else 2

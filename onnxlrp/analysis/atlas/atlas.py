@@ -13,6 +13,7 @@ import numpy as np
 from ... import files
 from ...errors import InputError, UsageError, did_you_mean
 from ...graph.receptive_field import Box
+from ...graph.units import Unit
 from ...streaming import rows
 from . import store
 from .tops import Array, ClassSums, Tops, hits
@@ -55,35 +56,24 @@ class LayerUnits:
     """The units of a layer.
 
     Attributes:
-        label: The name of the layer.
-        tensor: Its result in the graph.
-        shape: Its shape per sample.
-        axis: Its axis of channels.
+        unit: The layer's result, all of it.
         fields: Receptive fields by flat position: [positions, input axes, 2]; an axis of the input that counts as a
             whole is (0, length).
         tops: By "activation" and "relevance".
     """
 
-    label: str
-    tensor: str
-    shape: tuple[int, ...]
-    axis: int
+    unit: Unit
     fields: Array
     tops: dict[str, Tops]
 
     @property
-    def channels(self) -> int:
-        """The number of channels."""
-        return self.shape[self.axis] if self.shape else 1
-
-    @property
-    def space(self) -> tuple[int, ...]:
-        """The lengths of the axes of positions."""
-        return tuple(n for i, n in enumerate(self.shape) if i != self.axis)
+    def label(self) -> str:
+        """The name of the layer."""
+        return self.unit.label
 
     def position(self, flat: int) -> tuple[int, ...]:
         """Return a flat position along each axis of positions."""
-        return tuple(int(n) for n in np.unravel_index(flat, self.space)) if self.space else ()
+        return tuple(int(n) for n in np.unravel_index(flat, self.unit.space)) if self.unit.space else ()
 
     def box(self, flat: int) -> Box:
         """Return the receptive field of a flat position."""
@@ -127,8 +117,10 @@ class AtlasData:
         """
         label, _, word = unit.rpartition(":")
         found = self.layer(label or unit)
-        if not (word.isdecimal() and int(word) < found.channels and label):
-            raise UsageError(f'"{unit}" is no unit of {found.label}', f"give {found.label}:0 to :{found.channels - 1}")
+        if not (word.isdecimal() and int(word) < found.unit.channels and label):
+            raise UsageError(
+                f'"{unit}" is no unit of {found.label}', f"give {found.label}:0 to :{found.unit.channels - 1}"
+            )
         if by not in found.tops:
             raise UsageError(f"the atlas is not ordered by {by}", did_you_mean(by, found.tops))
         return list(self.hits(found, by, int(word)))
@@ -216,9 +208,9 @@ class AtlasData:
         for one in self.layers:
             units = [
                 {"channel": c, **{by: [hit._asdict() for hit in self.hits(one, by, c)] for by in one.tops}}
-                for c in range(one.channels)
+                for c in range(one.unit.channels)
             ]
-            layers.append({"layer": one.label, "shape": list(one.shape), "units": units})
+            layers.append({"layer": one.label, "shape": list(one.unit.shape), "units": units})
         by = "relevance" if "relevance" in self.about["identity"]["by"] else "activation"
         classes = [
             {"id": one, "label": self.label(one), "samples": self.classes.counts[n],
@@ -257,8 +249,8 @@ def _parts(about: dict[str, Any], arrays: dict[str, Array]) -> tuple[list[LayerU
         for by in about["identity"]["by"]:
             tops[by] = Tops(*(arrays[f"{n}/{by}/{key}"] for key in ("values", "samples", "positions")))
             sums[f"{by}/{n}"] = arrays[f"{n}/{by}/classes"]
-        made = LayerUnits(one["label"], one["tensor"], tuple(one["shape"]), one["axis"], arrays[f"{n}/fields"], tops)
-        layers.append(made)
+        unit = Unit(one["tensor"], one["label"], tuple(one["shape"]), one["axis"])
+        layers.append(LayerUnits(unit, arrays[f"{n}/fields"], tops))
     return layers, ClassSums(arrays["classes/ids"].tolist(), arrays["classes/counts"].tolist(), sums)
 
 

@@ -116,7 +116,8 @@ class Atlas(AtlasData):
         words = {"identity": files.to_jsonable(about), **numbers, "labels": model.labels, "formats": list(formats)}
         words["kind"] = collector.model.kind.to_dict()
         words["layers"] = [
-            {"label": one.label, "tensor": one.tensor, "shape": list(one.shape), "axis": one.axis} for one in layers
+            {"label": unit.label, "tensor": unit.tensor, "shape": list(unit.shape), "axis": unit.axis}
+            for unit in collector.layers
         ]
         shown = [top.samples for one in layers for top in one.tops.values()]
         made = cls(folder, layers, collector.sums.ordered(), words, shown_rows(folder / store.ROWS, shown))
@@ -174,4 +175,4 @@ def _layer(model: Any, unit: Unit, collector: Collector, number: int) -> LayerUn
     positions = [field.box(tuple(int(i) for i in at)) for at in np.ndindex(*space)] if space else [field.box(())]
     boxes: Array = np.array(positions, np.int32).reshape(len(positions), len(field.shape), 2)
     tops = {by: top[number] for by, top in collector.tops.items()}
-    return LayerUnits(unit.label, unit.tensor, unit.shape, unit.axis, boxes, tops)
+    return LayerUnits(unit, boxes, tops)

@@ -85,7 +85,7 @@ class Heated(NamedTuple):
     def of(cls, atlas: AtlasData, asked: int | None) -> Heated:
         """Decide it: as asked; else of all units of a small model, of the chief units of a large one."""
         orders = sum(len(layer.tops) for layer in atlas.layers)
-        whole = RANKS * sum(layer.channels * len(layer.tops) for layer in atlas.layers)
+        whole = RANKS * sum(layer.unit.channels * len(layer.tops) for layer in atlas.layers)
         if asked is not None or whole <= MOST:
             return cls(RANKS if asked is None else asked)
         return cls(RANKS, max(1, MOST // (RANKS * orders)), whole)
@@ -100,7 +100,7 @@ def places(atlas: AtlasData, heated: Heated) -> dict[int, dict[Place, bool]]:
     """Return what is shown of each sample, by its number, and whether a heatmap is asked for."""
     shown: dict[int, dict[Place, bool]] = {}
     for n, layer in enumerate(atlas.layers):
-        chief = set(range(layer.channels)) if heated.units is None else set(atlas.chief(n, heated.units))
+        chief = set(range(layer.unit.channels)) if heated.units is None else set(atlas.chief(n, heated.units))
         for top in layer.tops.values():
             for channel, rank in np.argwhere(top.samples >= 0).tolist():
                 place = Place(n, channel, int(top.samples[channel, rank]), int(top.positions[channel, rank]))
@@ -174,7 +174,7 @@ class Painter:
         if pictures not in self._composites:
             self._composites[pictures] = self.rules(pictures)
         layer = self.atlas.layers[number]
-        start = Start(layer.tensor, "activation", np.stack([_one_hot(layer, place) for place, _ in rows]))
+        start = Start(layer.unit.tensor, "activation", np.stack([_one_hot(layer, place) for place, _ in rows]))
         x = np.stack([values for _, values in rows])
         own_rows = any(len(array) > 1 for array in self.model.given.values())
         at = np.array([place.sample for place, _ in rows]) if own_rows else None
@@ -198,10 +198,10 @@ class Painter:
 
 
 def _one_hot(layer: LayerUnits, place: Place) -> Array:
-    values = np.zeros(layer.shape, np.float32)
+    values = np.zeros(layer.unit.shape, np.float32)
     index = list(layer.position(place.flat))
-    if layer.shape:
-        index.insert(layer.axis, place.channel)
+    if layer.unit.shape:
+        index.insert(layer.unit.axis, place.channel)
     values[tuple(index)] = 1
     return values
 

@@ -29,7 +29,7 @@ def page(
         heated: Which units have heatmaps, in words.
     """
     style = Markup(package_file("onnxlrp.report", "style.css") + package_file(__package__, "atlas.css"))
-    count = sum(layer.channels for layer in atlas.layers)
+    count = sum(layer.unit.channels for layer in atlas.layers)
     links = [("layers", "Layers"), ("classes", "Classes"), *([("errors", "Errors")] if errors else [])]
     links += [("about", "How it was made")]
     header = tag(
@@ -50,12 +50,12 @@ def sees(layer: LayerUnits, atlas: AtlasData) -> str:
     kind = atlas.about["kind"]
     axes = kind["spatial_axes"]
     if not axes:
-        return f"{layer.channels} units"
+        return f"{layer.unit.channels} units"
     sides = layer.fields[:, axes, 1] - layer.fields[:, axes, 0]
     field = " x ".join(str(int(n)) for n in sides.max(axis=0))
     whole = " x ".join(str(kind["shape"][n]) for n in axes)
-    places = " x ".join(map(str, layer.space)) or "one"
-    return f"{layer.channels} units at {places} positions; each sees {field} of {whole} values"
+    places = " x ".join(map(str, layer.unit.space)) or "one"
+    return f"{layer.unit.channels} units at {places} positions; each sees {field} of {whole} values"
 
 
 def _layers(atlas: AtlasData, units: Sequence[Sequence[tuple[str, int, int]]]) -> Markup:

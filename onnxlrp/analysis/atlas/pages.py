@@ -99,8 +99,8 @@ class Pages:
         """For each layer its pages: address, first and last channel."""
         return [
             [
-                (f"units/{n:02d}-{p}.html", first, min(first + UNITS, layer.channels) - 1)
-                for p, first in enumerate(range(0, layer.channels, UNITS))
+                (f"units/{n:02d}-{p}.html", first, min(first + UNITS, layer.unit.channels) - 1)
+                for p, first in enumerate(range(0, layer.unit.channels, UNITS))
             ]
             for n, layer in enumerate(self.atlas.layers)
         ]
