@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN.md, section 5): any arrow that is not in this table fails.
+"""Who may import whom (docs/architecture.md, "Rooms and arrows"): any arrow that is not in this table fails.
 
 To allow a new one, write it here and say why in the commit; a room that is not listed may not exist.
 """

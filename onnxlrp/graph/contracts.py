@@ -65,8 +65,8 @@ class Pass(NamedTuple):
                 raise PostconditionError(*self._broken("ensures", ensured))
 
     def _broken(self, verb: str, wanted: Property) -> tuple[str, str]:
-        fix = "Report the model: this is an error of onnxlrp."
-        return f'The pass "{self.name}" {verb} that {wanted.name}: this does not hold.', fix
+        fix = "report the model: this is an error of onnxlrp"
+        return f'the pass "{self.name}" {verb} that {wanted.name}: this does not hold', fix
 
 
 def run(passes: Iterable[Pass], state: LoadState, check: bool = False) -> None:

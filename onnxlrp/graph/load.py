@@ -34,7 +34,7 @@ class ConstantOutput(UnsupportedError):
 def _of_layers(error: OnnxLrpError, sizes: Sizes) -> UnsupportedError | None:
     """The refusal to read the layers of a file that may still run untouched; None where it would not."""
     if isinstance(error, ContradictoryShapes) and not sizes.declared:
-        return UnsupportedError(f"It does not run with every batch, and states none. {error.message}", error.fix)
+        return UnsupportedError(f"it does not run with every batch, and states none: {error.message}", error.fix)
     return error if isinstance(error, UnsupportedError) and not isinstance(error, ConstantOutput) else None
 
 
@@ -110,7 +110,7 @@ def load(
         raise _needs_size(state, first)
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
-        said = " ".join(filter(None, (graph.metadata.get("onnxlrp.note"), note)))
+        said = "; ".join(filter(None, (graph.metadata.get("onnxlrp.note"), note)))
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.note": said}))
     return graph
 
@@ -147,7 +147,7 @@ def _needs_size(state: LoadState, error: OnnxLrpError) -> UnsupportedError:
     names = dict.fromkeys(name for axes in state.sizes.open_axes.values() for name in axes.values())
     fix = "give the size that it was made for: "
     return UnsupportedError(
-        f"The inputs leave sizes open ({', '.join(names)}), and the model does not load at "
+        f"the inputs leave sizes open ({', '.join(names)}), and the model does not load at "
         f"{', '.join(map(str, PLACEHOLDERS))}: {error.message}",
         fix + "size={" + ", ".join(f'"{name}": 100' for name in names) + "}",
         fix + "--size " + ",".join(f"{name}=100" for name in names),
@@ -165,7 +165,7 @@ def graph_of(state: LoadState) -> Graph:
     for name in graph.outputs:
         if name not in shapes:
             raise ConstantOutput(
-                f'The output "{printable(name)}" is a constant: no input changes it.', "Export the model without it."
+                f'the output "{printable(name)}" is a constant: no input changes it', "export the model without it"
             )
     metadata = state.metadata | _provenance(state.file.model)
     if sizes is not None and sizes.note:

@@ -141,7 +141,7 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
     assert state.sizes is not None
     if why := missing():
         raise CannotRun(
-            f"{reason.message} (Methods of forward passes alone would run the untouched file by onnxruntime: {why}.)",
+            f"{reason.message} (methods of forward passes alone would run the untouched file by onnxruntime: {why})",
             f"{fix(why)}, then --method occlusion",
             at_any_size=True,
         )
@@ -159,8 +159,8 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         forward = replace(forward, only_batch=found.only)
     except _Unfit as error:
         raise CannotRun(
-            f"{reason.message} Methods of forward passes alone cannot run the file either: {error}.",
-            "Export the model with the batch on axis 0 of every input and output, without these layers."
+            f"{reason.message}; methods of forward passes alone cannot run the file either: {error}",
+            "export the model with the batch on axis 0 of every input and output, without these layers"
             if error.of_batch
             else reason.fix,
             at_any_size=error.of_batch,

@@ -14,7 +14,7 @@ from .reading.printable import printable
 from .rewriting.mutable_graph import MutableGraph
 
 _WINDOWS = operators.CONVOLUTIONS | operators.WINDOW_POOLS
-_EXPORT = "Export the model again."
+_EXPORT = "export the model again"
 _MOST_AXES = 32
 
 
@@ -54,9 +54,9 @@ def check_constants(graph: MutableGraph) -> None:
             if nan or is_factor:
                 what = f"{nan} NaN" if nan else f"{int(np.isinf(wrong[name]).sum())} infinite values"
                 raise InputError(
-                    f'The constant "{printable(name)}" of the {_named(layer)} holds {what}: nothing behind it can be '
-                    "explained.",
-                    "Export the model again from weights that are finite numbers.",
+                    f'the constant "{printable(name)}" of the {_named(layer)} holds {what}: nothing behind it can be '
+                    "explained",
+                    "export the model again from weights that are finite numbers",
                 )
 
 
@@ -64,8 +64,8 @@ def _check_rank(graph: MutableGraph, layer: Layer) -> None:
     rank = max((len(graph.shapes.get(name, ())) for name in layer.outputs), default=0)
     if rank > _MOST_AXES:
         raise UnsupportedError(
-            f"The {_named(layer)} has a result of {rank} axes, of which numpy handles {_MOST_AXES}.",
-            "Export the model without axes of length 1.",
+            f"the {_named(layer)} has a result of {rank} axes, of which numpy handles {_MOST_AXES}",
+            "export the model without axes of length 1",
         )
 
 
@@ -80,13 +80,13 @@ def _check_groups(graph: MutableGraph, layer: Layer) -> None:
     wanted = weight[1] * group if layer.op == "Conv" else filters
     if group < 1 or channels != wanted or filters % group:
         raise InputError(
-            f"The {_named(layer)} has {group} groups, and weights {list(weight)} for an input of {channels} channels: "
-            "these do not fit.",
+            f"the {_named(layer)} has {group} groups, and weights {list(weight)} for an input of {channels} channels: "
+            "these do not fit",
             _EXPORT,
         )
     kernel = list(layer.attributes.get("kernel_shape") or weight[2:])
     if kernel != list(weight[2:]):
-        raise InputError(f"The {_named(layer)} has a kernel of {kernel}, and weights {list(weight)}.", _EXPORT)
+        raise InputError(f"the {_named(layer)} has a kernel of {kernel}, and weights {list(weight)}", _EXPORT)
 
 
 def _check_window(graph: MutableGraph, layer: Layer) -> None:
@@ -95,8 +95,8 @@ def _check_window(graph: MutableGraph, layer: Layer) -> None:
         return
     if min(result[2:], default=1) < 1 or _reaches_beyond(layer, data[2:]):
         raise InputError(
-            f"The {_named(layer)} has a window that is larger than its input of {' x '.join(map(str, data[2:]))}.",
-            "Give a larger size, or export the model again.",
+            f"the {_named(layer)} has a window that is larger than its input of {' x '.join(map(str, data[2:]))}",
+            "give a larger size, or export the model again",
         )
 
 
@@ -128,7 +128,7 @@ def _check_indices(graph: MutableGraph, layer: Layer) -> None:
     low, high = int(indices.min()), int(indices.max())
     if low < -length or high >= length:
         raise InputError(
-            f"The {_named(layer)} reads index {high if high >= length else low} of an axis of length {length}.", _EXPORT
+            f"the {_named(layer)} reads index {high if high >= length else low} of an axis of length {length}", _EXPORT
         )
 
 

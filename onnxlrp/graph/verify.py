@@ -63,8 +63,8 @@ def verify(graph: Graph, source: Source, batches: Sequence[int] = (1, 3, 8), tol
             worst = max(worst, deviation)
             if not deviation <= tolerance:
                 raise CheckFailed(
-                    f'"{name}" deviates from the untouched model by {deviation:.1e} at batch {batch}.',
-                    "Report the model: its graph was rewritten wrongly.",
+                    f'"{name}" deviates from the untouched model by {deviation:.1e} at batch {batch}',
+                    "report the model: its graph was rewritten wrongly",
                 )
     return worst
 

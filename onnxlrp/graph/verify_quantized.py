@@ -36,16 +36,16 @@ def verify_quantized(graph: Graph, source: Source, file_operators: Iterable[str]
     if not any(layer.op in ROUNDINGS for layer in graph.layers):
         return ""
     if why := missing():
-        return f"It could not be compared with the untouched file: {why}."
+        return f"it could not be compared with the untouched file: {why}"
     try:
         verify(graph, source, batches=(1,))
     except CheckFailed as error:
         # Without VNNI, onnxruntime's sums of two products of 8 bits may saturate at 16.
         if any(word in operator for operator in file_operators for word in _INTEGER):
-            return f"Its integer operators compute something else on this processor: {error.message}"
+            return f"its integer operators compute something else on this processor: {error.message}"
         raise
     except OnnxLrpError:
         raise
     except Exception as error:  # of onnxruntime, or of protobuf: over 2 GB
-        return f"It could not be compared with the untouched file: {first_line(error)}"
+        return f"it could not be compared with the untouched file: {first_line(error)}"
     return ""

@@ -96,7 +96,7 @@ def test_text(refused: Any) -> None:
     ]
     name = save("text.onnx", nodes, ["N", 3], ["N", 4], {"d": D[:3]}, TensorProto.STRING)
     said, fix = refused(4, "inspect", name)
-    assert 'The input "x" takes text' in said
+    assert 'the input "x" takes text' in said
     onnx.utils.extract_model(name, "numbers.onnx", ["k"], ["y"])  # the fix
     assert "extract_model" in fix
 
@@ -105,4 +105,4 @@ def test_no_shape(refused: Any) -> None:
     name = save("open.onnx", [helper.make_node("MatMul", ["x", "d"], ["y"])], None, None, {"d": D})
     said, fix = refused(3, "inspect", name)
     assert "declares no shape" in said
-    assert "Export" in fix
+    assert "export" in fix

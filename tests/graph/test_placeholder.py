@@ -88,5 +88,5 @@ def test_where_between_three_inputs(tail: bool) -> None:
 def test_operands_whose_batch_meets_another_axis(op: str) -> None:
     """In [2, 2] + [2], numbers of all samples reach each: no sample can be explained alone."""
     shapes = {"m": [2, 2], "x": [2], "z": [2]} if op == "Where" else {"x": [2], "z": [2, 2]}
-    with pytest.raises(UnsupportedError, match=f"The {op} node"):
+    with pytest.raises(UnsupportedError, match=f"the {op} node"):
         onnxlrp.load(model([helper.make_node(op, list(shapes), ["y"])], {}, shapes))

@@ -81,14 +81,14 @@ def check(graph: MutableGraph) -> None:
     """
     for layer in graph.layers:
         if layer.op == "BatchNormalization" and layer.attributes.get("training_mode", 0):
-            fix = "Export the model for inference (model.eval() in PyTorch)."
+            fix = "export the model for inference (model.eval() in PyTorch)"
             raise refuse(layer, "is in training mode: a sample's result depends on the others", fix)
         for name in layer.outputs:
             if not name:
                 continue
             shape = graph.shapes.get(name)
             if shape is None:
-                raise refuse(layer, "has an output of unknown shape", "Export the model with static shapes.")
+                raise refuse(layer, "has an output of unknown shape", "export the model with static shapes")
             if (
                 not shape
                 or shape[0] != graph.batch
@@ -96,7 +96,7 @@ def check(graph: MutableGraph) -> None:
             ):
                 seen = ", ".join("N" if d == graph.batch else str(d) for d in shape)
                 alone = shape[:1] == (1,) and graph.batch == graph.prime
-                fix = "If it mixes samples on purpose, export it for one sample: without dynamic axes." if alone else ""
+                fix = "if it mixes samples on purpose, export it for one sample: without dynamic axes" if alone else ""
                 raise refuse(layer, f"gives [{seen}]: its axis 0 is not the batch", fix)
         if graph.batch != 1 and _mixes_samples(graph, layer):
             raise refuse(layer, "works along the batch axis")

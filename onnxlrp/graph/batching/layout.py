@@ -20,8 +20,8 @@ def refuse(layer: Layer, what: str, fix: str = "") -> UnsupportedError:
     """Make an error that names a layer, says what is wrong with it, and how to export the model instead."""
     path = f" ({printable(layer.path)})" if layer.path else ""
     return UnsupportedError(
-        f'The {layer.op} node "{printable(layer.name)}"{path} {what}.',
-        fix or "Export the model so that every layer keeps the batch on axis 0.",
+        f'the {layer.op} node "{printable(layer.name)}"{path} {what}',
+        fix or "export the model so that every layer keeps the batch on axis 0",
     )
 
 
@@ -81,7 +81,7 @@ class Layout:
             UnsupportedError: It is not known; the message names the layer.
         """
         if name not in self.graph.shapes:
-            raise refuse(layer, f'has no known shape for "{printable(name)}"', "Export the model with static shapes.")
+            raise refuse(layer, f'has no known shape for "{printable(name)}"', "export the model with static shapes")
         return self.graph.shapes[name]
 
     def with_constant(self, layer: Layer, position: int, value: Array, **changes: Any) -> Layer:

@@ -37,7 +37,7 @@ def recurrent(layout: Layout, layer: Layer) -> Stored:
             raise refuse(
                 layer,
                 "is recurrent, and its batch is not the batch of the model",
-                "Export the model with the batch on axis 0 of its inputs (batch_first=True in PyTorch).",
+                "export the model with the batch on axis 0 of its inputs (batch_first=True in PyTorch)",
             )
     layout.batch_axes.update({name: axis for name, axis in zip(layer.outputs, _RESULTS, strict=False) if name})
     return _RESULTS[0], [replace(layer, attributes={**layer.attributes, "layout": 1})]

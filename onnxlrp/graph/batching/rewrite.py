@@ -98,7 +98,7 @@ def _output_in_order(layout: Layout, layer: Layer) -> list[Layer]:
 
 
 def _open_ended(layout: Layout, layer: Layer) -> Stored:
-    raise refuse(layer, "gives as many elements as it finds at run time", "Export the model with static shapes.")
+    raise refuse(layer, "gives as many elements as it finds at run time", "export the model with static shapes")
 
 
 def _scatter(layout: Layout, layer: Layer) -> Stored:
@@ -122,7 +122,7 @@ def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
     return refuse(
         layer,
         "writes to indices computed at run time, as torch's MaxUnpool2d does, and not sample by sample",
-        "Use an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
+        "use an upsampling without indices in its place (torch.nn.Upsample), or explain the part of the model "
         + _part(layer, 2),
     )
 

@@ -72,8 +72,8 @@ def _window(graph: MutableGraph, layer: Layer, attributes: dict[str, Any]) -> di
     strides = attributes["strides"]
     if {len(strides), len(attributes["dilations"]), len(attributes["kernel_shape"])} != {rank}:
         raise InputError(
-            f'The {layer.op} node "{printable(layer.label)}" has a window of other dimensions than its operand.',
-            "Export the model again.",
+            f'the {layer.op} node "{printable(layer.label)}" has a window of other dimensions than its operand',
+            "export the model again",
         )
     reach = [(k - 1) * d + 1 for k, d in zip(attributes["kernel_shape"], attributes["dilations"], strict=True)]
     if layer.op == "ConvTranspose":
@@ -103,8 +103,8 @@ def _check_same(layer: Layer, auto_pad: str, dilations: tuple[int, ...], total: 
         found = "skips more than one element at the end, which onnxruntime shares between both ends"
     if found:
         raise UnsupportedError(
-            f'The {layer.op} node "{printable(layer.label)}" of auto_pad {auto_pad} {found}.',
-            "Export the model with explicit pads.",
+            f'the {layer.op} node "{printable(layer.label)}" of auto_pad {auto_pad} {found}',
+            "export the model with explicit pads",
         )
 
 

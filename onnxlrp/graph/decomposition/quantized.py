@@ -9,7 +9,7 @@ from ..reading.printable import printable
 from .replacement import Replacement
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
-FIX = "Explain the float model that it was quantised from."
+FIX = "explain the float model that it was quantised from"
 
 
 def scale_or_zero(build: Replacement, position: int, default: float | None = None) -> Array:

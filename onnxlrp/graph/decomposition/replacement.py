@@ -15,7 +15,7 @@ from ..reading.printable import printable
 from ..rewriting.builder import Builder, Shape
 from ..rewriting.shape_inference import infer
 
-_FIX = "Explain the model that it was optimised from."
+_FIX = "explain the model that it was optimised from"
 # The opset that an operator came with.
 _SINCE = {"Gelu": 20, "RMSNormalization": 23}
 
@@ -112,7 +112,7 @@ class Replacement(Builder):
 
     def refuse(self, what: str, fix: str = _FIX) -> UnsupportedError:
         """An error that names the layer and what it has."""
-        return UnsupportedError(f'The {self.layer.op} node "{printable(self.layer.name)}" has {what}.', fix)
+        return UnsupportedError(f'the {self.layer.op} node "{printable(self.layer.name)}" has {what}', fix)
 
     def only(self, *known: int) -> None:
         """Refuse inputs but those at `known` positions: they would be dropped silently."""

@@ -76,8 +76,8 @@ def _split(node: NodeProto, opset: int, ranks: dict[str, int], graph: onnx.Graph
         return nodes
     if x not in ranks:
         raise UnsupportedError(
-            f'GroupNormalization "{printable(node.name or y)}" has an operand of unknown rank.',
-            "Export the model with static shapes.",
+            f'GroupNormalization "{printable(node.name or y)}" has an operand of unknown rank',
+            "export the model with static shapes",
         )
     ones = constant("one", np.ones(count, np.float32))
     flat = add("InstanceNormalization", grouped, ones, constant("zero", np.zeros(count, np.float32)), epsilon=epsilon)

@@ -75,8 +75,8 @@ def lengths(axes: Sequence[OpenAxis], size: Size | None) -> dict[Place, int]:
         if len(each) != len(own):
             numbers = ", ".join(str(axis.number) for axis in own)
             raise UnsupportedError(
-                f'The input "{printable(tensor)}" leaves {len(own)} axes open ({numbers}); {len(each)} sizes were '
-                "given.",
+                f'the input "{printable(tensor)}" leaves {len(own)} axes open ({numbers}); {len(each)} sizes were '
+                "given",
                 "give each by its name: " + python(own),
                 "give each by its name: " + command(own),
             )

@@ -35,8 +35,8 @@ def upgrade(model: onnx.ModelProto, opset: int, target: int) -> onnx.ModelProto:
     except Exception as error:
         _refuse_unknown(model)
         raise UnsupportedError(
-            f"The model's opset {opset} cannot be converted to {target}: {first_line(error)}",
-            "Export the model again with a newer opset (17 or later).",
+            f"the model's opset {opset} cannot be converted to {target}: {first_line(error)}",
+            "export the model again with a newer opset (17 or later)",
         ) from None
     if opset < 11:
         _resize_from_origin(converted)
@@ -49,8 +49,8 @@ def _refuse_unknown(model: onnx.ModelProto) -> None:
         if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
             name = printable(node.name or "".join(node.output[:1]))
             raise UnsupportedError(
-                f'The node "{name}" is a {printable(node.op_type)}, which is no operator of ONNX.',
-                "Convert the model again, by a converter that knows it or with standard layers in its place.",
+                f'the node "{name}" is a {printable(node.op_type)}, which is no operator of ONNX',
+                "convert the model again, by a converter that knows it or with standard layers in its place",
             )
 
 

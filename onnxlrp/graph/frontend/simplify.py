@@ -64,8 +64,8 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     if machine is not None:
         raise UnsupportedError(
             f'{name} was optimised for one machine: its node "{printable(machine.name)}" is a '
-            f"{machine.domain}::{printable(machine.op_type)}.",
-            "Explain the model that it was made from, or save it with "
+            f"{machine.domain}::{printable(machine.op_type)}",
+            "explain the model that it was made from, or save it with "
             "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED",
         )
     if model.functions:
@@ -83,7 +83,7 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
             refusals.append(error)
     if opset < 7:
         raise UnsupportedError(
-            f"{name} has opset {opset}, older than what can be converted to {OPSET}.", "Export the model again."
+            f"{name} has opset {opset}, older than what can be converted to {OPSET}", "export the model again"
         )
     raise refusals[0]
 
@@ -144,14 +144,14 @@ def _refusal(model: onnx.ModelProto, name: str, error: Exception) -> InputError 
         node = next((n for n in model.graph.node if n.op_type == op.rpartition("::")[2]), None)
         where = f' (node "{printable(node.name or node.output[0])}")' if node is not None and node.output else ""
         return UnsupportedError(
-            f"{name} uses the operator {printable(op)}{where}, which onnxruntime does not know.",
-            "Export the model with standard operators.",
+            f"{name} uses the operator {printable(op)}{where}, which onnxruntime does not know",
+            "export the model with standard operators",
         )
     if "NOT_IMPLEMENTED" in text:
         return UnsupportedError(
             f"{name}: onnxruntime has no implementation for it: {first_line(error)}",
-            "Export the model in float32 with standard operators.",
+            "export the model in float32 with standard operators",
         )
     check = """python -c "import onnx; onnx.checker.check_model('FILE', True)\""""
     kind = ContradictoryShapes if "ShapeInferenceError" in text else InputError
-    return kind(f"{name} is not a valid model: {first_line(error)}", f"Export it again; {check} says more.")
+    return kind(f"{name} is not a valid model: {first_line(error)}", f"export it again; {check} says more")

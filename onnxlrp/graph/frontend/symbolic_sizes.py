@@ -70,14 +70,14 @@ def fix_sizes(
     for value in inputs:
         if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
             raise UnsupportedError(
-                f'The input "{printable(value.name)}" takes text, and what is explained are numbers.',
-                "Explain the part behind its text: onnx.utils.extract_model(FILE, NEW, [TENSOR], [OUTPUT])",
+                f'the input "{printable(value.name)}" takes text, and what is explained are numbers',
+                "explain the part behind its text: onnx.utils.extract_model(FILE, NEW, [TENSOR], [OUTPUT])",
             )
     used = _used(model.graph)
     declared = {b for value in inputs if (b := _first(value)) is not None and value.name in used}
     if len(declared) > 1:
         raise UnsupportedError(
-            f"The inputs declare different batch sizes: {sorted(declared)}.", "Export the model with one batch size."
+            f"the inputs declare different batch sizes: {sorted(declared)}", "export the model with one batch size"
         )
     lengths_given = size.values() if isinstance(size, Mapping) else size if isinstance(size, Sequence) else [size or 0]
     prime = fitting_prime({*numbers_of(model, weights), *declared, *lengths_given, assumed}, above)
@@ -105,7 +105,7 @@ def fix_sizes(
         names.setdefault(axis.tensor, {})[axis.number - 1] = axis.name
     unstated = dict.fromkeys(axis.tensor for axis in free if axis.is_side and axis.place not in sides)
     note = "; ".join(
-        f'The input "{printable(name)}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed.'
+        f'the input "{printable(name)}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed'
         for name in unstated
     )
     return Sizes(batch, batch != prime, note, names, any(not axis.is_side for axis in free), prime)
@@ -124,8 +124,8 @@ def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueIn
     empty = [] if sides else [n for n in numbers if dims[n].HasField("dim_value") and dims[n].dim_value == 0]
     if empty:
         raise UnsupportedError(
-            f'The input "{printable(value.name)}" declares that axis {empty[0]} has length 0: it has no values.',
-            "Export the model with the length of this axis, or leave it open: dynamic_axes={'input': {0: 'N', 1: 'L'}}",
+            f'the input "{printable(value.name)}" declares that axis {empty[0]} has length 0: it has no values',
+            "export the model with the length of this axis, or leave it open: dynamic_axes={'input': {0: 'N', 1: 'L'}}",
         )
     return [OpenAxis(value.name, n, dims[n].dim_param, ("h", "w")[i] if sides else "") for i, n in enumerate(numbers)]
 
@@ -151,8 +151,8 @@ def _first(value: onnx.ValueInfoProto) -> int | None:
     kind = value.type.tensor_type
     if not kind.HasField("shape") or not kind.shape.dim:
         raise InputError(
-            f'The input "{printable(value.name)}" declares no shape.',
-            "Export the model with its input shapes: onnx.shape_inference or dynamic_axes={'input': {0: 'N'}}",
+            f'the input "{printable(value.name)}" declares no shape',
+            "export the model with its input shapes: onnx.shape_inference or dynamic_axes={'input': {0: 'N'}}",
         )
     dim = kind.shape.dim[0]
     return dim.dim_value if dim.dim_value > 0 else None

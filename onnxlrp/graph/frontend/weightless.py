@@ -55,7 +55,7 @@ def separate_weights(read: Read) -> tuple[onnx.ModelProto, dict[str, Array]]:
     for name, value in weights.items():
         _add(graph, name, value)
     if not graph.node:
-        raise InputError(f"{read.name} computes a constant: there is nothing to explain.", "Export the model again.")
+        raise InputError(f"{read.name} computes a constant: there is nothing to explain", "export the model again")
     _one_floating_type(model)
     return model, weights
 
@@ -78,8 +78,8 @@ def to_array(tensor: onnx.TensorProto, read: Read, raw: memoryview | None = None
         value = external_data.read(tensor, read.home, read.name) if outside else _stored(tensor, raw)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise InputError(
-            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({first_line(error, 120)}).',
-            "Export or download the model again.",
+            f'{read.name}: the weight "{printable(tensor.name)}" is damaged ({first_line(error, 120)})',
+            "export or download the model again",
         ) from None
     if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
         value = value.astype(np.float32)
@@ -130,8 +130,8 @@ def _filled(node: onnx.NodeProto, read: Read, shape: Array) -> Array:
     except (TypeError, ValueError, OverflowError):
         raise InputError(
             f'{read.name}: the constant "{printable(node.output[0])}" has an impossible shape '
-            f"({printable(str(shape), 60)}).",
-            "Export or download the model again.",
+            f"({printable(str(shape), 60)})",
+            "export or download the model again",
         ) from None
 
 
@@ -178,8 +178,8 @@ def true_inputs(model: onnx.ModelProto, weights: Iterable[str]) -> list[onnx.Val
     for value in inputs:
         if value.type.WhichOneof("value") != "tensor_type":
             raise UnsupportedError(
-                f'The input "{printable(value.name)}" is not a tensor.', "Export the model with tensor inputs."
+                f'the input "{printable(value.name)}" is not a tensor', "export the model with tensor inputs"
             )
     if not inputs:
-        raise InputError("The model has no inputs: there is nothing to explain.", "Export the model again.")
+        raise InputError("the model has no inputs: there is nothing to explain", "export the model again")
     return inputs

@@ -43,5 +43,5 @@ def check_acyclic(
             seen.add(stuck)
             stuck = next(p for p in needs[stuck] if waiting[p])
         raise InputError(
-            f"{name} has a cycle: {node_label(nodes[stuck])} reads its own result.", "Export the model again."
+            f"{name} has a cycle: {node_label(nodes[stuck])} reads its own result", "export the model again"
         )

@@ -17,8 +17,8 @@ from ..graph import Array
 from .printable import printable
 from .tensors import nbytes
 
-_AGAIN = "Export or download the data file again."
-_RESAVE = "Save the model again: onnx.save_model(model, path, save_as_external_data=True)"
+_AGAIN = "export or download the data file again"
+_RESAVE = "save the model again: onnx.save_model(model, path, save_as_external_data=True)"
 
 
 class Home(NamedTuple):
@@ -55,8 +55,8 @@ class Home(NamedTuple):
             folder = self.model.resolve().parent  # a link to a model whose data lies beside the model
         if not (folder / location).exists():
             raise InputError(
-                f'{name}: its data file "{shown}" is missing (weight "{label}").',
-                f"Put it into {printable(str(folder))}, "
+                f'{name}: its data file "{shown}" is missing (weight "{label}")',
+                f"put it into {printable(str(folder))}, "
                 "or export one file: torch.onnx.export(..., external_data=False)",
             )
         file = (folder / location).resolve()
@@ -65,18 +65,18 @@ class Home(NamedTuple):
             raise self._outside(name, label, shown)
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f'{name}: its data file "{shown}" is no regular file.', _RESAVE)
+            raise InputError(f'{name}: its data file "{shown}" is no regular file', _RESAVE)
         if status.st_nlink > 1 and not (cached or self.linked):
             raise InputError(
-                f'{name}: its data file "{shown}" is a hard link: it has {status.st_nlink} names.',
-                f"Copy it (cp {shown} copy && mv copy {shown}), or allow it: --allow-linked-data",
+                f'{name}: its data file "{shown}" is a hard link: it has {status.st_nlink} names',
+                f"copy it (cp {shown} copy && mv copy {shown}), or allow it: --allow-linked-data",
             )
         return file
 
     def _outside(self, name: str, label: str, shown: str) -> InputError:
         return InputError(
-            f'{name}: the data of the weight "{label}" lies outside the model\'s folder ("{shown}").',
-            "Move the data beside the model, or allow its links with --allow-linked-data. " + _RESAVE,
+            f'{name}: the data of the weight "{label}" lies outside the model\'s folder ("{shown}")',
+            "move the data beside the model, or allow its links with --allow-linked-data, or " + _RESAVE,
         )
 
 
@@ -111,19 +111,17 @@ def locate(tensor: TensorProto, home: Home | None, name: str, found: dict[str, P
     location, label = fields.get("location", ""), printable(tensor.name)
     if home is None:
         raise InputError(
-            f'{name} keeps the weight "{label}" in another file ("{printable(location)}").',
-            "Give the path of the .onnx file, so that its data is found beside it.",
+            f'{name} keeps the weight "{label}" in another file ("{printable(location)}")',
+            "give the path of the .onnx file, so that its data is found beside it",
         )
     if tensor.data_type == TensorProto.STRING:
-        raise InputError(
-            f'{name}: the weight "{label}" holds text in another file, which ONNX does not allow.', _RESAVE
-        )
+        raise InputError(f'{name}: the weight "{label}" holds text in another file, which ONNX does not allow', _RESAVE)
     need = nbytes(tensor.data_type, math.prod(tensor.dims))
     offset, length = (_number(fields.get(key), default) for key, default in (("offset", 0), ("length", need)))
     if offset is None or length is None:
-        raise InputError(f'{name}: the weight "{label}" has a damaged offset or length.', _AGAIN)
+        raise InputError(f'{name}: the weight "{label}" has a damaged offset or length', _AGAIN)
     if length != need:
-        raise InputError(f'{name}: the weight "{label}" is {need} bytes by its dims, and {length} are stored.', _AGAIN)
+        raise InputError(f'{name}: the weight "{label}" is {need} bytes by its dims, and {length} are stored', _AGAIN)
     known = {} if found is None else found
     if location not in known:
         known[location] = home.find(location, name, label)
@@ -131,7 +129,7 @@ def locate(tensor: TensorProto, home: Home | None, name: str, found: dict[str, P
     size = file.stat().st_size
     if size < offset + need:
         raise InputError(
-            f'{name}: its data file "{printable(location)}" is cut off ({size} of {offset + need} bytes).', _AGAIN
+            f'{name}: its data file "{printable(location)}" is cut off ({size} of {offset + need} bytes)', _AGAIN
         )
     return Span(file, offset, need)
 
@@ -156,7 +154,7 @@ def check(tensors: list[TensorProto], home: Home | None, name: str) -> None:
     )
     for (file, start, end, one), (other, begin, until, two) in pairwise(spans):
         if file == other and begin < end and (start, end) != (begin, until):
-            raise InputError(f'{name}: the data of the weights "{one}" and "{two}" overlaps.', _RESAVE)
+            raise InputError(f'{name}: the data of the weights "{one}" and "{two}" overlaps', _RESAVE)
 
 
 def read(tensor: TensorProto, home: Home | None, name: str) -> Array:
@@ -172,7 +170,7 @@ def read(tensor: TensorProto, home: Home | None, name: str) -> Array:
     # Whatever lies there by now: a pipe would wait for ever.
     with open(os.open(span.file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if os.fstat(file.fileno()).st_size < span.offset + span.length:
-            raise InputError(f"{name}: a data file was cut while it was read.", _AGAIN)
+            raise InputError(f"{name}: a data file was cut while it was read", _AGAIN)
         mapped = np.asarray(np.memmap(file, np.uint8, "r", span.offset, (span.length,)))
     if span.length != math.prod(shape) * dtype.itemsize:
         packed = TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=mapped.tobytes())

@@ -58,8 +58,8 @@ def check(estimate: Estimate, limit: int, name: str) -> None:
         parts = f"weights {size(estimate.weights)}, constants {size(estimate.folded)}, layer {size(estimate.layer)}"
         where = f' at "{printable(estimate.largest)}"' if estimate.largest else ""
         raise InputError(
-            f"{name} needs {size(estimate.total)} of memory or more ({parts}{where}); the limit is {size(limit)}.",
-            "Allow more, if the machine has it, with --max-memory SIZE, such as 16G (load: max_memory=...).",
+            f"{name} needs {size(estimate.total)} of memory or more ({parts}{where}); the limit is {size(limit)}",
+            "allow more, if the machine has it, with --max-memory SIZE, such as 16G (load: max_memory=...)",
         )
 
 
@@ -79,8 +79,8 @@ def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
         raise
     except Exception as error:
         raise UnsupportedError(
-            f"The shapes of the model do not fit together: {first_line(error)}",
-            "Export the model again with static shapes.",
+            f"the shapes of the model do not fit together: {first_line(error)}",
+            "export the model again with static shapes",
         ) from None
 
 
@@ -105,9 +105,9 @@ def _lists(graph: onnx.GraphProto, outer: Mapping[str, int], written: int = 0) -
             written += longest
         if written > _LISTS:
             raise InputError(
-                f'The constant "{printable(node.name or node.output[0])}" and those before it are lists of more than '
-                f"{_LISTS} values.",
-                "Export the model again.",
+                f'the constant "{printable(node.name or node.output[0])}" and those before it are lists of more than '
+                f"{_LISTS} values",
+                "export the model again",
             )
         lengths.update(dict.fromkeys(node.output, longest))
     return written

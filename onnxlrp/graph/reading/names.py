@@ -11,8 +11,8 @@ from .printable import printable
 
 MAX_NAME = 4096
 
-_AGAIN = "Export or download the model again."
-_EXPORT = "Export the model again."
+_AGAIN = "export or download the model again"
+_EXPORT = "export the model again"
 
 
 def distinct_names(names: Iterable[str], what: str, name: str) -> set[str]:
@@ -30,7 +30,7 @@ def distinct_names(names: Iterable[str], what: str, name: str) -> set[str]:
     for one in names:
         check_names((one,), name)
         if one in seen or not one:
-            raise InputError(f'{name}: two {what}s are called "{printable(one)}", or one has no name.', _EXPORT)
+            raise InputError(f'{name}: two {what}s are called "{printable(one)}", or one has no name', _EXPORT)
         seen.add(one)
     return seen
 
@@ -46,11 +46,11 @@ def check_names(names: Iterable[str], name: str, limit: int = MAX_NAME) -> None:
     try:
         for one in names:
             if not isinstance(one, str):
-                raise InputError(f"{name} holds names that are no text: it is damaged.", _AGAIN)
+                raise InputError(f"{name} holds names that are no text: it is damaged", _AGAIN)
             if len(one) > limit:
-                raise InputError(f"{name} holds a name of {len(one)} characters ({printable(one, 40)}).", _EXPORT)
+                raise InputError(f"{name} holds a name of {len(one)} characters ({printable(one, 40)})", _EXPORT)
     except UnicodeError:
-        raise InputError(f"{name} holds names that are no text: it is damaged.", _AGAIN) from None
+        raise InputError(f"{name} holds names that are no text: it is damaged", _AGAIN) from None
 
 
 def node_label(node: NodeProto) -> str:

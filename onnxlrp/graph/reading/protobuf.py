@@ -14,7 +14,7 @@ MAX_MESSAGES = 1_000_000
 MAX_FIELDS = 4_000_000
 MAX_DEPTH = 64
 
-_AGAIN = "Export or download the model again."
+_AGAIN = "export or download the model again"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 # Field number → the message in it; a field that is not listed is a leaf.
@@ -80,7 +80,7 @@ def walk(data: bytes, name: str) -> None:
                 elif kind == _FIXED64:
                     position += 8
                 else:
-                    raise Cut(f"{name} is cut off or damaged.", _AGAIN)
+                    raise Cut(f"{name} is cut off or damaged", _AGAIN)
             else:
                 if position > end:
                     raise _cut(name, position - len(data))
@@ -96,9 +96,9 @@ def _cut(name: str, missing: int) -> Cut:
 
 def _too_much(name: str, deep: bool) -> InputError:
     if deep:
-        return InputError(f"{name} nests its parts more than {MAX_DEPTH} levels deep.", "Export the model again.")
+        return InputError(f"{name} nests its parts more than {MAX_DEPTH} levels deep", "export the model again")
     return InputError(
-        f"{name} has more than {MAX_MESSAGES} parts or {MAX_FIELDS} fields.", "Export the model with larger tensors."
+        f"{name} has more than {MAX_MESSAGES} parts or {MAX_FIELDS} fields", "export the model with larger tensors"
     )
 
 

@@ -27,26 +27,26 @@ LARGEST = 1 << 31
 _LARGE = 1 << 22
 
 # First bytes of what people hand over by mistake: (offset, bytes, what it is, the fix).
-_EXPORT_TORCH = "Export the model first: torch.onnx.export(model, example, 'model.onnx')."
-_EXPORT_TF = "Convert the model first: python -m tf2onnx.convert --output model.onnx ..."
-_DOWNLOAD = "Download the model file itself."
-_AGAIN = "Export or download the model again."
+_EXPORT_TORCH = "export the model first: torch.onnx.export(model, example, 'model.onnx')"
+_EXPORT_TF = "convert the model first: python -m tf2onnx.convert --output model.onnx ..."
+_DOWNLOAD = "download the model file itself"
+_AGAIN = "export or download the model again"
 _SIGNATURES = (
-    (0, b"version https://git-lfs", "a Git LFS pointer, not the model it points to", "Fetch it: git lfs pull"),
-    (0, b"\x89PNG", "a PNG image", "Give the model first and the image second."),
-    (0, b"\xff\xd8\xff", "a JPEG image", "Give the model first and the image second."),
-    (0, b"GIF8", "a GIF image", "Give the model first and the image second."),
+    (0, b"version https://git-lfs", "a Git LFS pointer, not the model it points to", "fetch it: git lfs pull"),
+    (0, b"\x89PNG", "a PNG image", "give the model first and the image second"),
+    (0, b"\xff\xd8\xff", "a JPEG image", "give the model first and the image second"),
+    (0, b"GIF8", "a GIF image", "give the model first and the image second"),
     (0, b"PK\x03\x04", "a zip archive (PyTorch .pt and Keras .keras files are)", _EXPORT_TORCH),
     *((0, bytes([0x80, n]), "a Python pickle (older PyTorch .pt files are)", _EXPORT_TORCH) for n in (2, 3, 4, 5)),
     (0, b"\x89HDF", "an HDF5 file (Keras .h5 files are)", _EXPORT_TF),
     (4, b"TFL3", "a TensorFlow Lite model", _EXPORT_TF),
-    (4, b"ORTM", "an onnxruntime .ort model", "Use the .onnx file that it was made from."),
-    (0, b"\x93NUMPY", "a NumPy array", "Give the model first."),
-    (0, b"\x1f\x8b", "a gzip archive", "Unpack it: gunzip FILE"),
-    (0, b"BZh", "a bzip2 archive", "Unpack it: bunzip2 FILE"),
-    (0, b"\xfd7zXZ", "an xz archive", "Unpack it: unxz FILE"),
-    (0, b"7z\xbc\xaf", "a 7z archive", "Unpack it: 7z x FILE"),
-    (257, b"ustar", "a tar archive", "Unpack it: tar xf FILE"),
+    (4, b"ORTM", "an onnxruntime .ort model", "use the .onnx file that it was made from"),
+    (0, b"\x93NUMPY", "a NumPy array", "give the model first"),
+    (0, b"\x1f\x8b", "a gzip archive", "unpack it: gunzip FILE"),
+    (0, b"BZh", "a bzip2 archive", "unpack it: bunzip2 FILE"),
+    (0, b"\xfd7zXZ", "an xz archive", "unpack it: unxz FILE"),
+    (0, b"7z\xbc\xaf", "a 7z archive", "unpack it: 7z x FILE"),
+    (257, b"ustar", "a tar archive", "unpack it: tar xf FILE"),
     (0, b"GGUF", "a GGUF model", _DOWNLOAD),
     (8, b'{"', "a safetensors file (weights without the network)", _EXPORT_TORCH),
     (0, b"%PDF", "a PDF document", _DOWNLOAD),
@@ -105,10 +105,10 @@ def read(source: Source, linked: bool = False) -> Read:
         model, lifted = _parse(data, name)
     else:
         raise InputError(
-            f"A {type(source).__name__} is no model.", "Give a path, the bytes of an ONNX file or a ModelProto."
+            f"a {type(source).__name__} is no model", "give a path, the bytes of an ONNX file or a ModelProto"
         )
     if not model.HasField("graph"):
-        raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model.", _AGAIN)
+        raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model", _AGAIN)
     structure.check(model, name, lifted)
     external_data.check([tensor for tensor in tensors(model) if is_external(tensor)], home, name)
     return Read(model, home, name, digest, lifted)
@@ -140,36 +140,36 @@ def _bytes(path: Path, name: str) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name} is no regular file.", "Give the path of an .onnx file.")
+            raise InputError(f"{name} is no regular file", "give the path of an .onnx file")
         if status.st_size >= LARGEST:
             raise InputError(
-                f"{name} is larger than 2 GiB, which no ONNX file is.",
-                "Save the weights beside the model: onnx.save_model(model, path, save_as_external_data=True)",
+                f"{name} is larger than 2 GiB, which no ONNX file is",
+                "save the weights beside the model: onnx.save_model(model, path, save_as_external_data=True)",
             )
         data = path.read_bytes()
     except FileNotFoundError:
         near = sorted(p.name for p in path.parent.glob("*.onnx"))[:5] if path.parent.is_dir() else []
         there = "; there are: " + ", ".join(printable(n) for n in near) if near else ""
-        raise InputError(f"{name}: there is no such file.", f"Check the path{there}.") from None
+        raise InputError(f"{name}: there is no such file", f"check the path{there}") from None
     except IsADirectoryError:
         files = sorted(p.name for p in path.glob("*.onnx"))[:5]
-        fix = f"Name a file in it: {printable(str(path / files[0]))}" if files else "Give the path of an .onnx file."
-        raise InputError(f"{name} is a directory.", fix) from None
+        fix = f"name a file in it: {printable(str(path / files[0]))}" if files else "give the path of an .onnx file"
+        raise InputError(f"{name} is a directory", fix) from None
     except (OSError, ValueError) as error:
         said = printable(str(getattr(error, "strerror", None) or error))
-        raise InputError(f"{name} cannot be read: {said}.", "Check the path and the file's permissions.") from None
+        raise InputError(f"{name} cannot be read: {said}", "check the path and the file's permissions") from None
     return data
 
 
 def _parse(data: bytes, name: str) -> tuple[onnx.ModelProto, lifting.Lifted]:
     if not data:
-        raise InputError(f"{name} is empty.", _AGAIN)
+        raise InputError(f"{name} is empty", _AGAIN)
     for offset, magic, what, fix in _SIGNATURES:
         if data[offset : offset + len(magic)] == magic:
-            raise InputError(f"{name} is {what}, not an ONNX model.", fix)
+            raise InputError(f"{name} is {what}, not an ONNX model", fix)
     start = data[:200].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise InputError(f"{name} is a web page, not an ONNX model.", _DOWNLOAD)
+        raise InputError(f"{name} is a web page, not an ONNX model", _DOWNLOAD)
     # Every exporter writes field 1, the IR version (a small integer), first.
     likely = data[0] == 0x08 and len(data) > 2 and data[1] < 0x20
     try:
@@ -179,8 +179,8 @@ def _parse(data: bytes, name: str) -> tuple[onnx.ModelProto, lifting.Lifted]:
         if isinstance(error, InputError) and likely:
             raise
         if likely:
-            raise InputError(f"{name} is cut off or damaged.", _AGAIN) from None
-        raise InputError(f"{name} is not an ONNX model.", "Give an .onnx file.") from None
+            raise InputError(f"{name} is cut off or damaged", _AGAIN) from None
+        raise InputError(f"{name} is not an ONNX model", "give an .onnx file") from None
     if not model.HasField("graph") and not model.ir_version:
-        raise InputError(f"{name} is not an ONNX model.", "Give an .onnx file.")
+        raise InputError(f"{name} is not an ONNX model", "give an .onnx file")
     return model, lifted

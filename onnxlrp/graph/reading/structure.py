@@ -19,8 +19,8 @@ MAX_GRAPHS = 1000
 MAX_TEXT = 1 << 24
 MAX_OPSET = 1000
 
-_AGAIN = "Export or download the model again."
-_EXPORT = "Export the model again."
+_AGAIN = "export or download the model again"
+_EXPORT = "export the model again"
 _ONNX = ("", "ai.onnx")
 
 Scopes = tuple[set[str], ...]
@@ -49,9 +49,9 @@ def check(model: onnx.ModelProto, name: str, lifted: Collection[str] = ()) -> No
         _size(graph, name)
     _functions(model, name)
     if not model.graph.node:
-        raise InputError(f"{name} holds a graph without nodes: there is nothing to explain.", _AGAIN)
+        raise InputError(f"{name} holds a graph without nodes: there is nothing to explain", _AGAIN)
     if not model.graph.output:
-        raise InputError(f"{name} has no outputs.", _AGAIN)
+        raise InputError(f"{name} has no outputs", _AGAIN)
     _graph(model.graph, (), opsets, name, lifted)
     for function in model.functions:
         _body(function, distinct_names(function.input, "input", name), (), opsets, name)
@@ -70,10 +70,10 @@ def _opsets(model: onnx.ModelProto, name: str) -> dict[str, int]:
     for entry in model.opset_import:
         domain = "" if entry.domain in _ONNX else entry.domain
         if not 0 < entry.version <= MAX_OPSET or versions.get(domain, entry.version) != entry.version:
-            raise InputError(f'{name} claims opset {entry.version} of "{printable(domain or "ai.onnx")}".', _AGAIN)
+            raise InputError(f'{name} claims opset {entry.version} of "{printable(domain or "ai.onnx")}"', _AGAIN)
         versions[domain] = entry.version
     if not versions and model.ir_version >= 3:
-        raise InputError(f"{name} names no opset: it is cut off or damaged.", _AGAIN)
+        raise InputError(f"{name} names no opset: it is cut off or damaged", _AGAIN)
     return versions or {"": 1}
 
 
@@ -85,9 +85,9 @@ def _size(body: Body, name: str) -> None:
         nodes = queue.pop().node
         count += len(nodes)
         if count > MAX_NODES:
-            raise InputError(f"{name} has more than {MAX_NODES} nodes.", "Explain a part of the model.")
+            raise InputError(f"{name} has more than {MAX_NODES} nodes", "explain a part of the model")
         if graphs > MAX_GRAPHS:
-            raise InputError(f"{name} has more than {MAX_GRAPHS} graphs in its graph.", _EXPORT)
+            raise InputError(f"{name} has more than {MAX_GRAPHS} graphs in its graph", _EXPORT)
         queue += (inner for node in nodes for inner in bodies(node))
 
 
@@ -95,7 +95,7 @@ def _functions(model: onnx.ModelProto, name: str) -> None:
     """Check that local functions do not call themselves, and stay below `MAX_NODES` when they are expanded."""
     known = {(f.domain, f.name, f.overload): f for f in model.functions}
     if len(known) < len(model.functions):
-        raise InputError(f"{name} defines a local function twice.", _EXPORT)
+        raise InputError(f"{name} defines a local function twice", _EXPORT)
     sizes: dict[tuple[str, str, str], int] = {}
     calling: set[tuple[str, str, str]] = set()
 
@@ -108,7 +108,7 @@ def _functions(model: onnx.ModelProto, name: str) -> None:
 
     def size(key: tuple[str, str, str]) -> int:
         if key in calling or len(calling) > 200:
-            raise InputError(f'{name}: the local function "{printable(key[1])}" calls itself without end.', _EXPORT)
+            raise InputError(f'{name}: the local function "{printable(key[1])}" calls itself without end', _EXPORT)
         if key not in sizes:
             calling.add(key)
             sizes[key] = expanded(known[key])
@@ -116,7 +116,7 @@ def _functions(model: onnx.ModelProto, name: str) -> None:
         return sizes[key]
 
     if known and max(expanded(model.graph), *map(size, known)) > MAX_NODES:
-        raise InputError(f"{name}: its local functions expand to more than {MAX_NODES} nodes.", _EXPORT)
+        raise InputError(f"{name}: its local functions expand to more than {MAX_NODES} nodes", _EXPORT)
 
 
 def _graph(
@@ -126,7 +126,7 @@ def _graph(
     check_names([graph.name, *(d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim)], name)
     if graph.sparse_initializer:
         label = printable(graph.sparse_initializer[0].values.name)
-        raise UnsupportedError(f"{name} stores sparse weights ({label}).", "Export the model with dense weights.")
+        raise UnsupportedError(f"{name} stores sparse weights ({label})", "export the model with dense weights")
     weights = distinct_names((t.name for t in graph.initializer), "weight", name)
     for tensor in graph.initializer:
         if tensor.name in lifted:
@@ -137,7 +137,7 @@ def _graph(
     for value in (*graph.input, *graph.output):
         kind = value.type.tensor_type.elem_type
         if value.type.WhichOneof("value") == "tensor_type" and kind and kind not in TYPES:
-            raise InputError(f'{name}: "{printable(value.name)}" has an unknown type ({kind}).', _AGAIN)
+            raise InputError(f'{name}: "{printable(value.name)}" has an unknown type ({kind})', _AGAIN)
     free = _body(graph, weights | inputs, outer, opsets, name)
     check_names([v.name for v in graph.output], name)
     return free
@@ -149,7 +149,7 @@ def _body(body: Body, given: set[str], outer: Scopes, opsets: dict[str, int], na
         _node(node, outer != (), opsets, name)
         for output in filter(None, node.output):
             if output in producers or output in given:
-                raise InputError(f'{name}: "{printable(output)}" is written twice ({node_label(node)}).', _EXPORT)
+                raise InputError(f'{name}: "{printable(output)}" is written twice ({node_label(node)})', _EXPORT)
             producers[output] = index
     here = given | producers.keys()
     scopes = (*outer, here)
@@ -162,7 +162,7 @@ def _body(body: Body, given: set[str], outer: Scopes, opsets: dict[str, int], na
     for label, names in (*zip(map(node_label, body.node), reads, strict=True), ("the outputs", results)):
         for missing in names - here:
             if not any(missing in scope for scope in outer):
-                raise InputError(f'{name}: "{printable(missing)}" is read by {label} and written by nobody.', _EXPORT)
+                raise InputError(f'{name}: "{printable(missing)}" is read by {label} and written by nobody', _EXPORT)
             free.add(missing)
     check_acyclic(body.node, reads, producers, name)
     return free
@@ -173,7 +173,7 @@ def _node(node: NodeProto, nested: bool, opsets: dict[str, int], name: str) -> N
     check_names((a.name for a in node.attribute), name)
     check_names((x for e in node.metadata_props for x in (e.key, e.value)), name, MAX_TEXT)
     if not node.op_type:
-        raise InputError(f"{name}: {node_label(node)} has no operator.", _AGAIN)
+        raise InputError(f"{name}: {node_label(node)} has no operator", _AGAIN)
     domain = "" if node.domain in _ONNX else node.domain
     bounds = _operands(node.op_type, opsets.get(domain, 0), domain)
     if bounds is not None:
@@ -181,16 +181,16 @@ def _node(node: NodeProto, nested: bool, opsets: dict[str, int], name: str) -> N
         if not (least <= len(node.input) <= most and fewest <= len(node.output) <= outputs):
             raise InputError(
                 f"{name}: {node_label(node)} has {len(node.input)} inputs and {len(node.output)} outputs; "
-                f"{node.op_type} takes {least} to {most} and gives {fewest} to {outputs}.",
+                f"{node.op_type} takes {least} to {most} and gives {fewest} to {outputs}",
                 _EXPORT,
             )
     for attribute in node.attribute:
         if attribute.sparse_tensor.ByteSize() or attribute.sparse_tensors:
             raise UnsupportedError(
-                f"{name}: {node_label(node)} stores sparse weights.", "Export the model with dense weights."
+                f"{name}: {node_label(node)} stores sparse weights", "export the model with dense weights"
             )
         if not attribute.type and not attribute.ref_attr_name:
-            raise InputError(f'{name}: the attribute "{printable(attribute.name)}" has no known type.', _AGAIN)
+            raise InputError(f'{name}: the attribute "{printable(attribute.name)}" has no known type', _AGAIN)
         if attribute.type == AttributeProto.TENSOR and not attribute.ref_attr_name:
             check_tensor(attribute.t, nested or node.op_type != "Constant", name)
         for tensor in attribute.tensors:

@@ -15,7 +15,7 @@ from .printable import printable
 
 TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 
-_AGAIN = "Export or download the model again."
+_AGAIN = "export or download the model again"
 # Types of less than a byte, and their bits.
 _PACKED = {TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4} | {
     getattr(TensorProto, kind): 2 for kind in ("INT2", "UINT2") if hasattr(TensorProto, kind)
@@ -59,12 +59,12 @@ def check_tensor(tensor: TensorProto, within: bool, name: str) -> None:
     check_names((tensor.name,), name)
     label, kind = f'the weight "{printable(tensor.name)}"', tensor.data_type
     if kind not in TYPES:
-        raise InputError(f"{name}: {label} has an unknown type ({kind}).", _AGAIN)
+        raise InputError(f"{name}: {label} has an unknown type ({kind})", _AGAIN)
     if any(d < 0 for d in tensor.dims):
-        raise InputError(f"{name}: {label} has a negative dimension ({list(tensor.dims)[:8]}).", _AGAIN)
+        raise InputError(f"{name}: {label} has a negative dimension ({list(tensor.dims)[:8]})", _AGAIN)
     if is_external(tensor):
         if within:
-            raise InputError(f"{name}: {label}, inside an operator, lies in another file.", "Export it as one file.")
+            raise InputError(f"{name}: {label}, inside an operator, lies in another file", "export it as one file")
         return
     count = math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
@@ -76,4 +76,4 @@ def check_tensor(tensor: TensorProto, within: bool, name: str) -> None:
         elif kind in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
             need = 2 * count
     if held != need:
-        raise InputError(f"{name}: {label} is damaged: it holds {held} of {need} {unit}.", _AGAIN)
+        raise InputError(f"{name}: {label} is damaged: it holds {held} of {need} {unit}", _AGAIN)

@@ -74,6 +74,6 @@ def _pairs(name: str) -> list[tuple[str, float | None]]:
 
 def _refused(layer: Layer, name: str, why: str) -> UnsupportedError:
     return UnsupportedError(
-        f'The {layer.op} node "{printable(layer.name)}" has the activation function {printable(name)}, {why}.',
-        "Methods of forward passes alone need no layers: -m occlusion.",
+        f'the {layer.op} node "{printable(layer.name)}" has the activation function {printable(name)}, {why}',
+        "methods of forward passes alone need no layers: -m occlusion",
     )

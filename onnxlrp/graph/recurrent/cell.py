@@ -273,6 +273,6 @@ class Cell:
 def refuse(layer: Layer, what: str) -> UnsupportedError:
     """Make an error that names a recurrent layer and what of it is not known."""
     return UnsupportedError(
-        f'The {layer.op} node "{printable(layer.name)}" {what}.',
-        "Methods of forward passes alone need no layers: -m occlusion.",
+        f'the {layer.op} node "{printable(layer.name)}" {what}',
+        "methods of forward passes alone need no layers: -m occlusion",
     )

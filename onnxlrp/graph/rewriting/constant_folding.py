@@ -147,8 +147,8 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
         results = iter(run.run(None, {name: graph.constants[name] for name in names}))
     except Exception as error:
         raise UnsupportedError(
-            f'The constant "{printable(layer.label)}" ({layer.op}) cannot be computed: {printable(str(error))}',
-            "Export the model with constant folding (torch.onnx.export does it by default).",
+            f'the constant "{printable(layer.label)}" ({layer.op}) cannot be computed: {printable(str(error))}',
+            "export the model with constant folding (torch.onnx.export does it by default)",
         ) from None
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
 
@@ -187,7 +187,7 @@ def _check_size(graph: MutableGraph, layer: Layer, limit: int) -> None:
     length = memory.result(to_node(layer), operands, graph.opsets)
     if length is None:
         raise UnsupportedError(
-            f'The constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell.',
-            "Export the model with constant folding (torch.onnx.export does it by default).",
+            f'the constant "{printable(layer.label)}" ({layer.op}) has a size that its operands do not tell',
+            "export the model with constant folding (torch.onnx.export does it by default)",
         )
     memory.check(memory.Estimate(0, length, 0, layer.label), limit, "The model")

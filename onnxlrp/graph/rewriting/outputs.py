@@ -16,7 +16,7 @@ def drop_text_outputs(graph: MutableGraph) -> None:
     numbers = [name for name in graph.outputs if graph.dtypes.get(name) != "object"]
     if not numbers:
         raise UnsupportedError(
-            f'The output "{printable(graph.outputs[0])}" is text.', "Export the model with an output of its scores."
+            f'the output "{printable(graph.outputs[0])}" is text', "export the model with an output of its scores"
         )
     graph.outputs = numbers
     graph.prune()

@@ -60,8 +60,8 @@ def infer(graph: MutableGraph) -> None:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True, strict_mode=False)
     except onnx.shape_inference.InferenceError as error:
         raise UnsupportedError(
-            f"The shapes of the model do not fit together: {first_line(error)}",
-            "Export the model again with static shapes.",
+            f"the shapes of the model do not fit together: {first_line(error)}",
+            "export the model again with static shapes",
         ) from None
     shapes, dtypes = value_types((*inputs[: len(graph.inputs)], *model.graph.value_info, *model.graph.output))
     graph.shapes, graph.dtypes = shapes, {**graph.dtypes, **dtypes}

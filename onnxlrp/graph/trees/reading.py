@@ -65,7 +65,7 @@ class _Attributes:
 
     def refuse(self, what: str) -> UnsupportedError:
         name = printable(self.layer.name)
-        return UnsupportedError(f'The {self.layer.op} node "{name}" has {what}.', _FIX)
+        return UnsupportedError(f'the {self.layer.op} node "{name}" has {what}', _FIX)
 
     def integers(self, name: str) -> Array:
         return np.asarray(self.found.get(name, ()), np.int64).reshape(-1)
