@@ -261,6 +261,7 @@ ALLOWED |= {
         "graph.pixel_range",
         "graph.recurrence",
         "graph.to_onnx",
+        "graph.trees",  # what becomes of missing values
         "graph.place_output",
         "graph.seed_output",
         "graph.unit_output",

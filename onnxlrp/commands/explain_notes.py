@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CheckFailed, OnnxLrpError
+from ..errors import CheckFailed, OnnxLrpError, listed
 from ..explanation import Explanation
 from ..explanation.forms import without_effect
 from ..inputs import InputKind
@@ -81,6 +81,7 @@ class Notes:
     _animated: Tally = field(default_factory=lambda: Tally())
     _reordered: Tally = field(default_factory=lambda: Tally())
     _deep: dict[str, Tally] = field(default_factory=dict)  # what is done → the inputs
+    _missing: dict[str, str] = field(default_factory=dict)  # column → what became of its missing values
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
         """Print what holds for all samples of a kind, before the first of them; about the model, once.
@@ -180,6 +181,7 @@ class Notes:
 
     def found(self, one: Explanation, origin: str) -> None:
         """Collect the findings of one sample's explanation."""
+        self._missing |= one.provenance.get("missing", {})
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if summary.bias_dominated(one):
@@ -227,6 +229,9 @@ class Notes:
                 "which stand in another order",
                 "without a header they are taken in their order",
             )
+        if self._missing:
+            columns = listed([f"{name} {words}" for name, words in self._missing.items()])
+            note(f"missing values: {columns}", "what the model does not fill in as you mean it, fill in before")
         if self._animated.count:
             note(
                 f"{self._animated}: of several frames the first is explained",

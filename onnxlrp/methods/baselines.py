@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
+from ..graph.trees.missing import fill
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
 from .problem import Problem
 from .registry import Array
 
 AUTO = "auto"
+_FILES = (".npy", *sorted(tables.SUFFIXES))
 _OF_RANGE = ("black", "white", "grey", "noise")
 PICTURES = ("black", "white", "grey", "mean", "blur", "noise")  # baselines of expected gradients
 
@@ -25,8 +27,8 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
     Args:
         problem: The samples.
         asked: A word of `Problem.baseline`; "auto" is `picture` for pictures and zero for other inputs, whose features
-            have no common range; or an array or an .npy file in the model's own layout: one sample, or several, whose
-            mean is taken feature by feature.
+            have no common range; or samples as of `background`: one, or several, whose mean is taken feature by
+            feature.
         picture: The word for pictures. A hidden token becomes another: see `absent_token`.
         seed: The seed of noise.
 
@@ -34,11 +36,11 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
         UsageError: There is no such baseline.
         InputError: A file or an array does not fit the input.
     """
-    if not isinstance(asked, str) or asked.lower().endswith(".npy"):
+    if not isinstance(asked, str) or asked.lower().endswith(_FILES):
         name, rows = background(problem, asked)
         if problem.kind.name == "tokens" and problem.x.dtype.kind in "iu" and len(rows) > 1:
             raise UsageError(f"{name} has {len(rows)} rows of token ids, which have no mean", "give one row")
-        mean = np.broadcast_to(rows.mean(axis=0), problem.x.shape).copy()
+        mean = np.broadcast_to(_mean(rows), problem.x.shape).copy()
         return (name if len(rows) == 1 else f"mean of {len(rows)} samples of {name}"), mean
     if problem.absent is not None and not (asked == "zero" and problem.x.dtype.kind == "f"):
         return problem.absent.name, problem.absent.values
@@ -59,7 +61,7 @@ def absent_token(asked: str, vocabulary: Vocabulary | None) -> tuple[str, int]:
         UsageError: No token is called so.
     """
     known = {} if vocabulary is None else vocabulary.ids
-    if asked == AUTO or asked.lower().endswith(".npy"):
+    if asked == AUTO or asked.lower().endswith(_FILES):
         padding = None if vocabulary is None else vocabulary.padding
         token = padding or 0
         why = "" if padding is not None else ", for no word is known to be a padding"
@@ -93,7 +95,7 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
     """
     if not isinstance(asked, str | os.PathLike):
         name = "the given array"
-        return name, images.batched(asked, problem.x.shape[1:], "float64", f"background {name}")
+        return name, _rows(problem, asked, f"background {name}")
     path = Path(asked)
     if path.is_dir():
         files = [file for file in images.listing(path) if file.suffix.lower() == ".npy"]
@@ -102,13 +104,29 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
         return path.name, np.concatenate([background(problem, file)[1] for file in files])
     if tables.is_table(path):
         values = _in_order(problem, tables.read(path), f"background {path.name}")
-        values = values.reshape(-1, *problem.x.shape[1:])
-        return path.name, images.batched(values, problem.x.shape[1:], "float64", f"background {path.name}")
+        return path.name, _rows(problem, values.reshape(-1, *problem.x.shape[1:]), f"background {path.name}")
     if path.suffix.lower() != ".npy":
         raise UsageError(
             f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"
         )
-    return path.name, images.batched(images.read_array(path), problem.x.shape[1:], "float64", f"background {path.name}")
+    return path.name, _rows(problem, images.read_array(path, missing=True), f"background {path.name}")
+
+
+def _rows(problem: Problem, array: Any, origin: str) -> Array:
+    """Background samples [M, …]; their missing values as the model has them."""
+    names = problem.columns if problem.kind.name == "vector" else None
+
+    def decided(values: Array) -> Array:
+        return fill(problem.model.graph, values, origin, names)[0]
+
+    return images.batched(array, problem.x.shape[1:], "float64", origin, decided)
+
+
+def _mean(rows: Array) -> Array:
+    """The mean of samples, feature by feature: of those that are there."""
+    there = ~np.isnan(rows)
+    count = there.sum(axis=0)
+    return np.where(count > 0, np.where(there, rows, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _in_order(problem: Problem, table: tables.Table, origin: str) -> Array:
@@ -161,7 +179,9 @@ def deviation(problem: Problem, sigma: float, asked: str | Array) -> tuple[str, 
         name, rows = background(problem, asked)
         if len(rows) < 2:
             raise UsageError(f"background {name} has one sample", "give several: noise is a share of their deviation")
-        return f"{sigma:g} of each feature's deviation in {name}", sigma * rows.std(axis=0)[None]
+        apart = np.nan_to_num(rows - _mean(rows))
+        spread = np.sqrt((apart**2).sum(axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1))
+        return f"{sigma:g} of each feature's deviation in {name}", sigma * spread[None]
     kind, axes = problem.kind, tuple(range(1, problem.x.ndim))
     if kind.name == "tokens" and problem.x.dtype.kind == "f":
         return f"{sigma:g} of the range of the embeddings", sigma * _over(problem.x, problem.x, axes)

@@ -28,7 +28,8 @@ class LIME:
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
         features: The approximate number of segments of a picture.
         baseline: What a hidden segment becomes: "segments" (its own mean, as in the lime package), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean);
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array, an .npy file or a table (of several rows,
+            their mean);
             "auto" is "segments" where they have several values, else "zero".
         width: σ of the kernel π.
         alpha: α, the ridge strength.

@@ -25,7 +25,8 @@ class Occlusion:
         window: Side of the window in pixels; 0 is an eighth of each side, of a vector one value.
         stride: Step between two windows; 0 is half a window.
         baseline: What a hidden pixel becomes: "auto" (grey for a picture, zero for other arrays), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array, an .npy file or a table (of several rows,
+            their mean).
         score: The "probability" of the class, or its "logit".
         seed: Seed of the order of the windows, and of a random baseline.
 

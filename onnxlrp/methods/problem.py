@@ -220,7 +220,10 @@ class Problem:
             return np.where(weights, x, cast(hidden, x.dtype))
         kind = x.dtype if x.dtype.kind == "f" else np.dtype(np.float64)
         weights = weights.astype(kind, copy=False)
-        return cast(x * weights + hidden.astype(kind) * (1 - weights), x.dtype)
+        made = x * weights + hidden.astype(kind) * (1 - weights)
+        if self.kind.name == "vector":  # a missing value is no number that could be blended
+            made = np.where(np.isnan(made), np.where(weights >= 0.5, x, hidden), made)
+        return cast(made, x.dtype)
 
     def on_channels(self, heat: Array) -> Array:
         """Spread a heatmap [N, *grid] evenly over the channels, to x's shape."""
@@ -246,7 +249,9 @@ class Problem:
         if name == "zero":
             return np.zeros_like(x)
         if name == "mean":
-            return np.broadcast_to(x.mean(axis=self._map_axes, keepdims=True), x.shape).copy()
+            there = ~np.isnan(x)
+            total, count = (part.sum(axis=self._map_axes, keepdims=True) for part in (np.where(there, x, 0), there))
+            return np.broadcast_to(total / np.maximum(count, 1), x.shape).copy()
         if name == "blur":
             return self._blurred(x)
         low, high = (np.broadcast_to(bound, x.shape) for bound in self.bounds())
@@ -261,7 +266,8 @@ class Problem:
         if self.preprocessing is not None:
             return self.preprocessing.bounds()
         axes = tuple(range(1, self.x.ndim))
-        low, high = (f(axis=axes, keepdims=True).astype(np.float64) for f in (self.x.min, self.x.max))
+        # Of numbers alone: fmin and fmax leave out missing values.
+        low, high = (f.reduce(self.x, axis=axes, keepdims=True).astype(np.float64) for f in (np.fmin, np.fmax))
         return low, high
 
     @property

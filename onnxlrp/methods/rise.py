@@ -26,7 +26,8 @@ class RISE:
         cells: Cells a side of a mask; 0 is 7 for a picture, and every value by itself in other arrays.
         p1: p₁, the share of cells that are seen.
         baseline: What a hidden pixel becomes: "auto" (zero of the model's input, as in the paper), "black", "white",
-            "grey", "mean", "blur", "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
+            "grey", "mean", "blur", "noise" or "zero", or a sample: an array, an .npy file or a table (of several rows,
+            their mean).
         centred: Subtract the mean score, so that 0 means that showing i makes no difference; without it all values are
             positive, as in the paper.
         score: The "probability" of the class, or its "logit".

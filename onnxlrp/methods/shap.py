@@ -29,7 +29,8 @@ class KernelSHAP:
         segments: "auto", "slic", "quickshift", "grid", "values", or an integer array with the segment of each pixel.
         features: The approximate number of segments of a picture.
         baseline: x₀: "auto" (grey for a picture, zero for other arrays), "black", "white", "grey", "mean", "blur",
-            "noise" or "zero", or a sample: an array or an .npy file (of several, their mean).
+            "noise" or "zero", or a sample: an array, an .npy file or a table (of several rows,
+            their mean).
         score: The "logit" of the class, or its "probability".
         seed: Seed of all random numbers.
 

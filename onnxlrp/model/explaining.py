@@ -157,13 +157,21 @@ class Prepared:
     ) -> Explanation:
         model = self.model
         logits, ids = outputs["logits"].reshape(len(samples), -1), self._best(outputs) if known is None else known
+        names = feature_names.find(
+            self.options.feature_names, samples.columns or model.words, model.graph.metadata, samples.kind
+        )
         made = Explanation(
             relevance=outputs["relevance"],
             output=outputs["scores"],
             head=model.head.kind,
             target=ids,
             ledger=ledger.rows(plan, outputs) if plan else None,
-            provenance={**about, **to_jsonable(self.options.recorded()), **precision_of(model.engine)},
+            provenance={
+                **about,
+                **to_jsonable(self.options.recorded()),
+                **precision_of(model.engine),
+                **_missing(samples, names),
+            },
             labels=model.labels,
             layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
             images=samples.views if samples.pictures else None,
@@ -171,16 +179,21 @@ class Prepared:
             kind=samples.kind,
             logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
             names=samples.names,
-            inputs=samples.values,
-            feature_names=feature_names.find(
-                self.options.feature_names, samples.columns or model.words, model.graph.metadata, samples.kind
-            ),
+            inputs=samples.values if samples.missing is None else np.where(samples.missing, np.nan, samples.values),
+            feature_names=names,
             originals=samples.originals if samples.pictures else None,
             notes={**(notes or {}), **self._place(ids)},
             shares=None if model.areas is None or model.placed is None else share_of(model.placed, model.areas),
         )
         refuse_not_finite(model, samples, made)
         return made
+
+
+def _missing(samples: Samples, names: Sequence[str] | None) -> dict[str, Any]:
+    """What became of missing values, by the name of the column."""
+    if samples.missing is None or not samples.missing.any():
+        return {}
+    return {"missing": {names[n] if names else f"feature {n}": words for n, words in samples.filled.items()}}
 
 
 def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Wanted:

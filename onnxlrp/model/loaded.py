@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Self
@@ -21,6 +22,7 @@ from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
 from ..graph.places import DEFAULT, Place
 from ..graph.seed_output import Seeded
+from ..graph.trees.missing import fill
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
 from ..inputs.text import Vocabulary
@@ -333,7 +335,9 @@ class LoadedModel:
             told = shape_of(items, self.kind, free, lambda: not self.states_geometry)
             model = self if told is None else self.at(*told)
         dtype, features = model.graph.inputs[0].dtype, feature_names.of_model(model.graph.metadata)
-        samples = made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features)
+        samples = made(
+            items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features, partial(fill, model.graph)
+        )
         check_ids(model.graph, samples)
         return samples
 

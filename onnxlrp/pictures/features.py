@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def features(
 
     Args:
         relevance: The relevance [K].
-        values: The values of the features [K], written beside their names.
+        values: The values of the features [K], written beside their names; NaN is a missing one.
         names: The names of the features; their numbers where there are none.
         style: Colours, title and caption; bars show every value at its length.
 
@@ -47,10 +48,8 @@ def features(
     order = np.argsort(-np.abs(r), kind="stable")
     shown = order if len(order) <= _SHOWN else order[: _SHOWN - 1]
     rows = [
-        (names[n] if names else f"feature {n}", "" if x is None else number(abs(x[n])) if x[n] >= 0 else
-         "-" + number(-x[n]), float(r[n]))
-        for n in shown
-    ]  # fmt: skip
+        (names[n] if names else f"feature {n}", "" if x is None else _value(float(x[n])), float(r[n])) for n in shown
+    ]
     if len(shown) < len(order):
         rows.append((f"{len(order) - len(shown)} others", "", float(r[order[len(shown) :]].sum())))
     text, small = font(15), font(13)
@@ -80,3 +79,10 @@ def features(
         draw.text(place, ("-" if value < 0 else "+") + number(abs(value)), font=small, fill=INK, anchor=side)
     draw.line([zero, 0, zero, panel.height], fill=FAINT)
     return figure([panel], None, style)
+
+
+def _value(x: float) -> str:
+    """A feature's value: `-1.5`, or that it is missing."""
+    if math.isnan(x):
+        return "missing"
+    return number(x) if x >= 0 else "-" + number(-x)

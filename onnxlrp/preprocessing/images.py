@@ -183,8 +183,12 @@ def _over_white(image: Image) -> Image:
     return Image.alpha_composite(white, rgba).convert("RGB")
 
 
-def read_array(path: str | Path) -> npt.NDArray[Any]:
+def read_array(path: str | Path, missing: bool = False) -> npt.NDArray[Any]:
     """Read the numeric array of an `.npy` file as it is; pickles are refused.
+
+    Args:
+        path: The file.
+        missing: NaN is a missing value, which whoever takes the array decides about.
 
     Raises:
         InputError: The file is missing, damaged, or holds anything but finite numbers.
@@ -203,15 +207,16 @@ def read_array(path: str | Path) -> npt.NDArray[Any]:
         raise InputError(
             f"{path}: a damaged or cut .npy file, or one of Python objects ({reason(error)})", _SAVE
         ) from None
-    return _numbers(mapped, str(path))
+    return _numbers(mapped, str(path), missing)
 
 
-def decode_array(file: BinaryIO, name: str) -> npt.NDArray[Any]:
+def decode_array(file: BinaryIO, name: str, missing: bool = False) -> npt.NDArray[Any]:
     """Decode the numeric array of an `.npy` file as `read_array` does.
 
     Args:
         file: What is read from the file, whole.
         name: Its name in messages.
+        missing: NaN is a missing value, as of `read_array`.
 
     Raises:
         InputError: It is damaged, or holds anything but finite numbers.
@@ -225,23 +230,27 @@ def decode_array(file: BinaryIO, name: str) -> npt.NDArray[Any]:
         raise
     except Exception as error:  # as above
         raise InputError(f"{name}: a damaged or cut .npy file ({reason(error)})", _SAVE) from None
-    return _numbers(stored, name)
+    return _numbers(stored, name, missing)
 
 
-def _numbers(stored: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+def _numbers(stored: npt.NDArray[Any], name: str, missing: bool) -> npt.NDArray[Any]:
     """Return a copy of an array of finite numbers, in this machine's byte order. Raises InputError for others."""
     if stored.dtype.kind not in "biuf":
         raise InputError(f"{name}: holds {stored.dtype}, not numbers", _SAVE)
     array = np.array(stored, dtype=stored.dtype.newbyteorder("="))
     if array.size == 0:
         raise InputError(f"{name}: holds no values (shape {array.shape})", _SAVE)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not (np.isfinite(array) | (missing & np.isnan(array))).all():
         raise InputError(f"{name}: holds NaN or infinity", "clean the array before it is saved")
     return array
 
 
 def batched(
-    array: npt.ArrayLike, sample_shape: tuple[int, ...], dtype: str, name: str = "the input"
+    array: npt.ArrayLike,
+    sample_shape: tuple[int, ...],
+    dtype: str,
+    name: str = "the input",
+    missing: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None,
 ) -> npt.NDArray[Any]:
     """Bring an array to the shape [N, …] and the type of the input.
 
@@ -250,6 +259,8 @@ def batched(
         sample_shape: The shape of one sample; dimensions below 1 are free.
         dtype: The type of the input.
         name: The array's name in messages.
+        missing: Decides about a batch [N, …] with missing values, NaN: returns what the model is given, or raises. None
+            refuses them.
 
     Raises:
         InputError: The shape does not fit, or values are not finite, or are none of the type.
@@ -268,7 +279,9 @@ def batched(
     if values.shape[0] == 0:
         raise InputError(f"{name}: an empty batch", "give at least one sample")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
+        if missing is None or np.isinf(values).any():
+            raise InputError(f"{name}: holds NaN or infinity", "clean the array first")
+        values = missing(values)
     return np.ascontiguousarray(_cast(values, np.dtype(dtype), name))
 
 
@@ -279,7 +292,7 @@ def _cast(values: npt.NDArray[Any], kind: np.dtype[Any], name: str) -> npt.NDArr
     with np.errstate(invalid="ignore", over="ignore"):
         cast = values.astype(kind)
     if kind.kind == "f":
-        wrong = values[~np.isfinite(cast)]
+        wrong = values[~np.isfinite(cast) & ~np.isnan(values)]
     elif kind.kind == "b":
         wrong = values[(values != 0) & (values != 1)]
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = npt.NDArray[Any]
+
+# Given samples with missing values (NaN), what they are called and the names of their columns, returns what the model
+# is given and by column what became of the missing values.
+Fill = Callable[[Array, str, Sequence[str] | None], tuple[Array, dict[int, str]]]
 
 TEXTS = (".txt",)
 _LONGEST_TEXT = 64 << 20
@@ -41,6 +45,8 @@ class Samples:
         own_size: Whether pictures are taken at their own size.
         columns: The header of the table that the samples come from, in the order of the model's features.
         reordered: The columns of the table stood in another order.
+        missing: Which values were missing, bool [N, …]; None where none was.
+        filled: What became of the missing values of a column, by its number.
     """
 
     values: Array
@@ -52,6 +58,8 @@ class Samples:
     own_size: bool = False
     columns: tuple[str, ...] | None = None
     reordered: bool = False
+    missing: Array | None = None
+    filled: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -63,6 +71,7 @@ class Samples:
             views=self.views[keep],
             originals=self.originals[keep],
             names=self.names[keep],
+            missing=None if self.missing is None else self.missing[keep],
         )
 
 
@@ -105,6 +114,7 @@ def made(
     preprocessing: Callable[[], Preprocessing],
     own_size: bool = False,
     features: Sequence[str] = (),
+    fill: Fill | None = None,
 ) -> Samples:
     """Convert samples to the model's input.
 
@@ -115,12 +125,14 @@ def made(
         preprocessing: Gives the preprocessing; called for pictures only.
         own_size: Whether pictures are taken at their own size.
         features: The names of a vector's features in the model's order; the columns of a table are found by them.
+        fill: Decides about missing values; None refuses them.
 
     Raises:
-        InputError: An array does not fit the input, or a table has no column for a feature.
+        InputError: An array does not fit the input, a table has no column for a feature, or the model does not say what
+            becomes of a missing value.
         UnsupportedError: A picture is given, and the input is none.
     """
-    parts = [replace(_made(item, kind, dtype, preprocessing, features), own_size=own_size) for item in items]
+    parts = [replace(_made(item, kind, dtype, preprocessing, features, fill), own_size=own_size) for item in items]
     if len(parts) == 1:
         return parts[0]
     return Samples(
@@ -133,6 +145,10 @@ def made(
         own_size,
         parts[0].columns if len({p.columns for p in parts}) == 1 else None,
         any(p.reordered for p in parts),
+        None
+        if all(p.missing is None for p in parts)
+        else np.concatenate([np.zeros(p.values.shape, bool) if p.missing is None else p.missing for p in parts]),
+        {column: words for p in parts for column, words in p.filled.items()},
     )
 
 
@@ -184,7 +200,7 @@ def _opened(item: Any, name_column: str | None) -> Opened:
         if tables.is_table(path):
             table = tables.read(path, name_column)
             return Opened(table.values, name, origin, table)
-        item = images.read_array(path) if path.suffix.lower() == ".npy" else images.open_image(path)
+        item = images.read_array(path, missing=True) if path.suffix.lower() == ".npy" else images.open_image(path)
     if isinstance(item, Samples):
         return Opened(item)
     if hasattr(item, "convert") and hasattr(item, "getbands"):
@@ -198,19 +214,23 @@ def _made(
     dtype: str,
     preprocessing: Callable[[], Preprocessing],
     features: Sequence[str],
+    fill: Fill | None,
 ) -> Samples:
     content = item.content
     if isinstance(content, Samples):
         return content if content.kind == kind else replace(content, kind=kind)
     if item.table is not None:
-        return _rows(item, item.table, kind, dtype, features)
+        return _rows(item, item.table, kind, dtype, features, fill)
     if isinstance(content, np.ndarray):
-        return _array(images.batched(content, kind.shape, dtype, item.origin), kind, item.name)
+        names = features if len(features) == np.prod(kind.shape) else None
+        return _array(content, kind, dtype, item, names, fill)
     prep = preprocessing()
     return Samples(prep.apply(content), [prep.view(content)], [images.rgb(content)], [item.name or "image"], True, kind)
 
 
-def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str, features: Sequence[str]) -> Samples:
+def _rows(
+    item: Opened, table: tables.Table, kind: InputKind, dtype: str, features: Sequence[str], fill: Fill | None
+) -> Samples:
     """The rows of a table as samples: a number for each value of the input, by their names, else in its own order."""
     count = int(np.prod(kind.shape))
     values = table.values
@@ -226,15 +246,29 @@ def _rows(item: Opened, table: tables.Table, kind: InputKind, dtype: str, featur
         if places is not None:
             reordered = places != list(range(count))
             values, columns = values[:, places], tuple(columns[place] for place in places)
-    made = _array(images.batched(values.reshape(-1, *kind.shape), kind.shape, dtype, item.origin), kind, item.name)
+    made = _array(values.reshape(-1, *kind.shape), kind, dtype, item, columns, fill)
     names = made.names if table.rows is None else [f"{item.name}.{row}" for row in table.rows]
     return replace(made, names=names, columns=columns, reordered=reordered)
 
 
-def _array(values: Array, kind: InputKind, name: str) -> Samples:
-    n, name = len(values), name or "array"
+def _array(
+    array: Array, kind: InputKind, dtype: str, item: Opened, columns: Sequence[str] | None, fill: Fill | None
+) -> Samples:
+    """An array as samples; `columns` are the names of a vector's features."""
+    missing: Array | None = None
+    filled: dict[int, str] = {}
+
+    def decided(values: Array) -> Array:
+        nonlocal missing, filled
+        assert fill is not None
+        missing = np.isnan(values)
+        values, filled = fill(values, item.origin, columns if kind.name == "vector" else None)
+        return values
+
+    values = images.batched(array, kind.shape, dtype, item.origin, None if fill is None else decided)
+    n, name = len(values), item.name or "array"
     names = [name] if n == 1 else [f"{name}.{i}" for i in range(n)]
-    return Samples(values, [None] * n, [None] * n, names, False, kind)
+    return Samples(values, [None] * n, [None] * n, names, False, kind, missing=missing, filled=filled)
 
 
 def _numbered(names: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..errors import InputError, UnsupportedError, UsageError, did_you_mean, lis
 from ..files import check, read_text, reason
 
 SUFFIXES = frozenset({".csv", ".parquet"})
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"})  # in a column of numbers
 
 _LARGEST = 1 << 30  # bytes of text
 
@@ -23,7 +25,7 @@ class Table(NamedTuple):
     """The numbers of a table.
 
     Attributes:
-        values: The numbers [N, K], float64.
+        values: The numbers [N, K], float64; NaN where a cell is missing.
         columns: The names of the K columns, None where the file has no header.
         rows: The names of the N rows, None without a column of them.
     """
@@ -46,7 +48,7 @@ def read(path: str | Path, name_column: str | None = None) -> Table:
         name_column: The column that names the rows, which is no feature.
 
     Raises:
-        InputError: The file is missing or damaged, or a cell is no finite number.
+        InputError: The file is missing or damaged, or a cell holds something else than a finite number or nothing.
         UsageError: There is no such column.
         UnsupportedError: A `.parquet` file without pyarrow.
     """
@@ -129,9 +131,9 @@ def _csv(path: Path) -> tuple[list[str] | None, list[list[Any]]]:
 
 def _looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether no cell of the first row is a number, or one is text above numbers."""
-    first, second = rows[0], rows[1]
-    texts = [_number(cell) is None for cell in first]
-    return all(texts) or any(text and _number(below) is not None for text, below in zip(texts, second, strict=False))
+    texts = [_number(cell) is None for cell in rows[0]]
+    below = [next((cell for cell in column if not _is_missing(cell)), "") for column in zip(*rows[1:], strict=False)]
+    return all(texts) or any(text and _number(cell) is not None for text, cell in zip(texts, below, strict=False))
 
 
 def _parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
@@ -151,18 +153,26 @@ def _parquet(path: Path) -> tuple[list[str], list[list[Any]]]:
 
 
 def _number(cell: Any) -> float | None:
-    """Return a finite number, None for anything else."""
+    """Return a finite number, NaN for a missing one, None for anything else."""
+    if _is_missing(cell):
+        return math.nan
     try:
         number = float(cell)
     except (TypeError, ValueError):
         return None
-    return number if np.isfinite(number) else None
+    return number if math.isfinite(number) else None
+
+
+def _is_missing(cell: Any) -> bool:
+    """Return whether a cell holds no value: empty, null, or a word that tables have for it."""
+    if isinstance(cell, str):
+        return cell.strip().lower() in MISSING
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _no_number(path: Path, row: int, column: int, cell: Any, columns: Sequence[str] | None) -> InputError:
     name = f'column "{columns[column]}"' if columns else f"column {column + 1}"
-    shown = "an empty cell" if cell in ("", None) else f"{str(cell)[:40]!r}"
-    fix = "fill in or leave out what is missing; encode categories as the model was trained on them"
-    if columns and shown != "an empty cell":
+    fix = "encode categories as the model was trained on them; a missing value is an empty cell"
+    if columns:
         fix += f"; a column of names: --name-column '{columns[column]}'"
-    return InputError(f"{path}: row {row + 1}, {name}: {shown} is no finite number", fix)
+    return InputError(f"{path}: row {row + 1}, {name}: {str(cell)[:40]!r} is no finite number", fix)

@@ -55,7 +55,7 @@ class Member(NamedTuple):
         """Return the picture or the array in it. Raises InputError."""
         stream = io.BytesIO(self.data())
         is_array = self.name.lower().endswith(".npy")
-        content = images.decode_array(stream, str(self)) if is_array else images.decode(stream, str(self))
+        content = images.decode_array(stream, str(self), missing=True) if is_array else images.decode(stream, str(self))
         return Opened(content, self.stem, str(self))
 
 

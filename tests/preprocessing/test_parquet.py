@@ -61,17 +61,22 @@ def test_a_folder_is_no_column(tmp_path: Path) -> None:
     ("cells", "said"),
     [
         (["a", "b", "c"], "'a' is no finite number"),
-        ([1.0, None, 2.0], 'row 2, column "odd": an empty cell'),
-        ([1.0, float("nan"), 2.0], "row 2, column \"odd\": 'nan' is no finite number"),
+        ([1.0, float("inf"), 2.0], "row 2, column \"odd\": 'inf' is no finite number"),
         ([date(2020, 1, 1)] * 3, "'2020-01-01' is no finite number"),
         ([[1.0], [2.0], [3.0]], "'[1.0]' is no finite number"),
     ],
-    ids=["text", "null", "nan", "date", "list"],
+    ids=["text", "infinity", "date", "list"],
 )
 def test_what_is_no_number_is_refused_by_its_place(tmp_path: Path, cells: list[Any], said: str) -> None:
     with pytest.raises(InputError) as error:
         tables.read(write(tmp_path / "t.parquet", **COLUMNS, odd=pyarrow.array(cells)))
     assert said in error.value.message
+
+
+@pytest.mark.parametrize("cells", [[1.0, None, 2.0], [1.0, float("nan"), 2.0], [1, None, 2]], ids=str)
+def test_nulls_and_nan_are_missing_values(tmp_path: Path, cells: list[Any]) -> None:
+    read = tables.read(write(tmp_path / "t.parquet", **COLUMNS, odd=pyarrow.array(cells)))
+    np.testing.assert_array_equal(read.values[:, -1], [1, np.nan, 2])
 
 
 def test_empty_damaged_and_unnamed(tmp_path: Path) -> None:

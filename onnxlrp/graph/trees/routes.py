@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UnsupportedError
 from ..graph import Array, Graph, Layer
 from ..heads import head_of
-from ..operators import ELEMENTWISE
+from ..operators import COPIES, ELEMENTWISE
 from ..reading.printable import printable
 from .ensemble import LEAF, Ensemble
 from .reading import is_trees, read
@@ -264,23 +264,40 @@ def columns(graph: Graph, tensor: str) -> Array:
 def _columns(graph: Graph, layer: Layer, known: _Known) -> Array | None:
     """The columns of a layer's result; None where each of its numbers may depend on all of its operands."""
     live = [known[n] for n in layer.inputs if n in known]
-    same = layer.op in _AFFINE and _AFFINE[layer.op] is _same
-    if same and len(live) == 1:
-        return live[0]
-    if layer.op in ELEMENTWISE:
+    if layer.op in ELEMENTWISE and layer.op not in COPIES:
         shape = (1, *graph.shapes[layer.outputs[0]])
         total = np.full(shape, NOTHING)
         for part in live:
             part = np.broadcast_to(part, shape)
             total = np.where((total == part) | (part == NOTHING), total, np.where(total == NOTHING, part, SEVERAL))
         return total
-    if layer.op == "Concat":
+    return moved(graph, layer, known, NOTHING)
+
+
+def moved(graph: Graph, layer: Layer, known: _Known, constant: float) -> Array | None:
+    """Return a value for each number of a layer's result, of those of its operands [1, …]; None where it moves none.
+
+    Args:
+        graph: The graph.
+        layer: The layer.
+        known: A value for each number of tensors; those that are not here have none.
+        constant: The value of constants.
+    """
+    live = [known[n] for n in layer.inputs if n in known]
+    function = _AFFINE.get(layer.op)
+    if function is _same and len(live) == 1:
+        return live[0]
+    if function is _joined:
         rank = len(graph.shapes[layer.outputs[0]]) + 1
-        parts = [known[n] if n in known else np.full(np.shape(graph.constants[n]), NOTHING) for n in layer.inputs]
+        parts = [known[n] if n in known else np.full(_sized(graph, n), constant) for n in layer.inputs]
         return np.concatenate(parts, axis=int(layer.attributes["axis"]) % rank)
-    if layer.op in _AFFINE and _AFFINE[layer.op] is _moved and len(live) == 1 and layer.inputs[0] in known:
+    if function is _moved and len(live) == 1 and layer.inputs[0] in known:
         return _moves(graph, layer, live[0])
     return None
+
+
+def _sized(graph: Graph, name: str) -> tuple[int, ...]:
+    return np.shape(graph.constants[name]) if name in graph.constants else (1, *graph.shapes[name])
 
 
 def _one_of(parts: list[Array]) -> int:
