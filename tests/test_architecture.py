@@ -101,7 +101,15 @@ ALLOWED = {
         "onnx",
     },
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
-    "graph.frontend": {"graph.graph", "graph.operators", "graph.reading", "numpy", "onnx", "onnxruntime"},
+    "graph.frontend": {
+        "graph.graph",
+        "graph.names",
+        "graph.operators",
+        "graph.reading",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+    },
 }
 _READ = {"graph.graph", "graph.operators", "graph.to_onnx", "graph.reading", "graph.frontend", "numpy", "onnx"}
 ALLOWED["graph.rewriting"] = {*_READ, "graph.names"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -99,6 +100,37 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
 def has_trees(graph: Graph) -> bool:
     """Return whether a graph has a layer of trees, which have no gradient and no rules."""
     return any(layer.op in operators.TREES for layer in graph.layers)
+
+
+def is_recurrent(graph: Graph) -> bool:
+    """Return whether a graph is a recurrent network: it has recurrent layers, or cells that are written step by step.
+
+    Such a cell multiplies by the same matrix again what it made of the product one step before.
+    """
+    if any(layer.op == operators.PREVIOUS for layer in graph.layers):
+        return True
+    matrices = {layer.name: name for layer in graph.layers if (name := _matrix(graph, layer))}
+    uses = Counter(matrices.values())
+    bits = {name: 1 << n for n, name in enumerate(name for name, count in uses.items() if count > 1)}
+    if not bits:
+        return False
+    behind: dict[str, int] = {}  # tensor -> the matrices that it is made with, as bits
+    for layer in graph.layers:
+        made = 0
+        for name in layer.inputs:
+            made |= behind.get(name, 0)
+        own = bits.get(matrices.get(layer.name, ""), 0)
+        if own & made:
+            return True
+        if made | own:
+            behind.update(dict.fromkeys(layer.outputs, made | own))
+    return False
+
+
+def _matrix(graph: Graph, layer: Layer) -> str:
+    """The name of the constant matrix that a layer multiplies by; "" without one."""
+    names = [name for name in layer.inputs[:2] if name in graph.constants and graph.constants[name].ndim == 2]
+    return names[0] if layer.op in operators.MATRIX_PRODUCTS and len(names) == 1 else ""
 
 
 def looked_up(graph: Graph, layer: Layer) -> str:

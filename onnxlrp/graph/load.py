@@ -190,6 +190,7 @@ def graph_of(state: LoadState) -> Graph:
         sha256=state.file.sha256,
         scalars=MappingProxyType(state.scalars),
         explained=MappingProxyType(graph.explained),
+        batch_axes=MappingProxyType(state.turned | graph.batch_axes),
         open_axes=MappingProxyType(
             {name: axes for name, axes in sizes.open_axes.items() if name in graph.inputs} if sizes is not None else {}
         ),

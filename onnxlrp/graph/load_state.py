@@ -31,6 +31,7 @@ class LoadState:
         above: The prime that stands for any batch is larger than this.
         numbers: Values of inputs of shape [], by name.
         only_batch: The one batch that a file runs with which states none; None where it is not known.
+        turned: Input → the axis of its batch in the file, where that is not 0: they are read with it in front.
         scalars: The inputs of shape [], with their numbers; None for one that is not given.
         model: The model as ONNX has it, up to the pass that parses it.
         weights: Name → value of the constants that were taken out of `model`.
@@ -48,6 +49,7 @@ class LoadState:
     above: int = PRIME - 1
     numbers: Mapping[str, float] = field(default_factory=dict)
     only_batch: int | None = None
+    turned: dict[str, int] = field(default_factory=dict)
     scalars: dict[str, float | None] = field(default_factory=dict)
     model: onnx.ModelProto = field(init=False)
     weights: dict[str, Array] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -47,12 +47,14 @@ class OpaqueForward:
         reason: Why its layers cannot be read.
         session: onnxruntime's session of the file.
         scalars: Inputs without a batch axis: one number for all samples.
+        batch_axes: As of `Graph.batch_axes`, of inputs.
         only_batch: The one batch that runs, of a file that states none; None where others run, or may.
     """
 
     reason: UnsupportedError
     session: Any
     scalars: frozenset[str] = frozenset()
+    batch_axes: Mapping[str, int] = field(default_factory=dict)
     only_batch: int | None = None
 
     def refusal(self, what: str) -> UnsupportedError:
@@ -90,6 +92,8 @@ class OpaqueForward:
                         "give one number, or explain the samples one by one",
                     )
                 array = array[0]
+            elif value.name in self.batch_axes:
+                array = np.moveaxis(array, 0, self.batch_axes[value.name])
             feeds[value.name] = np.ascontiguousarray(array)
         try:
             with _at_most(seconds) as options:
@@ -152,7 +156,7 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         session = _session(state, [logits for logits, _ in heads.values()])
         names = [value.name for value in session.get_outputs() if value.type in _NUMBERS]
         scalars = frozenset(name for name, (shape, _) in inputs.items() if not shape)
-        forward = OpaqueForward(reason, session, scalars)
+        forward = OpaqueForward(reason, session, scalars, MappingProxyType(dict(state.turned)))
         declared = state.sizes.batch if state.sizes.declared else None
         found = _probe(forward, inputs, names, (declared,) if declared else (1, *_written_batches(file)), declared)
         batch, shapes, dtypes = found.batch, found.shapes, found.dtypes
@@ -184,6 +188,7 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         source=state.file.name,
         sha256=state.file.sha256,
         open_axes=MappingProxyType(dict(state.sizes.open_axes)),
+        batch_axes=forward.batch_axes,
         opaque=forward,
     )
 

@@ -100,6 +100,9 @@ FLATTENING_UNTIL_12 = SOFTMAXES
 # Of one operand, a function of it alone: two such may cancel in a sum.
 WITHOUT_WEIGHTS = ELEMENTWISE | RESHAPES | REDUCTIONS | _REPETITIONS | ops("Transpose")
 
+# Of these, with one operand that is no constant, axes of the operand are those of the result.
+KEEP_EACH_AXIS = ELEMENTWISE | ops("MatMul LayerNormalization Slice Split")
+
 # Infinities (see graph.infinities): what reads them from constants, as masks are, and what hands them on.
 
 READ_INFINITIES = ARITHMETIC | SCATTERS | _REPETITIONS | ops("Sum Where Concat Pad")

@@ -11,6 +11,7 @@ from functools import partial
 
 from . import properties as has
 from .batching.free import free_or_fix
+from .batching.sorting import undo_sorting
 from .canonical.attributes import spell_out_attributes
 from .canonical.binary_columns import write_binary_columns
 from .canonical.fuse_activations import fuse_activations
@@ -26,6 +27,7 @@ from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
 from .decomposition.ml.columns import join_columns
 from .decomposition.ml.neuralize import neuralize
+from .frontend.batch_in_front import batch_in_front
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
 from .frontend.symbolic_sizes import fix_sizes
@@ -35,6 +37,7 @@ from .lowering.lower import lower
 from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .reading import memory
 from .reading.module_paths import module_paths
+from .recurrent.steps import mask_steps
 from .recurrent.unfold import unfold
 from .rewriting.constant_folding import fold
 from .rewriting.mutable_graph import MutableGraph
@@ -60,6 +63,10 @@ def _record_nodes(state: LoadState) -> None:
 
 def _separate_weights(state: LoadState) -> None:
     state.model, state.weights = separate_weights(state.file)
+
+
+def _batch_in_front(state: LoadState) -> None:
+    state.turned = batch_in_front(state.model, state.weights)
 
 
 def _fix_sizes(state: LoadState) -> None:
@@ -161,10 +168,17 @@ PASSES = (
         ensures=(has.WEIGHTS_APART,),
     ),
     Pass(
+        "turn inputs",
+        "Read inputs that have the batch on another axis, such as states of recurrent layers, with it on axis 0.",
+        _batch_in_front,
+        requires=(has.WEIGHTS_APART,),
+        ensures=(has.BATCH_OF_INPUTS_FIRST,),
+    ),
+    Pass(
         "fix sizes",
         "Give every axis of the inputs a length, the batch a prime.",
         _fix_sizes,
-        requires=(has.WEIGHTS_APART,),
+        requires=(has.WEIGHTS_APART, has.BATCH_OF_INPUTS_FIRST),
         ensures=(has.SIZES_FIXED,),
     ),
     Pass(
@@ -256,6 +270,13 @@ PASSES = (
         ensures=(has.LAYERS_FIT,),
     ),
     # The batch.
+    Pass(
+        "undo sorting",
+        "Leave samples where they are that the model sorts by their lengths, and puts back.",
+        _on_graph(undo_sorting),
+        requires=(has.LOWERED, has.UNUSED_REMOVED),
+        ensures=(has.SAMPLES_IN_ORDER,),
+    ),
     Pass(
         "free batch",
         "Move the batch to axis 0 of every activation, for any batch size where the model allows it.",
@@ -352,6 +373,14 @@ PASSES = (
         requires=(has.SHAPES_KNOWN, has.UNUSED_REMOVED),
         ensures=(has.UNFOLDED,),
         breaks=(has.UNUSED_REMOVED, has.MOVES_CANCELLED),
+    ),
+    Pass(
+        "mask steps",
+        "Write one step of each sample, at an index of its own, as a sum over steps of which a mask keeps one.",
+        _on_graph(mask_steps),
+        requires=(has.SHAPES_KNOWN, has.BATCH_FIRST),
+        ensures=(has.STEPS_MASKED,),
+        breaks=(has.UNUSED_REMOVED,),
     ),
     Pass(
         "number conditions",

@@ -5,6 +5,7 @@ A check looks at the model alone, not at the passes that ran. Checks serve the t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..errors import OnnxLrpError, UnsupportedError
 from . import operators
 from .batching.free import check as check_batch
+from .batching.sorting import sorts
 from .canonical.layer_norm import fuse_layer_norm
 from .canonical.moves import cancel_moves
 from .canonical.pointwise import write_in_layout
@@ -19,11 +21,13 @@ from .contracts import Property
 from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
 from .decomposition.ml.columns import are_columns
 from .decomposition.ml.neuralize import is_explained
+from .frontend.batch_in_front import batch_in_front
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
 from .load_state import LoadState
 from .lowering.lower import lower
 from .reading import memory
+from .recurrent.steps import is_step
 from .recurrent.unfold import folded
 from .rewriting.constant_folding import is_noop, is_pure
 from .rewriting.mutable_graph import MutableGraph, captured
@@ -266,6 +270,10 @@ WEIGHTS_FIT = Property(
 )
 NODES_RECORDED = Property("the order of the file is recorded", _nodes_recorded)
 WEIGHTS_APART = Property("large weights are apart from the model", _weights_apart)
+SAMPLES_IN_ORDER = _of_graph("no samples are sorted and put back", lambda graph: not sorts(graph))
+BATCH_OF_INPUTS_FIRST = Property(
+    "inputs have the batch on axis 0", lambda state: not batch_in_front(copy.deepcopy(state.model), state.weights)
+)
 SIZES_FIXED = Property("every axis of the inputs has a length", _sizes_fixed)
 MODEL_FITS = Property(
     "the model fits into memory",
@@ -304,6 +312,10 @@ MOVES_CANCELLED = _of_graph("no moves undo each other", _unchanged_by(cancel_mov
 LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unchanged_by(write_in_layout))
 LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
 UNFOLDED = _of_graph("recurrent layers compute states alone", lambda graph: not folded(graph))
+STEPS_MASKED = _of_graph(
+    "one step of a sample is a masked sum",
+    lambda graph: not any(is_step(layer, graph.shapes) for layer in graph.layers),
+)
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
 MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)
 COLUMNS_JOINED = Property("columns of a pipeline are one input", lambda state: not is_of_columns(state))

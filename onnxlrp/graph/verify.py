@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def verify(graph: Graph, source: Source, batches: Sequence[int] = (1, 3, 8), tol
     for batch in [graph.batch] if graph.batch else batches:
         feed = _feed(graph, batch, np.random.default_rng(batch))
         names = list(dict.fromkeys([*outputs, *cut]))
-        expected = dict(zip(names, _run(original, graph, feed, names, alone), strict=True))
+        expected = dict(zip(names, _run(original, graph, feed, names, alone, graph.batch_axes), strict=True))
         # One whose batch is elsewhere in the file is stored in another order.
         fits = [name for name in cut if expected[name].shape == (batch, *graph.shapes[name])]
         if rewritten is None or fits != cut:
@@ -167,7 +168,15 @@ def _feed(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array
     return feed
 
 
-def _run(session: Any, graph: Graph, feed: dict[str, Array], names: Sequence[str], alone: bool = False) -> list[Array]:
+def _run(
+    session: Any,
+    graph: Graph,
+    feed: dict[str, Array],
+    names: Sequence[str],
+    alone: bool = False,
+    axes: Mapping[str, int] = MappingProxyType({}),
+) -> list[Array]:
+    """Run a session on arrays with the batch on axis 0, and return such; `axes` has its axis of tensors where not 0."""
     types = {value.name: _DTYPES.get(value.type) for value in session.get_inputs()}
     feed = {name: value.astype(types[name]) if types.get(name) else value for name, value in feed.items()}
     unread: dict[str, Array] = {}
@@ -178,17 +187,21 @@ def _run(session: Any, graph: Graph, feed: dict[str, Array], names: Sequence[str
             number = graph.scalars.get(value.name) or 0
             unread[value.name] = np.full(shape, number, _DTYPES.get(value.type, "float32"))
     fixed = next(
-        (d for v in session.get_inputs() for d in v.shape[:1] if v.name in feed and isinstance(d, int) and d > 0), None
-    )
+        (d for v in session.get_inputs() if v.name in feed for d in v.shape[axes.get(v.name, 0) :][:1]
+         if isinstance(d, int) and d > 0), None
+    )  # fmt: skip
+
+    def run(rows: slice) -> list[Array]:
+        given = {name: np.moveaxis(value[rows], 0, axes.get(name, 0)) for name, value in feed.items()}
+        found = [np.asarray(value) for value in session.run(list(names), given | unread)]
+        return [np.moveaxis(v, axes[name], 0) if name in axes else v for v, name in zip(found, names, strict=True)]
+
     total = len(next(iter(feed.values())))
     size = fixed or (1 if alone else total)
     if size == total:
-        return [np.asarray(value) for value in session.run(list(names), feed | unread)]
-    runs = [
-        session.run(list(names), {name: value[start : start + size] for name, value in feed.items()} | unread)
-        for start in range(0, total - total % size, size)
-    ]
-    return [np.concatenate([_rows(run[i], size) for run in runs]) for i in range(len(names))]
+        return run(slice(None))
+    runs = [run(slice(start, start + size)) for start in range(0, total - total % size, size)]
+    return [np.concatenate([_rows(found[i], size) for found in runs]) for i in range(len(names))]
 
 
 def _rows(value: Any, size: int) -> Array:

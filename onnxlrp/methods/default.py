@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from ..graph import operators
 from ..graph.attention import has_attention
-from ..graph.facts import first_layers, has_trees
+from ..graph.facts import first_layers, has_trees, is_recurrent
 from ..graph.graph import Graph, Layer
 from ..inputs import InputKind
 
@@ -41,7 +40,7 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
     mixes leads, features of a table, embeddings or a whole flattened picture, all of them would get the same value, so
     no default takes it there. What stands there instead was measured on planted features (`benchmarks/defaults.py`).
     Where a softmax makes weights that multiply activations, the method is `attention`, whatever the kind; of a network
-    with LSTM, GRU or RNN it is `recurrent`.
+    with LSTM, GRU or RNN, or cells of such that are written step by step, it is `recurrent`.
 
     `gamma_flat_in_channels` lets each lead keep its own share and is flat in time alone. It is no default: it blurs a
     lead by the width of the first filters, which helps where these are no wider than what is looked for and loses its
@@ -57,7 +56,7 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         return Default(TREES, "an ensemble of trees")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
-    if any(layer.op == operators.PREVIOUS for layer in graph.layers):
+    if is_recurrent(graph):
         return Default(RECURRENT, "a recurrent network")
     name = DEFAULTS[kind.name]
     if kind.name in ("image", "volume") and _reads_all_at_once(graph):

@@ -31,7 +31,7 @@ from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
 from .companions import SAID, companions, role
-from .extra_inputs import feeds, one_number
+from .extra_inputs import feeds, one_number, shown
 from .extra_inputs import read as read_given
 from .io_selection import Choice, Stated, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
@@ -174,7 +174,7 @@ class LoadedModel:
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
-        """What the user did not choose, with what to type for another: engine, output and input."""
+        """What the user did not choose, with what to type for another: engine, output and input; where the batch is."""
         assumed = [
             (
                 f"input {tensor.name}: {SAID[role(self.graph, tensor)]}, assumed",
@@ -183,7 +183,15 @@ class LoadedModel:
             for tensor in self.graph.inputs
             if tensor.name in self.assumed_inputs
         ]
-        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()), *assumed)
+        turned = [
+            (
+                f"input {tensor.name}: the batch is axis {axis} in the file, and axis 0 here",
+                f"give it as {shown(tensor)}",
+            )
+            for tensor in self.graph.inputs
+            if (axis := self.graph.batch_axes.get(tensor.name))
+        ]
+        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()), *assumed, *turned)
 
     @property
     def kind(self) -> InputKind:

@@ -82,10 +82,26 @@ def test_check_and_evaluate(run: Any, lstm: str) -> None:
 
 
 def test_a_batch_on_another_axis(refused: Any) -> None:
-    said, fix = refused(4, "inspect", recurrent("first.onnx", batch_first=False))
+    model = onnx.load(recurrent("first.onnx", batch_first=False))
+    model.graph.node.append(helper.make_node("Transpose", ["y"], ["turned"]))
+    model.graph.output[0].name = "turned"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, "turned.onnx")
+    said, fix = refused(4, "inspect", "turned.onnx")
     assert "no output has the batch on axis 0" in said
     assert "batch on axis 0" in fix
     assert "--size" not in fix
+
+
+def test_steps_first(run: Any, lstm: str) -> None:
+    """The batch is where the operator has it: samples are given with it in front, and results are those of the file."""
+    name = recurrent("first.onnx", batch_first=False)
+    np.save("one.npy", X[0])
+    run(0, "explain", lstm, "one.npy", "-t", 1, "-o", "a.npz")
+    _, err = run(0, "explain", name, "one.npy", "-t", 1, "-o", "b.npz")
+    assert "input x: the batch is axis 1 in the file" in err
+    found, want = (np.load(f"{letter}.npz")["relevance"] for letter in "ba")
+    np.testing.assert_allclose(found, want, atol=1e-6)
 
 
 def test_text(refused: Any) -> None:

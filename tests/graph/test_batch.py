@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.batching.batch_axis import BatchAxis, batch_axis_after_reshape
@@ -329,3 +331,106 @@ def test_elementwise_functions_need_no_batch_in_front(op: str) -> None:
     graph = load(source)
     assert graph.batch is None
     verify(graph, source)
+
+
+def states(steps_first: bool, batch: Any = "N", names: Any = ()) -> Any:
+    """A GRU whose initial state is an input, [1, N, width]; its input [N, steps, 3], or with the steps first."""
+    constants = {"w": values(1, 12, 3), "r": values(1, 12, 4)}
+    nodes = [node("GRU", ["t", "w", "r", "", "", "h"], ["s", "last"], hidden_size=4)]
+    nodes = [*([] if steps_first else [node("Transpose", ["x"], ["t"], perm=[1, 0, 2])]), *nodes]
+    if steps_first:
+        nodes[0].input[0] = "x"
+    made = model([*nodes, node("Transpose", ["s"], ["y"], perm=[2, 0, 1, 3])], constants, ("N", 5, 3), opset=17)
+    del made.graph.input[:]
+    shapes = {"x": (5, batch, 3) if steps_first else (batch, 5, 3), "h": (1, batch, 4)}
+    made.graph.input.extend(helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shapes.items())
+    made.graph.output.append(helper.make_tensor_value_info("last", TensorProto.FLOAT, None))
+    return made
+
+
+@pytest.mark.parametrize("batch", ["N", 2, 1])
+@pytest.mark.parametrize("steps_first", [True, False])
+def test_inputs_and_outputs_have_the_batch_where_a_recurrent_operator_has_it(steps_first: bool, batch: Any) -> None:
+    proto = states(steps_first, batch)
+    graph = load(proto)
+    assert {tensor.name: tensor.shape for tensor in graph.inputs} == {"x": (5, 3), "h": (1, 4)}
+    wanted = {"h": 1, "x": 1, "last": 1} if steps_first else {"h": 1, "last": 1}
+    assert graph.batch_axes == wanted
+    assert verify(graph, proto.SerializeToString(), [1, 3] if batch == "N" else [2 * batch]) < 1e-5
+
+
+def test_an_axis_with_the_name_of_the_batch_is_the_batch() -> None:
+    nodes = [node("Transpose", ["c"], ["d"], perm=[1, 0]), node("Add", ["x", "d"], ["y"])]
+    made = model(nodes, {}, ("N", 4))
+    made.graph.input.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, (4, "N")))
+    graph = load(made)
+    assert graph.batch_axes == {"c": 1}
+    assert verify(graph, made.SerializeToString()) < 1e-6
+
+
+def test_an_open_axis_0_in_front_of_a_fixed_batch_is_refused() -> None:
+    """The operator says that axis 1 is the batch, the file that axis 0 may have any length: one of them is wrong."""
+    made = states(steps_first=True)
+    for dim, value in zip(made.graph.input[0].type.tensor_type.shape.dim, ("N", 5, 3), strict=True):
+        dim.Clear()
+        if isinstance(value, str):
+            dim.dim_param = value
+        else:
+            dim.dim_value = value
+    with pytest.raises(UnsupportedError, match="its batch is not the batch of the model"):
+        load(made)
+
+
+def samples_sorted(back: str) -> Any:
+    """Samples sorted by their first value, and put back by the inverse of the order, or not."""
+    constants = {"zero": np.array(0), "w": values(4, 4), "first": np.array([0]), "begin": np.array([0])}
+    nodes = [
+        node("Gather", ["x", "zero"], ["key"], axis=1), node("Shape", ["key"], ["n"]),
+        node("TopK", ["key", "n"], ["sorted", "order"]), node("Gather", ["x", "order"], ["a"]),
+        node("MatMul", ["a", "w"], ["b"]), node("Unsqueeze", ["sorted", "one"], ["column"]),
+        node("Add", ["b", "column"], ["c"]),
+    ]  # fmt: skip
+    constants["one"] = np.array([1])
+    if back == "scatter":
+        constants |= {"nothing": np.array(0), "step": np.array(1)}
+        nodes += [
+            node("Squeeze", ["n"], ["count"]), node("Range", ["nothing", "count", "step"], ["numbers"]),
+            node("ConstantOfShape", ["n"], ["zeros"], value=numpy_helper.from_array(np.zeros(1, np.int64))),
+            node("ScatterElements", ["zeros", "order", "numbers"], ["inverse"], axis=0),
+            node("Gather", ["c", "inverse"], ["y"]),
+        ]  # fmt: skip
+    elif back == "sort":
+        nodes += [node("TopK", ["order", "n"], ["_", "inverse"], largest=0), node("Gather", ["c", "inverse"], ["y"])]
+    elif back == "other":  # an unsorted tensor meets sorted ones
+        nodes += [node("Add", ["c", "x"], ["y"])]
+    else:
+        nodes += [node("Relu", ["c"], ["y"])]
+    return model(nodes, constants, ("N", 4), opset=17)
+
+
+@pytest.mark.parametrize("back", ["scatter", "sort"])
+def test_samples_that_are_sorted_and_put_back_stay_where_they_are(back: str) -> None:
+    proto = samples_sorted(back)
+    graph = load(proto)
+    assert not {"TopK", "Gather"} & {layer.op for layer in graph.layers if layer.inputs[0] != "x"}
+    assert verify(graph, proto.SerializeToString()) < 1e-6
+
+
+@pytest.mark.parametrize("back", ["other", "never"])
+def test_samples_that_are_not_put_back_are_refused(back: str) -> None:
+    with pytest.raises(UnsupportedError):
+        load(samples_sorted(back))
+
+
+def test_a_file_that_cannot_be_read_gets_its_inputs_with_the_batch_where_it_has_it() -> None:
+    proto = states(steps_first=True)
+    # Its number is not stated: runtimes differ in what they take.
+    proto.graph.node[0].attribute.append(helper.make_attribute("activations", ["Sigmoid", "ThresholdedRelu"]))
+    graph = load(proto, untouched=True)
+    assert graph.opaque is not None
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(3, 5, 3)).astype("f"), "h": rng.normal(size=(3, 1, 4)).astype("f")}
+    found = graph.opaque.scores(feeds, ["y"])["y"]
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    (want,) = session.run(["y"], {name: np.moveaxis(value, 0, 1) for name, value in feeds.items()})
+    np.testing.assert_allclose(found, want, atol=1e-6)

@@ -78,6 +78,19 @@ def recurrent() -> Any:
     return made
 
 
+def sorted_samples() -> Any:
+    constants = {"n": np.array([PRIME]), "zeros": np.zeros(PRIME, np.int64), "numbers": np.arange(PRIME)}
+    inner = [layer("Gather", "x order", "a"), layer("Relu", "a", "b")]
+    inverse = layer("ScatterElements", "zeros order numbers", "inverse", axis=0)
+    top = layer("TopK", "x n", "sorted order", axis=-1)
+    return graph([top, *inner, inverse, layer("Gather", "b inverse", "y")], constants, shape=())
+
+
+def step_of_each_sample() -> Any:
+    layers = [layer("ArgMax", "x", "at", axis=1, keepdims=1), layer("GatherND", "x at", "y", batch_dims=1)]
+    return graph(layers, shape=(4,))
+
+
 def batch_behind() -> Any:
     layers = [layer("Transpose", "x", "a", perm=(1, 0, 2)), layer("Relu", "a", "b")]
     return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
@@ -120,6 +133,8 @@ GRAPHS = {
     "remove unused": lambda: graph([layer("Relu", "x", "y"), layer("Exp", "x", "z")], {"nobody": np.ones(3)}),
     "rewrite BatchNormalization of tokens": tokens,
     "lower": lambda: graph([layer("Split", "x", "y z", axis=1, num_outputs=2)], outputs="y z"),
+    "undo sorting": sorted_samples,
+    "mask steps": step_of_each_sample,
     "free batch": batch_behind,
     "spell out attributes": lambda: graph(
         [layer("Conv", "x w", "y", auto_pad="SAME_UPPER")], {"w": values(6, 4, 3, 3)}

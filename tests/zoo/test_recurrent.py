@@ -17,15 +17,20 @@ NAMES = sorted(path.stem for path in HERE.glob("*.onnx"))
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_and_gradients_are_those_of_torch(name: str, tmp_path: Any) -> None:
-    stored = np.load(HERE / f"{name}.npz")
-    given = {key: stored[key] for key in ("lengths",) if key in stored.files}
-    model = onnxlrp.load(HERE / f"{name}.onnx")
+    file, model = np.load(HERE / f"{name}.npz"), onnxlrp.load(HERE / f"{name}.onnx")
     assert model.graph.opaque is None
-    slope = model.explain(stored["x"], 1, "gradient", given=given)
-    np.testing.assert_allclose(slope.output, stored["y"], atol=1e-5)
+    assert model.default_method.name == "recurrent"
+    axes = model.graph.batch_axes
+    stored = {key: np.moveaxis(file[key], axes.get("x" if key == "gradient" else key, 0), 0) for key in file.files}
+    given = {key: stored[key] for key in stored.keys() - {"x", "y", "gradient"}}
+    # Of a score at each step, that of the last.
+    asked: dict[str, Any] = {"output": "y:1@6"} if stored["y"].ndim == 3 else {"target": 1}
+    slope = model.explain(stored["x"], method="gradient", given=given, **asked)
+    if "target" in asked:
+        np.testing.assert_allclose(slope.output, stored["y"], atol=1e-5)
     wanted = stored["gradient"]
     np.testing.assert_allclose(slope.relevance, wanted, atol=1e-5 * np.abs(wanted).max())
-    heat = model.explain(stored["x"], 1, "recurrent", given=given, ledger=True)
+    heat = model.explain(stored["x"], given=given, ledger=True, **asked)
     assert heat.ledger is not None
     for row in heat.ledger:
         assert np.abs(row.residual).max() <= 1e-4 * max(1e-3, np.abs(row.scale).max()), row
@@ -34,10 +39,12 @@ def test_scores_and_gradients_are_those_of_torch(name: str, tmp_path: Any) -> No
     fixed.export(tmp_path / "explainer.onnx", method="recurrent")
     session = onnxruntime.InferenceSession(tmp_path / "explainer.onnx")
     feeds = {"x": stored["x"], "target": np.ones(len(stored["x"]), np.int64)}
-    feeds |= {key: value for key, value in given.items() if key in {i.name for i in session.get_inputs()}}
-    (found,) = session.run(["relevance"], feeds)
+    names = {i.name for i in session.get_inputs()}
+    feeds |= {key: value for key, value in given.items() if key in names}
+    (found,) = session.run(["relevance"], {key: value for key, value in feeds.items() if key in names})
+    heat = fixed.explain(stored["x"], 1, "recurrent", given=given)
     np.testing.assert_allclose(found, heat.relevance, atol=1e-5 * np.abs(found).max())
 
 
 def test_there_are_such_models() -> None:
-    assert len(NAMES) == 7
+    assert len(NAMES) == 14

@@ -67,7 +67,7 @@ def free(graph: MutableGraph) -> MutableGraph:
     except UnsupportedError as refusal:
         # The layers that compute the indices mix the samples before: the scattering is the cause to name.
         raise next((why for layer in graph.layers if (why := scattered(graph, layer))), refusal) from None
-    layout.check_outputs()
+    freed.batch_axes = layout.of_outputs()
     freed.batch = freed.prime
     infer(freed)
     return freed

@@ -40,17 +40,22 @@ class Layout:
     def __post_init__(self) -> None:
         self.batch_axes.update(dict.fromkeys(self.graph.inputs, FRONT))
 
-    def check_outputs(self) -> None:
-        """Check that every output of the model has its elements in the model's order.
+    def of_outputs(self) -> dict[str, int]:
+        """Return the axis of the batch of the outputs of the model that have it elsewhere than on axis 0.
 
         Raises:
-            UnsupportedError: The batch of an output is not axis 0.
+            UnsupportedError: An output has the batch beside something else on one axis, and not in the model's order.
         """
+        found = {}
         for layer in self.graph.layers:
             for name in layer.outputs:
                 batch_axis = self.batch_axes.get(name, FRONT)
-                if name in self.graph.outputs and (batch_axis.axis or batch_axis.pre > 1):
+                if name not in self.graph.outputs or not (batch_axis.axis or batch_axis.pre > 1):
+                    continue
+                if batch_axis.factors:
                     raise refuse(layer, f'gives the output "{printable(name)}", whose axis 0 is not the batch')
+                found[name] = batch_axis.axis
+        return found
 
     def along(self, batch_axis: BatchAxis, axis: int) -> int | None:
         """Return the stored axis of an axis; None for the batch, and for an axis that mixes it with its factors."""

@@ -9,6 +9,7 @@ import numpy as np
 from ..graph import Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
+from . import steps
 from .col2im import col2im
 from .einsum import einsum
 from .resize import resize
@@ -20,7 +21,7 @@ def lower(graph: MutableGraph) -> None:
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
     transposed convolution, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
-    nearest-neighbour Resize a Gather for each axis.
+    nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
 
     Args:
@@ -112,8 +113,9 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Col2Im": col2im,
     "Einsum": einsum,
     "Resize": resize,
-    "GatherElements": gather_elements,
-    "GatherND": gather_nd,
+    "Gather": steps.by_rows,
+    "GatherElements": lambda graph, layer: gather_elements(graph, layer) or steps.by_elements(graph, layer),
+    "GatherND": lambda graph, layer: gather_nd(graph, layer) or steps.by_tuples(graph, layer),
     "ScatterElements": scatter,
     "ScatterND": scatter,
 }

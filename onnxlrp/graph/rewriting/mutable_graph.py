@@ -30,6 +30,7 @@ class MutableGraph:
         batch: Length of the batch axis in `shapes`.
         declared: Whether the model declares it, or it is a stand-in for any.
         prime: The stand-in: it divides no length and no number that the model states.
+        batch_axes: As of `Graph.batch_axes`, of outputs.
         explained: As of `Graph.explained`; what its heads need is kept.
     """
 
@@ -44,6 +45,7 @@ class MutableGraph:
     declared: bool = False
     prime: int = PRIME
     explained: dict[str, tuple[Head, ...]] = field(default_factory=dict)
+    batch_axes: dict[str, int] = field(default_factory=dict)
     _renamed: int = field(default=0, repr=False)
 
     def copy(self) -> MutableGraph:
@@ -56,6 +58,7 @@ class MutableGraph:
             shapes=dict(self.shapes),
             dtypes=dict(self.dtypes),
             explained=dict(self.explained),
+            batch_axes=dict(self.batch_axes),
         )
 
     def uses(self) -> Counter[str]:
