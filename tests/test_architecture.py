@@ -89,6 +89,14 @@ ALLOWED = {
     "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
     "graph.reaching": {"graph.axes", "graph.facts", "graph.graph", "graph.operators"},
+    "graph.token_attention": {
+        "graph.attention",
+        "graph.axes",
+        "graph.facts",
+        "graph.graph",
+        "graph.operators",
+        "numpy",
+    },
     "graph.dequantize": {"graph.graph", "numpy", "onnx"},
     "graph.recurrent_nodes": {"graph.graph", "graph.operators", "numpy", "onnx"},
     "graph.to_onnx": {
@@ -245,6 +253,7 @@ ALLOWED |= {
         "graph.attention",
         "graph.axes",
         "graph.reaching",
+        "graph.token_attention",
         "graph.trees",
         "rules",
         "shapley",

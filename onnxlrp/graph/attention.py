@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from . import operators
 from .facts import is_weighted
 from .graph import Graph, Layer
 
 _MOVES = operators.BETWEEN_GATE_AND_PRODUCT | operators.COPIES
 _SHARES = operators.ops("Softmax Hardmax")
+
+
+class Weights(NamedTuple):
+    """Attention weights: a factor of a matrix product, which comes of a softmax.
+
+    Attributes:
+        layer: The product.
+        tensor: The weights [..., queries, keys], or [..., keys, queries] where `flipped`.
+        flipped: They are the second factor.
+    """
+
+    layer: Layer
+    tensor: str
+    flipped: bool
+
+
+def every_weights(graph: Graph) -> tuple[Weights, ...]:
+    """Return the attention weights of a graph, in the order in which they are computed.
+
+    Args:
+        graph: The model.
+    """
+    found = []
+    for layer in graph.layers:
+        side = weights_of(graph, layer) if layer.op in operators.MATRIX_PRODUCTS else None
+        if side is not None:
+            found.append(Weights(layer, layer.inputs[side], bool(side)))
+    return tuple(found)
 
 
 def weights_of(graph: Graph, layer: Layer) -> int | None:

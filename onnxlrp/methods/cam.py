@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..errors import UsageError
 from ..graph import facts, operators
@@ -20,6 +19,7 @@ from ..graph.heads import head_of
 from ..graph.reaching import only_for_attention, reaching
 from ..graph.units import layer as layer_of
 from ..inputs import InputKind, decide
+from .enlarging import enlarged
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
@@ -49,7 +49,7 @@ class GradCAM:
         """Explain every sample."""
         notes, maps, slopes = _maps(problem, self.layer)
         weights = slopes.mean(axis=(2, 3), keepdims=True)
-        return Attribution(_upsampled(problem, np.maximum((weights * maps).sum(axis=1), 0)), notes)
+        return Attribution(enlarged(problem, np.maximum((weights * maps).sum(axis=1), 0)), notes)
 
 
 @method("layer_cam", paper="Jiang et al. 2021", passes="1 + 1 gradient")
@@ -75,7 +75,7 @@ class LayerCAM:
         """Explain every sample."""
         notes, maps, slopes = _maps(problem, self.layer)
         heat = (np.maximum(slopes, 0) * maps).sum(axis=1)
-        return Attribution(_upsampled(problem, np.maximum(heat, 0)), notes)
+        return Attribution(enlarged(problem, np.maximum(heat, 0)), notes)
 
 
 def _maps(problem: Problem, layer: str) -> tuple[dict[str, Any], Array, Array]:
@@ -186,12 +186,3 @@ def _places(graph: Graph, kind: InputKind) -> dict[str, Places]:
     traced = trace_axes(graph, graph.inputs[0])
     found = {name: places(axes, kind.spatial_axes) for name, axes in traced.items()}
     return {name: laid for name, laid in found.items() if laid is not None}
-
-
-def _upsampled(problem: Problem, heat: Array) -> Array:
-    """Upsample maps [N, h, w] to the picture, by linear interpolation."""
-    height, width = problem.grid
-    resized = [
-        Image.fromarray(h.astype(np.float32), "F").resize((width, height), Image.Resampling.BILINEAR) for h in heat
-    ]
-    return problem.on_channels(np.stack([np.asarray(r, np.float64) for r in resized]))

@@ -164,8 +164,8 @@ class Problem:
         at: Array,
         *,
         seed: Array | None = None,
-        record: Sequence[str] = (),
-        activations: Sequence[str] = (),
+        record: Sequence[str | Unit] = (),
+        activations: Sequence[str | Unit] = (),
     ) -> dict[str, Array]:
         """Propagate relevance by a composite.
 

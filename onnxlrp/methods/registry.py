@@ -108,7 +108,7 @@ def composites() -> tuple[str, ...]:
 
 def forward_methods() -> tuple[str, ...]:
     """Return the names of the methods that need forward passes alone, which run on any model."""
-    backward = ("gradient", "propagation", "trees")  # or what reads layers
+    backward = ("gradient", "propagation", "trees", "attention")  # or what reads layers
     return tuple(name for name, entry in METHODS.items() if not any(word in entry.passes for word in backward))
 
 

@@ -25,8 +25,8 @@ ALONE = [
     if all(option.default is not inspect.Parameter.empty for option in METHODS[name].options.values())
 ]
 
-# Those of trees have tests of their own.
-OF_ANY_MODEL = [name for name in ALONE if "trees" not in METHODS[name].passes]
+# Those of trees and of attention have tests of their own.
+OF_ANY_MODEL = [name for name in ALONE if not {"trees", "attention"} & set(METHODS[name].passes.split())]
 
 
 def test_every_method_can_be_asked_for_by_its_name_alone() -> None:

@@ -27,6 +27,7 @@ METHOD_OPTIONS = {
     "layer": "path of the layer whose maps grad_cam and layer_cam read",
     "base": "composite of contrastive relevance",
     "against": "class id that contrastive relevance is contrasted with (default: all others)",
+    "residual": "attention_rollout: share of what goes past an attention (default: 0.5)",
     "redirect": "gradient: through ReLUs of which nothing lives, what would revive them (true or false)",
     "product": "recurrent: what a gate takes of a product: all (to the signal), half, prop or abs",
     "times_input": "smooth_grad: multiply by the input (true or false)",
