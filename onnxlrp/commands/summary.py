@@ -132,9 +132,20 @@ def sum_of(one: Explanation, target: int = 0) -> str:
     what = "value" if one.is_value else "logit"
     if str(one.provenance.get("explained", "")).startswith("the evidence"):
         what = "evidence"  # no value of the model's own
+    if (found := of_positions(one, target)) is not None:
+        return f"{whose}{found}, ΣR {number(total)} of {what} {number(logit)}"
     if not one.ledger:
         return "   ".join(filter(None, (f"{whose}{what} {number(logit)}", notes(one, target))))
     return f"{whose}ΣR {number(total)} of {what} {number(logit)}  ({_where(one, target, logit)})"
+
+
+def of_positions(one: Explanation, target: int = 0) -> str | None:
+    """Say which share of the score positions and class tokens have, where positions are explained; else None."""
+    words = []
+    for name, what in (("share of positions", "positions"), ("share of the class token", "class token")):
+        if name in one.notes:
+            words.append(f"{what} {float(np.atleast_2d(one.notes[name])[target, 0]):.1%}")
+    return ", ".join(words) or None
 
 
 def _where_scored(one: Explanation, target: int) -> str:

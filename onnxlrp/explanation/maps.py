@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..inputs import InputKind
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +35,28 @@ def block_sums(maps: Array, rows: int, columns: int | None = None) -> Array:
             edges = np.arange(most) * length // most
             maps = np.add.reduceat(maps, edges, axis=axis)
     return np.asarray(maps)
+
+
+def spread(heat: Array, kind: InputKind) -> Array:
+    """Spread coarse maps evenly over the parts of the input that their places stand for; sums stay.
+
+    Args:
+        heat: Maps [N, *sizes], one length for each axis of space of the input; of a vector for each axis.
+        kind: The kind of the input.
+
+    Returns:
+        Relevance [N, *shape].
+    """
+    spatial = kind.spatial_axes or tuple(range(len(kind.shape)))
+    for n, axis in enumerate(spatial):
+        length, places = kind.shape[axis], heat.shape[1 + n]
+        at = np.arange(length) * places // length
+        parts = np.bincount(at, minlength=places)[at].reshape([-1 if i == 1 + n else 1 for i in range(heat.ndim)])
+        heat = heat.take(at, axis=1 + n) / parts
+    others = tuple(axis for axis in range(len(kind.shape)) if axis not in spatial)
+    count = math.prod(kind.shape[axis] for axis in others)
+    wide = np.expand_dims(heat, tuple(1 + axis for axis in others)) / count
+    return np.array(np.broadcast_to(wide, (len(heat), *kind.shape)))
 
 
 def cosine(a: Array, b: Array) -> Array:

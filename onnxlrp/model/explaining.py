@@ -29,6 +29,7 @@ from .extra_inputs import check as check_given
 from .finite import refuse_not_finite
 from .open_sizes import require_numbers
 from .options import ExplainOptions, is_default
+from .positions import Positions, positions_of
 from .provenance import precision_of, provenance, resolved
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
@@ -46,6 +47,7 @@ class Prepared:
         composite: The composite, else None.
         compiled: The program of the composite, on the model's engine.
         default: Why the method is this one, where nobody named it.
+        positions: The additions of positions, which are explained in the place of the input; else None.
     """
 
     model: CompiledModel
@@ -55,6 +57,7 @@ class Prepared:
     composite: Composite | None = None
     compiled: tuple[Program, Run] | None = None
     default: Default | None = None
+    positions: Positions | None = None
 
     def run(self, samples: Samples, progress: Progress | None = None) -> Explanation:
         """Explain samples; `progress` is told between the passes of a method that takes many.
@@ -79,11 +82,25 @@ class Prepared:
         about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
         if put_in:
             outputs |= dict.fromkeys(("logits", "scores"), outputs["value/0"].reshape(-1, 1))
-        made = self._explanation(samples, outputs, ids, about, program.notes["ledger"])
+        notes = None
+        if self.positions is not None:
+            outputs, notes = self._of_positions(outputs, ids)
+        made = self._explanation(samples, outputs, ids, about, program.notes["ledger"], notes)
         if not put_in or self.composite.seed == "one":
             return made
         (seed,) = put_in.values()  # rules start with the seed itself: its sum is what relevance is a share of
         return replace(made, logit=seed.reshape(len(seed), -1).sum(axis=1, dtype=np.float64))
+
+    def _of_positions(self, outputs: Mapping[str, Array], ids: Array | None) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The outputs with the relevance of positions in the place of that of the input, and notes of its share."""
+        assert self.positions is not None
+        logits = outputs["logits"].reshape(len(outputs["logits"]), -1).astype(np.float64)
+        chosen = self._best(outputs) if ids is None else ids
+        logit = np.take_along_axis(logits.T, np.atleast_2d(chosen), axis=0).reshape(chosen.shape)
+        own, notes = self.positions.relevance(outputs, logit)
+        inner = {f"{what}/{unit.label}" for what in ("record", "activation") for unit in self.positions.units}
+        asked = {f"record/{path}" for path in self.options.record}
+        return {**{k: v for k, v in outputs.items() if k not in inner - asked}, "relevance": own}, notes
 
     def _put_in(self, program: Program) -> dict[str, Array]:
         """The seeds of the program, where one is put in; {} for a class."""
@@ -255,5 +272,10 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         )
     starts = () if model.seeded is None else (StartForm(model.seeded.tensor, "seed", model.seeded.shape),)
     inner: dict[str, Any] = {"record": options.record, "ledger": options.ledger, "conditions": options.conditions}
+    positions = None
+    if options.positions:
+        positions = positions_of(model.graph, model.kind, composite)
+        inner["record"] = (*options.record, *positions.units)
+        inner["activations"] = positions.units
     program = model.program(composite, wanted, starts=starts, **inner)
-    return Prepared(model, options, wanted, composite=composite, compiled=program, default=default)
+    return Prepared(model, options, wanted, composite=composite, compiled=program, default=default, positions=positions)

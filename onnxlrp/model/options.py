@@ -88,6 +88,8 @@ class ExplainOptions:
         conditions: Channels by module path: relevance runs through these channels of the module's result alone.
         record: Module paths whose result's relevance is kept in `Explanation.layers`.
         ledger: Keep the balance of every layer in `Explanation.ledger`.
+        positions: Explain the position embeddings in the place of the input: the heatmap shows what their addition
+            absorbs at each place, and the notes which share of the logit it is, and that of a class token.
         batch_size: Samples at a time; None for all at once.
     """
 
@@ -270,6 +272,20 @@ class ExplainOptions:
             composites=True,
         ),
     )
+    positions: bool = field(
+        default=False,
+        metadata=stated(
+            Flag(
+                ("--positions",),
+                "of a transformer, the relevance of its position embeddings in the place of that of the input, and the "
+                "shares of both and of a class token",
+                ("explain",),
+                argparse=SWITCH,
+            ),
+            composites=True,
+            recorded=True,
+        ),
+    )
     batch_size: int | None = field(
         default=None,
         metadata=stated(
@@ -309,7 +325,7 @@ class ExplainOptions:
             raise UsageError("a seed beside a target", "give one of them: the seed says what is explained")
         of_type((Integral, NoneType), "a whole number", batch_size=self.batch_size)
         of_type(Mapping, "options of the method by name", options=self.options)
-        of_type((Integral, NoneType), "True or False", ledger=self.ledger)
+        of_type((Integral, NoneType), "True or False", ledger=self.ledger, positions=self.positions)
         of_type((Iterable, os.PathLike, NoneType), "names, or a file of them", feature_names=self.feature_names)
         one_of(UNSUPPORTED, on_unsupported=self.on_unsupported)
         if not isinstance(self.rules, Mapping):
