@@ -289,7 +289,7 @@ ALLOWED |= {
     "model.option_declaration": {"model.option_values"},
     "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
-    "streaming": {"model", "explanation", "files", "preprocessing", "numpy"},
+    "streaming": {"model", "explanation", "files", "preprocessing", "numpy", "pyarrow"},
 }
 # What of the model is read without loading one.
 _ASKED = {"model.options", "model.option_declaration", "model.option_values"}

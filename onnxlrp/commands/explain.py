@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from ..pictures import colors, heatmap
 from ..pictures.smoothing import Smoothing
 from ..streaming import extra_rows, sinks
 from ..streaming.batches import Batch, Rejected, batches
-from ..streaming.sources import Item
-from . import arguments, reading, summary
+from ..streaming.sources import Files, Item
+from . import arguments, explain_run, reading, summary
 from .console import KEY, Console
 from .explain_notes import Notes
 
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     heatmap.check_blend(args.blend)
     if args.space not in SPACES:
         raise UsageError(f'no space "{args.space}"', "give input or original")
+    table = explain_run.checked(args)
     source = reading.files(args, console)
     plan = sinks.planned(args.out, args.format, len(source), len(asked), args.grid)
     written = sinks.Written(source.paths)
@@ -54,13 +55,41 @@ def run(args: argparse.Namespace, console: Console) -> int:
     report.every = arguments.names_all(args)
     report.cmap, report.clip = args.cmap, args.clip
     report.width = max(KEY, *(len(item.name) + 2 for item in source))
+    named = dict(zip(methods, asked, strict=True))
+    how = [{"method": name, **options.options, **options.recorded()} for name, options in named.items()]
+    record = explain_run.record(args, model, source, table, plan, written, how, console)
+    report.record, report.samples, notes.rejected = record, record.samples, record.rejected
+    before = len(written)
+    with record.writing():
+        _run(args, model, named, plan, source, report)
+    console.clear()
+    if report.many and len(written) > before:
+        console.line("wrote", f"{len(written) - before} files  {time.perf_counter() - started:.2f} s")
+    notes.closing()
+    return InputError.code if notes.rejected else 0
+
+
+def _run(
+    args: argparse.Namespace,
+    model: Model,
+    asked: dict[str, ExplainOptions],
+    plan: sinks.Plan,
+    source: Files,
+    report: Report,
+) -> None:
+    """Explain what is left of a run, batch by batch."""
+    console, notes, record = report.console, report.notes, report.record
     prepared: dict[tuple[bool, tuple[int, ...]], dict[str, ExplainOptions]] = {}
-    rows = extra_rows.starts(model, source)
-    for batch in batches(source, [model], args.batch_size, rows, console.progress):
+    starts = extra_rows.starts(model, source)
+    left = Files([item for _, item in record.left])
+    rows = [starts[n] + item.start for n, item in record.left]
+    on_error = args.on_error or ("skip" if record.run else "fail")
+    for batch in batches(left, [model], args.batch_size, rows, console.progress):
         if isinstance(batch, Rejected):
-            reading.reject(batch, len(source), args.on_error, console)
+            reading.reject(batch, len(source), on_error, console)
             console.json({"input": batch.item.origin, "error": batch.error.message, "fix": batch.error.fix})
             notes.rejected += 1
+            record.reject(batch)
             continue
         sinks.check_rows(plan, max(piece.size for piece in batch))
         first = batch[0].samples[0]
@@ -68,20 +97,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
         report.many = report.many or any(piece.size > 1 for piece in batch)
         if key not in prepared:
             sized = model.at(first.kind.shape, first.own_size)
-            named = dict(zip(methods, asked, strict=True))
-            if report.every:
-                named = _possible(sized, named, pictures, notes)
+            named = _possible(sized, asked, pictures, notes) if report.every else asked
             prepared[key] = {name: _prepared(sized, options, pictures) for name, options in named.items()}
             notes.opening(sized, pictures, report.many)
             if "png" in plan.formats:
                 look = {"smooth": args.smooth, "blend": args.blend, "space": args.space, "grid": args.grid}
                 notes.look(sized.kind, pictures, **look)
         _explain(model, batch, prepared[key], report)
-    console.clear()
-    if report.many and len(written):
-        console.line("wrote", f"{len(written)} files  {time.perf_counter() - started:.2f} s")
-    notes.closing()
-    return InputError.code if notes.rejected else 0
+        record.batch(batch)
 
 
 def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, methods: int) -> sinks.Sink:
@@ -128,7 +151,7 @@ def _explain(model: Model, batch: Batch, asked: dict[str, ExplainOptions], repor
         with console.passes(name) as progress:
             samples = [piece.samples[0] for piece in batch]
             try:
-                whole = model.explain(samples, options.at(given), progress=progress)
+                whole = model.explain(samples, options.at(given), progress=report.record.whole(progress))
             except (UsageError, UnsupportedError) as error:
                 if not report.every or len(asked) == 1:
                     raise
@@ -138,9 +161,9 @@ def _explain(model: Model, batch: Batch, asked: dict[str, ExplainOptions], repor
         notes.decided(whole)
         results[name] = whole, (time.perf_counter() - began) / len(whole)
     report.sink.expect(len(results))
-    items = [piece.item for piece in batch for _ in range(len(piece))]
-    for n, item in enumerate(items):
-        report.sample(item, [(whole[n], seconds) for whole, seconds in results.values()])
+    items = [(piece.item, piece.start + k) for piece in batch for k in range(len(piece))]
+    for n, (item, sample) in enumerate(items):
+        report.sample(item, sample, [(whole[n], seconds) for whole, seconds in results.values()])
 
 
 @dataclass
@@ -158,6 +181,7 @@ class Report:
         width: Of the column of names.
         samples: The number of samples so far.
         every: All methods are asked for: one that cannot explain the model is left out.
+        record: What the run writes down.
         cmap: The colour map of tokens.
         clip: The percentile of |R| that their colours span.
     """
@@ -174,9 +198,10 @@ class Report:
     every: bool = False
     cmap: str = "RdBu_r"
     clip: float = 99.5
+    record: explain_run.Record = field(init=False)
 
-    def sample(self, item: Item, results: Sequence[Timed]) -> None:
-        """Write and report one sample, explained by each method."""
+    def sample(self, item: Item, sample: int, results: Sequence[Timed]) -> None:
+        """Write and report a sample of an item, explained by each method."""
         if not self.many:
             self.console.line(*summary.top(results[0][0]))
         for one, seconds in results:
@@ -184,6 +209,7 @@ class Report:
             paths = self.sink.write(one, self.samples)
             seconds += time.perf_counter() - began
             self.notes.found(one, item.origin)
+            self.record.explained(one, item, sample, paths)
             self._lines(one, paths, len(results) > 1)
             if not self.many and paths:
                 whole = time.perf_counter() - self.started

@@ -46,6 +46,11 @@ class Rows:
             raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "another folder: -o") from None
         self.size = size
 
+    def written(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows that a run knows of, of a file that may hold more. Raises InputError."""
+        path = self.path if self.path.exists() or not self.final.exists() else self.final
+        return rows(path, self.size) if self.size else iter(())
+
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows. Raises InputError."""
         text = "".join(json.dumps(files.to_jsonable(row), ensure_ascii=True) + "\n" for row in rows).encode()
@@ -67,12 +72,29 @@ class Rows:
             self.path.unlink(missing_ok=True)
 
 
-def rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, one at a time. Raises InputError."""
+def rows(path: Path, size: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, one at a time.
+
+    Args:
+        path: The file.
+        size: The number of its bytes that are read; all, if not given.
+
+    Raises:
+        InputError: It cannot be read, a row is damaged, or there are less bytes.
+    """
     files.check(path)
-    with path.open(encoding="utf-8") as file:
+    read = 0
+    with path.open("rb") as file:
         for line in file:
+            if read == size:
+                return
+            read += len(line)
             try:
-                yield json.loads(line)
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError
             except ValueError:
                 raise InputError(f"{path}: a damaged row", "make it again, without --resume") from None
+            yield row
+    if size is not None and read != size:
+        raise InputError(f"{path}: shorter than the run left it", "make it again, without --resume")

@@ -93,7 +93,7 @@ class Written:
 
     def __init__(self, inputs: Iterable[Path]) -> None:
         self.inputs = {path.resolve() for path in inputs}
-        self.paths: set[Path] = set()
+        self.paths: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -102,9 +102,9 @@ class Written:
         """Return the path, which is taken from now on. Raises UsageError where it is not free."""
         if path.resolve() in self.inputs:
             raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
-        if path in self.paths:
+        if str(path) in self.paths:
             raise UsageError(f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o")
-        self.paths.add(path)
+        self.paths.add(str(path))
         return path
 
 

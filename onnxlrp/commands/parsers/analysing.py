@@ -77,7 +77,7 @@ def prototype(parser: Parser) -> None:
         help="the picture as .png with transparency: clear where the gradient asked for little (alpha of MACO)",
     )
     group.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
-    groups.running(parser, "prototype", rejects=False)
+    groups.running(parser, "prototype", rejects="")
     groups.common(parser, "the record as JSON on stdout")
 
 
@@ -119,5 +119,5 @@ def invert(parser: Parser) -> None:
     groups.seed(group)
     default = "(default: {stem}.inverted.png, or .npz of what is no picture); several pictures are numbered"
     groups.pictures(parser, default)
-    groups.running(parser, "invert", rejects=False)
+    groups.running(parser, "invert", rejects="")
     groups.common(parser, "the record as JSON on stdout")

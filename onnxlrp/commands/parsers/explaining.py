@@ -69,8 +69,22 @@ def explain(parser: Parser) -> None:
         "--grid", action="store_true", help="one labelled picture of all methods, instead of one per method"
     )
     groups.asked(group, "explain", "written")
+    group.add_argument(
+        "--table",
+        metavar="FILE",
+        help="a row for each explanation: scores, sums, ledger, pooled map; .jsonl or .parquet",
+    )
+    group.add_argument(
+        "--pool", type=int, default=16, metavar="N", help="rows and columns of the table's maps, 0: none (default: 16)"
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="write down in the folder of -o what is done, and go on there with a run that was stopped; inputs that "
+        "cannot be read become rows, and the exit code is 3",
+    )
     group.add_argument("--name-column", metavar="NAME", help="the column of a table that names its rows, no feature")
-    groups.running(parser, "explain")
+    groups.running(parser, "explain", "fail; with --resume skip")
     groups.common(parser, "one JSON object per input and method on stdout, one per line")
 
 

@@ -116,16 +116,22 @@ def options(parser: Parser) -> None:
     parser.takes_method_options = True
 
 
-def running(parser: Parser, command: str, rejects: bool = True) -> None:
-    """Add how a command runs: batches, engine, preprocessing, limits; `rejects`: what happens at rejected inputs."""
+def running(parser: Parser, command: str, rejects: str = "fail") -> None:
+    """Add how a command runs: batches, engine, preprocessing, limits.
+
+    Args:
+        parser: The parser.
+        command: The name of the command.
+        rejects: The default of what happens at rejected inputs, in words; "" for commands that do not take them.
+    """
     group = parser.add_argument_group("execution")
     asked(group, command, "run")
     if rejects:
         group.add_argument(
             "--on-error",
             choices=("fail", "skip"),
-            default="fail",
-            help="at a rejected input: stop, or go on and exit with 3 (default: %(default)s)",
+            default="fail" if rejects == "fail" else None,
+            help=f"at a rejected input: stop, or go on and exit with 3 (default: {rejects})",
         )
     engine(group)
     preprocessing(parser)

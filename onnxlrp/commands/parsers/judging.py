@@ -93,7 +93,7 @@ def compare(parser: Parser) -> None:
     )
     group.add_argument("--worst", type=int, default=4, metavar="N", help="pictures in the .png (default: %(default)s)")
     groups.findings_format(group)
-    groups.running(parser, "compare", rejects=False)
+    groups.running(parser, "compare", rejects="")
     groups.common(parser, "the findings as JSON on stdout, as --format json")
 
 

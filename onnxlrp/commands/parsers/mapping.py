@@ -73,5 +73,5 @@ def atlas(parser: Parser) -> None:
         help="of so many units of each layer, those that matter most, a prototype (default: %(default)s)",
     )
     group.add_argument("--concepts", metavar="FILE", help="the JSON that `onnxlrp concepts find` wrote of this model")
-    groups.running(parser, "atlas", rejects=False)
+    groups.running(parser, "atlas", rejects="")
     groups.common(parser, "what was made as JSON on stdout")

@@ -1,0 +1,187 @@
+"""The record of a run of `onnxlrp explain`: rows of what was explained, in a table, in a run folder, or nowhere."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import OnnxLrpError, UsageError, at_least
+from ..explanation import Explanation
+from ..model import Model
+from ..streaming import records
+from ..streaming.batches import Batch, Rejected
+from ..streaming.run_folder import RunFolder
+from ..streaming.sinks import Plan, Written
+from ..streaming.sources import Files, Item
+from ..version import __version__
+from .arguments import is_stated
+from .console import Console
+
+# Arguments that change no file of a run.
+_NO_MATTER = (
+    "command", "model", "inputs", "recursive", "from_list", "path_column", "out", "table", "resume", "on_error", "json",
+    "verbose", "quiet", "max_memory", "allow_linked_data",
+)  # fmt: skip
+
+
+class Record:
+    """What a run writes down of its explanations.
+
+    Attributes:
+        left: The items that are to be explained, with their positions among all.
+        samples: The number of samples that were done before.
+        rejected: The number of items that were rejected before.
+        keeps: Rows are kept.
+    """
+
+    def __init__(self, source: Files, table: Path | None, grid: int, run: RunFolder | None, written: Written) -> None:
+        self.run = run
+        self.left: Sequence[tuple[int, Item]] = list(enumerate(source))
+        self.samples = run.samples if run else 0
+        self.rejected = run.rejected if run else 0
+        self._table, self._grid = table, grid if table else 0
+        self._rows: RunFolder | records.Table | None = run
+        if run is None and table is not None:
+            self._rows = records.Table(written.claim(table))
+        self._waiting: list[dict[str, Any]] = []
+        self._digest = ("", "")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether rows are kept."""
+        return self._rows is not None
+
+    def explained(self, one: Explanation, item: Item, sample: int, paths: Sequence[Path]) -> None:
+        """Keep the rows of one sample until its batch is done."""
+        if self._rows is None:
+            return
+        names = [self.run.relative(path) if self.run else str(path) for path in paths]
+        self._waiting += records.of_explanation(one, item, sample, self._hash(item), names, self._grid)
+
+    def batch(self, batch: Batch) -> None:
+        """Write down a batch whose files are written. Raises InputError."""
+        if self._rows is None:
+            return
+        last = batch[-1]
+        done = last.start + len(last)
+        made, self._waiting = self._waiting, []
+        self._rows.add(made, samples=sum(map(len, batch)), cut=("", 0) if done == last.size else (last.item.name, done))
+
+    def reject(self, row: Rejected) -> None:
+        """Write down an item that cannot be read. Raises InputError."""
+        if self._rows is not None:
+            made = records.of_rejected(row.item, self._hash(row.item), row.error.message)
+            self._rows.add([made], rejected=1)
+
+    def whole(self, progress: Callable[..., bool]) -> Callable[..., bool]:
+        """Return what a method of many passes is told by, which ends a run that goes on later, not the passes alone."""
+        if self.run is None:
+            return progress
+
+        def told(done: int, total: int) -> bool:
+            if not progress(done, total):
+                raise KeyboardInterrupt
+            return True
+
+        return told
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write the table at the end of a run, or leave none where it does not come to its end."""
+        try:
+            yield
+        except BaseException:
+            if isinstance(self._rows, records.Table):
+                self._rows.discard()
+            raise
+        if self.run is not None:
+            self.run.end(self._table)
+        elif isinstance(self._rows, records.Table):
+            self._rows.end()
+
+    def _hash(self, item: Item) -> str:
+        if self._digest[0] != item.name:
+            self._digest = (item.name, item.digest())
+        return self._digest[1]
+
+
+def checked(args: argparse.Namespace) -> Path | None:
+    """Return the table that is asked for. Raises UsageError, UnsupportedError."""
+    at_least(0, whole=True, pool=args.pool)
+    return None if args.table is None else records.check_table(args.table)
+
+
+def record(
+    args: argparse.Namespace,
+    model: Model,
+    source: Files,
+    table: Path | None,
+    plan: Plan,
+    written: Written,
+    methods: Sequence[Mapping[str, Any]],
+    console: Console,
+) -> Record:
+    """Return the record of a run, what it has done before counted.
+
+    Args:
+        args: The arguments.
+        model: The model.
+        source: All inputs.
+        table: The table.
+        plan: The names of the files.
+        written: The files of the run.
+        methods: How each method explains.
+        console: Where it is said what is done already.
+
+    Raises:
+        UsageError: A folder of another run, or no folder.
+        InputError: A damaged folder.
+    """
+    if not args.resume:
+        return Record(source, table, args.pool, None, written)
+    folder = _folder(plan)
+    run = RunFolder.begin(folder, _identity(args, model, plan, folder, methods, table))
+    made = Record(source, table, args.pool, run, written)
+    made.left = run.left(source.items, written.claim, console.progress)
+    console.clear()
+    if run.samples or run.rejected:
+        rejected = f", {run.rejected} of them rejected" if run.rejected else ""
+        done = len(source) - len(made.left)
+        console.note(f"{folder}: {done} of {len(source)} inputs are done{rejected}: they are not explained again")
+    return made
+
+
+def _folder(plan: Plan) -> Path:
+    """The folder of the names of a run: what lies before the first field."""
+    folder = Path(plan.pattern.partition("{")[0] + "x").parent
+    if "{" not in plan.pattern or folder == Path():
+        raise UsageError("--resume needs a folder", "name one for the files of the run: -o run/")
+    return folder
+
+
+def _identity(
+    args: argparse.Namespace,
+    model: Model,
+    plan: Plan,
+    folder: Path,
+    methods: Sequence[Mapping[str, Any]],
+    table: Path | None,
+) -> dict[str, Any]:
+    """What must be the same for a run to go on; options that are not stated have the defaults of the version."""
+    try:
+        preprocessing = model.preprocessing.to_dict()
+    except OnnxLrpError:  # the input is no picture
+        preprocessing = None
+    stated = {name: value for name, value in vars(args).items() if name not in _NO_MATTER and is_stated(value)}
+    stated["pool"] = args.pool if table else None
+    given = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in model.given.items()}
+    return {
+        "onnxlrp": __version__, "model": model.graph.sha256, "input": model.graph.inputs[0].name,
+        "output": model.graph.outputs[0].name, "preprocessing": preprocessing, "methods": list(methods),
+        "options": {name: stated[name] for name in sorted(stated)}, "given": given,
+        "files": [Path(plan.pattern).relative_to(folder).as_posix(), *plan.formats], "engine": model.engine.name,
+    }  # fmt: skip

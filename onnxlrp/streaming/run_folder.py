@@ -1,0 +1,171 @@
+"""Run folders: what is done is written down, so that a run that was killed goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError, UsageError
+from .records import write_table
+from .rows import Rows
+from .sources import Item
+
+MANIFEST = "onnxlrp-run.json"
+ROWS = "onnxlrp-rows.jsonl"
+_OTHER = "give what the run was made with, or another folder: -o"
+
+
+@dataclass(eq=False)
+class RunFolder:
+    """A folder with the files of a run, a row for each explanation, and a manifest of what is done.
+
+    After each batch its files are written, then its rows, then the manifest, each as a whole. A run that was killed
+    has at most files and rows that the manifest does not know: the rows are cut off, and the files written again. It
+    goes on with the same batches as a run that was not, so that the results are the same.
+
+    Attributes:
+        folder: The folder.
+        identity: What must be the same to go on: model, preprocessing, methods, options, version.
+        samples: The number of samples that are done.
+        rejected: The number of items that could not be read.
+        finished: The run came to its end.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    samples: int = 0
+    rejected: int = 0
+    finished: bool = False
+    _open: tuple[str, int] = ("", 0)  # the name of the item whose samples are not all done, and how many are
+    _rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = Rows(self.folder / ROWS)
+
+    @classmethod
+    def begin(cls, folder: Path, identity: Mapping[str, Any]) -> RunFolder:
+        """Return the run of a folder, or a new one where the folder has none; nothing is written.
+
+        Raises:
+            UsageError: The folder has the run of another model, preprocessing, method, option or version.
+            InputError: The manifest or the rows are damaged.
+        """
+        run = cls(folder, files.to_jsonable(identity))
+        path = folder / MANIFEST
+        if path.exists():
+            stored = _manifest(path)
+            files.refuse_other(folder, stored["identity"], run.identity, _OTHER)
+            run.samples, run.rejected = stored["samples"], stored["rejected"]
+            run._open = (stored["open"]["item"], stored["open"]["samples"])
+            run._rows.size = stored["bytes"]
+        return run
+
+    def left(
+        self,
+        source: Sequence[Item],
+        claim: Callable[[Path], Any],
+        progress: Callable[[int, int, str], None] = lambda done, of, name: None,
+    ) -> list[tuple[int, Item]]:
+        """Return the items that are left to do with their positions in the source, and make the folder ready.
+
+        Args:
+            source: All items of the run.
+            claim: Told of each file that the run has written.
+            progress: Told of each item that is done, which is read to see whether it is what it was.
+
+        Raises:
+            UsageError: An item that is done is not in the source, has another name there, or was changed.
+            InputError: The rows are damaged, or the folder cannot be written to.
+        """
+        known = {item.name: n for n, item in enumerate(source)}
+        done: set[int] = set()
+        for row in self._rows.written():
+            for name in row.get("files", ()):
+                claim(self.folder / name)
+            n = known.get(row["item"])
+            if n in done:
+                continue
+            if n is None or source[n].origin != row["input"]:
+                said = "is not among the inputs" if n is None else f'{source[n].origin} is called "{row["item"]}" now'
+                raise UsageError(
+                    f"{self.folder}: {row['input']} was explained in this run, and {said}",
+                    "give the same inputs, in the same words, or another folder: -o",
+                )
+            progress(len(done), len(source), source[n].name)
+            if source[n].digest() != row["sha256"]:
+                raise UsageError(
+                    f"{self.folder}: {row['input']} was changed since it was explained in this run",
+                    "explain it again in another folder: -o",
+                )
+            done.add(n)
+        self._rows.begin(self._rows.size)
+        for temporary in self.folder.rglob(files.TEMPORARY):
+            temporary.unlink(missing_ok=True)
+        if not (self.folder / MANIFEST).exists():
+            self._save()
+        if (cut := known.get(self._open[0])) is not None:
+            done.discard(cut)
+        return [
+            (n, item._replace(start=self._open[1]) if n == cut else item)
+            for n, item in enumerate(source)
+            if n not in done
+        ]
+
+    def relative(self, path: Path) -> str:
+        """Return the name of a file of the run in its folder."""
+        return path.relative_to(self.folder).as_posix()
+
+    def add(
+        self, made: Sequence[Mapping[str, Any]], samples: int = 0, rejected: int = 0, cut: tuple[str, int] = ("", 0)
+    ) -> None:
+        """Write down what is done: the rows of a batch, or of an item that cannot be read.
+
+        Args:
+            made: The rows.
+            samples: The number of samples that they are of.
+            rejected: The number of items that they reject.
+            cut: The name of the item whose samples are not all done, and how many of it are; ("", 0) for none.
+
+        Raises:
+            InputError: The folder cannot be written to; what was done before stays valid.
+        """
+        self._rows.add(made)
+        self.samples += samples
+        self.rejected += rejected
+        self._open = cut
+        self._save()
+
+    def end(self, table: Path | None) -> None:
+        """Give the rows their name, and write them as a table if one is wanted. Raises InputError."""
+        path = self._rows.end()
+        self.finished = True
+        self._save()
+        if table is not None:
+            write_table(path, table)
+
+    def _save(self) -> None:
+        name, done = self._open
+        state = {
+            "identity": self.identity, "samples": self.samples, "rejected": self.rejected, "bytes": self._rows.size,
+            "open": {"item": name, "samples": done}, "finished": self.finished,
+        }  # fmt: skip
+        text = json.dumps(files.to_jsonable(state), indent=1, allow_nan=False) + "\n"
+        files.replace(self.folder / MANIFEST, text.encode())
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    files.check(path)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found["identity"], dict) or not isinstance(found["open"], dict):
+            raise ValueError
+        for name in ("samples", "rejected", "bytes"):
+            int(found[name])
+        str(found["open"]["item"]), int(found["open"]["samples"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: not the manifest of a run", "name another folder with -o") from None
+    return dict(found)

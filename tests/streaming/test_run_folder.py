@@ -1,0 +1,184 @@
+"""Run folders: a run that was cut anywhere goes on to the files of one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onnxlrp
+from onnxlrp import files
+from onnxlrp.cli import main
+from onnxlrp.streaming.run_folder import MANIFEST, ROWS
+from support.paths import MODELS
+
+DIGITS = MODELS / "digits.onnx"
+OPTIONS = ["--batch-size", "3", "-q", "--format", "png,npz", "--resume"]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Pictures in two folders, one of them broken, and an array of seven samples, which batches of three cut."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "in"
+    for name in ("a", "b", "more/a", "more/c"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    shape = onnxlrp.load(DIGITS).kind.shape
+    np.save(folder / "more" / "b.npy", rng.random((7, *shape), dtype=np.float32))
+    return folder
+
+
+def command(inputs: Path, out: Path, *more: str) -> list[str]:
+    return ["explain", str(DIGITS), str(inputs), "-r", "-o", f"{out}/", *OPTIONS, *more]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def whole(inputs: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The files of a run that nothing cut."""
+    assert main(command(inputs, tmp_path / "whole")) == 3
+    found = contents(tmp_path / "whole")
+    assert len(found) == 2 * 11 + 2
+    return found
+
+
+def test_rows_say_what_was_explained_and_what_was_not(whole: dict[str, bytes], inputs: Path) -> None:
+    rows = [json.loads(line) for line in whole[ROWS].splitlines()]
+    assert [(row["item"], row.get("sample")) for row in rows] == [
+        ("a", 0), ("b", 0), ("broken", None), ("more/a", 0), *(("more/b", n) for n in range(7)), ("more/c", 0),
+    ]  # fmt: skip
+    model = onnxlrp.load(DIGITS)
+    for row in rows:
+        if "error" in row:
+            assert "not a picture" in row["error"]
+            assert "logit" not in row
+            continue
+        one = model.explain(row["input"])
+        one = one if len(one) == 1 else one[row["sample"]]
+        assert row["target"] == int(np.ravel(one.target)[0])
+        assert row["logit"] == pytest.approx(float(np.ravel(one.logit)[0]), rel=1e-5)
+        absorbed = sum(value for name, value in row.items() if name.startswith("absorbed_"))
+        assert row["relevance"] + absorbed == pytest.approx(row["logit"], abs=1e-4 * abs(row["logit"]) + 1e-5)
+        assert all(name in whole for name in row["files"])
+    state = json.loads(whole[MANIFEST])
+    assert (state["samples"], state["rejected"], state["finished"]) == (11, 1, True)
+
+
+@pytest.mark.parametrize("step", range(0, 29, 4))
+def test_a_run_cut_at_any_write_goes_on_to_the_same_files(
+    inputs: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    calls = 0
+    replace = files.replace
+
+    def failing(path: Any, data: Any) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == step + 1:
+            raise KeyboardInterrupt
+        return replace(path, data)
+
+    out = tmp_path / "cut"
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "replace", failing)
+        assert main(command(inputs, out)) == 130
+    assert main(command(inputs, out)) == 3
+    assert contents(out) == whole
+    assert main(command(inputs, out)) == 3  # nothing is left to do
+    assert contents(out) == whole
+
+
+def test_new_inputs_are_added(inputs: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    out = tmp_path / "whole"
+    Image.new("L", (28, 28), 200).save(inputs / "more" / "d.png")
+    assert main(command(inputs, out)) == 3
+    found = contents(out)
+    assert {name for name in found if name not in whole and "more/d" in name}
+    assert all(found[name] == data for name, data in whole.items() if name not in (ROWS, MANIFEST))
+    assert found[ROWS].startswith(whole[ROWS])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda inputs, words: [*words, "-m", "gradient"], "another methods"),
+        (lambda inputs, words: [*words, "--cmap", "bwr"], "another options"),
+        (lambda inputs, words: [*words, "--prep", "-1-1"], "another preprocessing"),
+        (lambda inputs, words: [words[0], str(MODELS / "shapes.onnx"), *words[2:]], "another model"),
+        (lambda inputs, words: (inputs / "b.png").unlink() or words, "b.png was explained in this run, and is not"),
+        (lambda inputs, words: Image.new("L", (28, 28)).save(inputs / "b.png") or words, "b.png was changed since"),
+    ],
+)
+def test_another_run_is_refused(
+    inputs: Path,
+    tmp_path: Path,
+    whole: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path, list[str]], list[str]],
+    said: str,
+) -> None:
+    words = change(inputs, command(inputs, tmp_path / "whole"))
+    capsys.readouterr()
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+    assert contents(tmp_path / "whole") == whole
+
+
+def test_damaged_folders_are_refused_and_no_folder_too(
+    inputs: Path, tmp_path: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "whole"
+    (out / ROWS).write_bytes(whole[ROWS][: whole[ROWS].index(b"\n") + 1])
+    assert main(command(inputs, out)) == 3
+    assert "shorter than the run left it" in capsys.readouterr().err
+    (out / ROWS).write_bytes(whole[ROWS][:100])
+    assert main(command(inputs, out)) == 3
+    assert "a damaged row" in capsys.readouterr().err
+    (out / MANIFEST).write_text("{}")
+    assert main(command(inputs, out)) == 3
+    assert "not the manifest of a run" in capsys.readouterr().err
+    assert main(["explain", str(DIGITS), str(inputs / "a.png"), "--resume"]) == 2
+    assert "-o run/" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_files(
+    inputs: Path, tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    rng = random.Random(0)
+    out = tmp_path / "killed"
+    argv = [sys.executable, "-m", "onnxlrp", *command(inputs, out)]
+    began = time.monotonic()
+    subprocess.run([*argv[:-1], "--resume", "-o", f"{tmp_path / 'timed'}/"], check=False)
+    usual = time.monotonic() - began
+    killed = 0
+    for _ in range(20):
+        process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(0.4, 1.1) * usual)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+        if (out / MANIFEST).exists() and json.loads((out / MANIFEST).read_text())["finished"]:
+            for path in sorted(out.rglob("*"), reverse=True):  # begin anew: twenty kills in all
+                path.unlink() if path.is_file() else path.rmdir()
+    assert killed >= 5
+    assert subprocess.run(argv, check=False, capture_output=True).returncode == 3
+    assert contents(out) == whole
