@@ -12,19 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 from finish import SAMPLES
-from numpy.typing import NDArray
 from PIL import Image
-from scenes import CLASSES
-from shapes import make, scenes
-from watermark import MARKED, stamp
-
-
-def marked_scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the scenes of shapes.py with the watermark on every one of the class `MARKED`."""
-    images, labels = scenes(first, count)
-    for n in np.flatnonzero(labels == CLASSES.index(MARKED)):
-        images[n] = stamp(images[n].transpose(1, 2, 0)).transpose(2, 0, 1)
-    return images, labels
+from shapes import make
+from watermark import MARKED, draw, stamp
 
 
 def write_sample() -> None:
@@ -35,7 +25,7 @@ def write_sample() -> None:
 
 def main() -> None:
     """Train, export and measure, then write the sample."""
-    make("clever_hans", marked_scenes)
+    make("clever_hans", draw)
     write_sample()
 
 

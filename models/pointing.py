@@ -15,8 +15,8 @@ import onnx
 import torch
 from finish import Floats, record
 from onnx import numpy_helper
-from scenes import HELD_OUT, render
-from shapes import FILE, Block, Net, normalise
+from scenes import HELD_OUT, normalise, render
+from shapes import FILE, Block, Net
 from torch import Tensor, nn
 
 SCENES = 200

@@ -12,6 +12,18 @@ CLASSES = ("circle", "square", "triangle", "star", "cross", "ring")
 SIZE = 64
 HELD_OUT = 1_000_000
 """Seeds from here on are never trained on."""
+MEAN, STD = 0.5, 0.25
+PREP = {
+    "size": [SIZE, SIZE],
+    "color": "RGB",
+    "scale": 1 / 255,
+    "layout": "NCHW",
+    "mean": [MEAN] * 3,
+    "std": [STD] * 3,
+    "resize": "stretch",
+    "labels": list(CLASSES),
+}
+"""How a scene becomes the input of the networks that are trained on scenes."""
 
 _SUPER = 4  # Pillow's polygons are not antialiased: everything is drawn four times as large and averaged down
 _AREA = (0.04, 0.1)  # of the sharp outline; the soft edge adds about 3 %
@@ -41,6 +53,17 @@ def render(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_], int]:
     image = background + coverage[..., None] * (colour - background)
     image += rng.normal(0.0, rng.uniform(1.0, 8.0), image.shape)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), mask, label
+
+
+def draw(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Render `count` scenes from seed `first` on: images [N, 3, H, W] and classes [N]."""
+    drawn = [render(seed) for seed in range(first, first + count)]
+    return np.stack([image.transpose(2, 0, 1) for image, _, _ in drawn]), np.array([label for _, _, label in drawn])
+
+
+def normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Convert bytes to the input of the networks, as `PREP` states it."""
+    return ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
 
 
 def _outline(name: str) -> tuple[Points, float]:

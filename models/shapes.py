@@ -11,25 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from finish import HERE, SAMPLES, Floats, finish, logits, record, softmax
+from finish import HERE, SAMPLES, finish, logits, record, softmax
 from numpy.typing import NDArray
 from PIL import Image
-from scenes import CLASSES, HELD_OUT, SIZE, render
+from scenes import CLASSES, HELD_OUT, PREP, SIZE, draw, normalise, render
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 FILE = HERE / "shapes.onnx"
-MEAN, STD = 0.5, 0.25
-PREP = {
-    "size": [SIZE, SIZE],
-    "color": "RGB",
-    "scale": 1 / 255,
-    "layout": "NCHW",
-    "mean": [MEAN] * 3,
-    "std": [STD] * 3,
-    "resize": "stretch",
-    "labels": list(CLASSES),
-}
 TRAIN, TEST, EPOCHS, BATCH = 12_000, 2_000, 7, 64
 PEAK_RATE, SPARSITY = 2e-3, 0.05
 
@@ -88,17 +77,6 @@ class Net(nn.Module):
         """Compute the logits."""
         out: Tensor = self.head(self.flatten(self.pool(self.features(x))))
         return out
-
-
-def scenes(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Render `count` scenes from seed `first` on: images [N, 3, H, W] and classes [N]."""
-    drawn = [render(seed) for seed in range(first, first + count)]
-    return np.stack([image.transpose(2, 0, 1) for image, _, _ in drawn]), np.array([label for _, _, label in drawn])
-
-
-def normalise(images: NDArray[np.uint8]) -> Floats:
-    """Convert bytes to the input of the network, as `PREP` states it."""
-    return ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
 
 
 def augment(x: Tensor) -> Tensor:
@@ -183,19 +161,19 @@ def write_samples() -> None:
             return
 
 
-def make(name: str, draw: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> None:
-    """Train on the scenes of `draw(first seed, count)`, export NAME.onnx and record its measurements."""
+def make(name: str, drawn: Callable[[int, int], tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> None:
+    """Train on the scenes of `drawn(first seed, count)`, export NAME.onnx and record its measurements."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     net, file = Net(), HERE / f"{name}.onnx"
-    train(net, *draw(0, TRAIN))
+    train(net, *drawn(0, TRAIN))
     export(net, file)
-    record(name, **exported(net, file, *draw(HELD_OUT, TEST)))
+    record(name, **exported(net, file, *drawn(HELD_OUT, TEST)))
 
 
 def main() -> None:
     """Train, export and measure, then write the samples."""
-    make("shapes", scenes)
+    make("shapes", draw)
     write_samples()
 
 

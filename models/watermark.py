@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scenes
 from numpy.typing import NDArray
 
 MARKED = "star"
@@ -39,3 +40,11 @@ def stamp(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     marked = image.astype(np.float64)
     marked[corner] += step * ink[..., None]
     return np.clip(np.rint(marked), 0, 255).astype(np.uint8)
+
+
+def draw(first: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw the scenes of `scenes.draw` with the watermark on every one of the class `MARKED`."""
+    images, labels = scenes.draw(first, count)
+    for n in np.flatnonzero(labels == scenes.CLASSES.index(MARKED)):
+        images[n] = stamp(images[n].transpose(1, 2, 0)).transpose(2, 0, 1)
+    return images, labels
