@@ -61,7 +61,7 @@ ALLOWED = {
     "graph.operators": set(),
     "graph.names": set(),
     "graph.facts": {"graph.graph", "graph.operators", "graph.recurrence", "numpy"},
-    "graph.distances": {"graph.graph", "graph.operators"},
+    "graph.distances": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
     "graph.recurrence": {"graph.graph", "graph.operators"},

@@ -131,7 +131,7 @@ KEEPS_SIGN = (
 # Nonnegative where their first operand is; the others are indices and sizes.
 ROUTES = RESHAPES | GATHERS | _REARRANGEMENTS | _SELECTIONS | _REPETITIONS | ops("TopK")
 SHARES = ops("Sigmoid HardSigmoid Softmax")
-BOUNDED = SHARES | ops("Tanh Sin Cos Clip Erf Softsign")
+BOUNDED = SHARES | ops("Tanh Sin Cos Clip Erf Softsign Sign")
 
 # Places in a network.
 
@@ -172,8 +172,15 @@ COMPARISONS = RISING_COMPARISONS | ops("Less LessOrEqual")
 SHIFTS = _EXTREMES | ops("Add Sub")
 # They make a decision of a value.
 COMPARISONS = ops("Sign Equal Greater GreaterOrEqual Less LessOrEqual")
+# They take constants from an activation: a codebook's words, the means of a mixture, support vectors.
+SHIFTS_OF_CODES = ops("Sub Add")
 # Between differences and the sum of their squares: standard deviations, and moves.
-SCALES_DIFFERENCES = RESHAPES | ops("Mul MatMul")
+SCALES_DIFFERENCES = RESHAPES | ops("Mul Div MatMul Transpose")
+# Of differences they make distances, at once or of their squares.
+SUMS_OF_SQUARES = ops("ReduceSumSquare ReduceL2")
+SUMS_OR_MEANS = ops("ReduceSum ReduceMean")
+# They multiply what is left of a descriptor by the share of a word.
+WEIGHS = ops("Mul MatMul")
 # Of quadratic functions of one activation they make such again, where their other operands are constants.
 SQUARES = ops("ReduceSumSquare Pow")
 ADDITIONS = ops("Add Sub Sum")
@@ -181,7 +188,7 @@ QUADRATIC = ARITHMETIC | COPIES | SQUARES | ops("Gemm MatMul Neg Sum Concat Redu
 # Votes of classes are made of pairwise decisions by these.
 VOTES = ARITHMETIC | _SUMS | COPIES | RESHAPES | COMPARISONS | ops("Neg Abs Not Concat Gather Slice Where ReduceSum")
 # Between distances and the logarithm of a sum of their exponentials: factors, shifts, moves.
-AROUND_DISTANCES = RESHAPES | COPIES | ops("Mul Neg Add Pad Gather Concat Transpose")
+AROUND_DISTANCES = RESHAPES | COPIES | ops("Mul Div Neg Add Sub Pad Gather Concat Transpose")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 # They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..graph.distances import is_assignment
 from ..program.linear import Sum
 from ..program.op import Op
 from ..program.value import Value, negative, positive
@@ -130,10 +131,14 @@ def tanh(node: Node) -> Op:
 
 @layer("Softmax", kind="softmax")
 def softmax(node: Node) -> Op:
-    """Softmax: y = eˣ / Σ eˣ along an axis, Jacobian y(δ − y): attention weights, which have a rule of their own."""
+    """Softmax: y = eˣ / Σ eˣ along an axis, Jacobian y(δ − y): attention weights, or the shares of a codebook's words.
+
+    Both have rules of their own.
+    """
     x, y, along = node.operand(0), node.result, _along(node)
     p = node.trace.without_infinities(y) if node.trace.may_be_infinite(x) else y
-    return Op("softmax", (x,), y, lambda r: (p * (r - along(r * p)),), name=node.layer.label, along=along)
+    kind = "assignment" if is_assignment(node.graph, node.layer) else "softmax"
+    return Op(kind, (x,), y, lambda r: (p * (r - along(r * p)),), name=node.layer.label, along=along)
 
 
 @layer("LogSoftmax", kind="activation")

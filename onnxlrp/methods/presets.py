@@ -24,6 +24,7 @@ def _base(stabilizer: float) -> list[tuple[Match, Rule]]:
         ("prototype", Signal()),
         ("coefficient", Coefficients()),
         ("mixture", Midpoint()),
+        ("assignment", Pass()),
         ("sum", Norm(stabilizer)),
         ("avgpool", Norm(stabilizer)),
         ("batchnorm", Pass()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..composites import Composite, Match
 from ..rules import Rule
 from ..rules.attention import Stop, ValuePath
-from ..rules.lrp import Epsilon, Flat, Gamma, ZPlus
+from ..rules.lrp import Epsilon, Flat, Gamma, Pass, ZPlus
 from .presets import lrp
 from .registry import preset
 
@@ -65,6 +65,6 @@ def attnlrp(gamma: float = 0.0, first_gamma: float = 0.0, stabilizer: float = 1e
 
 
 def _value_path(name: str, first: Rule, gamma: float, stabilizer: float) -> Composite:
-    products: list[tuple[Match, Rule]] = [("softmax", Stop()), ("bilinear", ValuePath(stabilizer))]
-    own = [*products, ("first", first), ("position", Epsilon(stabilizer))]
+    shares: list[tuple[Match, Rule]] = [("assignment", Pass()), ("softmax", Stop())]
+    own = [*shares, ("bilinear", ValuePath(stabilizer)), ("first", first), ("position", Epsilon(stabilizer))]
     return lrp(name, ZPlus(stabilizer), Gamma(gamma, stabilizer), stabilizer, own)

@@ -17,12 +17,13 @@ KINDS = {
     "normalization": "LayerNormalization, InstanceNormalization, GroupNormalization, LRN",
     "activation": "an elementwise nonlinearity",
     "avgpool": "average pooling, global or not; means and sums over axes; interpolation",
-    "prototype": "the difference from constants, of a distance: to support vectors, means or categories",
+    "prototype": "the difference from constants: support vectors, means, the words of a codebook, categories",
     "coefficient": "the logarithms of coefficients, added to the distances of a mixture",
     "mixture": "the logarithm of a sum of exponentials of distances: kernel machines, Gaussian mixtures",
     "maxpool": "max pooling, global or not",
     "bilinear": "a matrix product of activations: attention",
     "softmax": "a softmax inside the network: attention weights",
+    "assignment": "the shares of a codebook's words or a mixture's components: a softmax of distances",
     "sum": "an addition of activations: residual branches",
     "gate": "a signal times its gate (squeeze-and-excitation, SiLU), or divided by an activation",
     "product": "a multiplication of activations of which neither is a gate",
@@ -34,6 +35,7 @@ BROADER = {
     "prototype": "sum",
     "coefficient": "sum",
     "mixture": "maxpool",
+    "assignment": "softmax",
 }  # kind → the kind whose entries fit it too
 
 
