@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def expected_fisher(x: Any, target: int) -> tuple[Any, float]:
     u = (x[:, None] - CENTRES) / DEVIATIONS
     gates = softmax(-0.5 * (u**2).sum(axis=2) + CONSTANTS)[..., None]
     terms = np.stack([gates * u, gates * (u**2 - 1)], axis=1)
-    factors = np.float64(single([1 / np.sqrt(WEIGHTS), 1 / np.sqrt(2 * WEIGHTS)]))[..., None] / PLACES
+    factors = single([1 / np.sqrt(WEIGHTS), 1 / np.sqrt(2 * WEIGHTS)]).astype(float)[..., None] / PLACES
     shares, logit = of_sums(terms, factors, target)
     return shares.sum(axis=(1, 2)), logit
 
@@ -161,11 +162,11 @@ def expected_bag(x: Any, target: int) -> tuple[Any, float]:
 
 FORMS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     **{
-        f"fisher, {how}": ((lambda how=how: fisher(how)), expected_fisher)
+        f"fisher, {how}": (partial(fisher, how), expected_fisher)
         for how in ("plain", "sum", "turned", "power", "product", "expanded", "formula")
     },
     "vlad": (vlad, expected_vlad),
-    **{f"bag, {how}": ((lambda how=how: bag(how)), expected_bag) for how in ("plain", "power", "product", "turned")},
+    **{f"bag, {how}": (partial(bag, how), expected_bag) for how in ("plain", "power", "product", "turned")},
 }
 
 
