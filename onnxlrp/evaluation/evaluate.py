@@ -24,6 +24,7 @@ from ..preprocessing.samples import Samples
 from ..streaming import collect
 from ..version import __version__
 from .context import Attributor, EvaluationContext
+from .controls import CONTROLS
 from .metrics.registry import METRICS, Metric
 from .results import Cell, Evaluation, key_of, measured_cell, read
 from .setup import Methods, Metrics, Progress, make_attributors, make_metrics
@@ -45,7 +46,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate methods by metrics on samples.
 
-    A method that cannot explain this model has a refused cell.
+    A method that cannot explain this model has a refused cell. Metrics that ask for controls have cells of maps that
+    know nothing of the model, edges and a Gaussian in the middle, where the samples are pictures.
 
     Args:
         model: The model.
@@ -94,6 +96,8 @@ def evaluate(
         make_metrics(metrics, seed),
     )
     run.masks, run.seed, run.batch_size = masks, seed, batch_size
+    if samples.kind.is_image and any(METRICS[name].controls for name in run.metrics):
+        run.controls = [Attributor(name, way, {}, batch_size) for name, way in CONTROLS.items()]
     run.check()
     return run.go(Path(out) if out is not None else None, progress or (lambda done, total, name: None))
 
@@ -110,6 +114,7 @@ class _EvaluationRun:
     masks: str | Path | Sequence[Array | None] | None = None
     seed: int = 0
     batch_size: int | None = None
+    controls: Sequence[Attributor] = ()
 
     def check(self) -> None:
         """Refuse metrics whose masks are missing, before anything is computed."""
@@ -127,12 +132,15 @@ class _EvaluationRun:
     def go(self, out: Path | None, progress: Progress) -> Evaluation:
         """Compute every cell that the file does not hold yet, in order."""
         requested = [
-            (attributor, name, self._empty(attributor, name)) for attributor in self.methods for name in self.metrics
+            (attributor, name, self._empty(attributor, name))
+            for attributor in (*self.methods, *self.controls)
+            for name in self.metrics
+            if attributor not in self.controls or METRICS[name].controls
         ]
         kept = self._stored(out)
         # Requested cells come first, in their order, however often the run was interrupted.
         order = [*dict.fromkeys([*(empty.key for *_, empty in requested), *kept])]
-        contexts = {attributor.name: self._context(attributor) for attributor in self.methods}
+        contexts = {attributor.name: self._context(attributor) for attributor in (*self.methods, *self.controls)}
         for done, (attributor, name, empty) in enumerate(requested):
             progress(done, len(requested), f"{attributor.name} {name}")
             if empty.key in kept and not kept[empty.key].refused:

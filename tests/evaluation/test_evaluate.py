@@ -20,6 +20,7 @@ from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.results import read
 from support.paths import MODELS
 from support.planted import unruled
+from support.problems import convolutional
 
 SHAPES = MODELS / "shapes.onnx"
 METHODS = ["epsilon_plus_flat", "sensitivity", "smooth_grad"]
@@ -305,3 +306,21 @@ def test_quantus_judges_through_the_adapter(model: Any, scenes: Any) -> None:
     assert [float(hit) for hit in hits] == ours.cells[0].values[1:]
     moved = quantus.MaxSensitivity(nr_samples=2, disable_warnings=True)(x_batch=x, y_batch=ids, **how)
     assert np.isfinite(moved).all()
+
+
+def test_controls_stand_in_every_table_of_abpc_and_in_no_other() -> None:
+    """Maps that know nothing of the model: edges of the picture, and a Gaussian in its middle."""
+    model = convolutional()
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    found = evaluate(model, x, ["epsilon"], {"abpc": {"cells": 4}, "deletion": {}})
+    controls = ["edges (control)", "centre (control)"]
+    assert [row[0] for row in found.rows()] == ["method", "epsilon", *controls]
+    assert all(row[2] == "" for row in found.rows()[2:])
+    assert [cell.metric for cell in found.cells] == ["abpc", "deletion", "abpc", "abpc"]
+    assert not any(cell.refused for cell in found.cells)
+    plain = evaluate(model, x, ["epsilon"], ["deletion"])
+    assert [cell.method for cell in plain.cells] == ["epsilon"]
+    down, right = np.mgrid[:8, :8] - 3.5
+    heat = np.exp(-(down**2 + right**2) / 8)
+    mine = evaluate(model, x, {"mine": lambda m, x, ids: np.broadcast_to(heat / 3, x.shape)}, {"abpc": {"cells": 4}})
+    assert mine.cell("mine", "abpc").values == found.cell("centre (control)", "abpc").values

@@ -12,7 +12,7 @@ from onnxlrp import load
 from onnxlrp.errors import CheckFailed, UnsupportedError, UsageError
 from onnxlrp.evaluation.context import Attributor, EvaluationContext
 from onnxlrp.evaluation.metrics import registry
-from onnxlrp.evaluation.metrics.perturbation import ranked, regions_of
+from onnxlrp.evaluation.metrics.perturbation import gaussian, ranked, regions_of
 from onnxlrp.evaluation.metrics.randomization import evenly_spaced
 from onnxlrp.evaluation.metrics.registry import METRICS
 from onnxlrp.evaluation.metrics.shattering import autocorrelation
@@ -66,7 +66,49 @@ def random_samples(model: Any, n: int = 3, seed: int = 0) -> tuple[Any, Any]:
 # -- perturbation
 
 
-@pytest.mark.parametrize("name", ["pixel_flipping", "deletion", "insertion"])
+@pytest.mark.parametrize(("cells", "steps", "fill"), [(4, 4, "auto"), (3, 9, "zero")])
+def test_abpc_by_its_definition(cells: int, steps: int, fill: str) -> None:
+    """Patch by patch, in loops: the mean score of least first less that of most first."""
+    model = convolutional()
+    x, ids = random_samples(model, 2)
+    heat = np.random.default_rng(4).normal(size=x.shape[2:])
+    given = trial(model, x, constant(heat), ids)
+    found = values("abpc", given, cells=cells, steps=steps, baseline=fill)
+    n = x.shape[2]
+    part = np.arange(n) * cells // n
+    patch = part[:, None] * cells + part[None, :]
+    order = np.argsort([heat[patch == k].sum() for k in range(cells**2)])
+    for i in range(2):
+        hidden = slow_blur(x[i]) if fill == "auto" else np.zeros_like(x[i])
+        areas = []
+        for ranked_patches in (order, order[::-1]):
+            scores = []
+            for count in np.rint(np.linspace(0, cells**2, steps + 1)).astype(int):
+                z = x[i].astype(np.float64).copy()
+                for k in ranked_patches[:count]:
+                    z[:, patch == k] = hidden[:, patch == k]
+                scores.append(model.outputs(z[None].astype(np.float32))["logits"][0, ids[i]])
+            areas.append(np.mean(scores))
+        np.testing.assert_allclose(found[i], areas[0] - areas[1], rtol=1e-4, atol=1e-5)
+
+
+def slow_blur(x: Any, sigma: float = 20.0, width: int = 51) -> Any:
+    """A Gaussian by np.pad and loops; x [C, H, W]."""
+    kernel = np.exp(-0.5 * ((np.arange(width) - width // 2) / sigma) ** 2)
+    kernel /= kernel.sum()
+    for axis in (1, 2):
+        wide = np.pad(x, [(width // 2,) * 2 if i == axis else (0, 0) for i in range(3)], mode="reflect")
+        x = sum(k * np.take(wide, np.arange(x.shape[axis]) + i, axis) for i, k in enumerate(kernel))
+    return x
+
+
+@pytest.mark.parametrize("shape", [(2, 40, 8), (1, 1, 90), (3, 60, 60)])
+def test_the_blur_reflects_edges_of_any_picture(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(size=(1, *shape))
+    np.testing.assert_allclose(gaussian(x, (2, 3))[0], slow_blur(x[0]), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["pixel_flipping", "deletion", "insertion", "abpc"])
 def test_a_perfect_map_beats_a_random_one_and_both_the_inverted_one(name: str) -> None:
     sign = 1 if METRICS[name].better == "higher" else -1
     noise = np.random.default_rng(0).normal(size=(LENGTH, LENGTH))
@@ -317,7 +359,7 @@ def test_one_value_for_each_sample_and_the_same_for_the_same_seed(name: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in ALL if "seed" in METRICS[n].options and n not in ("insertion", "deletion")]
+    "name", [n for n in ALL if "seed" in METRICS[n].options and n not in ("insertion", "deletion", "abpc")]
 )
 def test_another_seed_draws_otherwise(name: Any) -> None:
     model = convolutional()

@@ -124,7 +124,7 @@ def evaluate(parser: Parser) -> None:
     """Add the arguments of `onnxlrp evaluate`."""
     parser.epilog = (
         "metrics:\n"
-        "  pixel_flipping, deletion, insertion: does the score follow the map?\n"
+        "  pixel_flipping, deletion, insertion, abpc: does the score follow the map?\n"
         "  pointing_game, energy_in_mask: does it lie on the object? (--masks)\n"
         "  max_sensitivity, shattering: does it stay where the picture hardly changes?\n"
         "  randomisation: does it depend on the weights?   ledger, conservation: does it add up?\n\n"

@@ -65,6 +65,82 @@ class PixelFlipping:
         return Measurement((scores[:, :1] - scores).mean(axis=1), {"": curve})
 
 
+@metric("abpc", paper="Schulz et al. 2020; Achtibat et al. 2024", better="higher", controls=True)
+@dataclass(frozen=True)
+class AreaBetweenCurves:
+    """ABPC: the mean score with the least relevant patches replaced first, less that with the most relevant first.
+
+    Patches are ordered by the sum of their relevance. Both means are over equal steps, from no patch to all of them.
+
+    Args:
+        cells: Patches along each axis of the picture: 14 are the patches of 16 pixels of a ViT at 224 x 224.
+        steps: Equal steps from no patch to all of them.
+        baseline: What patches are replaced by: a word of `Problem.baseline` or an .npy file; "auto" is the picture
+            under a Gaussian of σ 20 pixels, 51 wide, and zero for other inputs.
+        score: "logit" or "probability".
+        seed: The seed of the order of equal patches, and of the baseline.
+
+    References:
+        Schulz et al. 2020, "Restricting the flow: Information bottlenecks for attribution".
+        Achtibat et al. 2024, "AttnLRP: Attention-aware layer-wise relevance propagation for transformers".
+    """
+
+    cells: int = 14
+    steps: int = 14
+    baseline: str = "auto"
+    score: str = "logit"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, whole=True, cells=self.cells, steps=self.steps)
+        one_of(SCORES, score=self.score)
+
+    def __call__(self, context: EvaluationContext) -> Measurement:
+        """Measure every sample."""
+        problem = context.problem
+        regions = regions_of(problem.grid, self.cells)
+        sums = np.stack([np.bincount(regions, heat) for heat in flat(context.maps)])
+        counts = _counts(sums.shape[1], self.steps, 1.0)
+        if self.baseline == "auto" and problem.kind.is_image:
+            hidden = gaussian(problem.x, tuple(1 + axis for axis in problem.kind.spatial_axes))
+        else:
+            _, hidden = baseline(problem, self.baseline, "blur", self.seed)
+        curves = {}
+        for name, order in (("least first", -sums), ("most first", sums)):
+            ranks = ranked(order, self.seed)[:, regions].reshape(context.maps.shape)
+            probability = self.score == "probability"
+            scores = masked_scores(problem, ranks, counts, hidden, kept=False, probability=probability)
+            curves[name] = Curve(counts / sums.shape[1], scores, "share replaced", self.score)
+        least, most = (curve.y.mean(axis=1) for curve in curves.values())
+        return Measurement(least - most, curves)
+
+
+def gaussian(x: Array, axes: tuple[int, ...], sigma: float = 20.0, width: int = 51) -> Array:
+    """Blur by a Gaussian along some axes, their edges reflected.
+
+    Args:
+        x: An array.
+        axes: The axes.
+        sigma: The standard deviation, in positions.
+        width: The number of weights, odd.
+
+    Returns:
+        An array of the same shape in float64.
+    """
+    offsets = np.arange(width) - width // 2
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    kernel /= kernel.sum()
+    made = x.astype(np.float64)
+    for axis in axes:
+        n = x.shape[axis]
+        turns = max(1, 2 * (n - 1))  # positions until a reflected row comes again
+        at = np.abs((np.arange(n)[:, np.newaxis] + offsets + n - 1) % turns - (n - 1))
+        matrix = np.zeros((n, n))
+        np.add.at(matrix, (np.repeat(np.arange(n), width), at.reshape(-1)), np.tile(kernel, n))
+        made = np.moveaxis(np.tensordot(matrix, made, axes=(1, axis)), 0, axis)
+    return made
+
+
 @dataclass(frozen=True)
 class _Area:
     """The area under a curve of scores, by trapezoids over shares from 0 to 1."""

@@ -68,6 +68,7 @@ class MetricEntry(registry.Entry):
         better: The direction of better values, "higher" or "lower".
         masks: Whether it needs masks of the objects.
         ledger: Whether it needs the ledger, which only composites have.
+        controls: Whether maps that know nothing of the model are measured beside the methods (`evaluation.controls`).
     """
 
     make: type[Any]
@@ -75,6 +76,7 @@ class MetricEntry(registry.Entry):
     better: str
     masks: bool = False
     ledger: bool = False
+    controls: bool = False
 
     @property
     def summary(self) -> str:
@@ -87,7 +89,7 @@ _Class = TypeVar("_Class", bound=type[Any])
 
 
 def metric(
-    name: str, *, paper: str, better: str, masks: bool = False, ledger: bool = False
+    name: str, *, paper: str, better: str, masks: bool = False, ledger: bool = False, controls: bool = False
 ) -> Callable[[_Class], _Class]:
     """Register a metric, a frozen dataclass whose fields are its options.
 
@@ -97,6 +99,7 @@ def metric(
         better: The direction of better values, "higher" or "lower".
         masks: Whether it needs masks of the objects.
         ledger: Whether it needs the ledger, which only composites have.
+        controls: Whether maps that know nothing of the model are measured beside the methods.
 
     Returns:
         A decorator for the class, which it gives back.
@@ -109,7 +112,7 @@ def metric(
 
     def register(cls: _Class) -> _Class:
         cls.name = name
-        METRICS.register(name, MetricEntry(cls, paper, better, masks, ledger), source=cls)
+        METRICS.register(name, MetricEntry(cls, paper, better, masks, ledger, controls), source=cls)
         return cls
 
     return register
