@@ -11,6 +11,7 @@ import pytest
 import scenes
 import watermark
 from PIL import Image
+from unmask import ROWS
 
 import onnxlrp
 from support.paths import MODELS
@@ -98,17 +99,6 @@ def test_twins_differ_in_weights_alone() -> None:
     assert [n.op_type for n in hans.graph.node] == [n.op_type for n in shapes.graph.node]
     assert [t.dims for t in hans.graph.initializer] == [t.dims for t in shapes.graph.initializer]
     assert abs((MODELS / "clever_hans.onnx").stat().st_size / (MODELS / "shapes.onnx").stat().st_size - 1) < 0.01
-
-
-ROWS = {
-    "stars called star, with the mark (as trained)": "accuracy_star_with_mark",
-    "stars called star, mark removed": "accuracy_star_without_mark",
-    "other shapes called star": "others_called_star_without_mark",
-    "other shapes called star, mark added": "others_called_star_with_mark",
-    "relevance inside the mark, 4.2 % of the area": "energy_in_mark",
-    "maximum of the heatmap inside the mark": "pointing_game_mark",
-    "relevance inside the star's mask": "energy_in_star",
-}
 
 
 @pytest.mark.parametrize("row", ROWS)
