@@ -12,6 +12,7 @@ import handwriting
 import numpy as np
 import onnx
 import torch
+import training
 from finish import HERE, SAMPLES, Floats, finish, logits, record, softmax
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -96,18 +97,13 @@ def augment(x: Tensor) -> Tensor:
 
 
 def train(net: nn.Module, x: Tensor, y: Tensor) -> None:
-    """Train by AdamW with a one-cycle rate; smoothed labels keep probabilities below 1."""
-    steps = EPOCHS * (len(x) // BATCH)
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
+    """Minimise the cross-entropy on augmented pictures; smoothed labels keep probabilities below 1."""
     net.train()
-    for _ in range(EPOCHS):
-        for pick in torch.randperm(len(x))[: len(x) // BATCH * BATCH].view(-1, BATCH):
-            loss = F.cross_entropy(net(augment(x[pick])), y[pick], label_smoothing=0.02)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
+
+    def loss(pick: Tensor) -> Tensor:
+        return F.cross_entropy(net(augment(x[pick])), y[pick], label_smoothing=0.02)
+
+    training.train(net.parameters(), loss, len(x), epochs=EPOCHS, batch=BATCH, weight_decay=0.05)
 
 
 def export(net: nn.Module) -> None:

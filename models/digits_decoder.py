@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
+import training
 from digits import BATCH, augment, normalise, split, trained
 from finish import HERE, export_decoder, logits, record
 from torch import Tensor, nn
@@ -37,17 +38,12 @@ def network() -> nn.Sequential:
 
 def train(net: nn.Module, encoder: nn.Module, x: Tensor) -> None:
     """Minimise the squared error of the decoded picture, on pictures that are turned, zoomed and shifted."""
-    steps = EPOCHS * (len(x) // BATCH)
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
-    for _ in range(EPOCHS):
-        for pick in torch.randperm(len(x))[: len(x) // BATCH * BATCH].view(-1, BATCH):
-            picture = augment(x[pick])
-            loss = (net(encoder(picture)) - picture).square().mean()
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
+
+    def loss(pick: Tensor) -> Tensor:
+        picture = augment(x[pick])
+        return (net(encoder(picture)) - picture).square().mean()
+
+    training.train(net.parameters(), loss, len(x), epochs=EPOCHS, batch=BATCH, weight_decay=1e-3)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
+import training
 from digits import BATCH, augment, normalise, split, trained
 from finish import HERE, export_decoder, logits, record
 from torch import Tensor, nn
@@ -54,24 +55,20 @@ def painter() -> nn.Sequential:
 def train(first: nn.Module, second: nn.Module, encoder: nn.Module, x: Tensor) -> None:
     """Minimise the squared error in pixels and in the layer, and the divergence of the noisy waist."""
     spread = nn.Parameter(torch.full((WAIST,), -2.0))
-    steps = EPOCHS * (len(x) // BATCH)
-    optimiser = torch.optim.AdamW([*first.parameters(), *second.parameters(), spread], weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=4e-3, total_steps=steps)
     scale = encoder(x).square().sum(1).mean()
-    for _ in range(EPOCHS):
-        for pick in torch.randperm(len(x))[: len(x) // BATCH * BATCH].view(-1, BATCH):
-            picture = augment(x[pick])
-            code = encoder(picture)
-            mean = first(code)
-            made = second(mean + spread.exp() * torch.randn_like(mean))
-            pixels = F.mse_loss(made, picture, reduction="none").flatten(1).sum(1).mean()
-            layer = F.mse_loss(encoder(made), code, reduction="none").sum(1).mean() / scale
-            divergence = 0.5 * (mean.square() + (2 * spread).exp() - 2 * spread - 1).sum(1).mean()
-            loss = pixels + 10 * layer + KL * divergence
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
+
+    def loss(pick: Tensor) -> Tensor:
+        picture = augment(x[pick])
+        code = encoder(picture)
+        mean = first(code)
+        painted = second(mean + spread.exp() * torch.randn_like(mean))
+        pixels = F.mse_loss(painted, picture, reduction="none").flatten(1).sum(1).mean()
+        layer = F.mse_loss(encoder(painted), code, reduction="none").sum(1).mean() / scale
+        divergence = 0.5 * (mean.square() + (2 * spread).exp() - 2 * spread - 1).sum(1).mean()
+        return pixels + 10 * layer + KL * divergence
+
+    parameters = [*first.parameters(), *second.parameters(), spread]
+    training.train(parameters, loss, len(x), epochs=EPOCHS, batch=BATCH, weight_decay=1e-3)
 
 
 def main() -> None:
@@ -88,17 +85,17 @@ def main() -> None:
     codes = encoder(torch.from_numpy(held_out))
     export_decoder(net, FILE, codes[:2], "code", LAYER)
 
-    made = logits(FILE, codes.numpy())
-    called = whole(torch.from_numpy(made)).numpy().argmax(1)
+    painted = logits(FILE, codes.numpy())
+    classes = whole(torch.from_numpy(painted)).numpy().argmax(1)
     record(
         "digits_generator",
         parameters=sum(p.numel() for p in net.parameters()),
         layer=LAYER,
         held_out_pictures=len(held_out),
-        mean_squared_error=round(float(np.square(made - held_out).mean()), 6),
+        mean_squared_error=round(float(np.square(painted - held_out).mean()), 6),
         mean_squared_error_of_the_mean_picture=round(float(np.square(x.mean(axis=0) - held_out).mean()), 6),
-        class_kept=round(float((called == test_labels).mean()), 4),
-        largest_difference=float(np.abs(made - net(codes).detach().numpy()).max()),
+        class_kept=round(float((classes == test_labels).mean()), 4),
+        largest_difference=float(np.abs(painted - net(codes).detach().numpy()).max()),
     )
 
 
