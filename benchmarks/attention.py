@@ -28,6 +28,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "attnlrp": ("attnlrp", {}),
     "attnlrp gamma .05, first .25": ("attnlrp", {"gamma": 0.05, "first_gamma": 0.25}),
     "gradient_x_input": ("gradient_x_input", {}),
+    "chefer": ("chefer", {}),
+    "attention_rollout": ("attention_rollout", {}),
+    "grad_cam": ("grad_cam", {}),
+    "layer_cam": ("layer_cam", {}),
 }
 
 

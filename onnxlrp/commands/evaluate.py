@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         metrics,
         target=asked[0].target,
         masks=args.masks,
-        options={name: options.keywords() for name, options in zip(methods, asked, strict=True)},
+        options={name: model.decided(one).keywords() for name, one in zip(methods, asked, strict=True)},
         seed=seed,
         out=args.out,
         batch_size=asked[0].batch_size,

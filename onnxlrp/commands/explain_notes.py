@@ -104,7 +104,7 @@ class Notes:
                 console.line("place", f"{model.place}: {model.placed.describe()}")
             default = model.default_method
             if self.auto and default.reason != PICTURE:
-                console.line("default", f"{default.name}, for {default.reason}; -m NAME chooses another")
+                console.line("default", f"{default}, for {default.reason}; -m NAME chooses another")
             self._opened = True
         if pictures in self._kinds:
             return  # of another size only

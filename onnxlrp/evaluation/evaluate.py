@@ -92,7 +92,7 @@ def evaluate(
         model,
         samples,
         found,
-        make_attributors(methods, options or {}, seed, batch_size, model.default_method.name),
+        make_attributors(methods, options or {}, seed, batch_size, model.default_method),
         make_metrics(metrics, seed),
     )
     run.masks, run.seed, run.batch_size = masks, seed, batch_size

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..composites import Composite
 from ..errors import UsageError
+from ..methods.default import Default
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions
 from .context import Attributor
@@ -19,7 +20,7 @@ Progress = Callable[[int, int, str], None]
 
 
 def make_attributors(
-    methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None, default: str
+    methods: Methods, options: Mapping[str, Mapping[str, Any]], seed: int, batch_size: int | None, default: Default
 ) -> list[Attributor]:
     """Make the methods of an evaluation.
 
@@ -28,16 +29,21 @@ def make_attributors(
         options: Options of methods, by name.
         seed: The seed of methods that draw random numbers.
         batch_size: Samples of a batch.
-        default: The name of the method that "auto" stands for.
+        default: The method that "auto" stands for.
 
     Raises:
         UsageError: A method or an option does not exist.
     """
     if isinstance(methods, Mapping):
-        named = {name: default if isinstance(way, str) and way == DEFAULT else way for name, way in methods.items()}
+        auto = [name for name, way in methods.items() if isinstance(way, str) and way == DEFAULT]
+        named = {name: default.name if name in auto else way for name, way in methods.items()}
+        options = {**options, **{name: {**default.options, **options.get(name, {})} for name in auto}}
     else:
-        named = {name: name for word in methods for name in [default if word == DEFAULT else word]}
-        options = {default if word == DEFAULT else word: given for word, given in options.items()}
+        named = {name: name for word in methods for name in [default.name if word == DEFAULT else word]}
+        if DEFAULT in methods:
+            own = options.get(DEFAULT, options.get(default.name, {}))
+            options = {**options, default.name: {**default.options, **own}}
+        options = {word: given for word, given in options.items() if word != DEFAULT}
     if not named:
         raise UsageError("no method to evaluate", "name some: --methods epsilon_plus_flat,sensitivity")
     for name in options:

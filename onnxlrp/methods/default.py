@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ..graph.attention import has_attention
 from ..graph.facts import first_layers, has_trees, is_recurrent
@@ -26,10 +27,15 @@ class Default(NamedTuple):
     Attributes:
         name: The method.
         reason: Why it is this one, such as "an image".
+        options: Its options, where they are not its own defaults.
     """
 
     name: str
     reason: str
+    options: Mapping[str, Any] = {}
+
+    def __str__(self) -> str:
+        return " ".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
 
 
 def default_method(kind: InputKind, graph: Graph) -> Default:

@@ -26,6 +26,7 @@ from .programs import Programs
 from .relaxing import relaxed
 from .resolve_composite import resolve_composite
 from .starting import placed_starts, seed_rows
+from .tuned import read_tuned
 
 if TYPE_CHECKING:
     from .options import Rules
@@ -243,8 +244,8 @@ class CompiledModel(LoadedModel):
 
     @property
     def default_method(self) -> Default:
-        """The method that "auto" stands for, by the kind of input, and why."""
-        return default_method(self.kind, self.graph)
+        """The method that "auto" stands for, and why: that of `onnxlrp tune` beside the file, else by kind of input."""
+        return read_tuned(self.path, self.graph.sha256) or default_method(self.kind, self.graph)
 
     def decided(self, options: Asked) -> Asked:
         """Return the options with the method that "auto" stands for.
@@ -252,7 +253,10 @@ class CompiledModel(LoadedModel):
         Args:
             options: ExplainOptions, or a class of them.
         """
-        return replace(options, method=self.default_method.name) if is_default(options) else options
+        if not is_default(options):
+            return options
+        default = self.default_method
+        return replace(options, method=default.name, options={**default.options, **options.options})
 
     def layers(self, composite: Composite) -> list[tuple[Layer, Matched, Rule | None]]:
         """Return the layers between input and output in order, what a match sees of each, and its rule, if any.

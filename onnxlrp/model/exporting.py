@@ -50,6 +50,7 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
     require_sizes(model.graph)
     require_numbers(model.graph)
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
+    options = model.decided(options)
     composite = model.composite(options, pictures=False)
     program = compile(graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)

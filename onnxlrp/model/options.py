@@ -34,6 +34,7 @@ HEADS = ("logits", "as-is", "mean-rivals")
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
 READING = ("explain", "compare", "evaluate", "patterns", "clusters", "atlas")  # commands that read samples
 ANALYSING = ("prototype", "invert", "concepts")  # commands that say what a model has learned
+MEASURING = (*ANALYSING, "tune")
 
 
 # Fields that do not say how to explain: what is explained, what is kept, how it runs.
@@ -100,7 +101,7 @@ class ExplainOptions:
                 ("-t", "--target"),
                 "class id, label or top1; of an output with scores at many positions with the place: CLASS@predicted, "
                 "@y,x, @y0,x0,y1,x1, @mask.png, @all (default: top1)",
-                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas"),
+                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas", "tune"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
             ),
@@ -116,7 +117,7 @@ class ExplainOptions:
                 ("--output",),
                 "the model's output to explain, or a unit inside, such as layer4:12 or layer4:12@3,4 (default: the "
                 "first output with one score per class)",
-                (*PROPAGATING, *ANALYSING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -128,7 +129,7 @@ class ExplainOptions:
             Flag(
                 ("--input",),
                 "the model's input to explain it at (default: the first that looks like a picture)",
-                (*PROPAGATING, *ANALYSING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -141,7 +142,7 @@ class ExplainOptions:
                 ("--kind",),
                 "kind of that input: image, signal, volume, tokens or vector, with a layout if needed, such as "
                 "image:NHWC (default: from the graph)",
-                (*PROPAGATING, *ANALYSING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "check", "patterns"),
                 argparse={"metavar": "KIND"},
             ),
             values.INPUT_KIND,
@@ -154,7 +155,7 @@ class ExplainOptions:
                 ("--task",),
                 "what several outputs without a final Softmax are: scores of classes, or values (default: guessed, and "
                 "said)",
-                (*PROPAGATING, *ANALYSING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "check", "patterns"),
                 argparse={"choices": TASKS},
             ),
             values.word_of(TASKS),
@@ -168,7 +169,7 @@ class ExplainOptions:
                 ("--head",),
                 "what is explained: the logits before a final Softmax, Sigmoid or the like, the output as it is, or a "
                 "class of a support vector machine against the mean of its rivals (default: logits)",
-                (*PROPAGATING, *ANALYSING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "check", "patterns"),
                 argparse={"choices": HEADS},
             ),
             values.word_of(HEADS),
@@ -181,7 +182,7 @@ class ExplainOptions:
             Flag(
                 ("--given",),
                 "value of another input: a number, or an .npy file of one sample or one per sample; repeatable",
-                (*READING, *ANALYSING),
+                (*READING, *MEASURING),
                 argparse={**REPEATED, "metavar": "NAME=VALUE"},
                 read=values.input_values,
             ),
@@ -292,7 +293,7 @@ class ExplainOptions:
             Flag(
                 ("--batch-size",),
                 "inputs at a time (default: 8)",
-                (*READING, *ANALYSING, "check"),
+                (*READING, *MEASURING, "check"),
                 "run",
                 argparse={"type": int, "default": 8, "metavar": "N"},
                 read=values.samples_at_a_time,

@@ -8,7 +8,7 @@ from .analysing import invert, prototype
 from .clustering import clusters, concepts
 from .explaining import explain, export, inspect, patterns
 from .groups import common
-from .judging import check, compare, evaluate, report
+from .judging import check, compare, evaluate, report, tune
 from .mapping import atlas
 from .parser import Parser
 
@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "concepts": ("test whether a class is sensitive to a concept, or find what detects concepts", concepts, "concepts"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
     "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
+    "tune": ("find the method that explains a model best, and keep it beside the model", tune, "tune"),
     "doctor": ("list the engines that run on this machine, and the command that repairs the others", doctor, "doctor"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),

@@ -179,3 +179,28 @@ def evaluate(parser: Parser) -> None:
     groups.preprocessing(parser)
     groups.safety(parser)
     groups.common(parser, "the results as JSON on stdout")
+
+
+def tune(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp tune`."""
+    parser.epilog = (
+        "Measured are the rules of attention with several gamma, or the presets of other networks, by abpc. The gain\n"
+        "over the default is that on pictures left out of the choice. Only where its interval lies above 0,\n"
+        "MODEL.tune.toml is written beside the model, and is its default from then on.\n\n"
+        "example:\n"
+        "  onnxlrp tune vit.onnx photos/ -o tune.json"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    group = parser.add_argument_group("measurement")
+    groups.asked(group, "tune")
+    group.add_argument(
+        "--cells", type=int, default=14, metavar="N", help="patches along each axis (default: %(default)s)"
+    )
+    groups.seed(group)
+    group = parser.add_argument_group("reports")
+    group.add_argument(
+        "-o", "--out", metavar="FILE", help="results as .json, saved one by one: the same command continues"
+    )
+    groups.running(parser, "tune", rejects="")
+    groups.common(parser, "the results as JSON on stdout")
