@@ -91,6 +91,11 @@ class Composite:
         """True where every layer gets its gradient."""
         return bool(self.entries) and all(isinstance(rule, Gradient) for _, rule in self.entries)
 
+    @property
+    def takes_slopes(self) -> bool:
+        """True where relevance starts as a slope, or activations get their gradient."""
+        return self.seed == "one" or isinstance(self._entry(Matched("Relu", "", "", "activation", False)), Gradient)
+
     def rule_for(self, layer: Matched) -> Rule:
         """Return the rule of a layer.
 

@@ -82,6 +82,8 @@ class Notes:
     _reordered: Tally = field(default_factory=lambda: Tally())
     _deep: dict[str, Tally] = field(default_factory=dict)  # what is done → the inputs
     _missing: dict[str, str] = field(default_factory=dict)  # column → what became of its missing values
+    _unknown: dict[str, dict[str, None]] = field(default_factory=dict)  # column → words that the model does not know
+    _left_out: dict[str, None] = field(default_factory=dict)  # columns that are no features
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
         """Print what holds for all samples of a kind, before the first of them; about the model, once.
@@ -160,6 +162,7 @@ class Notes:
                 self._deep.setdefault(depth, Tally()).add(origin)
         if piece.samples[0].reordered:
             self._reordered.add(origin)
+        self._left_out |= dict.fromkeys(piece.samples[0].left_out)
 
     def skipped(self, method: str, error: OnnxLrpError) -> None:
         """Print, once for each method of all, why it cannot explain this model."""
@@ -182,6 +185,8 @@ class Notes:
     def found(self, one: Explanation, origin: str) -> None:
         """Collect the findings of one sample's explanation."""
         self._missing |= one.provenance.get("missing", {})
+        for name, words in one.provenance.get("unknown", {}).items():
+            self._unknown.setdefault(name, {}).update(dict.fromkeys(words))
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if summary.bias_dominated(one):
@@ -228,6 +233,13 @@ class Notes:
                 f"{self._reordered}: columns are matched by name with feature_names of the model's metadata, "
                 "which stand in another order",
                 "without a header they are taken in their order",
+            )
+        if self._left_out:
+            note(f"columns that the model does not read: {listed([*self._left_out])}")
+        for name, words in self._unknown.items():
+            note(
+                f"{name}: the model does not know {listed([repr(word) for word in words])}",
+                "such a word is what the file makes of an unknown one: no category, or a default",
             )
         if self._missing:
             columns = listed([f"{name} {words}" for name, words in self._missing.items()])

@@ -44,8 +44,8 @@ class Result:
         head: How the scores were made of the logits, as of `Head.kind`: "Softmax", "LogSoftmax", "Sigmoid",
             "LogSigmoid", "" for logits themselves, "Scores" or "Values"; None where it is not known.
         notes: Further results of the method by name; an array of the target's shape has one for each.
-        inputs: The samples [N, …] as the model takes them, for drawings; NaN where a value is missing. None where they
-            are not kept.
+        inputs: The samples [N, …] as the model takes them, for drawings; NaN where a value is missing, words of columns
+            of them (then it has objects). None where they are not kept.
         feature_names: Names of the features of a vector or the channels of a signal, or the words of token ids.
         shares: Which share of the positions is predicted as each class, [N, K], where classes are explained where they
             are predicted; else None.

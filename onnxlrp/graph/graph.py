@@ -124,6 +124,8 @@ class Graph:
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
     `explained` has, for tensors of scores that no layer-wise rule can begin at (votes of a support vector machine, the
     distances of a clustering), the heads that explain them: that of `head="logits"`, then others by `heads.decide`.
+    `categories` has, for columns of words of an input, the code of each word: input → column → word → code; 0 stands
+    for words that the model does not know.
     `opaque` runs the untouched file, where its layers cannot be read: then one layer stands for all of them.
     """
 
@@ -144,6 +146,7 @@ class Graph:
     scalars: Mapping[str, float | None] = field(default_factory=dict)
     opaque: Opaque | None = None
     explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[int, Mapping[str, int]]] = field(default_factory=dict)
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

@@ -191,6 +191,7 @@ def graph_of(state: LoadState) -> Graph:
         scalars=MappingProxyType(state.scalars),
         explained=MappingProxyType(graph.explained),
         batch_axes=MappingProxyType(state.turned | graph.batch_axes),
+        categories=MappingProxyType({name: found for name, found in graph.categories.items() if name in graph.inputs}),
         open_axes=MappingProxyType(
             {name: axes for name, axes in sizes.open_axes.items() if name in graph.inputs} if sizes is not None else {}
         ),

@@ -22,6 +22,8 @@ GLOBAL_POOLS = ops("GlobalAveragePool GlobalMaxPool GlobalLpPool")
 NORMALIZATIONS = ops("BatchNormalization LayerNormalization RMSNormalization InstanceNormalization")
 RECURRENT = ops("LSTM GRU RNN")
 TREES = ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::TreeEnsemble")
+# They read words, or whole numbers that stand for some.
+CATEGORIES = ops("ai.onnx.ml::OneHotEncoder ai.onnx.ml::LabelEncoder ai.onnx.ml::CategoryMapper")
 
 # Layers of our own, into which a recurrent one is unfolded (see graph.recurrent): a sum of products with matrices; a
 # state one step earlier; the cell states, computed step by step; a signal times its gate; values of some steps alone.

@@ -27,6 +27,7 @@ from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
 from .decomposition.ml.columns import join_columns
 from .decomposition.ml.neuralize import neuralize
+from .decomposition.ml.texts import code_texts
 from .frontend.batch_in_front import batch_in_front
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
@@ -110,7 +111,8 @@ def _complete_shapes(state: LoadState) -> None:
 
 def _join_columns(state: LoadState) -> None:
     if has.is_of_columns(state):
-        state.columns = tuple(state.graph.inputs)
+        if all(state.graph.shapes[name][1] == 1 for name in state.graph.inputs):
+            state.columns = tuple(state.graph.inputs)
         join_columns(state.graph)
 
 
@@ -228,6 +230,13 @@ PASSES = (
     ),
     _FOLD,
     _COMPLETE_SHAPES,
+    Pass(
+        "code texts",
+        "Let columns of text be numbers: codes of the words that the model knows.",
+        _on_graph(code_texts),
+        requires=(has.SHAPES_INFERRED,),
+        ensures=(has.TEXTS_CODED,),
+    ),
     Pass(
         "check floats",
         "Refuse integers that do not fit into memory as floats.",

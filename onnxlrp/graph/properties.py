@@ -21,6 +21,7 @@ from .contracts import Property
 from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
 from .decomposition.ml.columns import are_columns
 from .decomposition.ml.neuralize import is_explained
+from .decomposition.ml.texts import is_text
 from .frontend.batch_in_front import batch_in_front
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
@@ -318,4 +319,5 @@ STEPS_MASKED = _of_graph(
 )
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
 MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)
+TEXTS_CODED = _of_graph("inputs of text are codes", lambda graph: not is_text(graph))
 COLUMNS_JOINED = Property("columns of a pipeline are one input", lambda state: not is_of_columns(state))

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError
 from ..graph.trees.missing import fill
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
+from ..preprocessing.samples import arranged
 from .problem import Problem
 from .registry import Array
 
@@ -40,8 +41,10 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
         name, rows = background(problem, asked)
         if problem.kind.name == "tokens" and problem.x.dtype.kind in "iu" and len(rows) > 1:
             raise UsageError(f"{name} has {len(rows)} rows of token ids, which have no mean", "give one row")
-        mean = np.broadcast_to(_mean(rows), problem.x.shape).copy()
-        return (name if len(rows) == 1 else f"mean of {len(rows)} samples of {name}"), mean
+        mean = np.broadcast_to(_middle(problem, rows), problem.x.shape).copy()
+        several = f"mean of {len(rows)} samples of {name}"
+        several += ", of words the most frequent" * bool(problem.categories)
+        return (name if len(rows) == 1 else several), mean
     if problem.absent is not None and not (asked == "zero" and problem.x.dtype.kind == "f"):
         return problem.absent.name, problem.absent.values
     word = (picture if problem.kind.is_image else "zero") if asked == AUTO else asked
@@ -95,7 +98,8 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
     """
     if not isinstance(asked, str | os.PathLike):
         name = "the given array"
-        return name, _rows(problem, asked, f"background {name}")
+        table = tables.of_array(asked) if problem.categories or hasattr(asked, "columns") else None
+        return name, _rows(problem, asked if table is None else table, f"background {name}")
     path = Path(asked)
     if path.is_dir():
         files = [file for file in images.listing(path) if file.suffix.lower() == ".npy"]
@@ -103,8 +107,7 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
             raise UsageError(f'the folder "{asked}" holds no .npy files', "give a folder of them, or one file")
         return path.name, np.concatenate([background(problem, file)[1] for file in files])
     if tables.is_table(path):
-        values = _in_order(problem, tables.read(path), f"background {path.name}")
-        return path.name, _rows(problem, values.reshape(-1, *problem.x.shape[1:]), f"background {path.name}")
+        return path.name, _rows(problem, tables.read(path), f"background {path.name}")
     if path.suffix.lower() != ".npy":
         raise UsageError(
             f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"
@@ -113,7 +116,16 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
 
 
 def _rows(problem: Problem, array: Any, origin: str) -> Array:
-    """Background samples [M, …]; their missing values as the model has them."""
+    """Background samples [M, …] of an array or a table, its columns in the order of the samples.
+
+    Their missing values are as the model has them, their words codes.
+    """
+    if isinstance(array, tables.Table):
+        stated = feature_names.of_model(problem.model.graph.metadata)
+        source = "feature_names in the model's metadata" if stated else "the samples' header"
+        count = int(np.prod(problem.x.shape[1:]))
+        table = arranged(array, stated or problem.columns or (), count, origin, source)[0]
+        array = table.numbers(problem.categories).reshape(-1, *problem.x.shape[1:])
     names = problem.columns if problem.kind.name == "vector" else None
 
     def decided(values: Array) -> Array:
@@ -122,29 +134,20 @@ def _rows(problem: Problem, array: Any, origin: str) -> Array:
     return images.batched(array, problem.x.shape[1:], "float64", origin, decided)
 
 
+def _middle(problem: Problem, rows: Array) -> Array:
+    """The mean of samples, feature by feature; of words the most frequent."""
+    made = _mean(rows)
+    for column in problem.categories:
+        codes, counts = np.unique(rows.reshape(len(rows), -1)[:, column], return_counts=True)
+        made.reshape(-1)[column] = codes[counts.argmax()]
+    return made
+
+
 def _mean(rows: Array) -> Array:
     """The mean of samples, feature by feature: of those that are there."""
     there = ~np.isnan(rows)
     count = there.sum(axis=0)
     return np.where(count > 0, np.where(there, rows, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-
-
-def _in_order(problem: Problem, table: tables.Table, origin: str) -> Array:
-    """The numbers of a background table [M, K], its columns in the order of the samples."""
-    count = int(np.prod(problem.x.shape[1:]))
-    if table.values.shape[1] != count:
-        raise InputError(
-            f"{origin}: {table.values.shape[1]} columns, the model takes {count}",
-            "leave out what is no input, such as the answer",
-        )
-    stated = feature_names.of_model(problem.model.graph.metadata)
-    known, source = (
-        (stated, "feature_names in the model's metadata") if stated else (problem.columns, "the samples' header")
-    )
-    if table.columns is None or known is None or len(known) != count:
-        return table.values
-    places = feature_names.order(table.columns, known, origin, source)
-    return table.values if places is None else table.values[:, places]
 
 
 def starts(problem: Problem, asked: str | Array, rng: np.random.Generator) -> tuple[str, Array]:
@@ -181,12 +184,13 @@ def deviation(problem: Problem, sigma: float, asked: str | Array) -> tuple[str, 
             raise UsageError(f"background {name} has one sample", "give several: noise is a share of their deviation")
         apart = np.nan_to_num(rows - _mean(rows))
         spread = np.sqrt((apart**2).sum(axis=0) / np.maximum((~np.isnan(rows)).sum(axis=0), 1))
-        return f"{sigma:g} of each feature's deviation in {name}", sigma * spread[None]
+        return f"{sigma:g} of each feature's deviation in {name}", problem.without_words(sigma * spread[None])
     kind, axes = problem.kind, tuple(range(1, problem.x.ndim))
     if kind.name == "tokens" and problem.x.dtype.kind == "f":
         return f"{sigma:g} of the range of the embeddings", sigma * _over(problem.x, problem.x, axes)
     if kind.name in ("vector", "tokens"):
-        return f"{sigma:g}, absolute", np.full((1,) * problem.x.ndim, sigma)
+        wide = problem.x.shape[1:] if problem.categories else (1,) * (problem.x.ndim - 1)
+        return f"{sigma:g}, absolute", problem.without_words(np.full((1, *wide), sigma))
     if kind.is_image:
         low, high = (np.broadcast_to(bound, problem.x.shape) for bound in problem.bounds())
         return f"{sigma:g} of the range of the picture", sigma * _over(high, low, axes)

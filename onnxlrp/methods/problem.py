@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -190,6 +190,21 @@ class Problem:
         """Return a composite by its name, with the bounds of the preprocessing where it needs any."""
         return self.model.composite(name, pictures=self.preprocessing is not None)
 
+    # -- words
+
+    @property
+    def categories(self) -> Mapping[int, Mapping[str, int]]:
+        """The codes of columns of words: column → word → code; 0 for words that the model does not know."""
+        found: Mapping[int, Mapping[str, int]] = self.model.graph.categories.get(self.model.graph.inputs[0].name, {})
+        return found
+
+    def without_words(self, values: Array) -> Array:
+        """Return an array [n, …] with 0 in the columns of words: between two codes is no word."""
+        if self.categories:
+            values = values.copy()
+            values.reshape(len(values), -1)[:, list(self.categories)] = 0
+        return values
+
     # -- axes and masks of the input
 
     @property
@@ -230,7 +245,7 @@ class Problem:
         return self.kind.shared(heat)
 
     def baseline(self, name: str, rng: np.random.Generator | None = None) -> Array:
-        """Return the absence of features.
+        """Return the absence of features; of a column of words, no word that the model knows.
 
         Args:
             name: "black", "white", "grey" or "mean" pixels, "blur", "noise" (uniform), or "zero" of the model's input.
@@ -245,6 +260,9 @@ class Problem:
         """
         if name not in BASELINES:
             raise UsageError(f'there is no baseline "{name}"', did_you_mean(name, BASELINES))
+        return self.without_words(self._baseline(name, rng))
+
+    def _baseline(self, name: str, rng: np.random.Generator | None) -> Array:
         x: Array = self.x.astype(np.float64)
         if name == "zero":
             return np.zeros_like(x)

@@ -198,8 +198,24 @@ def check(chosen: Method, graph: Any, kind: Any) -> None:
                 f"{name} takes gradients, and trees have none",
                 "-m tree_shap with --background, or what hides columns: -m occlusion, lime, kernel_shap",
             )
+    if name in METHODS and moves(chosen):
+        refuse_words(name, graph)
     if hasattr(chosen, "check"):
         chosen.check(graph, kind)
+
+
+def refuse_words(name: str, graph: Any) -> None:
+    """Raise UnsupportedError where columns of the input are words, of which a method would take slopes.
+
+    Args:
+        name: The method.
+        graph: The model.
+    """
+    if graph.categories.get(graph.inputs[0].name):
+        raise UnsupportedError(
+            f"{name} takes slopes, and columns of words have none",
+            "-m epsilon gives each column its relevance; -m occlusion, lime and kernel_shap hide columns",
+        )
 
 
 def name_of(chosen: Method) -> str:

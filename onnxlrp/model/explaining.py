@@ -18,7 +18,7 @@ from ..files import to_jsonable
 from ..graph.graph import Array
 from ..graph.place_output import share_of, sizes
 from ..methods.default import Default
-from ..methods.registry import Method, asked, name_of, refuse_composites_own
+from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
 from ..preprocessing import feature_names, labels
 from ..preprocessing.samples import Samples
@@ -187,7 +187,7 @@ class Prepared:
                 **about,
                 **to_jsonable(self.options.recorded()),
                 **precision_of(model.engine),
-                **_missing(samples, names),
+                **_decided(samples, names),
             },
             labels=model.labels,
             layers={k.removeprefix("record/"): v for k, v in outputs.items() if k.startswith("record/")},
@@ -196,7 +196,7 @@ class Prepared:
             kind=samples.kind,
             logit=np.take_along_axis(logits.T, np.atleast_2d(ids), axis=0).reshape(ids.shape),
             names=samples.names,
-            inputs=samples.values if samples.missing is None else np.where(samples.missing, np.nan, samples.values),
+            inputs=_shown(samples),
             feature_names=names,
             originals=samples.originals if samples.pictures else None,
             notes={**(notes or {}), **self._place(ids)},
@@ -206,11 +206,20 @@ class Prepared:
         return made
 
 
-def _missing(samples: Samples, names: Sequence[str] | None) -> dict[str, Any]:
-    """What became of missing values, by the name of the column."""
-    if samples.missing is None or not samples.missing.any():
-        return {}
-    return {"missing": {names[n] if names else f"feature {n}": words for n, words in samples.filled.items()}}
+def _decided(samples: Samples, names: Sequence[str] | None) -> dict[str, Any]:
+    """What became of missing values, and the words that the model does not know, by the name of the column."""
+    found: dict[str, Any] = {}
+    if samples.missing is not None and samples.missing.any():
+        found["missing"] = {names[n] if names else f"feature {n}": words for n, words in samples.filled.items()}
+    if samples.unknown:
+        found["unknown"] = {names[n] if names else f"feature {n}": list(w) for n, w in samples.unknown.items()}
+    return found
+
+
+def _shown(samples: Samples) -> Array:
+    """The samples as they were given: words, and NaN where a value is missing."""
+    shown = samples.values if samples.shown is None else samples.shown
+    return shown if samples.missing is None else np.where(samples.missing, np.nan, shown)
 
 
 def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Wanted:
@@ -277,5 +286,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         positions = positions_of(model.graph, model.kind, composite)
         inner["record"] = (*options.record, *positions.units)
         inner["activations"] = positions.units
+    if composite.takes_slopes:
+        refuse_words(composite.name, model.graph)
     program = model.program(composite, wanted, starts=starts, **inner)
     return Prepared(model, options, wanted, composite=composite, compiled=program, default=default, positions=positions)

@@ -343,9 +343,9 @@ class LoadedModel:
             told = shape_of(items, self.kind, free, lambda: not self.states_geometry)
             model = self if told is None else self.at(*told)
         dtype, features = model.graph.inputs[0].dtype, feature_names.of_model(model.graph.metadata)
-        samples = made(
-            items, model.kind, dtype, lambda: model.preprocessing, model.own_size, features, partial(fill, model.graph)
-        )
+        codes = model.graph.categories.get(model.graph.inputs[0].name, {})
+        how = features, partial(fill, model.graph), codes
+        samples = made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, *how)
         check_ids(model.graph, samples)
         return samples
 

@@ -14,6 +14,7 @@ from ..graph.graph import Graph
 from ..inputs import InputKind
 from ..preprocessing import images
 from ..preprocessing.samples import Opened, Samples, several_sizes
+from ..preprocessing.tables import Table
 
 Lengths = tuple[tuple[tuple[str, int], int], ...]  # (input, number of the axis in the file) and length
 
@@ -136,11 +137,17 @@ def _shape(
 ) -> tuple[tuple[int, ...], bool] | None:
     if isinstance(content, Samples):
         return content.kind.shape, content.own_size
+    if isinstance(content, Table):
+        return _of_array((content.height, content.width), free)
     if not isinstance(content, np.ndarray):
         return _of_picture(content, kind, free, own)
-    if images.fits(content.shape, free):
-        return content.shape, False
-    return (content.shape[1:], False) if images.fits(content.shape[1:], free) else None
+    return _of_array(content.shape, free)
+
+
+def _of_array(shape: tuple[int, ...], free: tuple[int, ...]) -> tuple[tuple[int, ...], bool] | None:
+    if images.fits(shape, free):
+        return shape, False
+    return (shape[1:], False) if images.fits(shape[1:], free) else None
 
 
 def _of_picture(

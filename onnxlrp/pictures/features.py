@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ def features(
 
     Args:
         relevance: The relevance [K].
-        values: The values of the features [K], written beside their names; NaN is a missing one.
+        values: The values of the features [K], numbers or words, written beside their names; NaN is a missing one.
         names: The names of the features; their numbers where there are none.
         style: Colours, title and caption; bars show every value at its length.
 
@@ -44,12 +44,10 @@ def features(
 
     r = np.asarray(relevance, dtype=np.float64).ravel()
     v = limit(r, style.clip)
-    x = None if values is None else np.asarray(values, dtype=np.float64).ravel()
+    x = None if values is None else np.asarray(values).ravel()
     order = np.argsort(-np.abs(r), kind="stable")
     shown = order if len(order) <= _SHOWN else order[: _SHOWN - 1]
-    rows = [
-        (names[n] if names else f"feature {n}", "" if x is None else _value(float(x[n])), float(r[n])) for n in shown
-    ]
+    rows = [(names[n] if names else f"feature {n}", "" if x is None else _value(x[n]), float(r[n])) for n in shown]
     if len(shown) < len(order):
         rows.append((f"{len(order) - len(shown)} others", "", float(r[order[len(shown) :]].sum())))
     text, small = font(15), font(13)
@@ -70,6 +68,7 @@ def features(
         name = fitted(name, text, left)
         middle = y + _ROW // 2
         draw.text((left - text.getlength(name), middle), name, font=text, fill=INK, anchor="lm")
+        own = fitted(own, small, _NUMBER - 6)
         draw.text((left + _NUMBER, middle), own, font=small, fill=FAINT, anchor="rm")
         end = zero + round(reach * value / largest)
         color = tuple(int(c) for c in colors[i])
@@ -81,8 +80,10 @@ def features(
     return figure([panel], None, style)
 
 
-def _value(x: float) -> str:
-    """A feature's value: `-1.5`, or that it is missing."""
+def _value(x: Any) -> str:
+    """A feature's value: `-1.5`, a word, or that it is missing."""
+    if isinstance(x, str):
+        return x
     if math.isnan(x):
         return "missing"
     return number(x) if x >= 0 else "-" + number(-x)

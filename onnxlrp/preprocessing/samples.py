@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -45,6 +46,9 @@ class Samples:
         own_size: Whether pictures are taken at their own size.
         columns: The header of the table that the samples come from, in the order of the model's features.
         reordered: The columns of the table stood in another order.
+        left_out: The columns of the table that are no feature of the model.
+        shown: The values as they were given [N, …], objects: words where `values` has codes; None without words.
+        unknown: Of columns of words those that the model does not know, by the column's number.
         missing: Which values were missing, bool [N, …]; None where none was.
         filled: What became of the missing values of a column, by its number.
     """
@@ -58,6 +62,9 @@ class Samples:
     own_size: bool = False
     columns: tuple[str, ...] | None = None
     reordered: bool = False
+    left_out: tuple[str, ...] = ()
+    shown: Array | None = None
+    unknown: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     missing: Array | None = None
     filled: Mapping[int, str] = field(default_factory=dict)
 
@@ -71,6 +78,7 @@ class Samples:
             views=self.views[keep],
             originals=self.originals[keep],
             names=self.names[keep],
+            shown=None if self.shown is None else self.shown[keep],
             missing=None if self.missing is None else self.missing[keep],
         )
 
@@ -79,7 +87,7 @@ class Opened(NamedTuple):
     """A sample as it was given, or several of them: an array, a picture, a Text or Samples, read but not converted.
 
     Attributes:
-        content: The array, the picture, the Text or the Samples.
+        content: The array, the picture, the table, the Text or the Samples.
         name: The stem of its file, "" for none.
         origin: Its name in messages.
         table: The table that the array comes from.
@@ -115,6 +123,7 @@ def made(
     own_size: bool = False,
     features: Sequence[str] = (),
     fill: Fill | None = None,
+    codes: tables.Codes = MappingProxyType({}),
 ) -> Samples:
     """Convert samples to the model's input.
 
@@ -126,13 +135,15 @@ def made(
         own_size: Whether pictures are taken at their own size.
         features: The names of a vector's features in the model's order; the columns of a table are found by them.
         fill: Decides about missing values; None refuses them.
+        codes: The codes of the input's columns of words.
 
     Raises:
         InputError: An array does not fit the input, a table has no column for a feature, or the model does not say what
             becomes of a missing value.
         UnsupportedError: A picture is given, and the input is none.
     """
-    parts = [replace(_made(item, kind, dtype, preprocessing, features, fill), own_size=own_size) for item in items]
+    reader = _Reader(kind, dtype, features, fill, codes)
+    parts = [replace(_made(item, preprocessing, reader), own_size=own_size) for item in items]
     if len(parts) == 1:
         return parts[0]
     return Samples(
@@ -145,6 +156,9 @@ def made(
         own_size,
         parts[0].columns if len({p.columns for p in parts}) == 1 else None,
         any(p.reordered for p in parts),
+        next((p.left_out for p in parts if p.left_out), ()),
+        np.concatenate([p.values if p.shown is None else p.shown for p in parts]) if codes else None,
+        {k: tuple(dict.fromkeys(w for p in parts for w in p.unknown.get(k, ()))) for p in parts for k in p.unknown},
         None
         if all(p.missing is None for p in parts)
         else np.concatenate([np.zeros(p.values.shape, bool) if p.missing is None else p.missing for p in parts]),
@@ -199,62 +213,110 @@ def _opened(item: Any, name_column: str | None) -> Opened:
         name, origin = path.stem, str(path)
         if tables.is_table(path):
             table = tables.read(path, name_column)
-            return Opened(table.values, name, origin, table)
+            return Opened(table, name, origin, table)
         item = images.read_array(path, missing=True) if path.suffix.lower() == ".npy" else images.open_image(path)
     if isinstance(item, Samples):
         return Opened(item)
     if hasattr(item, "convert") and hasattr(item, "getbands"):
         return Opened(item if images.is_deep(item) else images.rgb(item), name, origin)
+    if hasattr(item, "columns") and (frame := tables.of_array(item)) is not None:
+        return Opened(frame, name, origin, frame)
     return Opened(np.asarray(item), name, origin)
 
 
-def _made(
-    item: Opened,
-    kind: InputKind,
-    dtype: str,
-    preprocessing: Callable[[], Preprocessing],
-    features: Sequence[str],
-    fill: Fill | None,
-) -> Samples:
-    content = item.content
+class _Reader(NamedTuple):
+    """What arrays and tables become samples by: see `made`."""
+
+    kind: InputKind
+    dtype: str
+    features: Sequence[str]
+    fill: Fill | None
+    codes: tables.Codes
+
+    @property
+    def size(self) -> int:
+        """The number of values of a sample."""
+        return int(np.prod(self.kind.shape))
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The names of a vector's features."""
+        return self.features if self.kind.name == "vector" and len(self.features) == self.size else None
+
+
+def _made(item: Opened, preprocessing: Callable[[], Preprocessing], reader: _Reader) -> Samples:
+    content, kind = item.content, reader.kind
     if isinstance(content, Samples):
         return content if content.kind == kind else replace(content, kind=kind)
-    if item.table is not None:
-        return _rows(item, item.table, kind, dtype, features, fill)
+    table = item.table
+    if table is None and reader.codes and isinstance(content, np.ndarray):
+        table = tables.of_array(content)
+    if table is not None:
+        return _rows(item, table, reader)
     if isinstance(content, np.ndarray):
-        names = features if len(features) == np.prod(kind.shape) else None
-        return _array(content, kind, dtype, item, names, fill)
+        return _array(content, item, reader.names, reader)
     prep = preprocessing()
     return Samples(prep.apply(content), [prep.view(content)], [images.rgb(content)], [item.name or "image"], True, kind)
 
 
-def _rows(
-    item: Opened, table: tables.Table, kind: InputKind, dtype: str, features: Sequence[str], fill: Fill | None
-) -> Samples:
+def _rows(item: Opened, table: tables.Table, reader: _Reader) -> Samples:
     """The rows of a table as samples: a number for each value of the input, by their names, else in its own order."""
-    count = int(np.prod(kind.shape))
-    values = table.values
-    if values.shape[1] != count:
+    kind, codes = reader.kind, reader.codes
+    table, reordered, left_out = arranged(table, reader.features, reader.size, item.origin)
+    values = table.numbers(codes)
+    made = _array(values.reshape(-1, *kind.shape), item, table.columns or reader.names, reader)
+    names = made.names if table.rows is None else [f"{item.name}.{row}" for row in table.rows]
+    shown = table.words(codes)
+    unknown = {} if shown is None else {k: tuple(dict.fromkeys(shown[values[:, k] == 0, k])) for k in codes}
+    return replace(
+        made,
+        names=names,
+        columns=table.columns,
+        reordered=reordered,
+        left_out=left_out,
+        shown=None if shown is None else shown.reshape(-1, *kind.shape),
+        unknown={k: words for k, words in unknown.items() if words},
+    )
+
+
+def arranged(
+    table: tables.Table,
+    features: Sequence[str],
+    count: int,
+    origin: str,
+    source: str = "feature_names in the model's metadata",
+) -> tuple[tables.Table, bool, tuple[str, ...]]:
+    """Return a table with a column for each feature, whether they stood in another order, and the columns left out.
+
+    Args:
+        table: The table.
+        features: The names of the features in the model's order; the columns are found by them.
+        count: The number of features.
+        origin: What the table is called in messages.
+        source: Where the names come from, for messages.
+
+    Raises:
+        InputError: A feature has no column, or columns without a name to find them by are too many or too few.
+    """
+    places = None
+    if table.columns is not None and len(features) == count and table.width >= count:
+        places = feature_names.order(table.columns, features, origin, source)
+    if places is not None:
+        left = tuple(name for n, name in enumerate(table.columns or ()) if n not in places)
+        order = sorted(range(table.width), key=lambda n: (n not in places, n))[:count]
+        return table.ordered(places), places != order, left
+    if table.width != count:
         named = f" ({listed(table.columns)})" if table.columns else ""
         raise InputError(
-            f"{item.origin}: {values.shape[1]} columns of numbers{named}, the model takes {count}",
+            f"{origin}: {table.width} columns{named}, the model takes {count}",
             "leave out what is no input, such as the answer; a column of names: --name-column NAME",
         )
-    columns, reordered = table.columns, False
-    if columns is not None and len(features) == count:
-        places = feature_names.order(columns, features, item.origin)
-        if places is not None:
-            reordered = places != list(range(count))
-            values, columns = values[:, places], tuple(columns[place] for place in places)
-    made = _array(values.reshape(-1, *kind.shape), kind, dtype, item, columns, fill)
-    names = made.names if table.rows is None else [f"{item.name}.{row}" for row in table.rows]
-    return replace(made, names=names, columns=columns, reordered=reordered)
+    return table, False, ()
 
 
-def _array(
-    array: Array, kind: InputKind, dtype: str, item: Opened, columns: Sequence[str] | None, fill: Fill | None
-) -> Samples:
+def _array(array: Array, item: Opened, columns: Sequence[str] | None, reader: _Reader) -> Samples:
     """An array as samples; `columns` are the names of a vector's features."""
+    kind, fill = reader.kind, reader.fill
     missing: Array | None = None
     filled: dict[int, str] = {}
 
@@ -265,7 +327,7 @@ def _array(
         values, filled = fill(values, item.origin, columns if kind.name == "vector" else None)
         return values
 
-    values = images.batched(array, kind.shape, dtype, item.origin, None if fill is None else decided)
+    values = images.batched(array, kind.shape, reader.dtype, item.origin, None if fill is None else decided)
     n, name = len(values), item.name or "array"
     names = [name] if n == 1 else [f"{name}.{i}" for i in range(n)]
     return Samples(values, [None] * n, [None] * n, names, False, kind, missing=missing, filled=filled)

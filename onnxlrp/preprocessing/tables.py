@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,18 +21,79 @@ MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "no
 _LARGEST = 1 << 30  # bytes of text
 
 
+Codes = Mapping[int, Mapping[str, int]]  # column → word → the number that stands for it; 0 for other words
+
+
 class Table(NamedTuple):
-    """The numbers of a table.
+    """The cells of a table.
 
     Attributes:
-        values: The numbers [N, K], float64; NaN where a cell is missing.
-        columns: The names of the K columns, None where the file has no header.
+        cells: A row for each sample, all of one length.
+        columns: The names of the K columns, None where there is no header.
         rows: The names of the N rows, None without a column of them.
+        origin: The file, for messages.
     """
 
-    values: npt.NDArray[Any]
+    cells: Sequence[Sequence[Any]]
     columns: tuple[str, ...] | None
     rows: tuple[str, ...] | None
+    origin: str = "the table"
+
+    @property
+    def height(self) -> int:
+        """The number of rows, N."""
+        return len(self.cells)
+
+    @property
+    def width(self) -> int:
+        """The number of columns, K."""
+        return len(self.cells[0])
+
+    @property
+    def values(self) -> npt.NDArray[Any]:
+        """The numbers of a table without words [N, K]: `numbers`."""
+        return self.numbers({})
+
+    def ordered(self, places: Sequence[int]) -> Table:
+        """Return a table of some of the columns, in an order of their numbers."""
+        columns = None if self.columns is None else tuple(self.columns[place] for place in places)
+        return self._replace(cells=[[row[place] for place in places] for row in self.cells], columns=columns)
+
+    def numbers(self, codes: Codes) -> npt.NDArray[Any]:
+        """Return the cells as numbers [N, K], float64; NaN where a cell is missing, of words their codes.
+
+        Args:
+            codes: The codes of columns of words.
+
+        Raises:
+            InputError: A cell of another column holds something else than a finite number or nothing.
+        """
+        values = np.empty((self.height, self.width))
+        for n, row in enumerate(self.cells):
+            for k, cell in enumerate(row):
+                number = _number(cell) if k not in codes else codes[k].get(word(cell, codes[k]), 0)
+                if number is None:
+                    raise _no_number(self.origin, n, k, cell, self.columns)
+                values[n, k] = number
+        return values
+
+    def words(self, codes: Codes) -> npt.NDArray[Any] | None:
+        """Return the cells with their words [N, K], objects: text where there are codes, else numbers; None without."""
+        if not codes:
+            return None
+        shown = self.numbers(codes).astype(object)
+        for n, row in enumerate(self.cells):
+            for k in codes:
+                shown[n, k] = word(row[k], codes[k])
+        return shown
+
+
+def word(cell: Any, known: Mapping[str, int]) -> str:
+    """Return the word that a cell holds, as a model knows it; of a missing one "", or what the model has for it."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell == "":
+        return next((name for name in ("", "nan", "None") if name in known), "")
+    text = str(cell)
+    return text if text in known else text.strip()
 
 
 def is_table(path: str | Path) -> bool:
@@ -48,7 +109,7 @@ def read(path: str | Path, name_column: str | None = None) -> Table:
         name_column: The column that names the rows, which is no feature.
 
     Raises:
-        InputError: The file is missing or damaged, or a cell holds something else than a finite number or nothing.
+        InputError: The file is missing or damaged.
         UsageError: There is no such column.
         UnsupportedError: A `.parquet` file without pyarrow.
     """
@@ -71,14 +132,25 @@ def read(path: str | Path, name_column: str | None = None) -> Table:
         rows = [[*row[:at], *row[at + 1 :]] for row in rows]
     if not rows or not rows[0]:
         raise InputError(f"{path}: holds no numbers", "give a line of numbers for each sample")
-    values = np.empty((len(rows), len(rows[0])))
-    for n, row in enumerate(rows):
-        for k, cell in enumerate(row):
-            number = _number(cell)
-            if number is None:
-                raise _no_number(path, n, k, cell, columns)
-            values[n, k] = number
-    return Table(values, None if columns is None else tuple(columns), named)
+    return Table(rows, None if columns is None else tuple(columns), named, str(path))
+
+
+def of_array(array: Any) -> Table | None:
+    """Return the table that an array of objects or text is, or a data frame, whose columns have names; None of others.
+
+    Args:
+        array: One row, or several.
+    """
+    columns = getattr(array, "columns", None)
+    if columns is not None and hasattr(array, "to_numpy"):
+        cells = np.asarray(array.to_numpy(), dtype=object)
+        names: tuple[str, ...] | None = tuple(map(str, columns))
+    else:
+        cells, names = np.asarray(array), None
+        if cells.dtype.kind not in "OUS" or cells.ndim not in (1, 2):
+            return None
+    cells = np.atleast_2d(cells)
+    return None if not cells.size else Table(cells.tolist(), names, None, "the input")
 
 
 def column(path: str | Path, name: str | None = None) -> list[str]:
@@ -170,9 +242,9 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
-def _no_number(path: Path, row: int, column: int, cell: Any, columns: Sequence[str] | None) -> InputError:
+def _no_number(origin: str, row: int, column: int, cell: Any, columns: Sequence[str] | None) -> InputError:
     name = f'column "{columns[column]}"' if columns else f"column {column + 1}"
     fix = "encode categories as the model was trained on them; a missing value is an empty cell"
     if columns:
         fix += f"; a column of names: --name-column '{columns[column]}'"
-    return InputError(f"{path}: row {row + 1}, {name}: {str(cell)[:40]!r} is no finite number", fix)
+    return InputError(f"{origin}: row {row + 1}, {name}: {str(cell)[:40]!r} is no finite number", fix)

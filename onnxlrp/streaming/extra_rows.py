@@ -51,7 +51,7 @@ def _samples(item: Item, rank: int) -> int:
     path = Path(item.content)
     if tables.is_table(path):
         try:
-            return len(tables.read(path, item.name_column).values)
+            return tables.read(path, item.name_column).height
         except InputError:
             return 1
     if path.suffix.lower() != ".npy":

@@ -115,6 +115,13 @@ def normalised() -> Any:
     return graph(layers, {"w": values(6, 4, 3, 3), "half": np.array(0.5, np.float32)} | norm(6))
 
 
+def words() -> Any:
+    encoder = layer("ai.onnx.ml::OneHotEncoder", "x", "y", cats_strings=("left", "right"), zeros=1)
+    made = graph([encoder], shape=(3,), domains=["ai.onnx.ml"])
+    made.dtypes["x"] = "object"
+    return made
+
+
 def machine() -> Any:
     kernel = {"kernel_type": "RBF", "kernel_params": (0.5, 0.0, 0.0), "n_supports": 3, "rho": (0.25,)}
     vectors = {"coefficients": (1.0, -2.0, 1.0), "support_vectors": tuple(range(12))}
@@ -189,6 +196,7 @@ GRAPHS = {
         [layer("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5), layer("Mul", "x g", "y")]
     ),
     "write binary columns": binary_columns,
+    "code texts": words,
     "neuralize": machine,
     "unfold recurrent layers": recurrent,
     "number conditions": lambda: graph(

@@ -67,10 +67,18 @@ def fix_sizes(
         UsageError: A size for an axis that is not open.
     """
     inputs = true_inputs(model, weights)
+    tables = any(node.domain == "ai.onnx.ml" for node in model.graph.node)  # they read categories
+    # Texts that are made of texts have no codes; and onnx's inference of shapes is not safe behind them.
+    other = next((node for node in model.graph.node if node.op_type == "StringNormalizer"), None)
     for value in inputs:
-        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING and (other is not None or not tables):
+            why = "what is explained are numbers"
+            if other is not None:
+                why = (
+                    f'the {other.op_type} node "{printable(other.name)}" reads text, of which only categories are coded'
+                )
             raise UnsupportedError(
-                f'the input "{printable(value.name)}" takes text, and what is explained are numbers',
+                f'the input "{printable(value.name)}" takes text, and {why}',
                 "explain the part behind its text: onnx.utils.extract_model(FILE, NEW, [TENSOR], [OUTPUT])",
             )
     used = _used(model.graph)

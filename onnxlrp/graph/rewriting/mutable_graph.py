@@ -32,6 +32,7 @@ class MutableGraph:
         prime: The stand-in: it divides no length and no number that the model states.
         batch_axes: As of `Graph.batch_axes`, of outputs.
         explained: As of `Graph.explained`; what its heads need is kept.
+        categories: Input of words → column → word → the code that stands for it in the input; 0 for all others.
     """
 
     layers: list[Layer]
@@ -46,6 +47,7 @@ class MutableGraph:
     prime: int = PRIME
     explained: dict[str, tuple[Head, ...]] = field(default_factory=dict)
     batch_axes: dict[str, int] = field(default_factory=dict)
+    categories: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
     _renamed: int = field(default=0, repr=False)
 
     def copy(self) -> MutableGraph:
@@ -59,6 +61,7 @@ class MutableGraph:
             dtypes=dict(self.dtypes),
             explained=dict(self.explained),
             batch_axes=dict(self.batch_axes),
+            categories=dict(self.categories),
         )
 
     def uses(self) -> Counter[str]:

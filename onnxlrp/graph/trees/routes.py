@@ -271,7 +271,24 @@ def _columns(graph: Graph, layer: Layer, known: _Known) -> Array | None:
             part = np.broadcast_to(part, shape)
             total = np.where((total == part) | (part == NOTHING), total, np.where(total == NOTHING, part, SEVERAL))
         return total
+    if layer.op == "ReduceSum" and layer.inputs[0] in known:
+        return _together(graph, layer, known[layer.inputs[0]])
     return moved(graph, layer, known, NOTHING)
+
+
+def _together(graph: Graph, layer: Layer, value: Array) -> Array | None:
+    """The columns of sums over constant axes, of which the batch is none."""
+    axes = graph.constants.get(layer.inputs[1]) if len(layer.inputs) > 1 else layer.attributes.get("axes")
+    chosen = sorted({int(a) % value.ndim for a in np.atleast_1d(axes)}) if axes is not None else []
+    if not chosen or chosen[0] == 0:
+        return None
+    for axis in reversed(chosen):
+        parts = np.moveaxis(value, axis, 0)
+        total = np.full(parts.shape[1:], NOTHING)
+        for part in parts:
+            total = np.where((total == part) | (part == NOTHING), total, np.where(total == NOTHING, part, SEVERAL))
+        value = total
+    return value
 
 
 def moved(graph: Graph, layer: Layer, known: _Known, constant: float) -> Array | None:

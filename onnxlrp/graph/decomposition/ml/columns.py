@@ -13,6 +13,7 @@ from ...names import unique_name
 from ...operators import COPIES, RESHAPES
 from ...rewriting.mutable_graph import MutableGraph
 from ..replacement import Decomposition, Replacement
+from .texts import ENCODER, EXHAUSTIVE, LABELS
 
 _LARGEST = 1 << 24  # whole numbers that float32 holds
 
@@ -61,6 +62,75 @@ def _one_hot(build: Replacement) -> None:
     build.finish()
 
 
+def _labels(build: Replacement) -> None:
+    """LabelEncoder: Σ v (1 − |x − k|)₊ over the keys k with values v, and the default where x is none of them.
+
+    Keys are whole numbers, so that one term alone is not 0. The value is passed to x whole: it stands for the column.
+    """
+    keys = _stated(build, "keys", "int64s", "floats")
+    values = _stated(build, "values", "floats", "int64s")
+    if keys is None or values is None or len(keys) != len(values):
+        raise build.refuse("text, or no keys with a value each")
+    if not len(keys) or (keys != np.rint(keys)).any() or np.abs(keys).max() >= _LARGEST:
+        raise build.refuse("keys that are no whole numbers")
+    keys, first = np.unique(keys, return_index=True)
+    values = values[first]
+    whole = _writes_integers(build.layer)
+    default = 0.0
+    if not build.attribute(EXHAUSTIVE, 0):
+        default = float(build.attribute("default_int64", -1) if whole else build.attribute("default_float", -0.0))
+    x = build.input(0)
+    floats = x if build.graph.dtypes.get(x, "float32") == "float32" else _as_floats(build, x)
+    wide = build.compute("Unsqueeze", floats, build.integers([-1], f"{build.layer.name}/last"))
+    apart = build.compute("Sub", wide, build.store(keys.astype(np.float32), "keys"))
+    near = build.compute("Relu", build.compute("Sub", build.store(1.0, "one"), build.compute("Abs", apart)))
+    if floats == x and not build.attribute(EXHAUSTIVE, 0):
+        near = build.compute("Floor", near)  # what lies between two keys is none of them
+    weighted = build.compute("Mul", near, build.store((values - default).astype(np.float32), "values"), main=True)
+    axis = build.integers([-1], f"{build.layer.name}/keys_axis")
+    made = build.compute("ReduceSum", weighted, axis, keepdims=0, noop_with_empty_axes=0)
+    if default:
+        made = build.compute("Add", made, build.store(default, "default"))
+    if whole and not _encoded_as_floats(build.graph):
+        name = f"{build.layer.name}/whole"
+        build.add("Cast", made, out=name, name=name, to=TensorProto.INT64, saturate=1)
+    build.finish()
+
+
+def _stated(build: Replacement, what: str, *kinds: str) -> Array | None:
+    """Keys or values of a LabelEncoder, in float64; None where they are text."""
+    for kind in kinds:
+        if f"{what}_{kind}" in build.layer.attributes:
+            return np.asarray(build.attribute(f"{what}_{kind}", ()), np.float64).reshape(-1)
+    tensor = build.layer.attributes.get(f"{what}_tensor")
+    return None if tensor is None or np.asarray(tensor).dtype.kind not in "if" else np.asarray(tensor, np.float64)
+
+
+def _encoded_as_floats(graph: MutableGraph) -> bool:
+    """Let the whole numbers that LabelEncoders write be floats; return whether the model makes them floats itself."""
+    encoded = {layer.outputs[0] for layer in graph.layers if layer.op == LABELS and _writes_integers(layer)}
+    found = set(encoded)
+    for layer in graph.layers:
+        live = found.intersection(layer.inputs)
+        if (
+            not live
+            or (layer.op == "Cast" and layer.attributes["to"] == TensorProto.FLOAT)
+            or layer.op in (LABELS, ENCODER)
+        ):
+            continue
+        together = layer.op == "Concat" and found.issuperset(layer.inputs)
+        moves = layer.op in RESHAPES | {"Identity"} or (layer.op == "Gather" and layer.inputs[1] in graph.constants)
+        if not (together or moves) or found.intersection(graph.outputs):
+            return False
+        found.update(layer.outputs)
+    graph.dtypes |= dict.fromkeys(found, "float32")
+    return True
+
+
+def _writes_integers(layer: Layer) -> bool:
+    return "values_int64s" in layer.attributes
+
+
 def _as_floats(build: Replacement, x: str) -> str:
     out = f"{build.out}/{x}/floats"
     return build.add("Cast", x, out=out, name=out, to=TensorProto.FLOAT, saturate=1)
@@ -79,14 +149,20 @@ def _vectorizer(build: Replacement) -> None:
 COLUMNS: Mapping[str, Decomposition] = {
     "ai.onnx.ml::Imputer": _imputer,
     "ai.onnx.ml::OneHotEncoder": _one_hot,
+    "ai.onnx.ml::LabelEncoder": _labels,
     "ai.onnx.ml::FeatureVectorizer": _vectorizer,
 }
 
 
 def are_columns(graph: MutableGraph) -> bool:
-    """Return whether a graph has several inputs, each one column of numbers."""
+    """Return whether a graph has several inputs, each one column of numbers; beside text, each one column or more."""
     return len(graph.inputs) > 1 and all(
-        graph.shapes[name] == (graph.batch, 1) and np.dtype(graph.dtypes[name]).kind in "fi" for name in graph.inputs
+        np.dtype(graph.dtypes[name]).kind in "fi"
+        and (
+            graph.shapes[name] == (graph.batch, 1)
+            or (bool(graph.categories) and len(graph.shapes[name]) == 2 and graph.shapes[name][0] == graph.batch)
+        )
+        for name in graph.inputs
     )
 
 
@@ -96,15 +172,22 @@ def join_columns(graph: MutableGraph) -> None:
     Whole numbers stay floats up to where the model makes them floats itself: else they would have no relevance.
 
     Args:
-        graph: Has one column for each input (`are_columns`), the batch on axis 0.
+        graph: Has one column or several for each input (`are_columns`), the batch on axis 0.
     """
     columns, taken = graph.inputs, {*graph.shapes, *graph.constants, *(layer.name for layer in graph.layers)}
     joined = unique_name("columns", taken.__contains__)
-    graph.shapes[joined] = (graph.batch, len(columns))
+    starts = np.cumsum([0, *(graph.shapes[name][1] for name in columns)]).tolist()
+    graph.shapes[joined] = (graph.batch, starts[-1])
     graph.dtypes[joined] = "float32"
     layers: list[Layer] = []
-    for place, name in enumerate(columns):
-        index = graph.add_constant(np.array([place], np.int64), f"{name}/column")
+    found = {
+        start + place: words
+        for name, start in zip(columns, starts, strict=False)
+        for place, words in graph.categories.get(name, {}).items()
+    }
+    graph.categories = {joined: found} if found else {}
+    for name, start, end in zip(columns, starts, starts[1:], strict=False):
+        index = graph.add_constant(np.arange(start, end), f"{name}/column")
         whole = np.dtype(graph.dtypes[name]).kind == "i"
         moved = _moved_integers(graph, name) if whole else set()
         if moved is None:
