@@ -115,11 +115,6 @@ def open_network(
         raise UnsupportedError(f"{name}: the {role} takes {source.dtype}, not real numbers", f"give another {role}")
     layer, stated = _facts(network.graph.metadata, name)
     black, white = pixels or stated or (None, None)
-    if black is not None and domain.guessed:
-        raise UsageError(
-            f"{name}: the {role} draws pixels from {black:g} to {white:g}; what these are to the model is not known",
-            "give pictures, or the values of black and white: --low and --high",
-        )
     wanted = domain.kind.shape
     rest = [n - m for n, m in zip(drawn, wanted, strict=False)]
     channel = domain.kind.channel_axis
@@ -127,6 +122,11 @@ def open_network(
         raise UsageError(
             f"{name}: the {role} draws {_sizes(drawn)}, the model takes {_sizes(wanted)}",
             f"give a {role} whose output has the shape and the layout of the model's input, or a larger picture",
+        )
+    if black is not None and domain.guessed:
+        raise UsageError(
+            f"{name}: the {role} draws pixels from {black:g} to {white:g}; what these are to the model is not known",
+            "give pictures, or the values of black and white: --low and --high",
         )
     margins = tuple((n // 2, n - n // 2) for n in rest)
     return PictureNetwork(network, name, domain, black, white, margins, layer)

@@ -151,6 +151,7 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         Masks.of(args.masks) if args.masks else (labelled[1] if labelled else Labels.table(args.labels_from))
     )
     names = list(shows.names)
+    detectors.check(args.quantile, args.pool)
     model = arguments.open_model(args)
     made: dict[str, Any] = {"concepts": names, "layers": []}
     arrays: dict[str, Any] = {"concepts": np.array(names)}
@@ -160,7 +161,9 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         view = LayerView.of(model, layer)
         with _reader(model, args, source, console, rejected, layer) as reader:
             cut = detectors.dissect(reader, source, view, shows, args.quantile) if isinstance(shows, Masks) else None
-            told = detectors.invert(reader, source, view, detectors.shown_by(shows, model), len(names), args.pool)
+            told = detectors.invert(
+                reader, source, view, detectors.shown_by(shows, model), len(names), args.pool, alone=cut is None
+            )
         made["layers"].append(_layer_json(layer, names, cut, told, args.alpha))
         arrays |= {f"{layer}/auc": told.auc, f"{layer}/p": told.p}
         if cut is not None:
@@ -225,6 +228,8 @@ def _print_layer(
         unique = {names[i] for i in cut.iou.argmax(axis=1)[cut.is_detector()].tolist()}
         count_of = f"{int(cut.is_detector().sum())} of {count} units are detectors (IoU >= {detectors.DETECTOR})"
         console.line("", f"{count_of}, of {len(unique)} concepts", 10)
+    if ((told.positives == 0) | (told.positives == told.samples)).all():
+        console.note(f"{layer}: every concept is in all samples, so that AUC says nothing", "add samples without it")
 
 
 def _print_units(rows: list[list[Any]], console: Console) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis import evidence, prototype_files, resuming
-from ..analysis.domain import decide
+from ..analysis.domain import Domain, decide
 from ..analysis.generator import Generator, open_generator
 from ..analysis.optimize import Progress
 from ..analysis.prototype_figure import draw
@@ -32,11 +32,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     asked = _asked(args, stated)
     model = arguments.open_model(args)
     chosen = resolve(model, asked)
-    paths = _paths(args, chosen.word)
-    state_path = paths[0].with_suffix(".state.npz")
     images = None if args.images is None else evidence.read(model, args.images)
+    where = decide(chosen.model, images and images.samples, asked.low, asked.high)
+    paths = _paths(args, chosen.word, where)
+    state_path = paths[0].with_suffix(".state.npz")
     start = None if args.start is None else model.read(args.start)
-    through = _generator(args, model, images)
+    through = _generator(args, model, where)
     about = identity(model, asked, args.start, args.images)
     if through is not None:
         about |= {"generator": through.network.model.graph.sha256, "code layer": through.layer and through.layer.label}
@@ -91,7 +92,7 @@ def _asked(args: argparse.Namespace, stated: dict[str, Any]) -> Asked:
     )
 
 
-def _generator(args: argparse.Namespace, model: Any, images: evidence.Reference | None) -> Generator | None:
+def _generator(args: argparse.Namespace, model: Any, where: Domain) -> Generator | None:
     """The generator, where one is named. Raises UsageError where it does not fit, or its options stand alone."""
     pixels = arguments.pixels(args, "generator")
     if args.generator is None:
@@ -100,15 +101,23 @@ def _generator(args: argparse.Namespace, model: Any, images: evidence.Reference 
         return None
     if args.style is not None:
         raise UsageError(f"--style {args.style}: pictures of a generator have no style", "leave out --style")
-    where = decide(model, images and images.samples, arguments.numbers(args, "low"), arguments.numbers(args, "high"))
     network = arguments.open_network(args.generator, args)
     return open_generator(model, network, Path(args.generator).name, args.code_layer, where, pixels)
 
 
-def _paths(args: argparse.Namespace, word: str) -> list[Path]:
-    """The files to write, one for each format."""
-    paths = arguments.picture_files(args, f"{file_word(word)}.prototype.png", prototype_files.check)
+def _paths(args: argparse.Namespace, word: str, where: Domain) -> list[Path]:
+    """The files to write, one for each format. Raises UsageError for a picture of an input that is none."""
+    pictures = where.preprocessing is not None
+    name = f"{file_word(word)}.prototype.{'png' if pictures else 'npz'}"
+    paths = arguments.picture_files(args, name, prototype_files.check)
     cutout = arguments.png_file(args, "cutout", "a picture with transparency")
+    if not pictures:
+        for one in paths:
+            if one.suffix.lower() == ".png":
+                fix = f"-o '{one.with_suffix('.npz')}'; --figure draws it"
+                raise UsageError(f"{one}: the input is {where.kind.describe()}, not a picture", fix)
+        if cutout is not None:
+            raise UsageError(f"--cutout {cutout}: the input is {where.kind.describe()}, not a picture", "leave it out")
     if cutout in paths:
         raise UsageError(f"--cutout {cutout}: is the file of the bare picture too", "another name")
     if args.start is not None and Path(args.start).resolve() in {one.resolve() for one in paths}:

@@ -40,6 +40,10 @@ class CompiledModel(LoadedModel):
 
     _programs: Programs = field(default_factory=Programs, repr=False)
 
+    def apart(self) -> Self:
+        """Return the same model with programs of its own, which are let go with it: for one of many layers."""
+        return replace(self, _programs=Programs())
+
     def outputs(
         self,
         x: Array,

@@ -19,6 +19,8 @@ from onnxlrp.analysis.atlas.build import propagation
 from onnxlrp.analysis.atlas.crops import Heated, places
 from onnxlrp.analysis.atlas.pages import Pages
 from onnxlrp.analysis.atlas.source import pictures
+from onnxlrp.compile import compile
+from onnxlrp.model import programs
 from support import unit_models
 
 LAYERS = {
@@ -93,7 +95,12 @@ def test_a_large_model_has_heatmaps_of_the_units_that_matter_most(
         assert {channel for at, channel in warm if at == n} == set(np.argsort(-total)[:2].tolist()), layer.label
     rules, _ = propagation(model, "auto", {})
     pages = Pages(atlas, model, pictures([str(samples)]), rules, Asked(top=4))
+    compiled: list[Any] = []
+    monkeypatch.setattr(programs, "compile", lambda *a, **how: compiled.append(how["starts"]) or compile(*a, **how))
+    before = set(model._programs.kept)
     overview, *rest = pages.write()
+    assert len(compiled) == len(set(compiled)) == len(atlas.layers)  # each layer's program is compiled once
+    assert set(model._programs.kept) == before  # and none is kept
     assert "of the first 3 samples of the 2 units of each layer that matter most" in overview.read_text()
     text = "".join(path.read_text() for path in rest)
     heats = re.findall(r'alt="Relevance of ([^" ]+) within it"', text)

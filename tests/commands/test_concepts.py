@@ -58,6 +58,19 @@ def test_units_that_tell_labels(run: Any) -> None:
         assert json.loads(picture.text["onnxlrp.provenance"])["model"] == "planted.onnx"  # type: ignore[attr-defined]
 
 
+def test_masks_of_all_samples_are_dissected_though_auc_says_nothing(run: Any) -> None:
+    Path("all").mkdir()
+    for path in Path("stripes").glob("*.png"):
+        with Image.open(path) as picture:
+            Image.fromarray(np.full(picture.size[::-1], 255, np.uint8)).save(Path("all", path.name))
+    out, err = run(0, *FIND[:3], "stripes", "--layer", "detectors", "--masks", "all", "--json")
+    units = json.loads(out)["layers"][0]["units"]
+    assert {unit["auc"] for unit in units} == {0.5}
+    assert not any(unit["significant"] for unit in units)
+    assert 0 < max(unit["iou"] for unit in units) <= 1
+    assert "AUC says nothing" in err
+
+
 @pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("words", "code", "text"),
@@ -75,6 +88,7 @@ def test_units_that_tell_labels(run: Any) -> None:
         ((*FIND[:3], "images", "--layer", "detectors", "--masks", "small"), 3, "mask"),
         ((*FIND, "--format", "html"), 2, 'no format "html"'),
         ((*FIND, "-t", "zebra"), 2, "belong to concepts test"),
+        ((*FIND, "--quantile", "2"), 2, "share=2"),
     ],
 )
 def test_what_is_refused(refused: Any, words: Any, code: int, text: str) -> None:

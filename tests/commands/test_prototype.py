@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from onnxlrp.commands.console import Console
+from support import input_models
 from support.command_line import DIGITS, SEVEN, SHAPES, written
 from support.paths import MODELS
 
@@ -80,7 +82,7 @@ def test_an_interrupted_run_goes_on(execute: Callable[..., Any], monkeypatch: py
     assert not np.array_equal(np.load("five.npz")["inputs"], whole)
     code, said = execute(*words, "--resume", "--seed", 3)
     assert code == 2
-    assert "seed was 0, and is 3" in said.err
+    assert "another seed: 0, now 3" in said.err
     assert execute(*words, "--resume")[0] == 0
     np.testing.assert_array_equal(np.load("five.npz")["inputs"], whole)
     assert written() == ["five.npz"]
@@ -110,3 +112,26 @@ def test_what_is_refused(execute: Callable[..., Any], words: Any, code: int, tex
     assert found == code, said.err
     assert text in said.err
     assert written() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("-o", "wave.png"), "wave.npz"),
+        (("--format", "npz,png"), "class1.prototype.npz"),
+        (("--cutout", "wave.png"), "leave it out"),
+    ],
+)
+def test_a_picture_of_what_is_none_is_refused_before_the_search(
+    execute: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, words: Any, text: str
+) -> None:
+    onnx.save(input_models.convolution((2, 32), (5,)), "signal.onnx")
+    with monkeypatch.context() as patched:
+        patched.setattr("onnxlrp.commands.prototype.prototype", lambda *_, **__: pytest.fail("it was searched for"))
+        code, said = execute("prototype", "signal.onnx", "-t", 1, *words)
+    assert code == 2
+    assert text in said.err
+    assert written() == ["signal.onnx"]
+    code, said = execute("prototype", "signal.onnx", "-t", 1, "--steps", 2, "--figure", "curves.png")
+    assert code == 0, said.err
+    assert written() == ["class1.prototype.npz", "curves.png", "signal.onnx"]

@@ -80,6 +80,7 @@ class Collector:
         model, asked = self.model, self.asked
         if asked.folders:
             self._classes = self.source.classes(model.labels, model.classes)
+        self._asked_class(1, None)  # a class that does not exist is refused before anything is written
         if not any(model.graph.open_axes.values()):
             self._choose_layers()
         rows = Rows(self.folder / store.ROWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -128,58 +128,82 @@ class Painter:
     rules: Callable[[bool], Any]
     pieces: Pieces = field(default_factory=Pieces)
     refused: UnsupportedError | None = None
-    _waiting: dict[tuple[int, bool], list[tuple[Place, Array]]] = field(default_factory=dict)
     _composites: dict[bool, Any] = field(default_factory=dict)
+    _read: tuple[str, Samples] | None = None
+    _items: dict[str, Any] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._items = {item.origin: item for item in self.source.items}
 
     def draw(self, heated: Heated) -> Iterator[tuple[int, int]]:
-        """Draw everything; yields (done, of) between samples.
+        """Draw everything; yields (done, of) between samples, and between batches of heatmaps.
+
+        Heatmaps are drawn layer by layer: each has a program of its own, which is compiled once and then let go.
 
         Args:
             heated: The units whose relevance is drawn.
         """
         shown = places(self.atlas, heated)
-        items = {item.origin: item for item in self.source.items}
-        read: tuple[str, Samples] | None = None
+        warm: dict[int, list[Place]] = {}
+        for number in sorted(shown):
+            for place in (place for place, hot in shown[number].items() if hot):
+                warm.setdefault(place.layer, []).append(place)
+        parts = [places[n : n + _BATCH] for _, places in sorted(warm.items()) for n in range(0, len(places), _BATCH)]
+        total = len(shown) + len(parts)
         for done, number in enumerate(sorted(shown)):
-            yield done, len(shown)
-            row = self.atlas.names[number]
-            if read is None or read[0] != row["file"]:
-                read = row["file"], items[row["file"]].read(self.model)
-            self._sample(read[1][row["start"] : row["start"] + 1], shown[number])
-        for key in list(self._waiting):
-            self._flush(*key)
+            yield done, total
+            self._crops(self._sample(number), shown[number])
+        at, model = -1, self.model
+        for done, part in enumerate(parts, len(shown)):
+            yield done, total
+            if part[0].layer != at:
+                at, model = part[0].layer, self.model.apart()
+            self._heatmaps(model, part)
+            if self.refused is not None:
+                return
 
-    def _sample(self, sample: Samples, shown: dict[Place, bool]) -> None:
+    def _sample(self, number: int) -> Samples:
+        """Read a sample; the file that was read last is at hand."""
+        row = self.atlas.names[number]
+        if self._read is None or self._read[0] != row["file"]:
+            self._read = row["file"], self._items[row["file"]].read(self.model)
+        sample = self._read[1][row["start"] : row["start"] + 1]
         self.model = self.model.at(sample.kind.shape, sample.own_size)
+        return sample
+
+    def _crops(self, sample: Samples, shown: dict[Place, bool]) -> None:
         whole = picture_of(sample)
         drawn: dict[Box, str | None] = {}  # units of deep layers see the same: all of the picture
-        for place, heated in shown.items():
+        for place in shown:
             box = self.atlas.layers[place.layer].box(place.flat)
             if box not in drawn:
                 piece = cut(whole, sample, box)
                 drawn[box] = None if piece is None else encoded(piece)
             if (text := drawn[box]) is not None:
                 self.pieces.put(place, "picture", text)
-            if heated and sample.kind.is_image:
-                key = (place.layer, sample.pictures)
-                self._waiting.setdefault(key, []).append((place, sample.values[0]))
-                if len(self._waiting[key]) >= _BATCH:
-                    self._flush(*key)
 
-    def _flush(self, number: int, pictures: bool) -> None:
+    def _heatmaps(self, model: Any, places: Sequence[Place]) -> None:
         """The relevance that starts at units of a layer, each at the place where it is largest."""
-        rows = self._waiting.pop((number, pictures), [])
-        if not rows or self.refused is not None:
-            return
+        samples = [self._sample(place.sample) for place in places]
+        for pictures in (True, False):
+            rows = [
+                (place, sample.values[0])
+                for place, sample in zip(places, samples, strict=True)
+                if sample.kind.is_image and sample.pictures == pictures
+            ]
+            if rows and self.refused is None:
+                self._started(model, rows, pictures)
+
+    def _started(self, model: Any, rows: Sequence[tuple[Place, Array]], pictures: bool) -> None:
         if pictures not in self._composites:
             self._composites[pictures] = self.rules(pictures)
-        layer = self.atlas.layers[number]
+        layer = self.atlas.layers[rows[0][0].layer]
         start = Start(layer.unit.tensor, "activation", np.stack([_one_hot(layer, place) for place, _ in rows]))
         x = np.stack([values for _, values in rows])
-        own_rows = any(len(array) > 1 for array in self.model.given.values())
+        own_rows = any(len(array) > 1 for array in model.given.values())
         at = np.array([place.sample for place, _ in rows]) if own_rows else None
         try:
-            relevance = self.model.outputs(x, self._composites[pictures], starts=[start], at=at)["relevance"]
+            relevance = model.outputs(x, self._composites[pictures], starts=[start], at=at)["relevance"]
         except UnsupportedError as error:
             if "relevance" in layer.tops:
                 raise

@@ -65,8 +65,7 @@ def dissect(reader: Reader, source: Source, view: LayerView, masks: Masks, share
     References:
         Bau, Zhou et al. 2017, "Network Dissection: Quantifying Interpretability of Deep Visual Representations".
     """
-    if not 0 < share < 1:
-        raise UsageError(f"share={share}", "give a share such as 0.005")
+    check(share)
     height, width = view.grid()
     quantile = TopQuantile(view.unit.channels, share)
     known = False
@@ -157,7 +156,13 @@ class _Spilled:
 
 
 def invert(
-    reader: Reader, source: Source, view: LayerView, shown: Callable[[Samples], Array], labels: int, pool: str = "mean"
+    reader: Reader,
+    source: Source,
+    view: LayerView,
+    shown: Callable[[Samples], Array],
+    labels: int,
+    pool: str = "mean",
+    alone: bool = True,
 ) -> Inversion:
     """Find the labels that units tell apart (INVERT).
 
@@ -171,14 +176,16 @@ def invert(
         shown: Returns which samples have which labels [n, labels].
         labels: The number of labels.
         pool: "mean" or "max".
+        alone: Whether nothing else is asked of the labels, which must tell samples apart then. A label that all or
+            none of the samples have has an AUC of 1/2, and p = 1.
 
     Raises:
-        InputError: Too few samples, or a label that all or none of them have.
+        InputError: Too few samples, or all labels are such, and nothing else is asked of them.
 
     References:
         Bykov et al. 2023, "Labeling Neural Representations with Inverse Recognition".
     """
-    one_of(POOLS, pool=pool)
+    check(pool=pool)
     at_least(1, labels=labels)
     values, marks = _Spilled(view.unit.channels), list[Array]()
     for samples in reader(source):
@@ -188,7 +195,7 @@ def invert(
     _enough(values.rows)
     inside = np.concatenate(marks)
     positives = inside.sum(axis=0)
-    if not ((positives > 0) & (positives < len(inside))).any():
+    if alone and not ((positives > 0) & (positives < len(inside))).any():
         raise InputError("every label belongs to all samples or to none", "give samples with and without a concept")
     pairs = [ranked_auc(values.column(n), inside) for n in range(view.unit.channels)]
     values.file.close()
@@ -209,6 +216,13 @@ def ranked_auc(values: Array, inside: Array) -> tuple[Array, Array]:
     auc = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), 0.5)
     z = np.where(safe, np.abs(wins - pairs / 2) / np.sqrt(np.where(safe, variance, 1)), 0.0)
     return auc, np.array([math.erfc(one / math.sqrt(2)) for one in z])
+
+
+def check(share: float = 0.5, pool: str = "mean") -> None:
+    """Raise UsageError for a share of values above a threshold, or a way to pool, that is none."""
+    if not 0 < share < 1:
+        raise UsageError(f"share={share}", "give a share such as 0.005")
+    one_of(POOLS, pool=pool)
 
 
 def shown_by(labels: Labels | Masks, model: Any) -> Callable[[Samples], Array]:

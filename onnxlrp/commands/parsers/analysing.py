@@ -70,7 +70,8 @@ def prototype(parser: Parser) -> None:
     )
     groups.bounds(group)
     groups.seed(group)
-    group = groups.pictures(parser, "(default: {label}.prototype.png); several pictures are numbered")
+    default = "(default: {label}.prototype.png, or .npz of what is no picture); several pictures are numbered"
+    group = groups.pictures(parser, default)
     group.add_argument(
         "--cutout",
         metavar="FILE",
