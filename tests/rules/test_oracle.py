@@ -11,6 +11,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from onnxlrp.compile import compile
 from onnxlrp.composites import Composite
 from onnxlrp.program.program import SEED
 from onnxlrp.rules import RULES, make
@@ -417,6 +418,33 @@ def test_gamma_drops_relevance_where_the_output_is_zero() -> None:
     graph = small_nets.load(n.model(n.op("Gemm", "x", np.array([[1.0, 1.0], [1.0, -1.0]]))))
     x, r = np.array([[1.0, 1.0]]), np.array([[1.0, 5.0]])
     np.testing.assert_allclose(relevance(graph, make("gamma"), x, r), [[0.5, 0.5]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("signs", "products"), [("both", 3), ("nonnegative", 2)])
+def test_gamma_shares_the_products_of_its_branches(signs: str, products: int) -> None:
+    """One product forward, |W| |x|, and two back; where x and y are nonnegative, one and one; in branches six."""
+    n = small_nets.Net(5)
+    both = signs == "both"
+    hidden = "x" if both else n.relu(n.dense("x", 5, 6))
+    last = n.dense(hidden, 5 if both else 6, 4)
+    graph = small_nets.load(n.model(n.dense(last if both else n.relu(last), 4, 3)))
+    named = [layer.name for layer in graph.layers if layer.op == "Gemm"][-2]
+    program = compile(graph, Composite(((named, make("gamma")), ("activation", make("pass")), ("*", make("epsilon")))))
+    lines = [line for line in program.listing().splitlines() if line.endswith("/gamma") and "Matmul" in line]
+    assert len(lines) == products, lines
+
+
+@pytest.mark.parametrize("strength", [0.0, 1e-3, 0.05, 1.0, 1e3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_gamma_of_any_strength_on_dense_layers(strength: float, bias: bool) -> None:
+    n = small_nets.Net(40)
+    w = n.rng.normal(size=(30, 40))
+    b = n.rng.normal(size=30)
+    graph = small_nets.load(n.model(n.op("Gemm", "x", w, *[b] * bias, transB=1)))
+    rng = np.random.default_rng(0)
+    x, r = rng.normal(size=(3, 40)), rng.normal(size=(3, 30))
+    expected = gamma(w, b * bias, x, r, gamma=strength)
+    small_nets.agree(relevance(graph, make("gamma", strength), x, r), expected, 1e-4)
 
 
 # -- activations
