@@ -14,7 +14,7 @@ import numpy as np
 
 from .forward_facts import ForwardFacts
 from .interpret import run_linear, run_map
-from .linear import LinearMap, Pool, Reshape, Shape, Sum
+from .linear import LinearMap, Permute, Pool, Reshape, Shape, Slice, Sum
 from .loops import close
 from .maps import MAPS, Sign
 from .program import Activation, Array, Carried, Constant, Instruction, Program, Seed
@@ -23,6 +23,7 @@ from .value import Value, drop_broadcast, is_finite
 BOUNDED = frozenset(
     {"greater", "exp", "tanh", "sigmoid", "erf"}
 )  # maps that are finite wherever their operands are not
+_MASK = 1 << 24  # elements of a value whose zeros are looked for
 EAGER = 4096  # constants up to this many elements are folded while tracing, which gives their sign
 
 
@@ -229,6 +230,32 @@ class Tape(ForwardFacts):
         if array is None or drop_broadcast(array).size != 1:
             return None
         return float(drop_broadcast(array).reshape(()))
+
+    def columns(self, value: Value) -> tuple[int, int] | None:
+        """Return the range of the last axis outside of which a value is known to be zero, or None for all of it.
+
+        It is known of what a slice gives back to the whole, moved and reshaped; None where the range has gaps, or is no
+        less than half of the axis.
+        """
+        moves: list[Instruction] = []
+        step = self.steps[value.index]
+        while isinstance(step.what, Reshape | Permute):
+            moves.append(step)
+            step = self.steps[step.inputs[0]]
+        whole = step.what
+        if step.kind != "adjoint" or not isinstance(whole, Slice) or np.prod(whole.source) > _MASK:
+            return None
+        inside = np.zeros(whole.source, bool)
+        inside[whole.slices()] = True
+        for move in reversed(moves):
+            if isinstance(move.what, Permute):
+                order = move.what.order
+                inside = inside.transpose(order if move.kind == "linear" else np.argsort(order))
+            inside = inside.reshape(move.shape)
+        used = np.flatnonzero(inside.reshape(-1, inside.shape[-1]).any(axis=0))
+        start, stop = int(used[0]), int(used[-1]) + 1
+        narrow = stop - start == len(used) and 2 * len(used) < inside.shape[-1]
+        return (start, stop) if narrow else None
 
     def may_be_infinite(self, value: Value) -> bool:
         """Return whether a value may hold infinite or undefined elements, by the facts about the graph."""

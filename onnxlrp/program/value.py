@@ -74,6 +74,16 @@ class Recorder(Protocol):
         """Return the number that every element of a constant leaf equals, or None."""
         ...
 
+    def columns(self, value: Value) -> tuple[int, int] | None:
+        """Return the range of the last axis outside of which a value is known to be zero, or None for all of it."""
+        ...
+
+    def declare_linear(
+        self, linear: LinearMap, x: Value, weight: Value | None, bias: Value | None, result: Value
+    ) -> None:
+        """Declare that a value is linear(x) with this weight and bias."""
+        ...
+
     def may_be_infinite(self, value: Value) -> bool:
         """Return whether a value may hold infinite or undefined elements."""
         ...

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
+from ..program.narrow import narrowed
 from ..program.op import Op
 from ..program.value import Value, negative, one, positive, square, stabilize, total
 from . import rule
@@ -80,7 +81,8 @@ class Epsilon:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        return tuple(share(relevance, linear_parts(op, "epsilon"), self.epsilon))
+        parts, relevance = narrowed(linear_parts(op, "epsilon"), relevance)
+        return tuple(share(relevance, parts, self.epsilon))
 
 
 @rule("zero")
@@ -241,7 +243,7 @@ class Gamma:
 
     def __call__(self, op: Op, relevance: Value) -> tuple[Value, ...]:
         """Return the relevance of each operand, in its shape."""
-        parts = linear_parts(op, "gamma")
+        parts, relevance = narrowed(linear_parts(op, "gamma"), relevance)
         y = total(layer(x) for layer, x in parts)
         below = relevance * (y < 0)
         if below.is_zero:
