@@ -98,6 +98,28 @@ def judging(found: Mapping[str, Any]) -> str:
     return table(("method", *(metric.replace("_", " ") for metric in metrics)), rows)
 
 
+def quantised(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/quantised.py: shares of the logit, then metrics of methods on photographs."""
+    shares, judged = [], []
+    for name, record in found["models"].items():
+        own = record["relevance"]["epsilon_plus_flat"]
+        twin, cosine = own.get("share_of_twin"), own.get("cosine_with_twin")
+        shares.append(
+            [
+                name,
+                f"{own['share']:.1g}",
+                "–" if twin is None else f"{twin:.1g}",
+                "–" if cosine is None else f"{cosine:.4f}",
+            ]
+        )
+        for method, row in record["methods"].items():
+            numbers = (row[metric] for metric in ("insertion", "deletion", "pointing_game", "energy_in_mask"))
+            judged.append([name, f"`{method}`", *(f"{number:.3f}" for number in numbers)])
+    first = table(("network", "ΣR / logit", "of its float twin", "cosine of the maps"), shares)
+    second = table(("network", "method", "insertion ↑", "deletion ↓", "pointing ↑", "energy in mask ↑"), judged)
+    return f"{found['pictures']} photographs; {_versions(found)}.\n\n{first}\n\n{second}"
+
+
 def localisation(found: Mapping[str, Any]) -> str:
     """Return the results of benchmarks/localisation.py: energy over area in the boxes and masks of photographs."""
     records = found["records"]
@@ -177,7 +199,7 @@ def _supported(cell: Mapping[str, Any] | None) -> str:
         return "–"
     if cell["status"] == "ok":
         return "✓"
-    named = re.search(r"operator ([\w:]+)|The ([\w:]+) node", cell["why"])
+    named = re.search(r"operator ([\w:]+)|[Tt]he ([\w:]+) node", cell["why"])
     return f"`{named[1] or named[2]}`" if named else cell["status"]
 
 
@@ -186,6 +208,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "builds": builds,
     "coverage": coverage,
     "judging": judging,
+    "quantised": quantised,
     "localisation": localisation,
     "prototypes": prototypes,
     "inversion": inversion,

@@ -222,9 +222,9 @@ class Notes:
             origin = max(self._bias_dominated.values(), key=lambda tally: tally.count)
             note(
                 f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
-                "the small rest, not the size of the logit",
-                "--ledger shows the layers that absorb it; compare methods that give biases no relevance: "
-                "-m deep_taylor,gradient_x_input,occlusion --grid",
+                "the small rest, which says where rather than how much",
+                "--ledger shows the layers that absorb it, depthwise convolutions above all; compare: "
+                "-m excitation_backprop,deep_taylor,occlusion --grid",
             )
         for depth, origins in self._deep.items():
             note(f"{origins}: {depth}", self._depth_fix(depth))

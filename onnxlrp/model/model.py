@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,38 @@ class Model(CompiledModel):
         model = model.at(samples.kind.shape, samples.own_size).fixed(samples.values, options.batch_size)
         model = model.put_in(options.seed, samples.values, options.batch_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
+
+    def explain_each(
+        self,
+        x: Any,
+        target: Any = "top1",
+        method: str | Composite | Method = DEFAULT,
+        *,
+        progress: Callable[[int, int], bool] | None = None,
+        **keywords: Any,
+    ) -> list[Explanation]:
+        """Explain samples of any sizes, where the file leaves sizes open; those of one size run together.
+
+        Args:
+            x: As of `explain`; samples of a list may differ in size.
+            target: As of `explain`; a list has one id or label for each sample.
+            method: As of `explain`.
+            progress: As of `explain`, told of each size anew.
+            **keywords: As of `explain`, but for `seed` as relevance that is put in.
+
+        Returns:
+            An explanation of each sample, in their order.
+
+        Raises:
+            UsageError: An option, method or target that does not exist or does not fit.
+            InputError: Samples that cannot be read.
+            UnsupportedError: A layer without a rule, or preprocessing that is not stated under `strict`.
+        """
+        from .several_sizes import explain_each
+
+        options = ExplainOptions.of(target, method, **keywords)
+        asked = self._asked(options)
+        return explain_each(asked, x, options, partial(asked.explain, progress=progress))
 
     def prepare(
         self,

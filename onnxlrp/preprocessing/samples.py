@@ -177,7 +177,10 @@ def several_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]], pictures: bool
         f"{' x '.join(map(str, shape))} ({names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''})"
         for shape, names in sizes.items()
     )
-    fix = ("give those of one size in one call", "give those of one size in one run")
+    fix = (
+        "give those of one size in one call; model.explain_each takes several sizes",
+        "give those of one size in one run",
+    )
     if pictures:
         fix = ("load the model at one size: load(path, size=(224, 224))", "bring them to one size: --size 224x224")
     return InputError(f"samples of several sizes: {said}", *fix)

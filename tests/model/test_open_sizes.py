@@ -12,7 +12,7 @@ from PIL import Image
 
 import onnxlrp
 from onnxlrp.cli import main
-from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError
+from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.model import open_sizes
 from support.tiny_models import conv, model, node, values
 
@@ -60,6 +60,36 @@ def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
     assert len(opened.sizes.models) == open_sizes._KEPT
 
 
+def test_each_sample_of_several_sizes_is_explained_in_its_place() -> None:
+    opened = onnxlrp.load(pooled("t"))
+    given = [values(3, 9, seed=1), values(2, 3, 12, seed=2), values(3, 9, seed=3), values(3, 12, seed=4)]
+    alone = [given[0], *given[1], given[2], given[3]]
+    classes = [2, 0, 1, 0, 2]
+    found = opened.explain_each(given, target=tuple(classes), method="gradient")
+    assert len(found) == len(alone)
+    for explained, x, k in zip(found, alone, classes, strict=True):
+        assert explained.target.tolist() == [k]
+        np.testing.assert_allclose(explained.relevance[0], gradient(x, k), atol=1e-5)
+    best = opened.explain_each(given)
+    assert [e.target.tolist() for e in best] == [opened.explain(x).target.tolist() for x in alone]
+    with pytest.raises(UsageError, match="2 targets for 5 samples"):
+        opened.explain_each(given, target=[0, 1])
+    with pytest.raises(UsageError, match="a seed is given"):
+        opened.explain_each(given, seed=np.ones((5, 3), np.float32))
+
+
+def test_each_sample_of_several_sizes_has_its_own_row_of_another_input() -> None:
+    scaled = pooled("t")
+    scaled.graph.node[-1].output[0] = "z"
+    scaled.graph.node.append(node("Mul", ["z", "s"], ["y"]))
+    scaled.graph.input.append(onnx.helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, ["N", 1]))
+    given = [values(3, 9, seed=1), values(3, 12, seed=2), values(3, 9, seed=3)]
+    factors = np.array([[2], [3], [5]], np.float32)
+    found = onnxlrp.load(scaled).explain_each(given, 1, "gradient", given={"s": factors})
+    for explained, x, factor in zip(found, given, factors, strict=True):
+        np.testing.assert_allclose(explained.relevance[0], factor * gradient(x, 1), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_several_sizes_in_one_call_are_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -74,7 +104,7 @@ def test_several_sizes_in_one_call_are_refused_with_what_to_do(
     with pytest.raises(InputError) as error:
         opened.explain([values(3, 5, 9), values(3, 6, 9)])
     assert error.value.message == "samples of several sizes: 3 x 5 x 9 (sample 0); 3 x 6 x 9 (sample 1)"
-    assert error.value.fix == "give those of one size in one call"
+    assert error.value.fix == "give those of one size in one call; model.explain_each takes several sizes"
     with pytest.raises(InputError) as error:
         opened.explain(["0.png", "1.png", "2.png"])
     assert error.value.message == "samples of several sizes: 3 x 5 x 9 (0 and 1 more); 3 x 6 x 9 (1)"
