@@ -106,7 +106,7 @@ class DivergenceMeter:
     noise: float | None = None
 
     def __post_init__(self) -> None:
-        self.pairs = pairs(self.a.graph, self.b.graph)
+        self._sized: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Model, Model, list[Pair]]] = {}
 
     def add(self, x: Array, y: Array, at: Array | None = None) -> None:
         """Add a batch of samples.
@@ -117,17 +117,18 @@ class DivergenceMeter:
             at: Their rows [N] in the models' other inputs; None for 0, 1, ….
         """
         at = np.arange(len(x)) if at is None else at
+        a, b, found = self._at(x.shape[1:], y.shape[1:])
         if x.shape == y.shape:
             self._accumulate(INPUT, x, y)
         unmeasured = self.noise is None and self.a.graph.batch is None
-        for part in _chunks(self.pairs, self.a.graph, len(x)):
+        for part in _chunks(found, a.graph, len(x)):
             left, right = (_activations(m, z, names, at, self.batch_size) for m, z, names in (
-                (self.a, x, [p.a for p in part]), (self.b, y, [p.b for p in part])))  # fmt: skip
+                (a, x, [p.a for p in part]), (b, y, [p.b for p in part])))  # fmt: skip
             for pair in part:
                 self._accumulate(pair.path, left[pair.a], right[pair.b])
             if unmeasured:
                 # The runtime computes a sample alone and in a batch in different orders: noise, not divergence.
-                alone = _activations(self.a, x[:1], [p.a for p in part], at[:1], 1)
+                alone = _activations(a, x[:1], [p.a for p in part], at[:1], 1)
                 self.noise = max(self.noise or 0.0, *(_relative(*_squares(left[p.a][:1], alone[p.a])) for p in part))
 
     def result(self, floor: float | None = None) -> Divergence:
@@ -136,9 +137,17 @@ class DivergenceMeter:
         Args:
             floor: Drift that counts as none; None for 10 times A's own noise, at least FLOOR.
         """
-        order = [INPUT, *(pair.path for pair in self.pairs)]
+        order = dict.fromkeys([INPUT, *(pair.path for *_, found in self._sized.values() for pair in found)])
         rows = [LayerDivergence(path, _relative(*self.squares[path])) for path in order if path in self.squares]
         return Divergence(rows, max(FLOOR, 10 * (self.noise or 0.0)) if floor is None else floor)
+
+    def _at(self, *shapes: tuple[int, ...]) -> tuple[Model, Model, list[Pair]]:
+        """The models at the sizes of a batch, where files leave these open, and the pairs of their layers."""
+        key = (shapes[0], shapes[1])
+        if key not in self._sized:
+            a, b = self.a.at(shapes[0]), self.b.at(shapes[1])
+            self._sized[key] = a, b, pairs(a.graph, b.graph)
+        return self._sized[key]
 
     def _accumulate(self, path: str, a: Array, b: Array) -> None:
         self.squares[path] = self.squares.get(path, np.zeros(2)) + _squares(a, b)

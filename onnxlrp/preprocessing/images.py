@@ -28,6 +28,7 @@ DEEPEST = 65535  # the highest value of 16 bits
 _STRIP = 256  # rows at a time
 _LOCK = threading.Lock()  # warnings are ignored for the whole process
 
+_LAYOUT = "give the array in the model's own layout"
 _SAVE = "save it by numpy.save(path, array) with an array of numbers"
 _CONVERT = "give a picture (" + ", ".join(FORMATS) + "), an .npy array or a table (.csv, .parquet)"
 
@@ -274,7 +275,7 @@ def batched(
         wanted = ", ".join(str(n) if n > 0 else "*" for n in sample_shape)
         raise InputError(
             f"{name}: shape {values.shape}, the model takes (N, {wanted}) or one sample ({wanted})",
-            _order(values.shape, sample_shape) or "give the array in the model's own layout, or the picture itself",
+            _order(values.shape, sample_shape) or _LAYOUT + ", or the picture itself" * (len(sample_shape) == 3),
         )
     if values.shape[0] == 0:
         raise InputError(f"{name}: an empty batch", "give at least one sample")

@@ -12,6 +12,7 @@ from PIL import Image
 
 import onnxlrp
 from onnxlrp.cli import main
+from onnxlrp.comparison.divergence import DivergenceMeter
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.model import open_sizes
 from support.tiny_models import conv, model, node, values
@@ -88,6 +89,28 @@ def test_each_sample_of_several_sizes_has_its_own_row_of_another_input() -> None
     found = onnxlrp.load(scaled).explain_each(given, 1, "gradient", given={"s": factors})
     for explained, x, factor in zip(found, given, factors, strict=True):
         np.testing.assert_allclose(explained.relevance[0], factor * gradient(x, 1), atol=1e-5)
+
+
+def test_models_are_compared_layer_by_layer_at_the_size_of_each_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The convolution has no bias: with weights 1.5 times as large it drifts by half of itself."""
+    monkeypatch.chdir(tmp_path)
+    first, second = pooled("t"), pooled("t")
+    (weight,) = (one for one in second.graph.initializer if one.name == "w")
+    weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(1.5), "w"))
+    meter = DivergenceMeter(onnxlrp.load(first), onnxlrp.load(second))
+    for n, length in enumerate((9, 14, 9)):
+        np.save(f"{n}.npy", x := values(2, 3, length, seed=n))
+        meter.add(x, x)
+    drifts = [row.drift for row in meter.result().rows]
+    assert drifts[0] == 0
+    assert len(drifts) > 1
+    np.testing.assert_allclose(drifts[1:], 0.5, atol=1e-6)
+    onnx.save(first, "a.onnx")
+    onnx.save(second, "b.onnx")
+    assert main(["compare", "a.onnx", "b.onnx", "0.npy", "1.npy", "2.npy"]) == 0
+    assert "relative L2 0.5, 0 in the layer before (input)" in capsys.readouterr().out
 
 
 @pytest.mark.slow
