@@ -16,7 +16,7 @@ from unmask import ROWS
 from watermark import MARKED
 
 import onnxlrp
-from support.paths import MODELS
+from support.paths import MODELS, ROOT
 
 NAMES = ("fisher", "bow")
 RESULTS = json.loads((MODELS / "results.json").read_text())
@@ -158,6 +158,18 @@ FIRST = {
 def test_readme_quotes_the_measured_numbers(row: str) -> None:
     shown = [f"{100 * RESULTS[model][FIRST[row]]:.1f} %" for model in ("shapes", *NAMES)]
     assert f"| {' | '.join([row, *shown])} |" in (MODELS / "README.md").read_text(encoding="utf-8")
+
+
+def test_documents_quote_the_sizes_and_the_mark() -> None:
+    sizes = [(MODELS / f"{name}.onnx").stat().st_size for name in ("shapes", *NAMES)]
+    assert [RESULTS[name]["bytes"] for name in NAMES] == sizes[1:]
+    assert f"| bytes | {' | '.join(map(str, sizes))} |" in (MODELS / "README.md").read_text(encoding="utf-8")
+    hans, marked = RESULTS["clever_hans"], RESULTS["fisher_marked"]
+    gallery = " ".join((ROOT / "docs" / "gallery.md").read_text(encoding="utf-8").split())
+    assert f"{100 * hans['energy_in_mark']:.0f} % of its relevance lies in the mark" in gallery
+    assert f"and {100 * marked['energy_in_mark']:.0f} % of that of the Fisher vector" in gallery
+    assert f"which finds {100 * marked['accuracy_star_without_mark']:.0f} % of the stars without it" in gallery
+    assert hans["accuracy_star_without_mark"] < 0.01
 
 
 @pytest.mark.parametrize("row", ROWS)
