@@ -118,7 +118,10 @@ def _of_distances(graph: Graph, tensor: str) -> bool:
             before = graph.producer(live[0]) if len(live) == 1 else None
         return before is not None and is_difference(graph, before)
     live = _live(graph, layer)
-    known = layer.op in operators.AROUND_DISTANCES and bool(live) and (len(live) == 1 or layer.op == "Concat")
+    power = layer.op == "Pow" and (scalar(graph, layer, 1, None) or 0) > 0  # torch's cdist has 1 / (2 + 1e-6)
+    known = (
+        (power or layer.op in operators.AROUND_DISTANCES) and bool(live) and (len(live) == 1 or layer.op == "Concat")
+    )
     return known and all(_of_distances(graph, name) for name in live)
 
 

@@ -189,8 +189,8 @@ ADDITIONS = ops("Add Sub Sum")
 QUADRATIC = ARITHMETIC | COPIES | SQUARES | ops("Gemm MatMul Neg Sum Concat ReduceSum")
 # Votes of classes are made of pairwise decisions by these.
 VOTES = ARITHMETIC | _SUMS | COPIES | RESHAPES | COMPARISONS | ops("Neg Abs Not Concat Gather Slice Where ReduceSum")
-# Between distances and the logarithm of a sum of their exponentials: factors, shifts, moves.
-AROUND_DISTANCES = RESHAPES | COPIES | ops("Mul Div Neg Add Sub Pad Gather Concat Transpose")
+# Between distances and the logarithm of a sum of their exponentials: roots, factors, shifts, moves.
+AROUND_DISTANCES = RESHAPES | COPIES | ops("Sqrt Mul Div Neg Add Sub Pad Gather Concat Transpose")
 DECISIONS = ops("Hardmax ArgMax TopK ai.onnx.ml::ZipMap")
 # They may stand behind a head (MobileNet: Softmax, then Reshape); behind anything else they belong to the model.
 BEHIND_HEADS = RESHAPES | ops("Transpose QuantizeLinear DequantizeLinear")

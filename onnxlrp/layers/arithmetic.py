@@ -143,8 +143,9 @@ def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
     linear = Diagonal(x.shape, node.result.shape)
     node.trace.declare_linear(linear, x, factor, shift, node.result)
     kind = "scale" if x.shape == node.result.shape else "sum"
-    if kind == "scale" and shift is not None and adds_positions(node.graph, node.layer):
-        kind = "position"
+    if shift is not None and kind == "scale" and adds_positions(node.graph, node.layer):
+        # Copies of x may have been made before, for each word of a codebook.
+        kind = "prototype" if node.layer.op == "Sub" and is_difference(node.graph, node.layer) else "position"
     elif shift is not None and adds_coefficients(node.graph, node.layer):
         kind = "coefficient"
     elif kind == "sum" and shift is not None and is_difference(node.graph, node.layer):

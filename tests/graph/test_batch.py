@@ -145,7 +145,16 @@ def rms_norm(batch: Any) -> tuple[Any, dict[str, Any]]:
     return nodes, {"scale": values(8)}
 
 
-EITHER = [broadcast, rms_norm, picked, picked_rows, shuffle, flattened, attention, heads_in_the_batch, windows]
+def copied(batch: Any) -> tuple[Any, dict[str, Any]]:
+    """Copies before the batch, as torch's x.expand(3, -1, …), brought behind it."""
+    nodes = [
+        node("Expand", ["x", "sizes"], ["e"]), node("Mul", ["e", "scale"], ["m"]),
+        node("Transpose", ["m"], ["y"], perm=[1, 0, 2, 3, 4]),
+    ]  # fmt: skip
+    return nodes, {"sizes": np.array([3, 1, 1, 1, 1], I64), "scale": values(3, 1, 4, 8, 1)}
+
+
+EITHER = [broadcast, copied, rms_norm, picked, picked_rows, shuffle, flattened, attention, heads_in_the_batch, windows]
 
 
 @pytest.mark.parametrize(

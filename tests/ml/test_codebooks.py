@@ -19,6 +19,7 @@ CENTRES = np.round(RNG.normal(size=(COUNT, WIDTH)) * 16) / 16
 DEVIATIONS = RNG.choice([0.5, 1.0, 2.0], (COUNT, WIDTH))
 WEIGHTS = np.array([0.0625, 0.25, 0.25, 0.4375])
 SCORES, SHIFT = np.round(RNG.normal(size=(WIDTH + 1, COUNT)) * 16)[:-1] / 16, np.arange(COUNT) / 4
+MIX = np.round(RNG.normal(size=(WIDTH, WIDTH)) * 8) / 8
 HARDNESS = 0.75
 CONSTANTS = np.round((np.log(WEIGHTS) - np.log(DEVIATIONS).sum(axis=1)) * 64) / 64
 BIAS = [0.25, -0.125]
@@ -106,9 +107,25 @@ def vlad() -> Any:
     return classified(net, net.op("Flatten", net.op("ReduceSum", gated, axes(1), keepdims=0)), COUNT * WIDTH)
 
 
+def copied_vlad() -> Any:
+    """With copies of x for each word, before the batch, and of words for each place, as torch's `expand` has them."""
+    net = Net(PLACES, WIDTH)
+    x = net.op("MatMul", "x", single(MIX))
+    shares = net.op("Softmax", net.op("Add", net.op("MatMul", x, single(SCORES)), single(SHIFT)), axis=-1)
+    copies = net.op("Expand", x, axes(COUNT, 1, 1, 1))
+    apart = net.op("Sub", net.op("Transpose", copies, perm=[1, 2, 0, 3]), single(np.tile(CENTRES, (1, PLACES, 1, 1))))
+    gated = net.op("Mul", apart, net.op("Unsqueeze", shares, axes(3)))
+    return classified(net, net.op("Flatten", net.op("ReduceSum", gated, axes(1), keepdims=0)), COUNT * WIDTH)
+
+
 def bag(how: str) -> Any:
     net = Net(PLACES, WIDTH)
     apart = net.op("Sub", net.op("Unsqueeze", "x", axes(2)), single(CENTRES))
+    if how in ("root", "power root"):
+        squares = squared(net, apart, "power")
+        root = net.op("Sqrt", squares) if how == "root" else net.op("Pow", squares, single(0.5))
+        near = net.op("Mul", root, single(-HARDNESS))
+        return classified(net, net.op("ReduceMean", net.op("Softmax", near, axis=2), axes(1), keepdims=0), COUNT)
     near = net.op("Mul", squared(net, apart, how), single(-HARDNESS))
     if how == "turned":
         near = net.op("Neg", net.op("Div", squared(net, apart, how), single(1 / HARDNESS)))
@@ -153,10 +170,15 @@ def expected_vlad(x: Any, target: int) -> tuple[Any, float]:
     return shares.sum(axis=1), logit
 
 
-def expected_bag(x: Any, target: int) -> tuple[Any, float]:
+def expected_copied_vlad(x: Any, target: int) -> tuple[Any, float]:
+    relevance, logit = expected_vlad(x @ MIX, target)
+    return np.einsum("ti,io,to->ti", x, MIX, relevance / (x @ MIX)), logit
+
+
+def expected_bag(x: Any, target: int, power: float = 1.0) -> tuple[Any, float]:
     """Each descriptor's share of each word, divided by what each feature adds to the squared distance."""
     squares = (x[:, None] - CENTRES) ** 2
-    shares, logit = of_sums(softmax(-HARDNESS * squares.sum(axis=2)), 1 / PLACES, target)
+    shares, logit = of_sums(softmax(-HARDNESS * squares.sum(axis=2) ** power), 1 / PLACES, target)
     return (shares[..., None] * squares / squares.sum(axis=2, keepdims=True)).sum(axis=1), logit
 
 
@@ -166,6 +188,8 @@ FORMS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
         for how in ("plain", "sum", "turned", "power", "product", "expanded", "formula")
     },
     "vlad": (vlad, expected_vlad),
+    "vlad, copied": (copied_vlad, expected_copied_vlad),
+    **{f"bag, {how}": (partial(bag, how), partial(expected_bag, power=0.5)) for how in ("root", "power root")},
     **{f"bag, {how}": (partial(bag, how), expected_bag) for how in ("plain", "power", "product", "turned")},
 }
 
@@ -193,6 +217,11 @@ def test_shares_of_words_hand_relevance_on(method: str) -> None:
     assert (kinds["Sub"], kinds["Softmax"]) == ("prototype", "assignment")
     plain = model.explain(samples(), method=method)
     assert np.abs(plain.relevance).sum() > 0
+
+
+def test_copies_of_descriptors_are_no_positions() -> None:
+    model = onnxlrp.load(copied_vlad(), engine="reference")
+    assert "prototype" in {matched.kind for _, matched, _ in model.layers(model.composite("attention"))}
 
 
 def test_other_differences_and_softmaxes_are_what_they_were() -> None:

@@ -56,12 +56,16 @@ def _same_rank(layout: Layout, layer: Layer) -> Stored:
 
 
 def expand(layout: Layout, layer: Layer) -> Stored:
-    """Expand, to a shape that leaves the batch as it is."""
+    """Expand, to a shape that leaves the batch as it is; axes may come before it, as torch's `x.expand(K, -1, -1)`."""
     source, target = layout.shape(layer, layer.inputs[0]), layout.shape(layer, layer.outputs[0])
-    batch_axis = layout.batch_axes[layer.inputs[0]]
-    if (
-        batch_axis.axis + len(target) - len(source) != batch_axis.axis
-        or source[batch_axis.axis] != target[batch_axis.axis]
-    ):
-        raise refuse(layer, "adds an axis before the batch, or repeats the batch")
-    return batch_axis, [layout.with_constant(layer, 1, np.array([1, *batch_axis.stored_shape(target)], np.int64))]
+    batch_axis, added = layout.batch_axes[layer.inputs[0]], len(target) - len(source)
+    after, whole = replace(batch_axis, axis=batch_axis.axis + added), (1,) * added + source
+    if whole[after.axis] != target[after.axis]:
+        raise refuse(layer, "repeats the batch")
+    build, (operand, *others) = Builder(layout.graph, layer), layer.inputs
+    if added:
+        operand = layout.reshape(build, operand, after.stored_shape(whole), f"{layer.outputs[0]}/operand")
+        layout.graph.shapes[operand], layout.batch_axes[operand] = whole, after
+    expanded = replace(layer, inputs=(operand, *others))
+    sizes = np.array([1, *after.stored_shape(target)], np.int64)
+    return after, [*build.layers, layout.with_constant(expanded, 1, sizes)]
