@@ -64,6 +64,11 @@ def parse(raw: Mapping[str, Any], folder: Path = Path()) -> Settings:
         given["prep"] = {**given["prep"], "labels": str(folder / labels)}
     if isinstance(preset := given.get("prep", {}).get("prep"), str) and preset.endswith(".toml"):
         given["prep"] = {**given["prep"], "prep": str(folder / preset)}
+    if "options" in given:  # a background, patterns
+        given["options"] = {
+            k: str(folder / v) if isinstance(v, str) and v and (folder / v).exists() else v
+            for k, v in given["options"].items()
+        }
     if "given" in given:
         given["given"] = {k: str(folder / v) if isinstance(v, str) else v for k, v in given["given"].items()}
     return Settings(**given, folder=folder)

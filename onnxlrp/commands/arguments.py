@@ -36,13 +36,7 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
     names = _method_names(shared.pop("method", DEFAULT))
     given = method_options.given(args)
     _refuse_clashes(args, names, given)
-    for key in given:
-        if not any(key in options_of(name) for name in names):
-            having = ", ".join(name for name, entry in METHODS.items() if key in entry.options)
-            raise UsageError(
-                f"method {' and '.join(names)} has no option {method_options.flag(key)}",
-                f"methods that have it: {having}",
-            )
+    _refuse_unknown(names, given)
     propagated = {name: shared.pop(name) for name in PROPAGATED if name in shared}
     if not any(is_composite(name) for name in names):
         for name in propagated.keys() - {"ledger"}:  # a ledger is printed empty
@@ -52,12 +46,34 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
             )
     asked = []
     for name in names:
-        known = options_of(name) if given else {}
-        own = {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
+        own = _own(name, given)
         if name != DEFAULT:
             make(name, **own)
         asked.append(ExplainOptions(method=name, options=own, **shared, **(propagated if is_composite(name) else {})))
     return asked
+
+
+def options_for(args: argparse.Namespace, method: str) -> dict[str, Any]:
+    """Return the options that flags state for the one method of a command, by name. Raises UsageError."""
+    given = method_options.given(args)
+    _refuse_unknown([method], given)
+    return _own(method, given)
+
+
+def _own(name: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """The values of the given options that a method has."""
+    known = options_of(name) if given else {}
+    return {key: method_options.value(known[key], text) for key, text in given.items() if key in known}
+
+
+def _refuse_unknown(names: Sequence[str], given: Mapping[str, str]) -> None:
+    for key in given:
+        if not any(key in options_of(name) for name in names):
+            having = ", ".join(name for name, entry in METHODS.items() if key in entry.options)
+            raise UsageError(
+                f"method {' and '.join(names)} has no option {method_options.flag(key)}",
+                f"methods that have it: {having}",
+            )
 
 
 def _refuse_clashes(args: argparse.Namespace, names: Sequence[str], given: Mapping[str, str]) -> None:

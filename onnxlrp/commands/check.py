@@ -68,6 +68,11 @@ def asked(args: argparse.Namespace) -> Settings:
             del prep["size"]
     if prep:
         flags["prep"] = {**settings.prep, **prep}
+    if own := arguments.options_for(args, args.method or settings.method):
+        kept = settings.options if args.method in (None, settings.method) else {}
+        flags["options"] = {**kept, **{key: _absolute(value) for key, value in own.items()}}
+    elif args.method not in (None, settings.method):
+        flags["options"] = {}
     given = {name: value for name, value in flags.items() if is_stated(value)}
     # The value of a flag is read as that of the same key of a file.
     stated = parse({k: list(v) if isinstance(v, tuple) else v for k, v in given.items()} | {"checks": _set(args.set)})
@@ -85,6 +90,11 @@ def _merged(old: Any, new: Any) -> dict[str, dict[str, Any]]:
 def _here(word: str) -> str:
     """The absolute path of a flag, which is relative to the working directory and not to the settings."""
     return str(Path(word).absolute())
+
+
+def _absolute(value: Any) -> Any:
+    """The value of a method's option; of one that is the path of a file, the absolute path."""
+    return _here(value) if isinstance(value, str) and Path(value).exists() else value
 
 
 def _words(args: argparse.Namespace, settings: Settings) -> tuple[str | None, list[str] | None]:

@@ -66,14 +66,15 @@ def _possible(
     model: Model, samples: Samples, methods: Sequence[str], asked: Sequence[ExplainOptions], console: Console
 ) -> tuple[list[str], list[ExplainOptions]]:
     """Return those of all methods that can explain a model, and note why the others cannot. Raises UsageError."""
-    found = []
+    found, errors = [], []
     for name, options in zip(methods, asked, strict=True):
         if error := arguments.refused(model, options.at(), samples.pictures):
             console.note(f"{name} left out: {error.message}")
+            errors.append(error)
         else:
             found.append((name, options))
     if not found:
-        raise error or UsageError("--methods all: there is no method", "onnxlrp methods lists them")
+        raise errors[0] if errors else UsageError("--methods all: there is no method", "onnxlrp methods lists them")
     return [name for name, _ in found], [options for _, options in found]
 
 

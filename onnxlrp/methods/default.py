@@ -60,6 +60,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         return Default(FORWARD, "a model whose layers cannot be read")
     if _ends_in_trees(graph):
         return Default(TREES, "an ensemble of trees")
+    if has_trees(graph):  # which have no rules
+        return Default(FORWARD, "trees whose sums other functions are computed of")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
     if is_recurrent(graph):

@@ -43,6 +43,11 @@ def scores(problem: Problem, x: Array, score: str) -> Array:
     return problem.scores(cast(x, problem.x.dtype), at, probability=score == "probability").reshape(-1, n)
 
 
+def called(problem: Problem, score: str) -> str:
+    """Return what a score is called in notes: "probability" or "logit" of a class; of a regression its "value"."""
+    return {"Values": "value", "Distances": "distance", "Pairs": "score"}.get(problem.score_kind, score)
+
+
 def is_picture(problem: Problem) -> bool:
     """Return whether the input has height and width."""
     return problem.kind.is_image

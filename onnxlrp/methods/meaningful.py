@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import UsageError, at_least, one_of
 from ..graph.graph import Graph
 from ..inputs import InputKind
-from .masks import SCORES, scores, upsampled, upsampling
+from .masks import SCORES, called, scores, upsampled, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, make_composite, method
 
@@ -91,13 +91,14 @@ class MeaningfulPerturbation:
         fine = upsampled(mask, up)
         relevance = 1 - fine if game == 1 else fine
         left = problem.masked(fine, np.arange(n), reference)
+        said = called(problem, self.score)
         notes = {
             "game": self.game,
             "steps": f"{done} of {self.steps}",
             "reference": self.reference,
-            f"{self.score} of x": scores(problem, problem.x, self.score)[0],
-            f"{self.score} of the reference": scores(problem, reference, self.score)[0],
-            f"{self.score} under the mask": scores(problem, left, self.score)[0],
+            f"{said} of x": scores(problem, problem.x, self.score)[0],
+            f"{said} of the reference": scores(problem, reference, self.score)[0],
+            f"{said} under the mask": scores(problem, left, self.score)[0],
             "area": relevance.mean(axis=(1, 2)),
         }
         return Attribution(problem.on_channels(relevance), notes)

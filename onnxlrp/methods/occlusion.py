@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import at_least, one_of
 from .baselines import baseline
-from .masks import SCORES, masked_scores, rounds, scores
+from .masks import SCORES, called, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -70,7 +70,7 @@ class Occlusion:
             "window": "x".join(map(str, sides)),
             "stride": "x".join(map(str, steps)),
             "baseline": name,
-            self.score: whole,
+            called(problem, self.score): whole,
         }
         return Attribution(problem.on_channels(drops / np.maximum(covers, 1)), notes)
 

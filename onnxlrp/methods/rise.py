@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UsageError, at_least, one_of
 from .baselines import baseline
-from .masks import SCORES, is_picture, masked_scores, rounds, upsampled, upsampling
+from .masks import SCORES, called, is_picture, masked_scores, rounds, upsampled, upsampling
 from .problem import Problem
 from .registry import Array, Attribution, method
 
@@ -73,7 +73,7 @@ class RISE:
             "samples": f"{len(found)} of {self.samples}",
             "cells": "x".join(map(str, masks.cells.shape[1:])),
             "baseline": name,
-            f"mean {self.score} of the masked": mean,
+            f"mean {called(problem, self.score)} of the masked": mean,
         }
         return Attribution(problem.on_channels(heat), notes)
 

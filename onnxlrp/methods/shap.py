@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import at_least, one_of
 from .baselines import baseline
-from .masks import SCORES, masked_scores, rounds, scores
+from .masks import SCORES, called, masked_scores, rounds, scores
 from .problem import Problem
 from .registry import Array, Attribution, method
 from .segments import segments
@@ -73,12 +73,13 @@ class KernelSHAP:
             for (z, kernel), y, base, whole in zip(drawn, found.T, empty, full, strict=True)
         ]
         heat = np.stack([part.spread(phi) for part, phi in zip(parts, values, strict=True)])
+        said = called(problem, self.score)
         notes = {
             "coalitions": f"{done} of {most}" + (", all of them" if self._exact(parts[0].count, done) else ""),
             "segments": ", ".join(str(part.count) for part in parts) + f" ({parts[0].kind})",
             "baseline": name,
-            f"{self.score} of x": full,
-            f"{self.score} of the baseline": empty,
+            f"{said} of x": full,
+            f"{said} of the baseline": empty,
         }
         short = [part.count for part in parts if done < part.count - 1]
         if short:

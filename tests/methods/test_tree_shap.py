@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import onnxlrp
@@ -149,3 +150,45 @@ def test_what_is_no_sum_of_trees_is_refused() -> None:
         onnxlrp.load(GOLDEN / "trees" / "lightgbm_two_classes.onnx").explain(
             SAVED["x"], method="tree_shap", background=SAVED["background"], head="as-is"
         )
+
+
+def test_every_command_takes_a_background(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What says that it lacks one has the option, and a key of the settings."""
+    path = str(GOLDEN / "trees" / "lightgbm_two_classes.onnx")
+    table, rows = str(tmp_path / "rows.csv"), str(tmp_path / "train.csv")
+    for file, values in ((table, SAVED["x"][:2]), (rows, SAVED["background"])):
+        np.savetxt(file, values, delimiter=",", header="a,b,c,d,e,f", comments="")
+    commands = {
+        "check": ["check", path, table],
+        "compare": ["compare", path, path, table],
+        "evaluate": ["evaluate", path, table, "--metric", "pixel_flipping"],
+    }
+    for name, words in commands.items():
+        assert main(words) == 2, name
+        assert "--background train.csv" in capsys.readouterr().err, name
+        assert main([*words, "--background", rows]) == 0, name
+        capsys.readouterr()
+    assert main([*commands["check"], "--background", rows, "-m", "kernel_shap"]) == 2
+    assert "method kernel_shap has no option --background" in capsys.readouterr().err
+    assert main([*commands["check"], "-m", "kernel_shap", "--kernel-shap-baseline", rows]) == 0
+    settings = tmp_path / "settings" / "onnxlrp.toml"
+    settings.parent.mkdir()
+    settings.write_text(f'model = {path!r}\nsamples = ["../rows.csv"]\n[options]\nbackground = "../train.csv"\n')
+    assert main(["check", "-c", str(settings)]) == 0
+    assert main(["check", "-c", str(settings), "-m", "occlusion"]) == 0  # whose options are its own
+
+
+def test_trees_behind_which_other_functions_stand_are_explained_by_hiding(tmp_path: Path) -> None:
+    """As of IsolationForest, whose score is a power of a sum; its value is no probability."""
+    nodes, leaves = grown(2)
+    source = regressor(nodes, weights(2, leaves, [0], positive=True))
+    source.graph.node[0].output[0] = "sum"
+    source.graph.node.append(onnx.helper.make_node("Exp", ["sum"], ["y"]))
+    opened = onnxlrp.load(source)
+    x = RNG.normal(size=(2, 4)).astype(np.float32)
+    found = opened.explain(x)
+    assert (found.method, found.provenance["default_for"]) == (
+        "occlusion", "trees whose sums other functions are computed of",
+    )  # fmt: skip
+    np.testing.assert_allclose(found.notes["value"], computed(source, x)[:, 0], rtol=1e-5)
+    assert "probability" not in found.notes

@@ -19,7 +19,7 @@ METHOD_OPTIONS = {
     "samples": "number of passes of a sampling method",
     "steps": "number of points of a path, or of steps of an optimisation",
     "seed": "seed of random numbers (default: 0)",
-    "baseline": "value of a missing feature: black, white, grey, mean, blur, noise, zero, or an .npy file of a sample",
+    "baseline": "value of a missing feature: black, white, grey, mean, blur, noise, zero, or a sample (.npy, .csv)",
     "background": "samples that tree_shap, noise, expected_gradients are relative to: .csv, .parquet, .npy, a folder",
     "perturbation": "tree_shap: interventional or path_dependent",
     "sigma": "standard deviation of noise, as a share of the scale that the method names",
@@ -108,11 +108,16 @@ def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str,
 
 
 def options(parser: Parser) -> None:
-    """Add the options of the package's own methods; those of plugins become flags when an unknown flag is met."""
+    """Add the options of the package's own methods; those of plugins become flags when an unknown flag is met.
+
+    So do options whose flag means something else to the command: `--METHOD-OPTION`.
+    """
     group = parser.add_argument_group("options of methods")
     for name, text in METHOD_OPTIONS.items():
         metavar = "FILE" if name == "patterns" else "X"
-        group.add_argument(f"--{name.replace('_', '-')}", dest=f"{METHOD_OPTION}{name}", metavar=metavar, help=text)
+        flag = f"--{name.replace('_', '-')}"
+        if not parser.has(flag):
+            group.add_argument(flag, dest=f"{METHOD_OPTION}{name}", metavar=metavar, help=text)
     parser.takes_method_options = True
 
 

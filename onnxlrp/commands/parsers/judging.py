@@ -49,6 +49,7 @@ def check(parser: Parser) -> None:
     groups.asked(group, "check", method={"help": "default: that of the settings, else auto, by the kind of input"})
     group.add_argument("--engine", metavar="NAME", help="auto, ort, cuda, reference or emulator (default: auto)")
     groups.asked(group, "check", "run", batch_size={"default": None})
+    groups.options(parser)
     group = parser.add_argument_group("reports")
     groups.findings_format(group)
     groups.reports(group, "a report: .json, .xml (JUnit), .sarif, .md or .txt, or FORMAT=FILE; repeatable")
