@@ -68,7 +68,7 @@ def asked(args: argparse.Namespace) -> Settings:
             del prep["size"]
     if prep:
         flags["prep"] = {**settings.prep, **prep}
-    if own := arguments.options_for(args, args.method or settings.method):
+    if own := arguments.options_for(args, str(args.method or settings.method)):
         kept = settings.options if args.method in (None, settings.method) else {}
         flags["options"] = {**kept, **{key: _absolute(value) for key, value in own.items()}}
     elif args.method not in (None, settings.method):

@@ -1,4 +1,4 @@
-"""About forty models as skl2onnx writes them; skipped, and said so, where scikit-learn or skl2onnx is missing.
+"""Eighty models as skl2onnx writes them; skipped, and said so, where scikit-learn or skl2onnx is missing.
 
 Run them where both are: PYTHONPATH=. python -m pytest tests/ml -m "slow or not slow".
 """
@@ -20,7 +20,19 @@ pytest.importorskip("sklearn")
 skl2onnx: Any = pytest.importorskip("skl2onnx")
 runtime: Any = pytest.importorskip("onnxruntime")
 
-from sklearn import cluster, datasets, mixture, pipeline, preprocessing, svm  # noqa: E402
+from sklearn import (  # noqa: E402
+    cluster,
+    compose,
+    datasets,
+    ensemble,
+    impute,
+    linear_model,
+    mixture,
+    pipeline,
+    preprocessing,
+    svm,
+    tree,
+)
 
 KERNELS = ("linear", "rbf", "poly", "sigmoid")
 
@@ -159,3 +171,105 @@ def test_the_midpoint_rule_is_nearer_to_shapley_values_than_gradient_x_input() -
     print(f"correlation with Shapley values: midpoint {near:.2f}, gradient x input {far:.2f}")
     assert near > 0.8
     assert near > far
+
+
+SOME = {"n_estimators": 5, "max_depth": 4, "random_state": 0}
+ENCODERS: dict[str, Callable[[], Any]] = {
+    "hot": lambda: preprocessing.OneHotEncoder(handle_unknown="ignore"),
+    "hot-dropped": lambda: preprocessing.OneHotEncoder(drop="first"),
+    "hot-infrequent": lambda: preprocessing.OneHotEncoder(min_frequency=70, handle_unknown="infrequent_if_exist"),
+    "ordinal": lambda: preprocessing.OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+    "target": lambda: preprocessing.TargetEncoder(random_state=0),
+}
+LINEAR: dict[str, Callable[[], Any]] = {
+    "logistic": lambda: linear_model.LogisticRegression(max_iter=1000),
+    "sgd": lambda: linear_model.SGDClassifier(loss="log_loss", random_state=0),
+}
+TREES: dict[str, Callable[[], Any]] = {
+    "tree": lambda: tree.DecisionTreeClassifier(max_depth=4),
+    "forest": lambda: ensemble.RandomForestClassifier(**SOME),
+    "extra": lambda: ensemble.ExtraTreesClassifier(**SOME),
+    "boosting": lambda: ensemble.GradientBoostingClassifier(**SOME),
+    "bagging": lambda: ensemble.BaggingClassifier(tree.DecisionTreeClassifier(max_depth=3), 3, random_state=0),
+}
+COLUMNS = ("age", "fare", "sex", "port", "class")
+
+
+def people() -> tuple[Any, Any]:
+    """A table with words and missing values, and an answer that depends on both."""
+    pandas: Any = pytest.importorskip("pandas")
+    rng, count = np.random.default_rng(1), 300
+    table = pandas.DataFrame({
+        "age": rng.normal(40, 10, count).round(1), "fare": rng.gamma(2, 10, count).round(2),
+        "sex": rng.choice(["f", "m"], count), "port": rng.choice(["Cork", "Dover", "Oslo"], count, p=[0.6, 0.3, 0.1]),
+        "class": rng.integers(1, 4, count),
+    })  # fmt: skip
+    answer = np.asarray((table["age"] > 40).astype(int) ^ (table["sex"] == "f") ^ (table["port"] == "Dover"))
+    table.loc[rng.random(count) < 0.2, "age"] = np.nan
+    return table, answer
+
+
+def written(encoder: str, last: Any) -> tuple[Any, Any, Any]:
+    """The pipeline, the table that it was trained with, and the file."""
+    from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
+
+    table, answer = people()
+    numbers = pipeline.make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler())
+    parts = [("numbers", numbers, ["age", "fare"]), ("words", ENCODERS[encoder](), ["sex", "port"]),
+             ("rest", "passthrough", ["class"])]  # fmt: skip
+    model = pipeline.make_pipeline(compose.ColumnTransformer(parts), last).fit(table, answer)
+    kinds = dict(
+        zip(
+            COLUMNS,
+            (FloatTensorType, FloatTensorType, StringTensorType, StringTensorType, Int64TensorType),
+            strict=True,
+        )
+    )
+    given = [(name, kind([None, 1])) for name, kind in kinds.items()]
+    target = {"": 18, "ai.onnx.ml": 3}
+    return (
+        model,
+        table,
+        skl2onnx.convert_sklearn(model, initial_types=given, options={"zipmap": False}, target_opset=target),
+    )
+
+
+def scores_of(file: Any, table: Any) -> Any:
+    """What onnxruntime gives for rows of a table."""
+    feed = {name: np.asarray(table[[name]]) for name in COLUMNS}
+    feed = {
+        k: v.astype(object if k in ("sex", "port") else np.int64 if k == "class" else np.float32)
+        for k, v in feed.items()
+    }
+    return runtime.InferenceSession(file.SerializeToString()).run(None, feed)[1]
+
+
+@pytest.mark.few(4)
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [*LINEAR, *TREES])
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_tables_with_words_and_missing_values(encoder: str, last: str) -> None:
+    """Outputs are the file's, sums are exact, and tree_shap is the enumeration of the five original columns."""
+    _, table, file = written(encoder, {**LINEAR, **TREES}[last]())
+    rows, background = table[:6], table[100:112]
+    opened: Any = onnxlrp.load(file, engine="ort")
+    assert opened.graph.opaque is None
+    if last in LINEAR:
+        found = opened.explain(rows, method="epsilon", epsilon=1e-9, ledger=True)
+        closes(found, "ort")
+    else:
+        found = opened.explain(rows, target=1, method="tree_shap", background=background)
+        assert np.abs(found.notes["difference"]).max() < 1e-4
+        cells, others = (np.asarray(part, dtype=object) for part in (rows, background))
+        pandas: Any = pytest.importorskip("pandas")
+
+        def f(mixed: Any) -> Any:
+            frame = pandas.DataFrame(mixed, columns=COLUMNS)
+            if last == "boosting":
+                return opened.outputs(opened.read(frame).values)["logits"][:, 1]
+            return scores_of(file, frame)[:, 1]
+
+        want = np.array([shapley(f, cells[n], others) for n in range(2)])
+        np.testing.assert_allclose(found.relevance[:2], want, atol=1e-5)
+    assert found.feature_names == COLUMNS
+    np.testing.assert_allclose(found.output, scores_of(file, rows), atol=1e-5)
