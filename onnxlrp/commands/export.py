@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import UsageError, listed
 from ..model.options import is_default
 from . import arguments
 from .console import Console
@@ -34,6 +34,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for key, values in tensors.items():
         for value in values:
             console.line(key, f"{value['name']}  {value['dtype']} [{', '.join(map(str, value['shape']))}]")
+    for column, codes in model.categories.items():
+        said = listed([f"{word} {code}" for word, code in codes.items()], 6)
+        console.line("words", f"{column} takes codes: {said}; 0 for other words  [categories in its metadata]")
     console.line("wrote", f"{path}  {size / 1e6:.2f} MB  (the model has {before / 1e6:.2f} MB)")
     console.json(
         {
@@ -44,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "target": args.target,
             "inputs": tensors["input"],
             "outputs": tensors["output"],
+            "categories": model.categories,
         },
         indent=1,
     )

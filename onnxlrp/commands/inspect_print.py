@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import listed
 from ..graph.graph import Tensor
 from ..model import Model
 from ..preprocessing.labels import short
@@ -26,6 +27,8 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
             console.line(key, shown(tensor, graph.batch, graph.open_axes.get(tensor.name)) + mark)
     console.line("head", summary.head_line(model.head, report["classes"], bool(report["labels"])))
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
+    for column, codes in report["categories"].items():
+        console.line("words", f"{column}: {listed([short(word) for word in codes], _FIRST)}")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
     for text in prep.get("doubts", ()):
         console.line("", text)

@@ -55,4 +55,6 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
     program = compile(graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
     about |= resolved(composite, program) | {"target": target} | default | options.recorded()
+    if model.categories:
+        about["categories"] = model.categories
     return save(forward_of(graph, portable=True), program, path, graph.metadata, about)

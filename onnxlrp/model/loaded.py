@@ -233,6 +233,16 @@ class LoadedModel:
         return self._vocabulary[0]
 
     @property
+    def categories(self) -> dict[str, dict[str, int]]:
+        """The columns of words of the explained input: column → word → its code in the input; 0 is every other word.
+
+        A column without a name is "feature 3", counted from 0.
+        """
+        names = feature_names.of_model(self.graph.metadata)
+        found = self.graph.categories.get(self.graph.inputs[0].name, {})
+        return {names[n] if n < len(names) else f"feature {n}": dict(codes) for n, codes in found.items()}
+
+    @property
     def words(self) -> tuple[str, ...] | None:
         """The words of token ids as they are drawn; None where nothing says them."""
         return None if self.kind.name != "tokens" or self.vocabulary is None else self.vocabulary.shown

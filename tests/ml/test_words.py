@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -277,3 +278,22 @@ def test_a_label_encoder_of_numbers(keys: str) -> None:
     opened = onnxlrp.load(source)
     assert opened.graph.opaque is None
     np.testing.assert_allclose(opened.outputs(x)["scores"], session.run(None, {"x": x})[0], atol=1e-6)
+
+
+def test_the_exported_explainer_takes_codes_and_says_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(linear("hot"), tmp_path / "m.onnx")
+    assert main(["export", str(tmp_path / "m.onnx"), "-m", "epsilon", "-o", str(tmp_path / "e.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "sex takes codes: f 1, m 2; 0 for other words" in said
+    made = onnx.load(tmp_path / "e.onnx")
+    stored = {entry.key: entry.value for entry in made.metadata_props}["onnxlrp.explainer"]
+    codes = json.loads(stored)["categories"]
+    assert list(codes) == ["sex", "port"]
+    rows = [[a, codes["sex"].get(sex, 0), codes["port"].get(port, 0)] for a, sex, port in ROWS]
+    feed = {"columns": np.array(rows, np.float32), "target": np.ones(len(rows), np.int64)}
+    session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
+    want = onnxlrp.load(tmp_path / "m.onnx").explain(np.array(ROWS, dtype=object), target=1, method="epsilon")
+    np.testing.assert_allclose(found["relevance"], want.relevance, atol=1e-5)
+    assert main(["inspect", str(tmp_path / "m.onnx")]) == 0
+    assert "words   port: Cherbourg, Queenstown, Southampton" in capsys.readouterr().out
