@@ -29,9 +29,13 @@ class TreeShap:
     there; a file has no such shares. f is what stands before Softmax or Sigmoid. At each leaf the background rows are
     counted by the conditions of the path that they meet, and the games of these counts are looked up for every row.
 
+    Interactions: Φ_jk = I_jk / 2 of the Shapley interaction index I of two columns, and Φ_jj = φ_j - Σ_{k ≠ j} Φ_jk, so
+    that Σ_k Φ_jk = φ_j; they are in the notes.
+
     Args:
         background: Rows such as of the training set: an array, a .csv, .parquet or .npy file, or a folder of such.
         perturbation: "interventional" or "path_dependent".
+        interactions: Whether to compute those of each two columns too, [N, K, K].
 
     Raises:
         UsageError: There is no background, or no such perturbation.
@@ -40,10 +44,13 @@ class TreeShap:
     References:
         Lundberg et al., From local explanations to global understanding with explainable AI for trees, Nature Machine
         Intelligence 2020.
+        Grabisch and Roubens, An axiomatic approach to the concept of interaction among players in cooperative games,
+        International Journal of Game Theory 1999.
     """
 
     background: str | Array = ""
     perturbation: str = "interventional"
+    interactions: bool = False
 
     def __post_init__(self) -> None:
         one_of(VARIANTS, perturbation=self.perturbation)
@@ -68,6 +75,8 @@ class TreeShap:
         count = int(np.prod(problem.x.shape[1:]))
         values, own, mean = np.zeros((len(problem.x), count)), np.zeros(len(problem.x)), np.zeros(len(problem.x))
         found, empty = routed(graph), 0
+        both = np.zeros((len(problem.x), count, count) if self.interactions else 0)
+        orders = (1, 2) if self.interactions else (1,)
         logits, others = _logits(problem, problem.x), _logits(problem, rows)
         for place, (term, players) in enumerate(found):
             x, behind = (_read(problem, term.source, z) for z in (problem.x, rows))
@@ -75,18 +84,24 @@ class TreeShap:
             seats = np.where(players < 0, count, players)
             for target in np.unique(problem.ids).tolist():
                 at = np.flatnonzero(problem.ids == target)
-                made = shap(
-                    term.trees,
-                    x[at],
-                    behind,
-                    target,
-                    seats,
-                    count + 1,
-                    self.perturbation == VARIANTS[1],
-                    lambda done, of, place=place: problem.progress(place * of + done, len(found) * of),  # type: ignore[misc]
-                )
-                values[at] += made.values[:, :count]
-                empty = max(empty, made.empty)
+                for together in orders:
+                    start, steps = place * len(orders) + together - 1, len(found) * len(orders)
+                    made = shap(
+                        term.trees,
+                        x[at],
+                        behind,
+                        target,
+                        seats,
+                        count + 1,
+                        self.perturbation == VARIANTS[1],
+                        together,
+                        lambda done, of, start=start, steps=steps: problem.progress(start * of + done, steps * of),  # type: ignore[misc]
+                    )
+                    if together == 1:
+                        values[at] += made.values[:, :count]
+                    else:
+                        both[at] += made.values[:, :count, :count] / 2
+                    empty = max(empty, made.empty)
         rows_of = np.arange(len(problem.x))
         own, mean = logits[rows_of, problem.ids], others.mean(axis=0)[problem.ids]
         total = values.sum(axis=1)
@@ -96,6 +111,10 @@ class TreeShap:
             "difference": total - (own - mean),
             "background": f"{len(rows)} rows of {name}",
         }
+        if self.interactions:
+            own_share = np.arange(count)
+            both[:, own_share, own_share] = values - both.sum(axis=2)
+            notes["interactions"] = both
         if empty:
             notes["halved"] = f"at {empty} splits, which no background row reaches"
         off = float(np.abs(notes["difference"]).max())

@@ -169,7 +169,9 @@ def _figure(one: Heatmap, photo: Markup | None, side: int, several: bool) -> Mar
     name = _name(one, several)
     alt = f"Heatmap of {one.sample} for {one.label} by {name}"
     stack, span = _stack(one, photo, side, alt)
-    notes = ", ".join(f"{key} {number(v) if isinstance(v, float) else v}" for key, v in one.notes.items())
+    notes = ", ".join(
+        f"{key} {number(v) if isinstance(v, float) else v}" for key, v in one.notes.items() if key != "interactions"
+    )
     lines = [tag("strong", name), f"ΣR {number(one.total)} of score {number(one.logit)}", span, notes]
     return tag("figure", stack, tag("figcaption", [tag("div", line) for line in lines if line]),
                class_=None if one.values is not None and one.values.ndim == 2 else "wide")  # fmt: skip

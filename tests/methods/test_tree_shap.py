@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -192,3 +193,97 @@ def test_trees_behind_which_other_functions_stand_are_explained_by_hiding(tmp_pa
     )  # fmt: skip
     np.testing.assert_allclose(found.notes["value"], computed(source, x)[:, 0], rtol=1e-5)
     assert "probability" not in found.notes
+
+
+def enumerated_pairs(v: dict[tuple[bool, ...], Array], count: int) -> Array:
+    """The Shapley interaction index by its definition [N, K, K], of the worth of each coalition [N]."""
+    found = np.zeros((len(next(iter(v.values()))), count, count))
+    for i, j in itertools.permutations(range(count), 2):
+        for coalition in v:
+            if coalition[i] or coalition[j]:
+                continue
+            size = sum(coalition)
+            weight = math.factorial(size) * math.factorial(count - size - 2) / math.factorial(count - 1)
+
+            def worth(*more: int, coalition: tuple[bool, ...] = coalition) -> Array:
+                return v[tuple(inside or n in more for n, inside in enumerate(coalition))]
+
+            found[:, i, j] += weight * (worth(i, j) - worth(i) - worth(j) + worth())
+    return found
+
+
+@pytest.mark.parametrize(("depth", "features"), [(3, 4), (6, 5), pytest.param(9, 9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("missing", [False, True])
+def test_interactions_are_the_enumerated_index(depth: int, features: int, missing: bool) -> None:
+    """By tables of patterns, and by the patterns that occur; halves of it off the diagonal, φ in the sums of rows."""
+    nodes, leaves = grown(depth, trees=3, depth=depth, features=features, modes=MODES, missing=missing, whole=missing)
+    model = regressor(nodes, weights(1, leaves, [0]), features=features)
+    x, rows = (np.round(RNG.normal(size=(n, features)), 0 if missing else 1).astype(np.float32) for n in (3, 6))
+    if missing:
+        x, rows = (np.where(RNG.random(part.shape) < 0.3, np.nan, part).astype(np.float32) for part in (x, rows))
+    found = onnxlrp.load(model).explain(x, method="tree_shap", background=rows, interactions=True)
+    worth = {
+        coalition: computed(model, np.where(np.array(coalition), x[:, None], rows[None]).reshape(-1, features))[:, 0]
+        .reshape(len(x), -1)
+        .mean(axis=1, dtype=np.float64)
+        for coalition in itertools.product([False, True], repeat=features)
+    }
+    made = found.notes["interactions"]
+    off = ~np.eye(features, dtype=bool)
+    np.testing.assert_allclose(made[:, off], enumerated_pairs(worth, features)[:, off] / 2, atol=1e-6)
+    np.testing.assert_allclose(made.sum(axis=2), found.relevance, atol=1e-9)
+    np.testing.assert_array_equal(made, made.transpose(0, 2, 1))
+
+
+def test_path_dependent_interactions_by_the_worth_of_shares() -> None:
+    """v(S) takes both branches of a split outside S, by the shares of background rows; columns asked twice too."""
+    nodes, leaves = grown(4, trees=2, depth=4, features=3)
+    source = regressor(nodes, weights(4, leaves, [0]), features=3)
+    x, rows = (RNG.normal(size=(n, 3)).astype(np.float32) for n in (4, 30))
+    how: dict[str, Any] = {"background": rows, "perturbation": "path_dependent", "interactions": True}
+    found = onnxlrp.load(source).explain(x, method="tree_shap", **how)
+    value = {(tree, node): weight for tree, node, _, weight in weights(4, leaves, [0])}
+    places = {key: n for n, key in enumerate(zip(nodes["nodes_treeids"], nodes["nodes_nodeids"], strict=True))}
+
+    def worth(row: Array, coalition: tuple[bool, ...], tree: int, node: int, here: Array) -> float:
+        place = places[tree, node]
+        if nodes["nodes_modes"][place] == "LEAF":
+            return value[tree, node]
+        column, threshold = nodes["nodes_featureids"][place], np.float32(nodes["nodes_values"][place])
+        branches = nodes["nodes_truenodeids"][place], nodes["nodes_falsenodeids"][place]
+        left = here[:, column] <= threshold
+        if coalition[column]:
+            inside = bool(row[column] <= threshold)
+            return worth(row, coalition, tree, branches[0 if inside else 1], here[left == inside])
+        share = float(left.mean()) if len(here) else 0.5
+        parts = [
+            worth(row, coalition, tree, branch, here[left == side])
+            for branch, side in zip(branches, (True, False), strict=True)
+        ]
+        return share * parts[0] + (1 - share) * parts[1]
+
+    worths = {
+        coalition: np.array([sum(worth(row, coalition, tree, 0, rows) for tree in range(2)) for row in x])
+        for coalition in itertools.product([False, True], repeat=3)
+    }
+    off = ~np.eye(3, dtype=bool)
+    np.testing.assert_allclose(found.notes["interactions"][:, off], enumerated_pairs(worths, 3)[:, off] / 2, atol=1e-6)
+
+
+def test_the_strongest_interactions_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(GOLDEN / "trees" / "lightgbm_three_classes.onnx")
+    table, rows = tmp_path / "rows.csv", tmp_path / "train.csv"
+    for file, values in ((table, SAVED["x"][:1]), (rows, SAVED["background"])):
+        np.savetxt(file, values, delimiter=",", header="a,b,c,d,e,f", comments="")
+    words = ["explain", path, str(table), "--background", str(rows), "-t", "1", "--interactions", "true"]
+    assert main([*words, "-o", str(tmp_path / "{target}.json")]) == 0
+    said = capsys.readouterr().out
+    how: dict[str, Any] = {"method": "tree_shap", "background": SAVED["background"], "interactions": True}
+    both = onnxlrp.load(path).explain(SAVED["x"][:2], targets=[0, 1], **how).notes["interactions"]
+    assert both.shape == (2, 2, 6, 6)
+    square = both[1, 0]
+    i, j = np.unravel_index(np.abs(np.triu(square, 1)).argmax(), (6, 6))
+    strongest = 2 * square[i, j]
+    assert f"strongest interactions {'abcdef'[i]} & {'abcdef'[j]} {'-' * bool(strongest < 0)}" in said
+    stored = json.loads((tmp_path / "1.json").read_text(encoding="utf-8"))["notes"]["interactions"]
+    np.testing.assert_allclose(stored[0], square, atol=1e-9)

@@ -22,6 +22,7 @@ METHOD_OPTIONS = {
     "baseline": "value of a missing feature: black, white, grey, mean, blur, noise, zero, or a sample (.npy, .csv)",
     "background": "samples that tree_shap, noise, expected_gradients are relative to: .csv, .parquet, .npy, a folder",
     "perturbation": "tree_shap: interventional or path_dependent",
+    "interactions": "tree_shap: those of each two columns too (true or false)",
     "sigma": "standard deviation of noise, as a share of the scale that the method names",
     "norm": "norm of sensitivity: squared, l2 or linf",
     "layer": "path of the layer whose maps grad_cam and layer_cam read",
