@@ -163,12 +163,16 @@ def log_ratios(branch: Branch, machine: Machine, x: str) -> str:
     kernels = log_kernels(branch, machine, x)
     ends = branch.constant(np.array([0, 0, 0, 1]), "one_more")
     padded = branch.add("Pad", kernels, ends, word="units", shape=(units,), mode="constant")
-    row = branch.unsqueeze(padded, 1, "unit_row", (1, units))
     sides = np.concatenate([weights, -weights])  # those for, then those against
     logarithms = np.log(np.maximum(sides, np.exp(-200.0)), where=sides > 0, out=np.full(sides.shape, ABSENT))
     logarithms -= np.where(sides > 0, _level(machine, logarithms), 0)
+    # Each sum has few of all units: those of two classes, on one side.
+    most = max(1, int((sides > 0).sum(axis=1).max()))
+    own = np.argsort(sides <= 0, axis=1, kind="stable")[:, :most]
+    logarithms = np.take_along_axis(logarithms, own, axis=1)
+    row = branch.take(padded, own, "units_of_sides", own.shape)
     coefficients = branch.constant(logarithms, "log_coefficients")
-    weighted = branch.add("Add", row, coefficients, word="weighted", shape=sides.shape)
+    weighted = branch.add("Add", row, coefficients, word="weighted", shape=own.shape)
     evidence = branch.reduce("ReduceLogSumExp", weighted, 2, "evidence", (2 * functions,))
     for_, against = (
         branch.take(evidence, np.arange(functions) + start, word, (functions,))
