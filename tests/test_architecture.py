@@ -272,6 +272,7 @@ ALLOWED |= {
         "methods",
         "model.explainer",
         "model.options",
+        "model.picture_graph",
         "graph.axes",
         "graph.load",
         "graph.names",
@@ -289,6 +290,7 @@ ALLOWED |= {
     "model.option_declaration": {"model.option_values"},
     "model.option_values": {"explanation", "rules"},
     "model.explainer": {"engines", "engines.emit", "files", "program", "numpy"},
+    "model.picture_graph": {"inputs", "pictures", "preprocessing", "numpy", "onnx"},
     "streaming": {"model", "explanation", "files", "preprocessing", "numpy", "pyarrow"},
 }
 # What of the model is read without loading one.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError, listed
 from ..model.options import is_default
-from . import arguments
+from . import arguments, summary
 from .console import Console
 
 
@@ -23,7 +23,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if path.exists() and Path(args.model).exists() and path.samefile(args.model):
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     arguments.check_matches(model, options)
-    model.export(path, str(options.method), args.target, **options.keywords())
+    picture = {"embed_preprocessing": args.embed_preprocessing, "overlay": args.overlay}
+    model.export(path, str(options.method), args.target, **picture, **options.keywords())
+    if any(picture.values()):
+        prep = model.preprocessing
+        console.line("prep", summary.preprocessing(prep))
+        if prep.assumed:
+            console.note(f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}")
     default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
     import onnx
 

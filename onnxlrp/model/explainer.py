@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def save(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str],
     provenance: Mapping[str, Any],
+    change: Callable[[Any], Any] = lambda model: model,
 ) -> Path:
     """Write the graph that the `ort` engine runs, with scores and relevance as outputs, for any runtime.
 
@@ -39,6 +40,7 @@ def save(
             file that it replaces are removed.
         metadata: The model's own metadata, which stays.
         provenance: Kept under "onnxlrp.explainer" as JSON.
+        change: Applied to the ONNX model before it is written: it may add inputs, outputs and nodes around it.
 
     Returns:
         The path.
@@ -48,7 +50,7 @@ def save(
     """
     outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
     made = explainer(forward, dead_code(replace(program, outputs=outputs)), portable=True)
-    model = made.model
+    model = change(made.model)
     kept = {k: v for k, v in metadata.items() if not k.startswith("onnxlrp.") or k == "onnxlrp.prep"}
     said = {"onnxlrp.explainer": json.dumps(provenance, default=lambda a: np.asarray(a).tolist())}
     for key, value in {**kept, **said}.items():

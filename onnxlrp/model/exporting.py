@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from ..compile import compile
@@ -17,7 +18,14 @@ from .programs import forward_of
 from .provenance import provenance, resolved
 
 
-def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainOptions, target: str) -> Path:
+def export(
+    model: CompiledModel,
+    path: str | os.PathLike[str],
+    options: ExplainOptions,
+    target: str,
+    embed_preprocessing: bool = False,
+    overlay: bool = False,
+) -> Path:
     """Compile a method for a model, and save both as one graph: see `Model.export`.
 
     Args:
@@ -25,6 +33,8 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
         path: The file to write.
         options: The method with its options and rules.
         target: "input", "top1" or "topK", with a place where the model has one.
+        embed_preprocessing: The file takes a picture of any size (`picture_graph`).
+        overlay: It also draws the heatmap over it.
 
     Returns:
         The path.
@@ -51,10 +61,22 @@ def export(model: CompiledModel, path: str | os.PathLike[str], options: ExplainO
     require_numbers(model.graph)
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
     options = model.decided(options)
-    composite = model.composite(options, pictures=False)
+    composite = model.composite(options, pictures=embed_preprocessing or overlay)
     program = compile(graph, composite, mode=wanted.mode, targets=wanted.count)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
     about |= resolved(composite, program) | {"target": target} | default | options.recorded()
     if model.categories:
         about["categories"] = model.categories
-    return save(forward_of(graph, portable=True), program, path, graph.metadata, about)
+    metadata = dict(graph.metadata)
+    if not (embed_preprocessing or overlay):
+        return save(forward_of(graph, portable=True), program, path, metadata, about)
+    from .picture_graph import check, with_preprocessing
+
+    prep = model.preprocessing
+    check(prep, model.kind)
+    metadata.pop("onnxlrp.prep", None)  # the file does it itself
+    about |= {"preprocessing": {**prep.to_dict(), "source": prep.source, "assumed": list(prep.assumed)}}
+    if prep.labels and not prep.labels_assumed:
+        about |= {"labels": list(prep.labels)}
+    picture = partial(with_preprocessing, prep=prep, kind=model.kind, overlay=overlay)
+    return save(forward_of(graph, portable=True), program, path, metadata, about, picture)

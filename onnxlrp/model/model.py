@@ -141,6 +141,8 @@ class Model(CompiledModel):
         head: str | None = None,
         rules: Rules = (),
         on_unsupported: str = "error",
+        embed_preprocessing: bool = False,
+        overlay: bool = False,
         **options: Any,
     ) -> Path:
         """Save the explainer: one plain ONNX graph that takes the image and gives scores and "relevance".
@@ -159,6 +161,10 @@ class Model(CompiledModel):
             head: "logits" or "as-is", as of `explain`.
             rules: Entries (match, rule) that come before the composite's own.
             on_unsupported: For layers without a rule: "error", "gradient" or "pass".
+            embed_preprocessing: The file takes "picture", uint8 [height, width, 3] of any size, resizes and cuts it as
+                the model's preprocessing states, and gives "heatmap" [1, h, w] (several targets: [T, 1, h, w]), the
+                relevance summed over channels, in the place of "relevance".
+            overlay: So does it, and gives "overlay", uint8 [h, w, 3]: the heatmap over the grey picture.
             **options: Options of the method.
 
         Returns:
@@ -166,13 +172,14 @@ class Model(CompiledModel):
 
         Raises:
             UsageError: No such target, method or option.
-            UnsupportedError: A layer without a rule.
+            UnsupportedError: A layer without a rule; or with `embed_preprocessing` an input that is no picture, or an
+                interpolation other than bilinear, bicubic and lanczos.
         """
         asked = ExplainOptions(
             target=target, method=method, options=options, output=output, input=input, task=task, head=head,
             rules=rules, on_unsupported=on_unsupported,
         )  # fmt: skip
-        return export(self._asked(asked), path, asked, target)
+        return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay)
 
     def prototype(
         self,

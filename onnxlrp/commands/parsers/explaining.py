@@ -141,6 +141,17 @@ def export(parser: Parser) -> None:
         },
     )
     groups.options(parser)
+    group = parser.add_argument_group("pictures")
+    group.add_argument(
+        "--embed-preprocessing",
+        action="store_true",
+        help="the file takes a picture of any size, uint8 [height, width, 3], and gives a heatmap",
+    )
+    group.add_argument(
+        "--overlay",
+        action="store_true",
+        help="so it does, and also draws the heatmap over the picture, uint8 [h, w, 3]",
+    )
     groups.preprocessing(parser)
     groups.safety(parser)
     groups.common(parser, "inputs, outputs and size as JSON on stdout")
