@@ -331,6 +331,8 @@ ALLOWED |= {
     "report.markup": set(),
     "report.shell": {"report.markup"},
     "report.pictures": {"report.markup", "pictures", "preprocessing", "numpy", "PIL"},
+    # A page around an exported explainer.
+    "web": {"model", "model.options", "pictures", "preprocessing", "files"},
     "report": {
         "report.markup",
         "report.shell",
@@ -359,6 +361,7 @@ ALLOWED |= {
         "evaluation",
         "findings",
         "report",
+        "web",
         "onnx",
         "onnxruntime",
     },

@@ -13,7 +13,13 @@ from .console import Console
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
-    """Write the explainer; return the exit code."""
+    """Write the explainer, or a page around it; return the exit code."""
+    if args.web is not None:
+        return _site(args, console)
+    if args.runtime_files is not None:
+        raise UsageError("--runtime-files belongs to --web", "leave it out, or name a folder: --web site/")
+    if args.out is None:
+        raise UsageError("onnxlrp export needs -o", "onnxlrp export MODEL -o FILE [options]")
     options = arguments.explaining_one(args)
     path = arguments.out_file(args.out, f"{Path(args.model).stem}.onnx")
     _check_suffix(path)
@@ -57,6 +63,33 @@ def run(args: argparse.Namespace, console: Console) -> int:
         },
         indent=1,
     )
+    return 0
+
+
+def _site(args: argparse.Namespace, console: Console) -> int:
+    """Write a page with an explainer for each method."""
+    from ..web import site
+
+    if args.out is not None:
+        raise UsageError(f"-o {args.out} beside --web {args.web}", "give one of them")
+    if args.target != "input":
+        raise UsageError(f"--target {args.target}: the class is chosen on the page", "leave --target out")
+    folder = Path(args.web)
+    site.check_folder(folder)
+    asked = arguments.explaining(args)
+    model = arguments.open_model(args)
+    methods = dict(zip(arguments.methods(asked, model), asked, strict=True))
+    for options in asked:
+        arguments.check_matches(model, options)
+    written = site.write(model, folder, methods, args.runtime_files and Path(args.runtime_files))
+    prep, size = model.preprocessing, sum(path.stat().st_size for path in written)
+    console.line("method", ", ".join(methods))
+    console.line("prep", summary.preprocessing(prep))
+    if prep.assumed:
+        console.note(f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}")
+    console.line("wrote", f"{folder}  {len(written)} files, {size / 1e6:.1f} MB")
+    console.line("serve", f"python -m http.server -d {folder} -b 127.0.0.1, then open http://127.0.0.1:8000")
+    console.json({"folder": str(folder), "files": [str(path) for path in written], "methods": list(methods)}, indent=1)
     return 0
 
 

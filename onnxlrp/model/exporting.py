@@ -78,5 +78,6 @@ def export(
     about |= {"preprocessing": {**prep.to_dict(), "source": prep.source, "assumed": list(prep.assumed)}}
     if prep.labels and not prep.labels_assumed:
         about |= {"labels": list(prep.labels)}
-    picture = partial(with_preprocessing, prep=prep, kind=model.kind, overlay=overlay)
+    best = "ArgMin" if model.head.kind == "Distances" else "ArgMax"
+    picture = partial(with_preprocessing, prep=prep, kind=model.kind, overlay=overlay, best=best)
     return save(forward_of(graph, portable=True), program, path, metadata, about, picture)

@@ -20,7 +20,7 @@ from ..pictures.style import DEFAULT
 from ..preprocessing import Preprocessing
 from ..preprocessing.geometry import PAD
 
-PICTURE, HEATMAP, OVERLAY = "picture", "heatmap", "overlay"
+PICTURE, HEATMAP, OVERLAY, SEEN, TARGET = "picture", "heatmap", "overlay", "seen", "target"
 _PREFIX = "onnxlrp/"
 _BITS = 1 << 22  # one, in Pillow's weights
 
@@ -123,7 +123,9 @@ class Graph:
         return self.op("Range", self.number(0, np.int64), stop, self.number(1, np.int64), dtype=np.int64).to(dtype)
 
 
-def with_preprocessing(model: ModelProto, prep: Preprocessing, kind: InputKind, overlay: bool = False) -> ModelProto:
+def with_preprocessing(
+    model: ModelProto, prep: Preprocessing, kind: InputKind, overlay: bool = False, best: str = "ArgMax"
+) -> ModelProto:
     """Return an explainer that takes a picture [H, W, 3] of uint8 and gives a heatmap.
 
     Args:
@@ -131,11 +133,13 @@ def with_preprocessing(model: ModelProto, prep: Preprocessing, kind: InputKind, 
         prep: The preprocessing.
         kind: The kind of the model's input.
         overlay: Also give the heatmap drawn over the grey picture.
+        best: The operator that finds the best class among the scores.
 
     Returns:
         A model with the input "picture" in the place of the model's own. Its outputs are "scores"; "heatmap" [1, h, w],
         of several targets [T, 1, h, w]: the relevance of the pixels that the model sees, summed over channels; and
-        "overlay" [h, w, 3] of uint8, of the first target.
+        "overlay" [h, w, 3] of uint8, of the first target; "seen" [h, w, C] of uint8: the picture, resized and cut. An
+        input "target" may be -1: the class with the highest score.
     """
     graph = Graph()
     seen = _seen(Value(graph, PICTURE, np.uint8), prep)
@@ -158,15 +162,51 @@ def with_preprocessing(model: ModelProto, prep: Preprocessing, kind: InputKind, 
         _overlay(first, seen, prep).named(OVERLAY)
         outputs.append(helper.make_tensor_value_info(OVERLAY, TensorProto.UINT8, [*prep.size, 3]))
 
+    seen.to(np.uint8).named(SEEN)
+    outputs.append(helper.make_tensor_value_info(SEEN, TensorProto.UINT8, [*prep.size, prep.channels]))
+
     made = ModelProto()
     made.CopyFrom(model)
     del made.graph.node[:], made.graph.output[:], made.graph.input[:]
-    made.graph.node.extend([*graph.nodes[:before], *model.graph.node, *graph.nodes[before:]])
+    nodes = [*graph.nodes[:before], *model.graph.node, *graph.nodes[before:]]
+    if any(value.name == TARGET for value in model.graph.input):
+        nodes += _own_best(graph, model, nodes, best)
+    made.graph.node.extend(_in_order(nodes))
     made.graph.initializer.extend(graph.constants)
     made.graph.input.append(helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, ["height", "width", 3]))
     made.graph.input.extend(list(model.graph.input)[1:])
     made.graph.output.extend(outputs)
     return made
+
+
+def _own_best(graph: Graph, model: ModelProto, nodes: list[NodeProto], best: str) -> list[NodeProto]:
+    """The nodes that put the model's own best class in the place of a target of -1; all others then read it."""
+    before = len(graph.nodes)
+    scores = Value(graph, model.graph.output[0].name, np.float32).op("Flatten", axis=1)
+    own = scores.op(best, axis=1, keepdims=0, dtype=np.int64)
+    target = Value(graph, TARGET, np.int64)
+    chosen = (target < 0).choose(own, target)
+    for node in nodes:
+        for n, name in enumerate(node.input):
+            if name == TARGET:
+                node.input[n] = chosen.name
+    return graph.nodes[before:]
+
+
+def _in_order(nodes: list[NodeProto]) -> list[NodeProto]:
+    """Nodes such that each comes after those whose results it reads, else as they stand."""
+    makers = {name: n for n, node in enumerate(nodes) for name in node.output if name}
+    done: dict[int, None] = {}
+    for first in range(len(nodes)):
+        stack = [first]
+        while stack:
+            n = stack[-1]
+            left = [makers[name] for name in nodes[n].input if name in makers and makers[name] not in done]
+            if left and n not in done:
+                stack += left
+            else:
+                done.setdefault(stack.pop())
+    return [nodes[n] for n in done]
 
 
 def check(prep: Preprocessing, kind: InputKind) -> None:

@@ -67,7 +67,8 @@ def test_the_graph_sees_what_pillow_makes(geometry: dict[str, Any], interpolatio
     made = with_preprocessing(plain(shape), prep, decide(shape, "float32"))
     for size in SIZES:
         picture = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        scores, heat = run(made, picture=picture)
+        scores, heat, seen = run(made, picture=picture)
+        np.testing.assert_array_equal(seen, np.asarray(prep.view(picture)))
         np.testing.assert_allclose(scores, prep.apply(picture), atol=1e-6, err_msg=str(size))
         np.testing.assert_allclose(heat, prep.apply(picture).sum(axis=1), atol=1e-5)
 
@@ -101,7 +102,7 @@ def test_an_exported_explainer_of_pictures(tmp_path: Path, target: str) -> None:
     picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (90, 70, 3), dtype=np.uint8))
     feeds: dict[str, Any] = {"picture": np.asarray(picture)}
     feeds |= {"target": np.array([1])} if target == "input" else {}
-    scores, heat, overlay = run(onnx.load(path), **feeds)
+    scores, heat, overlay, _ = run(onnx.load(path), **feeds)
     one = model.explain(picture, 1 if target == "input" else target)
     maps = one.relevance.sum(axis=-3)
     np.testing.assert_allclose(heat, maps, atol=1e-4 * np.abs(maps).max())
@@ -109,6 +110,16 @@ def test_an_exported_explainer_of_pictures(tmp_path: Path, target: str) -> None:
     first = maps[0, 0] if target == "top2" else maps[0]
     drawn = np.asarray(heatmap.panel(first, model.preprocessing.view(picture)))
     assert np.abs(overlay.astype(int) - drawn).max() <= 2
+
+
+def test_a_target_of_minus_one_is_the_own_best_class(tmp_path: Path) -> None:
+    model = onnxlrp.load(MODELS / "shapes.onnx")
+    made = onnx.load(model.export(tmp_path / "e.onnx", embed_preprocessing=True))
+    picture = np.asarray(Image.open(MODELS / "samples" / "scene_star.png").convert("RGB"))
+    best = int(model.explain(MODELS / "samples" / "scene_star.png").target[0])
+    own, named, other = (run(made, picture=picture, target=np.array([t]))[1] for t in (-1, best, (best + 1) % 6))
+    np.testing.assert_array_equal(own, named)
+    assert np.abs(own - other).max() > 1e-3
 
 
 def test_the_command_says_what_the_file_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

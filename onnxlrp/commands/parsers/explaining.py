@@ -128,7 +128,13 @@ def inspect(parser: Parser) -> None:
 def export(parser: Parser) -> None:
     """Add the arguments of `onnxlrp export`."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="the explainer's file, .onnx, or a folder")
+    parser.epilog = (
+        "examples:\n"
+        "  onnxlrp export model.onnx -o explainer.onnx --target top1\n"
+        "  onnxlrp export model.onnx -o explainer.onnx --target top1 --overlay\n"
+        "  onnxlrp export model.onnx --web site/ -m epsilon_plus_flat,gradient_x_input"
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="the explainer's file, .onnx, or a folder")
     group = parser.add_argument_group("explanation")
     groups.asked(
         group,
@@ -151,6 +157,16 @@ def export(parser: Parser) -> None:
         "--overlay",
         action="store_true",
         help="so it does, and also draws the heatmap over the picture, uint8 [h, w, 3]",
+    )
+    group.add_argument(
+        "--web",
+        metavar="DIR",
+        help="in the place of -o: a page that explains pictures in the browser, by each method of -m",
+    )
+    group.add_argument(
+        "--runtime-files",
+        metavar="DIR",
+        help="the npm package onnxruntime-web that the page takes (default: node_modules/onnxruntime-web)",
     )
     groups.preprocessing(parser)
     groups.safety(parser)

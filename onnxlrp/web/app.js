@@ -1,0 +1,218 @@
+import * as ort from "./ort/ort.wasm.min.mjs";
+
+// One thread: several need headers that not every server sends.
+ort.env.wasm.numThreads = 1;
+ort.env.wasm.wasmPaths = new URL("./ort/", document.baseURI).href;
+
+const LARGEST = 24e6; // pixels of a picture; larger ones are made smaller first
+const BEST = 5;
+const one = (id) => document.getElementById(id);
+const sessions = new Map();
+let site, pixels, result, target = -1, running = Promise.resolve(), wanted = 0;
+
+const say = (text) => { one("status").textContent = text; };
+
+function failed(error) {
+  say(error instanceof Error ? error.message : String(error));
+  document.body.dataset.state = "failed";
+}
+
+function session(method) {
+  if (!sessions.has(method)) {
+    const made = ort.InferenceSession.create(method.file, { executionProviders: ["wasm"] });
+    sessions.set(method, made);
+    made.catch(() => sessions.delete(method));
+  }
+  return sessions.get(method);
+}
+
+// -- from a picture to its pixels
+
+async function read(blob) {
+  let picture;
+  try {
+    picture = await createImageBitmap(blob, { imageOrientation: "from-image", premultiplyAlpha: "none",
+                                              colorSpaceConversion: "none" });
+  } catch {
+    throw new Error("This file is not a picture that the browser can read.");
+  }
+  take(picture, picture.width, picture.height);
+  picture.close();
+}
+
+function take(picture, width, height) {
+  const factor = Math.min(1, Math.sqrt(LARGEST / (width * height)));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width * factor));
+  canvas.height = Math.max(1, Math.round(height * factor));
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.fillStyle = "#fff"; // what is transparent lies on white
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+  const rgb = new Uint8Array(canvas.width * canvas.height * 3);
+  for (let i = 0, o = 0; i < data.length; i += 4) {
+    rgb[o++] = data[i]; rgb[o++] = data[i + 1]; rgb[o++] = data[i + 2];
+  }
+  pixels = new ort.Tensor("uint8", rgb, [canvas.height, canvas.width, 3]);
+  target = -1;
+  explain();
+}
+
+// -- from pixels to the explanation
+
+function explain() {
+  if (!pixels) return;
+  const turn = ++wanted;
+  document.body.dataset.state = "running";
+  say("Explaining…");
+  running = running.then(async () => {
+    if (turn !== wanted) return; // a later one is waiting
+    const method = site.methods[one("method").selectedIndex];
+    const found = await session(method);
+    const began = performance.now();
+    const feeds = { picture: pixels, target: new ort.Tensor("int64", BigInt64Array.of(BigInt(target)), [1]) };
+    const outputs = await found.run(feeds);
+    const scores = Float64Array.from(outputs[found.outputNames[0]].data);
+    result = { scores, heat: outputs.heatmap.data, seen: outputs.seen, method };
+    result.target = target < 0 ? scores.indexOf(scores.reduce((a, b) => Math.max(a, b))) : target;
+    show();
+    say(`${site.title}: ${method.name}, ${Math.round(performance.now() - began)} ms`);
+    document.body.dataset.state = "done";
+    document.dispatchEvent(new CustomEvent("explained", { detail: result }));
+  }).catch(failed);
+}
+
+function shares(scores) {
+  if (site.shown === "exp") return scores.map(Math.exp);
+  if (site.shown === "as-is") return scores;
+  const most = scores.reduce((a, b) => Math.max(a, b));
+  const sizes = scores.map((score) => Math.exp(score - most));
+  const sum = sizes.reduce((a, b) => a + b);
+  return sizes.map((size) => size / sum);
+}
+
+// -- from the explanation to the page
+
+function limit(heat) {
+  const sizes = Float64Array.from(heat, Math.abs).sort();
+  const at = site.clip / 100 * (sizes.length - 1), low = Math.floor(at), high = Math.ceil(at);
+  return sizes[low] + (sizes[high] - sizes[low]) * (at - low) || sizes[sizes.length - 1];
+}
+
+function show() {
+  const [height, width] = site.size, { heat, seen } = result;
+  const channels = seen.dims[2], v = limit(heat), most = one("opacity").value / 100;
+  const plain = new ImageData(width, height), over = new ImageData(width, height);
+  for (let n = 0; n < width * height; n++) {
+    const at = channels === 1 ? [n, n, n] : [3 * n, 3 * n + 1, 3 * n + 2];
+    const [r, g, b] = at.map((i) => seen.data[i]);
+    const pale = 0.62 * (0.299 * r + 0.587 * g + 0.114 * b) + 84;
+    const unit = v ? Math.min(1, Math.max(0, (heat[n] / v + 1) / 2)) : 0.5;
+    const opacity = v ? Math.sqrt(Math.min(1, Math.abs(heat[n]) / v)) * most : 0;
+    const color = site.colors[Math.round(unit * 256)];
+    plain.data.set([r, g, b, 255], 4 * n);
+    over.data.set([...color.map((c) => opacity * c + (1 - opacity) * pale), 255], 4 * n);
+  }
+  for (const [id, image] of [["seen", plain], ["map", over]]) {
+    const canvas = one(id);
+    canvas.width = width; canvas.height = height;
+    canvas.style.aspectRatio = `${width} / ${height}`;
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+  table();
+}
+
+function row(body, first, text, share) {
+  const line = body.insertRow();
+  line.insertCell().append(first);
+  line.insertCell().textContent = text;
+  const meter = document.createElement("meter");
+  meter.min = 0; meter.max = 1;
+  meter.value = Math.min(1, Math.max(0, share));
+  meter.setAttribute("aria-hidden", "true");
+  line.insertCell().append(meter);
+}
+
+function table() {
+  const found = shares(result.scores), name = site.labels[result.target];
+  const best = [...found.keys()].sort((a, b) => found[b] - found[a]).slice(0, BEST);
+  const scores = one("scores").tBodies[0], sums = one("sums").tBodies[0];
+  scores.replaceChildren();
+  for (const n of best) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = site.labels[n];
+    button.setAttribute("aria-pressed", String(n === result.target));
+    button.addEventListener("click", () => { choose(n); });
+    row(scores, button, found[n].toFixed(3), found[n]);
+  }
+  let plus = 0, minus = 0;
+  for (const r of result.heat) { if (r > 0) plus += r; else minus -= r; }
+  const all = plus + minus || 1;
+  sums.replaceChildren();
+  row(sums, "relevance for the class", plus.toPrecision(4), plus / all);
+  row(sums, "relevance against it", (-minus).toPrecision(4), minus / all);
+  one("target").value = String(result.target);
+  one("caption").textContent = `${name}, ${result.method.name}, ΣR ${(plus - minus).toPrecision(4)}`;
+  one("map").setAttribute("aria-label", `Heatmap for ${name}`);
+}
+
+function choose(n) {
+  target = n;
+  explain();
+}
+
+// -- the page
+
+function camera() {
+  const video = one("video");
+  navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then((stream) => {
+    video.srcObject = stream;
+    video.hidden = one("shoot").hidden = false;
+    return video.play();
+  }).catch(() => failed("The camera cannot be used: allow it, and serve the page by https or from this machine."));
+}
+
+function shoot() {
+  const video = one("video");
+  take(video, video.videoWidth, video.videoHeight);
+  video.srcObject.getTracks().forEach((track) => track.stop());
+  video.hidden = one("shoot").hidden = true;
+}
+
+async function start() {
+  site = await (await fetch("site.json")).json();
+  document.title = one("title").textContent = `Explain ${site.title}`;
+  site.methods.forEach((method) => one("method").add(new Option(method.name)));
+  site.labels.forEach((label, n) => one("target").add(new Option(label, String(n))));
+  one("opacity").value = String(Math.round(site.blend * 100));
+  for (const id of ["method", "target", "opacity"]) one(id).disabled = false;
+  const assumed = site.assumed.length ? ` Assumed, not stated by the model: ${site.assumed.join(", ")}.` : "";
+  one("about").textContent = `Model ${site.sha256.slice(0, 12)}, preprocessing from ${site.preprocessing.source}.` + assumed;
+  one("method").addEventListener("change", explain);
+  one("target").addEventListener("change", () => choose(Number(one("target").value)));
+  one("opacity").addEventListener("input", () => { if (result) show(); });
+  one("file").addEventListener("change", (event) => read(event.target.files[0]).catch(failed));
+  one("camera").addEventListener("click", camera);
+  one("shoot").addEventListener("click", shoot);
+  const drop = one("drop");
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) read(event.dataTransfer.files[0]).catch(failed);
+    });
+  }
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData.files.length) read(event.clipboardData.files[0]).catch(failed);
+  });
+  if (navigator.serviceWorker && location.protocol !== "file:") navigator.serviceWorker.register("sw.js").catch(() => {});
+  await session(site.methods[0]);
+  say("Ready.");
+  document.body.dataset.state = "ready";
+  const own = new URLSearchParams(location.search).get("picture"); // a picture beside the page: ?picture=cat.png
+  if (own && /^[\w.-]+$/.test(own)) await read(await (await fetch(own)).blob());
+}
+
+start().catch(failed);
