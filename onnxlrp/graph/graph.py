@@ -118,7 +118,8 @@ class Graph:
     `batch` is None where any batch size runs, else the only size that does.
     `inputs` lists the true inputs alone (no initialisers); `outputs` in the model's order.
     `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
-    `batch_axes` names the axis of the batch in the file, of inputs and outputs that have it elsewhere than on axis 0.
+    `batch_axes` names the axis of the batch in the file, of inputs and outputs that have it elsewhere than on axis 0;
+    -1 of an input that is one sample, without a batch.
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from ..errors import InputError, UnsupportedError
 from ..runtime import INEXACT, fix, missing, onnxruntime
+from .frontend.batch_in_front import WITHOUT, in_file
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
 from .load_state import LoadState
@@ -83,6 +84,10 @@ class OpaqueForward:
             UnsupportedError: onnxruntime fails.
         """
         feeds = {}
+        if WITHOUT in self.batch_axes.values() and len(next(iter(inputs.values()))) > 1:
+            raise UnsupportedError(
+                "the file takes one sample, without a batch", "explain one sample at once: --batch-size 1"
+            )
         for value in self.session.get_inputs():
             array = inputs[value.name]
             if value.name in self.scalars:
@@ -93,7 +98,7 @@ class OpaqueForward:
                     )
                 array = array[0]
             elif value.name in self.batch_axes:
-                array = np.moveaxis(array, 0, self.batch_axes[value.name])
+                array = in_file(array, self.batch_axes[value.name])
             feeds[value.name] = np.ascontiguousarray(array)
         try:
             with _at_most(seconds) as options:
@@ -102,7 +107,10 @@ class OpaqueForward:
             raise UnsupportedError(
                 f"onnxruntime fails on the model: {first_line(error)}", "explain fewer samples at once: --batch-size 1"
             ) from error
-        return dict(zip(tensors, map(np.asarray, made), strict=True))
+        # Where an input has no batch, no output has one either.
+        alone = WITHOUT in self.batch_axes.values()
+        arrays = [np.asarray(value)[np.newaxis] if alone else np.asarray(value) for value in made]
+        return dict(zip(tensors, arrays, strict=True))
 
     def scores(self, inputs: Mapping[str, Array], tensors: Sequence[str]) -> dict[str, Array]:
         """Compute tensors of the file, each with a row for each sample. Raises UnsupportedError for others."""

@@ -64,6 +64,8 @@ ARG_EXTREMES = ops("ArgMax ArgMin")
 _NONNEGATIVE_REDUCTIONS = ops("ReduceL1 ReduceL2 ReduceSumSquare")
 _SIGN_KEEPING_REDUCTIONS = ops("ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd")
 REDUCTIONS = _NONNEGATIVE_REDUCTIONS | _SIGN_KEEPING_REDUCTIONS
+# Of one element it is the result.
+KEEP_ONE = _SIGN_KEEPING_REDUCTIONS
 # Their results are as long as they find at run time.
 OPEN_ENDED = ops("Compress NonZero Unique")
 # Their results differ from run to run.
@@ -104,6 +106,9 @@ WITHOUT_WEIGHTS = ELEMENTWISE | RESHAPES | REDUCTIONS | _REPETITIONS | ops("Tran
 
 # Of these, with one operand that is no constant, axes of the operand are those of the result.
 KEEP_EACH_AXIS = ELEMENTWISE | ops("MatMul LayerNormalization Slice Split")
+
+# Of these the axes of the first operand are those of the result, whatever the others are.
+KEEP_FIRST_AXES = ops("Slice Split Pad")
 
 # Infinities (see graph.infinities): what reads them from constants, as masks are, and what hands them on.
 

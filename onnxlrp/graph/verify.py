@@ -14,11 +14,13 @@ import onnx
 from ..errors import CheckFailed
 from ..runtime import onnxruntime
 from .decomposition.quantized import INTEGERS
+from .frontend.batch_in_front import WITHOUT, in_file, in_front
 from .graph import Array, Graph, Layer, Tensor
 from .reading.read import Source
 from .to_onnx import emit
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
+_DTYPES |= {f"tensor({name})": name for name in ("int64", "int32", "bool")}
 # Behind the name of a tensor: as the untouched model has it; before it is rounded.
 _GIVEN, _UNROUNDED = "/given", "/unrounded"
 
@@ -192,12 +194,13 @@ def _run(
     )  # fmt: skip
 
     def run(rows: slice) -> list[Array]:
-        given = {name: np.moveaxis(value[rows], 0, axes.get(name, 0)) for name, value in feed.items()}
+        given = {name: in_file(value[rows], axes.get(name, 0)) for name, value in feed.items()}
         found = [np.asarray(value) for value in session.run(list(names), given | unread)]
-        return [np.moveaxis(v, axes[name], 0) if name in axes else v for v, name in zip(found, names, strict=True)]
+        return [in_front(v, WITHOUT if single else axes.get(name, 0)) for v, name in zip(found, names, strict=True)]
 
+    single = WITHOUT in axes.values()
     total = len(next(iter(feed.values())))
-    size = fixed or (1 if alone else total)
+    size = 1 if single else fixed or (1 if alone else total)
     if size == total:
         return run(slice(None))
     runs = [run(slice(start, start + size)) for start in range(0, total - total % size, size)]

@@ -84,8 +84,8 @@ def choose(
     """Choose the output and the input to explain.
 
     Where nothing is said, the output is the first that has a score for each of several classes ([N, K], or
-    [N, K, 1, 1]), and the input the one that is like a picture, else the first, of those that the output depends on.
-    Of a unit (`graph.units`) the graph is what the unit needs.
+    [N, K, 1, 1]), states that a recurrent layer gives out left aside. The input is the one that is like a picture, else
+    the first, of those that the output depends on. Of a unit (`graph.units`) the graph is what the unit needs.
 
     Args:
         graph: All of the model.
@@ -203,10 +203,12 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
     names = [tensor.name for tensor in graph.outputs]
     if output is not None:
         return output, ()
-    flat = [name for name in names if _is_flat(_logits(graph, name))]
+    # One whose batch is elsewhere in the file is a state for the next run, beside others that have it on axis 0.
+    results = [name for name in names if graph.batch_axes.get(name, 0) <= 0] or names
+    flat = [name for name in results if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
     scored, values = ([n for n in some if not heads.head_of(graph, n).decision] for some in (several, flat))
-    chosen = (scored or several or values or flat or names)[0]
+    chosen = (scored or several or values or flat or results)[0]
     if len(names) == 1:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)

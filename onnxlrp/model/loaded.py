@@ -185,7 +185,9 @@ class LoadedModel:
         ]
         turned = [
             (
-                f"input {tensor.name}: the batch is axis {axis} in the file, and axis 0 here",
+                f"input {tensor.name}: the batch is axis {axis} in the file, and axis 0 here"
+                if axis > 0
+                else f"input {tensor.name}: the file has no batch, its axis 0 are steps; here axis 0 is the batch",
                 f"give it as {shown(tensor)}",
             )
             for tensor in self.graph.inputs

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import onnxlrp
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.batching.batch_axis import BatchAxis, batch_axis_after_reshape
 from onnxlrp.graph.load import load
@@ -443,3 +445,93 @@ def test_a_file_that_cannot_be_read_gets_its_inputs_with_the_batch_where_it_has_
     session = onnxruntime.InferenceSession(proto.SerializeToString())
     (want,) = session.run(["y"], {name: np.moveaxis(value, 0, 1) for name, value in feeds.items()})
     np.testing.assert_allclose(found, want, atol=1e-6)
+
+
+def voices() -> Any:
+    """As Silero's detector of voices: the rate chooses a branch, and the other does not fit the length; a state."""
+
+    def branch(name: str, steps: int) -> Any:
+        nodes = [
+            node("Constant", [], [f"{name}.zero"], value_ints=[0]),
+            node("Constant", [], [f"{name}.two"], value_ints=[2]),
+            node("Constant", [], [f"{name}.h0"], value=numpy_helper.from_array(np.array(0))),
+            node("Constant", [], [f"{name}.to"], value_ints=[-1, 3, steps]),
+            node("Reshape", ["x", f"{name}.to"], [f"{name}.r"]),
+            node("ReduceMax", [f"{name}.r"], [f"{name}.m"], axes=[1]),
+            node("Squeeze", [f"{name}.m", f"{name}.one"], [f"{name}.f"]),
+            node("Unsqueeze", [f"{name}.f", f"{name}.zero"], [f"{name}.u"]),
+            node("Gather", ["state", f"{name}.h0"], [f"{name}.s"]),
+            node("Unsqueeze", [f"{name}.s", f"{name}.zero"], [f"{name}.h"]),
+            node(
+                "GRU", [f"{name}.u", f"w{steps}", f"r{steps}", "", "", f"{name}.h"], ["", f"{name}.last"], hidden_size=4
+            ),
+            node("Squeeze", [f"{name}.last", f"{name}.zero"], [f"{name}.y"]),
+            node("Identity", [f"{name}.last"], [f"{name}.n"]),
+        ]
+        nodes.insert(0, node("Constant", [], [f"{name}.one"], value_ints=[1]))
+        outputs = [onnx.ValueInfoProto(name=f"{name}.{end}") for end in "yn"]
+        return helper.make_graph(nodes, name, [], outputs)
+
+    nodes = [
+        node("Equal", ["rate", "sixteen"], ["wide"]),
+        node("If", ["wide"], ["y", "next"], then_branch=branch("then", 5), else_branch=branch("else", 4)),
+    ]
+    constants = {"sixteen": np.array(16000), "w5": values(1, 12, 5), "r5": values(1, 12, 4)}
+    constants |= {"w4": values(1, 12, 4, seed=1), "r4": values(1, 12, 4, seed=1)}
+    made = model(nodes, constants, ("N", 15), opset=16, outputs=("y", "next"))
+    made.graph.input.append(helper.make_tensor_value_info("state", TensorProto.FLOAT, (1, "N", 4)))
+    made.graph.input.append(helper.make_tensor_value_info("rate", TensorProto.INT64, ()))
+    return made
+
+
+def test_a_branch_that_does_not_fit_is_not_taken(tmp_path: Any) -> None:
+    """Without the number, the branch is one that the file compares it with; the state is followed into the branch."""
+    onnx.save(voices(), tmp_path / "voices.onnx")
+    loaded = onnxlrp.load(tmp_path / "voices.onnx")
+    assert loaded.graph.batch_axes == {"state": 1, "next": 1}
+    assert loaded.choice is not None
+    assert loaded.choice.output == "y"  # and not the state for the next run
+    rng = np.random.default_rng(0)
+    x, state = (rng.normal(size=shape).astype(np.float32) for shape in ((3, 15), (3, 1, 4)))
+    e = loaded.explain(x, 1, "gradient", given={"state": state, "rate": 16000})
+    session = onnxruntime.InferenceSession(tmp_path / "voices.onnx")
+
+    def score(x: Any) -> Any:
+        return session.run(["y"], {"x": x, "state": np.moveaxis(state, 0, 1), "rate": np.array(16000)})[0]
+
+    np.testing.assert_allclose(e.output, score(x), atol=1e-6)
+    step = 1e-3 * rng.normal(size=x.shape).astype(np.float32)
+    wanted = (score(x + step) - score(x - step))[:, 1] / 2
+    np.testing.assert_allclose((e.relevance * step).sum(axis=1), wanted, atol=2e-6)
+
+
+def test_steps_on_axis_0_without_a_batch_are_one_sample() -> None:
+    """Windows that a convolution reads one by one are the steps of the recurrent operator behind it."""
+    nodes = [
+        node("Unsqueeze", ["x", "one"], ["u"]),
+        node("Conv", ["u", "k"], ["c"], strides=[4]),
+        node("Sqrt", ["c"], ["q"]),
+        node("Transpose", ["q"], ["t"], perm=[0, 2, 1]),
+        node("GRU", ["t", "w", "r", "", "", "h"], ["s"], hidden_size=4),
+        node("Squeeze", ["s", "one"], ["a"]),
+        node("Squeeze", ["a", "one"], ["b"]),
+        node("MatMul", ["b", "v"], ["y"]),
+    ]
+    constants = {"one": np.array([1]), "k": np.abs(values(3, 1, 4)), "w": values(1, 12, 3), "r": values(1, 12, 4)}
+    made = model(nodes, constants | {"v": values(4, 2)}, ("windows", 4))
+    made.graph.input.append(helper.make_tensor_value_info("h", TensorProto.FLOAT, (1, 1, 4)))
+    made.graph.node[1].input[0] = "sq"
+    made.graph.node.insert(1, node("Mul", ["u", "u"], ["sq"]))
+    graph = load(made, size=6)
+    assert dict(graph.batch_axes) == {"x": -1, "h": 1}
+    assert {tensor.name: tensor.shape for tensor in graph.inputs} == {"x": (6, 4), "h": (1, 4)}
+    assert verify(graph, made.SerializeToString(), [1, 2]) < 1e-5
+
+
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"])
+def test_a_reduction_of_one_is_a_reshape(op: str) -> None:
+    """The scores behind it are found, such as a Sigmoid in front of the mean over one step."""
+    nodes = [node("Sigmoid", ["x"], ["p"]), node("Unsqueeze", ["p", "one"], ["u"])]
+    nodes += [node(op, ["u", "one"], ["y"], keepdims=0)]
+    loaded = onnxlrp.load(model(nodes, {"one": np.array([1])}, ("N", 3), opset=18))
+    assert loaded.head.kind == "Sigmoid"

@@ -23,7 +23,8 @@ def bind_scalars(
     Args:
         model: The model without its weights, changed in place.
         weights: Its weights; the constants are added.
-        given: Their numbers by name; 0 stands for one that is not given yet.
+        given: Their numbers by name. For one that is not given yet stands a number that the file compares it with, so
+            that a branch is taken which the exporter had in mind; 0 without one.
 
     Returns:
         The number of each, None for one that is not given: nothing may be explained before it is.
@@ -39,7 +40,7 @@ def bind_scalars(
             continue
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
         number = _number(value.name, given[value.name], dtype) if value.name in given else None
-        array = np.array(number or 0, dtype)
+        array = np.array(_compared(model.graph, value.name, weights) if number is None else number, dtype)
         weights[value.name] = array
         model.graph.input.remove(value)
         model.graph.initializer.append(numpy_helper.from_array(array, value.name))
@@ -47,6 +48,16 @@ def bind_scalars(
     for name in given.keys() - found.keys():
         raise UsageError(f'no input of one number is called "{name}"', f"known: {', '.join(found) or 'none'}")
     return found
+
+
+def _compared(graph: onnx.GraphProto, name: str, weights: dict[str, Array]) -> float:
+    """Return the first number that a scalar is compared with for equality; 0 without one."""
+    for node in graph.node:
+        if node.op_type == "Equal" and name in node.input:
+            other = weights.get(node.input[1 - list(node.input).index(name)])
+            if other is not None and other.size == 1:
+                return float(other.reshape(()))
+    return 0.0
 
 
 def _number(name: str, number: float, dtype: np.dtype[Any]) -> float:

@@ -74,6 +74,8 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if entry.domain == "ai.onnx":
             entry.domain = ""
     opset = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    if any(node.op_type == "If" for node in model.graph.node):
+        model = _with_branches_taken(model)
     model = split_groups(model, opset)
     refusals: list[OnnxLrpError] = []
     for target in sorted({max(opset, target) for target in (OPSET, 20, 18)}, reverse=True):
@@ -124,6 +126,19 @@ def optimise(model: onnx.ModelProto, name: str, folded: int = ARITHMETIC) -> onn
         except Exception as error:
             raise _refusal(model, name, error) from None
         return onnx.load_model(options.optimized_model_filepath)
+
+
+def _with_branches_taken(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the branch of each If whose condition is known, where its shapes can be inferred.
+
+    The other branch need not fit the shapes: onnxruntime 1.32 refuses it, or ends the process.
+    """
+    from .constant_branches import take_branches
+
+    try:
+        return take_branches(model, ARITHMETIC)
+    except Exception:  # InferenceError, and what its C++ raises: onnxruntime says more of it
+        return model
 
 
 def _inferred(model: onnx.ModelProto, name: str) -> onnx.ModelProto:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
+from .. import operators
 from ..graph import Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
@@ -21,7 +23,8 @@ def lower(graph: MutableGraph) -> None:
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
     transposed convolution, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
-    nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it.
+    nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it, a
+    reduction over axes of length 1 a Reshape.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
 
     Args:
@@ -105,6 +108,16 @@ def _pad(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return build.layers
 
 
+def _of_one(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    """A reduction over axes of length 1: the same elements."""
+    source, target = graph.shapes[layer.inputs[0]], graph.shapes[layer.outputs[0]]
+    if math.prod(source) != math.prod(target) or 0 in source:
+        return []
+    build = Builder(graph, layer)
+    build.reshape(layer.inputs[0], target, build.out)
+    return build.layers
+
+
 LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Split": _split,
     "Gemm": _gemm,
@@ -118,4 +131,5 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "GatherND": lambda graph, layer: gather_nd(graph, layer) or steps.by_tuples(graph, layer),
     "ScatterElements": scatter,
     "ScatterND": scatter,
+    **dict.fromkeys(operators.KEEP_ONE, _of_one),
 }
