@@ -68,6 +68,8 @@ REDUCTIONS = _NONNEGATIVE_REDUCTIONS | _SIGN_KEEPING_REDUCTIONS
 KEEP_ONE = _SIGN_KEEPING_REDUCTIONS
 # Their results are as long as they find at run time.
 OPEN_ENDED = ops("Compress NonZero Unique")
+# They hold graphs of their own.
+CONTROL_FLOW = ops("If Loop Scan")
 # Their results differ from run to run.
 RANDOM = ops("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli")
 

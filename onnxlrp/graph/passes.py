@@ -36,6 +36,7 @@ from .frontend.weightless import separate_weights
 from .load_state import LoadState
 from .lowering.lower import lower
 from .lowering.token_batchnorm import rewrite_token_batch_norm
+from .operators import CONTROL_FLOW
 from .reading import memory
 from .reading.module_paths import module_paths
 from .recurrent.steps import mask_steps
@@ -85,6 +86,16 @@ def _check_inferred(state: LoadState) -> None:
 
 def _convert(state: LoadState) -> None:
     state.model = simplify(state.model, state.file.name)
+    if any(node.op_type in CONTROL_FLOW for node in state.model.graph.node):
+        _write_loops(state)
+
+
+def _write_loops(state: LoadState) -> None:
+    """Write loops step by step, one in another after each other: their lengths may follow from earlier ones."""
+    from .frontend.loops import write_out
+
+    while (written := write_out(state.model)) is not None:
+        state.model = simplify(written, state.file.name)
 
 
 def _check_model(state: LoadState) -> None:

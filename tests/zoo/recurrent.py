@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch._higher_order_ops.scan import scan
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 HERE = Path(__file__).parent / "recurrent_files"
@@ -108,6 +109,42 @@ class ByHand(nn.Module):
         return self.head(h)
 
 
+class Scanned(nn.Module):
+    """A cell of torch's scan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.i, self.h, self.head = nn.Linear(4, 20), nn.Linear(5, 20), nn.Linear(5, 3)
+
+    def forward(self, x: Any) -> Any:
+        def step(carry: Any, x: Any) -> Any:
+            h, c = carry
+            i, f, g, o = (self.i(x) + self.h(h)).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+            return (h, c), h.clone()
+
+        zero = x.new_zeros(x.shape[0], 5)
+        return self.head(scan(step, (zero, zero.clone()), x.transpose(0, 1))[1].mean(0))
+
+
+class Scripted(nn.Module):
+    """A cell in a loop that stays one: torch.jit.script."""
+
+    script = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):  # read by torch.jit.script
+        h = torch.zeros(x.size(0), 5)
+        c = torch.zeros(x.size(0), 5)
+        for t in range(x.size(1)):
+            h, c = self.cell(x[:, t], (h, c))
+        return self.head(h)
+
+
 class Sound(nn.Module):
     """A convolution in time before the layer."""
 
@@ -134,6 +171,8 @@ MODELS: dict[str, tuple[Any, bool]] = {  # name → (module, by the dynamo expor
     "lstm-given": (Given, False),
     "lstm-at-length": (lambda: AtLength(gather=True), True),
     "lstm-at-length-by-index": (lambda: AtLength(gather=False), False),
+    "lstm-scan": (Scanned, True),
+    "lstm-script": (Scripted, False),
     "lstm-at-length-dynamo": (lambda: AtLength(gather=False), True),
 }
 
@@ -146,6 +185,8 @@ def write(name: str) -> None:
     possible = {"lengths": lengths, "h": torch.randn(4, 3, 5), "c": torch.randn(4, 3, 5)}
     axes: dict[str, dict[int, str]] = {"x": {0: "N", 1: "steps"}, "lengths": {0: "N"}, "h": {1: "N"}, "c": {1: "N"}}
     axes["y"] = {0: "N"}
+    if getattr(model, "script", False):
+        model, axes["x"] = torch.jit.script(model), {0: "N"}
     if getattr(model, "steps_first", False):
         x, axes["x"], axes["y"] = x.transpose(0, 1).contiguous(), {0: "steps", 1: "N"}, {0: "steps", 1: "N"}
     inputs = {"x": x} | {key: possible[key] for key in getattr(model, "others", ())}

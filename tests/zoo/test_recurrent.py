@@ -47,4 +47,4 @@ def test_scores_and_gradients_are_those_of_torch(name: str, tmp_path: Any) -> No
 
 
 def test_there_are_such_models() -> None:
-    assert len(NAMES) == 14
+    assert len(NAMES) == 16

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -42,9 +42,9 @@ def _fold(model: onnx.ModelProto, largest: int) -> bool:
     nodes, found = list(graph.node), False
     kept: list[onnx.NodeProto] = []
     for node in nodes:
-        value = _value(node, known, types, opsets, largest)
+        value = value_of(node, known, types, opsets, largest)
         if node.op_type == "If" and node.input[0] in known:
-            kept += _branch(graph, node, bool(known[node.input[0]].all()))
+            kept += branch_nodes(graph, node, bool(known[node.input[0]].all()))
         elif value is not None:
             known[node.output[0]] = value
             graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
@@ -57,15 +57,23 @@ def _fold(model: onnx.ModelProto, largest: int) -> bool:
     return found
 
 
-def _value(
+def value_of(
     node: onnx.NodeProto,
     known: dict[str, Array],
     types: dict[str, onnx.TypeProto.Tensor],
     opsets: dict[str, int],
     largest: int,
 ) -> Array | None:
-    """Return the one result of a node where it is a small constant."""
-    if node.op_type == "Shape" and (shape := _static(types.get(node.input[0]))) is not None:
+    """Return the one result of a node where it is a small constant.
+
+    Args:
+        node: The node.
+        known: The constants.
+        types: The types of other tensors.
+        opsets: Domain → version.
+        largest: Bytes of the largest result that is computed.
+    """
+    if node.op_type == "Shape" and (shape := static_shape(types.get(node.input[0]))) is not None:
         ends = {a.name: a.i for a in node.attribute}
         return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], np.int64)
     pure = node.op_type not in operators.RANDOM and not any(a.HasField("g") for a in node.attribute)
@@ -88,8 +96,8 @@ def _value(
     return np.asarray(value)
 
 
-def _branch(graph: onnx.GraphProto, node: onnx.NodeProto, taken: bool) -> Iterator[onnx.NodeProto]:
-    """The nodes of a branch, its own tensors renamed; what it holds as constants goes into the graph."""
+def branch_nodes(graph: onnx.GraphProto, node: onnx.NodeProto, taken: bool) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of a branch, its own tensors renamed; what it holds as constants goes into the graph."""
     name = "then_branch" if taken else "else_branch"
     body = next(a.g for a in node.attribute if a.name == name)
     own = [tensor.name for tensor in body.initializer] + [out for inner in body.node for out in inner.output]
@@ -98,23 +106,25 @@ def _branch(graph: onnx.GraphProto, node: onnx.NodeProto, taken: bool) -> Iterat
         tensor.name = new[tensor.name]
         graph.initializer.append(tensor)
     for inner in body.node:
-        _rename(inner, new)
+        rename(inner, new)
         yield inner
     for source, target in zip(body.output, node.output, strict=True):
         yield helper.make_node("Identity", [new.get(source.name, source.name)], [target], name=target)
 
 
-def _rename(node: onnx.NodeProto, new: dict[str, str]) -> None:
+def rename(node: onnx.NodeProto, new: Mapping[str, str]) -> None:
+    """Give the tensors of a node, and of its bodies, other names."""
     for names in (node.input, node.output):
         names[:] = [new.get(name, name) for name in names]
     for attribute in node.attribute:
         for inner in attribute.g.node:
-            _rename(inner, new)
+            rename(inner, new)
         for value in attribute.g.output:
             value.name = new.get(value.name, value.name)
 
 
-def _static(kind: onnx.TypeProto.Tensor | None) -> list[int] | None:
+def static_shape(kind: onnx.TypeProto.Tensor | None) -> list[int] | None:
+    """Return the shape of a type; None where it is not known."""
     if kind is None or not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
         return None
     return [dim.dim_value for dim in kind.shape.dim]

@@ -74,6 +74,12 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         if entry.domain == "ai.onnx":
             entry.domain = ""
     opset = next((entry.version for entry in model.opset_import if not entry.domain), OPSET)
+    old = next((node for node in model.graph.node if node.op_type == "Scan" and opset < 9), None)
+    if old is not None:  # onnx's converter keeps its operands, of which axis 0 is the batch, as if it were the steps
+        raise UnsupportedError(
+            f'The Scan node "{printable(old.name or old.output[0])}" is of opset {opset}, and runs sample by sample.',
+            "Export the model with opset 9 or newer.",
+        )
     if any(node.op_type == "If" for node in model.graph.node):
         model = _with_branches_taken(model)
     model = split_groups(model, opset)
