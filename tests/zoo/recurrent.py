@@ -137,7 +137,7 @@ class Scripted(nn.Module):
         super().__init__()
         self.cell, self.head = nn.LSTMCell(4, 5), nn.Linear(5, 3)
 
-    def forward(self, x):  # read by torch.jit.script
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = torch.zeros(x.size(0), 5)
         c = torch.zeros(x.size(0), 5)
         for t in range(x.size(1)):
