@@ -130,7 +130,7 @@ ALLOWED |= {
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,
-    "graph.recurrent": _REWRITES,
+    "graph.recurrent": {*_REWRITES, "graph.facts"},
     "graph.soundness": _REWRITES,
     # Formulas of a quantised model, found by the passes that write one layer for a formula.
     "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts", "graph.recurrence"},

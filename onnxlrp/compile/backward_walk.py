@@ -172,15 +172,16 @@ class BackwardWalk:
         before = len(trace.absorbed)
         trace.rounded = layer.name in self.rounded
         with trace.at(f"{layer.label}/{name_of(rule)}"):
-            shares = rule(op, arriving)
+            shares = list(zip(op.operands, rule(op, arriving), strict=True))
+            for x, share in shares:
+                if x.index not in self.tensors:  # an operand that is a constant, such as the signal of a gate
+                    trace.record_absorbed("bias", lambda share=share: share)  # type: ignore[misc]
+            shares = [(x, share) for x, share in shares if x.index in self.tensors]
             if trace.ledger:
                 arriving = trace.broadcast_to(arriving, self.graph.shapes[layer.outputs[0]])
-                received = [
-                    (share, x, self.tensors[x.index] in self.on_path)
-                    for x, share in zip(op.operands, shares, strict=True)
-                ]
+                received = [(share, x, self.tensors[x.index] in self.on_path) for x, share in shares]
                 self.ledger.add(layer, rule, arriving, received, trace.absorbed[before:])
-        return [(self.tensors[x.index], share) for x, share in zip(op.operands, shares, strict=True)]
+        return [(self.tensors[x.index], share) for x, share in shares]
 
     def _one_step_back(self, layer: Layer, arriving: Value) -> list[tuple[str, Value]]:
         """Hand the relevance of previous states to the step before; that at the first step goes to the initial state.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from . import operators
-from .graph import Graph, Layer
+from .graph import Array, Graph, Layer
 from .recurrence import with_states
 
 _INTEGRAL = frozenset({"bool", "int32", "int64"})
@@ -103,23 +103,32 @@ def has_trees(graph: Graph) -> bool:
 
 
 def is_recurrent(graph: Graph) -> bool:
-    """Return whether a graph is a recurrent network: it has recurrent layers, or cells that are written step by step.
-
-    Such a cell multiplies by the same matrix again what it made of the product one step before.
-    """
+    """Return whether a graph is a recurrent network: it has recurrent layers, or cells written step by step."""
     if any(layer.op == operators.PREVIOUS for layer in graph.layers):
         return True
-    matrices = {layer.name: name for layer in graph.layers if (name := _matrix(graph, layer))}
-    uses = Counter(matrices.values())
+    return applies_again(graph.layers, graph.constants)
+
+
+def applies_again(layers: Sequence[Layer], constants: Mapping[str, Array]) -> bool:
+    """Return whether layers multiply by a matrix again what was made of its product, as cells do at each step.
+
+    Args:
+        layers: The layers of a graph, in order.
+        constants: The constants of the graph.
+    """
+    matrices = {layer.name: _matrices(constants, layer) for layer in layers}
+    uses = Counter(name for names in matrices.values() for name in names)
     bits = {name: 1 << n for n, name in enumerate(name for name, count in uses.items() if count > 1)}
     if not bits:
         return False
     behind: dict[str, int] = {}  # tensor -> the matrices that it is made with, as bits
-    for layer in graph.layers:
+    for layer in layers:
         made = 0
         for name in layer.inputs:
             made |= behind.get(name, 0)
-        own = bits.get(matrices.get(layer.name, ""), 0)
+        own = 0
+        for name in matrices[layer.name]:
+            own |= bits.get(name, 0)
         if own & made:
             return True
         if made | own:
@@ -127,10 +136,14 @@ def is_recurrent(graph: Graph) -> bool:
     return False
 
 
-def _matrix(graph: Graph, layer: Layer) -> str:
-    """The name of the constant matrix that a layer multiplies by; "" without one."""
-    names = [name for name in layer.inputs[:2] if name in graph.constants and graph.constants[name].ndim == 2]
-    return names[0] if layer.op in operators.MATRIX_PRODUCTS and len(names) == 1 else ""
+def _matrices(constants: Mapping[str, Array], layer: Layer) -> list[str]:
+    """The names of the constant matrices that a layer multiplies by."""
+    if layer.op == operators.JOINT:
+        return [name for name in layer.inputs[1:-1:2] if name]
+    if layer.op not in operators.MATRIX_PRODUCTS:
+        return []
+    names = [name for name in layer.inputs[:2] if name in constants and constants[name].ndim == 2]
+    return names if len(names) == 1 else []
 
 
 def looked_up(graph: Graph, layer: Layer) -> str:

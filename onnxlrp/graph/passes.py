@@ -39,6 +39,7 @@ from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .operators import CONTROL_FLOW
 from .reading import memory
 from .reading.module_paths import module_paths
+from .recurrent.cells import join_sums
 from .recurrent.steps import mask_steps
 from .recurrent.unfold import unfold
 from .rewriting.constant_folding import fold
@@ -393,6 +394,13 @@ PASSES = (
         requires=(has.SHAPES_KNOWN, has.UNUSED_REMOVED),
         ensures=(has.UNFOLDED,),
         breaks=(has.UNUSED_REMOVED, has.MOVES_CANCELLED),
+    ),
+    Pass(
+        "join sums",
+        "Write the cells of recurrent networks that are written step by step with one layer for each sum of products.",
+        _on_graph(join_sums),
+        requires=(has.SHAPES_KNOWN, has.BATCH_FIRST, has.PRODUCTS_AS_GEMM, has.ONE_AFFINE),
+        ensures=(has.SUMS_JOINED,),
     ),
     Pass(
         "mask steps",

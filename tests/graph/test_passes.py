@@ -91,6 +91,16 @@ def step_of_each_sample() -> Any:
     return graph(layers, shape=(4,))
 
 
+def cells() -> Any:
+    plain = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
+    layers, h = [], "x"
+    for t in range(3):
+        layers += [layer("Gemm", "x w", f"a{t}", **plain), layer("Gemm", f"{h} r", f"b{t}", **plain)]
+        layers += [layer("Add", f"a{t} b{t}", f"z{t}"), layer("Tanh", f"z{t}", f"h{t}")]
+        h = f"h{t}"
+    return graph(layers, {"w": values(4, 4), "r": values(4, 4, seed=1)}, shape=(4,), outputs=h)
+
+
 def batch_behind() -> Any:
     layers = [layer("Transpose", "x", "a", perm=(1, 0, 2)), layer("Relu", "a", "b")]
     return graph([*layers, layer("Transpose", "b", "y", perm=(1, 0, 2))], shape=(4, 8))
@@ -141,6 +151,7 @@ GRAPHS = {
     "rewrite BatchNormalization of tokens": tokens,
     "lower": lambda: graph([layer("Split", "x", "y z", axis=1, num_outputs=2)], outputs="y z"),
     "undo sorting": sorted_samples,
+    "join sums": cells,
     "mask steps": step_of_each_sample,
     "free batch": batch_behind,
     "spell out attributes": lambda: graph(
