@@ -36,6 +36,17 @@ class _Row(NamedTuple, Generic[T]):
     place: tuple[int, bool, str, int]  # by this, rows are in order
 
 
+_ALL: list[Registry[Any]] = []
+
+
+def has_foreign() -> bool:
+    """Return whether anything is registered that is not of this package, or would be when it is looked up."""
+    from importlib.metadata import entry_points
+
+    known = any(row.place[1] for registry in _ALL for row in registry._rows.values())
+    return known or bool(entry_points(group=PLUGINS))
+
+
 class Registry(Mapping[str, T]):
     """A mapping from names to what is registered, in a stable order: whoever imports which module first.
 
@@ -55,6 +66,7 @@ class Registry(Mapping[str, T]):
         self._first = tuple(first)
         self._rows: dict[str, _Row[T]] = {}
         self._complete = False
+        _ALL.append(self)
 
     def register(self, name: str, value: T, *, source: Any = None, order: int = 0) -> None:
         """Add a row.

@@ -40,6 +40,7 @@ def pytest_configure(config: Any) -> None:
     kernels_under_test.which = config.getoption("--kernels")
     kernels_under_test.exact_memory = config.getoption("--exact-memory")
     config.stash[_NOTES] = []
+    os.environ["ONNXLRP_CACHE"] = "off"  # tests read and compile; those of the cache name a folder of their own
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -60,6 +60,7 @@ ALLOWED = {
     "graph.graph": {"numpy"},
     "graph.operators": set(),
     "graph.names": set(),
+    "graph.packed": {"graph.graph"},
     "graph.facts": {"graph.graph", "graph.operators", "graph.recurrence", "numpy"},
     "graph.distances": {"graph.facts", "graph.graph", "graph.operators"},
     "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
@@ -165,6 +166,7 @@ ALLOWED |= {
     "engines.weights": {"program", "numpy", "onnxruntime"},
     "engines.providers": {"onnxruntime"},
     "engines.ort": {
+        "cache",
         "engines",
         "engines.emit",
         "engines.providers",
@@ -212,6 +214,8 @@ ALLOWED |= {
     "runtime": {"onnxruntime"},
     "version": set(),
     "files": set(),
+    # What one process leaves to the next; whoever keeps something there knows how it is written.
+    "cache": {"graph.reading", "numpy"},
     "patterns": {"files", "numpy"},
     # What the input is, decided from facts that the model hands over; everybody above asks it.
     "inputs": {"files", "graph.axes", "numpy", "tokenizers"},  # tokenizers: texts as ids
@@ -264,6 +268,7 @@ ALLOWED |= {
     "analysis": {*_RESULTS, *_GRAPH, "graph.axes", "composites", "lazy", "methods", "PIL"},
     "model": {
         "analysis",
+        "cache",
         *_RESULTS,
         *_COMPILER,
         "rules",
@@ -276,7 +281,9 @@ ALLOWED |= {
         "graph.axes",
         "graph.load",
         "graph.names",
+        "graph.packed",
         "graph.pixel_range",
+        "graph.reading",
         "graph.recurrence",
         "graph.to_onnx",
         "graph.trees",  # what becomes of missing values
@@ -379,7 +386,8 @@ ALLOWED |= {
     "commands.operators": {"commands.console", "graph.decomposition", "graph.lowering", "layers"},
     "commands.write_preprocessing": {"files", "graph.reading", "preprocessing", "onnx"},
     "commands.ranking": {"explanation", "files", "model", "preprocessing", "streaming", "numpy"},
-    "commands.doctor": {"commands", "commands.console", "commands.probes"},
+    "commands.cache": {"cache", "commands.console", "graph.reading"},
+    "commands.doctor": {"commands", "commands.cache", "commands.console", "commands.probes"},
     "commands.probes": {
         "engines",
         "engines.cuda.engine",

@@ -213,6 +213,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         max_memory=args.max_memory,
         allow_linked_data=args.allow_linked_data,
         precision=getattr(args, "precision", None) if engine is None else None,
+        cache=not getattr(args, "no_cache", True),
     )
     chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
     return model.choose(**chosen_inputs).for_target(getattr(args, "target", None))

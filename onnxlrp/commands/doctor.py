@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import UnsupportedError
 from ..runtime import INSTALL
-from . import probes
+from . import cache, probes
 from .console import Console
 
 CPU, GPU = "onnxruntime", "onnxruntime-gpu"
@@ -50,6 +50,7 @@ def examined(console: Console | None = None) -> dict[str, Any]:
             "compiler": probes.host_compiler(),
         },
         "default": probes.automatic(),
+        "cache": cache.as_json(cache.usage()),
         "engines": {},
     }
     report["plugin"] = probes.broken_plugin()
@@ -231,6 +232,7 @@ def _lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not report["gpus"]:
         yield "GPU", "none found"
     yield "CUDA", f"runtime {_dotted(cupy['cuda'])}, cuDNN {report['cudnn'] or 'none'}"
+    yield "cache", cache.described(cache.usage())
     kernels = report["kernels"]
     yield "nvcc", kernels["nvcc"] or "none"
     yield "NVRTC", _dotted(cupy["nvrtc"])

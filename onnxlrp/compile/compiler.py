@@ -17,7 +17,8 @@ from ..program.trace import Trace
 from ..program.value import Value
 from .backward_walk import BackwardWalk
 from .recording import Recorder, outputs_of, unreached
-from .starts import StartForm, at_class, at_tensors
+from .start_form import StartForm
+from .starts import at_class, at_tensors
 
 
 def compile(

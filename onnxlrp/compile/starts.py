@@ -12,23 +12,7 @@ from ..graph.names import unique_name
 from ..program.program import Seed
 from ..program.value import Value, positive, stabilize
 from .backward_walk import BackwardWalk
-
-
-@dataclass(frozen=True)
-class StartForm:
-    """A start (`graph.units.Start`) without its numbers, for which a program is compiled.
-
-    Attributes:
-        tensor: The tensor where relevance starts.
-        mode: "seed", "activation" or "difference".
-        shape: Shape of the values of a sample, with as many axes as the tensor; each is the tensor's or 1.
-        weighted: A difference has a weight for each sample.
-    """
-
-    tensor: str
-    mode: str
-    shape: tuple[int, ...]
-    weighted: bool = False
+from .start_form import StartForm
 
 
 @dataclass(eq=False)

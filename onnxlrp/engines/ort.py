@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..cache.store import Store
 from ..errors import UnsupportedError
 from ..program.program import Array, Program
 from ..runtime import INEXACT, onnxruntime
@@ -19,9 +22,13 @@ from .weights import hand_over
 
 log = logging.getLogger("onnxlrp")
 
+CPU = "CPUExecutionProvider"
 # Of all providers of a build, in order; others (TensorRT, CoreML) are used when named.
 # TF32, onnxruntime's default, in the forward pass alone moves heatmaps of the epsilon rule by 5 %.
-PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
+PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, CPU: {}}
+
+# The files of a session that is kept, and the bytes from which on a weight is mapped.
+_GRAPH, _WEIGHTS, _NAMES, _LEAST = "graph.onnx", "weights.bin", "names.json", 1024
 
 
 @engine("ort", order=1)
@@ -37,6 +44,7 @@ class Ort:
     """
 
     name: str
+    store: Store | None = None  # where prepared programs are kept for other processes
 
     def __init__(self, providers: Sequence[Any] | None = None, options: Any = None) -> None:
         onnxruntime()
@@ -44,22 +52,62 @@ class Ort:
 
     def prepare(self, forward: Forward, program: Program) -> Run:
         """Open a session of the emitted graph."""
+        return self._prepared(forward, program, None)
+
+    @property
+    def keeps(self) -> Store | None:
+        """Where programs are kept for other processes; None where nothing is, as on a GPU."""
+        if self.options is not None or self.providers is not None:
+            return None
+        return self.store if all(name == CPU for name, _ in self._providers()) else None
+
+    def keep(self, forward: Forward, program: Program, folder: Path) -> Run:
+        """Open a session as `prepare` does, and write what `reopen` needs.
+
+        Args:
+            forward: The forward model.
+            program: The program.
+            folder: Gets the graph as onnxruntime has optimised it for this processor, and its weights.
+
+        Raises:
+            UnsupportedError: onnxruntime cannot run the graph, or cannot write it.
+        """
+        return self._prepared(forward, program, folder)
+
+    def reopen(self, folder: Path) -> Run:
+        """Open a session of what `keep` has written: nothing is optimised again, and weights are mapped, not read.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            UnsupportedError: onnxruntime cannot read the graph.
+            OSError: A file is missing.
+        """
+        names = json.loads((folder / _NAMES).read_text(encoding="utf-8"))
+        ort = onnxruntime()
+        options = self._options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        with _translated_errors():
+            session = ort.InferenceSession(str(folder / _GRAPH), options, providers=[CPU])
+        return _run_of((session, None), names["outputs"], names["seeds"])
+
+    def _prepared(self, forward: Forward, program: Program, folder: Path | None) -> Run:
         ort = onnxruntime()
 
         from .emit.explainer import explainer
 
         # The caller's options stay as they are: external weights would remain in them.
         made = explainer(forward if self.options is None else forward._replace(light=None), program)
-        options = self.options or ort.SessionOptions()
-        if self.options is None:
-            options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are
-            # What is planned from the second run on is held beside what the allocator keeps of the first.
-            options.enable_mem_pattern = False
-            # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        options = self.options or self._options()
+        if folder is not None:
+            options.optimized_model_filepath = str(folder / _GRAPH)
+            options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _WEIGHTS)
+            options.add_session_config_entry(
+                "session.optimized_model_external_initializers_min_size_in_bytes", str(_LEAST)
+            )
         preload()
-        here = ort.get_available_providers()
-        providers = list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
+        providers = self._providers()
         weights = hand_over(options, made.weights)
         with _translated_errors():
             session = ort.InferenceSession(
@@ -71,20 +119,46 @@ class Ort:
             )
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
-        names = [i.name for i in session.get_inputs()]
         outputs, seeds = dict(made.outputs), dict(made.seeds)
-        tensors = list(dict.fromkeys(outputs.values()))
-        owner = session, weights  # the session reads these arrays, and does not own them
-        del made, session, weights
+        if folder is not None:
+            names = json.dumps({"outputs": outputs, "seeds": seeds})
+            (folder / _NAMES).write_text(names, encoding="utf-8")
+        return _run_of((session, weights), outputs, seeds)  # the session reads these arrays, and does not own them
 
-        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            feeds = {**inputs, **{own: inputs[name] for name, own in seeds.items()}}
-            with _translated_errors():
-                results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
-            by_tensor = dict(zip(tensors, results, strict=True))
-            return {name: by_tensor[tensor] for name, tensor in outputs.items()}
+    def _options(self) -> Any:
+        options = onnxruntime().SessionOptions()
+        options.log_severity_level = 4  # errors are raised; the log would print the names in the file as they are
+        # What is planned from the second run on is held beside what the allocator keeps of the first.
+        options.enable_mem_pattern = False
+        # Quantised models: the program reads the results of the model's own Q and DQ nodes, not of a fused kernel.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return options
 
-        return run
+    def _providers(self) -> list[Any]:
+        here = onnxruntime().get_available_providers()
+        return list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
+
+
+def _run_of(owner: tuple[Any, Any], outputs: Mapping[str, str], seeds: Mapping[str, str]) -> Run:
+    """Return what runs a session.
+
+    Args:
+        owner: The session, and what must live as long.
+        outputs: The tensor of each output of the program.
+        seeds: The session's inputs for the program's seeds.
+    """
+    session, _ = owner
+    names = [i.name for i in session.get_inputs()]
+    tensors = list(dict.fromkeys(outputs.values()))
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        feeds = {**inputs, **{own: inputs[name] for name, own in seeds.items()}}
+        with _translated_errors():
+            results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
+        by_tensor = dict(zip(tensors, results, strict=True))
+        return {name: by_tensor[tensor] for name, tensor in outputs.items()}
+
+    return run
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def adds_positions(graph: Graph, layer: Layer) -> bool:
         layer: An addition or subtraction of an activation and constants.
     """
     result = graph.shapes[layer.outputs[0]]
-    constants = [graph.constants[name].shape for name in layer.inputs if name in graph.constants]
+    constants = [graph.constant_shape(name) for name in layer.inputs if name in graph.constants]
     wide = [shape[-len(result) :] for shape in constants if result and sum(n > 1 for n in shape[-len(result) :]) > 1]
     return bool(wide) and _is_behind_weights(graph, layer)
 

@@ -159,7 +159,7 @@ def looked_up(graph: Graph, layer: Layer) -> str:
     """
     if layer.op != "Gather" or layer.inputs[0] not in graph.constants or layer.attributes.get("axis", 0) != 0:
         return ""
-    if graph.constants[layer.inputs[0]].ndim < 2:
+    if len(graph.constant_shape(layer.inputs[0])) < 2:
         return ""  # one value for each number is a curve of brightness
     return _ids_of(graph, layer.inputs[1])
 
@@ -236,4 +236,4 @@ def is_weighted(graph: Graph, layer: Layer) -> bool:
     if layer.op not in operators.WEIGHTED | operators.RECURRENT | {operators.JOINT}:
         return False
     operands = layer.inputs[:2] if layer.op in ("MatMul", "Einsum") else (layer.inputs[1],)
-    return any(name in graph.constants and graph.constants[name].ndim > 1 for name in operands)
+    return any(name in graph.constants and len(graph.constant_shape(name)) > 1 for name in operands)

@@ -120,6 +120,7 @@ class Graph:
     `dtypes` gives the type of every activation, `opsets` the version of each operator domain.
     `batch_axes` names the axis of the batch in the file, of inputs and outputs that have it elsewhere than on axis 0;
     -1 of an input that is one sample, without a batch.
+    `data_files` are what the model calls the other files that it has weights in, relative to its own.
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
@@ -141,6 +142,7 @@ class Graph:
     metadata: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     sha256: str = ""
+    data_files: tuple[str, ...] = ()
     open_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     head: Head | None = None
@@ -148,6 +150,11 @@ class Graph:
     opaque: Opaque | None = None
     explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[int, Mapping[str, int]]] = field(default_factory=dict)
+
+    def constant_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a constant, which is known before its values are read."""
+        known: Mapping[str, tuple[int, ...]] | None = getattr(self.constants, "shapes", None)
+        return self.constants[name].shape if known is None else known[name]
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

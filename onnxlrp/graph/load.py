@@ -188,6 +188,7 @@ def graph_of(state: LoadState) -> Graph:
         metadata=MappingProxyType(metadata),
         source=state.file.name,
         sha256=state.file.sha256,
+        data_files=state.file.data_files,
         scalars=MappingProxyType(state.scalars),
         explained=MappingProxyType(graph.explained),
         batch_axes=MappingProxyType(state.turned | graph.batch_axes),

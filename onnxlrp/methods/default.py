@@ -101,11 +101,11 @@ def _reads_all_at_once(graph: Graph) -> bool:
 def _fan_in(graph: Graph, layer: Layer) -> int:
     """Return how many values a unit of a layer reads; 0 where its weights do not tell."""
     if layer.op == "Conv":
-        return math.prod(graph.constants[layer.inputs[1]].shape[1:])
+        return math.prod(graph.constant_shape(layer.inputs[1])[1:])
     if layer.op not in ("Gemm", "MatMul"):
         return 0
     known = [position for position, name in enumerate(layer.inputs[:2]) if name in graph.constants]
     if known != [1]:
         return 0
-    shape = graph.constants[layer.inputs[1]].shape
+    shape = graph.constant_shape(layer.inputs[1])
     return int(shape[-1] if layer.op == "Gemm" and layer.attributes.get("transB", 0) else shape[-2:][0])

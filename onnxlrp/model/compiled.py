@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
-from ..compile import REDUCTIONS, rules_of
 from ..composites import Composite, Matched
 from ..engines import Run
 from ..errors import UnsupportedError, one_of
@@ -92,8 +91,11 @@ class CompiledModel(LoadedModel):
         own_best = composite is not None and ids is None and not starts
         wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
         placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
-        for word in reduce:
-            one_of(REDUCTIONS, reduce=word)
+        if reduce:
+            from ..compile import REDUCTIONS
+
+            for word in reduce:
+                one_of(REDUCTIONS, reduce=word)
         inner: dict[str, Any] = {"record": record, "activations": activations, "reduce": reduce}
         program, run = self.program(composite, wanted, starts=tuple(one.form for one in placed), **inner)
         seeds = {} if ids is None else {SEED: ids}
@@ -268,6 +270,8 @@ class CompiledModel(LoadedModel):
         Args:
             composite: The rules.
         """
+        from ..compile import rules_of
+
         return rules_of(self.graph, composite)
 
     def program(self, composite: Composite | None, wanted: Wanted, **what: Any) -> tuple[Program, Run]:

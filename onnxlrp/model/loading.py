@@ -9,11 +9,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from ..cache.store import Store, of_environment
 from ..engines import Engine
 from ..engines.factory import make_engine
 from ..errors import UsageError, at_least, of_type
 from ..graph.graph import Graph
 from ..preprocessing.find import find_size
+from .kept_graphs import kept_graph
 from .model import Model
 from .open_sizes import OpenSizes
 from .reopening import Opened
@@ -31,6 +33,7 @@ def load(
     precision: str | None = None,
     max_memory: int | str | None = None,
     allow_linked_data: bool = False,
+    cache: bool = False,
 ) -> Model:
     """Load a model, which is never changed.
 
@@ -49,6 +52,8 @@ def load(
         precision: Of cuda and emulator: "exact" (float32, the default) or "fast" (TF32).
         max_memory: Refuse a model whose shapes need more, in bytes or as "8G"; by default what the machine has free.
         allow_linked_data: Take weights from files that are hard links or lead out of the model's folder.
+        cache: Take the graph and the optimised programs of `ort` on a CPU from the cache of commands, where an earlier
+            process has left them for the same files, and leave them there (ONNXLRP_CACHE names its folder).
 
     Raises:
         InputError: A file that is missing or no model, or one that needs too much memory.
@@ -56,17 +61,25 @@ def load(
         UsageError: No such engine, provider, precision or kind.
     """
     asked = {name: value for name, value in locals().items() if name != "source"}
-    from ..graph.load import load as read
-
     of_type((str, os.PathLike, Mapping, NoneType), "a preset, a .toml file, or a dict of fields", prep=prep)
     of_type((str, NoneType), "a kind of input: image, signal, volume, tokens or vector", kind=kind)
     _check_size(size)
     path = Path(source) if isinstance(source, str | os.PathLike) else None
     flags = {"prep": os.fspath(prep)} if isinstance(prep, str | os.PathLike) else dict(prep or {})
 
+    store = of_environment() if cache and path is not None else None
+
     def graph_at(lengths: Any, numbers: Mapping[str, float] | None = None) -> Graph:
+        def fresh(stated: Any) -> Graph:
+            from ..graph.load import load as read
+
+            return read(source, lengths, max_memory, allow_linked_data, stated, numbers, untouched=True)
+
         stated = partial(find_size, flags, path)
-        return read(source, lengths, max_memory, allow_linked_data, stated, numbers, untouched=True)
+        if store is None or path is None:
+            return fresh(stated)
+        how = {"size": lengths, "numbers": numbers, "max_memory": max_memory, "allow_linked_data": allow_linked_data}
+        return kept_graph(store, path, how, stated, fresh)
 
     graph = graph_at(size)
     sizes = None
@@ -78,9 +91,8 @@ def load(
 
         sizes = OpenSizes(graph_for)
     opened = Opened.of(load, source, asked, graph)
-    made = Model(
-        graph, _on(engine, providers, precision), path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened
-    )
+    chosen = _on(engine, providers, precision, store)
+    made = Model(graph, chosen, path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened)
     return made.choose()
 
 
@@ -92,11 +104,14 @@ def _check_size(size: Any) -> None:
     at_least(1, whole=True, **{f"size[{name}]": length for name, length in named.items()})
 
 
-def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None) -> Engine:
+def _on(chosen: str | Engine, providers: Sequence[Any] | None, precision: str | None, store: Store | None) -> Engine:
     if not hasattr(chosen, "prepare"):
         of_type(str, "the name of an engine, or an Engine", engine=chosen)
     if isinstance(chosen, str):
-        return make_engine(chosen, providers=providers, precision=precision)
+        made = make_engine(chosen, providers=providers, precision=precision)
+        if hasattr(made, "store"):
+            made.store = store
+        return made
     if precision is not None:
         raise UsageError(
             f'precision "{precision}" beside an engine that is made', "give it to the engine: Cuda(device, precision)"

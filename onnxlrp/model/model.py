@@ -15,7 +15,6 @@ from ..methods.registry import Method
 from . import describing, reopening
 from .compiled import CompiledModel
 from .explaining import prepared
-from .exporting import export
 from .options import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
@@ -179,6 +178,8 @@ class Model(CompiledModel):
             target=target, method=method, options=options, output=output, input=input, task=task, head=head,
             rules=rules, on_unsupported=on_unsupported,
         )  # fmt: skip
+        from .exporting import export  # which alone of all writes a model
+
         return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay)
 
     def prototype(

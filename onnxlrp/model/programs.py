@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..compile import StartForm, compile, forward
+from ..compile import StartForm
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
 from ..graph import heads
 from ..graph.graph import Graph, Opaque, Tensor
-from ..graph.to_onnx import emit, light
 from ..graph.units import Unit
 from ..program.program import Program
+from .kept_programs import kept_program
 
 # As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
 # its own: a pool that all share, onnxruntime's global one, would refuse every other session of the user's process.
@@ -77,17 +77,20 @@ class Programs:
             if key in self.kept:
                 self.kept.move_to_end(key)
                 return self.kept[key]
-        what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger}
+
+        def compiled() -> tuple[Program, Forward]:
+            from ..compile import compile, forward  # which a program from the cache does without
+
+            if composite is None:
+                return forward(graph, activations=activations, reduce=reduce), forward_of(graph)
+            how: dict[str, Any] = {"mode": mode, "targets": targets, "conditions": conditions, "starts": starts}
+            what: dict[str, Any] = {"record": record, "activations": activations, "ledger": ledger, "reduce": reduce}
+            return compile(graph, composite, **how, **what), forward_of(_stopped(graph, starts))
+
         if graph.opaque is not None:
             made = _opaque(graph, graph.opaque, composite, (*record, *activations))
-        elif composite is None:
-            program = forward(graph, activations=activations, reduce=reduce)
-            made = program, engine.prepare(forward_of(graph), program)
         else:
-            how: dict[str, Any] = {"mode": mode, "targets": targets, "conditions": conditions, "starts": starts}
-            how["reduce"] = reduce
-            program = compile(graph, composite, **how, **what)
-            made = program, engine.prepare(forward_of(_stopped(graph, starts)), program)
+            made = kept_program(engine, graph, key, compiled)
         with self._lock:
             self.kept[key] = made
             while len(self.kept) > KEPT:
@@ -113,6 +116,8 @@ def _opaque(
     if inner:
         first = inner[0] if isinstance(inner[0], str) else inner[0].label
         raise opaque.refusal(f'"{first}", a result inside of the model,')
+    from ..compile import forward
+
     program = forward(graph)
     head = heads.head_of(graph, graph.outputs[0].name)
     tensors = {"logits": head.logits, "scores": head.scores}
@@ -126,6 +131,8 @@ def _opaque(
 
 def forward_of(graph: Graph, portable: bool = False) -> Forward:
     """Return the graph as engines take it; `portable` for sessions that are not ours."""
+    from ..graph.to_onnx import emit, light
+
     inputs = tuple(t.name for t in graph.inputs)
     return Forward(
         lambda dtype, tensors: emit(graph, dtype, tensors, portable=portable),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -181,6 +181,16 @@ class Program:
         """Names of all tensors that an engine must provide: `reads`, and the scores that choose the best classes."""
         scores = [i.what.tensor for i in self.instructions if isinstance(i.what, Seed) and i.what.mode == "top"]
         return tuple(dict.fromkeys((*self.reads, *scores)))
+
+    def interface(self) -> Program:
+        """Return what callers of a program that runs read of it: outputs, seeds, targets and notes."""
+        seeds = (n for n, i in enumerate(self.instructions) if isinstance(i.what, Seed))
+        kept = sorted({*self.outputs.values(), *seeds})
+        steps = (self.instructions[n] for n in kept)
+        bare = (replace(i, inputs=(), what=i.what if isinstance(i.what, Seed) else None) for i in steps)
+        places = {n: place for place, n in enumerate(kept)}
+        outputs = {name: places[n] for name, n in self.outputs.items()}
+        return replace(self, instructions=tuple(bare), outputs=outputs, notes=dict(self.notes))
 
     def listing(self) -> str:
         """Return the program as text, one line for each instruction."""

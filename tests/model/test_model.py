@@ -314,10 +314,10 @@ def test_batch_size_splits_alike(model: onnxlrp.Model, batch: Array) -> None:
 
 
 def test_a_program_is_compiled_once(batch: Array, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnxlrp.model import programs as module
+    from onnxlrp.compile import compiler as module
 
     calls: list[object] = []
-    compiled = module.compile  # type: ignore[attr-defined]
+    compiled = module.compile
     monkeypatch.setattr(module, "compile", lambda *a, **k: calls.append(k) or compiled(*a, **k))
     model = onnxlrp.load(DIGITS)
     model.prepare(target=3)

@@ -18,6 +18,16 @@ def doctor(parser: Parser) -> None:
     common(parser, "all of it as JSON on stdout")
 
 
+def cache(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp cache`."""
+    parser.epilog = (
+        "ONNXLRP_CACHE names another folder, or off; ONNXLRP_CACHE_SIZE limits it (default: 2G).\n"
+        "--no-cache does without it for one run."
+    )
+    parser.add_argument("--clear", action="store_true", help="remove all entries")
+    common(parser, "all of it as JSON on stdout")
+
+
 def catalogue(parser: Parser) -> None:
     """Add the arguments of `onnxlrp methods`, `onnxlrp rules` and `onnxlrp operators`."""
     common(parser, "as JSON on stdout")
@@ -39,6 +49,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
     "tune": ("find the method that explains a model best, and keep it beside the model", tune, "tune"),
     "doctor": ("list the engines that run on this machine, and the command that repairs the others", doctor, "doctor"),
+    "cache": ("show what is kept of models for later runs, or remove it", cache, "cache"),
     "methods": ("list the methods", catalogue, "methods"),
     "rules": ("list the rules", catalogue, "rules"),
     "operators": ("list the ONNX operators that relevance passes", catalogue, "operators"),

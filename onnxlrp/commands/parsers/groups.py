@@ -188,6 +188,11 @@ def engine(group: Any) -> None:
     )
     precision(group)
     group.add_argument("--providers", metavar="LIST", help="onnxruntime's execution providers, such as cuda,cpu")
+    group.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="read and optimise the model anew, and keep nothing for later runs (`onnxlrp cache` shows what is kept)",
+    )
 
 
 def precision(group: Any) -> None:

@@ -134,6 +134,12 @@ def locate(tensor: TensorProto, home: Home | None, name: str, found: dict[str, P
     return Span(file, offset, need)
 
 
+def locations(tensors: list[TensorProto]) -> tuple[str, ...]:
+    """Return what the model calls the files of tensors, each once."""
+    found = [entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"]
+    return tuple(dict.fromkeys(found))
+
+
 def _number(text: str | None, default: int) -> int | None:
     if text is None:
         return default

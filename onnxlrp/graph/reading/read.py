@@ -62,6 +62,7 @@ class Read(NamedTuple):
         name: The name of the file, for errors.
         digest: Gives the hash of the file; "" where there is none.
         lifted: Raw data of large weights, which `model` only names.
+        data_files: What the model calls the other files that it has weights in.
     """
 
     model: onnx.ModelProto
@@ -69,6 +70,7 @@ class Read(NamedTuple):
     name: str
     digest: Callable[[], str]
     lifted: lifting.Lifted = {}  # noqa: RUF012
+    data_files: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -110,8 +112,9 @@ def read(source: Source, linked: bool = False) -> Read:
     if not model.HasField("graph"):
         raise InputError(f"{name} holds no graph: it is cut off or not an ONNX model", _AGAIN)
     structure.check(model, name, lifted)
-    external_data.check([tensor for tensor in tensors(model) if is_external(tensor)], home, name)
-    return Read(model, home, name, digest, lifted)
+    outside = [tensor for tensor in tensors(model) if is_external(tensor)]
+    external_data.check(outside, home, name)
+    return Read(model, home, name, digest, lifted, external_data.locations(outside))
 
 
 def _no_hash() -> str:

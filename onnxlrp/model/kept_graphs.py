@@ -1,0 +1,107 @@
+"""Graphs of models that were read before: taken from the cache where the files are the same."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cache.digests import NoDigest, digest, of_file, surroundings
+from ..cache.store import Store
+from ..errors import InputError, OnnxLrpError
+from ..graph import packed
+from ..graph.graph import Array, Graph
+
+log = logging.getLogger("onnxlrp")
+
+SizeReader = Callable[[Mapping[str, str]], Any]
+_FILE = "graph.pickle"
+
+
+def kept_graph(
+    store: Store, path: Path, how: Mapping[str, Any], stated: SizeReader, read: Callable[[SizeReader], Graph]
+) -> Graph:
+    """Return the graph of a file: from the cache, where the file, its data files and how it is read are the same.
+
+    Args:
+        store: The cache.
+        path: The model's file.
+        how: The arguments that it is read with.
+        stated: Finds height and width for the metadata of the model, from files that may change.
+        read: Reads the graph, with such a function.
+    """
+    try:
+        key = digest("graph", surroundings(), str(path), str(path.absolute()), how)
+    except NoDigest as error:
+        log.info("cache: not used for the graph: %s", error)
+        return read(stated)
+    place = store.get(key)
+    if place is not None:
+        found = _unpacked(place / _FILE, path, how, stated, lambda: read(stated))
+        if found is not None:
+            log.info("cache: the graph is that of an earlier run")
+            return found
+    began, asked = time.time_ns(), []
+
+    def recorded(metadata: Mapping[str, str]) -> Any:
+        answer = stated(metadata)
+        asked.append((dict(metadata), answer))
+        return answer
+
+    graph = read(recorded)
+    try:
+        files = [path, *_data_files(path, how, graph.data_files)]
+        hashes = (graph.sha256, *map(of_file, files[1:]))
+        changed = any(file.stat().st_mtime_ns >= began for file in files)
+        content = _content(hashes, how)
+        data = b"" if changed else packed.pack(graph)
+    except (OSError, TypeError, OnnxLrpError) as error:
+        log.info("cache: the graph is not kept: %s", error)
+        return graph
+    if data:
+        kept = pickle.dumps((graph.data_files, hashes, asked, data))
+        store.put(key, lambda folder: _write(folder / _FILE, kept))
+    return packed.of_file(graph, content)
+
+
+def _write(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+
+
+def _content(hashes: Sequence[str], how: Mapping[str, Any]) -> str:
+    return digest("constants", surroundings(), hashes, how)
+
+
+def _data_files(path: Path, how: Mapping[str, Any], names: Sequence[str]) -> list[Path]:
+    """Return the files that a model has weights in, where it may have them. Raises InputError for others."""
+    if not names:
+        return []
+    from ..graph.reading.external_data import Home
+
+    home = Home(path, bool(how.get("allow_linked_data")))
+    return [home.find(name, str(path), "") for name in names]
+
+
+def _unpacked(
+    file: Path, path: Path, how: Mapping[str, Any], stated: SizeReader, read: Callable[[], Graph]
+) -> Graph | None:
+    """Return the graph of an entry; None where the files are others by now."""
+    try:
+        names, hashes, asked, data = pickle.loads(file.read_bytes())
+        if tuple(map(of_file, [path, *_data_files(path, how, names)])) != hashes:
+            return None
+    except (OSError, OnnxLrpError):
+        return None  # reading says what is wrong with the file
+    if any(stated(metadata) != answer for metadata, answer in asked):
+        return None
+
+    def constants() -> Mapping[str, Array]:
+        graph = read()
+        if (graph.sha256, *map(of_file, _data_files(path, how, graph.data_files))) != hashes:
+            raise InputError(f"{path}: the file has changed since it was read", "run the command again")
+        return graph.constants
+
+    return packed.unpack(data, _content(hashes, how), constants)

@@ -1,0 +1,64 @@
+"""`onnxlrp cache`, --no-cache, and what doctor says of the cache."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.command_line import DIGITS, SEVEN
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "kept"
+    monkeypatch.setenv("ONNXLRP_CACHE", str(folder))
+    monkeypatch.setattr("onnxlrp.cache.store.has_foreign", lambda: False)  # other tests register some
+    return folder
+
+
+def without_seconds(out: str) -> list[str]:
+    return [line.rpartition("  ")[0] if line.startswith("wrote") else line for line in out.splitlines()]
+
+
+def test_a_second_run_says_and_writes_the_same(run: Any, cache: Path) -> None:
+    plain, _ = run(0, "explain", DIGITS, SEVEN, "--no-cache", "-o", "a.npz", "--ledger")
+    assert not cache.exists()
+    first, _ = run(0, "explain", DIGITS, SEVEN, "-o", "a.npz", "--ledger")
+    kept = Path("a.npz").read_bytes()
+    assert cache.exists()
+    second, err = run(0, "explain", DIGITS, SEVEN, "-o", "a.npz", "--ledger", "-v")
+    assert "cache: the graph is that of an earlier run" in err
+    assert "cache: the program is that of an earlier run" in err
+    assert without_seconds(plain) == without_seconds(first) == without_seconds(second)
+    assert Path("a.npz").read_bytes() == kept
+
+
+def test_show_and_clear(run: Any, cache: Path) -> None:
+    out, _ = run(0, "cache")
+    assert out.startswith(f"cache   {cache}  empty")
+    run(0, "explain", DIGITS, SEVEN, "-q")
+    shown = json.loads(run(0, "cache", "--json")[0])
+    assert shown["folder"] == str(cache)
+    assert shown["entries"] == 2
+    assert shown["bytes"] == sum(file.stat().st_size for file in cache.glob("*/*"))
+    assert not shown["removed"]
+    assert f"{cache}  2 entries" in run(0, "doctor")[0]
+    out, _ = run(0, "cache", "--clear")
+    assert "removed 2 entries" in out
+    assert not list(cache.iterdir())
+
+
+def test_off(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONNXLRP_CACHE", "off")
+    assert "ONNXLRP_CACHE=off" in run(0, "cache", "--clear")[0]
+    assert json.loads(run(0, "doctor", "--json")[0])["cache"]["folder"] is None
+
+
+def test_a_limit_that_is_no_size_is_refused(refused: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONNXLRP_CACHE_SIZE", "lots")
+    error, fix = refused(2, "explain", DIGITS, SEVEN)
+    assert "ONNXLRP_CACHE_SIZE" in error
+    assert "8G" in fix
