@@ -75,7 +75,18 @@ ALLOWED = {
     "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
     "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
     "graph.ends": {"graph.graph", "graph.names", "numpy"},
+    "graph.detectors": {"graph.graph", "graph.heads", "graph.operators", "graph.places"},
+    "graph.detections": {"graph.detectors", "graph.graph", "graph.places", "graph.scores", "numpy"},
+    "graph.box_output": {
+        "graph.detectors",
+        "graph.ends",
+        "graph.graph",
+        "graph.place_output",
+        "graph.places",
+        "numpy",
+    },
     "graph.place_output": {
+        "graph.detectors",
         "graph.axes",
         "graph.ends",
         "graph.graph",
@@ -287,6 +298,9 @@ ALLOWED |= {
         "graph.recurrence",
         "graph.to_onnx",
         "graph.trees",  # what becomes of missing values
+        "graph.box_output",
+        "graph.detections",
+        "graph.detectors",
         "graph.place_output",
         "graph.seed_output",
         "graph.unit_output",

@@ -22,7 +22,7 @@ from . import method_options
 from .parsers.groups import METHOD_OPTIONS, PREPROCESSING
 
 FLAGS = {f.name: said.flag for f, said in declared(ExplainOptions) if said.flag}
-CHOSEN = ("output", "input", "kind", "task", "head", "given")  # what a model is opened with
+CHOSEN = ("output", "input", "kind", "task", "head", "given", "boxes")  # what a model is opened with
 PROPAGATED = [f.name for f, said in declared(ExplainOptions) if said.composites]
 
 

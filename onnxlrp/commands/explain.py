@@ -204,6 +204,8 @@ class Report:
         """Write and report a sample of an item, explained by each method."""
         if not self.many:
             self.console.line(*summary.top(results[0][0]))
+            if text := summary.boxes(results[0][0]):
+                self.console.line("boxes", text)
         for one, seconds in results:
             began = time.perf_counter()
             paths = self.sink.write(one, self.samples)

@@ -13,6 +13,7 @@ from ..inputs import InputKind
 from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
+from .boxes import marks
 from .forms import form_of
 from .result import Array, Result, assumed
 
@@ -70,11 +71,16 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
         from ..pictures import bars
 
         return bars.strip(drawn, style)
+    boxes = result.boxes[sample] if result.boxes else None
+    places = [] if boxes is None else list(boxes.found)
     original = result.originals[sample] if result.originals and space == "original" else None
     if original is not None and prep is not None:
+        part = prep.box((original.height, original.width))
+        places = [box.moved(part, prep.size) for box in places]
         image, drawn = original, prep.map_to_original(drawn, (original.height, original.width))
     style = style._replace(caption=" · ".join(filter(None, (style.caption, smoothing.describe()))))
-    return heatmap.render(smoothing(drawn), image, style, overlay)
+    shown = () if boxes is None else marks(boxes, places)
+    return heatmap.render(smoothing(drawn), image, style, overlay, shown)
 
 
 def to_matplotlib(picture: Image) -> Any:

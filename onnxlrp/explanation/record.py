@@ -30,6 +30,7 @@ def to_dict(result: Result) -> dict[str, Any]:
                     }
                     for t in range(target_count(result))
                 ],
+                **(result.boxes[n].to_dict() if result.boxes else {}),
                 "top": [{"id": i, "label": label, result.quantity: p} for i, label, p in best[n]],
             }
             for n in range(len(result))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..preprocessing import Preprocessing
+    from .boxes import Boxes
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +50,7 @@ class Result:
         feature_names: Names of the features of a vector or the channels of a signal, or the words of token ids.
         shares: Which share of the positions is predicted as each class, [N, K], where classes are explained where they
             are predicted; else None.
+        boxes: The boxes of each sample, and which of them is explained, of a detector; else None.
         kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
 
@@ -69,6 +71,7 @@ class Result:
     inputs: Array | None = None
     feature_names: Sequence[str] | None = None
     shares: Array | None = None
+    boxes: Sequence[Boxes] | None = None
     kind: InputKind = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
@@ -127,6 +130,7 @@ class Result:
             shares=None if self.shares is None else self.shares[keep],
             logit=None if self.logit is None else cut(self.logit),
             names=pick(self.names),
+            boxes=pick(self.boxes),
             originals=pick(self.originals),
             notes={
                 name: cut(value) if np.shape(value)[: self.target.ndim] == self.target.shape else value

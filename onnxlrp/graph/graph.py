@@ -12,6 +12,8 @@ from ..errors import OnnxLrpError
 
 Array = npt.NDArray[Any]
 
+SUPPRESSION = "onnxlrp.nms"  # of `Graph.metadata`: what a NonMaxSuppression of the file states, as JSON
+
 
 @dataclass(frozen=True)
 class Layer:

@@ -167,7 +167,7 @@ def graph_of(state: LoadState) -> Graph:
             raise ConstantOutput(
                 f'the output "{printable(name)}" is a constant: no input changes it', "export the model without it"
             )
-    metadata = state.metadata | _provenance(state.file.model)
+    metadata = state.metadata | _provenance(state.file.model) | state.found
     if sizes is not None and sizes.note:
         metadata["onnxlrp.note"] = sizes.note
     if names := _class_names(state.file.model):

@@ -37,6 +37,7 @@ class LoadState:
         weights: Name → value of the constants that were taken out of `model`.
         paths: Tensor → path of the module that computes it.
         positions: Tensor → position of its node in the file.
+        found: What passes say of the model, as entries of its metadata.
         columns: The names of inputs that became the columns of one.
         sizes: The batch that the model runs at while it is loaded, and what was assumed of its inputs.
     """
@@ -55,6 +56,7 @@ class LoadState:
     weights: dict[str, Array] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     positions: Mapping[str, int] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     sizes: Sizes | None = None
     parsed: MutableGraph | None = None

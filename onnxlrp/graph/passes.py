@@ -31,6 +31,7 @@ from .decomposition.ml.texts import code_texts
 from .frontend.batch_in_front import batch_in_front
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
+from .frontend.suppression import outputs_before_suppression
 from .frontend.symbolic_sizes import fix_sizes
 from .frontend.weightless import separate_weights
 from .load_state import LoadState
@@ -70,6 +71,10 @@ def _separate_weights(state: LoadState) -> None:
 
 def _batch_in_front(state: LoadState) -> None:
     state.turned = batch_in_front(state.model, state.weights)
+
+
+def _before_suppression(state: LoadState) -> None:
+    state.found |= outputs_before_suppression(state.model, state.weights)
 
 
 def _fix_sizes(state: LoadState) -> None:
@@ -187,6 +192,13 @@ PASSES = (
         _batch_in_front,
         requires=(has.WEIGHTS_APART,),
         ensures=(has.BATCH_OF_INPUTS_FIRST,),
+    ),
+    Pass(
+        "take boxes before suppression",
+        "Make what a NonMaxSuppression chooses from the outputs, in the place of what it chose.",
+        _before_suppression,
+        requires=(has.WEIGHTS_APART,),
+        ensures=(has.NOTHING_SUPPRESSED,),
     ),
     Pass(
         "fix sizes",

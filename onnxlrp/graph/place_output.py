@@ -14,6 +14,7 @@ from ..errors import InputError, UsageError
 from . import operators
 from .axes.channels import channel_axes
 from .axes.tracing import full_axis
+from .detectors import Detector
 from .ends import End
 from .graph import Array, Graph, Head
 from .places import DEFAULT, PREDICTED, Place
@@ -34,6 +35,7 @@ class Placed(NamedTuple):
         input: The further input of the graph that says for each sample where the place is; "" without one.
         separate: That input has a mask for each class, not the class of each position.
         asked: The user named the place.
+        detector: How boxes are read, of a place that is one; that input then says which box is meant.
     """
 
     place: Place
@@ -44,6 +46,7 @@ class Placed(NamedTuple):
     input: str = ""
     separate: bool = False
     asked: bool = True
+    detector: Detector | None = None
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -52,6 +55,8 @@ class Placed(NamedTuple):
 
     def describe(self) -> str:
         """Return the place in words: `the point 3,4 of 64 x 64 positions`."""
+        if self.detector is not None:
+            return self.detector.describe()
         of, kind = f"of {sizes(self.space)} positions", self.place.kind
         if kind == "predicted":
             return f"the mean over the positions, of {sizes(self.space)}, where the class is predicted"
@@ -123,11 +128,6 @@ def with_place(
     asked = place.kind != "default"
     place = place if asked else default_place(graph, head, axis)
     found = Placed(place, head.logits, shape, axis, asked=asked)
-    if place.kind == "box":
-        raise UsageError(
-            f"target {place}: boxes of detectors are not read, the output has {sizes(found.space)} positions",
-            f"name a class at a position: -t CLASS@{','.join('0' * len(found.space))}",
-        )
     end = End(graph, head.logits, f"{head.logits}@{place}")
     spatial = [i for i in range(len(shape)) if i != axis]
     kind = head.kind
@@ -154,22 +154,28 @@ def with_place(
         _sum(end, found)
         found = found._replace(size=int(inside.sum()))
     logits = end.renamed(f"{head.logits}@{place}")
-    functions: tuple[str, ...] = ()
-    if kind in operators.SCORINGS:  # shown as the model shows them
-        if kind in SEPARATE:
-            end.add("Sigmoid", end.shape)
-            functions = ("Sigmoid",)
-            if kind == "LogSigmoid":
-                end.add("Log", end.shape)
-                functions += ("Log",)
-        else:
-            end.add(kind, end.shape, axis=1)
-            functions = (kind,)
+    functions = append_scores(end, kind)
     if end.shape == (1,) and kind == "Scores":
         kind = "Values"
     made = end.with_output()
     scores = end.tensor
     return made, Head(logits, scores, kind, functions, stated=head.stated or bool(functions), unit=head.logits), found
+
+
+def append_scores(end: End, kind: str) -> tuple[str, ...]:
+    """Append what makes scores of logits [K], as the model does; return its functions.
+
+    Args:
+        end: The layers behind the model.
+        kind: The kind of the head (`Head.kind`).
+    """
+    if kind not in operators.SCORINGS:
+        return ()
+    if kind in SEPARATE:
+        end.add("Sigmoid", end.shape)
+    else:
+        end.add(kind, end.shape, axis=1)
+    return (kind,)
 
 
 def class_axis(graph: Graph, head: Head) -> int | None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+from ..errors import UsageError, did_you_mean, one_of
 
 _NUMBERS = re.compile(r"-?\d{1,9}( ?, ?-?\d{1,9})*")
 _MASKS = (".png", ".npy", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 SIZES = ("x", "y", "w", "h", "size")  # what is read of a box beside the scores of its classes
+BOX_FORMATS = ("cxcywh", "xyxy", "yxyx")
+BOX_LAYOUTS = ("4+C", "5+C")
+_ACTIVATIONS = ("sigmoid", "softmax", "as-is")
 
 
 class Place(NamedTuple):
@@ -64,6 +69,60 @@ def box(text: str) -> tuple[Place, str] | None:
     numbers = tuple(map(int, (found[1] or found[2]).split(",")))
     what = (found[3] or "").strip()
     return Place("box", numbers, values=what in SIZES), what
+
+
+class BoxOptions(NamedTuple):
+    """What the user states of a detector.
+
+    Attributes:
+        score: Boxes below this score are left out; None for what the model states, else 0.25.
+        iou: Of two boxes of a class that overlap by more (intersection over union), the better one stays; None for what
+            the model states, else 0.45.
+        layout: "4+C" (coordinates and classes) or "5+C" (with objectness between); "" where the model tells.
+        format: "cxcywh", "xyxy" or "yxyx"; "" where the model tells.
+        background: The class that means no object, or "none"; None where the model tells.
+        activation: What makes scores of the output: "sigmoid", "softmax" or "as-is"; "" where the model tells.
+        boxes: The output of the coordinates.
+        scores: The output of the scores.
+    """
+
+    score: float | None = None
+    iou: float | None = None
+    layout: str = ""
+    format: str = ""
+    background: str | None = None
+    activation: str = ""
+    boxes: str = ""
+    scores: str = ""
+
+
+def box_options(text: str | None) -> BoxOptions:
+    """Return what the user states of a detector, of `score=0.1,iou=0.5,layout=4+C,format=xyxy,background=0`.
+
+    Raises:
+        UsageError: A word that is none of these, or a value that does not fit.
+    """
+    found: dict[str, Any] = {}
+    for part in filter(None, (word.strip() for word in (text or "").split(","))):
+        name, _, value = part.partition("=")
+        if name not in BoxOptions._fields or not value:
+            fix = did_you_mean(name, BoxOptions._fields) if value else f"write {name}=…"
+            raise UsageError(f'--boxes "{part}": there is no such option of boxes', fix)
+        found[name] = value
+    for name in ("score", "iou"):
+        if name in found:
+            try:
+                found[name] = float(found[name])
+            except ValueError:
+                raise UsageError(f'--boxes {name}="{found[name]}" is no number', f"write {name}=0.3") from None
+            if not 0 <= found[name] <= 1:
+                raise UsageError(f"--boxes {name}={found[name]:g}: no share", "give a number from 0 to 1")
+    for name, words in (("layout", BOX_LAYOUTS), ("format", BOX_FORMATS), ("activation", _ACTIVATIONS)):
+        if name in found:
+            one_of(words, **{f"boxes {name}": found[name]})
+    if not re.fullmatch(r"none|-?\d{1,6}", found.get("background", "none")):
+        raise UsageError(f"--boxes background={found['background']}", "give none, or a class id")
+    return BoxOptions(**found)
 
 
 def _joined(numbers: tuple[int, ...]) -> str:

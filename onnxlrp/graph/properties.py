@@ -23,6 +23,7 @@ from .decomposition.ml.columns import are_columns
 from .decomposition.ml.neuralize import is_explained
 from .decomposition.ml.texts import is_text
 from .frontend.batch_in_front import batch_in_front
+from .frontend.suppression import outputs_before_suppression
 from .frontend.weightless import LARGE, true_inputs
 from .graph import Layer
 from .load_state import LoadState
@@ -275,6 +276,10 @@ WEIGHTS_APART = Property("large weights are apart from the model", _weights_apar
 SAMPLES_IN_ORDER = _of_graph("no samples are sorted and put back", lambda graph: not sorts(graph))
 BATCH_OF_INPUTS_FIRST = Property(
     "inputs have the batch on axis 0", lambda state: not batch_in_front(copy.deepcopy(state.model), state.weights)
+)
+NOTHING_SUPPRESSED = Property(
+    "no output is what a NonMaxSuppression chose",
+    lambda state: not outputs_before_suppression(copy.deepcopy(state.model), {}),
 )
 SIZES_FIXED = Property("every axis of the inputs has a length", _sizes_fixed)
 MODEL_FITS = Property(

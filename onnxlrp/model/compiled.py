@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -12,6 +12,7 @@ from ..composites import Composite, Matched
 from ..engines import Run
 from ..errors import UnsupportedError, one_of
 from ..explanation.targets import Wanted
+from ..graph.detections import Detections, chosen, class_scores, detections
 from ..graph.graph import Array, Layer, Tensor
 from ..graph.units import Start, Unit, of_tensor
 from ..methods.default import Default, default_method
@@ -38,6 +39,7 @@ class CompiledModel(LoadedModel):
     """A loaded model whose programs are compiled when first asked for, and kept."""
 
     _programs: Programs = field(default_factory=Programs, repr=False)
+    _of_all: Programs = field(default_factory=Programs, repr=False)
 
     def apart(self) -> Self:
         """Return the same model with programs of its own, which are let go with it: for one of many layers."""
@@ -124,16 +126,27 @@ class CompiledModel(LoadedModel):
         found = self._positions(x, at, None)
         return {**self._with_place(found[:1]).feeds(x, at), name: found}
 
-    def fixed(self, x: Array, batch_size: int | None = None) -> Self:
+    def fixed(self, x: Array, batch_size: int | None = None, names: Sequence[Any] = ()) -> Self:
         """Return the model whose place stays where classes are predicted for these samples, while parts are hidden.
+
+        Of a place that is a box it is the box that is found in these samples.
 
         Of a place that is the same for all samples, and of one that is fixed already, it is the model itself.
 
         Args:
             x: Values [N, …] of the explained input.
             batch_size: Samples at a time; None for all at once.
+            names: What errors call the samples.
+
+        Raises:
+            UsageError: A sample has no such box.
         """
-        return self._with_place(self._positions(x, None, batch_size)) if self._open_place else self
+        if not self._open_place:
+            return self
+        if self.placed and self.placed.detector:
+            found = self._detected(x, None, batch_size, names)
+            return replace(self._with_place(self._of_boxes(found)), detected=tuple(found))
+        return self._with_place(self._positions(x, None, batch_size))
 
     def put_in(self, seed: Any, x: Array, batch_size: int | None = None) -> Self:
         """Return the model with a seed for each of these samples.
@@ -168,7 +181,9 @@ class CompiledModel(LoadedModel):
         if not (ours and theirs and self._open_place) or other._open_place or ours.space != theirs.space:
             return self
         rows = other.given[theirs.input]
-        return self._with_place(rows) if ours.separate == theirs.separate else self
+        if ours.separate != theirs.separate or rows.shape[1:] != self._source(ours.input).shape:
+            return self
+        return replace(self._with_place(rows), detected=other.detected)
 
     def ranked(self, logits: Array) -> Array:
         """Return what the best classes of samples are the best by, [N, K].
@@ -180,6 +195,8 @@ class CompiledModel(LoadedModel):
             logits: The logits [N, K] of the samples.
         """
         areas = self.areas
+        if self.detected:
+            return np.stack([one.ranking for one in self.detected])
         if areas is None:
             return logits
         plain = [name.strip(" _").casefold() for name in self.labels or ()]
@@ -192,7 +209,9 @@ class CompiledModel(LoadedModel):
     def areas(self) -> Array | None:
         """How many positions are predicted as each class of the samples of `fixed`, [N, K]; None for other places."""
         placed = self.placed
-        return placed.areas(self.given[placed.input]) if placed and placed.input in self.given else None
+        if placed is None or placed.detector is not None or placed.input not in self.given:
+            return None
+        return placed.areas(self.given[placed.input])
 
     @property
     def _open_place(self) -> str:
@@ -210,11 +229,52 @@ class CompiledModel(LoadedModel):
         """Return where classes are predicted for x, as the input of the place takes it."""
         placed = self.placed
         assert placed is not None
+        if placed.detector is not None:
+            return self._of_boxes(self._detected(x, at, batch_size, ()))
         source = self._source(placed.input)
         logits = of_tensor(self.graph, placed.tensor)
         idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
         found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)
         return placed.positions(found[f"activation/{logits.label}"])
+
+    def _detected(self, x: Array, at: Array | None, batch_size: int | None, names: Sequence[Any]) -> list[Detections]:
+        """Find the boxes of samples, and the one of each that the place names."""
+        placed = self.placed
+        assert placed is not None
+        assert placed.detector is not None
+        detector = placed.detector
+        boxes, scores = detector.boxes, detector.scores
+        found = self._of_whole(x, dict.fromkeys((boxes, scores)), at, batch_size)
+        spatial = self.kind.spatial_axes
+        size = tuple(self.kind.shape[axis] for axis in spatial[:2]) if self.kind.is_image else (1, 1)
+        rows = []
+        for n in range(len(x)):
+            own = detections(detector, found[boxes][n], found[scores][n], (size[0], size[1]))
+            name = str(names[n]) if n < len(names) and names[n] else f"sample {n}" if len(x) > 1 else "the sample"
+            rows.append(
+                chosen(own, placed.place, name, detector.score).ranked(
+                    class_scores(detector, found[scores][n]), detector
+                )
+            )
+        return rows
+
+    def _of_whole(self, x: Array, tensors: Iterable[str], at: Array | None, batch_size: int | None) -> dict[str, Array]:
+        """Compute tensors of all of the model, which the explained number may not need itself."""
+        assert self.whole is not None
+        source = self.graph.inputs[0]
+        ordered = replace(self.whole, inputs=(source, *(t for t in self.whole.inputs if t.name != source.name)))
+        model = replace(self, graph=ordered, choice=None, _programs=self._of_all)
+        units = {name: of_tensor(ordered, name) for name in tensors}
+        found = model.outputs(x, activations=list(units.values()), at=at, batch_size=batch_size)
+        return {name: found[f"activation/{unit.label}"] for name, unit in units.items()}
+
+    def _of_boxes(self, found: Sequence[Detections]) -> Array:
+        """Return what the input of the place takes, [N, …]: 1 at the box of each sample."""
+        assert self.placed is not None
+        source = self._source(self.placed.input)
+        rows = np.zeros((len(found), int(np.prod(source.shape))), source.dtype)
+        rows[np.arange(len(found)), [one.anchors[one.chosen] for one in found]] = 1
+        return rows.reshape(len(found), *source.shape)
 
     def composite(
         self,

@@ -13,6 +13,7 @@ from ..composites import Composite
 from ..engines import Run
 from ..errors import UsageError
 from ..explanation import Explanation, ledger, targets
+from ..explanation.boxes import Box, Boxes
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
@@ -134,7 +135,9 @@ class Prepared:
         Raises:
             UsageError: A class is to be explained where it is predicted, and is predicted nowhere.
         """
-        areas = self.model.areas
+        areas, boxes = self.model.areas, self.model.detected
+        if boxes and self.wanted.ids is None:
+            return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), self.model.ranked(np.zeros(0)))
         if areas is None:
             return self.wanted.ids
         ids = self.wanted.ids
@@ -153,10 +156,25 @@ class Prepared:
     def _place(self, ids: Array) -> dict[str, Any]:
         """The number of positions that the score of each sample is the mean of."""
         placed, areas = self.model.placed, self.model.areas
-        if placed is None:
+        if placed is None or placed.detector is not None:
             return {}
         counts = np.full(ids.shape, placed.size) if areas is None else areas[np.arange(ids.shape[-1]), ids]
         return {"positions": counts}
+
+    def _boxes(self) -> list[Boxes]:
+        """The boxes of each sample, of a detector."""
+        placed, found = self.model.placed, self.model.detected
+        if placed is None or placed.detector is None:
+            return []
+        names = self.model.class_names(placed.detector)
+        made = []
+        for one in found:
+            boxes = [
+                Box(float(y0), float(x0), float(y1), float(x1), float(score), int(k), labels.name(names, int(k)))
+                for (y0, x0, y1, x1), score, k in zip(one.corners, one.scores, one.classes, strict=True)
+            ]
+            made.append(Boxes(tuple(boxes), one.chosen))
+        return made
 
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         model = self.model
@@ -200,6 +218,7 @@ class Prepared:
             feature_names=names,
             originals=samples.originals if samples.pictures else None,
             notes={**(notes or {}), **self._place(ids)},
+            boxes=self._boxes() or None,
             shares=None if model.areas is None or model.placed is None else share_of(model.placed, model.areas),
         )
         refuse_not_finite(model, samples, made)

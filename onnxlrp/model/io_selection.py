@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from ..graph import facts, heads
+from ..graph import detectors, facts, heads
 from ..graph.axes.input_axes import input_axes
+from ..graph.box_output import with_box
+from ..graph.detectors import Detector
 from ..graph.graph import Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
-from ..graph.places import Place
+from ..graph.places import Place, box_options
 from ..graph.recurrence import with_states
 from ..graph.seed_output import Seeded, with_seed
 from ..graph.unit_output import with_output
@@ -40,6 +42,7 @@ class Stated(NamedTuple):
         head: How the end of the model is read, as of `heads.decide`.
         place: Where an output with scores at many positions is explained.
         seeded: A seed is put in at the output, in the place of a class.
+        boxes: How boxes are read and chosen (`places.box_options`).
     """
 
     output: str | None = None
@@ -48,6 +51,7 @@ class Stated(NamedTuple):
     head: str | None = None
     place: Place | None = None
     seeded: bool = False
+    boxes: str | None = None
 
 
 class Choice(NamedTuple):
@@ -80,6 +84,7 @@ def choose(
     graph: Graph,
     stated: Stated = Stated(),  # noqa: B008  # a tuple
     computed: bool = False,
+    names: int | None = None,
 ) -> Choice:
     """Choose the output and the input to explain.
 
@@ -91,6 +96,7 @@ def choose(
         graph: All of the model.
         stated: What the user says.
         computed: A place that depends on the sample is computed in the graph (`with_place`).
+        names: The number of class names that the model states, which may tell how boxes are read.
 
     Raises:
         UsageError: A name or a place that is not there, an input on which the output does not depend, or a seed for one
@@ -98,7 +104,8 @@ def choose(
         UnsupportedError: A seed at an output of a model whose layers cannot be read.
         InputError: The file of a mask cannot be read, or does not fit.
     """
-    output, explained, task, head, place, seeded = stated
+    output, explained, task, head, place, seeded, boxes = stated
+    whole = graph
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
         name, notes = _output(graph, output)
@@ -118,7 +125,15 @@ def choose(
             f"give --input {' or '.join(t.name for t in leading)}" if leading else "name another output: --output NAME",
         )
     placed = None
-    if place is not None and is_map(graph, found):
+    if place is not None and place.kind == "box":
+        if asked is not None or computed or graph.opaque is not None:
+            raise _no_boxes(graph, place, asked)
+        detector = detectors.find(whole, box_options(boxes), output, names)
+        graph, found, placed = with_box(graph, detector, place)
+        name, notes = detector.boxes if place.values else detector.scores, _of_boxes(detector)
+        if name not in {t.name for t in whole.outputs}:
+            name = detector.boxes
+    elif place is not None and is_map(graph, found):
         graph, found, placed = with_place(graph, found, place, _mask(place), computed)
         notes += _of_a_default(name, placed)
     put_in = None
@@ -137,6 +152,25 @@ def choose(
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
     return Choice(between, asked.label if asked else name, source.name, found, notes, asked, placed, put_in)
+
+
+def _no_boxes(graph: Graph, place: Place, asked: Unit | None) -> Exception:
+    if graph.opaque is not None:
+        return graph.opaque.refusal(f'a box, "{place}",')
+    if asked is not None:
+        return UsageError(f"target {place} at {asked.label}, which has no boxes", "leave out --output")
+    return UnsupportedError(
+        f"target {place}: which box it is differs between samples, and an exported file does not look for it",
+        "explain it by onnxlrp, or export the position of an output: input@y,x",
+    )
+
+
+def _of_boxes(detector: Detector) -> tuple[Note, ...]:
+    """What is said of how boxes are read, where neither the structure nor the user tells it."""
+    if not detector.guesses:
+        return ()
+    said = ", ".join(detector.guesses)
+    return ((f"boxes are read by assumption: {said}", f"--boxes {','.join(detector.guesses)} states it"),)
 
 
 def _check_seeded(graph: Graph, asked: Unit | None) -> None:
@@ -182,6 +216,8 @@ def check_words(task: str | None, head: str | None) -> None:
 
 def refuse_maps(choice: Choice, graph: Graph) -> None:
     """Raise UnsupportedError where the output has no one score for each class, naming outputs of `graph` that do."""
+    if choice.placed is not None and choice.placed.detector is not None:
+        raise UnsupportedError(f"the box of target {choice.placed.place} differs between samples", "name a class")
     if choice.placed is not None and choice.placed.input:
         raise UnsupportedError(
             f'output "{choice.output}" is scored where the class is predicted, which differs between samples',

@@ -17,10 +17,12 @@ from ..errors import OnnxLrpError, of_type
 from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.graph import Array, Graph, Head
+from ..graph.detections import Detections
+from ..graph.detectors import Detector
+from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
-from ..graph.places import DEFAULT, Place
+from ..graph.places import DEFAULT, SIZES, Place
 from ..graph.seed_output import Seeded
 from ..graph.trees.missing import fill
 from ..graph.units import Unit
@@ -55,6 +57,7 @@ class LoadedModel:
         kind_word: The user's word for the kind of input, as `--kind` takes it.
         sizes: The models of other sizes, where the file leaves sizes open.
         own_size: Pictures are taken as they are, at their own size.
+        detected: The boxes of the samples that the model is fixed for, of a detector.
     """
 
     graph: Graph
@@ -68,6 +71,7 @@ class LoadedModel:
     kind_word: str | None = None
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
+    detected: tuple[Detections, ...] = field(default=(), repr=False)
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _stated: Stated = Stated()  # noqa: RUF009  # a tuple
     _chosen: dict[Stated, Any] = field(default_factory=dict, repr=False)
@@ -122,9 +126,12 @@ class LoadedModel:
         """
         if self.choice is None or self.unit is not None:
             return self
-        if self.placed is None and not is_map(self.graph, self.head):
-            return self
         wanted = targets.place_of(target, several)
+        if wanted is None and SUPPRESSION in self.graph.metadata and self._stated.output is None:
+            wanted = Place("box", (1,))
+        boxed = wanted is not None and wanted.kind == "box"
+        if self.placed is None and not boxed and not is_map(self.graph, self.head):
+            return self
         if self.placed is not None and wanted in (None, self.place):
             return self
         return self.choose(place=wanted or DEFAULT)
@@ -133,7 +140,7 @@ class LoadedModel:
         """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""
         if not (self.placed and self.placed.input):
             return self.graph
-        return choose(self.whole or self.graph, self._stated, computed=True).graph
+        return choose(self.whole or self.graph, self._stated, True, self._named).graph
 
     @property
     def seeded(self) -> Seeded | None:
@@ -216,11 +223,33 @@ class LoadedModel:
         """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit or a seed its own."""
         if self.seeded is not None:
             return ("seed",)
+        if self.placed and self.placed.place.values:
+            return SIZES
         if self.unit is not None:
             return (self.unit.label,)
+        if self._labels is None and self.placed and self.placed.detector:
+            self._labels = self.class_names(self.placed.detector), False
         if self._labels is None:
             self._labels = find_labels(self.flags, self.path, self.graph.metadata, self.classes)
         return self._labels[0]
+
+    def class_names(self, detector: Detector) -> tuple[str, ...] | None:
+        """Return the names of a detector's classes; None where nothing says them.
+
+        Args:
+            detector: How its outputs are read. A class that means no object may have no name of its own.
+        """
+        stated = (self.flags, self.path, self.graph.metadata)
+        none, found = detector.background, find_labels(*stated, None)[0]
+        if none is None or found is None or len(found) != detector.classes - 1:
+            return find_labels(*stated, detector.classes)[0]
+        return (*found[:none], "no object", *found[none:])
+
+    @property
+    def _named(self) -> int | None:
+        """The number of class names that flags, files or the metadata state; None where they state none."""
+        found = find_labels(self.flags, self.path, self.graph.metadata, None)[0]
+        return None if found is None else len(found)
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -276,6 +305,7 @@ class LoadedModel:
         head: str | None = None,
         place: Place | None = None,
         seeded: bool = False,
+        boxes: str | None = None,
     ) -> Self:
         """Return the same model with another output or input explained, and values for its other inputs.
 
@@ -290,6 +320,7 @@ class LoadedModel:
             head: "as-is" explains the output itself, not the logits before its last functions.
             place: Where an output with scores at many positions is explained (`explanation.targets.parse`).
             seeded: A seed is put in at the output, in the place of a class.
+            boxes: How boxes are read and chosen: "score=0.25,iou=0.45,layout=4+C,format=xyxy,background=0".
 
         Raises:
             UsageError: There is no such output, input or place, or the output does not depend on the input.
@@ -300,13 +331,15 @@ class LoadedModel:
         whole = self.whole or self.graph
         if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}
-            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place, seeded)
+            return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place, seeded, boxes)
         check_words(task, head)
-        old = self._stated if output is None else Stated(input=self._stated.input)
+        of_type((str, NoneType), "text", boxes=boxes)
+        old = self._stated if output is None else Stated(input=self._stated.input, boxes=self._stated.boxes)
         key = Stated(output or old.output, input or old.input, task or old.task, head or old.head)
+        key = key._replace(boxes=boxes or old.boxes)
         key = key._replace(seeded=True) if seeded else key._replace(place=place or old.place)
         if key not in self._chosen:
-            found = choose(whole, key)
+            found = choose(whole, key, names=self._named)
             self._chosen[key] = type(self)(
                 found.graph,
                 self.engine,
@@ -420,8 +453,8 @@ class LoadedModel:
 
     def _again(self, root: Self) -> Self:
         """Another root, with all that this model was told."""
-        output, source, task, head, place, seeded = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head, place, seeded)
+        output, source, task, head, place, seeded, boxes = self._stated
+        return root.choose(output, source, self._said, self.kind_word, task, head, place, seeded, boxes)
 
     @property
     def states_geometry(self) -> bool:

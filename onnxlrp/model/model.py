@@ -69,7 +69,8 @@ class Model(CompiledModel):
         options = ExplainOptions.of(target, method, **keywords)
         model = self._asked(options)
         samples = model.read(x)
-        model = model.at(samples.kind.shape, samples.own_size).fixed(samples.values, options.batch_size)
+        model = model.at(samples.kind.shape, samples.own_size)
+        model = model.fixed(samples.values, options.batch_size, samples.names)
         model = model.put_in(options.seed, samples.values, options.batch_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
@@ -311,5 +312,7 @@ class Model(CompiledModel):
     def _asked(self, options: ExplainOptions) -> Model:
         """The model that a call is about, at the place of its target."""
         named = (options.output, options.input, options.given, options.kind, options.task, options.head)
-        model = self if all(value is None for value in named) else self.choose(*named)
+        model = self
+        if options.boxes not in (None, self._stated.boxes) or any(value is not None for value in named):
+            model = self.choose(*named, boxes=options.boxes)
         return model.for_target(options.target, options.targets) if options.seed is None else model.for_seed()

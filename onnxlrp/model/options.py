@@ -42,6 +42,7 @@ _NOT_HOW = (
     "target",
     "targets",
     "seed",
+    "boxes",
     "output",
     "input",
     "kind",
@@ -70,6 +71,9 @@ class ExplainOptions:
         seed: What is put in at the output, in the place of a class: an array [*shape] or [N, *shape], the
             shape of the logits, or a function of them [N, *shape]. Rules start with this relevance, gradients with this
             gradient; methods that hide parts explain Σ seed ⊙ output.
+        boxes: How boxes of a detector are read and chosen, for targets such as "box:1": text of
+            "score=0.25,iou=0.45,layout=4+C,format=xyxy,background=0,activation=sigmoid,boxes=NAME,scores=NAME", each
+            where the model does not tell it, or tells it wrongly.
         output: The model's output to explain, or a unit inside of it, such as "layer4:12"; None for the first output
             with a score for each of several classes.
         input: The model's input to explain it at; None for the first that is like a picture.
@@ -100,7 +104,8 @@ class ExplainOptions:
             Flag(
                 ("-t", "--target"),
                 "class id, label or top1; of an output with scores at many positions with the place: CLASS@predicted, "
-                "@y,x, @y0,x0,y1,x1, @mask.png, @all (default: top1)",
+                "@y,x, @y0,x0,y1,x1, @mask.png, @all; of a detector a box: box:N, box@y,x, with :CLASS or :x, :y, :w, "
+                ":h, :size behind (default: top1)",
                 ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas", "tune"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
@@ -110,6 +115,20 @@ class ExplainOptions:
     )
     targets: Sequence[int | str] | None = None
     seed: Any = None
+    boxes: str | None = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--boxes",),
+                "how boxes of a detector are read and chosen: score=0.25, iou=0.45, layout=4+C|5+C, "
+                "format=cxcywh|xyxy|yxyx, background=CLASS|none, activation=sigmoid|softmax|as-is, boxes=OUTPUT, "
+                "scores=OUTPUT, with commas (default: found in the graph; what is assumed is said)",
+                ("explain", "compare", "evaluate"),
+                argparse={"metavar": "LIST"},
+            ),
+            recorded=True,
+        ),
+    )
     output: str | None = field(
         default=None,
         metadata=stated(
@@ -305,6 +324,7 @@ class ExplainOptions:
     def __post_init__(self) -> None:
         of_type((str, NoneType), "a name", output=self.output, input=self.input, kind=self.kind)
         of_type((str, NoneType), "a name", task=self.task, head=self.head)
+        of_type((str, NoneType), "text", boxes=self.boxes)
         if not (callable(self.method) or hasattr(self.method, "entries")):  # a Method, a Composite
             of_type(str, "a method's name, a Composite or a Method", method=self.method)
         of_type((Mapping, NoneType), "values by the names of inputs", given=self.given)
@@ -367,7 +387,8 @@ class ExplainOptions:
             given: The rows of its other inputs that belong to the samples, if not its own.
             **changes: Other values of further fields.
         """
-        return replace(self, output=None, input=None, kind=None, task=None, head=None, given=given or None, **changes)
+        none: dict[str, Any] = dict.fromkeys(("output", "input", "kind", "task", "head"))
+        return replace(self, **none, given=given or None, **changes)
 
     @property
     def entries(self) -> list[tuple[Match, Rule | str]]:

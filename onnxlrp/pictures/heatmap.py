@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from ..errors import UsageError
 from .colors import Array, Colors, as_map, colorize, limit
 from .figure import figure, scale
+from .marks import Mark, mark
 from .style import DEFAULT, Style
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def render(
     image: Image | None = None,
     style: Style = DEFAULT,
     overlay: bool = True,
+    marks: Sequence[Mark] = (),
 ) -> Image:
     """Draw the figure of a heatmap: the picture on the left, the heatmap over its grey version on the right.
 
@@ -35,6 +38,7 @@ def render(
         image: The picture, None for the heatmap alone.
         style: Colours, title and caption.
         overlay: Lay the heatmap over the grey picture.
+        marks: Rectangles on the picture; strong ones on the heatmap too.
 
     Raises:
         CheckFailed: The heatmap holds NaN or infinity.
@@ -44,6 +48,10 @@ def render(
     v = limit(values, style.clip)
     panels = [] if image is None else [_sized(_on_grid(image, values))]
     panels.append(_sized(panel(values, image if overlay else None, style)))
+    if marks:
+        strong = [one for one in marks if one.strong]
+        shown = [marks, strong] if image is not None else [strong]
+        panels = [mark(one, some, values.shape) for one, some in zip(panels, shown, strict=True)]
     return figure(panels, scale(values, style.cmap, v), style)
 
 
