@@ -216,7 +216,10 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         cache=not getattr(args, "no_cache", True),
     )
     chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
-    return model.choose(**chosen_inputs).for_target(getattr(args, "target", None))
+    model = model.choose(**chosen_inputs)
+    if getattr(args, "similar_to", None) is not None:
+        return model.for_seed(args.similarity or "cosine")
+    return model.for_target(getattr(args, "target", None))
 
 
 def check_matches(model: Model, options: ExplainOptions) -> None:

@@ -98,7 +98,9 @@ class Notes:
             for note in model.notes:
                 console.note(*note)
             head = summary.head(model.head, model.classes, model.labels is not None)
-            if model.unit is not None:
+            if model.seeded is not None:
+                console.line("similar", model.seeded.describe())
+            elif model.unit is not None:
                 console.line("unit", f"{model.unit.label}: {model.unit.describe()}")
             elif head:
                 console.line("head", head)

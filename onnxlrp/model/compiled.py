@@ -10,7 +10,7 @@ import numpy as np
 
 from ..composites import Composite, Matched
 from ..engines import Run
-from ..errors import UnsupportedError, one_of
+from ..errors import InputError, UnsupportedError, one_of
 from ..explanation.targets import Wanted
 from ..graph.detections import Detections, chosen, class_scores, detections
 from ..graph.graph import Array, Layer, Tensor
@@ -29,6 +29,7 @@ from .starting import placed_starts, seed_rows
 from .tuned import read_tuned
 
 if TYPE_CHECKING:
+    from ..preprocessing.samples import Samples
     from .options import Rules
 
 Asked = TypeVar("Asked", bound=ExplainOptions)
@@ -163,11 +164,37 @@ class CompiledModel(LoadedModel):
         if (seeded := self.seeded) is None:
             return self
         if callable(seed):
-            unit, source = of_tensor(self.graph, seeded.tensor), self._source(seeded.input)
-            idle = replace(self, given={**self.given, seeded.input: np.zeros((1, *source.shape), source.dtype)})
-            z = idle.outputs(x, activations=[unit], batch_size=batch_size)[f"activation/{unit.label}"]
-            seed = seed(z.copy())
+            seed = seed(self.seeded_values(x, batch_size).copy())
         return replace(self, given={**self.given, seeded.input: seed_rows(seed, seeded.shape, len(x))})
+
+    def seeded_values(self, x: Array, batch_size: int | None = None) -> Array:
+        """Return the values [N, *shape] of samples where a seed is put in.
+
+        Args:
+            x: Values [N, …] of the explained input.
+            batch_size: Samples at a time; None for all at once.
+        """
+        seeded = self.seeded
+        assert seeded is not None
+        unit, source = of_tensor(self.graph, seeded.tensor), self._source(seeded.input)
+        idle = replace(self, given={**self.given, seeded.input: np.ones((1, *source.shape), source.dtype)})
+        return idle.outputs(x, activations=[unit], batch_size=batch_size)[f"activation/{unit.label}"]
+
+    def compared(self, other: Samples, samples: int, batch_size: int | None = None) -> Self:
+        """Return the model that gives the similarity to other samples: one, or one for each of `samples`.
+
+        Raises:
+            InputError: Another number of samples.
+        """
+        seeded = self.seeded
+        assert seeded is not None
+        w = self.seeded_values(other.values, batch_size)
+        if len(w) not in (1, samples):
+            raise InputError(f"{len(w)} samples to compare with {samples}", "give one, or one for each")
+        name = str(other.names[0]) if len(w) == 1 and other.names[0] else "the other"
+        word = "cosine" if seeded.kind == "cosine" else "product"
+        given = {**self.given, seeded.input: np.broadcast_to(w, (samples, *w.shape[1:]))}
+        return replace(self, given=given, _labels=((f"{word} with {name}",), False))
 
     def placed_as(self, other: CompiledModel) -> Self:
         """Return the model whose place is where another model, as `fixed` gives it, predicts classes.

@@ -18,6 +18,7 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
 from ..graph.place_output import share_of, sizes
+from ..graph.seed_output import Seeded
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -77,17 +78,18 @@ class Prepared:
         ids = self._known(samples)
         inputs = self.model.feeds(samples.values)
         seeds = {} if ids is None else {SEED: ids}
-        put_in = self._put_in(program)
+        put_in, scores = self._put_in(program, samples)
         seeds |= put_in
         outputs = in_batches(run, program, inputs, seeds, self.options.batch_size, self.model.graph.batch)
         about = self._provenance(self.composite.name, self.options.options) | resolved(self.composite, program)
         if put_in:
-            outputs |= dict.fromkeys(("logits", "scores"), outputs["value/0"].reshape(-1, 1))
+            found = outputs["value/0"] if scores is None else scores
+            outputs |= dict.fromkeys(("logits", "scores"), found.reshape(-1, 1))
         notes = None
         if self.positions is not None:
             outputs, notes = self._of_positions(outputs, ids)
         made = self._explanation(samples, outputs, ids, about, program.notes["ledger"], notes)
-        if not put_in or self.composite.seed == "one":
+        if not put_in or self.composite.seed == "one" or scores is not None:
             return made
         (seed,) = put_in.values()  # rules start with the seed itself: its sum is what relevance is a share of
         return replace(made, logit=seed.reshape(len(seed), -1).sum(axis=1, dtype=np.float64))
@@ -103,10 +105,18 @@ class Prepared:
         asked = {f"record/{path}" for path in self.options.record}
         return {**{k: v for k, v in outputs.items() if k not in inner - asked}, "relevance": own}, notes
 
-    def _put_in(self, program: Program) -> dict[str, Array]:
-        """The seeds of the program, where one is put in; {} for a class."""
+    def _put_in(self, program: Program, samples: Samples) -> tuple[dict[str, Array], Array | None]:
+        """The seeds of the program, where one is put in, and the similarities [N] that it is of; {} for a class."""
         seeded = self.model.seeded
-        return {} if seeded is None else {program.notes["starts"][0][0]: self.model.given[seeded.input]}
+        if seeded is None:
+            return {}, None
+        name, rows = program.notes["starts"][0][0], self.model.given[seeded.input]
+        if seeded.kind == "seed":
+            return {name: rows}, None
+        assert self.composite is not None
+        z = self.model.seeded_values(samples.values, self.options.batch_size)
+        scores, weights, slope = seeded.similarities(z, rows)
+        return {name: (slope if self.composite.seed == "one" else weights).astype(np.float32)}, scores
 
     def _solved(self, samples: Samples, progress: Progress | None) -> Explanation:
         """Run a method that is no composite."""
@@ -254,6 +264,11 @@ def _wanted(model: CompiledModel, options: ExplainOptions, samples: int) -> Want
         ) from None
 
 
+def _start(seeded: Seeded) -> StartForm:
+    """How rules start where something is put in: with a seed itself, with the weights of a similarity times z."""
+    return StartForm(seeded.tensor, "seed" if seeded.kind == "seed" else "activation", seeded.shape)
+
+
 def _nowhere(model: CompiledModel, name: str, k: int, areas: Array) -> UsageError:
     """The error where a class is predicted nowhere, which names those that are."""
     placed = model.placed
@@ -298,7 +313,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
             f"{composite.name} gives a slope for each value, and token ids have none",
             "-m gradient_x_input, -m sensitivity and -m integrated_gradients take slopes of their embeddings",
         )
-    starts = () if model.seeded is None else (StartForm(model.seeded.tensor, "seed", model.seeded.shape),)
+    starts = () if model.seeded is None else (_start(model.seeded),)
     inner: dict[str, Any] = {"record": options.record, "ledger": options.ledger, "conditions": options.conditions}
     positions = None
     if options.positions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
 from ..graph.places import Place, box_options
 from ..graph.recurrence import with_states
-from ..graph.seed_output import Seeded, with_seed
+from ..graph.seed_output import Kind, Seeded, with_seed
 from ..graph.unit_output import with_output
 from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
@@ -30,6 +31,7 @@ from .options import HEADS, TASKS
 
 Note = tuple[str, str]
 AS_IS, MEAN_RIVALS = HEADS[1:]
+_EMBEDDINGS = re.compile(r"(?i)embed|feature|latent|pooler|image_emb")
 
 
 class Stated(NamedTuple):
@@ -41,7 +43,7 @@ class Stated(NamedTuple):
         task: "classification" or "regression".
         head: How the end of the model is read, as of `heads.decide`.
         place: Where an output with scores at many positions is explained.
-        seeded: A seed is put in at the output, in the place of a class.
+        seeded: What is put in at the output, in the place of a class, as of `seed_output.Seeded`; None for nothing.
         boxes: How boxes are read and chosen (`places.box_options`).
     """
 
@@ -50,7 +52,7 @@ class Stated(NamedTuple):
     task: str | None = None
     head: str | None = None
     place: Place | None = None
-    seeded: bool = False
+    seeded: Kind | None = None
     boxes: str | None = None
 
 
@@ -108,7 +110,8 @@ def choose(
     whole = graph
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
-        name, notes = _output(graph, output)
+        embedding = _embedding(graph) if output is None and seeded not in (None, "seed") else None
+        name, notes = (embedding, _of_embedding(graph, embedding)) if embedding else _output(graph, output)
         found = heads.decide(graph, name, task, head == AS_IS, head == MEAN_RIVALS)
     else:
         graph, found = with_output(graph, asked)
@@ -139,7 +142,7 @@ def choose(
     put_in = None
     if seeded:
         _check_seeded(graph, asked)
-        graph, found, put_in = with_seed(graph, found)
+        graph, found, put_in = with_seed(graph, found, seeded)
         notes = () if asked is not None else notes
     source = inputs[explained] if explained else _most_like_a_picture(graph, leading or graph.inputs)
     if explained is None and len(leading) > 1:
@@ -152,6 +155,18 @@ def choose(
     if found != heads.head_of(between, found.scores):
         between = replace(between, head=found)
     return Choice(between, asked.label if asked else name, source.name, found, notes, asked, placed, put_in)
+
+
+def _embedding(graph: Graph) -> str | None:
+    """The first output that is called an embedding; None for no such."""
+    return next((t.name for t in graph.outputs if _EMBEDDINGS.search(t.name)), None)
+
+
+def _of_embedding(graph: Graph, chosen: str) -> tuple[Note, ...]:
+    if len(graph.outputs) == 1:
+        return ()
+    others = ", ".join(t.name for t in graph.outputs if t.name != chosen)
+    return ((f"output {chosen} is compared, by its name", f"--output NAME compares another: {others}, or a layer"),)
 
 
 def _no_boxes(graph: Graph, place: Place, asked: Unit | None) -> Exception:

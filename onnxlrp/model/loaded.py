@@ -23,7 +23,7 @@ from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
 from ..graph.places import DEFAULT, SIZES, Place
-from ..graph.seed_output import Seeded
+from ..graph.seed_output import Kind, Seeded
 from ..graph.trees.missing import fill
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
@@ -147,14 +147,17 @@ class LoadedModel:
         """Where a seed is put in, in the place of a class; None without one."""
         return self.choice.seeded if self.choice else None
 
-    def for_seed(self) -> Self:
-        """Return the model whose output is what a seed makes of it, Σ seed ⊙ z.
+    def for_seed(self, kind: Kind = "seed") -> Self:
+        """Return the model whose output is what a seed makes of it, Σ seed ⊙ z, or its similarity to another sample.
+
+        Args:
+            kind: "seed", "dot" or "cosine".
 
         Raises:
             UsageError: The output is one channel or position of a layer.
             UnsupportedError: The model's layers cannot be read.
         """
-        return self if self.seeded else self.choose(seeded=True)
+        return self if self.seeded and self.seeded.kind == kind else self.choose(seeded=kind)
 
     @property
     def own_inputs(self) -> tuple[str, ...]:
@@ -177,7 +180,7 @@ class LoadedModel:
     @property
     def _stated_of_scores(self) -> Stated:
         """What is said of the output that scores classes: nothing where a unit is explained."""
-        return Stated() if self.unit else self._stated._replace(place=None, seeded=False)
+        return Stated() if self.unit else self._stated._replace(place=None, seeded=None)
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:
@@ -222,7 +225,7 @@ class LoadedModel:
     def labels(self) -> tuple[str, ...] | None:
         """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit or a seed its own."""
         if self.seeded is not None:
-            return ("seed",)
+            return self._labels[0] if self._labels else ("seed",)
         if self.placed and self.placed.place.values:
             return SIZES
         if self.unit is not None:
@@ -304,7 +307,7 @@ class LoadedModel:
         task: str | None = None,
         head: str | None = None,
         place: Place | None = None,
-        seeded: bool = False,
+        seeded: Kind | None = None,
         boxes: str | None = None,
     ) -> Self:
         """Return the same model with another output or input explained, and values for its other inputs.
@@ -319,7 +322,8 @@ class LoadedModel:
             task: "classification" or "regression", where the output does not tell.
             head: "as-is" explains the output itself, not the logits before its last functions.
             place: Where an output with scores at many positions is explained (`explanation.targets.parse`).
-            seeded: A seed is put in at the output, in the place of a class.
+            seeded: What is put in at the output, in the place of a class: "seed", or "dot" or "cosine" for the values
+                of another sample.
             boxes: How boxes are read and chosen: "score=0.25,iou=0.45,layout=4+C,format=xyxy,background=0".
 
         Raises:
@@ -337,7 +341,7 @@ class LoadedModel:
         old = self._stated if output is None else Stated(input=self._stated.input, boxes=self._stated.boxes)
         key = Stated(output or old.output, input or old.input, task or old.task, head or old.head)
         key = key._replace(boxes=boxes or old.boxes)
-        key = key._replace(seeded=True) if seeded else key._replace(place=place or old.place)
+        key = key._replace(seeded=seeded) if seeded else key._replace(place=place or old.place)
         if key not in self._chosen:
             found = choose(whole, key, names=self._named)
             self._chosen[key] = type(self)(

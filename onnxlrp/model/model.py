@@ -54,9 +54,9 @@ class Model(CompiledModel):
                 (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends
                 them.
-            **keywords: Further fields of `ExplainOptions` (targets, seed, output, input, kind, task, head, given,
-                rules, on_unsupported, conditions, record, ledger, batch_size), and options of the method by name. A
-                whole number as `seed` is the method's own, of random numbers.
+            **keywords: Further fields of `ExplainOptions` (targets, seed, similar_to, output, input, kind, task, head,
+                given, rules, on_unsupported, conditions, record, ledger, batch_size), and options of the method by
+                name. A whole number as `seed` is the method's own, of random numbers.
 
         Returns:
             Relevance in x's shape, one class for each sample; with several targets, [T, N, …].
@@ -71,7 +71,10 @@ class Model(CompiledModel):
         samples = model.read(x)
         model = model.at(samples.kind.shape, samples.own_size)
         model = model.fixed(samples.values, options.batch_size, samples.names)
-        model = model.put_in(options.seed, samples.values, options.batch_size)
+        if options.similar_to is None:
+            model = model.put_in(options.seed, samples.values, options.batch_size)
+        else:
+            model = model.compared(model.read(options.similar_to), len(samples), options.batch_size)
         return prepared(model, options, samples.pictures, len(samples)).run(samples, progress)
 
     def explain_each(
@@ -315,4 +318,5 @@ class Model(CompiledModel):
         model = self
         if options.boxes not in (None, self._stated.boxes) or any(value is not None for value in named):
             model = self.choose(*named, boxes=options.boxes)
-        return model.for_target(options.target, options.targets) if options.seed is None else model.for_seed()
+        kind = options.put_in
+        return model.for_target(options.target, options.targets) if kind is None else model.for_seed(kind)

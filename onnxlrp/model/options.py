@@ -29,6 +29,7 @@ DEFAULT = "auto"  # by the kind of input: see `methods.default`
 UNSUPPORTED = ("error", "gradient", "pass")
 TASKS = ("classification", "regression")
 HEADS = ("logits", "as-is", "mean-rivals")
+SIMILARITIES = ("cosine", "dot")
 
 # Commands that take a method and its rules.
 PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
@@ -42,6 +43,8 @@ _NOT_HOW = (
     "target",
     "targets",
     "seed",
+    "similar_to",
+    "similarity",
     "boxes",
     "output",
     "input",
@@ -71,6 +74,9 @@ class ExplainOptions:
         seed: What is put in at the output, in the place of a class: an array [*shape] or [N, *shape], the
             shape of the logits, or a function of them [N, *shape]. Rules start with this relevance, gradients with this
             gradient; methods that hide parts explain Σ seed ⊙ output.
+        similar_to: Another sample, or one for each: what of the samples makes their values at the output similar to its
+            values is explained, in the place of a class. At a layer: `output`.
+        similarity: "cosine", Σ z z' / (‖z‖ ‖z'‖), or "dot", Σ z z'.
         boxes: How boxes of a detector are read and chosen, for targets such as "box:1": text of
             "score=0.25,iou=0.45,layout=4+C,format=xyxy,background=0,activation=sigmoid,boxes=NAME,scores=NAME", each
             where the model does not tell it, or tells it wrongly.
@@ -115,6 +121,30 @@ class ExplainOptions:
     )
     targets: Sequence[int | str] | None = None
     seed: Any = None
+    similar_to: Any = field(
+        default=None,
+        metadata=stated(
+            Flag(
+                ("--similar-to",),
+                "explain what makes the output, such as an embedding, or a layer by --output, similar to that of this "
+                "picture or array, in the place of a class",
+                ("explain",),
+                argparse={"metavar": "FILE"},
+            ),
+        ),
+    )
+    similarity: str = field(
+        default="cosine",
+        metadata=stated(
+            Flag(
+                ("--similarity",),
+                "of --similar-to: the cosine of both, or their dot product (default: cosine)",
+                ("explain",),
+                argparse={"choices": SIMILARITIES},
+            ),
+            recorded=True,
+        ),
+    )
     boxes: str | None = field(
         default=None,
         metadata=stated(
@@ -342,8 +372,12 @@ class ExplainOptions:
                 f'the seed of random numbers is an option of the method: options={{"seed": {self.seed!r}}}',
             )
         default = isinstance(self.target, str) and self.target == "top1"
-        if self.seed is not None and (self.targets is not None or not default):
-            raise UsageError("a seed beside a target", "give one of them: the seed says what is explained")
+        one_of(SIMILARITIES, similarity=self.similarity)
+        if self.seed is not None and self.similar_to is not None:
+            raise UsageError("a seed beside similar_to", "give one of them: both say what is explained")
+        if self.put_in is not None and (self.targets is not None or not default):
+            what = "a seed" if self.similar_to is None else "another sample to be similar to"
+            raise UsageError(f"{what} beside a target", "leave out the target: the other says what is explained")
         of_type((Integral, NoneType), "a whole number", batch_size=self.batch_size)
         of_type(Mapping, "options of the method by name", options=self.options)
         of_type((Integral, NoneType), "True or False", ledger=self.ledger, positions=self.positions)
@@ -389,6 +423,11 @@ class ExplainOptions:
         """
         none: dict[str, Any] = dict.fromkeys(("output", "input", "kind", "task", "head"))
         return replace(self, **none, given=given or None, **changes)
+
+    @property
+    def put_in(self) -> Any:
+        """What is put in at the output in the place of a class (`seed_output.Seeded.kind`); None for a class."""
+        return "seed" if self.seed is not None else self.similarity if self.similar_to is not None else None
 
     @property
     def entries(self) -> list[tuple[Match, Rule | str]]:

@@ -52,7 +52,8 @@ def provenance(
         made["place"] = str(choice.placed.place)
         given = {name: array for name, array in given.items() if name != choice.placed.input}
     if choice and choice.seeded and choice.seeded.input in given:
-        made["put_in"] = {"at": choice.seeded.tensor, **described(given[choice.seeded.input])}
+        word = {} if choice.seeded.kind == "seed" else {"similarity": choice.seeded.kind}
+        made["put_in"] = {"at": choice.seeded.tensor, **word, **described(given[choice.seeded.input])}
         given = {name: array for name, array in given.items() if name != choice.seeded.input}
     if given:
         made["given"] = {name: summary(array) for name, array in given.items()}
