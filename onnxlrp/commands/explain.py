@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     table = explain_run.checked(args)
     source = reading.files(args, console)
+    _check_lines(args, source)
     plan = sinks.planned(args.out, args.format, len(source), len(asked), args.grid)
     written = sinks.Written(source.paths)
     start = time.perf_counter()
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     before = len(written)
     with record.writing():
         _run(args, model, named, plan, source, report)
+    if args.lines is not None:
+        _lines(args, asked[0], model, source.paths, console)
     console.clear()
     if report.many and len(written) > before:
         console.line("wrote", f"{len(written) - before} files  {time.perf_counter() - started:.2f} s")
@@ -105,6 +109,27 @@ def _run(
                 notes.look(sized.kind, pictures, **look)
         _explain(model, batch, prepared[key], report)
         record.batch(batch)
+
+
+def _check_lines(args: argparse.Namespace, source: Sized) -> None:
+    """Raise UsageError where --lines has nothing to compare, or several pictures would share a file."""
+    if args.lines is None:
+        return
+    if args.similar_to is None:
+        raise UsageError("--lines without --similar-to", "name the other picture: --similar-to FILE")
+    if len(source) != 1:
+        raise UsageError(f"--lines of {len(source)} pictures", "give one picture, and --similar-to another")
+
+
+def _lines(
+    args: argparse.Namespace, options: ExplainOptions, model: Model, paths: Sequence[Path], console: Console
+) -> None:
+    """Write the lines between a picture and the one that it is compared with."""
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("output", "input", "given", "rules", "similarity")}
+    how |= {"batch_size": options.batch_size, **options.options}
+    found = model.bilrp(paths[0], options.similar_to, model.decided(options).method, **how)
+    console.line("lines", f"ΣR {summary.number(found.relevance.sum())} of {summary.number(found.similarity)}")
+    console.line("wrote", str(found.save(args.lines, cmap=args.cmap)))
 
 
 def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, methods: int) -> sinks.Sink:

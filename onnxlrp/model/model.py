@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..composites import Composite
 from ..explanation import Explanation
@@ -18,6 +20,7 @@ from .explaining import prepared
 from .options import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
+    from ..analysis.bilrp import Lines
     from ..analysis.inverting import Inverted
     from ..analysis.prototypes import Prototype
     from .options import Rules
@@ -293,6 +296,63 @@ class Model(CompiledModel):
                 model, samples, layer, *self._network(decoder), pixels=pixels, batch_size=asked.batch_size, **known
             )
         return inverting.by_optimisation(model, samples, layer, asked, progress=progress, **known)
+
+    def bilrp(
+        self,
+        x: Any,
+        other: Any,
+        method: str | Composite | Method = DEFAULT,
+        *,
+        similarity: str = "cosine",
+        grid: int = 8,
+        projections: int = 0,
+        seed: int = 0,
+        batch_size: int | None = None,
+        **keywords: Any,
+    ) -> Lines:
+        """Share the similarity of two pictures among pairs of their parts (BiLRP).
+
+        >>> model.bilrp("a.jpg", "b.jpg", output="layer4").save("lines.png")
+
+        Args:
+            x: A picture, as `explain` takes it.
+            other: The other picture.
+            method: The name of a composite, or a Composite.
+            similarity: "cosine" or "dot", as `explain` takes it.
+            grid: Parts on the longer side of each picture.
+            projections: So many random sums of the layer's values in the place of all of them, each with a backward
+                pass; 0 for all.
+            seed: Seed of these sums.
+            batch_size: Values at a time.
+            **keywords: Further fields of `ExplainOptions` (output, input, given, rules, on_unsupported), and options of
+                the method by name.
+
+        Returns:
+            The relevance of every pair, with a figure of lines.
+
+        Raises:
+            UsageError: There is no such output or method, or the method is no composite of rules.
+            InputError: Several samples, or a picture that cannot be read.
+            UnsupportedError: The samples are no pictures, or a layer has no rule.
+        """
+        from ..analysis.bilrp import bilrp
+
+        options = ExplainOptions.of("top1", method, similar_to=other, similarity=similarity, **keywords)
+        model = self._asked(options)
+        first = model.read(x)
+        model = model.at(first.kind.shape, first.own_size)
+        second, seeded = model.read(other), model.seeded
+        assert seeded is not None
+        composite = model.composite(options, pictures=first.pictures)
+        ones = np.ones((1, *seeded.shape), np.float32)
+        model = replace(model, given={**model.given, seeded.input: ones})
+        pairs = bilrp(
+            model, seeded.tensor, seeded.shape, composite, (first, second), cosine=similarity == "cosine", grid=grid,
+            projections=projections, seed=seed, batch_size=batch_size,
+        )  # fmt: skip
+        return replace(
+            pairs, provenance={"model": model.graph.source, "sha256": model.graph.sha256, **pairs.provenance}
+        )
 
     def _network(self, source: Any) -> tuple[Model, str]:
         """Open a network that draws on this model's engine, its output as it is; and what messages call it."""

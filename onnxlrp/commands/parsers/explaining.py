@@ -66,6 +66,12 @@ def explain(parser: Parser) -> None:
         help="opacity over the picture (default: %(default)s)",
     )
     group.add_argument(
+        "--lines",
+        metavar="FILE",
+        help="with --similar-to: also share the similarity among pairs of parts of both pictures (BiLRP), as a picture "
+        "with lines, .png, or .npz or .json",
+    )
+    group.add_argument(
         "--grid", action="store_true", help="one labelled picture of all methods, instead of one per method"
     )
     groups.asked(group, "explain", "written")
