@@ -105,12 +105,12 @@ def test_steps_first(run: Any, lstm: str) -> None:
 
 
 def test_text(refused: Any) -> None:
-    kinds: dict[str, Any] = {"keys_strings": ["a", "b"], "values_floats": [1.0, 2.0], "default_float": 0.0}
     nodes = [
-        helper.make_node("LabelEncoder", ["x"], ["k"], domain="ai.onnx.ml", **kinds),
+        helper.make_node("StringNormalizer", ["x"], ["small"], case_change_action="LOWER"),
+        helper.make_node("OneHotEncoder", ["small"], ["k"], domain="ai.onnx.ml", cats_strings=["a", "b", "c"]),
         helper.make_node("MatMul", ["k", "d"], ["y"]),
     ]
-    name = save("text.onnx", nodes, ["N", 3], ["N", 4], {"d": D[:3]}, TensorProto.STRING)
+    name = save("text.onnx", nodes, [3], ["N", 4], {"d": D[:3]}, TensorProto.STRING)
     said, fix = refused(4, "inspect", name)
     assert 'the input "x" takes text' in said
     onnx.utils.extract_model(name, "numbers.onnx", ["k"], ["y"])  # the fix
