@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from . import operators
-from .graph import Array, Graph, Layer
+from .graph import Array, Graph, Layer, shape_in
 from .recurrence import with_states
 
 _INTEGRAL = frozenset({"bool", "int32", "int64"})
@@ -142,7 +142,7 @@ def _matrices(constants: Mapping[str, Array], layer: Layer) -> list[str]:
         return [name for name in layer.inputs[1:-1:2] if name]
     if layer.op not in operators.MATRIX_PRODUCTS:
         return []
-    names = [name for name in layer.inputs[:2] if name in constants and constants[name].ndim == 2]
+    names = [name for name in layer.inputs[:2] if name in constants and len(shape_in(constants, name)) == 2]
     return names if len(names) == 1 else []
 
 

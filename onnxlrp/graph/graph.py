@@ -111,6 +111,17 @@ class Head:
         return self.unit or self.logits
 
 
+def shape_in(constants: Mapping[str, Array], name: str) -> tuple[int, ...]:
+    """Return the shape of a constant, which is known before its values are read.
+
+    Args:
+        constants: Constants of a graph.
+        name: The name of one.
+    """
+    known: Mapping[str, tuple[int, ...]] | None = getattr(constants, "shapes", None)
+    return constants[name].shape if known is None else known[name]
+
+
 @dataclass(frozen=True)
 class Graph:
     """A checked, folded, batch-free model.
@@ -155,8 +166,7 @@ class Graph:
 
     def constant_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a constant, which is known before its values are read."""
-        known: Mapping[str, tuple[int, ...]] | None = getattr(self.constants, "shapes", None)
-        return self.constants[name].shape if known is None else known[name]
+        return shape_in(self.constants, name)
 
     def producer(self, tensor: str) -> Layer | None:
         """The layer that writes a tensor; None for inputs and constants."""

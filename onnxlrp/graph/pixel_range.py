@@ -45,7 +45,10 @@ def pixel_range(graph: Graph) -> float | None:
 
 def _line(graph: Graph, layer: Layer, tensor: str) -> tuple[Vector, Vector] | None:
     """Slope and shift of a layer that is affine with constants of one number in all or for each channel."""
-    operands = [graph.constants.get(name) for name in layer.inputs if name != tensor]
+    others = [name for name in layer.inputs if name != tensor]
+    if layer.op != "BatchNormalization" and layer.op not in operators.ARITHMETIC:
+        return None  # before the weights of a first layer are read
+    operands = [graph.constants.get(name) for name in others]
     if any(value is None or value.dtype.kind not in "fiu" for value in operands):
         return None
     values = [np.asarray(value, np.float64).ravel() for value in operands if value is not None]

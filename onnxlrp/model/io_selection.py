@@ -315,7 +315,7 @@ def _unlike_a_picture(graph: Graph, tensor: Tensor) -> tuple[int, int]:
     alone, as the keys of past tokens are, comes behind ids. One id for a sample is a category and no text.
     """
     if tensor.shape and (
-        rows := [len(graph.constants[y.inputs[0]]) for y in graph.layers if facts.looked_up(graph, y) == tensor.name]
+        rows := [graph.constant_shape(y.inputs[0])[0] for y in graph.layers if facts.looked_up(graph, y) == tensor.name]
     ):
         return 1, -max(rows)
     if not (tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype):

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..compile import rules_of
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
 from ..explanation.maps import spread
@@ -102,6 +101,8 @@ def positions_of(graph: Graph, kind: InputKind, composite: Composite) -> Positio
     """
     traced = trace_axes(graph, graph.inputs[0])
     found = []
+    from ..compile import rules_of  # positions are seldom asked for
+
     for layer, matched, rule in rules_of(graph, composite):
         if matched.kind != "position" or layer.op != "Add":
             continue

@@ -55,7 +55,7 @@ def check_ids(graph: Graph, samples: Samples) -> None:
     for layer in graph.layers if samples.kind.name == "tokens" and x.size else ():
         if facts.looked_up(graph, layer) != graph.inputs[0].name:
             continue
-        name, rows = layer.inputs[1], len(graph.constants[layer.inputs[0]])
+        name, rows = layer.inputs[1], graph.constant_shape(layer.inputs[0])[0]
         while (before := graph.producer(name)) is not None and before.op in operators.RESHAPES | operators.COPIES:
             name = before.inputs[0]
         if name != graph.inputs[0].name:  # an offset, or bounds, decide the row

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,20 @@ def test_a_second_run_says_and_writes_the_same(run: Any, cache: Path) -> None:
     assert "cache: the program is that of an earlier run" in err
     assert without_seconds(plain) == without_seconds(first) == without_seconds(second)
     assert Path("a.npz").read_bytes() == kept
+
+
+def test_a_second_run_reads_and_compiles_nothing(run: Any, cache: Path) -> None:
+    """What it would import for that is most of the time of a small model."""
+    run(0, "explain", DIGITS, SEVEN, "-q")
+    lines = (
+        "import sys",
+        "from onnxlrp.cli import main",
+        f"assert main(['explain', {DIGITS!r}, {SEVEN!r}, '-q']) == 0",
+        "there = ('onnx', 'onnxlrp.graph.load', 'onnxlrp.graph.passes', 'onnxlrp.compile.compiler')",
+        "print([name for name in there if name in sys.modules])",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout
 
 
 def test_show_and_clear(run: Any, cache: Path) -> None:

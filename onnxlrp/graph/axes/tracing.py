@@ -187,7 +187,7 @@ def _gathered(graph: Graph, layer: Layer, known: Mapping[str, Axes], shape: tupl
     at = full_axis(layer.attributes.get("axis", 0), len(axes))
     if at < 0:
         return None
-    count = graph.constants[indices].ndim
+    count = len(graph.constant_shape(indices))
     if count == 1 and any(isinstance(part[0], Picked) for part in axes[at]):
         found = selected(graph, layer)
         assert found is not None
@@ -214,7 +214,7 @@ def _beside(graph: Graph, layer: Layer, known: Mapping[str, Axes]) -> Axes | Non
         axes = known.get(name)
         if axes is None and not (name in graph.constants or _is_fixed(graph, name)):
             return None
-        length = graph.constants[name].shape[at + 1] if name in graph.constants else graph.shapes[name][at]
+        length = graph.constant_shape(name)[at + 1] if name in graph.constants else graph.shapes[name][at]
         if axes is not None and is_placed(axes[at]):
             placed.append(axes)
             index.extend(range(length))
