@@ -170,6 +170,10 @@ def test_documents_quote_the_sizes_and_the_mark() -> None:
     assert f"and {100 * marked['energy_in_mark']:.0f} % of that of the Fisher vector" in gallery
     assert f"which finds {100 * marked['accuracy_star_without_mark']:.0f} % of the stars without it" in gallery
     assert hans["accuracy_star_without_mark"] < 0.01
+    moved = RESULTS["fisher"]["gradient_change_by_one_rounding"]
+    text = " ".join((ROOT / "docs" / "howto" / "classical.md").read_text(encoding="utf-8").split())
+    assert f"by {100 * moved['median']:.3f} % of its largest value in the median of 50 scenes" in text
+    assert f"and by {100 * moved['largest']:.0f} % in the worst" in text
 
 
 @pytest.mark.parametrize("row", ROWS)
