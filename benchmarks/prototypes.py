@@ -32,7 +32,6 @@ JUDGES: dict[str, tuple[str, Record]] = {
     "ViT": ("vit_tiny_w8.onnx", {"prep": "-1-1", "crop": 224 / 248, "interpolation": "bicubic"}),
     "ShuffleNet": ("shufflenet-v2-12-int8.onnx", {}),
 }
-STEPS = {"maco": 96}
 BEST, CLASSES, DRAWS = 5, 50, 10_000
 
 
@@ -45,14 +44,14 @@ class Case:
     classes: Sequence[int]
 
 
-def cases(data: Path, names: Sequence[str], count: int, every: int) -> Iterator[Case]:
-    """Yield the models: shipped ones with all of their classes, ImageNet's with every so many of `count` drawn ones."""
+def cases(data: Path, names: Sequence[str], count: int, which: slice) -> Iterator[Case]:
+    """Yield the models: shipped ones with all of their classes, ImageNet's with some of `count` drawn ones."""
     drawn = np.sort(np.random.default_rng(0).choice(1000, count, replace=False)).tolist()
     for name in names:
         if name in IMAGENET:
             model = onnxlrp.load(data / "models" / IMAGENET[name])
             shift = model.classes - 1000  # 1001 outputs: a background class first
-            yield Case(name, model, [k + shift for k in drawn[::every]])
+            yield Case(name, model, [k + shift for k in drawn[which]])
         else:
             model = onnxlrp.load(SHIPPED / f"{name}.onnx")
             yield Case(name, model, range(model.classes))
@@ -109,19 +108,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="holds models/")
     parser.add_argument("--styles", type=words, default=list(STYLES))
     parser.add_argument("--models", type=words, default=["digits", "shapes", "mobilenet", "squeezenet"])
-    parser.add_argument("--steps", type=int, help="of every style (default: 64, MACO 96)")
+    parser.add_argument("--steps", type=int, help="of every style (default: as many as the style has)")
     parser.add_argument("--classes", type=int, help="how many classes of ImageNet", default=CLASSES)
     parser.add_argument("--every", type=int, default=1, help="of ImageNet's classes, every so many alone")
+    parser.add_argument("--first", type=int, default=0, help="the first of these: processes may share the classes")
+    parser.add_argument("--rows", type=Path, nargs="+", default=[], help="results of other processes, taken over")
     parser.add_argument("--pictures", type=Path, help="a folder for the pictures")
     parser.add_argument("-o", "--out", type=Path, default=HERE / "results" / "prototypes.json")
     given = parser.parse_args()
     content: Record = json.loads(given.out.read_text()) if given.out.exists() else {"rows": {}}
     content["environment"] = environment(["onnxlrp", "numpy", "onnxruntime"])
+    for path in given.rows:
+        for key, rows in json.loads(path.read_text())["rows"].items():
+            known = {one["class"] for one in content["rows"].setdefault(key, [])}
+            content["rows"][key] = sorted(
+                content["rows"][key] + [one for one in rows if one["class"] not in known], key=lambda one: one["class"]
+            )
     folder = given.data / "models"
     judges = {name: onnxlrp.load(folder / file, prep=prep) for name, (file, prep) in JUDGES.items()}
-    for case in cases(given.data, given.models, given.classes, given.every):
+    for case in cases(given.data, given.models, given.classes, slice(given.first, None, given.every)):
         for style in given.styles:
-            steps = given.steps or STEPS.get(style, 64)
+            steps = given.steps or STYLES[style].steps
             key = f"{case.name}/{style}/{steps}"
             rows: list[Record] = content["rows"].setdefault(key, [])
             known = {one["class"] for one in rows}

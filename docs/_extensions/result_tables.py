@@ -151,9 +151,9 @@ def prototypes(found: Mapping[str, Any]) -> str:
 
     rows = []
     for key, row in found["summary"].items():
-        model, style, _ = key.split("/")
-        rows.append([model, f"`{style}`", str(row["classes"]), *(text(row.get(name)) for name in columns)])
-    return table(("model", "style", "classes", *columns), rows)
+        model, style, steps = key.split("/")
+        rows.append([model, f"`{style}`", steps, str(row["classes"]), *(text(row.get(name)) for name in columns)])
+    return table(("model", "style", "steps", "classes", *columns), rows)
 
 
 def inversion(found: Mapping[str, Any]) -> str:
