@@ -119,11 +119,11 @@ def main() -> None:
     content: Record = json.loads(given.out.read_text()) if given.out.exists() else {"rows": {}}
     content["environment"] = environment(["onnxlrp", "numpy", "onnxruntime"])
     for path in given.rows:
-        for key, rows in json.loads(path.read_text())["rows"].items():
-            known = {one["class"] for one in content["rows"].setdefault(key, [])}
-            content["rows"][key] = sorted(
-                content["rows"][key] + [one for one in rows if one["class"] not in known], key=lambda one: one["class"]
-            )
+        for key, others in json.loads(path.read_text())["rows"].items():
+            own = content["rows"].setdefault(key, [])
+            known = {one["class"] for one in own}
+            own += [one for one in others if one["class"] not in known]
+            own.sort(key=lambda one: one["class"])
     folder = given.data / "models"
     judges = {name: onnxlrp.load(folder / file, prep=prep) for name, (file, prep) in JUDGES.items()}
     for case in cases(given.data, given.models, given.classes, slice(given.first, None, given.every)):
