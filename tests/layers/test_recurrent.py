@@ -123,6 +123,15 @@ def test_functions_whose_numbers_are_not_stated_are_refused(name: str) -> None:
         load(Net("RNN", functions=(name,)).proto())
 
 
+def test_a_projection_of_states_is_refused() -> None:
+    """torch's dynamo exporter writes an LSTM with proj_size so: more rows of weights than the states have gates."""
+    net = Net("LSTM")
+    net.weights["W"], net.weights["R"] = (np.zeros((1, 4 * 5, n), np.float32) for n in (net.inputs, net.width))
+    net.weights["B"] = np.zeros((1, 8 * 5), np.float32)
+    with pytest.raises(UnsupportedError, match="proj_size"):
+        load(net.proto())
+
+
 def test_engines_without_loops_refuse_by_name() -> None:
     program = small_nets.compile(load(NETS["GRU forward"].proto()), make_composite("recurrent"))
     with pytest.raises(UnsupportedError, match="'rnn'") as refused:

@@ -72,6 +72,11 @@ class Cell:
         w, r, b, p = (self._of_direction(position) for position in (1, 2, 3, 7))
         assert w is not None
         assert r is not None
+        if not len(w) == len(r) == len(names) * self.width:
+            raise refuse(
+                layer, f"has weights {list(w.shape)} and {list(r.shape)}, which are not those of {len(names)} gates "
+                "(ONNX has no projection of states: proj_size in PyTorch)"
+            )  # fmt: skip
         peepholes = dict(zip(("input", "output", "forget"), np.split(p, 3), strict=True)) if p is not None else {}
         self.gates = {}
         for n, name in enumerate(names):
