@@ -342,3 +342,26 @@ def test_a_decision_with_nothing_against_it_has_no_layers() -> None:
     with pytest.raises(UnsupportedError, match="SVMRegressor"):
         model.explain(samples())
     assert np.isfinite(model.explain(samples(), method="occlusion").relevance).all()
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("rho", [[0.5], [0.5, -1.0, 2.0]])
+def test_a_machine_without_support_vectors_is_linear(transform: str, rho: Any) -> None:
+    """One row of weights for each class, and the first intercept for all of them, as onnxruntime computes it."""
+    weight = np.random.default_rng(0).normal(size=(3, WIDTH)).astype(np.float32)
+    stated: dict[str, Any] = {
+        "kernel_type": "LINEAR",
+        "kernel_params": [0.0, 0.0, 0.0],
+        "classlabels_ints": [3, 5, 7],
+    }
+    node = helper.make_node("SVMClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", **stated, rho=rho,
+                            coefficients=weight.reshape(-1), post_transform=transform)  # fmt: skip
+    source = model_of(node, ["label", "y"])
+    x = np.random.default_rng(1).normal(size=(5, WIDTH)).astype(np.float32)
+    runtime = pytest.importorskip("onnxruntime")
+    label, scores = runtime.InferenceSession(source.SerializeToString()).run(None, {"x": x})
+    found = load(source).explain(x, method="epsilon", epsilon=1e-12)
+    np.testing.assert_allclose(found.output, scores, atol=1e-6)
+    np.testing.assert_array_equal(np.array([3, 5, 7])[found.target], label)
+    np.testing.assert_allclose(found.relevance, x * weight[found.target], atol=1e-6)
+    np.testing.assert_allclose(found.logit, found.total + rho[0], atol=1e-6)

@@ -90,10 +90,34 @@ def _extractor(build: Replacement) -> None:
     build.finish()
 
 
+def _linear_machine(build: Replacement) -> None:
+    """SVMClassifier without support vectors: scores x·Wᵀ + b, one b for all classes, as onnxruntime computes them.
+
+    One with support vectors, or of two classes, stays as it is.
+    """
+    labels = build.attribute("classlabels_ints", ()) or build.attribute("classlabels_strings", ())
+    rho, stored = (np.asarray(build.attribute(name, ()), np.float32) for name in ("rho", "coefficients"))
+    scores = build.output(1)
+    # Of two classes onnxruntime's label is not that of the largest score: what would be explained is not clear.
+    if build.attribute("vectors_per_class", ()) or not scores or not len(rho) or len(labels) < 3:
+        build.keep()
+        return
+    if build.output(0):  # the operator's own label
+        build.keep(name=f"{build.layer.name}/label", path="", outputs=(build.output(0), f"{scores}/of label"))
+    weight = stored.reshape(len(labels), -1)
+    x, bias = build.input(0), np.full(len(labels), rho[0], np.float32)
+    if build.graph.dtypes.get(x, "float32") != "float32":
+        x = build.add("Cast", x, out=f"{build.out}/floats", to=TensorProto.FLOAT, saturate=1)
+    operands = x, build.store(weight, "coefficients"), build.store(bias, "intercept")
+    made = build.compute("Gemm", *operands, to=(f"{scores}/decisions",), main=True, transB=1)
+    _transformed(build, made, scores)
+
+
 LINEAR: Mapping[str, Decomposition] = {
     "ai.onnx.ml::Scaler": _scaler,
     "ai.onnx.ml::LinearRegressor": _regressor,
     "ai.onnx.ml::LinearClassifier": _classifier,
+    "ai.onnx.ml::SVMClassifier": _linear_machine,
     "ai.onnx.ml::Normalizer": _normalizer,
     "ai.onnx.ml::ArrayFeatureExtractor": _extractor,
 }
