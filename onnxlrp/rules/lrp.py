@@ -263,15 +263,15 @@ class Gamma:
             z = (1 + γ/2) (y + sgn(y) κ (|W| |x| + |b|)),    κ = γ / (2 + γ),
             R_x = x ⊙ Wᵀu + |x| ⊙ κ|W|ᵀ|u|,    u = (1 + γ/2) R / z,
 
-        where |u| has the sign of R. W is the layer's own weight.
+        where |u| has the sign of R. W is the layer's own weight. The size of z is stabilised, of terms that are not
+        negative.
         """
         kappa, epsilon = self.gamma / (2 + self.gamma), self.epsilon / (1 + self.gamma / 2)
         sizes = [(layer.reweighted(lambda w: _size(w) * kappa), _size(x)) for layer, x in parts]
         sign = (y > 0) - (y < 0)
         signed = relevance * sign
-        z = y + sign * total(layer(x) for layer, x in sizes)
-        size = signed / stabilize(z, epsilon)
-        u = size * sign
+        u = signed / (y * sign + total(layer(x) for layer, x in sizes) + epsilon)
+        size = u * sign
         trace = relevance.trace
         trace.record_absorbed("gate", lambda: relevance - signed * sign)
         for layers, s in ((parts, u), (sizes, size)):
