@@ -223,6 +223,8 @@ def _said(found: _Rows | None, how: BoxOptions, length: int, names: int | None) 
         objectness = how.layout == "5+C"
         same = found is not None and found.objectness == objectness
         return found if found is not None and same else _Rows(objectness, length - 4 - objectness)
+    if names is not None and found is not None and found.classes + found.objectness - names in (0, 1):
+        return _Rows(found.classes + found.objectness > names, names)
     if found is not None:
         return found
     if names is not None and length - names in (4, 5):
@@ -274,7 +276,7 @@ def _through(after: tuple[int, ...], before: tuple[int, ...], order: list[int]) 
 
 
 def _rows(graph: Graph, layer: Layer) -> _Rows | None:
-    """What the parts of a Concat tell: 4 | C and 2 | 2 | C or 4 | 1 | C; None where nothing."""
+    """What the parts of a Concat tell: 4 | C, 2 | 2 | C, 2 | 2 | 1 + C or 4 | 1 | C; None where nothing."""
     full = int(layer.attributes["axis"])
     lengths = []
     for name in layer.inputs:
@@ -284,8 +286,11 @@ def _rows(graph: Graph, layer: Layer) -> _Rows | None:
         lengths.append(shape[full - 1 if full >= 0 else full + len(shape)])
     if len(lengths) == 2 and lengths[0] == 4:
         return _Rows(False, lengths[1])
-    if len(lengths) == 3 and lengths[:2] == [2, 2]:  # centre, size, and the rest
-        return _Rows(True, lengths[2] - 1)
+    if len(lengths) == 3 and lengths[:2] == [2, 2]:  # centre, size, and the rest, of which objectness may be one
+        rest = graph.producer(layer.inputs[2])
+        if rest is not None and rest.op == "Sigmoid":  # on its own: the classes
+            return _Rows(False, lengths[2])
+        return _Rows(True, lengths[2] - 1)  # cut from what centre and size are cut from
     if lengths[:2] == [4, 1] or lengths[:3] == [2, 2, 1]:
         return _Rows(True, lengths[-1])
     return None
@@ -293,10 +298,11 @@ def _rows(graph: Graph, layer: Layer) -> _Rows | None:
 
 def _logits(graph: Graph, layer: Layer) -> tuple[str, int] | None:
     """The tensor of the classes before its Sigmoid, and its axis of classes; None where it is not one tensor."""
-    before = graph.producer(layer.inputs[1])
+    name = layer.inputs[-1]
+    before = graph.producer(name)
     if before is None or before.op != "Sigmoid":
         return None
-    full, rank = int(layer.attributes["axis"]), len(graph.shapes[layer.inputs[1]])
+    full, rank = int(layer.attributes["axis"]), len(graph.shapes[name])
     return before.inputs[0], full - 1 if full >= 0 else full + rank
 
 

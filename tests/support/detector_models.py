@@ -101,6 +101,18 @@ def v8(transposed: bool = False, seed: int = 0) -> Detector:
     )  # fmt: skip
 
 
+def v8_merged(seed: int = 6) -> Detector:
+    """[4 + C, A], centre and size joined with the classes in one Concat, as converters write it."""
+    made = v8(seed=seed)
+    inner = next(n for n in made.file.graph.node if n.op_type == "Concat")
+    outer = next(n for n in made.file.graph.node if inner.output[0] in n.input)
+    parts = [*inner.input, *list(outer.input)[1:]]
+    del outer.input[:]
+    outer.input.extend(parts)
+    made.file.graph.node.remove(inner)
+    return made
+
+
 def v5(transposed: bool = False, seed: int = 1) -> Detector:
     """[A, 5 + C] of two scales, each with two boxes at a position."""
     n = Net(3, SIDE, SIDE, seed=seed)
@@ -229,6 +241,7 @@ def suppressed(one: bool, score: float = 0.4, iou: float = 0.3) -> Detector:
 
 CASES: dict[str, Callable[[], Detector]] = {
     "v8": v8,
+    "v8_merged": v8_merged,
     "v8_transposed": lambda: v8(True),
     "v5": v5,
     "v5_transposed": lambda: v5(True),
