@@ -1,4 +1,4 @@
-"""detector.onnx: what counts for a box lies in its shape, and not in the other one of the scene."""
+"""detector.onnx and segmenter.onnx: what counts for a shape lies in it, and not in the other one of the scene."""
 
 from __future__ import annotations
 
@@ -34,3 +34,21 @@ def test_relevance_of_a_box_lies_in_its_shape() -> None:
         found += 1
     assert found >= SCENES - 1
     assert np.mean(own) > 4 * np.mean(other)
+
+
+@pytest.mark.slow
+def test_relevance_of_a_class_lies_where_it_is_predicted() -> None:
+    model = onnxlrp.load(ROOT / "models" / "segmenter.onnx")
+    own, other, right = [], [], []
+    for seed in range(HELD_OUT, HELD_OUT + SCENES):
+        image, masks, labels = render_pair(seed)
+        x = ((image.transpose(2, 0, 1) / 255 - 0.5) / 0.25).astype(np.float32)[np.newaxis]
+        for n in (0, 1):
+            one = model.explain(x, CLASSES[labels[n]], "epsilon_plus_flat")
+            assert one.shares is not None
+            right.append(abs(one.shares[0, 1 + labels[n]] - masks[n].mean()) < 0.05)
+            heat = np.abs(one.kind.summed(one.relevance)[0])
+            own.append((heat * masks[n]).sum() / heat.sum())
+            other.append((heat * masks[1 - n]).sum() / heat.sum())
+    assert np.mean(right) > 0.8
+    assert np.mean(own) > 8 * np.mean(other)
