@@ -44,7 +44,7 @@ def crops(photos: Path, folder: Path, count: int, side: int = 224) -> None:
             photo = opened.convert("RGB")
         width = int(min(photo.size) * rng.uniform(0.5, 1))
         left, top = (int(rng.integers(0, length - width + 1)) for length in photo.size)
-        photo.crop((left, top, left + width, top + width)).resize((side, side)).save(folder / f"{n:05}.png")
+        photo.crop((left, top, left + width, top + width)).resize((side, side)).save(folder / f"{n:05}.png", compress_level=1)
 
 
 def ours(path: Path, folder: Path, warm: Path, out: Path, batch: int) -> Record:
@@ -190,13 +190,16 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("-o", "--out", type=Path, default=HERE / "results" / "atlas.json")
     args = parser.parse_args()
-    rows = []
+    rows: list[Record] = []
+    about = environment(["onnxlrp", "onnxruntime", "torch", "zennit", "zennit-crp"])
+    about |= {"model": args.model.name, "method": METHOD, "samples of a unit": TOP, "rows": rows}
     with tempfile.TemporaryDirectory() as made:
         work = Path(made)
-        for count in [WARM, *args.pictures]:
+        (work / str(WARM)).mkdir()
+        crops(args.photos, work / str(WARM), WARM)
+        for n, count in enumerate(args.pictures):
             (work / str(count)).mkdir(exist_ok=True)
             crops(args.photos, work / str(count), count)
-        for n, count in enumerate(args.pictures):
             words = (args.model, work / str(count), work / str(WARM), work, args.batch)
             row: Record = {"pictures": count, "batch": args.batch, "onnxlrp": in_child("ours", *words)}
             if n == 0:
@@ -206,8 +209,7 @@ def main() -> None:
             row["pictures per second"] = count / row["onnxlrp"]["seconds"]
             rows.append(row)
             print(json.dumps(row), flush=True)
-    about = environment(["onnxlrp", "onnxruntime", "torch", "zennit", "zennit-crp"])
-    save(args.out, {**about, "model": args.model.name, "method": METHOD, "samples of a unit": TOP, "rows": rows})
+            save(args.out, about)
 
 
 if __name__ == "__main__":
