@@ -44,7 +44,8 @@ def crops(photos: Path, folder: Path, count: int, side: int = 224) -> None:
             photo = opened.convert("RGB")
         width = int(min(photo.size) * rng.uniform(0.5, 1))
         left, top = (int(rng.integers(0, length - width + 1)) for length in photo.size)
-        photo.crop((left, top, left + width, top + width)).resize((side, side)).save(folder / f"{n:05}.png", compress_level=1)
+        piece = photo.crop((left, top, left + width, top + width)).resize((side, side))
+        piece.save(folder / f"{n:05}.png", compress_level=1)
 
 
 def ours(path: Path, folder: Path, warm: Path, out: Path, batch: int) -> Record:
