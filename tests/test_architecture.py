@@ -156,6 +156,7 @@ ALLOWED |= {
         *_REWRITES,
         *_STAGES,
         "graph.contracts",
+        "graph.facts",  # whether a network has what a pass is for, before its module is imported
         "graph.load_state",
         "graph.properties",
         "graph.soundness",

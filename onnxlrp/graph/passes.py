@@ -28,6 +28,7 @@ from .decomposition.decompose import bytes_as_floats, decompose
 from .decomposition.ml.columns import join_columns
 from .decomposition.ml.neuralize import neuralize
 from .decomposition.ml.texts import code_texts
+from .facts import applies_again
 from .frontend.batch_in_front import batch_in_front
 from .frontend.scalars import bind_scalars
 from .frontend.simplify import optimise, simplify
@@ -40,7 +41,6 @@ from .lowering.token_batchnorm import rewrite_token_batch_norm
 from .operators import CONTROL_FLOW
 from .reading import memory
 from .reading.module_paths import module_paths
-from .recurrent.cells import join_sums
 from .recurrent.steps import mask_steps
 from .recurrent.unfold import unfold
 from .rewriting.constant_folding import fold
@@ -67,6 +67,13 @@ def _record_nodes(state: LoadState) -> None:
 
 def _separate_weights(state: LoadState) -> None:
     state.model, state.weights = separate_weights(state.file)
+
+
+def _join_sums(state: LoadState) -> None:
+    if applies_again(state.graph.layers, state.graph.constants):
+        from .recurrent.cells import join_sums
+
+        join_sums(state.graph)
 
 
 def _batch_in_front(state: LoadState) -> None:
@@ -410,7 +417,7 @@ PASSES = (
     Pass(
         "join sums",
         "Write the cells of recurrent networks that are written step by step with one layer for each sum of products.",
-        _on_graph(join_sums),
+        _join_sums,
         requires=(has.SHAPES_KNOWN, has.BATCH_FIRST, has.PRODUCTS_AS_GEMM, has.ONE_AFFINE),
         ensures=(has.SUMS_JOINED,),
     ),

@@ -29,7 +29,6 @@ from .graph import Layer
 from .load_state import LoadState
 from .lowering.lower import lower
 from .reading import memory
-from .recurrent.cells import split
 from .recurrent.steps import is_step
 from .recurrent.unfold import folded
 from .rewriting.constant_folding import is_noop, is_pure
@@ -318,8 +317,16 @@ SOFTMAX_FUSED = _of_graph("softmax is one layer", _softmax_fused)
 MOVES_CANCELLED = _of_graph("no moves undo each other", _unchanged_by(cancel_moves))
 LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unchanged_by(write_in_layout))
 LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
+
+
+def _sums_joined(graph: MutableGraph) -> bool:
+    from .recurrent.cells import split
+
+    return not split(graph)
+
+
 UNFOLDED = _of_graph("recurrent layers compute states alone", lambda graph: not folded(graph))
-SUMS_JOINED = _of_graph("sums of products in cells are one layer", lambda graph: not split(graph))
+SUMS_JOINED = _of_graph("sums of products in cells are one layer", _sums_joined)
 STEPS_MASKED = _of_graph(
     "one step of a sample is a masked sum",
     lambda graph: not any(is_step(layer, graph.shapes) for layer in graph.layers),

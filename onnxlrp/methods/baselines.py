@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..graph.trees.missing import fill
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
 from ..preprocessing.samples import arranged
@@ -129,6 +128,8 @@ def _rows(problem: Problem, array: Any, origin: str) -> Array:
     names = problem.columns if problem.kind.name == "vector" else None
 
     def decided(values: Array) -> Array:
+        from ..graph.trees.missing import fill
+
         return fill(problem.model.graph, values, origin, names)[0]
 
     return images.batched(array, problem.x.shape[1:], "float64", origin, decided)

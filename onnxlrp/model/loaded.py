@@ -24,7 +24,6 @@ from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
 from ..graph.places import DEFAULT, SIZES, Place
 from ..graph.seed_output import Kind, Seeded
-from ..graph.trees.missing import fill
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
 from ..inputs.text import Vocabulary
@@ -393,7 +392,7 @@ class LoadedModel:
             model = self if told is None else self.at(*told)
         dtype, features = model.graph.inputs[0].dtype, feature_names.of_model(model.graph.metadata)
         codes = model.graph.categories.get(model.graph.inputs[0].name, {})
-        how = features, partial(fill, model.graph), codes
+        how = features, partial(_filled, model.graph), codes
         samples = made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, *how)
         check_ids(model.graph, samples)
         return samples
@@ -499,3 +498,10 @@ class LoadedModel:
         """Raise UnsupportedError where the explained output has no score for each class that stays where it is."""
         if self.choice is not None:
             refuse_maps(self.choice, self.whole or self.graph)
+
+
+def _filled(graph: Graph, *samples: Any) -> tuple[Array, dict[int, str]]:
+    """Replace missing values of samples; see `graph.trees.missing.fill`, which few samples need."""
+    from ..graph.trees.missing import fill
+
+    return fill(graph, *samples)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....errors import UnsupportedError
 from ...operators import TREES
-from ...trees.reading import Read, read
 from ..replacement import Decomposition, Replacement
+
+if TYPE_CHECKING:
+    from ...trees.reading import Read
 
 _SCORED = {"SOFTMAX": "Softmax", "LOGISTIC": "Sigmoid"}
 _OF_CLASSES = ("class_", "classlabels_")
@@ -25,6 +27,8 @@ def _trees(build: Replacement) -> None:
     if str(layer.attributes.get("post_transform", "NONE")) in ("NONE", "0"):
         build.keep()
         return
+    from ...trees.reading import read  # which few models need
+
     try:
         found = read(layer)
     except UnsupportedError:
