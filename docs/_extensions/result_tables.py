@@ -64,6 +64,23 @@ def builds(found: Mapping[str, Any]) -> str:
     return f"{about['date'][:10]}, commits {pairs}, {said}.\n\n{table(head, rows)}"
 
 
+def shell_runs(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/shell_runs.py: ratios of runs from the shell to those of the build before."""
+    rows = []
+    for record in found["records"]:
+        cells = []
+        for kind in ("no cache", "first", "second"):
+            both = (record[clock]["ratios"][kind]["ratio"] for clock in ("processor", "wall"))
+            cells.append(" / ".join(f"{ratio:.2f}" for ratio in both))
+        equal = "equal" if record["equal"] else "NOT EQUAL"
+        size = f"{record['cache MB']:.1f} MB"
+        rows.append([record["model"], f"`{record['method']}`", *cells, size, equal])
+    about = found["records"][0]["meta"]
+    pair = f"`{about['builds']['after'][:7]}` against `{about['builds']['before'][:7]}`"
+    head = ("model", "method", "without a cache", "first run", "second run", "entries", "heatmaps")
+    return f"{about['date'][:10]}, commits {pair}; {_versions(about)}.\n\n{table(head, rows)}"
+
+
 def coverage(found: Mapping[str, Any]) -> str:
     """Return the results of tests/zoo/zoo.py: a line for each family of models, a column for each exporter."""
     records = found["records"]
@@ -206,6 +223,7 @@ def _supported(cell: Mapping[str, Any] | None) -> str:
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cpu": cpu,
     "builds": builds,
+    "shell_runs": shell_runs,
     "coverage": coverage,
     "judging": judging,
     "quantised": quantised,

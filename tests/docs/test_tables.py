@@ -27,7 +27,7 @@ def test_tables_of_registries_are_tables(name: Any) -> None:
         assert [row[0].strip("`") for row in body] == list(registry_tables.DESCRIBED[name]())
 
 
-@pytest.mark.parametrize("name", ["cpu", "builds", "coverage", "judging", "localisation", "prototypes"])
+@pytest.mark.parametrize("name", ["cpu", "builds", "shell_runs", "coverage", "judging", "localisation", "prototypes"])
 def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
     found = json.loads((result_tables.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     head, *body = rows(result_tables.read(name))

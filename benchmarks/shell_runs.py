@@ -1,8 +1,8 @@
 """The command itself, from the shell: first and second runs of one model and method, beside another build.
 
     git worktree add /tmp/before v1.0                        # the other build, as a checkout
-    python benchmarks/commands.py /tmp/before --model models/digits.onnx --input models/samples/digit_0.png
-    python benchmarks/commands.py /tmp/before --networks resnet50 --input cat.jpg --methods epsilon_plus_flat
+    python benchmarks/shell_runs.py /tmp/before --model models/digits.onnx --input models/samples/digit_0.png
+    python benchmarks/shell_runs.py /tmp/before --networks resnet50 --input cat.jpg --methods epsilon_plus_flat
 
 In each round every kind of run has a process of its own, in an order that turns around: the build before, this one
 without a cache, its first run with an empty cache, which writes the entries, and its second. The heatmaps of the three
@@ -93,7 +93,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "onnxlrp-bench")
     parser.add_argument("--add", action="store_true", help="keep the other cases of the file, as they were measured")
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "commands.json")
+    parser.add_argument("--json", type=Path, default=HERE / "results" / "shell_runs.json")
     given = parser.parse_args()
     if not (given.before / "onnxlrp").is_dir():
         parser.error(f"no build in {given.before}: name a checkout, such as one by git worktree add")
