@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 import onnxlrp
 from onnxlrp.engines.cuda.planning.schedule import Scheduler
@@ -130,6 +131,12 @@ def test_a_projection_of_states_is_refused() -> None:
     net.weights["B"] = np.zeros((1, 8 * 5), np.float32)
     with pytest.raises(UnsupportedError, match="proj_size"):
         load(net.proto())
+    made = Net("LSTM").proto()  # or with rows that are cut to the projection, and zeros as wide as the cell
+    made.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 5), np.float32), "zero"))
+    lstm = next(n for n in made.graph.node if n.op_type == "LSTM")
+    lstm.input.extend([*[""] * (6 - len(lstm.input)), "zero"])
+    with pytest.raises(UnsupportedError, match="proj_size"):
+        load(made)
 
 
 def test_engines_without_loops_refuse_by_name() -> None:

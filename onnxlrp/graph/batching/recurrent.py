@@ -27,6 +27,9 @@ def recurrent(layout: Layout, layer: Layer) -> Stored:
             continue
         name = layer.inputs[position]
         value = layout.graph.constant(name)
+        width = layout.graph.constants[layer.inputs[2]].shape[-1]
+        if position > 4 and layout.graph.shape(name)[-1:] != (width,):
+            raise refuse(layer, f"has states {width} wide, and initial ones of another width (proj_size in PyTorch)")
         if value is not None:
             stored = wanted.stored_constant(value, value.ndim, layout.graph.batch)
             if stored is None:
