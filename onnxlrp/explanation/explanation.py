@@ -80,7 +80,8 @@ class Explanation(Result):
 
         Args:
             path: The file's name, which may hold `{stem}`, `{target}`, `{label}`, `{method}` and `{index}`. Several
-                files of one name become `name.0.png`, `name.1.png`.
+                files of one name become `name.0.png`, `name.1.png`. Of a detector target and label begin with the box:
+                `box1.2`, `box1-w`.
             format: "png", "npz", "json" or "html"; by default what the suffix says.
             cmap: Of figures, as `figure` takes it.
             clip: Of figures, as `figure` takes it.

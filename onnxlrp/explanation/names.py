@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UsageError, did_you_mean
+from ..graph.places import SIZES
 from .result import Result, class_id, label, target_count
 
 FORMATS = ("png", "npz", "json", "html")
@@ -55,12 +56,21 @@ def paths(result: Result, pattern: str, places: Sequence[tuple[int, int | None]]
     return [Path(name).with_suffix(f".{i}{Path(name).suffix}") for i, name in enumerate(named)]
 
 
+def _is_coordinate(result: Result) -> bool:
+    """Return whether coordinates of a box are explained, not its classes."""
+    return bool(result.boxes) and result.head == "Values" and tuple(result.labels or ()) == SIZES
+
+
 def _filled(result: Result, pattern: str, sample: int, target: int | None) -> str:
-    shown = range(target_count(result)) if target is None else [target]
+    shown = (range(target_count(result)) if target is None else [target])[:_NAMED]
+    names = [label(result, sample, t) for t in shown]
+    coordinate = _is_coordinate(result)
+    ids = names if coordinate else [str(class_id(result, sample, t)) for t in shown]
+    box = f"box{result.boxes[sample].chosen + 1}{'-' if coordinate else '.'}" if result.boxes else ""
     words = {
         "stem": result.names[sample] if result.names else f"sample{sample}",
-        "target": "-".join(str(class_id(result, sample, t)) for t in shown[:_NAMED]),
-        "label": "-".join(label(result, sample, t) for t in shown[:_NAMED]),
+        "target": box + "-".join(ids),
+        "label": box + "-".join(names),
         "method": result.method or "relevance",
         "index": sample,
     }

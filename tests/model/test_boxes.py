@@ -315,3 +315,37 @@ def test_evaluation_and_comparison_keep_the_box(tmp_path: Path) -> None:
     assert found is not None
     result = compare(a, b, [(f"{n}", one) for n, one in enumerate(x)], CompareOptions(target="box:1", boxes=HOW))
     assert result is not None
+
+
+def test_names_of_files_tell_the_box_and_what_of_it(tmp_path: Path) -> None:
+    case, x = v8(), drawn(1)
+    model = onnxlrp.load(case.file, engine="reference")
+    kept = best(case, x)[0]
+    first, second = (k for _, k, *_ in kept[:2])
+    z = [case.entry(x, kept[0][0], k)[0] for k in range(CLASSES)]
+    next_best = int(next(k for k in np.argsort(np.negative(z)) if k != first))
+    names = {
+        "box:1": f"a.box1.{first}.box1.{first}.npz",
+        "box:2": f"a.box2.{second}.box2.{second}.npz",
+        "box:1:3": "a.box1.3.box1.3.npz",
+        "box:1:w": "a.box1-w.box1-w.npz",
+        "box:2:w": "a.box2-w.box2-w.npz",
+        "box:2:size": "a.box2-size.box2-size.npz",
+        "box:1:top2": f"a.box1.{first}-{next_best}.box1.{first}-{next_best}.npz",
+    }
+    for target, name in names.items():
+        found = model.explain(x, target, method="gradient", boxes=HOW)
+        assert [path.name for path in found.save(tmp_path / "a.{target}.{label}.npz")] == [name]
+    drawn_ones = model.explain(x, "box:1:top2", method="gradient", boxes=HOW).save(tmp_path / "b.{target}.png")
+    assert [path.name for path in drawn_ones] == [f"b.box1.{first}.png", f"b.box1.{next_best}.png"]
+
+
+def test_a_box_at_a_point_is_named_by_its_number(tmp_path: Path) -> None:
+    case, x = v8(), drawn()
+    found = onnxlrp.load(case.file, engine="reference").explain(x, "box@3,4", method="gradient", boxes=HOW)
+    expected = []
+    for kept in best(case, x):
+        number = next(n for n, (*_, c) in enumerate(kept) if c[0] <= 3 < c[2] and c[1] <= 4 < c[3])
+        expected.append(f"box{number + 1}.{kept[number][1]}.json")
+    written = {path.name for path in found.save(tmp_path / "{target}.json")}
+    assert written == set(expected)
