@@ -110,7 +110,7 @@ def test_text(refused: Any) -> None:
         helper.make_node("OneHotEncoder", ["small"], ["k"], domain="ai.onnx.ml", cats_strings=["a", "b", "c"]),
         helper.make_node("MatMul", ["k", "d"], ["y"]),
     ]
-    name = save("text.onnx", nodes, [3], ["N", 4], {"d": D[:3]}, TensorProto.STRING)
+    name = save("text.onnx", nodes, [3], [3, 4], {"d": D[:3]}, TensorProto.STRING)
     said, fix = refused(4, "inspect", name)
     assert 'the input "x" takes text' in said
     onnx.utils.extract_model(name, "numbers.onnx", ["k"], ["y"])  # the fix

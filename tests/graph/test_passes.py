@@ -71,7 +71,7 @@ def tokens() -> Any:
 
 
 def recurrent() -> Any:
-    constants = {"w": values(2, 12, 8), "r": values(2, 12, 3), "b": values(2, 24), "to": np.array([-1, 24])}
+    constants = {"w": values(2, 9, 8), "r": values(2, 9, 3), "b": values(2, 18), "to": np.array([-1, 24])}
     gru = layer("GRU", "x w r b", "s", layout=1, hidden_size=3, direction="bidirectional")
     made = graph([gru, layer("Reshape", "s to", "y")], constants, shape=(4, 8))
     made.shapes["s"], made.dtypes["s"] = (made.batch, 4, 2, 3), "float32"
