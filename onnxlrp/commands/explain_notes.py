@@ -134,6 +134,8 @@ class Notes:
             console.note(text, "--size HxW states one")
         elif pictures and (text := model.graph.metadata.get("onnxlrp.note", "")):
             console.note(text, "--size HxW states it")
+        if text := model.graph.metadata.get("onnxlrp.quantised", ""):
+            console.note(text)
 
     def _picture(self) -> str:
         """A picture of the run, to be tried with other preprocessings."""

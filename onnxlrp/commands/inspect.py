@@ -80,7 +80,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "head": {"kind": model.head.kind, "functions": list(model.head.functions), "logits": model.head.logits},
         "labels": list(model.labels) if model.labels else None,
         "preprocessing": prep,
-        "note": graph.metadata.get("onnxlrp.note"),
+        "note": "; ".join(filter(None, map(graph.metadata.get, ("onnxlrp.note", "onnxlrp.quantised")))) or None,
         "method": model.default_method.name if composite is None else composite.name,
         "default_for": model.default_method.reason if is_default(options) else None,
         "layers": layers,

@@ -110,8 +110,7 @@ def load(
         raise _needs_size(state, first)
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
-        said = "; ".join(filter(None, (graph.metadata.get("onnxlrp.note"), note)))
-        graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.note": said}))
+        graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.quantised": note}))
     return graph
 
 

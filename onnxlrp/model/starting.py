@@ -42,9 +42,12 @@ def seed_rows(seed: Any, shape: tuple[int, ...], samples: int) -> Array:
         InputError: It has another shape, or is not finite.
     """
     try:
-        values = np.asarray(seed, np.float32)
+        given = np.asarray(seed)
+        if given.dtype.kind not in "biuf":
+            raise TypeError
+        values = given.astype(np.float32)
     except (TypeError, ValueError):
-        raise InputError(f"a seed of type {type(seed).__name__}", "give an array of numbers") from None
+        raise InputError(f"a seed of type {type(seed).__name__}", "give an array of real numbers") from None
     if values.shape not in (shape, (samples, *shape)):
         raise InputError(
             f"a seed of shape {list(values.shape)}; the output has {list(shape)} per sample",

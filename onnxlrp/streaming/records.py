@@ -99,6 +99,8 @@ def of_rejected(item: Item, digest: str, error: str) -> dict[str, Any]:
 def check_table(path: str) -> Path:
     """Return the path of a table. Raises UsageError for another suffix, UnsupportedError without pyarrow."""
     suffix = Path(path).suffix.lower()
+    if not Path(path).name:
+        raise UsageError(f'--table "{path}" is no file', "--table run.jsonl")
     if suffix not in (".jsonl", ".parquet"):
         fix = f"--table {Path(path).with_suffix('.jsonl')}"
         raise UsageError(f"--table {path}: a table is .jsonl or .parquet", fix)

@@ -29,7 +29,7 @@ def model(integer: bool = False) -> onnx.ModelProto:
 def test_a_model_that_rounds_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here by onnxruntime's optimiser, which rounds the weights."""
     kept = [name for name in simplify._DISABLED if name != "WeightBiasQuantization"]
-    assert "onnxlrp.note" not in load(model()).metadata
+    assert "onnxlrp.quantised" not in load(model()).metadata
     monkeypatch.setattr(simplify, "_DISABLED", tuple(kept))
     with pytest.raises(CheckFailed, match="deviates from the untouched model"):
         load(model())
@@ -40,16 +40,16 @@ def test_what_cannot_be_compared_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("no such input")
 
     monkeypatch.setattr(verify_quantized, "verify", fails)
-    assert load(model()).metadata["onnxlrp.note"] == "it could not be compared with the untouched file: no such input"
+    assert load(model()).metadata["onnxlrp.quantised"] == "it could not be compared with the untouched file: no such input"
 
 
 def test_integer_operators_may_depend_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     def deviates(*arguments: object, **options: object) -> float:
         raise CheckFailed('"y" deviates', "")
 
-    assert "onnxlrp.note" not in load(model(integer=True)).metadata
+    assert "onnxlrp.quantised" not in load(model(integer=True)).metadata
     monkeypatch.setattr(verify_quantized, "verify", deviates)
-    assert load(model(integer=True)).metadata["onnxlrp.note"].endswith('on this processor: "y" deviates')
+    assert load(model(integer=True)).metadata["onnxlrp.quantised"].endswith('on this processor: "y" deviates')
     with pytest.raises(CheckFailed):
         load(model())
 

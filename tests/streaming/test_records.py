@@ -81,7 +81,12 @@ def test_a_run_that_fails_leaves_no_table(samples: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["--table", "t.csv"], "t.jsonl"), (["--table", "t.jsonl", "--pool", "-1"], "pool=-1")]
+    ("words", "said"),
+    [
+        (["--table", "t.csv"], "t.jsonl"),
+        (["--table", ""], "is no file"),
+        (["--table", "t.jsonl", "--pool", "-1"], "pool=-1"),
+    ],
 )
 def test_bad_tables(samples: Path, words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(DIGITS), str(samples), *words]) == 2
