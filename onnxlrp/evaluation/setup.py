@@ -40,7 +40,7 @@ def make_attributors(
         options = {**options, **{name: {**default.options, **options.get(name, {})} for name in auto}}
     else:
         named = {name: name for word in methods for name in [default.name if word == DEFAULT else word]}
-        if DEFAULT in methods:
+        if DEFAULT in [*methods]:
             own = options.get(DEFAULT, options.get(default.name, {}))
             options = {**options, default.name: {**default.options, **own}}
         options = {word: given for word, given in options.items() if word != DEFAULT}

@@ -40,7 +40,9 @@ def test_what_cannot_be_compared_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("no such input")
 
     monkeypatch.setattr(verify_quantized, "verify", fails)
-    assert load(model()).metadata["onnxlrp.quantised"] == "it could not be compared with the untouched file: no such input"
+    assert (
+        load(model()).metadata["onnxlrp.quantised"] == "it could not be compared with the untouched file: no such input"
+    )
 
 
 def test_integer_operators_may_depend_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

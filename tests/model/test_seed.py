@@ -194,7 +194,8 @@ def test_a_whole_number_is_the_seed_of_random_numbers() -> None:
         (lambda z: z[:, :2], "shape"),
         (np.full(CLASSES, np.nan), "NaN"),
         (["a"] * CLASSES, "list"),
-        (lambda z: None, "shape"),
+        (lambda z: None, "NoneType"),
+        (np.ones(CLASSES) * 1j, "real"),
     ],
 )
 def test_seeds_that_do_not_fit_are_refused(seed: object, says: str) -> None:
