@@ -10,7 +10,7 @@ from result_tables import table
 from onnxlrp.checks.registry import CHECKS, thresholds
 from onnxlrp.engines import ENGINES
 from onnxlrp.evaluation.metrics.registry import METRICS
-from onnxlrp.graph.decomposition.decompose import DECOMPOSITIONS
+from onnxlrp.graph.decomposition.decompose import decompositions
 from onnxlrp.graph.decomposition.dynamic_quantization import DYNAMIC
 from onnxlrp.graph.decomposition.integer import INTEGER
 from onnxlrp.graph.lowering.lower import LOWERINGS
@@ -38,7 +38,7 @@ def operators() -> str:
     by_kind = {kind: sorted(name for name, row in LAYERS.items() if row.kind == kind) for kind in KINDS}
     rows = [(_code(kind), KINDS[kind], ops) for kind, ops in by_kind.items() if ops]
     quantised = {*INTEGER, *DYNAMIC} - {*LAYERS}
-    optimised = {*DECOMPOSITIONS} - quantised - {*LAYERS}
+    optimised = {*decompositions()} - quantised - {*LAYERS}
     rows.append(("", "on integers: read as the same on floats, between rounding and rounding", sorted(quantised)))
     rows.append(("", "fused by onnxruntime's optimiser: read as the operators that they stand for", sorted(optimised)))
     lowered = {*LOWERINGS} - {*LAYERS}

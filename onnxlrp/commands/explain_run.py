@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -178,10 +179,32 @@ def _identity(
         preprocessing = None
     stated = {name: value for name, value in vars(args).items() if name not in _NO_MATTER and is_stated(value)}
     stated["pool"] = args.pool if table else None
+    contents = {text: digest for value in stated.values() for text, digest in _contents(value)}
     given = {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in model.given.items()}
     return {
         "onnxlrp": __version__, "model": model.graph.sha256, "input": model.graph.inputs[0].name,
         "output": model.graph.outputs[0].name, "preprocessing": preprocessing, "methods": list(methods),
-        "options": {name: stated[name] for name in sorted(stated)}, "given": given,
+        "options": {name: stated[name] for name in sorted(stated)}, "given": given, "contents": contents,
+        "labels": hashlib.sha256("\n".join(model.labels or ()).encode()).hexdigest(),
         "files": [Path(plan.pattern).relative_to(folder).as_posix(), *plan.formats], "engine": model.engine.name,
     }  # fmt: skip
+
+
+def _contents(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the files and folders that an option names, such as a baseline or a mask, with the SHA-256 of each."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _contents(item)
+    if not isinstance(value, str):
+        return
+    for text in dict.fromkeys([value, *re.split(r"[=@,]", value)]):
+        try:
+            inside = sorted(path for path in Path(text).iterdir() if path.is_file()) if Path(text).is_dir() else []
+            found = [Path(text)] if Path(text).is_file() else inside if text.strip("./\\") else []
+        except (OSError, ValueError):  # no name that a file can have
+            continue
+        if found:
+            made = hashlib.sha256()
+            for path in found:
+                made.update(f"{path.name} {Item(path.name, path).digest()}\n".encode())
+            yield text, made.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ..graph.decomposition.decompose import DECOMPOSITIONS
+from ..graph.decomposition.decompose import decompositions
 from ..graph.lowering.lower import LOWERINGS
 from ..layers import LAYERS
 from ..registry import summary
@@ -16,7 +16,7 @@ READ_AS_OTHERS = "read as the operators that it stands for"
 def run(args: argparse.Namespace, console: Console) -> int:
     """List the operators; return the exit code."""
     rows = [(name, row.kind, _without(name, summary(row.build))) for name, row in LAYERS.items()]
-    rows += [(name, "", READ_AS_OTHERS) for name in {*DECOMPOSITIONS, *LOWERINGS} - {*LAYERS}]
+    rows += [(name, "", READ_AS_OTHERS) for name in {*decompositions(), *LOWERINGS} - {*LAYERS}]
     rows.sort(key=lambda row: row[0].rpartition("::")[::-1])
     console.table([("operator", "kind", "what it does"), *rows])
     named = ({"name": name, "kind": kind or None, "summary": text} for name, kind, text in rows)

@@ -6,12 +6,11 @@ checked; `load` runs them without, for checks take time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from . import properties as has
 from .batching.free import free_or_fix
-from .batching.sorting import undo_sorting
 from .canonical.attributes import spell_out_attributes
 from .canonical.binary_columns import write_binary_columns
 from .canonical.fuse_activations import fuse_activations
@@ -25,9 +24,6 @@ from .canonical.softmax import fuse_softmax
 from .canonical.where_conditions import number_conditions
 from .contracts import Pass
 from .decomposition.decompose import bytes_as_floats, decompose
-from .decomposition.ml.columns import join_columns
-from .decomposition.ml.neuralize import neuralize
-from .decomposition.ml.texts import code_texts
 from .facts import applies_again
 from .frontend.batch_in_front import batch_in_front
 from .frontend.scalars import bind_scalars
@@ -38,11 +34,9 @@ from .frontend.weightless import separate_weights
 from .load_state import LoadState
 from .lowering.lower import lower
 from .lowering.token_batchnorm import rewrite_token_batch_norm
-from .operators import CONTROL_FLOW
+from .operators import CONTROL_FLOW, RECURRENT, SOFTMAXES, SQUARES
 from .reading import memory
 from .reading.module_paths import module_paths
-from .recurrent.steps import mask_steps
-from .recurrent.unfold import unfold
 from .rewriting.constant_folding import fold
 from .rewriting.mutable_graph import MutableGraph
 from .rewriting.outputs import drop_text_outputs
@@ -67,6 +61,49 @@ def _record_nodes(state: LoadState) -> None:
 
 def _separate_weights(state: LoadState) -> None:
     state.model, state.weights = separate_weights(state.file)
+
+
+# What few models have is imported where a model has it.
+
+
+def _code_texts(state: LoadState) -> None:
+    if "object" in state.graph.dtypes.values():  # text
+        from .decomposition.ml.texts import code_texts
+
+        code_texts(state.graph)
+
+
+def _undo_sorting(state: LoadState) -> None:
+    if _has(state, ("TopK",)):
+        from .batching.sorting import undo_sorting
+
+        undo_sorting(state.graph)
+
+
+def _unfold(state: LoadState) -> None:
+    if _has(state, RECURRENT):
+        from .recurrent.unfold import unfold
+
+        unfold(state.graph)
+
+
+def _mask_steps(state: LoadState) -> None:
+    if _has(state, ("GatherND",)):
+        from .recurrent.steps import mask_steps
+
+        mask_steps(state.graph)
+
+
+def _neuralize(state: LoadState) -> None:
+    classical = any(layer.op.startswith("ai.onnx.ml::") for layer in state.graph.layers)
+    if classical or (_has(state, SQUARES | {"Mul"}) and _has(state, SOFTMAXES | {"ArgMin"})):
+        from .decomposition.ml.neuralize import neuralize
+
+        neuralize(state.graph)
+
+
+def _has(state: LoadState, operators: Collection[str]) -> bool:
+    return any(layer.op in operators for layer in state.graph.layers)
 
 
 def _join_sums(state: LoadState) -> None:
@@ -137,6 +174,8 @@ def _join_columns(state: LoadState) -> None:
     if has.is_of_columns(state):
         if all(state.graph.shapes[name][1] == 1 for name in state.graph.inputs):
             state.columns = tuple(state.graph.inputs)
+        from .decomposition.ml.columns import join_columns
+
         join_columns(state.graph)
 
 
@@ -264,7 +303,7 @@ PASSES = (
     Pass(
         "code texts",
         "Let columns of text be numbers: codes of the words that the model knows.",
-        _on_graph(code_texts),
+        _code_texts,
         requires=(has.SHAPES_INFERRED,),
         ensures=(has.TEXTS_CODED,),
     ),
@@ -313,7 +352,7 @@ PASSES = (
     Pass(
         "undo sorting",
         "Leave samples where they are that the model sorts by their lengths, and puts back.",
-        _on_graph(undo_sorting),
+        _undo_sorting,
         requires=(has.LOWERED, has.UNUSED_REMOVED),
         ensures=(has.SAMPLES_IN_ORDER,),
     ),
@@ -409,7 +448,7 @@ PASSES = (
     Pass(
         "unfold recurrent layers",
         "Write LSTM, GRU and RNN as layers over all steps at once.",
-        _on_graph(unfold),
+        _unfold,
         requires=(has.SHAPES_KNOWN, has.UNUSED_REMOVED),
         ensures=(has.UNFOLDED,),
         breaks=(has.UNUSED_REMOVED, has.MOVES_CANCELLED),
@@ -424,7 +463,7 @@ PASSES = (
     Pass(
         "mask steps",
         "Write one step of each sample, at an index of its own, as a sum over steps of which a mask keeps one.",
-        _on_graph(mask_steps),
+        _mask_steps,
         requires=(has.SHAPES_KNOWN, has.BATCH_FIRST),
         ensures=(has.STEPS_MASKED,),
         breaks=(has.UNUSED_REMOVED,),
@@ -447,7 +486,7 @@ PASSES = (
     Pass(
         "neuralize",
         "Add the layers that explain a support vector machine beside it.",
-        _on_graph(neuralize),
+        _neuralize,
         requires=(has.SHAPES_KNOWN, has.BATCH_FIRST),
         ensures=(has.MACHINES_EXPLAINED,),
     ),

@@ -18,10 +18,7 @@ from .canonical.layer_norm import fuse_layer_norm
 from .canonical.moves import cancel_moves
 from .canonical.pointwise import write_in_layout
 from .contracts import Property
-from .decomposition.decompose import DECOMPOSITIONS, bytes_as_floats
-from .decomposition.ml.columns import are_columns
-from .decomposition.ml.neuralize import is_explained
-from .decomposition.ml.texts import is_text
+from .decomposition.decompose import bytes_as_floats, decomposition_of
 from .frontend.batch_in_front import batch_in_front
 from .frontend.suppression import outputs_before_suppression
 from .frontend.weightless import LARGE, true_inputs
@@ -29,8 +26,6 @@ from .graph import Layer
 from .load_state import LoadState
 from .lowering.lower import lower
 from .reading import memory
-from .recurrent.steps import is_step
-from .recurrent.unfold import folded
 from .rewriting.constant_folding import is_noop, is_pure
 from .rewriting.mutable_graph import MutableGraph, captured
 from .rewriting.shape_inference import infer
@@ -72,7 +67,11 @@ def _tables_folded(state: LoadState) -> bool:
 def is_of_columns(state: LoadState) -> bool:
     """Return whether a model is a pipeline of ai.onnx.ml with an input for each column."""
     pipeline = any(node.domain == "ai.onnx.ml" for node in state.file.model.graph.node)
-    return pipeline and state.parsed is not None and are_columns(state.graph)
+    if not pipeline or state.parsed is None:
+        return False
+    from .decomposition.ml.columns import are_columns
+
+    return are_columns(state.graph)
 
 
 def _parsed(graph: MutableGraph) -> bool:
@@ -110,7 +109,7 @@ def _unused_removed(graph: MutableGraph) -> bool:
 
 def _decomposed(graph: MutableGraph) -> bool:
     return not any(
-        la.op in DECOMPOSITIONS and not (la.op == "DynamicQuantizeLinear" and len(la.outputs) == 1)
+        decomposition_of(la.op) is not None and not (la.op == "DynamicQuantizeLinear" and len(la.outputs) == 1)
         for la in graph.layers
     )
 
@@ -319,19 +318,43 @@ LAYOUTS_KEPT = _of_graph("maps over channels have the layout around them", _unch
 LAYER_NORM_FUSED = _of_graph("a layer normalisation is one layer", _unchanged_by(fuse_layer_norm))
 
 
+# What few models have is imported where it is asked for.
+
+
+def _unfolded(graph: MutableGraph) -> bool:
+    from .recurrent.unfold import folded
+
+    return not folded(graph)
+
+
+def _steps_masked(graph: MutableGraph) -> bool:
+    from .recurrent.steps import is_step
+
+    return not any(is_step(layer, graph.shapes) for layer in graph.layers)
+
+
+def _machines_explained(graph: MutableGraph) -> bool:
+    from .decomposition.ml.neuralize import is_explained
+
+    return is_explained(graph)
+
+
+def _texts_coded(graph: MutableGraph) -> bool:
+    from .decomposition.ml.texts import is_text
+
+    return not is_text(graph)
+
+
 def _sums_joined(graph: MutableGraph) -> bool:
     from .recurrent.cells import split
 
     return not split(graph)
 
 
-UNFOLDED = _of_graph("recurrent layers compute states alone", lambda graph: not folded(graph))
+UNFOLDED = _of_graph("recurrent layers compute states alone", _unfolded)
 SUMS_JOINED = _of_graph("sums of products in cells are one layer", _sums_joined)
-STEPS_MASKED = _of_graph(
-    "one step of a sample is a masked sum",
-    lambda graph: not any(is_step(layer, graph.shapes) for layer in graph.layers),
-)
+STEPS_MASKED = _of_graph("one step of a sample is a masked sum", _steps_masked)
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
-MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", is_explained)
-TEXTS_CODED = _of_graph("inputs of text are codes", lambda graph: not is_text(graph))
+MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", _machines_explained)
+TEXTS_CODED = _of_graph("inputs of text are codes", _texts_coded)
 COLUMNS_JOINED = Property("columns of a pipeline are one input", lambda state: not is_of_columns(state))

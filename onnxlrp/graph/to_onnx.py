@@ -15,7 +15,6 @@ from .dequantize import dequantize_by_arithmetic
 from .graph import Array, Graph, Layer
 from .operators import OWN, RECURRENT
 from .recurrence import with_own_states
-from .recurrent_nodes import nodes_of
 
 # The IR version that opset 23 came with.
 IR_VERSION = 11
@@ -143,6 +142,8 @@ def _nodes(
     if layer.op == "DynamicQuantizeLinear":
         return _rounded(layer, dtype)
     if layer.op in RECURRENT or layer.op in OWN:
+        from .recurrent_nodes import nodes_of
+
         return nodes_of(layer, constants, dtype, to_node)
     target = constants.get(layer.inputs[1]) if layer.op == "Expand" else None
     if target is None or target[0] != -1:

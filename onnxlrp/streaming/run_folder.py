@@ -67,7 +67,7 @@ class RunFolder:
     def left(
         self,
         source: Sequence[Item],
-        claim: Callable[[Path], Any],
+        claim: Callable[[Path], Path],
         progress: Callable[[int, int, str], None] = lambda done, of, name: None,
     ) -> list[tuple[int, Item]]:
         """Return the items that are left to do with their positions in the source, and make the folder ready.
@@ -78,14 +78,23 @@ class RunFolder:
             progress: Told of each item that is done, which is read to see whether it is what it was.
 
         Raises:
-            UsageError: An item that is done is not in the source, has another name there, or was changed.
+            UsageError: An item that is done is not in the source, has another name there, or was changed; or a file of
+                it is gone.
             InputError: The rows are damaged, or the folder cannot be written to.
         """
         known = {item.name: n for n, item in enumerate(source)}
         done: set[int] = set()
+        item, files_of_item = "", set[str]()
         for row in self._rows.written():
-            for name in row.get("files", ()):
-                claim(self.folder / name)
+            if row["item"] != item:  # its rows, one for each target and method, stand together
+                item, files_of_item = row["item"], set()
+            for name in [name for name in row.get("files", ()) if name not in files_of_item]:
+                files_of_item.add(name)
+                if not claim(self.folder / name).exists():
+                    raise UsageError(
+                        f"{self.folder / name}: was written by this run, and is not there",
+                        "put it back, or make the run again in another folder: -o",
+                    )
             n = known.get(row["item"])
             if n in done:
                 continue

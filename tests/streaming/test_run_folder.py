@@ -124,6 +124,7 @@ def test_new_inputs_are_added(inputs: Path, tmp_path: Path, whole: dict[str, byt
         (lambda inputs, words: (inputs / "b.png").unlink() or words, "b.png was explained in this run, and is not"),
         (lambda inputs, words: Image.new("L", (28, 28)).save(inputs / "b.png") or words, "b.png was changed since"),
     ],
+    ids=["method", "option", "preprocessing", "model", "gone", "changed"],
 )
 def test_another_run_is_refused(
     inputs: Path,
@@ -138,6 +139,40 @@ def test_another_run_is_refused(
     assert main(words) == 2
     assert said in capsys.readouterr().err
     assert contents(tmp_path / "whole") == whole
+
+
+def test_a_file_that_is_gone_is_said(
+    inputs: Path, tmp_path: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = next((tmp_path / "whole" / "more").glob("a.*.png"))
+    gone.unlink()
+    assert main(command(inputs, tmp_path / "whole")) == 2
+    assert f"{gone}: was written by this run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--baseline", "--labels", "hidden"])
+def test_another_content_of_a_file_that_an_option_names_is_another_run(
+    option: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = onnxlrp.load(DIGITS)
+
+    def write(n: int) -> None:
+        np.save("b.npy", np.full(model.kind.shape, n, np.float32))
+        Path("l.txt").write_text("\n".join(f"digit {n}{k}" for k in range(10)))
+
+    words = {
+        "--baseline": ["-m", "integrated_gradients", "--baseline", "b.npy"],
+        "--labels": ["--labels", "l.txt"],
+        "hidden": ["-m", "occlusion", "--baseline", "b.npy"],
+    }[option]
+    write(0)
+    assert main(command(inputs, tmp_path / "run", *words)) == 3
+    assert main(command(inputs, tmp_path / "run", *words)) == 3
+    write(1)
+    capsys.readouterr()
+    assert main(command(inputs, tmp_path / "run", *words)) == 2
+    assert "made with another" in capsys.readouterr().err
 
 
 def test_damaged_folders_are_refused_and_no_folder_too(

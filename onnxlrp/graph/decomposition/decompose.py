@@ -10,10 +10,21 @@ from .attention import ATTENTION
 from .dynamic_quantization import DYNAMIC, read_as_floats
 from .fused import FUSED
 from .integer import INTEGER
-from .ml import CLASSICAL
 from .replacement import Context, Decomposition, Replacement
 
-DECOMPOSITIONS: Mapping[str, Decomposition] = {**FUSED, **ATTENTION, **CLASSICAL, **INTEGER, **DYNAMIC}
+_STANDARD: Mapping[str, Decomposition] = {**FUSED, **ATTENTION, **INTEGER, **DYNAMIC}
+
+
+def decompositions() -> Mapping[str, Decomposition]:
+    """Return what writes each operator as standard ones, those of ai.onnx.ml too, whose modules few models need."""
+    from .ml import CLASSICAL
+
+    return {**_STANDARD, **CLASSICAL}
+
+
+def decomposition_of(op: str) -> Decomposition | None:
+    """Return what writes an operator as standard ones; None for those that stay."""
+    return (decompositions() if op.startswith("ai.onnx.ml::") else _STANDARD).get(op)
 
 
 def decompose(graph: MutableGraph) -> None:
@@ -27,7 +38,7 @@ def decompose(graph: MutableGraph) -> None:
     context = Context({layer.name for layer in graph.layers})
     for position, layer in enumerate(graph.layers):
         reads_integers = context.as_floats.intersection(layer.inputs)
-        rule = DECOMPOSITIONS.get(layer.op) or (read_as_floats if reads_integers else None)
+        rule = decomposition_of(layer.op) or (read_as_floats if reads_integers else None)
         if rule is None or is_rounding(layer):
             context.done.append(layer)
             continue
@@ -42,6 +53,6 @@ def decompose(graph: MutableGraph) -> None:
 
 def bytes_as_floats(graph: MutableGraph) -> int:
     """Return how many bytes the constants of integers take that `decompose` writes as floats."""
-    read = {name for layer in graph.layers if layer.op in DECOMPOSITIONS for name in layer.inputs}
+    read = {name for layer in graph.layers if decomposition_of(layer.op) for name in layer.inputs}
     integers = (value for name, value in graph.constants.items() if name in read and value.dtype.kind in "iu")
     return 4 * sum(value.size for value in integers)
