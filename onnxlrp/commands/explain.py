@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..streaming import extra_rows, sinks
 from ..streaming.batches import Batch, Rejected, batches
 from ..streaming.sources import Files, Item
 from . import arguments, explain_run, reading, summary
-from .console import KEY, Console
+from .console import KEY, Console, printable
 from .explain_notes import Notes
 
 STRONGEST = 6  # tokens that are printed
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     report = Report(console, sink, notes, methods, args.ledger, len(source) > 1, started)
     report.every = arguments.names_all(args)
     report.cmap, report.clip = args.cmap, args.clip
-    report.width = max(KEY, *(len(item.name) + 2 for item in source))
+    report.widen(item.name for item in source)
     named = dict(zip(methods, asked, strict=True))
     how = [{"method": name, **options.options, **options.recorded()} for name, options in named.items()]
     record = explain_run.record(args, model, source, table, plan, written, how, console)
@@ -187,6 +187,7 @@ def _explain(model: Model, batch: Batch, asked: dict[str, ExplainOptions], repor
         results[name] = whole, (time.perf_counter() - began) / len(whole)
     report.sink.expect(len(results))
     items = [(piece.item, piece.start + k) for piece in batch for k in range(len(piece))]
+    report.widen(name for piece in batch for read in piece.samples for name in read.names)  # rows of a table: ITEM.N
     for n, (item, sample) in enumerate(items):
         report.sample(item, sample, [(whole[n], seconds) for whole, seconds in results.values()])
 
@@ -245,6 +246,10 @@ class Report:
             self.console.json({**record, "files": [str(p) for p in paths], "seconds": round(seconds, 4)})
         self.samples += 1
 
+    def widen(self, names: Iterable[str]) -> None:
+        """Let the column of names take these, and two spaces."""
+        self.width = max(self.width, *(len(printable(name)) + 2 for name in names))
+
     def _lines(self, one: Explanation, paths: Sequence[Path], several: bool) -> None:
         """Print how much of the score a heatmap accounts for, for each target."""
         console, targets = self.console, len(np.atleast_2d(one.target))
@@ -254,7 +259,9 @@ class Report:
                 best = summary.top(one, 3 if console.verbose else 1)[1].split("  [")[0]
                 method = [one.method] if several else []
                 files = [str(path) for path in paths if t == targets - 1]
-                console.line(one.names[0] if one.names else "", "   ".join([best, *method, text, *files]), self.width)
+                name = one.names[0] if one.names else ""
+                self.widen([name])
+                console.line(name, "   ".join([best, *method, text, *files]), self.width)
             else:
                 console.line("method", f"{one.method:<{max(map(len, self.methods))}}   {text}")
             if one.kind.name == "tokens":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from onnxlrp.methods.registry import METHODS, composites
 from support.command_line import DIGITS, SCENE, SEVEN, SHAPES, folder, written
+from support.input_models import dense
 
 
 def test_the_summary(run: Any) -> None:
@@ -165,6 +168,25 @@ def test_npy(run: Any) -> None:
     assert out.count("prep ") == 2
     with Image.open("digit_7.7.png") as figure:
         assert figure.width > 900  # the picture beside the heatmap
+
+
+@pytest.mark.parametrize("stem", ["t", "nohead", "a_table_of_a_long_name"])
+@pytest.mark.parametrize("named", [False, True])
+def test_names_of_rows_stand_apart_from_what_follows(run: Any, stem: str, named: bool) -> None:
+    """Rows are called by the file and their number or name, which is longer than the file."""
+    names = [f"n{n * 'o'}" for n in range(12)] if named else [str(n) for n in range(12)]
+    head: list[list[Any]] = [["who", "a", "b", "c", "d"]] if named else []
+    rows: list[list[Any]] = [*head, *([*([name] if named else []), 1, n, 2, 3] for n, name in enumerate(names))]
+    Path(f"{stem}.csv").write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+    onnx.save(dense((4,)), "m.onnx")
+    asked = ["--name-column", "who"] if named else []
+    for size in (12, 5):
+        words = [*asked, "--batch-size", size, "-o", "{stem}.npz"]
+        out, _ = run(0, "explain", "m.onnx", f"{stem}.csv", *words)
+        lines = [line for line in out.splitlines() if line.startswith(f"{stem}.")]
+        found = [re.fullmatch(rf"{stem}\.(\w+)( {{2,}})\S.*", line) for line in lines]
+        assert [match and match[1] for match in found] == names
+        assert size < 12 or len({match.end(2) for match in found if match}) == 1
 
 
 def test_json_is_one_object_a_line(run: Any) -> None:
