@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ class Notes:
     _deep: dict[str, Tally] = field(default_factory=dict)  # what is done → the inputs
     _missing: dict[str, str] = field(default_factory=dict)  # column → what became of its missing values
     _unknown: dict[str, dict[str, None]] = field(default_factory=dict)  # column → words that the model does not know
+    _trimmed: dict[str, dict[str, None]] = field(default_factory=dict)  # column → cells taken without their spaces
     _left_out: dict[str, None] = field(default_factory=dict)  # columns that are no features
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
@@ -189,8 +190,9 @@ class Notes:
     def found(self, one: Explanation, origin: str) -> None:
         """Collect the findings of one sample's explanation."""
         self._missing |= one.provenance.get("missing", {})
-        for name, words in one.provenance.get("unknown", {}).items():
-            self._unknown.setdefault(name, {}).update(dict.fromkeys(words))
+        for key, collected in (("unknown", self._unknown), ("trimmed", self._trimmed)):
+            for name, words in one.provenance.get(key, {}).items():
+                collected.setdefault(name, {}).update(dict.fromkeys(words))
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if summary.bias_dominated(one):
@@ -207,6 +209,14 @@ class Notes:
         if self.model.preprocessing.highest > 255:
             return "--scale is the factor of its values as they are"
         return "its values are brought to 0..255; --scale 1/65535 or 1/4095 is the factor of the values as they are"
+
+    def _unknown_fix(self, words: Iterable[str]) -> str:
+        """What becomes of unknown words; where the model knows one with other spaces around it, that."""
+        known = {word.strip(): word for codes in self.model.categories.values() for word in codes}
+        meant = [f"{word!r} for {known[word.strip()]!r}" for word in words if word.strip() in known]
+        if meant:
+            return f"spaces are part of a word: write as the model knows it, not {listed(meant)}"
+        return "such a word is what the file makes of an unknown one: no category, or a default"
 
     def closing(self) -> None:
         """Print what was collected. Raises CheckFailed where the ledger is printed and does not close."""
@@ -240,11 +250,14 @@ class Notes:
             )
         if self._left_out:
             note(f"columns that the model does not read: {listed([*self._left_out])}")
-        for name, words in self._unknown.items():
+        for name, words in self._trimmed.items():
             note(
-                f"{name}: the model does not know {listed([repr(word) for word in words])}",
-                "such a word is what the file makes of an unknown one: no category, or a default",
+                f"{name}: {listed([repr(word) for word in words])} are taken without the spaces around them: the model "
+                "knows them only so",
+                "write words as the model knows them; in the place of one that it is not to know write another word",
             )
+        for name, words in self._unknown.items():
+            note(f"{name}: the model does not know {listed([repr(word) for word in words])}", self._unknown_fix(words))
         if self._missing:
             columns = listed([f"{name} {words}" for name, words in self._missing.items()])
             note(f"missing values: {columns}", "what the model does not fill in as you mean it, fill in before")

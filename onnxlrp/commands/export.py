@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         for value in values:
             console.line(key, f"{value['name']}  {value['dtype']} [{', '.join(map(str, value['shape']))}]")
     for column, codes in model.categories.items():
-        said = listed([f"{word} {code}" for word, code in codes.items()], 6)
+        said = listed([f"{word!r} {code}" for word, code in codes.items()], 6)
         console.line("words", f"{column} takes codes: {said}; 0 for other words  [categories in its metadata]")
     console.line("wrote", f"{path}  {size / 1e6:.2f} MB  (the model has {before / 1e6:.2f} MB)")
     console.json(

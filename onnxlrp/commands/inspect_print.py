@@ -28,7 +28,7 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
     console.line("head", summary.head_line(model.head, report["classes"], bool(report["labels"])))
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
     for column, codes in report["categories"].items():
-        console.line("words", f"{column}: {listed([short(word) for word in codes], _FIRST)}")
+        console.line("words", f"{column}: {listed([repr(word) for word in codes], _FIRST)}")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")
     for text in prep.get("doubts", ()):
         console.line("", text)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError
+from ..errors import UnsupportedError, UsageError, listed
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
 from ..preprocessing.samples import arranged
@@ -98,7 +98,9 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
     if not isinstance(asked, str | os.PathLike):
         name = "the given array"
         table = tables.of_array(asked) if problem.categories or hasattr(asked, "columns") else None
-        return name, _rows(problem, asked if table is None else table, f"background {name}")
+        if table is not None:
+            return _of_table(problem, name, table)
+        return name, _rows(problem, asked, f"background {name}")
     path = Path(asked)
     if path.is_dir():
         files = [file for file in images.listing(path) if file.suffix.lower() == ".npy"]
@@ -106,7 +108,7 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
             raise UsageError(f'the folder "{asked}" holds no .npy files', "give a folder of them, or one file")
         return path.name, np.concatenate([background(problem, file)[1] for file in files])
     if tables.is_table(path):
-        return path.name, _rows(problem, tables.read(path), f"background {path.name}")
+        return _of_table(problem, path.name, tables.read(path))
     if path.suffix.lower() != ".npy":
         raise UsageError(
             f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"
@@ -114,17 +116,20 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
     return path.name, _rows(problem, images.read_array(path, missing=True), f"background {path.name}")
 
 
-def _rows(problem: Problem, array: Any, origin: str) -> Array:
-    """Background samples [M, …] of an array or a table, its columns in the order of the samples.
+def _of_table(problem: Problem, name: str, table: tables.Table) -> tuple[str, Array]:
+    """What the rows of a table are called, and the rows, columns in the order of the samples, words as codes."""
+    origin = f"background {name}"
+    stated = feature_names.of_model(problem.model.graph.metadata)
+    source = "feature_names in the model's metadata" if stated else "the samples' header"
+    count = int(np.prod(problem.x.shape[1:]))
+    table = arranged(table, stated or problem.columns or (), count, origin, source)[0]
+    rows = _rows(problem, table.numbers(problem.categories).reshape(-1, *problem.x.shape[1:]), origin)
+    cells = [repr(cell) for texts in table.trimmed(problem.categories).values() for cell in texts]
+    return name + f" ({listed(cells)} read without spaces)" * bool(cells), rows
 
-    Their missing values are as the model has them, their words codes.
-    """
-    if isinstance(array, tables.Table):
-        stated = feature_names.of_model(problem.model.graph.metadata)
-        source = "feature_names in the model's metadata" if stated else "the samples' header"
-        count = int(np.prod(problem.x.shape[1:]))
-        table = arranged(array, stated or problem.columns or (), count, origin, source)[0]
-        array = table.numbers(problem.categories).reshape(-1, *problem.x.shape[1:])
+
+def _rows(problem: Problem, array: Any, origin: str) -> Array:
+    """Background samples [M, …] of an array, their missing values as the model has them."""
     names = problem.columns if problem.kind.name == "vector" else None
 
     def decided(values: Array) -> Array:

@@ -236,12 +236,13 @@ class Prepared:
 
 
 def _decided(samples: Samples, names: Sequence[str] | None) -> dict[str, Any]:
-    """What became of missing values, and the words that the model does not know, by the name of the column."""
+    """What became of missing values and spaces around words, and the words that are unknown, by the column's name."""
     found: dict[str, Any] = {}
     if samples.missing is not None and samples.missing.any():
         found["missing"] = {names[n] if names else f"feature {n}": words for n, words in samples.filled.items()}
-    if samples.unknown:
-        found["unknown"] = {names[n] if names else f"feature {n}": list(w) for n, w in samples.unknown.items()}
+    for key, words in (("unknown", samples.unknown), ("trimmed", samples.trimmed)):
+        if words:
+            found[key] = {names[n] if names else f"feature {n}": list(w) for n, w in words.items()}
     return found
 
 

@@ -49,6 +49,7 @@ class Samples:
         left_out: The columns of the table that are no feature of the model.
         shown: The values as they were given [N, …], objects: words where `values` has codes; None without words.
         unknown: Of columns of words those that the model does not know, by the column's number.
+        trimmed: Of columns of words the cells that were taken without the spaces around them, by the column's number.
         missing: Which values were missing, bool [N, …]; None where none was.
         filled: What became of the missing values of a column, by its number.
     """
@@ -65,6 +66,7 @@ class Samples:
     left_out: tuple[str, ...] = ()
     shown: Array | None = None
     unknown: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    trimmed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     missing: Array | None = None
     filled: Mapping[int, str] = field(default_factory=dict)
 
@@ -158,7 +160,8 @@ def made(
         any(p.reordered for p in parts),
         next((p.left_out for p in parts if p.left_out), ()),
         np.concatenate([p.values if p.shown is None else p.shown for p in parts]) if codes else None,
-        {k: tuple(dict.fromkeys(w for p in parts for w in p.unknown.get(k, ()))) for p in parts for k in p.unknown},
+        _joined([p.unknown for p in parts]),
+        _joined([p.trimmed for p in parts]),
         None
         if all(p.missing is None for p in parts)
         else np.concatenate([np.zeros(p.values.shape, bool) if p.missing is None else p.missing for p in parts]),
@@ -279,6 +282,7 @@ def _rows(item: Opened, table: tables.Table, reader: _Reader) -> Samples:
         left_out=left_out,
         shown=None if shown is None else shown.reshape(-1, *kind.shape),
         unknown={k: words for k, words in unknown.items() if words},
+        trimmed=table.trimmed(codes),
     )
 
 
@@ -334,6 +338,11 @@ def _array(array: Array, item: Opened, columns: Sequence[str] | None, reader: _R
     n, name = len(values), item.name or "array"
     names = [name] if n == 1 else [f"{name}.{i}" for i in range(n)]
     return Samples(values, [None] * n, [None] * n, names, False, kind, missing=missing, filled=filled)
+
+
+def _joined(found: Sequence[Mapping[int, tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
+    """The words of each column that any of several parts has, once each."""
+    return {k: tuple(dict.fromkeys(word for one in found for word in one.get(k, ()))) for part in found for k in part}
 
 
 def _numbered(names: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from ..files import check, read_text, reason
 SUFFIXES = frozenset({".csv", ".parquet"})
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none"})  # in a column of numbers
 
+_NOTHING = frozenset({"NAType", "NaTType"})  # the types of pandas.NA and pandas.NaT
 _LARGEST = 1 << 30  # bytes of text
 
 
@@ -87,13 +88,29 @@ class Table(NamedTuple):
                 shown[n, k] = word(row[k], codes[k])
         return shown
 
+    def trimmed(self, codes: Codes) -> dict[int, tuple[str, ...]]:
+        """Return the cells that `word` takes without the spaces around them, by the column's number."""
+        found = {}
+        for k, known in codes.items():
+            texts = dict.fromkeys(_text(row[k]) for row in self.cells if not _is_nothing(row[k]))
+            found[k] = tuple(text for text in texts if word(text, known) != text)
+        return {k: texts for k, texts in found.items() if texts}
+
 
 def word(cell: Any, known: Mapping[str, int]) -> str:
-    """Return the word that a cell holds, as a model knows it; of a missing one "", or what the model has for it."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell == "":
+    """Return the word that a cell holds, as a model knows it.
+
+    The cell as it stands, spaces included; without the spaces around it only where the model knows that and not the
+    cell as it stands (`Table.trimmed` tells which). A missing cell is "", or what the model has for it.
+
+    Args:
+        cell: The cell.
+        known: The words that the model knows in this column.
+    """
+    if _is_nothing(cell) or cell == "":
         return next((name for name in ("", "nan", "None") if name in known), "")
-    text = str(cell)
-    return text if text in known else text.strip()
+    text = _text(cell)
+    return text.strip() if text not in known and text.strip() in known else text
 
 
 def is_table(path: str | Path) -> bool:
@@ -125,7 +142,7 @@ def read(path: str | Path, name_column: str | None = None) -> Table:
                 did_you_mean(name_column, columns) if columns else "write a header into its first line",
             )
         at = columns.index(name_column)
-        named = tuple(str(row[at]) for row in rows)
+        named = tuple(str(row[at]).strip() for row in rows)
         if len(set(named)) < len(named):
             raise InputError(f'{path}: names in column "{name_column}" repeat', "name the rows by another column")
         columns.pop(at)
@@ -186,14 +203,14 @@ def _csv(path: Path) -> tuple[list[str] | None, list[list[Any]]]:
         text = read_text(path, _LARGEST).removeprefix("\ufeff")
         first = text.partition("\n")[0]
         mark = max(",;\t", key=first.count)
-        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=mark) if row]
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if row]  # spaces may be part of a word
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table ({reason(error)})", fix) from None
     if not rows:
         raise InputError(f"{path}: an empty table", fix)
     header = None
     if any(_number(cell) is None for cell in rows[0]) and (len(rows) == 1 or _looks_like_header(rows)):
-        header = rows.pop(0)
+        header = [name.strip() for name in rows.pop(0)]
     width = len(header or rows[0])
     for n, row in enumerate(rows):
         if len(row) != width:
@@ -239,7 +256,17 @@ def _is_missing(cell: Any) -> bool:
     """Return whether a cell holds no value: empty, null, or a word that tables have for it."""
     if isinstance(cell, str):
         return cell.strip().lower() in MISSING
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return _is_nothing(cell)
+
+
+def _is_nothing(cell: Any) -> bool:
+    """Return whether a cell is null, NaN, or what data frames have for nothing: their NA compares to no truth."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or type(cell).__name__ in _NOTHING
+
+
+def _text(cell: Any) -> str:
+    """Return a cell as text; columns of a .parquet file that do not say they are text hold its bytes."""
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
 
 
 def _no_number(origin: str, row: int, column: int, cell: Any, columns: Sequence[str] | None) -> InputError:

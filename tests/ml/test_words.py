@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
 import math
@@ -244,6 +245,122 @@ def test_cells_of_words_that_look_like_numbers_stay_words(tmp_path: Path) -> Non
     np.testing.assert_array_equal(found.output, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
 
 
+SPACED = [" ulm", "ulm", "bonn", "  köln\t", "jena ", "a, b"]
+# The cell of a table, and the word that the model is to get: what it knows as it stands, else what it knows without
+# the spaces around it, else the cell itself, which it does not know.
+CELLS = {" ulm": " ulm", "ulm": "ulm", "ulm ": "ulm", " bonn": "bonn", "  köln\t": "  köln\t", "köln": "köln",
+         "jena": "jena", "jena ": "jena ", " a, b": "a, b", " Oslo": " Oslo", " ": " "}  # fmt: skip
+
+
+def spaced(kind: str) -> Any:
+    """A model of a number and a column of words, of which some differ by the spaces around them alone."""
+    made = {"hot": node("OneHotEncoder", "town", "hot", cats_strings=SPACED, zeros=1),
+            "floats": node("LabelEncoder", "town", "hot", keys_strings=SPACED, values_floats=[3.0, -1, 2, 5, -4, 7],
+                           default_float=DEFAULT)}[kind]  # fmt: skip
+    count = len(SPACED) if kind == "hot" else 1
+    nodes = [made, node("Reshape", "hot shape", "numbers"), node("Concat", "age numbers", "features", axis=1)]
+    rng = np.random.default_rng(count)
+    last = node("LinearClassifier", "features", "label y", classlabels_ints=[0, 1], post_transform="NONE",
+                coefficients=rng.normal(size=2 * (count + 1)).tolist(), intercepts=[0.1, -0.2])  # fmt: skip
+    stored = [numpy_helper.from_array(np.array([-1, count]), "shape")]
+    given = [helper.make_tensor_value_info("age", TensorProto.FLOAT, ["N", 1]),
+             helper.make_tensor_value_info("town", TensorProto.STRING, ["N", 1])]  # fmt: skip
+    graph = helper.make_graph([*nodes, last], "t", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                              stored)  # fmt: skip
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def scored(source: Any, ages: list[float], towns: list[str]) -> Array:
+    """The output by onnxruntime, of words as they stand."""
+    session = onnxruntime.InferenceSession(source.SerializeToString(), providers=["CPUExecutionProvider"])
+    feed = {"age": np.array(ages, np.float32)[:, None], "town": np.array(towns, dtype=object)[:, None]}
+    made: Array = session.run(["y"], feed)[0]
+    return made
+
+
+def given_as(form: str, path: Path, ages: list[float], towns: list[str]) -> Any:
+    """A table of ages and towns as a form of input."""
+    rows: list[list[Any]] = [[age, town] for age, town in zip(ages, towns, strict=True)]
+    if form in ("csv", "tsv"):  # with spaces around the numbers, which are none of them
+        mark = "," if form == "csv" else ";"
+        with (path / "t.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter=mark).writerows([["age", " town"], *([f" {age} ", town] for age, town in rows)])
+        return path / "t.csv"
+    if form in ("parquet", "bytes"):
+        pyarrow = pytest.importorskip("pyarrow")
+        cells = [town.encode() for town in towns] if form == "bytes" else towns
+        pytest.importorskip("pyarrow.parquet").write_table(
+            pyarrow.table({"age": ages, "town": cells}), path / "t.parquet"
+        )
+        return path / "t.parquet"
+    return Frame(["age", "town"], rows) if form == "frame" else np.array(rows, dtype=object)
+
+
+FORMS = ("csv", "tsv", "frame", "array", "parquet", "bytes")
+
+
+@pytest.mark.parametrize("kind", ["hot", "floats"])
+@pytest.mark.parametrize("form", FORMS)
+def test_spaces_are_part_of_a_word_that_the_model_knows(kind: str, form: str, tmp_path: Path) -> None:
+    """Whatever the table is: the model gets what onnxruntime gets of the words as CELLS says."""
+    source, ages = spaced(kind), [20.0 + n for n in range(len(CELLS))]
+    found = onnxlrp.load(source).explain(given_as(form, tmp_path, ages, list(CELLS)), target=1, method="epsilon")
+    words = [*CELLS.values()]
+    np.testing.assert_allclose(found.output, scored(source, ages, words), atol=1e-5)
+    assert found.inputs is not None
+    assert found.inputs[:, 1].tolist() == words
+    assert [*found.provenance["trimmed"].values()] == [["ulm ", " bonn", " a, b"]]
+    assert [*found.provenance["unknown"].values()] == [["köln", "jena", " Oslo", " "]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_words_of_a_background_are_read_as_those_of_samples(form: str, tmp_path: Path) -> None:
+    source, towns = spaced("hot"), [*CELLS, *["bonn"] * 4]
+    ages = [30.0 + n for n in range(len(towns))]
+    baseline = given_as(form, tmp_path, ages, towns)
+    rows = np.array([[20.0, " ulm"], [30.0, "a, b"]], dtype=object)
+    found = onnxlrp.load(source).explain(rows, target=1, method="kernel_shap", baseline=baseline)
+    start = [float(np.mean(ages)), "bonn"]  # five with " bonn"; four are unknown
+    want = enumerated(lambda z: scored(source, z[:, 0].tolist(), z[:, 1].tolist())[:, 1], rows, [start])
+    np.testing.assert_allclose(found.relevance, want, atol=1e-4)
+    assert "('ulm ', ' bonn', ' a, b' read without spaces)" in found.notes["baseline"]
+
+
+def test_the_commands_say_what_became_of_spaces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(spaced("hot"), tmp_path / "m.onnx")
+    path = given_as("csv", tmp_path, [20.0 + n for n in range(2 * len(CELLS))], [*CELLS, *CELLS])
+    assert main(["explain", str(tmp_path / "m.onnx"), str(path), "-o", str(tmp_path / "{stem}.npz")]) == 0
+    said = capsys.readouterr().err
+    read = "town: 'ulm ', ' bonn', ' a, b' are taken without the spaces around them: the model knows them only so"
+    assert said.count(read) == 1
+    assert "town: the model does not know 'köln', 'jena', ' Oslo' and 1 more" in said
+    assert "write as the model knows it, not 'köln' for '  köln\\t', 'jena' for 'jena '" in said
+    path = given_as("csv", tmp_path, [20.0], [" ulm"])
+    assert main(["explain", str(tmp_path / "m.onnx"), str(path), "-o", str(tmp_path / "{stem}.npz")]) == 0
+    assert "town: " not in capsys.readouterr().err
+    assert main(["inspect", str(tmp_path / "m.onnx")]) == 0
+    shown = capsys.readouterr().out
+    assert "words   town: ' ulm', 'ulm', 'bonn', '  köln\\t', 'jena ', 'a, b'" in shown
+
+
+def test_what_data_frames_have_for_nothing_is_missing() -> None:
+    class NAType:
+        """As pandas.NA: no comparison of it is true or false."""
+
+        def __eq__(self, other: object) -> Any:
+            return self
+
+        def __bool__(self) -> bool:
+            raise TypeError("boolean value of NA is ambiguous")
+
+        __hash__ = object.__hash__
+
+    source = spaced("hot")
+    found = onnxlrp.load(source).explain(Frame(["age", "town"], [[20.0, NAType()], [1.0, "ulm"]]), target=1)
+    np.testing.assert_allclose(found.output, scored(source, [20.0, 1.0], ["", "ulm"]), atol=1e-5)
+
+
 def test_other_readers_of_text_are_named() -> None:
     nodes = [node("StringNormalizer", "sex", "lower", case_change_action="LOWER"),
              node("OneHotEncoder", "lower", "sex_numbers", cats_strings=SEXES),
@@ -284,7 +401,7 @@ def test_the_exported_explainer_takes_codes_and_says_them(tmp_path: Path, capsys
     onnx.save(linear("hot"), tmp_path / "m.onnx")
     assert main(["export", str(tmp_path / "m.onnx"), "-m", "epsilon", "-o", str(tmp_path / "e.onnx")]) == 0
     said = capsys.readouterr().out
-    assert "sex takes codes: f 1, m 2; 0 for other words" in said
+    assert "sex takes codes: 'f' 1, 'm' 2; 0 for other words" in said
     made = onnx.load(tmp_path / "e.onnx")
     stored = {entry.key: entry.value for entry in made.metadata_props}["onnxlrp.explainer"]
     codes = json.loads(stored)["categories"]
@@ -296,4 +413,4 @@ def test_the_exported_explainer_takes_codes_and_says_them(tmp_path: Path, capsys
     want = onnxlrp.load(tmp_path / "m.onnx").explain(np.array(ROWS, dtype=object), target=1, method="epsilon")
     np.testing.assert_allclose(found["relevance"], want.relevance, atol=1e-5)
     assert main(["inspect", str(tmp_path / "m.onnx")]) == 0
-    assert "words   port: Cherbourg, Queenstown, Southampton" in capsys.readouterr().out
+    assert "words   port: 'Cherbourg', 'Queenstown', 'Southampton'" in capsys.readouterr().out
