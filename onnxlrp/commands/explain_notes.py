@@ -15,7 +15,7 @@ from ..explanation.forms import without_effect
 from ..inputs import InputKind
 from ..methods.default import PICTURE
 from ..model import Model
-from ..preprocessing import images
+from ..preprocessing import feature_names, images
 from ..preprocessing.samples import TEXTS
 from ..streaming.archives import Member
 from ..streaming.batches import Piece
@@ -84,6 +84,7 @@ class Notes:
     _missing: dict[str, str] = field(default_factory=dict)  # column → what became of its missing values
     _unknown: dict[str, dict[str, None]] = field(default_factory=dict)  # column → words that the model does not know
     _trimmed: dict[str, dict[str, None]] = field(default_factory=dict)  # column → cells taken without their spaces
+    _renamed: dict[str, str] = field(default_factory=dict)  # column → the feature that it is taken for
     _left_out: dict[str, None] = field(default_factory=dict)  # columns that are no features
 
     def opening(self, model: Model, pictures: bool, many: bool) -> None:
@@ -168,6 +169,8 @@ class Notes:
         if piece.samples[0].reordered:
             self._reordered.add(origin)
         self._left_out |= dict.fromkeys(piece.samples[0].left_out)
+        names = feature_names.of_model(self.model.graph.metadata)
+        self._renamed |= dict(feature_names.renamed(piece.samples[0].columns or (), names))
 
     def skipped(self, method: str, error: OnnxLrpError) -> None:
         """Print, once for each method of all, why it cannot explain this model."""
@@ -248,6 +251,9 @@ class Notes:
                 "which stand in another order",
                 "without a header they are taken in their order",
             )
+        if self._renamed:
+            pairs = listed([f'"{column}" for {name}' for column, name in self._renamed.items()])
+            note(f"columns are taken as the exporter writes their names: {pairs}", "if they are others, rename them")
         if self._left_out:
             note(f"columns that the model does not read: {listed([*self._left_out])}")
         for name, words in self._trimmed.items():

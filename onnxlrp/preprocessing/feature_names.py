@@ -54,6 +54,9 @@ def order(
 ) -> list[int] | None:
     """Return the position of each of the model's features among the columns of a table.
 
+    Names are compared without the spaces around them and without case; those that are left, as exporters make
+    identifiers of them: the feature `marital_status` is the column "marital-status" (`renamed`).
+
     Args:
         columns: The header of the table.
         names: The names of the features in the model's order.
@@ -66,18 +69,47 @@ def order(
     Raises:
         InputError: A feature has no column.
     """
-    wanted, found = ([name.strip().casefold() for name in part] for part in (names, columns))
-    if len(set(wanted)) < len(wanted) or all(_COUNTED.fullmatch(name) for name in wanted):
+    plain = [_plain(name) for name in names]
+    if len(set(plain)) < len(plain) or all(_COUNTED.fullmatch(name) for name in plain):
         return None
-    lacking = [name for name, key in zip(names, wanted, strict=True) if found.count(key) != 1]
+    places: dict[int, int] = {}  # feature → column
+    for key in (_plain, _identifier):
+        wanted = {n: key(name) for n, name in enumerate(names) if n not in places}
+        free = {at: key(name) for at, name in enumerate(columns) if at not in places.values()}
+        for n, word in wanted.items():
+            at = [at for at, other in free.items() if other == word]
+            if len(at) == 1 and [*wanted.values()].count(word) == 1:
+                places[n] = at[0]
+    lacking = [name for n, name in enumerate(names) if n not in places]
     if lacking:
-        unknown = [name for name, key in zip(columns, found, strict=True) if key not in wanted]
+        unknown = [name for at, name in enumerate(columns) if at not in places.values()]
         others = f", and the model knows no {listed(unknown)}" if unknown else ""
         raise InputError(
             f"{origin}: no column for {listed(lacking)}{others} ({source})",
             "name the columns so; without a header they are taken in their order",
         )
-    return [found.index(key) for key in wanted]
+    return [places[n] for n in range(len(names))]
+
+
+def renamed(columns: Sequence[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the columns that were found as identifiers only, each with its feature.
+
+    Args:
+        columns: The names of columns in the order of the features.
+        names: The names of the features.
+    """
+    pairs = list(zip(columns, names, strict=True)) if len(columns) == len(names) else []
+    return [(a, b) for a, b in pairs if _plain(a) != _plain(b) and _identifier(a) == _identifier(b)]
+
+
+def _plain(name: str) -> str:
+    """Return a name as names are compared."""
+    return name.strip().casefold()
+
+
+def _identifier(name: str) -> str:
+    """Return a name as exporters make an identifier of it, without what they add where it starts with a digit."""
+    return re.sub(r"\W", "_", _plain(name)).strip("_")
 
 
 def _wanted(kind: InputKind) -> int | None:

@@ -132,6 +132,35 @@ def test_a_feature_without_a_column_is_refused(header: tuple[str, ...], tmp_path
         onnxlrp.load(table(",".join(NAMES))).explain(tmp_path / "t.csv", target=0)
 
 
+def test_columns_are_found_by_the_identifiers_that_exporters_make_of_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """What is called as the feature goes first; a column is taken as an identifier where there is but one, and said."""
+    monkeypatch.chdir(tmp_path)
+    x = values(3, 4, seed=4)
+    onnx.save(table("hours_per_week,_2nd_age,sex,A_B"), "m.onnx")
+    given: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = (
+        (("hours-per-week", "2nd age", "sex", "a.b"), (0, 1, 2, 3)),
+        (("a_b", "sex", " Hours per week", "2nd/age"), (2, 3, 1, 0)),
+        (("a-b", "hours_per_week", "hours-per-week", "sex", "2nd-age", "a_b"), (1, 4, 3, 5)),
+    )
+    for header, places in given:
+        cells = np.zeros((3, len(header)))
+        cells[:, places] = x
+        np.savetxt("t.csv", cells, "%.9g", ",", header=",".join(header), comments="")
+        e = onnxlrp.load("m.onnx").explain("t.csv", target=0, method="gradient_x_input")
+        np.testing.assert_allclose(e.relevance, x * W[:, 0], rtol=1e-5)
+        assert main(["explain", "m.onnx", "t.csv", "-t", "0", "-o", "{stem}.npz"]) == 0
+        said = capsys.readouterr().err
+        assert f'"{header[places[1]]}" for _2nd_age' in said
+        assert ("for hours_per_week" in said) == (header[places[0]] != "hours_per_week")
+    for lacking in ("hours-per-week,hours per week,2nd age,sex,a_b", "hours-per,2nd age,sex,ab"):
+        header = tuple(lacking.split(","))
+        np.savetxt("t.csv", np.zeros((3, len(header))), "%.9g", ",", header=",".join(header), comments="")
+        with pytest.raises(InputError, match="no column for hours_per_week"):
+            onnxlrp.load("m.onnx").explain("t.csv", target=0)
+
+
 @pytest.mark.parametrize("names", ["f0,f1,f2,f3", "0,1,2,3", "p,p,q,r", "p,q"])
 def test_names_that_tell_no_order_leave_the_columns_in_theirs(names: str, tmp_path: Path) -> None:
     x = values(3, 4)
