@@ -12,6 +12,7 @@ import numpy as np
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Graph, Opaque, Tensor
+from ..graph.places import BEST_BOX
 from ..methods.default import TREES
 from ..methods.registry import forward_methods
 from ..model import Model
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "explained": {"output": model.choice.output if model.choice else None, "input": graph.inputs[0].name},
         "classes": model.classes,
         "head": {"kind": model.head.kind, "functions": list(model.head.functions), "logits": model.head.logits},
+        "boxes": _boxes(model),
         "labels": list(model.labels) if model.labels else None,
         "preprocessing": prep,
         "note": "; ".join(filter(None, map(graph.metadata.get, ("onnxlrp.note", "onnxlrp.quantised")))) or None,
@@ -179,6 +181,16 @@ def preprocessing(model: Model) -> dict[str, Any]:
         "doubts": summary.doubts(prep),
         "summary": summary.preprocessing(prep),
     }
+
+
+def _boxes(model: Model) -> dict[str, Any] | None:
+    """How the boxes of a detector are read, and the target that explains the best; None for other models."""
+    found = model.detects
+    if found == "none":
+        return None
+    certain = found == "certain"
+    detector = model.placed.detector if model.placed else None
+    return {"certain": certain, "read": detector.describe() if detector else None, "target": str(BEST_BOX)}
 
 
 def _trees(graph: Graph) -> list[dict[str, Any]]:

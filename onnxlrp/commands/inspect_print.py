@@ -13,6 +13,7 @@ from . import summary
 from .console import Console
 
 _FIRST = 6  # class names shown
+_MAY_BE_BOXES = "the outputs may be boxes of a detector: -t {target} explains the class of the best"
 
 
 def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
@@ -26,6 +27,9 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
             mark = "  [explained]" if len(tensors) > 1 and tensor.name == explained[key] else ""
             console.line(key, shown(tensor, graph.batch, graph.open_axes.get(tensor.name)) + mark)
     console.line("head", summary.head_line(model.head, report["classes"], bool(report["labels"])))
+    if report["boxes"]:
+        boxes = "{read}  [default target: {target}]" if report["boxes"]["certain"] else _MAY_BE_BOXES
+        console.line("boxes", boxes.format_map(report["boxes"]))
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
     for column, codes in report["categories"].items():
         console.line("words", f"{column}: {listed([repr(word) for word in codes], _FIRST)}")

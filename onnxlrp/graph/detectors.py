@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import UsageError
 from . import operators
@@ -42,6 +42,7 @@ class Detector(NamedTuple):
         score: Boxes below this score are left out.
         iou: Of two boxes of a class that overlap by more, the better one stays.
         guesses: What was decided without evidence of the structure or the user, in words.
+        shown: Whether the graph itself shows boxes: coordinates are joined with scores that a Sigmoid gives.
     """
 
     boxes: str
@@ -58,6 +59,7 @@ class Detector(NamedTuple):
     score: float = 0.25
     iou: float = 0.45
     guesses: tuple[str, ...] = ()
+    shown: bool = False
 
     def describe(self) -> str:
         """Return how the outputs are read, in words."""
@@ -102,6 +104,30 @@ def find(graph: Graph, how: BoxOptions, output: str | None = None, names: int | 
     return found
 
 
+def evidence(graph: Graph, how: BoxOptions, names: int | None = None) -> Literal["certain", "possible", "none"]:
+    """Return whether a model is a detector, where nobody says so.
+
+    Certain is what the graph shows (`Detector.shown`), a NonMaxSuppression at its end, and outputs that fit while the
+    user states how boxes are read. Boxes beside scores, and numbers of boxes that the count of class names tells, are
+    possible: their shapes may mean something else. A detector takes a picture.
+
+    Args:
+        graph: All of the model.
+        how: What the user states.
+        names: The number of class names that the model states; None where it states none.
+    """
+    if SUPPRESSION in graph.metadata:
+        return "certain"
+    if graph.opaque is not None or not any(len(tensor.shape) == len("CHW") for tensor in graph.inputs):
+        return "none"
+    try:
+        found = find(graph, how, None, names)
+    except UsageError:
+        fits = how == BoxOptions() and len(_fits(graph, how)) > 1  # not known which of them are boxes
+        return "possible" if fits else "none"
+    return "certain" if found.shown or how != BoxOptions() else "possible"
+
+
 def _class(word: str, classes: int) -> int:
     number = int(word)
     if not -classes <= number < classes:
@@ -118,6 +144,16 @@ def _pair(graph: Graph, how: BoxOptions) -> tuple[str, str] | None:
     for option, name in (("boxes", how.boxes), ("scores", how.scores)):
         if name and name not in names:
             raise UsageError(f'--boxes {option}={name}: no output is called "{name}"', f"outputs: {', '.join(names)}")
+    fits = _fits(graph, how)
+    if len(fits) > 1:
+        words = [f"boxes={b},scores={s}" for b, s in fits]
+        raise UsageError("several outputs may be boxes and scores", f"say which: --boxes {' or --boxes '.join(words)}")
+    return fits[0] if fits else None
+
+
+def _fits(graph: Graph, how: BoxOptions) -> list[tuple[str, str]]:
+    """The pairs of outputs that may be boxes and scores."""
+    names = [t.name for t in graph.outputs]
     real = [n for n in names if graph.dtypes.get(n, "float32").startswith("float")]
     boxes = [how.boxes] if how.boxes else [n for n in real if 4 in _lengths(graph, n) and len(_lengths(graph, n)) == 2]
     scores = [how.scores] if how.scores else [n for n in real if len(_lengths(graph, n)) <= 2]
@@ -125,11 +161,7 @@ def _pair(graph: Graph, how: BoxOptions) -> tuple[str, str] | None:
     named = [(b, s) for b, s in fits if _BOXES.search(b) and not _BOXES.search(s)]
     fits = named or fits
     shared = [(b, s) for b, s in fits if _is_shared(graph, s) and not _is_shared(graph, b)]
-    fits = shared if len(fits) > 1 and shared else fits
-    if len(fits) > 1:
-        words = [f"boxes={b},scores={s}" for b, s in fits]
-        raise UsageError("several outputs may be boxes and scores", f"say which: --boxes {' or --boxes '.join(words)}")
-    return fits[0] if fits else None
+    return shared if len(fits) > 1 and shared else fits
 
 
 def _is_shared(graph: Graph, output: str) -> bool:
@@ -211,7 +243,7 @@ def _of_one(graph: Graph, how: BoxOptions, output: str | None, names: int | None
         raise UsageError(f"{tensor}: {length} numbers a box leave none for classes", "--boxes layout=4+C")
     whole = Detector(
         tensor, axis, tensor, axis, first, rows.classes, anchors, "Scores", 4 if rows.objectness else None, None,
-        how.format or "cxcywh",
+        how.format or "cxcywh", shown=found is not None and _ends_in_shares(graph, found[1]),
     )  # fmt: skip
     before = _logits(graph, found[1]) if found and not rows.objectness else None
     return whole if before is None else whole._replace(scores=before[0], class_axis=before[1], first=0, kind="Sigmoid")
@@ -294,6 +326,14 @@ def _rows(graph: Graph, layer: Layer) -> _Rows | None:
     if lengths[:2] == [4, 1] or lengths[:3] == [2, 2, 1]:
         return _Rows(True, lengths[-1])
     return None
+
+
+def _ends_in_shares(graph: Graph, layer: Layer) -> bool:
+    """Whether a Sigmoid gives the last part of a Concat, perhaps cut out of more: scores, no coordinates."""
+    before = graph.producer(layer.inputs[-1])
+    while before is not None and (before.op in operators.COPIES | operators.ROUTES or before.op == "Concat"):
+        before = graph.producer(before.inputs[0])
+    return before is not None and before.op == "Sigmoid"
 
 
 def _logits(graph: Graph, layer: Layer) -> tuple[str, int] | None:

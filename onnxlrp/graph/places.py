@@ -42,6 +42,7 @@ class Place(NamedTuple):
 
 DEFAULT = Place("default")
 PREDICTED = Place("predicted")
+BEST_BOX = Place("box", (1,))
 
 
 def parse(text: str) -> Place | None:

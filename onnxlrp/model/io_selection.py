@@ -176,7 +176,7 @@ def _no_boxes(graph: Graph, place: Place, asked: Unit | None) -> Exception:
         return UsageError(f"target {place} at {asked.label}, which has no boxes", "leave out --output")
     return UnsupportedError(
         f"target {place}: which box it is differs between samples, and an exported file does not look for it",
-        "explain it by onnxlrp, or export the position of an output: input@y,x",
+        "explain it by onnxlrp, or export a class at a position of the output, -t input@0, or at all, -t input@all",
     )
 
 
@@ -232,7 +232,7 @@ def check_words(task: str | None, head: str | None) -> None:
 def refuse_maps(choice: Choice, graph: Graph) -> None:
     """Raise UnsupportedError where the output has no one score for each class, naming outputs of `graph` that do."""
     if choice.placed is not None and choice.placed.detector is not None:
-        raise UnsupportedError(f"the box of target {choice.placed.place} differs between samples", "name a class")
+        raise UnsupportedError(f"the box of target {choice.placed.place} differs between samples", "-t CLASS@all")
     if choice.placed is not None and choice.placed.input:
         raise UnsupportedError(
             f'output "{choice.output}" is scored where the class is predicted, which differs between samples',

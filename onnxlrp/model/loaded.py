@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -18,11 +18,11 @@ from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.detections import Detections
-from ..graph.detectors import Detector
+from ..graph.detectors import Detector, evidence
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import Placed, is_map
-from ..graph.places import DEFAULT, SIZES, Place
+from ..graph.places import BEST_BOX, DEFAULT, SIZES, Place, box_options
 from ..graph.seed_output import Kind, Seeded
 from ..graph.units import Unit
 from ..inputs import InputKind, decide
@@ -38,6 +38,8 @@ from .io_selection import Choice, Stated, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
 from .texts import check_ids, encoded
+
+_OF_THE_BEST = f"-t {BEST_BOX} explains the class of the best box"
 
 
 @dataclass(eq=False)
@@ -71,6 +73,7 @@ class LoadedModel:
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
     detected: tuple[Detections, ...] = field(default=(), repr=False)
+    _default_box: bool = field(default=False, repr=False)  # the target's box is nobody's word
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _stated: Stated = Stated()  # noqa: RUF009  # a tuple
     _chosen: dict[Stated, Any] = field(default_factory=dict, repr=False)
@@ -113,7 +116,8 @@ class LoadedModel:
     def for_target(self, target: Any = None, several: Sequence[Any] | None = None) -> Self:
         """Return the model that scores classes where targets say, of an output with scores at many positions.
 
-        Of another output it is the model itself, which has one score for each class.
+        Of another output it is the model itself, which has one score for each class. Where targets name no place, a
+        detector is explained at its best box, if nothing is said of output, task and head (`detectors.evidence`).
 
         Args:
             target: The target, or the targets of samples, as `explain` takes them.
@@ -126,14 +130,30 @@ class LoadedModel:
         if self.choice is None or self.unit is not None:
             return self
         wanted = targets.place_of(target, several)
-        if wanted is None and SUPPRESSION in self.graph.metadata and self._stated.output is None:
-            wanted = Place("box", (1,))
+        if wanted is None and self.placed is None and self.detects == "certain":
+            return replace(self.choose(place=BEST_BOX), _default_box=True)
         boxed = wanted is not None and wanted.kind == "box"
         if self.placed is None and not boxed and not is_map(self.graph, self.head):
             return self
         if self.placed is not None and wanted in (None, self.place):
             return self
         return self.choose(place=wanted or DEFAULT)
+
+    @property
+    def detects(self) -> Literal["certain", "possible", "none"]:
+        """Whether the model is a detector (`detectors.evidence`); "none" where output, task or head are stated.
+
+        Beside an output with one score for each class, which is explained by default, boxes are "possible".
+        """
+        stated, whole = self._stated, self.whole or self.graph
+        if self.unit is not None or any(word is not None for word in (stated.output, stated.task, stated.head)):
+            return "none"
+        said = stated.boxes is not None or SUPPRESSION in whole.metadata or self.placed is not None
+        of_classes = not said and not is_map(self.graph, self.head)
+        if of_classes and len(whole.outputs) == 1:
+            return "none"
+        found = evidence(whole, box_options(stated.boxes), self._named)
+        return "possible" if of_classes and found == "certain" else found
 
     def in_the_graph(self) -> Graph:
         """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""
@@ -202,7 +222,19 @@ class LoadedModel:
             for tensor in self.graph.inputs
             if (axis := self.graph.batch_axes.get(tensor.name))
         ]
-        return (*filter(None, (self.faster,)), *(self.choice.notes if self.choice else ()), *assumed, *turned)
+        chosen = self.choice.notes if self.choice else ()
+        return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *assumed, *turned)
+
+    @property
+    def _of_boxes_by_default(self) -> tuple[tuple[str, str], ...]:
+        """What is said of boxes that the user did not ask for."""
+        if self._default_box:
+            others = "-t box:2 explains another box, -t CLASS@all a class at all boxes"
+            return ((f"the model gives boxes; explained is the best, {BEST_BOX}", others),)
+        asked = self.placed is not None and self.placed.asked
+        if asked or self.seeded is not None or self.detects != "possible":
+            return ()
+        return (("the outputs may be boxes of a detector, and are explained as scores of classes", _OF_THE_BEST),)
 
     @property
     def kind(self) -> InputKind:
@@ -457,7 +489,8 @@ class LoadedModel:
     def _again(self, root: Self) -> Self:
         """Another root, with all that this model was told."""
         output, source, task, head, place, seeded, boxes = self._stated
-        return root.choose(output, source, self._said, self.kind_word, task, head, place, seeded, boxes)
+        told = root.choose(output, source, self._said, self.kind_word, task, head, place, seeded, boxes)
+        return replace(told, _default_box=True) if self._default_box else told
 
     @property
     def states_geometry(self) -> bool:

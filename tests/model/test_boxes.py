@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 from PIL import Image
 
 import onnxlrp
@@ -175,6 +176,111 @@ def test_behind_suppression_the_number_before_it_is_explained(one: bool) -> None
     again = model.explain(x, "box:1", method="gradient", boxes="score=0.2")
     assert again.boxes is not None
     assert len(again.boxes[0].found) > len(rows)
+
+
+CERTAIN = ("v8", "v8_merged", "v8_transposed", "v5", "v5_transposed", "x")
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+@pytest.mark.few(3)
+def test_the_best_box_is_the_default_where_the_graph_shows_boxes(name: str) -> None:
+    case, x = CASES[name](), drawn()
+    model = onnxlrp.load(case.file, engine="reference").choose(boxes=None)
+    boxes = best(case, x, 0.25, 0.45)
+    assert model.detects == "certain"
+    cases: list[tuple[dict[str, Any], Any]] = [({}, None), ({"target": "top1"}, None), ({"target": 3}, 3)]
+    for words, number in (*cases, ({"target": [2, 1]}, (2, 1))):
+        found = model.explain(x, **words, method="gradient")
+        classes = [k for kept in boxes for _, k, *_ in kept[:1]] if number is None else np.broadcast_to(number, 2)
+        assert found.target.tolist() == list(classes)
+        expected = [case.entry(x[n : n + 1], boxes[n][0][0], k)[0] for n, k in enumerate(classes)]
+        np.testing.assert_allclose(found.logit, expected, rtol=1e-4, atol=1e-5)  # type: ignore[arg-type]
+        assert found.title().endswith("@box:1") or "@box:1 ·" in found.title()
+    (said, fix) = model.for_target().notes[0]
+    assert "box:1" in said
+    assert "-t box:2" in fix
+    assert not [note for note in model.for_target("box:1").notes if "the model gives boxes" in note[0]]
+    everywhere = model.explain(x, "top1@all", method="gradient")
+    assert everywhere.boxes is None
+    second = model.for_target("box:2").explain(x, method="gradient", boxes=HOW)
+    assert second.boxes is not None
+    assert second.boxes[0].chosen == 1
+
+
+@pytest.mark.parametrize("name", ["ssd", "retina", "detr"])
+def test_where_boxes_are_a_guess_a_note_names_their_target(name: str) -> None:
+    model = onnxlrp.load(CASES[name]().file, engine="reference")
+    assert model.detects == "possible"
+    chosen = model.for_target()
+    assert chosen.placed is None or chosen.placed.detector is None
+    assert ["-t box:1" in fix for said, fix in chosen.notes if "may be boxes" in said] == [True]
+    assert not [said for said, _ in model.for_target("top1@all").notes if "may be boxes" in said]
+    stated = model.choose(boxes=HOW).for_target()
+    assert stated.placed is not None
+    assert stated.placed.detector is not None
+
+
+def test_what_is_no_detector_for_certain_is_explained_as_before() -> None:
+    """The same lengths, without the Sigmoid, without a picture, or beside scores of classes; maps and classifiers."""
+    from support import small_nets
+
+    assert onnxlrp.load(small_nets.plain()).detects == "none"
+    n = Net(3, SIDE, SIDE)
+    maps = n.conv("x", 3, 5)
+    assert onnxlrp.load(n.model(maps)).detects == "none"
+
+    def joined(n: Net, y: str, function: str) -> str:
+        four, rest = n.ops("Split", y, np.array([4, 5]), axis=1, results=2)
+        return n.op("Concat", four, n.op(function, rest), axis=1)
+
+    for function, says in (("Sigmoid", "certain"), ("Abs", "possible")):
+        n = Net(3, SIDE, SIDE)
+        y = n.op("Reshape", n.conv("x", 3, 9), np.array([0, 9, -1]))
+        made = n.model(joined(n, y, function))
+        assert onnxlrp.load(made).detects == says
+    vector = Net(20)
+    y = vector.op("Reshape", vector.op("MatMul", "x", np.ones((20, 90), np.float32)), np.array([0, 9, 10]))
+    assert onnxlrp.load(vector.model(joined(vector, y, "Sigmoid"))).detects == "none"
+
+    beside = v8().file
+    mean = helper.make_node("GlobalAveragePool", ["x"], ["pooled"])
+    beside.graph.node.extend([mean, helper.make_node("Flatten", ["pooled"], ["scores"])])
+    beside.graph.output.append(helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N", 3]))
+    model = onnxlrp.load(beside)
+    assert model.detects == "possible"
+    assert model.for_target().placed is None
+    assert onnxlrp.load(v8().file).choose(output=v8().file.graph.output[0].name).detects == "none"
+
+
+def test_an_explainer_of_a_detector_needs_a_place(tmp_path: Path) -> None:
+    model = onnxlrp.load(v8().file)
+    with pytest.raises(UnsupportedError, match="differs between samples") as error:
+        model.export(tmp_path / "e.onnx", "epsilon")
+    assert "input@all" in error.value.fix
+    x = drawn()
+    session = onnxruntime.InferenceSession(str(model.export(tmp_path / "e.onnx", "epsilon", "input@all")))
+    session.run(None, {"x": x, "target": np.array([0, 6])})
+
+
+@pytest.mark.parametrize(("name", "says"), [("v8", "[default target: box:1]"), ("ssd", "-t box:1 explains")])
+def test_inspect_and_explain_say_boxes(
+    name: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = CASES[name]()
+    path, picture = tmp_path / "m.onnx", tmp_path / "noise.npy"
+    path.write_bytes(case.file.SerializeToString())
+    np.save(picture, drawn(1)[0])
+    assert main(["inspect", str(path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("boxes")]
+    assert says in line
+    assert main(["inspect", str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["boxes"]
+    assert (told["certain"], told["target"]) == (name == "v8", "box:1")
+    words = ["explain", str(path), str(picture), "-m", "gradient", "-o", str(tmp_path / "{target}.npz")]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "-t box:2 explains" in said.err + said.out if name == "v8" else "-t box:1 explains" in said.err + said.out
+    assert bool(list(tmp_path.glob("box1.*.npz"))) == (name == "v8")
 
 
 def test_the_box_stays_while_parts_are_hidden() -> None:
