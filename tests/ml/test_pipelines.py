@@ -90,6 +90,60 @@ def test_outputs_are_onnxruntimes() -> None:
         np.testing.assert_allclose(explained.output, expected, atol=1e-6)
 
 
+W3 = np.array([[0.5, -1.0], [-0.25, 0.75], [1.5, 0.125]], np.float32)  # of three classes
+
+
+def whole(kind: str, types: tuple[int, int]) -> Any:
+    """Columns age and hours of whole numbers, side by side, which an operator of ai.onnx.ml reads as floats."""
+    linear = {"coefficients": W3.reshape(-1), "intercepts": [0.1, -0.2, 0.3]}
+    readers = {
+        "Scaler": [ml("Scaler", "both", "z", offset=[0.0, 0.0], scale=[0.5, 0.25])],
+        "Normalizer": [ml("Normalizer", "both", "z", norm="L1")],
+        "FeatureVectorizer": [ml("FeatureVectorizer", "both", "z", inputdimensions=[2])],
+        "LinearClassifier": [ml("LinearClassifier", "both", "label y", classlabels_ints=[0, 1, 2], **linear)],
+        "SVMClassifier": [ml("SVMClassifier", "both", "label y", classlabels_ints=[0, 1, 2], rho=[0.1],
+                             coefficients=W3.reshape(-1), kernel_type="LINEAR", kernel_params=[0.0, 0.0, 3.0])],
+        "doubled": [ml("Scaler", "both", "z", offset=[0.0, 0.0], scale=[0.5, 0.25])],
+    }  # fmt: skip
+    first = [node("Concat", "age hours", "both", axis=1)]
+    if kind == "doubled":  # the model computes with whole numbers, which then do not become floats
+        first = [node("Add", "hours hours", "more"), node("Concat", "age more", "both", axis=1)]
+    last = [node("Gemm", "z w", "y", transB=1)] if "z" in readers[kind][0].output else []
+    given = [
+        helper.make_tensor_value_info(name, of, ["N", 1]) for name, of in zip(("age", "hours"), types, strict=True)
+    ]
+    made = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])]
+    graph = helper.make_graph([*first, *readers[kind], *last], "whole", given, made, [numpy_helper.from_array(W3, "w")])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+@pytest.mark.parametrize("types", [(TensorProto.INT64, TensorProto.INT64), (TensorProto.INT32, TensorProto.INT32)])
+@pytest.mark.parametrize(
+    "kind",
+    ["Scaler", "Normalizer", "FeatureVectorizer", "LinearClassifier", "SVMClassifier", "doubled"],
+)
+def test_whole_numbers_side_by_side_are_read_as_floats(kind: str, types: tuple[int, int]) -> None:
+    """Outputs are onnxruntime's; relevance of what is linear is what its output loses where a column is 0."""
+    runtime = pytest.importorskip("onnxruntime")
+    source, rows = whole(kind, types), np.array([[39, 40], [50, 13], [-7, 2]])
+    session = runtime.InferenceSession(source.SerializeToString())
+    whole_type = helper.tensor_dtype_to_np_dtype(types[0])
+
+    def computed(x: Any) -> Any:
+        return session.run(["y"], {"age": x[:, :1].astype(whole_type), "hours": x[:, 1:].astype(whole_type)})[0]
+
+    how: Any = (
+        {"method": "occlusion", "score": "logit"} if kind == "doubled" else {"method": "epsilon", "epsilon": 1e-12}
+    )
+    for engine in ("ort", "reference"):
+        found = onnxlrp.load(source, engine=engine).explain(rows.astype(np.float32), target=1, **how)
+        np.testing.assert_allclose(found.output, computed(rows), rtol=1e-5, atol=1e-5)
+        if kind != "Normalizer":
+            lost = [computed(rows) - computed(np.where(np.arange(2) == n, 0, rows)) for n in range(2)]
+            np.testing.assert_allclose(found.relevance, np.stack(lost, axis=2)[:, 1], rtol=1e-4, atol=1e-4)
+
+
 def test_columns_of_a_table_are_found_by_their_names(tmp_path: Path) -> None:
     table = tmp_path / "rows.csv"
     table.write_text("kind,age,fare\n" + "\n".join(f"{k:g},{a:g},{f:g}" for a, f, k in ROWS), encoding="utf-8")

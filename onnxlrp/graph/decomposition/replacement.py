@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from ...errors import UnsupportedError
 from ..graph import Layer
@@ -52,6 +53,13 @@ class Replacement(Builder):
     def output(self, position: int = 0) -> str:
         """The tensor of an output, "" where it is absent."""
         return self.layer.outputs[position] if position < len(self.layer.outputs) else ""
+
+    def floats(self, name: str) -> str:
+        """A tensor as floats: itself, or a Cast of whole numbers, which operators of ai.onnx.ml read as floats."""
+        if self.graph.dtypes.get(name, "float32") == "float32":
+            return name
+        out = f"{self.out}/{name}/floats"
+        return self.add("Cast", name, out=out, name=out, to=TensorProto.FLOAT, saturate=1)
 
     def shape(self, name: str) -> Shape:
         """The shape of an activation or a constant, inferred from the layers before it where it is not known.

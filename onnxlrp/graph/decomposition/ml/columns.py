@@ -52,7 +52,7 @@ def _one_hot(build: Replacement) -> None:
     if not len(categories) or np.abs(categories).max() >= _LARGEST or len(set(categories)) < len(categories):
         raise build.refuse("categories that are no whole numbers")
     last = build.integers([-1], f"{build.layer.name}/last")
-    floats = x if dtype == "float32" else _as_floats(build, x)
+    floats = build.floats(x)
     if np.dtype(dtype).kind == "f":  # as the file's runtime does
         floats = build.compute("Floor", floats)
     wide = build.compute("Unsqueeze", floats, last)
@@ -80,7 +80,7 @@ def _labels(build: Replacement) -> None:
     if not build.attribute(EXHAUSTIVE, 0):
         default = float(build.attribute("default_int64", -1) if whole else build.attribute("default_float", -0.0))
     x = build.input(0)
-    floats = x if build.graph.dtypes.get(x, "float32") == "float32" else _as_floats(build, x)
+    floats = build.floats(x)
     wide = build.compute("Unsqueeze", floats, build.integers([-1], f"{build.layer.name}/last"))
     apart = build.compute("Sub", wide, build.store(keys.astype(np.float32), "keys"))
     near = build.compute("Relu", build.compute("Sub", build.store(1.0, "one"), build.compute("Abs", apart)))
@@ -131,18 +131,9 @@ def _writes_integers(layer: Layer) -> bool:
     return "values_int64s" in layer.attributes
 
 
-def _as_floats(build: Replacement, x: str) -> str:
-    out = f"{build.out}/{x}/floats"
-    return build.add("Cast", x, out=out, name=out, to=TensorProto.FLOAT, saturate=1)
-
-
 def _vectorizer(build: Replacement) -> None:
     """FeatureVectorizer: inputs side by side, as floats."""
-    parts = []
-    for name in build.layer.inputs:
-        floats = build.graph.dtypes.get(name, "float32") == "float32"
-        parts.append(name if floats else _as_floats(build, name))
-    build.compute("Concat", *parts, main=True, axis=1)
+    build.compute("Concat", *map(build.floats, build.layer.inputs), main=True, axis=1)
     build.finish()
 
 
@@ -186,10 +177,11 @@ def join_columns(graph: MutableGraph) -> None:
         for place, words in graph.categories.get(name, {}).items()
     }
     graph.categories = {joined: found} if found else {}
+    moves = _moved_integers(graph)
     for name, start, end in zip(columns, starts, starts[1:], strict=False):
         index = graph.add_constant(np.arange(start, end), f"{name}/column")
         whole = np.dtype(graph.dtypes[name]).kind == "i"
-        moved = _moved_integers(graph, name) if whole else set()
+        moved = moves.get(name) if whole else set()
         if moved is None:
             floats = f"{name}/float"
             layers.append(Layer("Gather", f"{name}/column", "", (joined, index), (floats,), {"axis": 1}))
@@ -204,7 +196,33 @@ def join_columns(graph: MutableGraph) -> None:
     graph.layers = [*layers, *(_of_floats(graph, layer) for layer in graph.layers)]
 
 
-def _moved_integers(graph: MutableGraph, name: str) -> set[str] | None:
+def _moved_integers(graph: MutableGraph) -> dict[str, set[str]]:
+    """The inputs of whole numbers that are floats in the end, each with the tensors that it is moved to before.
+
+    Those side by side in one tensor are all such inputs, or none is.
+    """
+    names = {name for name in graph.inputs if np.dtype(graph.dtypes[name]).kind == "i"}
+    while True:
+        together = set(names)  # tensors of these inputs alone
+        for layer in graph.layers:
+            beside = layer.op == "Concat" and together.issuperset(layer.inputs)
+            if beside or (_moves(graph, layer) and layer.inputs[0] in together):
+                together.update(layer.outputs)
+        found = {name: _moved_from(graph, name, together) for name in names}
+        kept = {name: moved for name, moved in found.items() if moved is not None}
+        if len(kept) == len(names):
+            return kept
+        names = set(kept)
+
+
+def _moves(graph: MutableGraph, layer: Layer) -> bool:
+    """Return whether a layer moves or copies whole numbers and leaves them whole."""
+    if layer.op == "Cast" and layer.attributes["to"] == TensorProto.FLOAT:
+        return False
+    return layer.op in RESHAPES | COPIES or (layer.op == "Gather" and layer.inputs[1] in graph.constants)
+
+
+def _moved_from(graph: MutableGraph, name: str, together: set[str]) -> set[str] | None:
     """The tensors that whole numbers are moved to before the model makes floats of them; None where it does not."""
     found = {name}
     for layer in graph.layers:
@@ -213,8 +231,8 @@ def _moved_integers(graph: MutableGraph, name: str) -> set[str] | None:
         to_floats = layer.op == "Cast" and layer.attributes["to"] == TensorProto.FLOAT
         if to_floats:
             continue
-        moves = layer.op in RESHAPES | COPIES or (layer.op == "Gather" and layer.inputs[1] in graph.constants)
-        if not moves or layer.inputs[0] not in found:
+        beside = layer.op == "Concat" and together.issuperset(layer.inputs)
+        if not beside and not (_moves(graph, layer) and layer.inputs[0] in found):
             return None
         found.update(layer.outputs)
     return found.intersection(graph.shapes) - set(graph.outputs) if not found.intersection(graph.outputs) else None

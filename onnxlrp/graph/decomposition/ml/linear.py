@@ -13,7 +13,7 @@ from ..replacement import Decomposition, Replacement
 def _scaler(build: Replacement) -> None:
     """Scaler: (x - offset)·scale."""
     offset, scale = (np.asarray(build.attribute(*known), np.float32) for known in _SCALER)
-    centred = build.compute("Sub", build.input(0), build.store(offset, "offset"))
+    centred = build.compute("Sub", build.floats(build.input(0)), build.store(offset, "offset"))
     build.compute("Mul", centred, build.store(scale, "scale"), main=True)
     build.finish()
 
@@ -45,7 +45,7 @@ def _classifier(build: Replacement) -> None:
 def _linear(build: Replacement, rows: int, out: str) -> str:
     weight = np.asarray(build.attribute("coefficients", ()), np.float32).reshape(rows, -1)
     bias = np.asarray(build.attribute("intercepts", ()) or [0.0] * rows, np.float32)
-    operands = (build.input(0), build.store(weight, "coefficients"), build.store(bias, "intercepts"))
+    operands = (build.floats(build.input(0)), build.store(weight, "coefficients"), build.store(bias, "intercepts"))
     return build.compute("Gemm", *operands, to=(out,), main=True, transB=1)
 
 
@@ -64,7 +64,7 @@ def _transformed(build: Replacement, scores: str, out: str) -> None:
 
 def _normalizer(build: Replacement) -> None:
     """Normalizer: rows divided by their norm, x / ‖x‖; of MAX by their largest value, if that is not 0."""
-    kind, x = build.attribute("norm", "MAX"), build.input(0)
+    kind, x = build.attribute("norm", "MAX"), build.floats(build.input(0))
     if kind == "MAX":
         largest = build.compute("ReduceMax", x, build.store(np.array([1]), "axes"))
         none = build.compute("Equal", largest, build.store(0.0, "zero"))
@@ -105,9 +105,7 @@ def _linear_machine(build: Replacement) -> None:
     if build.output(0):  # the operator's own label
         build.keep(name=f"{build.layer.name}/label", path="", outputs=(build.output(0), f"{scores}/of label"))
     weight = stored.reshape(len(labels), -1)
-    x, bias = build.input(0), np.full(len(labels), rho[0], np.float32)
-    if build.graph.dtypes.get(x, "float32") != "float32":
-        x = build.add("Cast", x, out=f"{build.out}/floats", to=TensorProto.FLOAT, saturate=1)
+    x, bias = build.floats(build.input(0)), np.full(len(labels), rho[0], np.float32)
     operands = x, build.store(weight, "coefficients"), build.store(bias, "intercept")
     made = build.compute("Gemm", *operands, to=(f"{scores}/decisions",), main=True, transB=1)
     _transformed(build, made, scores)
