@@ -139,7 +139,7 @@ def with_preprocessing(
         A model with the input "picture" in the place of the model's own. Its outputs are "scores"; "heatmap" [1, h, w],
         of several targets [T, 1, h, w]: the relevance of the pixels that the model sees, summed over channels; and
         "overlay" [h, w, 3] of uint8, of the first target; "seen" [h, w, C] of uint8: the picture, resized and cut. An
-        input "target" may be -1: the class with the highest score.
+        input "target", of one entry, may be -1: the class with the highest score.
     """
     graph = Graph()
     seen = _seen(Value(graph, PICTURE, np.uint8), prep)
@@ -175,6 +175,9 @@ def with_preprocessing(
     made.graph.initializer.extend(graph.constants)
     made.graph.input.append(helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, ["height", "width", 3]))
     made.graph.input.extend(list(model.graph.input)[1:])
+    for value in made.graph.input:
+        if value.name == TARGET:  # one picture has one: a fixed length is what runtimes check
+            value.CopyFrom(helper.make_tensor_value_info(TARGET, TensorProto.INT64, [1]))
     made.graph.output.extend(outputs)
     return made
 
@@ -185,7 +188,7 @@ def _own_best(graph: Graph, model: ModelProto, nodes: list[NodeProto], best: str
     scores = Value(graph, model.graph.output[0].name, np.float32).op("Flatten", axis=1)
     own = scores.op(best, axis=1, keepdims=0, dtype=np.int64)
     target = Value(graph, TARGET, np.int64)
-    chosen = (target < 0).choose(own, target)
+    chosen = target.op("Equal", -1, dtype=np.bool_).choose(own, target)
     for node in nodes:
         for n, name in enumerate(node.input):
             if name == TARGET:

@@ -6,7 +6,7 @@ import json
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -131,6 +131,58 @@ def test_a_file_of_moderate_size(tmp_path: Path) -> None:
         for method in METHODS:
             path = loaded(name).export(tmp_path / "e.onnx", method=method)
             assert path.stat().st_size < 1.3 * (MODELS / f"{name}.onnx").stat().st_size + 50_000
+
+
+def unchecked(path: Path, checked: str) -> bytes:
+    """The explainer whose one-hot is made of another tensor, and not divided: what runs without the check."""
+    proto = onnx.load(path)
+    (hot,) = [node for node in proto.graph.node if node.op_type == "OneHot"]
+    hot.input[0] = checked
+    for node in [node for node in proto.graph.node if node.name in ("lrp/target/Gather", "lrp/target/Add")]:
+        proto.graph.node.remove(node)
+    if checked == "target":
+        (ratio,) = [node for node in proto.graph.node if node.op_type == "Div" and node.input[0] == hot.output[0]]
+        ratio.op_type = "Identity"
+        del ratio.input[1:]
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", ["epsilon_plus_flat", "gradient", "deep_taylor"])
+def test_a_class_that_does_not_exist_is_an_error_of_the_runtime(name: str, method: str, tmp_path: Path) -> None:
+    model, x = loaded(name), inputs(name)
+    path = model.export(tmp_path / "e.onnx", method=method)
+    saved, entry, classes = session(str(path)), model.graph.inputs[0].name, model.classes
+    for wrong in (classes, 99, -1, -2, -classes, -classes - 1, 2**40, -(2**40)):
+        with pytest.raises(Exception, match="target/Gather"):
+            saved.run(None, {entry: x[:2], "target": np.array([0, wrong])})
+    ids = np.arange(8) % classes
+    feeds = {entry: x, "target": ids}
+    without = session(unchecked(path, "target"))
+    for mine, plain in zip(saved.run(None, feeds), without.run(None, feeds), strict=True):
+        np.testing.assert_array_equal(mine, plain)
+    # A runtime that checks no index answers NaN, which no one takes for a heatmap.
+    where = next(node.output[0] for node in onnx.load(path).graph.node if node.name == "lrp/target/Where")
+    careless = session(unchecked(path, where))
+    for wrong in (classes, -1, -classes):
+        relevance: Array = careless.run(["relevance"], {entry: x[:2], "target": np.array([0, wrong])})[0]
+        assert np.isnan(relevance[1]).any()
+        assert np.isfinite(relevance[0]).all()
+
+
+def test_the_reference_runtime_refuses_it_too(tmp_path: Path) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    model = onnxlrp.load(small_nets.plain())
+    saved = ReferenceEvaluator(str(model.export(tmp_path / "e.onnx", method="gradient")))
+    x = np.random.default_rng(0).normal(size=(1, *model.graph.inputs[0].shape)).astype(np.float32)
+    entry = model.graph.inputs[0].name
+    for k in range(model.classes):
+        (relevance,) = cast(list[Array], saved.run(["relevance"], {entry: x, "target": np.array([k])}))
+        near(relevance, model.explain(x, k, method="gradient").relevance, 1e-4)
+    for wrong in (model.classes, -1, -model.classes):
+        with pytest.raises(IndexError):
+            saved.run(None, {entry: x, "target": np.array([wrong])})
 
 
 def test_targets_refused(tmp_path: Path) -> None:

@@ -122,6 +122,18 @@ def test_a_target_of_minus_one_is_the_own_best_class(tmp_path: Path) -> None:
     assert np.abs(own - other).max() > 1e-3
 
 
+def test_one_picture_has_one_class_that_exists(tmp_path: Path) -> None:
+    model = onnxlrp.load(MODELS / "shapes.onnx")
+    made = onnx.load(model.export(tmp_path / "e.onnx", embed_preprocessing=True))
+    picture = np.asarray(Image.open(MODELS / "samples" / "scene_star.png").convert("RGB"))
+    for wrong in (-2, -3, -model.classes, -model.classes - 1, model.classes, 99):
+        with pytest.raises(Exception, match="target/Gather"):
+            run(made, picture=picture, target=np.array([wrong]))
+    for several in ([], [1, 2], [-1, -1]):
+        with pytest.raises(Exception, match="target"):
+            run(made, picture=picture, target=np.array(several, np.int64))
+
+
 def test_the_command_says_what_the_file_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", str(DIGITS), "-o", str(tmp_path / "e.onnx"), "--embed-preprocessing", "-t", "top1"]
     assert main(words) == 0
