@@ -187,7 +187,11 @@ def _explain(model: Model, batch: Batch, asked: dict[str, ExplainOptions], repor
         results[name] = whole, (time.perf_counter() - began) / len(whole)
     report.sink.expect(len(results))
     items = [(piece.item, piece.start + k) for piece in batch for k in range(len(piece))]
-    report.widen(name for piece in batch for read in piece.samples for name in read.names)  # rows of a table: ITEM.N
+    for piece in batch:
+        names = piece.samples[0].names  # of a table ITEM.N: the last of its rows may come in a later batch
+        first, counted = names[0], f".{piece.start}"
+        last = [f"{first.removesuffix(counted)}.{piece.size - 1}"] if first.endswith(counted) else []
+        report.widen([*names, *last])
     for n, (item, sample) in enumerate(items):
         report.sample(item, sample, [(whole[n], seconds) for whole, seconds in results.values()])
 

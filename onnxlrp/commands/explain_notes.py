@@ -256,10 +256,10 @@ class Notes:
             note(f"columns are taken as the exporter writes their names: {pairs}", "if they are others, rename them")
         if self._left_out:
             note(f"columns that the model does not read: {listed([*self._left_out])}")
-        for name, words in self._trimmed.items():
+        if self._trimmed:
+            each = [f"{name} {listed([repr(word) for word in words])}" for name, words in self._trimmed.items()]
             note(
-                f"{name}: {listed([repr(word) for word in words])} are taken without the spaces around them: the model "
-                "knows them only so",
+                f"words are taken without the spaces around them, as the model knows them: {'; '.join(each)}",
                 "write words as the model knows them; in the place of one that it is not to know write another word",
             )
         for name, words in self._unknown.items():

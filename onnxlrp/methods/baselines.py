@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError, UsageError, listed
+from ..errors import UnsupportedError, UsageError
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
 from ..preprocessing.samples import arranged
@@ -124,8 +124,8 @@ def _of_table(problem: Problem, name: str, table: tables.Table) -> tuple[str, Ar
     count = int(np.prod(problem.x.shape[1:]))
     table = arranged(table, stated or problem.columns or (), count, origin, source)[0]
     rows = _rows(problem, table.numbers(problem.categories).reshape(-1, *problem.x.shape[1:]), origin)
-    cells = [repr(cell) for texts in table.trimmed(problem.categories).values() for cell in texts]
-    return name + f" ({listed(cells)} read without spaces)" * bool(cells), rows
+    count = sum(map(len, table.trimmed(problem.categories).values()))
+    return name + f" ({count} of its words without the spaces around them)" * bool(count), rows
 
 
 def _rows(problem: Problem, array: Any, origin: str) -> Array:

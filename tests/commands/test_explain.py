@@ -186,7 +186,7 @@ def test_names_of_rows_stand_apart_from_what_follows(run: Any, stem: str, named:
         lines = [line for line in out.splitlines() if line.startswith(f"{stem}.")]
         found = [re.fullmatch(rf"{stem}\.(\w+)( {{2,}})\S.*", line) for line in lines]
         assert [match and match[1] for match in found] == names
-        assert size < 12 or len({match.end(2) for match in found if match}) == 1
+        assert (named and size < 12) or len({match.end(2) for match in found if match}) == 1
 
 
 def test_json_is_one_object_a_line(run: Any) -> None:
