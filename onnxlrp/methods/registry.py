@@ -13,6 +13,7 @@ from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
 from ..graph.facts import has_trees
 from ..registry import Registry
+from .default import ATTENTION, PICTURES
 
 Array = npt.NDArray[Any]
 
@@ -228,5 +229,6 @@ def refuse_composites_own(chosen: Method, **given: Any) -> None:
     """Raise UsageError where a method is given what only a composite has: rules, layers, a ledger."""
     wrong = [key for key, value in given.items() if value]
     if wrong:
-        fix = "leave it out, or take a composite such as epsilon_plus_flat"
+        # Most composites give positions no relevance, and are refused too.
+        fix = f"leave it out, or take a composite such as {ATTENTION if wrong[0] == 'positions' else PICTURES}"
         raise UsageError(f"{name_of(chosen)} propagates through no layers: {wrong[0]} is not for it", fix)

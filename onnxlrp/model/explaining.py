@@ -309,6 +309,8 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         check_method(method, model.graph, model.kind)
         return Prepared(model, options, wanted, method, default=default)
     composite = model.composite(options, pictures=pictures)
+    # Before what is said of slopes: the methods that it names have no positions.
+    positions = positions_of(model.graph, model.kind, composite) if options.positions else None
     if composite.seed == "one" and model.kind.name == "tokens" and "int" in model.graph.inputs[0].dtype:
         raise UsageError(
             f"{composite.name} gives a slope for each value, and token ids have none",
@@ -316,9 +318,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         )
     starts = () if model.seeded is None else (_start(model.seeded),)
     inner: dict[str, Any] = {"record": options.record, "ledger": options.ledger, "conditions": options.conditions}
-    positions = None
-    if options.positions:
-        positions = positions_of(model.graph, model.kind, composite)
+    if positions is not None:
         inner["record"] = (*options.record, *positions.units)
         inner["activations"] = positions.units
     if composite.takes_slopes:

@@ -15,6 +15,7 @@ from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Array, Graph
 from ..graph.units import Unit, of_tensor
 from ..inputs import InputKind
+from ..methods.default import ATTENTION
 
 
 class _Addition(NamedTuple):
@@ -97,7 +98,7 @@ def positions_of(graph: Graph, kind: InputKind, composite: Composite) -> Positio
 
     Raises:
         UnsupportedError: No constant that differs from place to place is added to tokens of the input's places.
-        UsageError: The rule of an addition gives positions no relevance.
+        UsageError: The composite gives gradients, or the rule of an addition gives positions no relevance.
     """
     traced = trace_axes(graph, graph.inputs[0])
     found = []
@@ -110,11 +111,15 @@ def positions_of(graph: Graph, kind: InputKind, composite: Composite) -> Positio
         laid = places(traced.get(result, ()), kind.spatial_axes or tuple(range(len(kind.shape))))
         if laid is None:
             continue
+        if composite.seed == "one":
+            raise UsageError(
+                f"{composite.name} gives gradients, and positions no share of the logit", f"take -m {ATTENTION}"
+            )
         name = str(getattr(rule, "name", ""))
         if name not in ("epsilon", "zero"):
             raise UsageError(
                 f"under {composite.name} the rule {name or 'of no name'} of {layer.label} gives positions no relevance",
-                "take -m attention, or --rule 'position=epsilon'",
+                f"take -m {ATTENTION}, or --rule 'position=epsilon'",
             )
         added = sum(graph.constants[n].astype(np.float64) for n in layer.inputs if n in graph.constants)
         found.append(_Addition(of_tensor(graph, result), np.asarray(added), getattr(rule, "epsilon", 1e-9), laid))

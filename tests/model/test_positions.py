@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import UnsupportedError, UsageError
+from onnxlrp.methods.registry import composites, make_composite
 from support.attention_models import GRID, ROWS, WIDTH, Transformer
 from support.tiny_models import node
 
@@ -101,8 +102,29 @@ def test_refused_where_positions_have_no_relevance_or_there_are_none() -> None:
 
     with pytest.raises(UnsupportedError, match="adds no position embeddings"):
         onnxlrp.load(NETS["plain"]()).explain(np.zeros((1, 2, 5, 5), np.float32), 0, positions=True)
-    with pytest.raises(UsageError, match="positions"):
+    with pytest.raises(UsageError, match="positions") as caught:
         model.explain(x, 0, method="occlusion", positions=True)
+    assert caught.value.fix.endswith("such as attention")
+
+
+@pytest.mark.parametrize("ids", [True, False])
+@pytest.mark.parametrize("method", [name for name in composites() if not name.startswith("pattern")])
+def test_composites_of_gradients_have_no_share_whatever_their_rules(method: str, ids: bool) -> None:
+    made = Transformer(ids=ids)
+    rng = np.random.default_rng(2)
+    x: Any = rng.integers(ROWS, size=(1, 5)) if ids else rng.normal(size=(1, 3, 8, 12)).astype(np.float32)
+    model = onnxlrp.load(made.proto(), engine="reference")
+    rules = {"position": "epsilon", "first": "epsilon"}  # zBox would need bounds
+    how: dict[str, Any] = {"method": method, "rules": rules, "positions": True}
+    if make_composite(method).seed == "one":
+        with pytest.raises(UsageError, match="gives gradients") as caught:
+            model.explain(x, **how)
+        assert caught.value.fix == "take -m attention"
+    else:
+        found = model.explain(x, ledger=True, **how)
+        assert found.logit > 0  # deep Taylor explains no other
+        row = next(row for row in found.ledger if row.op == "Add" and np.any(row.bias))
+        np.testing.assert_allclose(found.notes["share of positions"] * found.logit, row.bias, rtol=1e-5)
 
 
 def test_the_command_says_the_shares_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
