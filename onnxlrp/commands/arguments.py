@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..composites import matches
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..explanation.names import file_pattern
-from ..methods.default import CANDIDATES, COMPOSITES
+from ..methods.default import ATTENTION, CANDIDATES, COMPOSITES, PICTURES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
@@ -37,20 +37,42 @@ def explaining(args: argparse.Namespace) -> list[ExplainOptions]:
     given = method_options.given(args)
     _refuse_clashes(args, names, given)
     _refuse_unknown(names, given)
+    _refuse_without_effect(args)
     propagated = {name: shared.pop(name) for name in PROPAGATED if name in shared}
-    if not any(is_composite(name) for name in names):
-        for name in propagated.keys() - {"ledger"}:  # a ledger is printed empty
-            raise UsageError(
-                f"{FLAGS[name].words[-1]}: {', '.join(names)} has no rules for layers",
-                "take a composite: -m epsilon_plus_flat",
-            )
+    own_of_composites = {name: value for name, value in propagated.items() if name != "ledger"}  # it is printed empty
+    if not names_all(args):  # of all methods, `refused` leaves out those without rules
+        _refuse_without_rules(names, own_of_composites)
     asked = []
     for name in names:
         own = _own(name, given)
         if name != DEFAULT:
             make(name, **own)
-        asked.append(ExplainOptions(method=name, options=own, **shared, **(propagated if is_composite(name) else {})))
+        further = propagated if is_composite(name) else own_of_composites
+        asked.append(ExplainOptions(method=name, options=own, **shared, **further))
     return asked
+
+
+def _refuse_without_effect(args: argparse.Namespace) -> None:
+    """Refuse a flag that changes nothing without another one."""
+    if is_stated(getattr(args, "similarity", None)) and not is_stated(getattr(args, "similar_to", None)):
+        raise UsageError(
+            f"--similarity {args.similarity} without --similar-to", "name the other sample: --similar-to FILE"
+        )
+
+
+def _refuse_without_rules(names: Sequence[str], propagated: Iterable[str]) -> None:
+    """Refuse what only composites take, where one of the methods is none: it would explain something else."""
+    others = [name for name in names if not is_composite(name)]
+    if not others:
+        return
+    for key in propagated:
+        flag, fitting = FLAGS[key].words[-1], [name for name in names if name not in others]
+        # The rules of `attention` give positions relevance in every model, those of most other composites do not.
+        composites = ATTENTION if key == "positions" else ",".join(fitting) or PICTURES
+        raise UsageError(
+            f"{flag}: {' and '.join(others)} {'has' if len(others) == 1 else 'have'} no rules for layers",
+            f"leave out {flag}, or take {'composites' if ',' in composites else 'a composite'}: -m {composites}",
+        )
 
 
 def options_for(args: argparse.Namespace, method: str) -> dict[str, Any]:
@@ -195,7 +217,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
     Raises:
         InputError: A file that is missing or no model.
         UnsupportedError: An operator that is not supported.
-        UsageError: No such engine, output or input.
+        UsageError: No such engine, output or input, or boxes where none is explained.
     """
     size = read_size(args.size)
     flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
@@ -218,13 +240,16 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
     chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
     model = model.choose(**chosen_inputs)
     if getattr(args, "similar_to", None) is not None:
-        return model.for_seed(args.similarity or "cosine")
-    return model.for_target(getattr(args, "target", None))
+        model = model.for_seed(args.similarity or "cosine")
+    else:
+        model = model.for_target(getattr(args, "target", None))
+    model.refuse_idle_boxes(getattr(args, "boxes", None))
+    return model
 
 
 def check_matches(model: Model, options: ExplainOptions) -> None:
     """Refuse a pattern of --rule that matches no layer. Raises UsageError."""
-    if not options.rules:
+    if not options.rules or not is_composite(options.method):
         return
     seen = [matched for _, matched, _ in model.layers(model.composite(options))]
     for pattern, _ in options.entries:

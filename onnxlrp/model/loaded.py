@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engines import Engine
 from ..engines.factory import faster
-from ..errors import OnnxLrpError, of_type
+from ..errors import OnnxLrpError, UsageError, of_type
 from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
@@ -154,6 +154,22 @@ class LoadedModel:
             return "none"
         found = evidence(whole, box_options(stated.boxes), self._named)
         return "possible" if of_classes and found == "certain" else found
+
+    def refuse_idle_boxes(self, boxes: str | None) -> None:
+        """Refuse that it is stated how boxes are read, where none is explained: it would change nothing.
+
+        Args:
+            boxes: What is stated; None for nothing.
+
+        Raises:
+            UsageError: The target is no box of a detector.
+        """
+        if boxes is not None and (self.placed is None or self.placed.detector is None):
+            raise UsageError(
+                f"boxes are stated ({boxes}), and no box is explained",
+                'leave it out, or explain a box of a detector: target "box:1"',
+                "leave out --boxes, or explain a box of a detector: -t box:1",
+            )
 
     def in_the_graph(self) -> Graph:
         """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..composites import Composite
+from ..errors import UsageError
 from ..explanation import Explanation
 from ..methods.registry import Method
 from . import describing, reopening
@@ -338,6 +339,10 @@ class Model(CompiledModel):
         from ..analysis.bilrp import bilrp
 
         options = ExplainOptions.of("top1", method, similar_to=other, similarity=similarity, **keywords)
+        if idle := [name for name in ("conditions", "record", "ledger", "positions") if getattr(options, name)]:
+            raise UsageError(
+                f"BiLRP shares the whole similarity among pairs of parts: {idle[0]} is not for it", "leave it out"
+            )
         model = self._asked(options)
         first = model.read(x)
         model = model.at(first.kind.shape, first.own_size)
@@ -379,4 +384,6 @@ class Model(CompiledModel):
         if options.boxes not in (None, self._stated.boxes) or any(value is not None for value in named):
             model = self.choose(*named, boxes=options.boxes)
         kind = options.put_in
-        return model.for_target(options.target, options.targets) if kind is None else model.for_seed(kind)
+        model = model.for_target(options.target, options.targets) if kind is None else model.for_seed(kind)
+        model.refuse_idle_boxes(options.boxes)
+        return model

@@ -373,6 +373,10 @@ class ExplainOptions:
             )
         default = isinstance(self.target, str) and self.target == "top1"
         one_of(SIMILARITIES, similarity=self.similarity)
+        if self.similarity != "cosine" and self.similar_to is None:
+            raise UsageError(
+                f'similarity="{self.similarity}" without similar_to', "name the other sample: similar_to=..."
+            )
         if self.seed is not None and self.similar_to is not None:
             raise UsageError("a seed beside similar_to", "give one of them: both say what is explained")
         if self.put_in is not None and (self.targets is not None or not default):

@@ -302,6 +302,9 @@ def test_a_pair_that_may_be_either_way_round_is_refused_until_it_is_stated() -> 
     model = onnxlrp.load(case.file, engine="reference")
     with pytest.raises(UsageError, match="may be boxes and scores"):
         model.explain(x, "box:1")
+    for target in (0, "top1"):
+        with pytest.raises(UsageError, match="no box is explained"):
+            model.explain(x, target, boxes="score=0.1")
     boxes, scores = case.tensors
     found = model.explain(x, "box:1", boxes=f"{HOW},boxes={boxes},scores={scores}", method="gradient")
     assert found.boxes is not None

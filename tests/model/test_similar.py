@@ -116,6 +116,8 @@ def test_what_does_not_go_with_it() -> None:
     ):
         with pytest.raises(UsageError, match=says):
             model.explain(x[:1], similar_to=x[1], **more)
+    with pytest.raises(UsageError, match='similarity="dot" without similar_to'):
+        model.explain(x[:1], similarity="dot")
     with pytest.raises(InputError, match="2 samples to compare with 3"):
         model.explain(x, similar_to=x[:2])
     with pytest.raises(InputError, match="no cosine"):
