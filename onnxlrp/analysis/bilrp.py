@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..preprocessing.samples import Samples
 
 SHOWN = 60  # lines of a figure
+SUFFIXES = (".png", ".npz", ".json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,18 +93,33 @@ class Lines:
             UsageError: Another suffix.
             InputError: The file cannot be written.
         """
-        path, buffer = Path(path), io.BytesIO()
+        path, buffer = check_file(path), io.BytesIO()
         about = {"similarity": self.similarity, "grids": self.grids, "names": self.names, **self.provenance}
-        if path.suffix == ".png":
+        suffix = path.suffix.lower()
+        if suffix == ".png":
             self.figure(count, cmap).save(buffer, "PNG")
-        elif path.suffix == ".npz":
+        elif suffix == ".npz":
             np.savez_compressed(buffer, relevance=self.relevance, about=np.array(json.dumps(about)))
-        elif path.suffix == ".json":
+        else:
             pairs = [{"first": a, "second": b, "relevance": value} for a, b, value in self.strongest(count)]
             buffer.write((json.dumps({**about, "pairs": pairs}, indent=1) + "\n").encode())
-        else:
-            raise UsageError(f"{path}: no such kind of file", "name a .png, .npz or .json file")
         return files.replace(path, buffer.getvalue())
+
+
+def check_file(path: str | Path) -> Path:
+    """Return the path of a file of lines.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: It is no .png, .npz or .json.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        named = path.with_suffix(".png") if path.name else path / "lines.png"
+        raise UsageError(f"{path}: no such kind of file for lines", f"name a .png, .npz or .json file: '{named}'")
+    return path
 
 
 def bilrp(
@@ -152,8 +168,9 @@ def bilrp(
     if any(len(one) != 1 for one in samples):
         raise InputError("BiLRP compares two pictures, and several are given", "compare them one by one")
     pictures = [one.views[0] if one.pictures and one.views else None for one in samples]
+    names = tuple(str(one.names[0] or word) for one, word in zip(samples, ("first", "second"), strict=True))
     if pictures[0] is None or pictures[1] is None:
-        raise UnsupportedError("BiLRP draws lines between pictures, and the samples are none", "give two pictures")
+        raise _no_pictures(samples, [one is None for one in pictures])
     size = int(np.prod(shape))
     projections = projections if projections < size else 0
     if projections:
@@ -179,9 +196,28 @@ def bilrp(
             raise InputError("all values of a picture at the output are zero: there is no cosine", "--similarity dot")
         relevance, similarity = relevance / norm, similarity / norm
     about = {"composite": composite.name, "at": tensor, "values": size, "projections": projections}
-    names = tuple(str(one.names[0] or word) for one, word in zip(samples, ("first", "second"), strict=True))
     grids = tuple(one.shape[1:] for one in maps)
     return Lines(relevance, grids, float(similarity), (pictures[0], pictures[1]), names, about)  # type: ignore[arg-type]
+
+
+def _no_pictures(samples: tuple[Samples, Samples], arrays: Sequence[bool]) -> UnsupportedError:
+    """The error where samples are arrays or the like, whatever they stand for: lines are drawn over pictures."""
+    told = zip(("first", "second"), samples, arrays, strict=True)
+    values = [f"the {word} ({one.names[0]})" for word, one, is_array in told if is_array]
+    what = "is no picture file" if len(values) == 1 else "are no picture files"
+    text = f"BiLRP draws lines between two pictures, and {' and '.join(values)} {what}"
+    alone = "explain without the lines, which arrays allow"
+    if samples[0].kind.name != "image":
+        return UnsupportedError(
+            f"{text}: the model reads {samples[0].kind.name}",
+            f"{alone}: explain(x, similar_to=other)",
+            "leave out --lines: --similar-to alone explains it",
+        )
+    return UnsupportedError(
+        text,
+        f"give both as pictures (files or PIL images), or {alone}: explain(x, similar_to=other)",
+        "give both as picture files, such as .png, or leave out --lines: --similar-to alone takes arrays",
+    )
 
 
 def _pooled(kind: InputKind, relevance: Array, grid: int) -> Array:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..analysis.bilrp import Lines, check_file
 from ..errors import InputError, UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
+from ..methods.default import PICTURES
 from ..model import ExplainOptions, Model
 from ..model.options import is_default
 from ..pictures import colors, heatmap
@@ -42,9 +44,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     table = explain_run.checked(args)
     source = reading.files(args, console)
-    _check_lines(args, source)
+    _check_lines(args, source, asked)
     plan = sinks.planned(args.out, args.format, len(source), len(asked), args.grid)
-    written = sinks.Written(source.paths)
+    written = sinks.Written([*source.paths, *filter(None, [args.similar_to and Path(args.similar_to)])])
+    if args.lines is not None:
+        written.claim(Path(args.lines))
     start = time.perf_counter()
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
@@ -62,10 +66,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     record = explain_run.record(args, model, source, table, plan, written, how, console)
     report.record, report.samples, notes.rejected = record, record.samples, record.rejected
     before = len(written)
+    # Before the heatmap: what two samples cannot be asked for is refused before a file is written.
+    lines = None if args.lines is None else _lines(args, asked[0], model, source)
     with record.writing():
         _run(args, model, named, plan, source, report)
-    if args.lines is not None:
-        _lines(args, asked[0], model, source.paths, console)
+    if lines is not None:
+        console.line("lines", f"ΣR {summary.number(lines.relevance.sum())} of {summary.number(lines.similarity)}")
+        console.line("wrote", str(lines.save(args.lines, cmap=args.cmap)))
     console.clear()
     if report.many and len(written) > before:
         console.line("wrote", f"{len(written) - before} files  {time.perf_counter() - started:.2f} s")
@@ -111,25 +118,30 @@ def _run(
         record.batch(batch)
 
 
-def _check_lines(args: argparse.Namespace, source: Sized) -> None:
-    """Raise UsageError where --lines has nothing to compare, or several pictures would share a file."""
+def _check_lines(args: argparse.Namespace, source: Sized, asked: Sequence[ExplainOptions]) -> None:
+    """Raise UsageError where --lines has nothing to compare, is no such file, or is of several pictures or methods."""
     if args.lines is None:
         return
     if args.similar_to is None:
         raise UsageError("--lines without --similar-to", "name the other picture: --similar-to FILE")
     if len(source) != 1:
         raise UsageError(f"--lines of {len(source)} pictures", "give one picture, and --similar-to another")
+    if len(asked) != 1:
+        raise UsageError(f"--lines of {len(asked)} methods", f"name one composite: -m {PICTURES}")
+    for name in ("conditions", "positions"):
+        if getattr(asked[0], name):
+            flag = arguments.FLAGS[name].words[-1]
+            raise UsageError(f"{flag} beside --lines: lines share the whole similarity", f"leave out {flag} or --lines")
+    check_file(args.lines)
 
 
-def _lines(
-    args: argparse.Namespace, options: ExplainOptions, model: Model, paths: Sequence[Path], console: Console
-) -> None:
-    """Write the lines between a picture and the one that it is compared with."""
-    how: dict[str, Any] = {name: getattr(options, name) for name in ("output", "input", "given", "rules", "similarity")}
+def _lines(args: argparse.Namespace, options: ExplainOptions, model: Model, source: Files) -> Lines:
+    """Compute the lines between a picture and the one that it is compared with."""
+    names = ("output", "input", "given", "rules", "on_unsupported", "conditions", "positions", "similarity")
+    how: dict[str, Any] = {name: getattr(options, name) for name in names}
     how |= {"batch_size": options.batch_size, **options.options}
-    found = model.bilrp(paths[0], options.similar_to, model.decided(options).method, **how)
-    console.line("lines", f"ΣR {summary.number(found.relevance.sum())} of {summary.number(found.similarity)}")
-    console.line("wrote", str(found.save(args.lines, cmap=args.cmap)))
+    (item,) = source
+    return model.bilrp(item.read(model), options.similar_to, model.decided(options).method, **how)
 
 
 def _sink(args: argparse.Namespace, plan: sinks.Plan, written: sinks.Written, methods: int) -> sinks.Sink:
@@ -143,14 +155,15 @@ def _possible(
     model: Model, named: dict[str, ExplainOptions], pictures: bool, notes: Notes
 ) -> dict[str, ExplainOptions]:
     """Return those of all methods that can explain a model, and note why the others cannot. Raises UsageError."""
-    found = {}
+    found, errors = {}, []
     for name, options in named.items():
         if error := arguments.refused(model, options.at(), pictures):
             notes.skipped(name, error)
+            errors.append(error)
         else:
             found[name] = options
     if not found:
-        raise error or UsageError("--method all: there is no method", "onnxlrp methods lists them")
+        raise errors[0] if errors else UsageError("--method all: there is no method", "onnxlrp methods lists them")
     return found
 
 

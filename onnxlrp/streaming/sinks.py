@@ -101,9 +101,11 @@ class Written:
     def claim(self, path: Path) -> Path:
         """Return the path, which is taken from now on. Raises UsageError where it is not free."""
         if path.resolve() in self.inputs:
-            raise UsageError(f"{path}: the heatmap would replace an input", "choose another name with -o")
+            raise UsageError(f"{path}: a file of this run would replace an input", "choose another name with -o")
         if str(path) in self.paths:
-            raise UsageError(f"{path}: two heatmaps of this run would have this name", "add {stem} or {index} to -o")
+            raise UsageError(
+                f"{path}: two files of this run would have this name", "name them apart: add {stem} or {index} to -o"
+            )
         self.paths.add(str(path))
         return path
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import onnxlrp
 from onnxlrp.cli import main
-from onnxlrp.errors import OnnxLrpError, UsageError
+from onnxlrp.errors import OnnxLrpError, UnsupportedError, UsageError
 from support.arrays import Array
 from support.paths import ROOT
 from support.small_nets import Net
@@ -89,6 +89,27 @@ def test_what_is_refused(tmp_path: Path) -> None:
         model.bilrp([a, a], b, "epsilon")
     with pytest.raises(UsageError):
         model.bilrp(a, b, "occlusion")
+    with pytest.raises(UsageError, match="positions is not for it"):
+        model.bilrp(a, b, "epsilon", positions=True)
+    x = model.read(a).values[0]
+    for pair, said in (
+        ((x, x), "the first .* and the second .* are"),
+        ((a, x), "and the second .* is"),
+        ((x, b), "and the first .* is"),
+    ):
+        with pytest.raises(UnsupportedError, match=f"{said} no picture file") as caught:
+            model.bilrp(pair[0], pair[1], "epsilon")
+        assert "similar_to" in caught.value.fix
+
+
+def test_of_what_is_no_image_there_are_no_lines() -> None:
+    n = Net(6, seed=1)
+    model = onnxlrp.load(n.model(n.op("MatMul", "x", n.rng.normal(size=(6, 5)).astype(np.float32))))
+    x = np.ones((1, 6), np.float32)
+    with pytest.raises(UnsupportedError, match="the model reads vector") as caught:
+        model.bilrp(x, x, "epsilon")
+    assert caught.value.command.startswith("leave out --lines")
+    assert model.explain(x, similar_to=x, method="epsilon").relevance.shape == x.shape
 
 
 @pytest.mark.slow

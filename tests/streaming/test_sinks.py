@@ -56,7 +56,7 @@ def test_two_files_of_a_run_never_have_one_name(tmp_path: Path) -> None:
     sink = FileSink(Plan(str(tmp_path / "{stem}.npz"), ("npz",)), written)
     (path,) = sink.write(explanation(), 0)
     kept = path.read_bytes()
-    with pytest.raises(UsageError, match="two heatmaps of this run"):
+    with pytest.raises(UsageError, match="two files of this run"):
         sink.write(explanation(), 1)
     assert path.read_bytes() == kept
     numbered = FileSink(Plan(str(tmp_path / "{index}.npz"), ("npz",)), written)
