@@ -31,6 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     stated = arguments.stated(args)
     asked = _asked(args, stated)
     model = arguments.open_model(args)
+    model.refuse_maps()
     chosen = resolve(model, asked)
     images = None if args.images is None else evidence.read(model, args.images)
     where = decide(chosen.model, images and images.samples, asked.low, asked.high)

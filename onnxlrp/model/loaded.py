@@ -207,6 +207,9 @@ class LoadedModel:
     @property
     def _scored(self) -> int:
         """The number of classes that the model scores, whatever is explained: preprocessing is guessed by it."""
+        if self.placed and self.placed.detector:  # of coordinates too; a class that means no object may lack a name
+            detector = self.placed.detector
+            return detector.classes - (detector.background is not None and self._named == detector.classes - 1)
         if self.unit is None and self.seeded is None:
             return self.classes
         whole = choose(self._reading if self.unit else self.whole or self.graph, self._stated_of_scores)

@@ -53,7 +53,8 @@ class Model(CompiledModel):
                 them.
             target: A class id, a label, "top1", "top3", or one id or label for each sample; of an output with scores at
                 many positions with the place, such as "dog@40,25", (40, 25) and a class as a pair, or "box:3"
-                (`explanation.targets.parse`).
+                (`explanation.targets.parse`). Without a place a detector is explained at its best box, "box:1", where
+                its graph shows boxes (`detects`).
             method: A method's name, a Composite or a Method; "auto" takes one by the kind of input
                 (`methods.default`).
             progress: Called as progress(done, of) between the passes of a method that takes many; returning False ends

@@ -283,6 +283,41 @@ def test_inspect_and_explain_say_boxes(
     assert bool(list(tmp_path.glob("box1.*.npz"))) == (name == "v8")
 
 
+@pytest.mark.parametrize("name", ["v8", "detr"])
+@pytest.mark.parametrize("target", ["box:1", "box:1:w"])
+def test_names_of_classes_in_the_file_fit_boxes_of_pictures(name: str, target: str, tmp_path: Path) -> None:
+    """The names are those of classes where coordinates are explained, and of all but the class that means none."""
+    case, labels = CASES[name](), list("abcde")
+    prep = {
+        "labels": labels,
+        "scale": "1/255",
+        "mean": [0, 0, 0],
+        "std": [1, 1, 1],
+        "color": "RGB",
+        "resize": "stretch",
+    }
+    helper.set_model_props(case.file, {"onnxlrp.prep": json.dumps(prep)})
+    path, picture = tmp_path / "m.onnx", tmp_path / "noise.png"
+    path.write_bytes(case.file.SerializeToString())
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(picture)
+    found = onnxlrp.load(path, engine="reference").explain(picture, target, method="gradient", boxes=HOW)
+    assert found.boxes is not None
+    x = (np.asarray(Image.open(picture), np.float32) / 255).transpose(2, 0, 1)[np.newaxis]
+    a, k, *_ = best(case, x)[0][0]
+    assert found.boxes[0].box.label == labels[k]
+    if target == "box:1":
+        np.testing.assert_allclose(found.logit, case.entry(x, a, k), rtol=1e-4, atol=1e-5)
+
+
+def test_what_optimises_a_picture_names_a_target_without_boxes(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(v8().file.SerializeToString())
+    assert main(["prototype", str(path), "-t", "2", "-o", str(tmp_path / "p.npz")]) == 4
+    with pytest.raises(UnsupportedError, match="differs between samples") as error:
+        onnxlrp.load(path).for_target(2).refuse_maps()
+    assert "CLASS@all" in error.value.fix
+
+
 def test_the_box_stays_while_parts_are_hidden() -> None:
     case, x = v8(), drawn()
     a, k, *_ = best(case, x)[1][0]

@@ -26,7 +26,8 @@ def explain(parser: Parser) -> None:
         "explain",
         target={
             "action": "append",
-            "help": "class id, label, top1 or top3 (default: top1); given again, several classes over one forward pass",
+            "help": "class id, label, top1 or top3 (default: top1, of a detector box:1); given again, several classes "
+            "over one forward pass",
         },
         method={
             "help": "`onnxlrp methods` lists them (default: auto, by the kind of input); a comma-separated list, or "
