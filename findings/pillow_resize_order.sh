@@ -4,8 +4,8 @@
 # Guess: a resize by a filter gives the same pixels in every version; columns are resized first, then rows.
 # Seen: pixels are rounded to 8 bits in between, so the order shows. Of a picture of 200 x 60 halved by Pillow 13.0.0 about
 # 18 % of the pixels differ from Pillow 12.3.0's, of 300 x 300 brought to 100 x 600 about 20 %; of 120 x 60 none.
-# For users of onnxlrp: a picture is resized one axis after the other, columns first, so that every version of Pillow gives
-# the same input, the one that models were trained on.
+# For users of onnxlrp: pictures are resized as the Pillow that is installed does it, like the libraries around it; exported
+# explainers of pictures take columns first, as all versions did that models were trained with.
 # Packages: pillow==12.3.0, pillow==13.0.0, numpy==2.4.6
 set -euo pipefail
 here=$(mktemp -d)

@@ -183,6 +183,11 @@ class CompiledModel(LoadedModel):
     def compared(self, other: Samples, samples: int, batch_size: int | None = None) -> Self:
         """Return the model that gives the similarity to other samples: one, or one for each of `samples`.
 
+        Args:
+            other: The samples that it is the similarity to.
+            samples: The number of samples that are explained.
+            batch_size: Samples at a time; None for all at once.
+
         Raises:
             InputError: Another number of samples.
         """

@@ -1,4 +1,4 @@
-"""Preprocessing as a graph: a picture of any size in, the model's input out, equal to Pillow's resize bit by bit.
+"""Preprocessing as a graph: a picture of any size in, the model's input out, as Pillow makes it, columns first.
 
 Resizing is a product with a matrix of weights on each axis, which depend on the size of the picture and are computed in
 the graph. Pillow rounds them to 22 bits, and the pixels to whole numbers after each axis; in float64 both are exact.

@@ -238,9 +238,7 @@ class Preprocessing:
             left, top, right, bottom = frame.box
             part = (left, top, min(right, picture.width), min(bottom, picture.height))
             return picture.resize((w, h), method, box=part)
-        # One axis after the other, for Pillow 13 takes the rows first where that is less work, and earlier ones never:
-        # pixels are rounded in between, and models were trained on columns first.
-        large = picture.resize((new_width, picture.height), method).resize((new_width, new_height), method)
+        large = picture.resize((new_width, new_height), method)
         if new_height < h or new_width < w:
             bars: Any = pad if large.mode == "F" else (int(pad),) * len(large.getbands())
             canvas = pillow.new(large.mode, (w, h), bars)

@@ -247,8 +247,8 @@ def _is_own(name: str, body: onnx.GraphProto, fixed: Mapping[str, str]) -> bool:
 
 def _too_long(node: onnx.NodeProto) -> UnsupportedError:
     return UnsupportedError(
-        f'Step by step, the {node.op_type} node "{printable(_name(node))}" would be more than {MOST_NODES} nodes.',
-        "State a shorter length of the sequences: size={...}, --size; or export the layer as LSTM, GRU or RNN.",
+        f'the {node.op_type} node "{printable(_name(node))}" would be more than {MOST_NODES} nodes, step by step',
+        "state a shorter length of the sequences: size={...}, --size; or export the layer as LSTM, GRU or RNN",
     )
 
 

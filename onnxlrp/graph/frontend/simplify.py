@@ -77,8 +77,8 @@ def simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     old = next((node for node in model.graph.node if node.op_type == "Scan" and opset < 9), None)
     if old is not None:  # onnx's converter keeps its operands, of which axis 0 is the batch, as if it were the steps
         raise UnsupportedError(
-            f'The Scan node "{printable(old.name or old.output[0])}" is of opset {opset}, and runs sample by sample.',
-            "Export the model with opset 9 or newer.",
+            f'the Scan node "{printable(old.name or old.output[0])}" is of opset {opset}, and runs sample by sample',
+            "export the model with opset 9 or newer",
         )
     if any(node.op_type == "If" for node in model.graph.node):
         model = _with_branches_taken(model)
