@@ -35,8 +35,8 @@ def test_pictures_differ_more_with_diversity() -> None:
     model = onnxlrp.load(MODELS / "shapes.onnx")
     unit, values = layer_of(model), []
     assert unit.space == (8, 8)
-    for weight in (0.0, 0.5):
-        found = model.prototype("ring", n=3, steps=32, diversity=weight)
+    for weight in (0.0, 0.7):
+        found = model.prototype("ring", n=3, steps=64, diversity=weight)
         a = model.outputs(found.inputs, activations=[unit])[f"activation/{unit.label}"]
         values.append(likeness(a)[0].mean())
         assert (found.evidence["probability"] > 0.5).all()
