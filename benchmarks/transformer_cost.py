@@ -3,8 +3,8 @@
 The forward pass and every method take turns in one process; medians of ratios within a turn are written, which other
 work on the machine disturbs less than seconds. Without a file a ViT-B/16 with random weights is measured.
 
-    python benchmarks/transformers.py vit_tiny.onnx -o benchmarks/results/transformers.json
-    python benchmarks/transformers.py --base -o benchmarks/results/transformers.json      # adds its rows
+    python benchmarks/transformer_cost.py vit_tiny.onnx -o benchmarks/results/transformer_cost.json
+    python benchmarks/transformer_cost.py --base -o benchmarks/results/transformer_cost.json      # adds its rows
 """
 
 from __future__ import annotations
