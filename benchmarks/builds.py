@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from records import Record, environment, numbers, save, words
+from records import Record, checkout, environment, numbers, save, words
 
 from inputs import BOX, Array, images
 
@@ -250,7 +250,7 @@ def revision(root: Path) -> str:
 def arguments() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("before", type=Path, help="a checkout of the build to compare with")
+    parser.add_argument("before", type=checkout, help="a checkout of the build to compare with")
     parser.add_argument("--after", type=Path, default=HERE.parent, help="the other checkout; this one by default")
     parser.add_argument("--model", type=Path, action="append", help="an ONNX file; repeatable")
     parser.add_argument("--networks", type=words, default=[], help="comma-separated: " + ", ".join(NETWORKS))
@@ -267,8 +267,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--add", action="store_true", help="keep the other cases of the file, as they were measured")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "builds.json")
     given = parser.parse_args()
-    if not (given.before / "onnxlrp").is_dir():
-        parser.error(f"no build in {given.before}: name a checkout, such as one by git worktree add")
     if unknown := [name for name in given.networks if name not in NETWORKS]:
         parser.error(f"no such network: {', '.join(unknown)}")
     if not given.model and not given.networks:

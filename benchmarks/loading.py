@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from records import Record, environment, save
+from records import Record, checkout, environment, save
 
 HERE = Path(__file__).parent
 
@@ -47,7 +47,7 @@ def compared(builds: tuple[Path, Path], model: Path, rounds: int) -> Record:
 def main() -> None:
     """Compare the builds, and write the ratios as JSON."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("before", type=Path, help="the other build, a checkout")
+    parser.add_argument("before", type=checkout, help="the other build, a checkout")
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("-o", "--out", type=Path, default=HERE / "results" / "loading.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -12,6 +13,14 @@ from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
+
+
+def checkout(text: str) -> Path:
+    """Read a folder with another build, as argparse's `type`."""
+    path = Path(text)
+    if not (path / "onnxlrp").is_dir():
+        raise argparse.ArgumentTypeError(f"no build in {path}: name a checkout, such as one by git worktree add")
+    return path
 
 
 def environment(packages: Iterable[str]) -> Record:

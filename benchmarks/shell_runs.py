@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from builds import HERE, NETWORKS, revision
-from records import Record, environment, save, words
+from records import Record, checkout, environment, save, words
 
 KINDS = ("before", "no cache", "first", "second")
 
@@ -84,7 +84,7 @@ def measured(model: Path, source: Path, method: str, roots: dict[str, Path], rou
 def arguments() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("before", type=Path, help="a checkout of the build to compare with")
+    parser.add_argument("before", type=checkout, help="a checkout of the build to compare with")
     parser.add_argument("--after", type=Path, default=HERE.parent, help="the other checkout; this one by default")
     parser.add_argument("--model", type=Path, action="append", default=[], help="an ONNX file; repeatable")
     parser.add_argument("--networks", type=words, default=[], help="comma-separated: " + ", ".join(NETWORKS))
@@ -95,8 +95,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--add", action="store_true", help="keep the other cases of the file, as they were measured")
     parser.add_argument("--json", type=Path, default=HERE / "results" / "shell_runs.json")
     given = parser.parse_args()
-    if not (given.before / "onnxlrp").is_dir():
-        parser.error(f"no build in {given.before}: name a checkout, such as one by git worktree add")
     if unknown := [name for name in given.networks if name not in NETWORKS]:
         parser.error(f"no such network: {', '.join(unknown)}")
     return given

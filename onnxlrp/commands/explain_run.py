@@ -8,19 +8,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import OnnxLrpError, UsageError, at_least
 from ..explanation import Explanation
 from ..model import Model
-from ..streaming import records
 from ..streaming.batches import Batch, Rejected
-from ..streaming.run_folder import RunFolder
 from ..streaming.sinks import Plan, Written
 from ..streaming.sources import Files, Item
 from ..version import __version__
 from .arguments import is_stated
 from .console import Console
+
+if TYPE_CHECKING:  # imported where rows are kept
+    from ..streaming.records import Table
+    from ..streaming.run_folder import RunFolder
 
 # Arguments that change no file of a run.
 _NO_MATTER = (
@@ -36,7 +38,6 @@ class Record:
         left: The items that are to be explained, with their positions among all.
         samples: The number of samples that were done before.
         rejected: The number of items that were rejected before.
-        keeps: Rows are kept.
     """
 
     def __init__(self, source: Files, table: Path | None, grid: int, run: RunFolder | None, written: Written) -> None:
@@ -44,24 +45,28 @@ class Record:
         self.left: Sequence[tuple[int, Item]] = list(enumerate(source))
         self.samples = run.samples if run else 0
         self.rejected = run.rejected if run else 0
-        self._table, self._grid = table, grid if table else 0
-        self._rows: RunFolder | records.Table | None = run
+        self._path, self._grid = table, grid if table else 0
+        self._table: Table | None = None
         if run is None and table is not None:
-            self._rows = records.Table(written.claim(table))
+            from ..streaming.records import Table
+
+            self._table = Table(written.claim(table))
         self._waiting: list[dict[str, Any]] = []
         self._digest = ("", "")
 
     @property
-    def keeps(self) -> bool:
-        """Whether rows are kept."""
-        return self._rows is not None
+    def _rows(self) -> RunFolder | Table | None:
+        """Where rows are kept; None for nowhere."""
+        return self.run or self._table
 
     def explained(self, one: Explanation, item: Item, sample: int, paths: Sequence[Path]) -> None:
         """Keep the rows of one sample until its batch is done."""
         if self._rows is None:
             return
+        from ..streaming.records import of_explanation
+
         names = [self.run.relative(path) if self.run else str(path) for path in paths]
-        self._waiting += records.of_explanation(one, item, sample, self._hash(item), names, self._grid)
+        self._waiting += of_explanation(one, item, sample, self._hash(item), names, self._grid)
 
     def batch(self, batch: Batch) -> None:
         """Write down a batch whose files are written. Raises InputError."""
@@ -75,7 +80,9 @@ class Record:
     def reject(self, row: Rejected) -> None:
         """Write down an item that cannot be read. Raises InputError."""
         if self._rows is not None:
-            made = records.of_rejected(row.item, self._hash(row.item), row.error.message)
+            from ..streaming.records import of_rejected
+
+            made = of_rejected(row.item, self._hash(row.item), row.error.message)
             self._rows.add([made], rejected=1)
 
     def whole(self, progress: Callable[..., bool]) -> Callable[..., bool]:
@@ -96,13 +103,13 @@ class Record:
         try:
             yield
         except BaseException:
-            if isinstance(self._rows, records.Table):
-                self._rows.discard()
+            if self._table is not None:
+                self._table.discard()
             raise
         if self.run is not None:
-            self.run.end(self._table)
-        elif isinstance(self._rows, records.Table):
-            self._rows.end()
+            self.run.end(self._path)
+        elif self._table is not None:
+            self._table.end()
 
     def _hash(self, item: Item) -> str:
         if self._digest[0] != item.name:
@@ -113,7 +120,11 @@ class Record:
 def checked(args: argparse.Namespace) -> Path | None:
     """Return the table that is asked for. Raises UsageError, UnsupportedError."""
     at_least(0, whole=True, pool=args.pool)
-    return None if args.table is None else records.check_table(args.table)
+    if args.table is None:
+        return None
+    from ..streaming.records import check_table
+
+    return check_table(args.table)
 
 
 def record(
@@ -144,6 +155,8 @@ def record(
     """
     if not args.resume:
         return Record(source, table, args.pool, None, written)
+    from ..streaming.run_folder import RunFolder
+
     folder = _folder(plan)
     run = RunFolder.begin(folder, _identity(args, model, plan, folder, methods, table))
     made = Record(source, table, args.pool, run, written)

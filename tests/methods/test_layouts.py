@@ -151,6 +151,15 @@ def enlarged(maps: Any) -> Any:
     return maps
 
 
+def _of_pictures(nodes: list[Any], weights: dict[str, Any], ints: dict[str, Any]) -> Any:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    held += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
 def tokens(extra: bool, first: int = 1, last: int = 0, pick: str = "") -> onnx.ModelProto:
     """A ViT of one attention layer with two heads, with or without tokens for the class and registers.
 
@@ -211,12 +220,7 @@ def tokens(extra: bool, first: int = 1, last: int = 0, pick: str = "") -> onnx.M
     else:
         nodes.append(helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[1], keepdims=0))
     nodes.append(helper.make_node("MatMul", ["mean", "head"], ["y"]))
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
-    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
-    held += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()]
-    graph = helper.make_graph(nodes, "g", [x], [y], held)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return _of_pictures(nodes, weights, ints)
 
 
 def test_tokens_that_lie_on_the_picture_are_maps() -> None:
@@ -349,12 +353,7 @@ def shifted_windows() -> onnx.ModelProto:
         helper.make_node("Reshape", ["sum", "flat"], ["f"]),
         helper.make_node("MatMul", ["f", "head"], ["y"]),
     ]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 32, 24])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])
-    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
-    held += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in ints.items()]
-    graph = helper.make_graph(nodes, "g", [x], [y], held)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return _of_pictures(nodes, weights, ints)
 
 
 @pytest.mark.parametrize("layer", ["sum", "inside"])

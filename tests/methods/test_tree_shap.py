@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,12 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import OnnxLrpError, UnsupportedError, UsageError
 from support.arrays import Array
+from support.shapley import enumerated
 from support.tree_models import MODES, computed, grown, regressor, weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SAVED = np.load(GOLDEN / "trees.npz")
 RNG = np.random.default_rng(0)
-
-
-def enumerated(f: Callable[[Array], Array], x: Array, background: Array) -> Array:
-    """Shapley values by their definition, v(S) the mean over the background with x's columns in S."""
-    count = x.shape[1]
-    found, v = np.zeros(x.shape), {}
-    for coalition in itertools.product([False, True], repeat=count):
-        rows = np.where(np.array(coalition), x[:, None], background[None]).reshape(-1, count)
-        v[coalition] = f(rows.astype(x.dtype)).reshape(len(x), -1).mean(axis=1)
-    for i, coalition in itertools.product(range(count), v):
-        if not coalition[i]:
-            size = sum(coalition)
-            weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
-            found[:, i] += weight * (v[(*coalition[:i], True, *coalition[i + 1 :])] - v[coalition])
-    return found
 
 
 @pytest.mark.parametrize(("depth", "features"), [(3, 4), (6, 5), pytest.param(9, 9, marks=pytest.mark.slow)])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from onnxlrp.cli import main
 from onnxlrp.errors import InputError
 from onnxlrp.graph.trees.missing import missing
 from support.arrays import Array
+from support.shapley import enumerated
 from support.tree_models import MODES, classifier, computed, grown, newer, regressor, weights
 
 NAN = float("nan")
@@ -57,21 +55,6 @@ def imputed(scaled_first: bool = False) -> Any:
     else:
         nodes = [imputer("x", "filled", fills.tolist()), ml("Scaler", "filled", "whole", **SCALER)]
     return model([*nodes, LINEAR], 3)
-
-
-def enumerated(f: Callable[[Array], Array], x: Array, background: Array) -> Array:
-    """Shapley values by their definition, v(S) the mean over the background with x's columns in S."""
-    count = x.shape[1]
-    found, v = np.zeros(x.shape), {}
-    for coalition in itertools.product([False, True], repeat=count):
-        rows = np.where(np.array(coalition), x[:, None], background[None]).reshape(-1, count)
-        v[coalition] = f(rows.astype(x.dtype)).reshape(len(x), -1).mean(axis=1)
-    for i, coalition in itertools.product(range(count), v):
-        if not coalition[i]:
-            size = sum(coalition)
-            weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
-            found[:, i] += weight * (v[(*coalition[:i], True, *coalition[i + 1 :])] - v[coalition])
-    return found
 
 
 def with_gaps(shape: tuple[int, int], rng: Any = RNG) -> Array:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from onnxlrp.graph.load_state import LoadState
 from onnxlrp.graph.passes import PASSES
 from onnxlrp.graph.reading.read import read
 from support.arrays import Array
+from support.shapley import enumerated
 from support.tree_models import grown, weights
 
 SEXES, PORTS = ["f", "m"], ["Cherbourg", "Queenstown", "Southampton"]
@@ -121,20 +120,9 @@ def computed(source: Any, rows: Any, joined: bool = False) -> Array:
     return made
 
 
-def enumerated(f: Callable[[Any], Array], rows: Any, background: Any) -> Array:
-    """Shapley values by their definition, v(S) the mean over the background with the row's columns in S."""
-    x, others = (np.array(table, dtype=object) for table in (rows, background))
-    count = x.shape[1]
-    found, v = np.zeros(x.shape), {}
-    for coalition in itertools.product([False, True], repeat=count):
-        mixed = np.where(np.array(coalition), x[:, None], others[None]).reshape(-1, count)
-        v[coalition] = f(mixed).reshape(len(x), -1).mean(axis=1)
-    for i, coalition in itertools.product(range(count), v):
-        if not coalition[i]:
-            size = sum(coalition)
-            weight = math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
-            found[:, i] += weight * (v[(*coalition[:i], True, *coalition[i + 1 :])] - v[coalition])
-    return found
+def cells(rows: Any) -> Array:
+    """Rows of words and numbers as an array of both."""
+    return np.array(rows, dtype=object)
 
 
 def table(path: Path, header: str = "age,sex,port", rows: Any = ROWS) -> Path:
@@ -176,7 +164,7 @@ def test_tree_shap_is_the_enumeration_by_onnxruntime(kind: str, joined: bool) ->
     found = onnxlrp.load(source).explain(
         np.array(rows, dtype=object), method="tree_shap", background=np.array(background, dtype=object)
     )
-    want = enumerated(lambda z: computed(source, z, joined)[:, 0], rows, background)
+    want = enumerated(lambda z: computed(source, z, joined)[:, 0], cells(rows), cells(background))
     assert np.abs(want[:, 1:]).max() > 0.01
     np.testing.assert_allclose(found.relevance, want, atol=1e-6)
 
@@ -188,7 +176,7 @@ def test_hidden_words_are_the_most_frequent_of_a_background_or_none(kind: str) -
     opened = onnxlrp.load(source)
     for asked, start in ((np.array(background, dtype=object), [31.0, "m", "Southampton"]), ("zero", [0.0, "", ""])):
         found = opened.explain(np.array(rows, dtype=object), target=1, method="kernel_shap", baseline=asked)
-        want = enumerated(lambda z: computed(source, z)[:, 1], rows, [start])
+        want = enumerated(lambda z: computed(source, z)[:, 1], cells(rows), cells([start]))
         np.testing.assert_allclose(found.relevance, want, atol=1e-4)
     with pytest.raises(UnsupportedError, match="takes slopes, and columns of words have none"):
         opened.explain(np.array(rows, dtype=object), method="integrated_gradients")
@@ -322,7 +310,7 @@ def test_words_of_a_background_are_read_as_those_of_samples(form: str, tmp_path:
     rows = np.array([[20.0, " ulm"], [30.0, "a, b"]], dtype=object)
     found = onnxlrp.load(source).explain(rows, target=1, method="kernel_shap", baseline=baseline)
     start = [float(np.mean(ages)), "bonn"]  # five with " bonn"; four are unknown
-    want = enumerated(lambda z: scored(source, z[:, 0].tolist(), z[:, 1].tolist())[:, 1], rows, [start])
+    want = enumerated(lambda z: scored(source, z[:, 0].tolist(), z[:, 1].tolist())[:, 1], cells(rows), cells([start]))
     np.testing.assert_allclose(found.relevance, want, atol=1e-4)
     assert "(3 of its words without the spaces around them)" in found.notes["baseline"]
 

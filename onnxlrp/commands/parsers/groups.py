@@ -78,7 +78,7 @@ PREPROCESSING = {
 
 def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
     """Add the inputs of a command that reads samples batch by batch; `text` is the help of INPUT."""
-    parser.add_argument("inputs", metavar="INPUT", nargs=nargs, help=text)
+    parser.in_place_of["--from-list"] = parser.add_argument("inputs", metavar="INPUT", nargs=nargs, help=text)
     group = parser.add_argument_group("inputs")
     group.add_argument(
         "-r", "--recursive", action="store_true", help="of folders, also the folders below; files are named with them"

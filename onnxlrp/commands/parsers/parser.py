@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...errors import UsageError, did_you_mean
 
@@ -16,6 +16,11 @@ class Parser(argparse.ArgumentParser):
     """argparse with errors of this package, which takes a value that begins with a minus: `--low -2.1,-2.0`."""
 
     takes_method_options = False
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        # Flags in whose presence a positional argument need not be given.
+        self.in_place_of: dict[str, argparse.Action] = {}
 
     def has(self, flag: str) -> bool:
         """Return whether a flag such as `--low` is known."""
@@ -68,10 +73,9 @@ class Parser(argparse.ArgumentParser):
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse arguments, options and inputs in any order. Raises UsageError."""
         self.usage = self.usage or self._brief()
-        if any(word.partition("=")[0] == "--from-list" for word in argv):
-            for action in self._actions:
-                if action.dest == "inputs":  # the list names them
-                    action.nargs, action.required = "*", False
+        for flag, named in self.in_place_of.items():
+            if any(word.partition("=")[0] == flag for word in argv):
+                named.nargs, named.required = "*", False
         args, left = self.parse_known_intermixed_args(self._joined(argv))
         for word in left:
             known = [option for option in self._option_string_actions if option.startswith("--")]
