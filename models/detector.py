@@ -9,21 +9,9 @@ import numpy as np
 import torch
 from finish import HERE, SAMPLES, logits, record
 from numpy.typing import NDArray
-from pairs import (
-    BATCH,
-    HEATMAPS,
-    TEST,
-    TRAIN,
-    block,
-    energy,
-    export,
-    normalise,
-    scenes,
-    share_of_area,
-    train,
-)
+from pairs import HEATMAPS, TEST, block, energy, learn, scenes, share_of_area
 from PIL import Image
-from scenes import CLASSES, HELD_OUT, SIZE, render_pair
+from scenes import CLASSES, HELD_OUT, SIZE, normalise, render_pair
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -125,19 +113,8 @@ def main() -> None:
     """Train and export, compare with torch, measure, then write a sample."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = Net()
-    train(net, scenes(0, TRAIN), loss_of, EPOCHS)
-    export(net, FILE, "output0", CLASSES)
-    x = normalise(scenes(HELD_OUT, BATCH)[0])
-    with torch.no_grad():
-        own = net(torch.from_numpy(x)).numpy()
-    record(
-        "detector",
-        parameters=sum(p.numel() for p in net.parameters()),
-        training_scenes=TRAIN,
-        epochs=EPOCHS,
-        largest_difference=float(np.abs(logits(FILE, x) - own).max()),
-    )
+    trained, difference = learn(Net(), FILE, loss_of, EPOCHS, "output0", CLASSES)
+    record("detector", **trained, largest_difference=difference)
     measure()
     image, _, labels = render_pair(HELD_OUT + 3)
     name = "_".join(CLASSES[k] for k in labels)

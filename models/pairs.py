@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from finish import Floats, finish
+from finish import finish, logits
 from numpy.typing import NDArray
-from scenes import SIZE, render_pair
+from scenes import HELD_OUT, PREP, SIZE, normalise, render_pair
 from torch import Tensor, nn
 
-MEAN, STD = 0.5, 0.25
 TRAIN, TEST, BATCH = 4000, 500, 32
 PEAK_RATE = 4e-3
 HEATMAPS = 50
@@ -38,25 +37,6 @@ def scenes(first: int, count: int) -> Scenes:
         np.stack([masks for _, masks, _ in drawn]),
         np.stack([labels for _, _, labels in drawn]),
     )
-
-
-def normalise(images: NDArray[np.uint8]) -> Floats:
-    """Convert bytes to the input of the network, as the metadata of the files state it."""
-    return ((images.astype(np.float32) / 255 - MEAN) / STD).astype(np.float32)
-
-
-def prep(labels: Sequence[str]) -> dict[str, Any]:
-    """The preprocessing that the files state."""
-    return {
-        "size": [SIZE, SIZE],
-        "color": "RGB",
-        "scale": 1 / 255,
-        "layout": "NCHW",
-        "mean": [MEAN] * 3,
-        "std": [STD] * 3,
-        "resize": "stretch",
-        "labels": list(labels),
-    }
 
 
 def block(channels: int, out: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -111,7 +91,37 @@ def export(net: nn.Module, file: Path, output: str, labels: Sequence[str]) -> No
         output_names=[output],
         dynamic_axes={"image": {0: "batch"}, output: {0: "batch"}},
     )
-    finish(file, prep(labels))
+    finish(file, {**PREP, "labels": list(labels)})
+
+
+def learn(
+    net: nn.Module,
+    file: Path,
+    loss_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+    epochs: int,
+    output: str,
+    labels: Sequence[str],
+) -> tuple[dict[str, int], float]:
+    """Train a network and export it.
+
+    Args:
+        net: The network.
+        file: The file to write.
+        loss_of: As of `train`.
+        epochs: As of `train`.
+        output: The name of the output.
+        labels: The names of the classes.
+
+    Returns:
+        What was trained, and the largest difference between the file and torch on held-out scenes.
+    """
+    train(net, scenes(0, TRAIN), loss_of, epochs)
+    export(net, file, output, labels)
+    x = normalise(scenes(HELD_OUT, BATCH)[0])
+    with torch.no_grad():
+        own = net(torch.from_numpy(x)).numpy()
+    trained = {"parameters": sum(p.numel() for p in net.parameters()), "training_scenes": TRAIN, "epochs": epochs}
+    return trained, float(np.abs(logits(file, x) - own).max())
 
 
 def energy(file: Path, data: Scenes, target: Callable[[NDArray[np.bool_], int], str], **more: Any) -> dict[str, Any]:

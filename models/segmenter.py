@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from finish import HERE, logits, record
 from numpy.typing import NDArray
-from pairs import BATCH, HEATMAPS, TEST, TRAIN, block, energy, export, normalise, scenes, share_of_area, train
-from scenes import CLASSES, HELD_OUT
+from pairs import HEATMAPS, TEST, block, energy, learn, scenes, share_of_area
+from scenes import CLASSES, HELD_OUT, normalise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,19 +76,8 @@ def main() -> None:
     """Train and export, compare with torch, and measure."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    net = Net()
-    train(net, scenes(0, TRAIN), loss_of, EPOCHS)
-    export(net, FILE, "logits", LABELS)
-    x = normalise(scenes(HELD_OUT, BATCH)[0])
-    with torch.no_grad():
-        own = net(torch.from_numpy(x)).numpy()
-    record(
-        "segmenter",
-        parameters=sum(p.numel() for p in net.parameters()),
-        training_scenes=TRAIN,
-        epochs=EPOCHS,
-        largest_logit_difference=float(np.abs(logits(FILE, x) - own).max()),
-    )
+    trained, difference = learn(Net(), FILE, loss_of, EPOCHS, "logits", LABELS)
+    record("segmenter", **trained, largest_logit_difference=difference)
     measure()
 
 
