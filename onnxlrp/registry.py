@@ -255,6 +255,40 @@ def made(kind: str, name: str, make: Callable[..., T], options: Mapping[str, Any
     return make(**options)
 
 
+def read_value(option: Option, text: str, shown: str) -> Any:
+    """Return the value of an option that a text stands for, by the option's type.
+
+    Args:
+        option: The option.
+        text: A number, several between commas, true or false, or a word.
+        shown: What messages call the option.
+
+    Raises:
+        UsageError: The text is no value of the option's type.
+    """
+    types = option.types
+    if "bool" in types:
+        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
+            raise UsageError(f'{shown} "{text}" is neither true nor false', f"write {shown} true")
+        return text.lower() in ("true", "yes", "1")
+    for name, read in (("int", int), ("float", float), ("Sequence[float]", _numbers)):
+        if name in types:
+            try:
+                return read(text)
+            except ValueError:
+                continue
+    if "str" not in types and {"int", "float"} & {*types}:
+        kind, example = ("a number", "0.25") if "float" in types else ("a whole number", "8")
+        if "," in text:
+            raise UsageError(f'{shown} "{text}" is several numbers', f"write {shown} {text.partition(',')[0]}")
+        raise UsageError(f'{shown} "{text}" is not {kind}', f"write {shown} {example}")
+    return text
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(word) for word in text.split(",")]
+
+
 _PLAIN: dict[str, type] = {"int": Integral, "float": Real, "str": str, "bool": bool, "None": NoneType}
 _LARGEST = (1 << 63) - 1
 

@@ -219,24 +219,7 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         UnsupportedError: An operator that is not supported.
         UsageError: No such engine, output or input, or boxes where none is explained.
     """
-    size = read_size(args.size)
-    flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
-    if not is_of_pictures(size):
-        flags.pop("size", None)
-    chosen: str = getattr(args, "engine", "auto") if engine is None else engine
-    names = getattr(args, "providers", None)
-    model = load(
-        args.model,
-        chosen,
-        providers(names),
-        size=size,
-        prep=flags,
-        strict=args.strict,
-        max_memory=args.max_memory,
-        allow_linked_data=args.allow_linked_data,
-        precision=getattr(args, "precision", None) if engine is None else None,
-        cache=not getattr(args, "no_cache", True),
-    )
+    model = load(args.model, **load_keywords(args, engine))
     chosen_inputs = {name: value for name, value in stated(args).items() if name in CHOSEN}
     model = model.choose(**chosen_inputs)
     if getattr(args, "similar_to", None) is not None:
@@ -245,6 +228,33 @@ def open_model(args: argparse.Namespace, engine: str | None = None) -> Model:
         model = model.for_target(getattr(args, "target", None))
     model.refuse_idle_boxes(getattr(args, "boxes", None))
     return model
+
+
+def load_keywords(args: argparse.Namespace, engine: str | None = None) -> dict[str, Any]:
+    """Return the keywords of `onnxlrp.load` that the flags state.
+
+    Args:
+        args: The arguments.
+        engine: An engine in the place of the flag's.
+
+    Raises:
+        UsageError: No such provider, or a size that is none.
+    """
+    size = read_size(args.size)
+    flags = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
+    if not is_of_pictures(size):
+        flags.pop("size", None)
+    return {
+        "engine": getattr(args, "engine", "auto") if engine is None else engine,
+        "providers": providers(getattr(args, "providers", None)),
+        "size": size,
+        "prep": flags,
+        "strict": args.strict,
+        "max_memory": args.max_memory,
+        "allow_linked_data": args.allow_linked_data,
+        "precision": getattr(args, "precision", None) if engine is None else None,
+        "cache": not getattr(args, "no_cache", True),
+    }
 
 
 def check_matches(model: Model, options: ExplainOptions) -> None:

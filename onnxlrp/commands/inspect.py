@@ -7,8 +7,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Graph, Opaque, Tensor
@@ -17,7 +15,7 @@ from ..methods.default import TREES
 from ..methods.registry import forward_methods
 from ..model import Model
 from ..model.options import is_default
-from ..registry import options_of
+from ..rules import described
 from . import arguments, ranking, summary, write_preprocessing
 from .console import Console
 from .inspect_print import print_kernels, print_model, print_probe
@@ -148,19 +146,6 @@ def _kept(args: argparse.Namespace, model: Model) -> list[Path]:
     if args.embed:
         made.append(write_preprocessing.embed(model.preprocessing, path, Path(args.embed)))
     return made
-
-
-def described(rule: Any) -> str:
-    """Return a rule with the options that differ from its defaults: `gamma(gamma=0.1)`."""
-    name = str(getattr(rule, "name", type(rule).__name__))
-    said = []
-    for key, option in options_of(type(rule)).items():
-        value = getattr(rule, key)
-        if isinstance(value, np.ndarray):
-            said.append(f"{key}={','.join(f'{v:.3g}' for v in value.ravel()[:4])}" + "…" * (value.size > 4))
-        elif value is not None and value != option.default:
-            said.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return f"{name}({', '.join(said)})" if said else name
 
 
 def preprocessing(model: Model) -> dict[str, Any]:

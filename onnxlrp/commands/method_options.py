@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ..errors import UsageError
 from ..methods.registry import METHODS
-from ..registry import Option
+from ..registry import Option, read_value
 from .parsers.groups import METHOD_OPTION
 from .parsers.parser import Parser
 
@@ -46,33 +45,5 @@ def flag_of(method: str, key: str) -> str:
 
 
 def value(option: Option, text: str) -> Any:
-    """Return the value that a text stands for, by the type of the option.
-
-    Args:
-        option: The option of a method.
-        text: What is written behind its flag: a number, several between commas, true or false, or a word.
-
-    Raises:
-        UsageError: The text is no value of the option's type.
-    """
-    types, shown = option.types, flag(option.name)
-    if "bool" in types:
-        if text.lower() not in ("true", "false", "yes", "no", "1", "0"):
-            raise UsageError(f'{shown} "{text}" is neither true nor false', f"write {shown} true")
-        return text.lower() in ("true", "yes", "1")
-    for name, read in (("int", int), ("float", float), ("Sequence[float]", _numbers)):
-        if name in types:
-            try:
-                return read(text)
-            except ValueError:
-                continue
-    if "str" not in types and {"int", "float"} & {*types}:
-        kind, example = ("a number", "0.25") if "float" in types else ("a whole number", "8")
-        if "," in text:
-            raise UsageError(f'{shown} "{text}" is several numbers', f"write {shown} {text.partition(',')[0]}")
-        raise UsageError(f'{shown} "{text}" is not {kind}', f"write {shown} {example}")
-    return text
-
-
-def _numbers(text: str) -> list[float]:
-    return [float(word) for word in text.split(",")]
+    """Return the value that the text behind the flag of an option stands for. Raises UsageError."""
+    return read_value(option, text, flag(option.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -117,6 +118,33 @@ def opened(x: Any, name_column: str | None = None) -> list[Opened]:
     return [made for item in items for made in (_lines(item) or [_opened(item, name_column)])]
 
 
+def decoded(data: bytes, file: str, name: str, origin: str) -> list[Opened]:
+    """Read samples from the bytes of a file: a picture, an .npy array, a .csv table, or a text of several lines.
+
+    Args:
+        data: The bytes.
+        file: The file's name, whose suffix says what it is.
+        name: What the sample is called.
+        origin: What it is called in messages.
+
+    Raises:
+        InputError: It is damaged, or none of these.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix == ".npy":
+        return [Opened(images.decode_array(io.BytesIO(data), origin, missing=True), name, origin)]
+    if suffix not in (".csv", *TEXTS):
+        return [Opened(images.decode(io.BytesIO(data), origin), name, origin)]
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{origin}: cannot be read as text ({reason(error)})", "save it as UTF-8") from None
+    if suffix in TEXTS:
+        return _texts(text, name, origin)
+    table = tables.of_text(text, origin)
+    return [Opened(table, name, origin, table)]
+
+
 def made(
     items: Sequence[Opened],
     kind: InputKind,
@@ -195,17 +223,22 @@ def _lines(item: Any) -> list[Opened]:
         return []
     path = Path(item)
     try:
-        lines = [line.strip() for line in read_text(path, _LONGEST_TEXT).splitlines()]
+        text = read_text(path, _LONGEST_TEXT)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", "check the path") from None
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as text ({reason(error)})", "give UTF-8, a text on each line"
         ) from None
-    found = [(n, line) for n, line in enumerate(lines, 1) if line]
+    return _texts(text, path.stem, str(path))
+
+
+def _texts(text: str, name: str, origin: str) -> list[Opened]:
+    """The lines of a text that are not empty, each a sample. Raises InputError where there is none."""
+    found = [(n, line) for n, line in enumerate((line.strip() for line in text.splitlines()), 1) if line]
     if not found:
-        raise InputError(f"{path}: holds no text", "give a text on each line")
-    return [Opened(Text(line), path.stem, f"{path}, line {n}" if len(found) > 1 else str(path)) for n, line in found]
+        raise InputError(f"{origin}: holds no text", "give a text on each line")
+    return [Opened(Text(line), name, f"{origin}, line {n}" if len(found) > 1 else origin) for n, line in found]
 
 
 def _opened(item: Any, name_column: str | None) -> Opened:

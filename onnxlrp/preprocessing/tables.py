@@ -197,24 +197,48 @@ def column(path: str | Path, name: str | None = None) -> list[str]:
     return ["" if row[at] is None else str(row[at]) for row in rows]
 
 
+_AS_TEXT = "save it as UTF-8 text with a line for each sample and commas, semicolons or tabs between its numbers"
+
+
+def of_text(text: str, origin: str) -> Table:
+    """Return the table that the text of a `.csv` file is. Raises InputError where it is damaged.
+
+    Args:
+        text: The text.
+        origin: What it is called in messages.
+    """
+    header, rows = _parsed(text, origin)
+    if not rows or not rows[0]:
+        raise InputError(f"{origin}: holds no numbers", "give a line of numbers for each sample")
+    return Table(rows, None if header is None else tuple(header), None, origin)
+
+
 def _csv(path: Path) -> tuple[list[str] | None, list[list[Any]]]:
-    fix = "save it as UTF-8 text with a line for each sample and commas, semicolons or tabs between its numbers"
     try:
-        text = read_text(path, _LARGEST).removeprefix("\ufeff")
-        first = text.partition("\n")[0]
-        mark = max(",;\t", key=first.count)
+        text = read_text(path, _LARGEST)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a table ({reason(error)})", _AS_TEXT) from None
+    return _parsed(text, str(path))
+
+
+def _parsed(text: str, origin: str) -> tuple[list[str] | None, list[list[Any]]]:
+    """The header, if there is one, and the rows of the text of a `.csv` file. Raises InputError."""
+    text = text.removeprefix("\ufeff")
+    first = text.partition("\n")[0]
+    mark = max(",;\t", key=first.count)
+    try:
         rows = [row for row in csv.reader(io.StringIO(text), delimiter=mark) if row]  # spaces may be part of a word
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a table ({reason(error)})", fix) from None
+    except csv.Error as error:
+        raise InputError(f"{origin}: cannot be read as a table ({reason(error)})", _AS_TEXT) from None
     if not rows:
-        raise InputError(f"{path}: an empty table", fix)
+        raise InputError(f"{origin}: an empty table", _AS_TEXT)
     header = None
     if any(_number(cell) is None for cell in rows[0]) and (len(rows) == 1 or _looks_like_header(rows)):
         header = [name.strip() for name in rows.pop(0)]
     width = len(header or rows[0])
     for n, row in enumerate(rows):
         if len(row) != width:
-            raise InputError(f"{path}: row {n + 1} has {len(row)} cells, the first has {width}", fix)
+            raise InputError(f"{origin}: row {n + 1} has {len(row)} cells, the first has {width}", _AS_TEXT)
     return header, rows
 
 

@@ -94,3 +94,20 @@ def parse(text: str) -> Rule:
         else:
             args.append(value)
     return make(name, *args, **options)
+
+
+def described(rule: Any) -> str:
+    """Return a rule with the options that differ from its defaults, for reading: `gamma(gamma=0.1)`.
+
+    Args:
+        rule: The rule. Of an option that is an array the first numbers are written.
+    """
+    name = str(getattr(rule, "name", type(rule).__name__))
+    said = []
+    for key, option in options_of(type(rule)).items():
+        value = getattr(rule, key)
+        if hasattr(value, "ravel"):
+            said.append(f"{key}={','.join(f'{v:.3g}' for v in value.ravel()[:4])}" + "…" * (value.size > 4))
+        elif value is not None and value != option.default:
+            said.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return f"{name}({', '.join(said)})" if said else name

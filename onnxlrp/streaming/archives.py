@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from ..errors import InputError, NothingToDo
 from ..files import AGAIN, check, reason
 from ..preprocessing import images
-from ..preprocessing.samples import Opened
+from ..preprocessing.samples import Opened, decoded
 
 SUFFIX = ".tar"
 
@@ -53,10 +52,7 @@ class Member(NamedTuple):
 
     def opened(self) -> Opened:
         """Return the picture or the array in it. Raises InputError."""
-        stream = io.BytesIO(self.data())
-        is_array = self.name.lower().endswith(".npy")
-        content = images.decode_array(stream, str(self), missing=True) if is_array else images.decode(stream, str(self))
-        return Opened(content, self.stem, str(self))
+        return decoded(self.data(), self.name, self.stem, str(self))[0]
 
 
 def is_archive(path: str | Path) -> bool:
