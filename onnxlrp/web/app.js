@@ -1,4 +1,5 @@
 import * as ort from "./ort/ort.wasm.min.mjs";
+import { limit, paint, put, toPixels } from "./shared/paint.js";
 
 // One thread: several need headers that not every server sends.
 ort.env.wasm.numThreads = 1;
@@ -74,7 +75,8 @@ function explain() {
     const feeds = { picture: pixels, target: new ort.Tensor("int64", BigInt64Array.of(BigInt(target)), [1]) };
     const outputs = await found.run(feeds);
     const scores = Float64Array.from(outputs[found.outputNames[0]].data);
-    result = { scores, heat: outputs.heatmap.data, seen: outputs.seen, method };
+    const heat = outputs.heatmap.data, seen = toPixels(outputs.seen.data, outputs.seen.dims[2]);
+    result = { scores, heat, seen, v: limit(heat, site.clip), method };
     result.target = target < 0 ? scores.indexOf(scores.reduce((a, b) => Math.max(a, b))) : target;
     show();
     say(`${site.title}: ${method.name}, ${Math.round(performance.now() - began)} ms`);
@@ -94,32 +96,10 @@ function shares(scores) {
 
 // -- from the explanation to the page
 
-function limit(heat) {
-  const sizes = Float64Array.from(heat, Math.abs).sort();
-  const at = site.clip / 100 * (sizes.length - 1), low = Math.floor(at), high = Math.ceil(at);
-  return sizes[low] + (sizes[high] - sizes[low]) * (at - low) || sizes[sizes.length - 1];
-}
-
 function show() {
-  const [height, width] = site.size, { heat, seen } = result;
-  const channels = seen.dims[2], v = limit(heat), most = one("opacity").value / 100;
-  const plain = new ImageData(width, height), over = new ImageData(width, height);
-  for (let n = 0; n < width * height; n++) {
-    const at = channels === 1 ? [n, n, n] : [3 * n, 3 * n + 1, 3 * n + 2];
-    const [r, g, b] = at.map((i) => seen.data[i]);
-    const pale = 0.62 * (0.299 * r + 0.587 * g + 0.114 * b) + 84;
-    const unit = v ? Math.min(1, Math.max(0, (heat[n] / v + 1) / 2)) : 0.5;
-    const opacity = v ? Math.sqrt(Math.min(1, Math.abs(heat[n]) / v)) * most : 0;
-    const color = site.colors[Math.round(unit * 256)];
-    plain.data.set([r, g, b, 255], 4 * n);
-    over.data.set([...color.map((c) => opacity * c + (1 - opacity) * pale), 255], 4 * n);
-  }
-  for (const [id, image] of [["seen", plain], ["map", over]]) {
-    const canvas = one(id);
-    canvas.width = width; canvas.height = height;
-    canvas.style.aspectRatio = `${width} / ${height}`;
-    canvas.getContext("2d").putImageData(image, 0, 0);
-  }
+  const { heat, seen, v } = result;
+  put(one("seen"), site.size, seen);
+  paint(one("map"), site.size, heat, { v, colors: site.colors, pixels: seen, opacity: one("opacity").value / 100 });
   table();
 }
 

@@ -20,7 +20,8 @@ from ..preprocessing import labels
 from ..version import __version__
 
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-PAGE = ("index.html", "app.js", "style.css", "sw.js")
+SHARED = ("shared/base.css", "shared/paint.js")  # with `onnxlrp view`
+PAGE = ("index.html", "app.js", "style.css", "sw.js", *SHARED)
 PACKAGE = "onnxruntime-web"
 # What is shown of the first output, by the kind of the head.
 _SHOWN = {"": "softmax", "Softmax": "as-is", "Sigmoid": "as-is", "LogSoftmax": "exp", "LogSigmoid": "exp"}
