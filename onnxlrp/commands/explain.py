@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,17 @@ def _run(
     console, notes, record = report.console, report.notes, report.record
     prepared: dict[tuple[bool, tuple[int, ...]], dict[str, ExplainOptions]] = {}
     starts = extra_rows.starts(model, source)
-    left = Files([item for _, item in record.left])
-    rows = [starts[n] + item.start for n, item in record.left]
     on_error = args.on_error or ("skip" if record.run else "fail")
-    for batch in batches(left, [model], args.batch_size, rows, console.progress):
+    # What is made again is in no batch with what was not done: the batches of the rest stay what they are.
+    todo = [[(one.position, one.item) for one in record.again.values()], record.left]
+    made = (
+        batches(
+            Files([item for _, item in part]), [model], args.batch_size, [starts[n] + item.start for n, item in part],
+            console.progress,
+        )
+        for part in todo
+    )  # fmt: skip
+    for batch in chain.from_iterable(made):
         if isinstance(batch, Rejected):
             reading.reject(batch, len(source), on_error, console)
             console.json({"input": batch.item.origin, "error": batch.error.message, "fix": batch.error.fix})
@@ -249,9 +257,10 @@ class Report:
             self.console.line(*summary.top(results[0][0]))
             if text := summary.boxes(results[0][0]):
                 self.console.line("boxes", text)
+        number = self.record.number(item, sample, self.samples)
         for one, seconds in results:
             began = time.perf_counter()
-            paths = self.sink.write(one, self.samples)
+            paths = self.sink.write(one, number)
             seconds += time.perf_counter() - began
             self.notes.found(one, item.origin)
             self.record.explained(one, item, sample, paths)
@@ -261,7 +270,7 @@ class Report:
                 self.console.line("wrote", f"{', '.join(map(str, paths))}  {whole:.2f} s")
             record = summary.record(one, item.origin, self.ledger)
             self.console.json({**record, "files": [str(p) for p in paths], "seconds": round(seconds, 4)})
-        self.samples += 1
+        self.samples += number == self.samples
 
     def widen(self, names: Iterable[str]) -> None:
         """Let the column of names take these, and two spaces."""

@@ -22,7 +22,7 @@ from .console import Console
 
 if TYPE_CHECKING:  # imported where rows are kept
     from ..streaming.records import Table
-    from ..streaming.run_folder import RunFolder
+    from ..streaming.run_folder import Again, RunFolder
 
 # Arguments that change no file of a run.
 _NO_MATTER = (
@@ -38,6 +38,7 @@ class Record:
         left: The items that are to be explained, with their positions among all.
         samples: The number of samples that were done before.
         rejected: The number of items that were rejected before.
+        again: What is done and lacks a file, by its item's name: it is explained again, its rows stay.
     """
 
     def __init__(self, source: Files, table: Path | None, grid: int, run: RunFolder | None, written: Written) -> None:
@@ -45,6 +46,7 @@ class Record:
         self.left: Sequence[tuple[int, Item]] = list(enumerate(source))
         self.samples = run.samples if run else 0
         self.rejected = run.rejected if run else 0
+        self.again: Mapping[str, Again] = {}
         self._path, self._grid = table, grid if table else 0
         self._table: Table | None = None
         if run is None and table is not None:
@@ -61,16 +63,23 @@ class Record:
 
     def explained(self, one: Explanation, item: Item, sample: int, paths: Sequence[Path]) -> None:
         """Keep the rows of one sample until its batch is done."""
-        if self._rows is None:
+        if self._rows is None or self._is_again(item):
             return
         from ..streaming.records import of_explanation
 
         names = [self.run.relative(path) if self.run else str(path) for path in paths]
         self._waiting += of_explanation(one, item, sample, self._hash(item), names, self._grid)
 
+    def number(self, item: Item, sample: int, new: int) -> int:
+        """Return the number among all samples of the run of an item's sample, `new` where it was not done before."""
+        return self.again[item.name].first + sample if self._is_again(item) else new
+
+    def _is_again(self, item: Item) -> bool:
+        return item.stop is not None and item.name in self.again
+
     def batch(self, batch: Batch) -> None:
         """Write down a batch whose files are written. Raises InputError."""
-        if self._rows is None:
+        if self._rows is None or self._is_again(batch[0].item):
             return
         last = batch[-1]
         done = last.start + len(last)
@@ -79,7 +88,7 @@ class Record:
 
     def reject(self, row: Rejected) -> None:
         """Write down an item that cannot be read. Raises InputError."""
-        if self._rows is not None:
+        if self._rows is not None and not self._is_again(row.item):
             from ..streaming.records import of_rejected
 
             made = of_rejected(row.item, self._hash(row.item), row.error.message)
@@ -161,11 +170,13 @@ def record(
     run = RunFolder.begin(folder, _identity(args, model, plan, folder, methods, table))
     made = Record(source, table, args.pool, run, written)
     made.left = run.left(source.items, written.claim, console.progress)
+    made.again = {one.item.name: one for one in run.again}
     console.clear()
     if run.samples or run.rejected:
         rejected = f", {run.rejected} of them rejected" if run.rejected else ""
+        gone = f", but {len(made.again)} whose files are gone" if made.again else ""
         done = len(source) - len(made.left)
-        console.note(f"{folder}: {done} of {len(source)} inputs are done{rejected}: they are not explained again")
+        console.note(f"{folder}: {done} of {len(source)} inputs are done{rejected}: they are not explained again{gone}")
     return made
 
 

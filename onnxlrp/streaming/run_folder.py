@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import files
 from ..errors import InputError, UsageError
@@ -17,6 +18,20 @@ from .sources import Item
 MANIFEST = "onnxlrp-run.json"
 ROWS = "onnxlrp-rows.jsonl"
 _OTHER = "give what the run was made with, or another folder: -o"
+
+
+class Again(NamedTuple):
+    """Samples of an item that are done, and whose files are gone.
+
+    Attributes:
+        position: Position of the item in the source.
+        item: The item, cut to these samples.
+        first: The number of its first sample among all of the run.
+    """
+
+    position: int
+    item: Item
+    first: int
 
 
 @dataclass(eq=False)
@@ -33,6 +48,7 @@ class RunFolder:
         samples: The number of samples that are done.
         rejected: The number of items that could not be read.
         finished: The run came to its end.
+        again: What is done and lacks a file, found by `left`: its rows stay, its files are to be made again.
     """
 
     folder: Path
@@ -40,6 +56,7 @@ class RunFolder:
     samples: int = 0
     rejected: int = 0
     finished: bool = False
+    again: list[Again] = field(default_factory=list)
     _open: tuple[str, int] = ("", 0)  # the name of the item whose samples are not all done, and how many are
     _rows: Rows = field(init=False)
 
@@ -74,43 +91,41 @@ class RunFolder:
 
         Args:
             source: All items of the run.
-            claim: Told of each file that the run has written.
+            claim: Told of each file that the run has written and keeps.
             progress: Told of each item that is done, which is read to see whether it is what it was.
 
         Raises:
-            UsageError: An item that is done is not in the source, has another name there, or was changed; or a file of
-                it is gone.
+            UsageError: An item that is done is not in the source, has another name there, or was changed.
             InputError: The rows are damaged, or the folder cannot be written to.
         """
         known = {item.name: n for n, item in enumerate(source)}
         done: set[int] = set()
-        item, files_of_item = "", set[str]()
-        for row in self._rows.written():
-            if row["item"] != item:  # its rows, one for each target and method, stand together
-                item, files_of_item = row["item"], set()
-            for name in [name for name in row.get("files", ()) if name not in files_of_item]:
-                files_of_item.add(name)
-                if not claim(self.folder / name).exists():
-                    raise UsageError(
-                        f"{self.folder / name}: was written by this run, and is not there",
-                        "put it back, or make the run again in another folder: -o",
-                    )
-            n = known.get(row["item"])
-            if n in done:
-                continue
-            if n is None or source[n].origin != row["input"]:
-                said = "is not among the inputs" if n is None else f'{source[n].origin} is called "{row["item"]}" now'
+        samples = 0
+        for name, found in groupby(self._rows.written(), lambda row: str(row["item"])):  # they stand together
+            rows = list(found)
+            n = known.get(name)
+            if n is None or source[n].origin != rows[0]["input"]:
+                said = "is not among the inputs" if n is None else f'{source[n].origin} is called "{name}" now'
                 raise UsageError(
-                    f"{self.folder}: {row['input']} was explained in this run, and {said}",
+                    f"{self.folder}: {rows[0]['input']} was explained in this run, and {said}",
                     "give the same inputs, in the same words, or another folder: -o",
                 )
             progress(len(done), len(source), source[n].name)
-            if source[n].digest() != row["sha256"]:
+            if source[n].digest() != rows[0]["sha256"]:
                 raise UsageError(
-                    f"{self.folder}: {row['input']} was changed since it was explained in this run",
+                    f"{self.folder}: {rows[0]['input']} was changed since it was explained in this run",
                     "explain it again in another folder: -o",
                 )
             done.add(n)
+            written = dict.fromkeys(path for row in rows for path in row.get("files", ()))
+            paths = [self.folder / path for path in written]
+            count = len({row["sample"] for row in rows if "sample" in row})
+            if all(path.exists() for path in paths):
+                for path in paths:
+                    claim(path)
+            else:
+                self.again.append(Again(n, source[n]._replace(stop=count), samples))
+            samples += count
         self._rows.begin(self._rows.size)
         for temporary in self.folder.rglob(files.TEMPORARY):
             temporary.unlink(missing_ok=True)

@@ -33,12 +33,14 @@ class Item(NamedTuple):
         content: What `Model.read` takes: a path, a picture or an array; or a member of an archive.
         name_column: The column of a table that names its rows.
         start: The first sample that is read: those before it are done.
+        stop: The first sample that is not read any more; None for all.
     """
 
     name: str
     content: Any
     name_column: str | None = None
     start: int = 0
+    stop: int | None = None
 
     @property
     def origin(self) -> str:
@@ -73,9 +75,9 @@ class Item(NamedTuple):
         return ""
 
     def read(self, model: Model) -> Samples:
-        """Return its samples as the model takes them, from `start` on. Raises InputError, UnsupportedError."""
+        """Return its samples as the model takes them, from `start` to `stop`. Raises InputError, UnsupportedError."""
         samples = self._whole(model)
-        return samples[self.start :] if self.start else samples
+        return samples[self.start : self.stop] if self.start or self.stop is not None else samples
 
     def _whole(self, model: Model) -> Samples:
         content = self.content.opened() if isinstance(self.content, Member) else self.content

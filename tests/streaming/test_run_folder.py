@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -141,13 +142,50 @@ def test_another_run_is_refused(
     assert contents(tmp_path / "whole") == whole
 
 
-def test_a_file_that_is_gone_is_said(
-    inputs: Path, tmp_path: Path, whole: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("pattern", ["", "{index}.{stem}"])
+def test_files_that_are_gone_are_made_again_and_no_others(
+    pattern: str, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gone = next((tmp_path / "whole" / "more").glob("a.*.png"))
-    gone.unlink()
-    assert main(command(inputs, tmp_path / "whole")) == 2
-    assert f"{gone}: was written by this run" in capsys.readouterr().err
+    out = tmp_path / "run"
+    words = ["explain", str(DIGITS), str(inputs), "-r", "-o", f"{out}/{pattern}", *OPTIONS]
+    assert main(words) == 3
+    whole = contents(out)
+    gone = [next(name for name in whole if part in name and name.endswith(".npz")) for part in ("more/a", "more/b.4")]
+    for name in gone:
+        (out / name).unlink()
+    kept = {name: (out / name).stat().st_mtime_ns for name in whole if "more/c" in name}
+    capsys.readouterr()
+    assert main([word for word in words if word != "-q"]) == 3
+    assert "2 whose files are gone" in capsys.readouterr().err
+    found = contents(out)
+    assert found.keys() == whole.keys()
+    assert (found[ROWS], found[MANIFEST]) == (whole[ROWS], whole[MANIFEST])
+    assert kept == {name: (out / name).stat().st_mtime_ns for name in kept}
+    for name in gone:
+        # Another batch may round otherwise.
+        then, now = (np.load(io.BytesIO(files[name]))["relevance"] for files in (whole, found))
+        np.testing.assert_allclose(now, then, atol=1e-5 * np.abs(then).max())
+
+
+def test_files_of_a_run_that_was_cut_are_made_again_before_it_goes_on(
+    inputs: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is cut amid the samples of an array, one of which loses its file."""
+    out, replace = tmp_path / "cut", files.replace
+
+    def failing(path: Any, data: Any) -> Path:
+        if "b.4" in str(path):
+            raise KeyboardInterrupt
+        return replace(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "replace", failing)
+        assert main(command(inputs, out)) == 130
+    next((out / "more").glob("b.1.*.png")).unlink()
+    assert main(command(inputs, out)) == 3
+    found = contents(out)
+    assert found.keys() == whole.keys()
+    assert (found[ROWS], found[MANIFEST]) == (whole[ROWS], whole[MANIFEST])
 
 
 @pytest.mark.parametrize("option", ["--baseline", "--labels", "hidden"])
