@@ -234,6 +234,7 @@ ALLOWED |= {
     "preprocessing": {"files", "inputs", "numpy", "PIL", "pyarrow"},  # pyarrow: .parquet tables
     "pictures": {"numpy", "PIL"},
     "explanation": {
+        "safetensors",
         "files",
         "graph.places",
         "graph.scores",

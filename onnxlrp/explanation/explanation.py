@@ -75,14 +75,15 @@ class Explanation(Result):
     ) -> list[Path]:
         """Write figures, arrays or a record of the explanation.
 
-        A png is a figure of one sample and target; npz, json and html (tokens in colour) hold all samples, or one where
-        the name tells samples apart. Each file is written under a temporary name and renamed.
+        A png is a figure of one sample and target; npz, safetensors (the same arrays, the provenance in its metadata),
+        json and html (tokens in colour) hold all samples, or one where the name tells samples apart. Each file is
+        written under a temporary name and renamed.
 
         Args:
             path: The file's name, which may hold `{stem}`, `{target}`, `{label}`, `{method}` and `{index}`. Several
                 files of one name become `name.0.png`, `name.1.png`. Of a detector target and label begin with the box:
                 `box1.2`, `box1-w`.
-            format: "png", "npz", "json" or "html"; by default what the suffix says.
+            format: "png", "npz", "json", "html" or "safetensors"; by default what the suffix says.
             cmap: Of figures, as `figure` takes it.
             clip: Of figures, as `figure` takes it.
             space: Of figures, as `figure` takes it.
@@ -95,6 +96,7 @@ class Explanation(Result):
 
         Raises:
             UsageError: There is no such format, colour map or field of the name.
+            UnsupportedError: The library that writes the format is not installed.
             InputError: A file cannot be written.
         """
         pattern, kind = names.file_pattern(path, format)
@@ -109,7 +111,7 @@ class Explanation(Result):
 
         Args:
             path: The file's name, as `save` takes it.
-            format: "png", "npz", "json" or "html", as `save` takes it.
+            format: "png", "npz", "json", "html" or "safetensors", as `save` takes it.
 
         Raises:
             UsageError: There is no such format or field of the name.

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import UsageError, did_you_mean
+from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph.places import SIZES
 from .result import Result, class_id, label, target_count
 
-FORMATS = ("png", "npz", "json", "html")
+FORMATS = ("png", "npz", "json", "html", "safetensors")
 FIELDS = ("stem", "target", "label", "method", "index")
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
@@ -18,12 +18,25 @@ _NAMED = 5  # targets in the name of a file that holds several
 
 
 def file_pattern(path: str | Path, format: str | None = None) -> tuple[str, str]:
-    """Return the file name with the suffix of its format, and the format. Raises UsageError."""
+    """Return the file name with the suffix of its format, and the format.
+
+    Raises:
+        UsageError: There is no such format or field.
+        UnsupportedError: The library that writes the format is not installed.
+    """
     pattern = str(path)
     suffix = Path(pattern).suffix.lower().lstrip(".")
     kind = (format or suffix).lower().lstrip(".")
     if kind not in FORMATS:
         raise UsageError(f"{pattern}: no format {kind!r}", f"end the name in .{', .'.join(FORMATS)}")
+    if kind == "safetensors":
+        try:
+            import safetensors.numpy  # noqa: F401
+        except ImportError:
+            raise UnsupportedError(
+                f"{pattern}: .safetensors files are written by safetensors, which is not installed",
+                "pip install safetensors, or write .npz, which has the same arrays",
+            ) from None
     if kind != suffix:
         pattern = (pattern[: -len(suffix) - 1] if suffix in FORMATS else pattern) + f".{kind}"
     for name in _FIELD.findall(pattern):

@@ -43,17 +43,36 @@ def _png(result: Result, sample: int, target: int, **look: Any) -> bytes:
 
 
 def _npz(result: Result) -> bytes:
-    arrays = {"relevance": result.relevance, "output": result.output, "target": result.target, "logit": result.logit}
-    arrays |= {f"layers/{path}": values for path, values in result.layers.items()}
-    seen = [image for image in result.images or () if image is not None]
-    if len(seen) == len(result) and len({image.size for image in seen}) == 1:
-        arrays["images"] = np.stack([np.asarray(image.convert("RGB")) for image in seen])
+    arrays = _arrays(result)
     arrays["provenance"] = np.array(json.dumps(origin(result), allow_nan=False))
     if assumed(result):
         arrays["ASSUMED"] = np.array(", ".join(assumed(result)))
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _safetensors(result: Result) -> bytes:
+    from safetensors.numpy import save
+
+    about: dict[str, Any] = origin(result)
+    if assumed(result):
+        about["ASSUMED"] = ", ".join(assumed(result))
+    arrays = {name: np.ascontiguousarray(array) for name, array in _arrays(result).items()}
+    # One entry: the library writes several in an order that differs from run to run.
+    return bytes(save(arrays, metadata={"provenance": json.dumps(about, allow_nan=False)}))
+
+
+def _arrays(result: Result) -> dict[str, Any]:
+    """The arrays of a result by their names in files."""
+    arrays: dict[str, Any] = {
+        "relevance": result.relevance, "output": result.output, "target": result.target, "logit": result.logit
+    }  # fmt: skip
+    arrays |= {f"layers/{path}": values for path, values in result.layers.items()}
+    seen = [image for image in result.images or () if image is not None]
+    if len(seen) == len(result) and len({image.size for image in seen}) == 1:
+        arrays["images"] = np.stack([np.asarray(image.convert("RGB")) for image in seen])
+    return arrays
 
 
 def _html(result: Result, cmap: str, clip: float) -> bytes:
@@ -68,7 +87,7 @@ def _json(result: Result) -> bytes:
 
 _EFFORT = 4  # zlib's default of 6 takes three times as long to save 1 %
 
-_WHOLE: Mapping[str, Callable[[Result], bytes]] = {"npz": _npz, "json": _json}
+_WHOLE: Mapping[str, Callable[[Result], bytes]] = {"npz": _npz, "json": _json, "safetensors": _safetensors}
 
 
 def encode_png(picture: Image, words: Mapping[str, str]) -> bytes:

@@ -55,6 +55,7 @@ def planned(out: str | None, formats: str | None, inputs: int, methods: int, as_
 
     Raises:
         UsageError: A format that does not exist, or one name for several files.
+        UnsupportedError: The library that writes a format is not installed.
     """
     default = "{stem}.{target}.png" if methods == 1 else "{stem}.{target}.{method}.png"
     pattern = out or default

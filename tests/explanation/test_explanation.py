@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import pytest
 from PIL import Image
 
 from onnxlrp import files
-from onnxlrp.errors import InputError, UsageError
+from onnxlrp.errors import InputError, UnsupportedError, UsageError
 from onnxlrp.explanation import Explanation
 from onnxlrp.preprocessing.find import find
+from onnxlrp.streaming.sinks import planned
 
 
 class Row:
@@ -147,6 +149,36 @@ def test_npz_holds_the_numbers(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data["layers/layer4.0"], e.layers["layer4.0"])
         assert json.loads(str(data["provenance"]))["engine"] == "ort"
         assert "ASSUMED" in data
+
+
+def test_safetensors_hold_the_arrays_of_npz_by_the_library_itself(tmp_path: Path) -> None:
+    reader = pytest.importorskip("safetensors")
+    e = batch(2)
+    (path,) = e.save(tmp_path / "a.safetensors")
+    (arrays,) = e.save(tmp_path / "a.npz")
+    with reader.safe_open(path, "numpy") as tensors, np.load(arrays, allow_pickle=False) as data:
+        assert {*tensors.keys(), "provenance", "ASSUMED"} == {*data.files}
+        for name in tensors.keys():  # noqa: SIM118  # no mapping
+            np.testing.assert_array_equal(tensors.get_tensor(name), data[name])
+            assert tensors.get_tensor(name).dtype == data[name].dtype
+        about = tensors.metadata()
+    assert {type(value) for value in about.values()} == {str}
+    said = json.loads(about["provenance"])
+    assert said.pop("ASSUMED") == str(np.load(arrays)["ASSUMED"])
+    assert said == json.loads(str(np.load(arrays)["provenance"]))
+    assert [p.read_bytes() for p in e.save(tmp_path / "b.safetensors")] == [path.read_bytes()]
+
+
+def test_without_safetensors_the_format_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    with pytest.raises(UnsupportedError, match="not installed") as error:
+        planned(str(tmp_path / "{stem}"), "png,safetensors", 1, 1)
+    assert "pip install safetensors" in error.value.fix
+    with pytest.raises(UnsupportedError, match="not installed"):
+        batch(1).save(tmp_path / "a.safetensors")
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def explain(parser: Parser) -> None:
         "(default: {stem}.{target}.png, with several methods {stem}.{target}.{method}.png)",
     )
     group.add_argument(
-        "--format", metavar="LIST", help="png,npz,json,html: one file each (default: from the name, else png)"
+        "--format",
+        metavar="LIST",
+        help="png,npz,json,html,safetensors: one file each (default: from the name, else png)",
     )
     group.add_argument("--cmap", default="RdBu_r", metavar="NAME", help="colour map (default: %(default)s)")
     group.add_argument(
