@@ -18,7 +18,7 @@ from ..analysis import picture_files
 from ..analysis.concepts import detectors, figure
 from ..analysis.concepts.labels import Labels, Masks, by_folder
 from ..analysis.concepts.layer import LayerView, Reader
-from ..analysis.concepts.tcav import Concept, ConceptTest
+from ..analysis.concepts.tcav import Concept, ConceptTest, TcavOptions, check
 from ..errors import InputError, UsageError, did_you_mean
 from ..streaming.batches import Rejected
 from . import arguments, reading
@@ -37,6 +37,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         if word not in FORMATS:
             raise UsageError(f'no format "{word}"', did_you_mean(word, FORMATS))
     drawn = arguments.figure_file(args)
+    if args.out is not None and Path(args.out).is_file():
+        raise UsageError(f"-o {args.out}: a file, not a folder", "give a folder, such as concepts/")
     rejected: list[str] = []
     made, show, draw = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
     written = [] if args.out is None else [_write(Path(args.out), word, made) for word in dict.fromkeys(words)]
@@ -68,8 +70,6 @@ def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         one.name = name
     source = reading.files(args, console)
     random = None if args.random is None else [args.random]
-    model = arguments.open_model(args)
-    model.refuse_maps()
     tests = len(concepts) * len(args.layer) * len(args.target)
     options: dict[str, Any] = {
         "classifier": args.classifier,
@@ -81,17 +81,21 @@ def _test(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         "seed": args.seed,
         "tests": tests,
     }
+    chosen = TcavOptions(**options)
+    model = arguments.open_model(args)
+    model.refuse_maps()
+    every = [(layer, target, concept) for layer in args.layer for target in args.target for concept in concepts]
+    for layer, target, concept in every:  # all of them, before the first is tested
+        check(model, concept, source, _class(target), layer, random, chosen)
     found: list[ConceptTest] = []
-    for layer in args.layer:
-        for target in args.target:
-            for concept in concepts:
-                with _reader(model, args, source, console, rejected, f"{concept.name} {layer}") as reader:
-                    how: dict[str, Any] = {
-                        "batch_size": reader.batch_size,
-                        "progress": reader.progress,
-                        "reject": reader.reject,
-                    }
-                    found.append(concept.test(model, source, _class(target), layer, random, **how, **options))
+    for layer, target, concept in every:
+        with _reader(model, args, source, console, rejected, f"{concept.name} {layer}") as reader:
+            how: dict[str, Any] = {
+                "batch_size": reader.batch_size,
+                "progress": reader.progress,
+                "reject": reader.reject,
+            }
+            found.append(concept.test(model, source, _class(target), layer, random, **how, **options))
     arrays = {f"{one.concept}/{one.target}/{one.layer}": one.vector for one in found}
     arrays |= {f"random/{key}": one.verdict.null for key, one in zip(list(arrays), found, strict=True)}
     made = {"tests": [one.to_dict() for one in found]}, arrays, _test_rows(found)
@@ -157,8 +161,10 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
     arrays: dict[str, Any] = {"concepts": np.array(names)}
     rows: list[list[Any]] = [["layer", "unit", "concept", "IoU", "AUC", "p"]]
     shown: list[Show] = []
-    for layer in args.layer:
-        view = LayerView.of(model, layer)
+    views = {layer: LayerView.of(model, layer) for layer in args.layer}  # all of them, before the first is read
+    for view in views.values() if args.masks else ():
+        view.grid()
+    for layer, view in views.items():
         with _reader(model, args, source, console, rejected, layer) as reader:
             cut = detectors.dissect(reader, source, view, shows, args.quantile) if isinstance(shows, Masks) else None
             told = detectors.invert(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import textures
 from PIL import Image
+
+from onnxlrp.analysis.concepts import tcav
 
 TEST = ("concepts", "test", "planted.onnx", "images", "-t", "zebra", "--layer", "detectors")
 FIND = ("concepts", "find", "planted.onnx", "labels", "--layer", "detectors")
@@ -102,3 +105,31 @@ def test_what_is_refused(refused: Any, words: Any, code: int, text: str) -> None
         Image.fromarray(np.full((5, 5), 255, np.uint8)).save(Path("small", path.name))
     assert text in " ".join(refused(code, *words, "-o", "out"))
     assert not Path("out").exists()
+
+
+@pytest.mark.few(4)
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("--concept", "stripes", "--layer", "detector"), 2, "detectors"),
+        (("--concept", "stripes", "-t", "zebro"), 2, "zebra"),
+        (("--concept", "stripes", "--concept", "few"), 3, "few: 2 samples of the concept"),
+        (("--concept", "stripes", "--random", "few"), 3, "2 random samples"),
+        (("--concept", "stripes", "--classifier", "svm"), 2, "pip install scikit-learn"),
+        (("--concept", "stripes", "--alpha", "2"), 2, "alpha=2"),
+    ],
+)
+def test_what_is_missing_is_said_before_any_sample_runs(
+    refused: Any, monkeypatch: pytest.MonkeyPatch, words: Any, code: int, text: str
+) -> None:
+    Path("few").mkdir()
+    for n in range(2):
+        shutil.copy(Path("stripes", f"stripes_{n:03d}.png"), "few")
+    monkeypatch.setitem(sys.modules, "sklearn.svm", None)
+    monkeypatch.setattr(tcav, "test", lambda *_: pytest.fail("samples were run"))
+    assert text in " ".join(refused(code, *TEST, *words))
+
+
+def test_results_are_not_written_in_the_place_of_a_file(refused: Any) -> None:
+    Path("out").write_text("mine")
+    assert "a file, not a folder" in " ".join(refused(2, *TEST, "--concept", "nowhere", "-o", "out"))

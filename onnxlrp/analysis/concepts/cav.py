@@ -30,6 +30,23 @@ def mean_difference(inside: Array) -> Array:
     return np.asarray(inside / inside.sum() - 1 / len(inside))
 
 
+def fitted_by(kind: str) -> Any:
+    """Return the class of scikit-learn that fits a kind of classifier; None of "fastcav", which needs none.
+
+    Args:
+        kind: Of CLASSIFIERS.
+
+    Raises:
+        UsageError: scikit-learn is not installed.
+    """
+    name, module = {
+        "fastcav": ("", ""),
+        "svm": ("LinearSVC", "sklearn.svm"),
+        "logistic": ("LogisticRegression", "sklearn.linear_model"),
+    }[kind]
+    return getattr(library(module, f"--classifier {kind}"), name) if module else None
+
+
 @dataclass(frozen=True, eq=False)
 class LinearClassifier:
     """A linear classifier between samples with and without the concept; the vector is normal to its boundary.
@@ -59,9 +76,6 @@ class LinearClassifier:
 
     def __call__(self, inside: Array) -> Array:
         """Fit the classifier; see `Fit`."""
-        name, module = (
-            ("LinearSVC", "sklearn.svm") if self.kind == "svm" else ("LogisticRegression", "sklearn.linear_model")
-        )
         words: dict[str, Any] = {"dual": True, "random_state": 0} if self.kind == "svm" else {"max_iter": 500}
-        made = getattr(library(module, f"--classifier {self.kind}"), name)(class_weight="balanced", **words)
+        made = fitted_by(self.kind)(class_weight="balanced", **words)
         return np.asarray(self.back @ made.fit(self.coordinates, inside).coef_[0])

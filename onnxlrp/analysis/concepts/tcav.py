@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ from ...errors import InputError, UsageError, at_least, one_of
 from ...explanation.targets import for_samples
 from ...files import to_jsonable
 from ...preprocessing import labels as class_labels
+from ...preprocessing.images import SUFFIXES
 from ...streaming.sources import Source
 from ..reading import Progress, Reject, go_on, refuse, source_of
-from .cav import CLASSIFIERS, Fit, LinearClassifier, mean_difference
+from .cav import CLASSIFIERS, Fit, LinearClassifier, fitted_by, mean_difference
 from .layer import Array, LayerView, Reader
 from .significance import Verdict, is_degenerate, is_same_everywhere, judge, needed, random_sets
 
@@ -178,8 +180,56 @@ class Concept:
         """
         reader = Reader(model, batch_size, progress, reject)
         chosen = TcavOptions(**options)
+        view, class_id = check(model, self, images, target, layer, random, chosen)
         images, random = source_of(images), None if random is None else source_of(random)
-        return test(reader, self, images, target, LayerView.of(model, layer, chosen.space), random, chosen)
+        return test(reader, self, images, class_id, view, random, chosen)
+
+
+def check(
+    model: Any, concept: Concept, images: Any, target: Any, layer: str, random: Any, o: TcavOptions
+) -> tuple[LayerView, int]:
+    """Return the layer and the class id of a test; raise what can be known to be wrong before a sample is run.
+
+    Args:
+        model: The model.
+        concept: The concept.
+        images: The samples of the class.
+        target: The class, an id or a label.
+        layer: The layer.
+        random: The samples that do not show the concept, if given.
+        o: How it is tested.
+
+    Raises:
+        UsageError: A layer or class that does not exist, or a library that is not installed.
+        InputError: Fewer than 10 pictures.
+    """
+    fitted_by(o.classifier)
+    view, class_id = LayerView.of(model, layer, o.space), _class_id(model, target)
+    if (count := _most(concept.source)) < LEAST:
+        raise _few_of_concept(concept, int(count))
+    if random is not None and (count := _most(source_of(random))) < LEAST:
+        raise _few_random(int(count))
+    if (count := _most(source_of(images))) < LEAST:
+        raise InputError(
+            f"{count:g} samples: {LEAST} or more of the class are needed", "give more pictures of the class"
+        )
+    return view, class_id
+
+
+def _most(source: Source) -> float:
+    """How many samples a source has at most: a picture is one, any other file may hold any number."""
+    alone = (item.path is not None and Path(item.origin).suffix.lower() in SUFFIXES for item in source)
+    return len(source) if all(alone) else math.inf
+
+
+def _few_of_concept(concept: Concept, count: int) -> InputError:
+    return InputError(
+        f"{concept.name}: {count} samples of the concept, {LEAST} or more are needed", "give more of them"
+    )
+
+
+def _few_random(count: int) -> InputError:
+    return InputError(f"{count} random samples, {LEAST} or more are needed", "give more of them: --random DIR")
 
 
 @dataclass(eq=False)
@@ -196,14 +246,13 @@ def test(
     reader: Reader,
     concept: Concept,
     images: Source,
-    target: Any,
+    class_id: int,
     view: LayerView,
     random: Source | None,
     o: TcavOptions,
 ) -> ConceptTest:
-    """Test a concept, as `Concept.test` does."""
+    """Test a concept, as `Concept.test` does, once `check` has passed."""
     model = view.model
-    class_id = _class_id(model, target)
     others: list[bool] = []
     blocks: list[tuple[_Gathered, Array]] = []
     for gradients in _blocks(reader, images, view, class_id, others):
@@ -305,9 +354,7 @@ def _gather(
         add(samples.values, True)
         counts[0] += len(samples)
     if counts[0] < LEAST:
-        raise InputError(
-            f"{concept.name}: {counts[0]} samples of the concept, {LEAST} or more are needed", "give more of them"
-        )
+        raise _few_of_concept(concept, counts[0])
     position = 0
     for samples in reader(images if random is None else random):
         chosen = np.ones(len(samples), bool)
@@ -318,7 +365,7 @@ def _gather(
             add(samples.values[chosen], False)
             counts[1] += int(chosen.sum())
     if counts[1] < LEAST:
-        raise InputError(f"{counts[1]} random samples, {LEAST} or more are needed", "give more of them: --random DIR")
+        raise _few_random(counts[1])
     found.counts = (counts[0], counts[1])
     return found
 
