@@ -294,7 +294,8 @@ class _Step:
         state.means = np.where(np.isnan(state.means), values, decay * state.means + (1 - decay) * values)
         better = state.means - costs >= state.best_values
         state.best_values = np.where(better, state.means - costs, state.best_values)
-        state.best[better] = state.parameters[better]
+        for n in np.flatnonzero(better):
+            state.best[n] = state.parameters[n]
 
 
 class _Clock:

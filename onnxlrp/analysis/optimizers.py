@@ -99,13 +99,13 @@ class Adam(Optimizer):
         return ("mean", "square", "buffer")
 
     def _descend(self, parameters: Array, gradient: Array, rate: float) -> None:
-        mean, denominator = self._update(gradient)
+        mean, denominator, factor = self._update(gradient)
         np.divide(mean, denominator, out=denominator)
-        denominator *= rate / (1 - self.beta1**self.count)
+        denominator *= factor * rate / (1 - self.beta1**self.count)
         parameters -= denominator
 
-    def _update(self, gradient: Array) -> tuple[Array, Array]:
-        """Update both means; return that of g, and √v̂ + ε in a buffer."""
+    def _update(self, gradient: Array) -> tuple[Array, Array, float]:
+        """Update both means; return that of g, c (√v̂ + ε) in a buffer, and the number c."""
         mean, square, buffer = (self.moments[name] for name in self._names())
         mean *= self.beta1
         np.multiply(gradient, 1 - self.beta1, out=buffer)
@@ -115,9 +115,9 @@ class Adam(Optimizer):
         buffer *= 1 - self.beta2
         square += buffer
         np.sqrt(square, out=buffer)
-        buffer *= 1 / np.sqrt(1 - self.beta2**self.count)
-        buffer += self.epsilon
-        return mean, buffer
+        factor = float(np.sqrt(1 - self.beta2**self.count))
+        buffer += self.epsilon * factor
+        return mean, buffer, factor
 
 
 @dataclass
@@ -148,7 +148,8 @@ class NAdam(Adam):
         self._product = float(state["product"])
 
     def _descend(self, parameters: Array, gradient: Array, rate: float) -> None:
-        mean, denominator = self._update(gradient)
+        mean, denominator, factor = self._update(gradient)
+        rate *= factor
         now, ahead = (self.beta1 * (1 - 0.5 * 0.96 ** ((self.count + n) * self.decay)) for n in (0, 1))
         self._product *= now
         parameters -= (rate * (1 - now) / (1 - self._product)) * gradient / denominator

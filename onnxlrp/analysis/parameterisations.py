@@ -12,7 +12,7 @@ import numpy as np
 
 from .colours import Colours, logit, sigmoid
 from .optimize import Array, Pullback
-from .spectra import forward, frequencies, from_pairs, inverse, inverse_adjoint, pairs
+from .spectra import forward, frequencies, from_pairs, inverse, inverse_adjoint, pairs, weights
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,15 @@ class Fourier:
 
     @cached_property
     def scale(self) -> Array:
-        """The factor s of each coefficient [*frequencies, 1]."""
+        """The factor s of each coefficient [*frequencies, 2], for its real and its imaginary part."""
         space = self.shape[1:]
-        return (0.25 * np.maximum(frequencies(space), 1 / max(space)) ** -self.power).astype(np.float32)[..., None]
+        factor = (0.25 * np.maximum(frequencies(space), 1 / max(space)) ** -self.power).astype(np.float32)
+        return np.repeat(factor[..., None], 2, axis=-1)  # in full: a product over pairs is slow in numpy
+
+    @cached_property
+    def _adjoint_scale(self) -> Array:
+        """The factor s, times how many coefficients of the whole spectrum each stands for [*frequencies, 2]."""
+        return np.asarray(self.scale * weights(self.shape[-1])[:, None])
 
     def start(self, n: int, rng: np.random.Generator) -> Array:
         """Return θ [N, C, *frequencies, 2], real and imaginary parts."""
@@ -79,8 +85,8 @@ class Fourier:
 
         def pullback(gradient: Array) -> Array:
             slope = _through_sigmoid(gradient, x)
-            found = pairs(inverse_adjoint(self.colours.mixed_adjoint(slope)))
-            found *= self.scale
+            found = pairs(forward(self.colours.mixed_adjoint(slope)))
+            found *= self._adjoint_scale
             return found
 
         return x, pullback
@@ -125,6 +131,7 @@ class Maco:
 
 def _through_sigmoid(gradient: Array, x: Array) -> Array:
     """Return g ⊙ x ⊙ (1 - x)."""
-    slope = x * gradient.astype(np.float32, copy=False)
-    slope -= x * slope
+    slope = 1 - x
+    slope *= x
+    slope *= gradient
     return np.asarray(slope)

@@ -18,13 +18,13 @@ def frequencies(space: tuple[int, ...]) -> Array:
 
 
 @lru_cache(maxsize=8)
-def _weights(length: int) -> Array:
-    """How many coefficients of the whole spectrum each of the half stands for, along the last axis."""
-    weights = np.full(length // 2 + 1, 2.0, np.float32)
-    weights[0] = 1
+def weights(length: int) -> Array:
+    """Return how many coefficients of the whole spectrum each of the half stands for, along the last axis."""
+    counts = np.full(length // 2 + 1, 2.0, np.float32)
+    counts[0] = 1
     if length % 2 == 0:
-        weights[-1] = 1
-    return weights
+        counts[-1] = 1
+    return counts
 
 
 def inverse(coefficients: Array, space: tuple[int, ...]) -> Array:
@@ -36,7 +36,7 @@ def inverse(coefficients: Array, space: tuple[int, ...]) -> Array:
 def inverse_adjoint(x: Array) -> Array:
     """Return (F⁻¹)ᵀ x: the adjoint of `inverse` for ⟨c, d⟩ = Σ Re c Re d + Im c Im d."""
     made = forward(x)
-    made *= _weights(x.shape[-1])
+    made *= weights(x.shape[-1])
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,16 +96,15 @@ def _resampled(draws: Sequence[Draw], fill: float) -> Drawn:
     """The map of each picture and its adjoint; neighbours are computed when the size of the pictures is known."""
     made: dict[tuple[int, ...], list[_Resampling]] = {}
 
-    def of(x: Array) -> Iterator[tuple[_Resampling, Array]]:
-        space = x.shape[2:]
+    def each(x: Array, run: Callable[[_Resampling, Array, Array], None]) -> Array:
+        space, out = x.shape[2:], np.empty(x.shape, np.float32)
         if space not in made:
             made[space] = [_Resampling.of(space, *draw, fill) for draw in draws]
-        return zip(made[space], x, strict=True)
+        for resampling, one, result in zip(made[space], x, out, strict=True):
+            run(resampling, one, result)
+        return out
 
-    return (
-        lambda x: np.stack([resampling.apply(one) for resampling, one in of(x)]),
-        lambda s: np.stack([resampling.adjoint(one) for resampling, one in of(s)]),
-    )
+    return lambda x: each(x, _Resampling.apply), lambda s: each(s, _Resampling.adjoint)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,51 +127,77 @@ class _Resampling:
     ) -> _Resampling:
         """Compute neighbours and weights for a shift (share of each side), scale, rotation and flip."""
         index: Array | int = 0
-        corners: list[tuple[int, Array | float]] = [(0, 1.0)]
-        for axis, (length, point) in enumerate(zip(space, _points(space, factor, angle, flip), strict=True)):
+        corners: list[tuple[int, Array]] = []
+        # From the edge below the picture, place 0 of x̄, to the one above it: beyond, all is the same.
+        first = [(length + 1) / 2 + float(shift[axis]) * length for axis, length in enumerate(space)]
+        for axis, (length, at) in enumerate(zip(space, _points(space, first, factor, angle, flip), strict=True)):
             stride = math.prod(n + 2 for n in space[axis + 1 :])
-            # From the edge below the picture, place 0 of x̄, to the one above it: beyond, all is the same.
-            at = np.clip(point + np.float32((length + 1) / 2 + shift[axis] * length), 0, length + 1)
-            low = np.minimum(at.astype(np.int32), length)
-            above = at - low
-            index = index + low.astype(np.int64) * stride
-            weights = ((0, 1 - above), (stride, above))
-            corners = [(offset + step, weight * part) for offset, weight in corners for step, part in weights]
-        flat = [(offset, np.broadcast_to(np.asarray(w, np.float32), space).ravel()) for offset, w in corners]
+            np.maximum(at, 0, out=at)
+            np.minimum(at, length + 1, out=at)
+            low = np.floor(at)
+            np.minimum(low, length, out=low)
+            at -= low
+            whole = low.astype(np.intp)
+            whole *= stride
+            index = index + whole
+            upper = [(offset + stride, weight * at) for offset, weight in corners] or [(stride, at)]
+            lower = [(offset, weight - part) for (offset, weight), (_, part) in zip(corners, upper, strict=False)]
+            corners = [*(lower or [(0, 1 - at)]), *upper]
+        flat = [(offset, np.broadcast_to(weight, space).ravel()) for offset, weight in corners]
         return cls(np.broadcast_to(np.asarray(index), space).ravel(), flat, fill)
 
-    def apply(self, x: Array) -> Array:
-        """Return the resampled picture [C, *space]."""
-        wide = np.pad(x, [(0, 0), *[(1, 1)] * (x.ndim - 1)], constant_values=np.float32(self.fill))
-        made = np.empty((len(x), self.index.size), np.float32)
-        for values, out in zip(wide.reshape(len(x), -1), made, strict=True):
+    def apply(self, x: Array, out: Array) -> None:
+        """Write the resampled picture [C, *space] into `out`."""
+        wide = np.full((len(x), *[n + 2 for n in x.shape[1:]]), self.fill, np.float32)
+        wide[_inner(x)] = x
+        part = np.empty(self.index.size, np.float32)
+        for values, made in zip(wide.reshape(len(x), -1), out.reshape(len(x), -1), strict=True):
             for k, (offset, weight) in enumerate(self.corners):
-                part = values[offset:].take(self.index, mode="clip")
-                part *= weight
+                found = part if k else made
+                values[offset:].take(self.index, out=found, mode="clip")
+                found *= weight
                 if k:
-                    out += part
-                else:
-                    out[...] = part
-        return made.reshape(x.shape)
+                    made += part
 
-    def adjoint(self, s: Array) -> Array:
-        """Return Aᵀ s [C, *space]: each value goes back to the neighbours that it came from."""
-        inner = (slice(None), *[slice(1, -1)] * (s.ndim - 1))
+    def adjoint(self, s: Array, out: Array) -> None:
+        """Write Aᵀ s [C, *space] into `out`: each value goes back to the neighbours that it came from."""
         wide = np.zeros((len(s), *[n + 2 for n in s.shape[1:]]), np.float32)
-        for values, out in zip(s.reshape(len(s), -1), wide.reshape(len(s), -1), strict=True):
+        part = np.empty(self.index.size, np.float32)
+        for values, made in zip(s.reshape(len(s), -1), wide.reshape(len(s), -1), strict=True):
             for offset, weight in self.corners:
-                np.add.at(out[offset:], self.index, values * weight)
-        return np.ascontiguousarray(wide[inner])
+                np.multiply(values, weight, out=part)
+                np.add.at(made[offset:], self.index, part)
+        out[...] = wide[_inner(s)]
 
 
-def _points(space: tuple[int, ...], factor: float, angle: float, flip: bool) -> list[Array]:
-    """Return where each place of the result looks in the picture, along each axis, from its centre."""
-    centred = [np.arange(length, dtype=np.float32) - np.float32((length - 1) / 2) for length in space]
-    centred = [values / np.float32(factor) for values in centred]
+def _inner(x: Array) -> tuple[slice, ...]:
+    """Where x lies in x̄."""
+    return (slice(None), *[slice(1, -1)] * (x.ndim - 1))
+
+
+def _points(space: tuple[int, ...], first: Sequence[float], factor: float, angle: float, flip: bool) -> list[Array]:
+    """Return where each place of the result looks in x̄, along each axis; arrays that broadcast over the space.
+
+    Args:
+        space: The lengths of the axes.
+        first: Where the centre of the result looks, along each axis.
+        factor: The scale.
+        angle: The angle of the rotation in the plane of the last two axes.
+        flip: Mirror the last axis.
+    """
+    centred = [(np.arange(length) - (length - 1) / 2) / factor for length in space]
     if flip:
         centred[-1] = -centred[-1]
     grids = [values.reshape([-1 if a == axis else 1 for a in range(len(space))]) for axis, values in enumerate(centred)]
+
+    def moved(axis: int, *parts: Array) -> Array:
+        terms = [np.asarray(part, np.float32) for part in (parts[0] + first[axis], *parts[1:])]
+        return sum(terms[1:], terms[0])
+
     if len(space) > 1 and angle:
-        cos, sin = np.float32(math.cos(angle)), np.float32(math.sin(angle))
-        grids[-2], grids[-1] = cos * grids[-2] - sin * grids[-1], sin * grids[-2] + cos * grids[-1]
-    return [np.broadcast_to(grid, space) for grid in grids]
+        cos, sin = math.cos(angle), math.sin(angle)
+        y, x = grids[-2:]
+        last = len(space) - 1
+        turned = [moved(last - 1, cos * y, -sin * x), moved(last, sin * y, cos * x)]
+        return [*(moved(axis, grid) for axis, grid in enumerate(grids[:-2])), *turned]
+    return [moved(axis, grid) for axis, grid in enumerate(grids)]
