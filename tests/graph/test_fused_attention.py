@@ -12,6 +12,7 @@ from onnx import helper
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
+from support.attention_models import past_of
 from support.tiny_models import model, node, values
 
 I64 = np.int64
@@ -64,6 +65,12 @@ def cases() -> Iterator[tuple[Any, ...]]:
     own = {"op": "MultiHeadAttention", "domain": "com.microsoft", "num_heads": 2}
     yield "of onnxruntime", tokens(**own)
     yield "of onnxruntime, biased", tokens("b", "", "m", extra={"b": values(24), "m": values(1, 1, 3, 3)}, **own)
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    yield "a soft cap, then a mask", tokens("m", extra={"m": MASK}, softcap=0.7, **heads)
+    earlier = past_of(4)
+    for what, causal in (("behind a past", 0), ("causal, behind a past", 1)):
+        nodes, constants, shape = tokens("", "pk", "pv", outputs=("y", "nk", "nv"), is_causal=causal, **heads)
+        yield what, (earlier[0] + nodes, {**earlier[1], **constants}, shape)
     packed = attention("x", "w", "b", domain="com.microsoft", num_heads=2)
     yield "of onnxruntime, projected", ([packed], {"w": values(8, 24), "b": values(24, seed=1)}, TOKENS)
 
@@ -83,5 +90,6 @@ def test_what_stands_for_it(case: Any) -> None:
 
 
 def test_what_is_not_known_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedError, match='Attention node "attend" has a soft cap'):
-        load(of([attention("x", "x", "x", softcap=2.0)], shape=HEADS))
+    scores = attention("x", "x", "x", outputs=("y", "", "", "scores"))
+    with pytest.raises(UnsupportedError, match='Attention node "attend" has the scores as an output'):
+        load(of([scores], shape=HEADS, outputs=("y", "scores")))

@@ -195,3 +195,19 @@ class Transformer:
 
 def _heads(t: Array) -> Array:
     return np.asarray(t.reshape(len(t), t.shape[1], -1, EACH).transpose(0, 2, 1, 3))
+
+
+def past_of(width: int) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
+    """Nodes and constants of keys "pk" and values "pv" of earlier steps [N, 2, 3, width], from "x" [N, 3, 8]."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "past/w"], ["past/kv"]),
+        helper.make_node("Split", ["past/kv", "past/half"], ["past/k", "past/v"], axis=2),
+    ]
+    for source, target in (("past/k", "pk"), ("past/v", "pv")):
+        nodes += [
+            helper.make_node("Reshape", [source, "past/heads"], [f"{source}/heads"]),
+            helper.make_node("Transpose", [f"{source}/heads"], [target], perm=[0, 2, 1, 3]),
+        ]
+    weights = np.random.default_rng(5).normal(size=(8, 4 * width)).astype(np.float32)
+    half = np.array([2 * width, 2 * width])
+    return nodes, {"past/w": weights, "past/half": half, "past/heads": np.array([0, 0, 2, width])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,27 +14,53 @@ _MASKED = -1e30
 
 def _attention(build: Replacement) -> None:
     """softmax(scale·Q·Kᵀ + mask)·V for each head; operands are [N, heads, L, D] or [N, L, heads·D]."""
-    build.only(0, 1, 2, 3)
-    if float(build.attribute("softcap", 0.0)) or any(build.output(i) for i in (1, 2, 3)):
-        raise build.refuse("a soft cap, or outputs besides the result")
+    build.only(0, 1, 2, 3, 4, 5)
+    if build.output(3):
+        raise build.refuse("the scores as an output")
     heads_joined = build.rank(build.input(0)) == 3
     count = int(build.attribute("q_num_heads", 0))
     groups = int(build.attribute("kv_num_heads", 0)) or count
     operands = [build.input(i) for i in range(3)]
     if heads_joined:
-        operands = [_heads(build, name, n) for name, n in zip(operands, (count, groups, groups), strict=True)]
+        operands = [heads(build, name, n) for name, n in zip(operands, (count, groups, groups), strict=True)]
     else:
         count, groups = (build.shape(build.input(i))[1] for i in (0, 1))
-    if groups != count:
-        # Each head of the keys serves several of the queries.
-        served = build.store(np.repeat(np.arange(groups), count // groups), "served")
-        operands[1:] = [build.compute("Gather", name, served, axis=1) for name in operands[1:]]
+    rows, columns = (build.shape(build.input(i))[-2] for i in (0, 1))
+    past = build.shape(build.input(4))[2] if build.input(4) else 0
+    operands[1:] = [
+        behind_past(build, name, build.input(3 + i), build.output(i)) for i, name in enumerate(operands[1:], 1)
+    ]
     masks = [build.input(3)]
     if build.attribute("is_causal", 0):
-        rows, columns = (build.shape(build.input(i))[-2] for i in (0, 1))
-        masks.append(build.store(np.tril(np.ones((rows, columns), bool)), "causal"))
+        masks.append(build.store(np.tril(np.ones((rows, past + columns), bool), k=past), "causal"))
     width = build.shape(build.input(0))[-1] // (count if heads_joined else 1)
-    _weighted(build, operands, build.attribute("scale", width**-0.5), masks, heads_joined)
+    scale = build.attribute("scale", width**-0.5)
+    weighted(
+        build, serving(build, operands, groups, count), scale, masks, heads_joined, build.attribute("softcap", 0.0)
+    )
+
+
+def behind_past(build: Replacement, name: str, past: str, present: str) -> str:
+    """Return keys or values [N, heads, L, D] behind those of earlier steps, and write them where they are an output.
+
+    Args:
+        build: The layers.
+        name: The keys or values.
+        past: Those of earlier steps, "" where there are none.
+        present: The output that has both, "" where there is none.
+    """
+    to = (present,) if present else ()
+    if past:
+        return build.compute("Concat", past, name, to=to, axis=2)
+    return build.compute("Identity", name, to=to) if present else name
+
+
+def serving(build: Replacement, operands: list[str], groups: int, count: int) -> list[str]:
+    """Return queries, keys and values with as many heads each: a head of the keys serves several of the queries."""
+    if groups == count:
+        return operands
+    served = build.store(np.repeat(np.arange(groups), count // groups), "served")
+    return [operands[0], *(build.compute("Gather", name, served, axis=1) for name in operands[1:])]
 
 
 def _multi_head_attention(build: Replacement) -> None:
@@ -77,30 +103,49 @@ def _without_causal_mask(build: Replacement, operands: list[str], width: int, ma
         raise build.refuse("a mask over what comes later, or outputs besides the result")
     count = int(build.attribute("num_heads", 0))
     scale = float(build.attribute("scale", 0.0)) or (width // count) ** -0.5
-    _weighted(build, [_heads(build, name, count) for name in operands], scale, [mask], True)
+    weighted(build, [heads(build, name, count) for name in operands], scale, [mask], True)
 
 
-def _heads(build: Replacement, name: str, count: int) -> str:
+def heads(build: Replacement, name: str, count: int) -> str:
     """[N, L, heads·D] → [N, heads, L, D]."""
     split = build.compute("Reshape", name, build.store(np.array([0, 0, count, -1], np.int64), "heads"))
     return build.compute("Transpose", split, perm=(0, 2, 1, 3))
 
 
-def _weighted(build: Replacement, operands: list[str], scale: float, masks: list[str], heads_joined: bool) -> None:
-    """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so ."""
+def weighted(
+    build: Replacement,
+    operands: list[str],
+    scale: float,
+    masks: Sequence[str],
+    heads_joined: bool,
+    softcap: float = 0.0,
+) -> None:
+    """softmax(scale·Q·Kᵀ + masks)·V, its heads side by side again where the operands had them so.
+
+    With a soft cap c the scores are c·tanh(scores / c) before the masks. A query whose keys are all hidden by a mask of
+    truths that is found at run time gets zeros, as in the operator.
+    """
     queries, keys, values = operands
     scores = build.compute("MatMul", queries, build.compute("Transpose", keys, perm=(0, 1, 3, 2)))
     scores = build.compute("Mul", scores, build.store(float(scale), "scale"))
+    if softcap:
+        cap = build.store(float(softcap), "softcap")
+        scores = build.compute("Mul", build.compute("Tanh", build.compute("Div", scores, cap)), cap)
+    chosen = []
     for mask in filter(None, masks):
         given = build.graph.constant(mask)
         if given is None and build.graph.dtypes.get(mask) == "bool":
             scores = build.compute("Where", mask, scores, build.store(_MASKED, "never"))
+            chosen.append(mask)
             continue
         if given is not None:
             added = np.where(given, 0, _MASKED) if given.dtype == bool else np.maximum(given, _MASKED)
             mask = build.store(added.astype(np.float32), "mask")
         scores = build.compute("Add", scores, mask)
-    result = build.compute("MatMul", build.compute("Softmax", scores, axis=-1), values)
+    weights = build.compute("Softmax", scores, axis=-1)
+    for mask in chosen:
+        weights = build.compute("Where", mask, weights, build.store(0.0, "hidden"))
+    result = build.compute("MatMul", weights, values)
     if heads_joined:
         result = build.compute("Transpose", result, perm=(0, 2, 1, 3))
         build.compute("Reshape", result, build.store(np.array([0, 0, -1], np.int64), "joined"))

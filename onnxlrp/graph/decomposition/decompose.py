@@ -9,10 +9,12 @@ from ..rewriting.mutable_graph import MutableGraph
 from .attention import ATTENTION
 from .dynamic_quantization import DYNAMIC, read_as_floats
 from .fused import FUSED
+from .grouped_attention import GROUPED
 from .integer import INTEGER
 from .replacement import Context, Decomposition, Replacement
+from .rotary import ROTARY
 
-_STANDARD: Mapping[str, Decomposition] = {**FUSED, **ATTENTION, **INTEGER, **DYNAMIC}
+_STANDARD: Mapping[str, Decomposition] = {**FUSED, **ATTENTION, **ROTARY, **GROUPED, **INTEGER, **DYNAMIC}
 
 
 def decompositions() -> Mapping[str, Decomposition]:

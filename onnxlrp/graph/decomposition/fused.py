@@ -145,6 +145,31 @@ def _matmul_nbits(build: Replacement) -> None:
     build.finish()
 
 
+def _gather_quantized(build: Replacement) -> None:
+    """Rows of a table that is stored in blocks of `block_size` integers along an axis, as those of MatMulNBits."""
+    data, scales, zeros = (build.graph.constant(build.input(i)) for i in (0, 2, 3))
+    bits, block = int(build.attribute("bits", 4)), int(build.attribute("block_size", 128))
+    if data is None or scales is None or (build.input(3) and zeros is None) or not block:
+        raise build.refuse("a table that is computed at run time, or one scale for each row")
+    if data.dtype.kind not in "iu" and not str(data.dtype).startswith(("int", "uint")):
+        raise build.refuse(f"a table of {data.dtype}")
+    offset: Array = np.zeros((), np.float32)
+    if data.dtype == np.uint8:
+        data = _unpacked(data, bits)
+        zeros = _unpacked(zeros, bits) if zeros is not None else None
+        offset = np.full((), 1 << (bits - 1), np.float32)
+    axis = int(build.attribute("quantize_axis", 1)) % data.ndim
+
+    def spread(value: Array) -> Array:
+        """Each scale or zero point for all integers of its block."""
+        return np.repeat(value.astype(np.float32), block, axis=axis)[tuple(slice(n) for n in data.shape)]
+
+    table = (data.astype(np.float32) - (offset if zeros is None else spread(zeros))) * spread(scales)
+    axis = int(build.attribute("gather_axis", 0))
+    build.compute("Gather", build.store(table, "table"), build.input(1), main=True, axis=axis)
+    build.finish()
+
+
 def _unpacked(packed: Array, bits: int) -> Array:
     """Unsigned integers of `bits`, several in a byte, the lowest bits first."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
@@ -164,5 +189,6 @@ FUSED: Mapping[str, Decomposition] = {
     "com.microsoft::SkipLayerNormalization": _skip_normalization("LayerNormalization", bias=4),
     "com.microsoft::SkipSimplifiedLayerNormalization": _skip_normalization("RMSNormalization", bias=3),
     "com.microsoft::MatMulNBits": _matmul_nbits,
+    "com.microsoft::GatherBlockQuantized": _gather_quantized,
     "SimplifiedLayerNormalization": _simplified_layer_normalization,
 }
