@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
+from .cache.later import finish, give_up
 from .commands.console import Console
 from .commands.parsers import COMMANDS
 from .commands.parsers.parser import Parser
@@ -137,7 +138,13 @@ def _run(words: list[str], console: Console) -> int:
     from importlib import import_module
 
     with console.listening():
-        code: int = import_module(f".commands.{module}", __package__).run(args, console)
+        try:
+            code: int = import_module(f".commands.{module}", __package__).run(args, console)
+            sys.stdout.flush()
+        except BaseException:
+            give_up()  # who waits for an error waits for nothing else
+            raise
+        finish()
     return code
 
 

@@ -227,7 +227,8 @@ ALLOWED |= {
     "version": set(),
     "files": set(),
     # What one process leaves to the next; whoever keeps something there knows how it is written.
-    "cache": {"graph.reading", "numpy"},
+    "cache": {"cache.later", "graph.reading", "numpy"},
+    "cache.later": set(),
     "patterns": {"files", "numpy"},
     # What the input is, decided from facts that the model hands over; everybody above asks it.
     "inputs": {"files", "graph.axes", "numpy", "tokenizers"},  # tokenizers: texts as ids
@@ -282,6 +283,7 @@ ALLOWED |= {
     "model": {
         "analysis",
         "cache",
+        "cache.later",
         *_RESULTS,
         *_COMPILER,
         "rules",
@@ -421,7 +423,7 @@ ALLOWED |= {
     # What runs before a command is chosen, and for --help.
     "commands.console": set(),
     "commands.parsers": {"model.options"},
-    "cli": {"commands", "commands.console", "commands.parsers"},
+    "cli": {"cache.later", "commands", "commands.console", "commands.parsers"},
     "__main__": {"cli"},
     # pytest loads it in every run: what it needs of checks comes when a test asks.
     "pytest_plugin": {"checks", "files", "findings", "pytest"},

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import UsageError
 from ..graph.reading import memory_limit
 from ..registry import has_foreign
+from .later import finish, is_left
 
 log = logging.getLogger("onnxlrp")
 
@@ -74,6 +75,8 @@ class Store:
         Args:
             key: The digest of what it is made from.
         """
+        if is_left(key):
+            finish()
         place = self.folder / key
         try:
             if not place.is_dir() or (why := self.unsafe()):
@@ -103,27 +106,53 @@ class Store:
             expected: Bytes that it will have at least: more than the limit, or than half of what the disk has free, is
                 not begun.
         """
+        part = self.begin(expected)
+        return part is not None and self.complete(key, part, write)
+
+    def begin(self, expected: int = 0) -> Path | None:
+        """Return a folder for the files of an entry, which `complete` makes one and `drop` removes.
+
+        Args:
+            expected: As of `put`.
+
+        Returns:
+            The folder; None where the disk or the limit does not allow another entry.
+        """
+        if not self._left:
+            log.info("cache: this run has kept %d entries, and keeps no more", _MOST)
+            return None
+        self._left -= 1
+        # Their code may be anywhere. What was kept without them stays right: they add, and replace nothing.
+        if has_foreign():
+            log.info("cache: nothing is kept beside what other packages register")
+            return None
+        if expected > self.limit:
+            log.info("cache: an entry of %s is left out (%s limits it)", memory_limit.size(expected), SIZE)
+            return None
         part = self.folder / f".{os.urandom(8).hex()}.part"
         try:
-            if not self._left:
-                log.info("cache: this run has kept %d entries, and keeps no more", _MOST)
-                return False
-            self._left -= 1
-            # Their code may be anywhere. What was kept without them stays right: they add, and replace nothing.
-            if has_foreign():
-                log.info("cache: nothing is kept beside what other packages register")
-                return False
-            if expected > self.limit:
-                log.info("cache: an entry of %s is left out (%s limits it)", memory_limit.size(expected), SIZE)
-                return False
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if why := self.unsafe():
                 log.info("cache: %s", why)
-                return False
+                return None
             if expected > shutil.disk_usage(self.folder).free // 2:
                 log.info("cache: an entry of %s is left out: the disk is full", memory_limit.size(expected))
-                return False
+                return None
             part.mkdir(mode=0o700)
+        except OSError as error:
+            log.info("cache: an entry cannot be written: %s", error)
+            return None
+        return part
+
+    def complete(self, key: str, part: Path, write: Callable[[Path], None] = lambda folder: None) -> bool:
+        """Make what was begun an entry, in the place of an old one; return whether it is there.
+
+        Args:
+            key: The digest of what it is made from.
+            part: What `begin` returned.
+            write: Writes the files that are missing into the folder.
+        """
+        try:
             write(part)
             files = {file.name: _known(file) for file in sorted(part.iterdir())}
             listing = json.dumps({"format": _FORMAT, "files": files})
@@ -141,7 +170,11 @@ class Store:
             log.info("cache: an entry cannot be written: %s", error)
             return False
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            self.drop(part)
+
+    def drop(self, part: Path) -> None:
+        """Remove what was begun."""
+        shutil.rmtree(part, ignore_errors=True)
 
     def remove(self, key: str) -> None:
         """Remove an entry; what processes have open of it they keep."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.digests import NoDigest, digest, of_file, surroundings
+from ..cache.later import later
 from ..cache.store import Store
 from ..errors import InputError, OnnxLrpError
 from ..graph import packed
@@ -55,20 +56,24 @@ def kept_graph(
     try:
         files = [path, *_data_files(path, how, graph.data_files)]
         hashes = (graph.sha256, *map(of_file, files[1:]))
-        changed = any(file.stat().st_mtime_ns >= began for file in files)
         content = _content(hashes, how)
-        data = b"" if changed else packed.pack(graph)
-    except (OSError, TypeError, OnnxLrpError) as error:
+    except (OSError, OnnxLrpError) as error:
         log.info("cache: the graph is not kept: %s", error)
         return graph
-    if data:
-        kept = pickle.dumps((graph.data_files, hashes, asked, data))
-        store.put(key, lambda folder: _write(folder / _FILE, kept))
+    if graph.opaque is not None:
+        log.info("cache: the graph is not kept: layers that cannot be read are run by the file itself")
+        return graph
+
+    def write(folder: Path) -> None:
+        if any(file.stat().st_mtime_ns >= began for file in files):
+            raise OSError(f"{path} has changed since it was read")
+        try:
+            (folder / _FILE).write_bytes(pickle.dumps((graph.data_files, hashes, asked, packed.pack(graph))))
+        except TypeError as error:
+            raise OSError(str(error)) from error
+
+    later(key, lambda: store.put(key, write))
     return packed.of_file(graph, content)
-
-
-def _write(file: Path, data: bytes) -> None:
-    file.write_bytes(data)
 
 
 def _content(hashes: Sequence[str], how: Mapping[str, Any]) -> str:

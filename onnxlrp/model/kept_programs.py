@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.digests import NoDigest, digest, surroundings
+from ..cache.later import later
 from ..cache.store import Store
 from ..engines import Engine, Forward, Run
 from ..errors import OnnxLrpError
@@ -62,15 +63,25 @@ def _key(engine: Engine, graph: Graph, asked: Any) -> str:
 
 
 def _kept(store: Store, key: str, engine: Engine, forward: Forward, program: Program) -> Run:
-    """Prepare a program, and leave it in the cache."""
-    runs: list[Run] = []
+    """Prepare a program; the engine leaves its files in the cache, which become an entry once the answer is given."""
+    part = store.begin()
+    if part is None:
+        return engine.prepare(forward, program)
 
     def write(folder: Path) -> None:
         try:
             (folder / _PROGRAM).write_bytes(pickle.dumps(program.interface(), protocol=pickle.HIGHEST_PROTOCOL))
-            runs.append(engine.keep(forward, program, folder))  # type: ignore[attr-defined]
-        except (OnnxLrpError, pickle.PicklingError, TypeError, AttributeError) as error:
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise OSError(str(error)) from error
 
-    store.put(key, write)
-    return runs[0] if runs else engine.prepare(forward, program)
+    try:
+        run: Run = engine.keep(forward, program, part)  # type: ignore[attr-defined]
+    except (OSError, OnnxLrpError) as error:
+        store.drop(part)
+        log.info("cache: the program is not kept: %s", error)
+        return engine.prepare(forward, program)
+    except BaseException:
+        store.drop(part)
+        raise
+    later(key, lambda: store.complete(key, part, write), lambda: store.drop(part))
+    return run

@@ -78,3 +78,26 @@ def test_a_limit_that_is_no_size_is_refused(refused: Any, cache: Path, monkeypat
     error, fix = refused(2, "explain", DIGITS, SEVEN)
     assert "ONNXLRP_CACHE_SIZE" in error
     assert "8G" in fix
+
+
+def test_the_answer_is_given_before_the_cache_is_written(
+    run: Any, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And an interrupt while it is written leaves the answer as it is, and no part of an entry."""
+    seen: list[tuple[bool, bool]] = []
+
+    def interrupted(*words: Any) -> Any:
+        seen.append((Path("a.png").exists(), "wrote" in capsys.readouterr().out))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onnxlrp.cache.store.Store.complete", interrupted)
+    _, err = run(0, "explain", DIGITS, SEVEN, "-o", "a.png")
+    assert seen == [(True, True)]
+    assert "interrupted" not in err
+    assert Path("a.png").read_bytes().endswith(b"IEND\xaeB`\x82")
+    assert not [path for path in cache.iterdir() if "graph.onnx" in {file.name for file in path.iterdir()}]
+
+
+def test_a_command_that_fails_keeps_nothing(refused: Any, cache: Path) -> None:
+    refused(2, "explain", DIGITS, SEVEN, "-t", "no such class")
+    assert not cache.exists() or not list(cache.iterdir())

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 import onnxlrp
 from onnxlrp.cache import digests
+from onnxlrp.cache.later import finish
 from onnxlrp.compile import compiler
 from onnxlrp.errors import InputError
 from onnxlrp.graph import load as loading
@@ -214,6 +215,7 @@ def test_preprocessing_that_changes_the_size_is_read_anew(tmp_path: Path, worked
 
 
 def entries(cache: Path, name: str) -> list[Path]:
+    finish()
     return sorted(cache.glob(f"*/{name}"))
 
 
