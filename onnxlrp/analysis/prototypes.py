@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError, at_least, did_you_mean
+from ..errors import UsageError, at_least, did_you_mean, one_of
 from ..explanation import targets
 from ..preprocessing import labels
 from . import colours, domain, evidence, generator, styles
 from .diversity import Diverse, layer_of
 from .domain import Domain
 from .generator import Generator
-from .objectives import Score, of_pictures
+from .objectives import OBJECTIVES, Score, has_probabilities, of_pictures
 from .optimize import Optimised, Progress, State, optimize
 from .prototype_figure import draw
 from .prototype_files import write
@@ -37,6 +37,8 @@ class Asked:
         unit: A unit inside of the model, such as "layer4:12", in the place of a class.
         style: A style of `styles.STYLES`.
         steps: Steps of the optimiser; None for the style's own number.
+        objective: What is raised of a class, of `objectives.OBJECTIVES`; None for the style's own, and the logit where
+            classes do not compete for a probability.
         n: The number of pictures.
         diversity: How much the pictures are to differ: the weight of the likeness of their features.
         low: The lowest value of the input, where nobody states it: a number, or one for each channel.
@@ -50,6 +52,7 @@ class Asked:
     unit: str | None = None
     style: str = "fourier"
     steps: int | None = None
+    objective: str | None = None
     n: int = 1
     diversity: float = 0.0
     low: float | Sequence[float] | None = None
@@ -76,6 +79,8 @@ class Asked:
             raise UsageError(f"diversity={self.diversity:g} of one picture", "make several: -n 4")
         if self.steps is not None:
             at_least(1, whole=True, steps=self.steps)
+        if self.objective is not None:
+            one_of(OBJECTIVES, objective=self.objective)
         for name in self.yosinski:
             if name not in styles.YOSINSKI:
                 raise UsageError(f'there is no regulariser "{name}"', f"known: {', '.join(styles.YOSINSKI)}")
@@ -122,7 +127,7 @@ def prototype(
     """
     raised = resolve(model, asked)
     where = domain.decide(raised.model, images and images.samples, asked.low, asked.high)
-    score = Score(raised.model, raised.id, asked.batch_size)
+    score = Score(raised.model, raised.id, asked.batch_size, _objective(raised, asked, through is not None))
     if through is None:
         plan, steps, how = _plan(raised, asked, where, images, start)
     else:
@@ -149,9 +154,21 @@ def prototype(
         "steps": f"{found.state.step} of {steps}",
         "seed": asked.seed,
         "range": where.source,
+        "objective": "activation" if asked.unit is not None else score.objective,
         "redirected": score.redirected,
     }
     return _made(raised, asked, where, score, found, images, about)
+
+
+def _objective(raised: Raised, asked: Asked, through: bool) -> str:
+    """What is raised of a class, "logit" of a unit. Raises UsageError for a probability where there is none."""
+    stated = asked.objective
+    possible = asked.unit is None and has_probabilities(raised.model)
+    if stated is not None and "probability" in stated and not possible:
+        what = "a unit has" if asked.unit is not None else "the scores of this output are"
+        raise UsageError(f"objective {stated}: {what} no probability among classes", "leave out --objective")
+    chosen = stated or ("logit" if through else styles.style(asked.style).objective)
+    return chosen if possible else "logit"
 
 
 def _plan(

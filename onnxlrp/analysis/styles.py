@@ -74,6 +74,7 @@ class Style:
         summary: A sentence about it, with its paper.
         make: The plan for a setting.
         space: Whether it needs axes of space: a vector has none.
+        objective: What is raised of a class by default, of `objectives.OBJECTIVES`.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Style:
     summary: str
     make: Callable[[Setting], Plan] = field(repr=False)
     space: bool = True
+    objective: str = "logit"
 
 
 def _pixels(setting: Setting) -> Plan:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     with console.passes("prototype") as told:
 
         def progress(at: Progress) -> bool:
-            return bool(told(at.done, at.total, f"score {np.mean(at.values):.4g}"))
+            return bool(told(at.done, at.total, f"objective {np.mean(at.values):.4g}"))
 
         found = prototype(
             model,
@@ -83,6 +83,7 @@ def _asked(args: argparse.Namespace, stated: dict[str, Any]) -> Asked:
         unit=args.unit,
         style=args.style or Asked.style,
         steps=args.steps,
+        objective=args.objective,
         n=args.n,
         diversity=args.diversity,
         low=arguments.numbers(args, "low"),
@@ -138,7 +139,7 @@ def _resumed(args: argparse.Namespace, path: Path, about: dict[str, Any], consol
 def _report(found: Prototype, console: Console) -> None:
     """Print what is known of the best picture, and what is not."""
     facts, about = found.evidence, found.about
-    words = [f"{about['style']}, {about['steps']} steps, seed {about['seed']}"]
+    words = [f"{about['objective']}; {about['style']}, {about['steps']} steps, seed {about['seed']}"]
     if "generator" in about:
         words.append(f"codes: {about['codes']}")
     if about["colours"]:

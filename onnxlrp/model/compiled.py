@@ -46,6 +46,17 @@ class CompiledModel(LoadedModel):
         """Return the same model with programs of its own, which are let go with it: for one of many layers."""
         return replace(self, _programs=Programs())
 
+    def with_log_softmax(self) -> tuple[Self, str]:
+        """Return the model with log softmax of its logits as a further output, and the tensor of it.
+
+        Its output has a score for each class.
+        """
+        from ..graph.heads import head_of
+        from ..graph.log_softmax_output import with_log_softmax
+
+        graph, tensor = with_log_softmax(self.graph, head_of(self.graph, self.graph.outputs[0].name))
+        return replace(self, graph=graph).apart(), tensor
+
     def outputs(
         self,
         x: Array,

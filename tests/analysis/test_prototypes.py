@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
 from onnxlrp.analysis import domain
+from onnxlrp.analysis.objectives import OBJECTIVES, Score
 from onnxlrp.analysis.prototype_files import record
+from onnxlrp.analysis.styles import STYLES
 from onnxlrp.errors import UnsupportedError, UsageError
 from support.paths import MODELS
 
@@ -111,6 +113,60 @@ def test_whole_numbers_are_rounded() -> None:
     )
     assert given.inputs.max() == 9
     assert given.inputs[0, 3].max() <= 4
+
+
+def test_objectives_are_their_equations() -> None:
+    """z_k, log p_k and their sum, with the gradients W e_k and W (e_k - p)."""
+    rng = np.random.default_rng(0)
+    w, x = rng.normal(size=(12, 5)), rng.normal(size=(9, 12)).astype(np.float32)
+    model, k = model_of((12,), w), 2
+    z = x.astype(float) @ w
+    last = z[:, k] == z.min(axis=1)
+    assert 0 < last.sum() < 5
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    expected: Any = {
+        "logit": (z[:, k], np.repeat(w[None, :, k], 9, axis=0)),
+        "log-probability": (np.log(p[:, k]), (np.eye(5)[k] - p) @ w.T),
+    }
+    both = zip(expected["logit"], expected["log-probability"], strict=True)
+    expected["logit+log-probability"] = [one + other for one, other in both]
+    assert tuple(expected) == OBJECTIVES
+    for objective, (values, slope) in expected.items():
+        found = Score(model, k, objective=objective)(x)
+        np.testing.assert_allclose(found[0], values, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[1][~last], slope[~last], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found[1][last], expected["logit"][1][last], rtol=1e-5)
+
+
+def test_the_objective_is_recorded_and_has_a_default_by_style() -> None:
+    model = onnxlrp.load(DIGITS)
+    found = model.prototype(3, steps=4, objective="log-probability")
+    assert found.about["objective"] == "log-probability"
+    assert found.scores[0] == pytest.approx(model.outputs(found.inputs)["logits"][0, 3], rel=1e-5)
+    assert model.prototype(3, steps=1).about["objective"] == STYLES["fourier"].objective
+    assert model.prototype(3, steps=1, style="pixels").about["objective"] == "logit"
+    layer = model.graph.layers[1].label
+    assert model.prototype(unit=f"{layer}:1", steps=1).about["objective"] == "activation"
+    for wrong in ({"target": 3, "objective": "chance"}, {"unit": f"{layer}:1", "objective": "log-probability"}):
+        with pytest.raises(UsageError):
+            model.prototype(**wrong, steps=1)
+    values = model_of((4, 5), np.ones((20, 3))).choose(task="regression", kind="signal")
+    assert values.prototype(0, steps=1).about["objective"] == "logit"
+    with pytest.raises(UsageError, match="no probability"):
+        values.prototype(0, steps=1, objective="log-probability")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_dead_class_is_redirected_though_its_rivals_live(objective: str) -> None:
+    """Behind the last ReLU class 0 is dead at the start, and class 1 alive, whose gradient would hide it."""
+    w = np.abs(np.random.default_rng(1).normal(size=(16, 2))) * [-1, 1]
+    w[:3, 0] *= -1  # places that raise it
+    start = np.full((1, 16), 0.5, np.float32)
+    model = model_of((16,), w, before="last")
+    how: Any = {"style": "pixels", "steps": 80, "low": -2.0, "high": 1.0, "start": start}
+    found = model.prototype(0, objective=objective, **how)
+    assert found.about["redirected"] > 0
+    assert found.scores[0] > 0
 
 
 @pytest.mark.parametrize("before", ["Relu", "last"])

@@ -43,6 +43,11 @@ def prototype(parser: Parser) -> None:
         "layer4:v.npy (a direction)",
     )
     group.add_argument("--steps", type=int, metavar="N", help="steps of the optimiser (default: that of the style)")
+    group.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="what is raised of a class: logit, log-probability or logit+log-probability (default: that of the style)",
+    )
     group.add_argument("-n", "--n", type=int, default=1, metavar="N", help="number of pictures (default: %(default)s)")
     group.add_argument(
         "--diversity",
