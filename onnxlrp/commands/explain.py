@@ -112,7 +112,7 @@ def _run(
             continue
         sinks.check_rows(plan, max(piece.size for piece in batch))
         first = batch[0].samples[0]
-        pictures, key = first.pictures, (first.pictures, first.kind.shape)
+        pictures, key = first.pictures, first.form
         report.many = report.many or any(piece.size > 1 for piece in batch)
         if key not in prepared:
             sized = model.at(first.kind.shape, first.own_size)

@@ -91,6 +91,8 @@ class EvaluationContext:
         explanation: The explanation by this method.
         masks: A boolean array in the shape of the heatmap for each sample, None where it has none.
         batch_size: Samples of a batch.
+        places: The number of each sample [N] among all of the evaluation, which are of several sizes; None where these
+            are all. Random numbers of a sample go by it.
     """
 
     model: Model
@@ -100,6 +102,12 @@ class EvaluationContext:
     explanation: Explanation
     masks: Sequence[Array | None] | None = None
     batch_size: int | None = None
+    places: Array | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """The number of each sample among all of the evaluation."""
+        return list(range(len(self.samples))) if self.places is None else [int(place) for place in self.places]
 
     @cached_property
     def maps(self) -> Array:

@@ -20,12 +20,13 @@ from ..methods.registry import Array
 from ..model import Model
 from ..model.extra_inputs import summary
 from ..model.programs import identity
+from ..model.several_sizes import Group, groups, in_order
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from ..version import __version__
 from .context import Attributor, EvaluationContext
 from .controls import CONTROLS
-from .metrics.registry import METRICS, Metric
+from .metrics.registry import METRICS, Metric, joined
 from .results import Cell, Evaluation, key_of, measured_cell, read
 from .setup import Methods, Metrics, Progress, make_attributors, make_metrics
 
@@ -51,7 +52,8 @@ def evaluate(
 
     Args:
         model: The model.
-        x: The samples: anything that `Model.read` takes.
+        x: The samples: anything that `Model.read` takes; those of a list may differ in size, where the file leaves
+            sizes open. Each is measured at its own size.
         methods: Names of methods; or, by names of your own, a method's name, a Composite, a Method, or a function of
             (model, x [N, …], ids [N]) that returns relevance in x's shape.
         metrics: Names of metrics, options by name, or Metrics.
@@ -80,26 +82,46 @@ def evaluate(
     if batch_size is not None:
         at_least(1, whole=True, batch_size=batch_size)
     model = model.for_target(target)
-    samples = model.read(x)
-    model = model.fixed(samples.values, batch_size)  # where it is while parts are hidden
-    found = for_samples(target, model.labels, model.classes, len(samples), model.place)
-    if not isinstance(found, np.ndarray):
-        logits = model.outputs(samples.values, batch_size=batch_size)["logits"]
-        found = from_scores(found, model.ranked(logits.reshape(len(samples), -1)))
-        if found.ndim > 1:
-            raise UsageError("several targets of each sample", "explain one at a time: target='top1'")
+    found = groups(model, x)
+    of_all = for_samples(target, model.labels, model.classes, sum(len(one.samples) for one in found), model.place)
+    parts = [_part(model, one, of_all, batch_size) for one in found]
     run = _EvaluationRun(
         model,
-        samples,
-        found,
+        parts,
         make_attributors(methods, options or {}, seed, batch_size, model.default_method),
         make_metrics(metrics, seed),
     )
     run.masks, run.seed, run.batch_size = masks, seed, batch_size
-    if samples.kind.is_image and any(METRICS[name].controls for name in run.metrics):
+    if all(part.samples.kind.is_image for part in parts) and any(METRICS[name].controls for name in run.metrics):
         run.controls = [Attributor(name, way, {}, batch_size) for name, way in CONTROLS.items()]
     run.check()
     return run.go(Path(out) if out is not None else None, progress or (lambda done, total, name: None))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """Samples of one size, the model for them and the class of each."""
+
+    model: Model
+    group: Group
+    ids: Array
+
+    @property
+    def samples(self) -> Samples:
+        return self.group.samples
+
+
+def _part(model: Model, group: Group, target: Any, batch_size: int | None) -> _Part:
+    """Return samples of one size with the classes that are explained: those given for all, or found by the scores."""
+    x = group.samples.values
+    model = group.model(model).fixed(x, batch_size)  # where it is while parts are hidden
+    if isinstance(target, np.ndarray):
+        return _Part(model, group, target[group.places])
+    logits = model.outputs(x, batch_size=batch_size)["logits"]
+    ids = from_scores(target, model.ranked(logits.reshape(len(x), -1)))
+    if ids.ndim > 1:
+        raise UsageError("several targets of each sample", "explain one at a time: target='top1'")
+    return _Part(model, group, ids)
 
 
 @dataclasses.dataclass(eq=False)
@@ -107,8 +129,7 @@ class _EvaluationRun:
     """One evaluation while it runs."""
 
     model: Model
-    samples: Samples
-    ids: Array
+    parts: Sequence[_Part]
     methods: Sequence[Attributor]
     metrics: Mapping[str, Metric]
     masks: str | Path | Sequence[Array | None] | None = None
@@ -125,7 +146,7 @@ class _EvaluationRun:
                     "give a folder with a mask NAME.png of each sample: --masks DIR",
                 )
         if any(METRICS[name].masks for name in self.metrics) and not any(
-            mask is not None and mask.any() for mask in self.inside
+            mask is not None and mask.any() for masks in self.inside for mask in masks
         ):
             raise NothingToDo("no sample has a mask", "name a mask like its sample: NAME.png")
 
@@ -151,33 +172,38 @@ class _EvaluationRun:
         progress(len(requested), len(requested), "")
         return Evaluation(self.about, [kept[empty.key] for *_, empty in requested])
 
-    def _context(self, attributor: Attributor) -> Callable[[], EvaluationContext]:
-        """Return a function that gives the method's explanations, computed on its first call."""
+    def _context(self, attributor: Attributor) -> Callable[[], list[EvaluationContext]]:
+        """Return a function that gives the method's explanations, of each size, computed on its first call."""
         made: list[EvaluationContext] = []
 
-        def get() -> EvaluationContext:
+        def get() -> list[EvaluationContext]:
             if not made:
-                wants = any(METRICS[name].ledger for name in self.metrics)
-                ledger = wants and attributor.conserves(self.model, self.samples.pictures)
-                try:
-                    explanation = attributor(self.model, self.samples, self.ids, ledger=ledger)
-                except UsageError as error:  # options were checked: the method does not fit this model
-                    raise UnsupportedError(error.message, error.fix, error.command) from error
-                masks = self.inside if self.masks is not None else None
-                made.append(
-                    EvaluationContext(
-                        self.model, self.samples, self.ids, attributor, explanation, masks, self.batch_size
-                    )
-                )
-            return made[0]
+                made.extend([self._explained(attributor, n) for n in range(len(self.parts))])
+            return made
 
         return get
 
-    def _measured(self, empty: Cell, name: str, context: Callable[[], EvaluationContext]) -> Cell:
+    def _explained(self, attributor: Attributor, n: int) -> EvaluationContext:
+        part = self.parts[n]
+        wants = any(METRICS[name].ledger for name in self.metrics)
+        ledger = wants and attributor.conserves(part.model, part.samples.pictures)
         try:
-            found = self.metrics[name](context())
+            explanation = attributor(part.model, part.samples, part.ids, ledger=ledger)
+        except UsageError as error:  # options were checked: the method does not fit this model
+            raise UnsupportedError(error.message, error.fix, error.command) from error
+        masks = self.inside[n] if self.masks is not None else None
+        places = part.group.places if len(self.parts) > 1 else None
+        return EvaluationContext(
+            part.model, part.samples, part.ids, attributor, explanation, masks, self.batch_size, places
+        )
+
+    def _measured(self, empty: Cell, name: str, contexts: Callable[[], list[EvaluationContext]]) -> Cell:
+        places = [part.group.places for part in self.parts]
+        try:
+            found = joined([self.metrics[name](context) for context in contexts()], places)
         except UnsupportedError as error:
-            return dataclasses.replace(empty, values=[None] * len(self.samples), note=str(error), refused=True)
+            count = sum(map(len, places))
+            return dataclasses.replace(empty, values=[None] * count, note=str(error), refused=True)
         return measured_cell(empty, found.values, found.curves, found.why, self.seed)
 
     def _empty(self, attributor: Attributor, name: str) -> Cell:
@@ -201,37 +227,47 @@ class _EvaluationRun:
         return {cell.key: cell for cell in before.cells}
 
     @cached_property
-    def inside(self) -> list[Array | None]:
-        """The mask of each sample on the grid of the heatmaps, None where it has none."""
-        grid = self.samples.kind.grid
+    def inside(self) -> list[list[Array | None]]:
+        """For each size the mask of each sample on the grid of the heatmaps, None where it has none."""
         if isinstance(self.masks, str | Path):
-            if not self.samples.kind.is_image:
+            return [self._from_files(Path(self.masks), part) for part in self.parts]
+        count = sum(len(part.samples) for part in self.parts)
+        given = list(self.masks or [None] * count)
+        for part in self.parts:
+            own, grid = [given[n] for n in part.group.places if n < len(given)], part.samples.kind.grid
+            wrong = [mask.shape for mask in own if mask is not None and mask.shape != grid]
+            if len(given) != count or wrong:
                 raise UsageError(
-                    f"masks from files for an input of shape {grid}, which is not a picture", "give masks as arrays"
+                    f"{len(given)} masks{f', one of shape {wrong[0]}' if wrong else ''} for {count} samples"
+                    f"{'' if len(own) == count else f', {len(own)} of them'} of shape {grid}",
+                    "give a mask of the samples' height and width for each, or None",
                 )
-            return collect.masks(Path(self.masks), self.samples, self.model, grid)
-        given = list(self.masks or [None] * len(self.samples))
-        wrong = [m.shape for m in given if m is not None and m.shape != grid]
-        if len(given) != len(self.samples) or wrong:
+        masks = [None if mask is None else mask.astype(bool) for mask in given]
+        return [[masks[n] for n in part.group.places] for part in self.parts]
+
+    def _from_files(self, folder: Path, part: _Part) -> list[Array | None]:
+        grid = part.samples.kind.grid
+        if not part.samples.kind.is_image:
             raise UsageError(
-                f"{len(given)} masks{f', one of shape {wrong[0]}' if wrong else ''} for {len(self.samples)} samples of "
-                f"shape {grid}",
-                "give a mask of the samples' height and width for each, or None",
+                f"masks from files for an input of shape {grid}, which is not a picture", "give masks as arrays"
             )
-        return [None if mask is None else mask.astype(bool) for mask in given]
+        return collect.masks(folder, part.samples, part.model, grid)
 
     @cached_property
     def _masks_digest(self) -> str:
         digest = hashlib.sha256()
-        for mask in self.inside:
+        for mask in in_order([part.group for part in self.parts], self.inside):
             digest.update(b"-" if mask is None else np.packbits(mask).tobytes())
         return digest.hexdigest()[:16]
 
     @cached_property
     def about(self) -> dict[str, Any]:
         """What all cells have in common, without time and date: equal evaluations give equal files."""
-        values = np.ascontiguousarray(self.samples.values)
-        digest = hashlib.sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        digest = hashlib.sha256()
+        for part in self.parts:
+            values = np.ascontiguousarray(part.samples.values)
+            digest.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        own = [part.group for part in self.parts]
         for name, array in sorted(self.model.given.items()):
             digest.update(f"{name}{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
         graph, given = self.model.graph, {name: summary(array) for name, array in self.model.given.items()}
@@ -239,9 +275,12 @@ class _EvaluationRun:
             "onnxlrp": __version__,
             "model": {"file": Path(graph.source or "model").name, "sha256": graph.sha256},
             "engine": getattr(self.model.engine, "name", type(self.model.engine).__name__.lower()),
-            "samples": {"sha256": digest.hexdigest(), "names": list(self.samples.names)},
+            "samples": {
+                "sha256": digest.hexdigest(),
+                "names": in_order(own, [part.samples.names for part in self.parts]),
+            },
             **({"given": given} if given else {}),
-            "targets": self.ids.tolist(),
+            "targets": in_order(own, [part.ids.tolist() for part in self.parts]),
         }
 
 

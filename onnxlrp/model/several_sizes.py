@@ -2,18 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import UsageError
 from ..explanation import Explanation
 from ..explanation.targets import is_pair
-from ..preprocessing.samples import Samples, opened
+from ..preprocessing.samples import Samples, numbered, opened
 from .compiled import CompiledModel
 from .extra_inputs import rows
 from .options import ExplainOptions
+
+T = TypeVar("T")
+M = TypeVar("M", bound=CompiledModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Samples of one size.
+
+    Attributes:
+        samples: The samples.
+        places: The number of each among all samples [n].
+    """
+
+    samples: Samples
+    places: npt.NDArray[Any]
+
+    def model(self, model: M) -> M:
+        """Return the model for samples of this size, with their own rows of its other inputs."""
+        own = model.at(self.samples.kind.shape, self.samples.own_size)
+        return replace(own, given={**own.given, **rows(own.given, self.places)})
+
+
+def groups(model: CompiledModel, x: Any) -> list[Group]:
+    """Read samples of any sizes: those of one size in one group, in the order of their first.
+
+    Args:
+        model: The model, its output and inputs chosen.
+        x: The samples, as of `Model.explain`.
+
+    Raises:
+        InputError: A sample cannot be read.
+        UnsupportedError: Preprocessing that is not stated under `strict`.
+    """
+    parts = [model.read(item) for item in opened(x)]
+    found: dict[Any, list[tuple[int, Samples]]] = {}
+    start = 0
+    for samples in parts:
+        found.setdefault(samples.form, []).append((start, samples))
+        start += len(samples)
+    made = [
+        Group(
+            model.read([samples for _, samples in group]),
+            np.concatenate([first + np.arange(len(samples)) for first, samples in group]),
+        )
+        for group in found.values()
+    ]
+    if len(made) == 1:
+        return made
+    names = numbered([name for samples in parts for name in samples.names])
+    return [replace(one, samples=replace(one.samples, names=[names[n] for n in one.places])) for one in made]
+
+
+def in_order(found: Sequence[Group], values: Sequence[Sequence[T]]) -> list[T]:
+    """Return what each group has of its samples, in the order of all samples.
+
+    Args:
+        found: The groups.
+        values: A value for each sample of each group.
+    """
+    made = {
+        int(place): value
+        for one, own in zip(found, values, strict=True)
+        for place, value in zip(one.places, own, strict=True)
+    }
+    return [made[place] for place in range(len(made))]
 
 
 def explain_each(
@@ -37,22 +105,15 @@ def explain_each(
         raise UsageError(
             "explain_each starts from classes, and a seed is given", "explain samples of one size: model.explain"
         )
-    parts = [model.read(item) for item in opened(x)]
-    count = sum(map(len, parts))
+    found = groups(model, x)
+    count = sum(len(one.samples) for one in found)
     several = isinstance(options.target, list | np.ndarray | tuple) and np.ndim(options.target) == 1
     several = several and not (model.place is not None and is_pair(options.target))
     if several and len(options.target) != count:
         raise UsageError(f"{len(options.target)} targets for {count} samples", "give one target for each sample")
-    groups: dict[tuple[bool, tuple[int, ...]], list[tuple[int, Samples]]] = {}
-    start = 0
-    for samples in parts:
-        groups.setdefault((samples.pictures, samples.kind.shape), []).append((start, samples))
-        start += len(samples)
-    found: dict[int, Explanation] = {}
-    for group in groups.values():
-        places = np.concatenate([first + np.arange(len(samples)) for first, samples in group])
-        target = [options.target[place] for place in places] if several else options.target
-        own = options.at(rows(model.given, places), target=target)
-        made = explain([samples for _, samples in group], own)
-        found.update(zip(places.tolist(), made, strict=True))
-    return [found[place] for place in range(count)]
+    made = []
+    for one in found:
+        target = [options.target[place] for place in one.places] if several else options.target
+        own = options.at(rows(model.given, one.places), target=target)
+        made.append([*explain(one.samples, own)])
+    return in_order(found, made)

@@ -74,6 +74,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def form(self) -> tuple[bool, tuple[int, ...]]:
+        """What samples of one batch have in common: whether they are pictures, and the shape of each."""
+        return self.pictures, self.kind.shape
+
     def __getitem__(self, keep: slice) -> Samples:
         return replace(
             self,
@@ -180,7 +185,7 @@ def made(
         np.concatenate([p.values for p in parts]),
         [view for p in parts for view in p.views],
         [original for p in parts for original in p.originals],
-        _numbered([name for p in parts for name in p.names]),
+        numbered([name for p in parts for name in p.names]),
         all(p.pictures for p in parts),
         kind,
         own_size,
@@ -378,6 +383,6 @@ def _joined(found: Sequence[Mapping[int, tuple[str, ...]]]) -> dict[int, tuple[s
     return {k: tuple(dict.fromkeys(word for one in found for word in one.get(k, ()))) for part in found for k in part}
 
 
-def _numbered(names: list[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
     """Number the names of samples that do not come from files."""
     return [f"{name}.{i}" if name in ("array", "image") else name for i, name in enumerate(names)]

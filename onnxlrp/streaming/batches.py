@@ -90,7 +90,7 @@ def batches(
             continue
         count, start = len(read[0]), 0
         row = row if rows is None else rows[done]
-        if batch and [_alike(samples) for samples in read] != [_alike(samples) for samples in batch[0].samples]:
+        if batch and [samples.form for samples in read] != [samples.form for samples in batch[0].samples]:
             yield batch
             batch, room = [], size
         while start < count:
@@ -106,11 +106,6 @@ def batches(
 
 def _weight(item: Item) -> int:
     return item.size
-
-
-def _alike(samples: Samples) -> tuple[bool, tuple[int, ...]]:
-    """What the samples of one batch have in common."""
-    return samples.pictures, samples.kind.shape
 
 
 def joined(batch: Batch, models: Sequence[Model]) -> tuple[Samples, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import numpy as np
 
 from ... import registry
 from ...methods.registry import Array
@@ -48,6 +50,30 @@ class Measurement:
     values: Array
     curves: Mapping[str, Curve] = field(default_factory=dict)
     why: str = ""
+
+
+def joined(parts: Sequence[Measurement], places: Sequence[Array]) -> Measurement:
+    """Join the measurements of samples of several sizes, in the order of all samples.
+
+    The points of a curve lie at whole numbers of pixels or regions, so those of different sizes are apart by rounding:
+    each sample's curve is read off at the points of the first, by straight lines between its own.
+
+    Args:
+        parts: The measurements, one for each size.
+        places: The number of each sample among all, for each size.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate(places))
+    curves = {}
+    for name, first in parts[0].curves.items():
+        found = [part.curves[name] for part in parts if name in part.curves]
+        if len(found) < len(parts) or any([*curve.ticks] != [*first.ticks] for curve in found):
+            continue  # by layer, of models that differ in their layers
+        rows = [np.stack([np.interp(first.x, curve.x, y) for y in curve.y]) for curve in found]
+        curves[name] = replace(first, y=np.concatenate(rows)[order])
+    why = next((part.why for part in parts if part.why), "")
+    return Measurement(np.concatenate([part.values for part in parts])[order], curves, why)
 
 
 class Metric(Protocol):

@@ -79,7 +79,7 @@ class Shattering:
         """Compute the autocorrelation [n, 1 + paths, lags] of some samples."""
         x = context.samples.values[keep]
         whole = context.samples.values.shape
-        draws = [np.random.default_rng((self.seed, i)).choice((-1.0, 1.0), x.shape[1:]) for i in _numbers(keep)]
+        draws = [np.random.default_rng((self.seed, i)).choice((-1.0, 1.0), x.shape[1:]) for i in context.numbers[keep]]
         step = np.broadcast_to(steps(context.problem, self.length), whole)[keep] * np.stack(draws)
         series: list[list[Array]] = [[] for _ in range(1 + len(paths))]
         for t in np.linspace(0, 1, self.points):
@@ -99,7 +99,3 @@ def autocorrelation(series: Array, lags: int) -> Array:
     # Differences of float32 rounding count as constant.
     still = variance <= 1e-12 * (series**2).sum(axis=(1, 2))
     return np.stack([np.where(still, 1.0, p / np.where(still, 1.0, variance)) for p in products], axis=1)
-
-
-def _numbers(keep: slice) -> range:
-    return range(keep.start, keep.stop)

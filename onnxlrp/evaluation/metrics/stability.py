@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,7 +47,7 @@ class MaxSensitivity:
         size, largest = np.linalg.norm(before, axis=1), np.zeros(len(x))
         for n in range(self.samples):
             # Each sample stays in its row, so that a method with a seed draws the same numbers for it every time.
-            moved = x + box * _drawn(x, self.seed, n)
+            moved = x + box * _drawn(x, self.seed, n, context.numbers)
             moved = np.rint(moved) if x.dtype.kind != "f" else moved
             after = flat(finite(context.again(moved).relevance, context.attributor.name))
             largest = np.maximum(largest, np.linalg.norm(after - before, axis=1))
@@ -54,6 +55,6 @@ class MaxSensitivity:
         return Measurement(ratio, why="its map holds no relevance")
 
 
-def _drawn(x: Array, seed: int, n: int) -> Array:
+def _drawn(x: Array, seed: int, n: int, numbers: Sequence[int]) -> Array:
     """Draw numbers in -1..1 in x's shape; those of a sample do not depend on the others."""
-    return np.stack([np.random.default_rng((seed, n, i)).uniform(-1, 1, x.shape[1:]) for i in range(len(x))])
+    return np.stack([np.random.default_rng((seed, n, i)).uniform(-1, 1, x.shape[1:]) for i in numbers])
