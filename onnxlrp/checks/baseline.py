@@ -58,17 +58,25 @@ def capture(context: CheckContext) -> Baseline:
 
     Raises:
         CheckFailed: Logits or relevance are not finite: no later run could pass.
+        InputError: The heatmaps of several sizes are of several even when they are pooled.
     """
-    logits, pooled = context.logits, maps.pooled(context.maps)
-    for n, name in enumerate(context.samples.names):
+    logits, each = context.logits, context.in_order(lambda part: list(maps.pooled(part.maps)))
+    if len(shapes := {one.shape for one in each}) > 1:
+        said = ", ".join(" x ".join(map(str, shape)) for shape in sorted(shapes))
+        raise InputError(
+            f"a baseline has heatmaps of one size, and samples have {said}",
+            "bring them to one size: --size 224x224; or a baseline for each size",
+        )
+    pooled = np.stack(each)
+    for n, name in enumerate(context.names):
         if not (np.isfinite(logits[n]).all() and np.isfinite(pooled[n]).all()):
             raise CheckFailed(
                 f"{name}: logits or relevance are not finite", "fix that first: onnxlrp check names the cause"
             )
     return Baseline(
         hashes(context),
-        tuple(context.samples.names),
-        tuple(sample_hash(context, n) for n in range(len(context.samples))),
+        tuple(context.names),
+        tuple(sample_hashes(context)),
         logits.astype(np.float32),
         context.targets.astype(np.int64),
         pooled,
@@ -85,14 +93,14 @@ def describe(context: CheckContext) -> dict[str, str]:
         f"target {requested['target']}",
         *(f"{name} {value}" for name, value in more.items()),
     ]
-    prep = context.model.preprocessing.describe() if context.samples.pictures else "arrays as they are"
+    prep = context.model.preprocessing.describe() if context.are_pictures else "arrays as they are"
     return {"preprocessing": prep, "method": ", ".join(words)}
 
 
 def hashes(context: CheckContext) -> dict[str, str]:
     """Hash what an explanation depends on besides the sample: model, preprocessing, method."""
     prep = {"input": "array"}
-    if context.samples.pictures:
+    if context.are_pictures:
         stated = context.model.preprocessing
         prep = {**stated.to_dict(), "dtype": stated.dtype}
     return {
@@ -100,6 +108,11 @@ def hashes(context: CheckContext) -> dict[str, str]:
         "preprocessing": hashlib.sha256(json.dumps(prep, sort_keys=True).encode()).hexdigest(),
         "method": context.settings.method_hash,
     }
+
+
+def sample_hashes(context: CheckContext) -> list[str]:
+    """Hash every sample."""
+    return context.in_order(lambda part: [sample_hash(part, n) for n in range(len(part.samples))])
 
 
 def sample_hash(context: CheckContext, index: int) -> str:

@@ -68,17 +68,18 @@ class Memory:
             raise MissingData("no budget is set", "[checks.memory] peak_mb = 2000")
         value = peak(context)
         fix = "explain fewer samples at once: batch_size = 1"
-        message = f"at most {value:.0f} MB while {len(context.samples)} samples are explained"
+        message = f"at most {value:.0f} MB while {len(context.names)} samples are explained"
         yield judged(value <= self.peak_mb, message, "process", value, self.peak_mb, fix)
 
 
 def measured(context: CheckContext, repeats: int) -> tuple[float, float]:
     """Measure the forward pass and the explanation of the first sample alone: medians in milliseconds."""
-    one = context.samples[:1]
-    target = context.targets[:1]
+    first = context.parts[0]
+    one = first.samples[:1]
+    target = first.targets[:1]
     runs: tuple[Callable[[], object], ...] = (
-        lambda: context.forward(context.model, one.values),
-        lambda: context.explain(context.model, one, target, ledger=context.conserves),
+        lambda: first.forward(first.model, one.values),
+        lambda: first.explain(first.model, one, target, ledger=first.conserves),
     )
     forward, whole = (_median(run, repeats) for run in runs)
     return forward, whole
@@ -92,7 +93,8 @@ def peak(context: CheckContext) -> float:
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark becomes the present size
-    context.explain(context.model, context.samples, context.targets, ledger=context.conserves)
+    for part in context.parts:
+        part.explain(part.model, part.samples, part.targets, ledger=part.conserves)
     return _high_water()
 
 

@@ -72,9 +72,12 @@ def proposals(context: CheckContext) -> list[Proposal]:
 
 def rounding(context: CheckContext) -> Noise:
     """Measure the noise of rounding: the same run again, and each sample in a batch of its own."""
-    again = context.explain(context.model, context.samples, context.targets)
-    one = CheckContext(context.model, replace(context.settings, batch_size=1), context.given)
-    return _largest(context, [again, one.explain(context.model, context.samples, context.targets)])
+    found = []
+    for part in context.parts:
+        again = part.explain(part.model, part.samples, part.targets)
+        one = CheckContext(part.model, replace(part.settings, batch_size=1), part.given)
+        found.append(_largest(part, [again, one.explain(part.model, part.samples, part.targets)]))
+    return _worst(found)
 
 
 def input_noise(context: CheckContext) -> Noise:
@@ -82,12 +85,22 @@ def input_noise(context: CheckContext) -> Noise:
 
     Token ids have no noise that is small: none is measured.
     """
-    x, prep = context.samples.values, context.model.preprocessing if context.samples.pictures else None
-    if context.samples.kind.name == "tokens":
+    return _worst([_input_noise(part) for part in context.parts])
+
+
+def _input_noise(part: CheckContext) -> Noise:
+    x, prep = part.samples.values, part.model.preprocessing if part.samples.pictures else None
+    if part.samples.kind.name == "tokens":
         return Noise(0.0, 0.0, 0.0)
-    step = steps(Problem(context.model, x, context.targets, prep), 1 / 255)
+    step = steps(Problem(part.model, x, part.targets, prep), 1 / 255)
     moved = x + np.random.default_rng(0).uniform(-0.5, 0.5, x.shape) * step
-    return _largest(context, [context.explain(context.model, cast(moved, x.dtype), context.targets)])
+    return _largest(part, [part.explain(part.model, cast(moved, x.dtype), part.targets)])
+
+
+def _worst(found: Sequence[Noise]) -> Noise:
+    """The largest changes of samples of several sizes."""
+    each = [(one.repeated, one.logits, one.maps) for one in found]
+    return Noise(*(max(values) for values in zip(*each, strict=True)))
 
 
 def _largest(context: CheckContext, runs: Sequence[Explanation]) -> Noise:
@@ -120,7 +133,7 @@ def _noise(context: CheckContext) -> Iterator[Proposal]:
     yield Proposal("logits", "relative", _up(limit), max(exact.logits, moved.logits), why)
     limit = max(MARGIN * exact.maps, _NOISE_MARGIN * moved.maps, 1e-4)
     yield Proposal("drift", "cosine", max(0.0, 1 - _up(limit)), 1 - max(exact.maps, moved.maps), why)
-    if context.explanation.ledger:
+    if all(part.explanation.ledger for part in context.parts):
         worst = max(finding.value or 0.0 for finding in _found(context, "ledger"))
         yield Proposal("ledger", "residual", _up(max(MARGIN * worst, 1e-5)), worst, "the largest residual")
 

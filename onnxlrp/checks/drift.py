@@ -39,7 +39,7 @@ class BaselinePresent:
             then, now = stored.descriptions.get(what, ""), baseline.describe(context)[what]
             message = f"stale: made with {then}, now {now}" if what in stale else now
             yield judged(what not in stale, message, what, fix=UPDATE)
-        gone = [name for name in stored.names if name not in context.samples.names]
+        gone = [name for name in stored.names if name not in context.names]
         message = f"{len(stored.names)} samples" if not gone else f"missing: {listed(gone)}"
         yield judged(not gone, message, "samples", len(gone), 0, f"give all samples of the baseline, or {UPDATE}")
 
@@ -86,7 +86,7 @@ class Logits:
             changed = f"; the best class is {best[1]}, not {best[0]}" if best[0] != best[1] else ""
             message = f"logits differ by {value:.2g} of the largest{changed}"
             fix = f"compare training and export of the two; {UPDATE}"
-            yield judged(value <= self.relative, message, context.samples.names[n], value, self.relative, fix)
+            yield judged(value <= self.relative, message, context.names[n], value, self.relative, fix)
 
 
 @check("drift", order=30)
@@ -114,7 +114,7 @@ class Drift:
             label = labels.name(context.model.labels, int(stored.target[row]))
             message = f"the heatmap for {label} has a cosine of {value:.4f} with the baseline's"
             fix = f"compare both: onnxlrp compare OLD NEW SAMPLE; {UPDATE}"
-            yield judged(value >= self.cosine, message, context.samples.names[n], value, self.cosine, fix)
+            yield judged(value >= self.cosine, message, context.names[n], value, self.cosine, fix)
 
 
 def _cosines(context: CheckContext, stored: Baseline, known: dict[int, int]) -> dict[int, float]:
@@ -124,31 +124,36 @@ def _cosines(context: CheckContext, stored: Baseline, known: dict[int, int]) -> 
         raise MissingData(
             f"the baseline explains a class that the model does not have ({context.model.classes})", UPDATE
         )
-    target = context.targets.copy()
-    target[list(known)] = stored.target[rows]
-    pooled = maps.pooled(context.maps)
-    moved = np.flatnonzero(target != context.targets)
-    if len(moved):
-        samples = context.model.read([context.samples[n : n + 1] for n in moved])
-        again = context.explain(context.model, samples, target[moved], ledger=context.conserves)
-        pooled[moved] = maps.pooled(context.heat(again))
-    here = pooled[list(known)]
-    if here.shape[1:] != stored.maps.shape[1:]:
-        raise MissingData(f"heatmaps of {here.shape[1:]}, the baseline has {stored.maps.shape[1:]}", UPDATE)
+    pooled = context.in_order(lambda part: list(maps.pooled(part.maps)))
+    wanted = context.targets.copy()
+    wanted[list(known)] = stored.target[rows]
+    for part, places in zip(context.parts, context.places, strict=True):
+        moved = np.flatnonzero(wanted[places] != part.targets)
+        if len(moved):
+            samples = part.model.read([part.samples[n : n + 1] for n in moved])
+            again = part.explain(part.model, samples, wanted[places[moved]], ledger=part.conserves)
+            for n, one in zip(places[moved], maps.pooled(part.heat(again)), strict=True):
+                pooled[n] = one
+    found = [pooled[n] for n in known]
+    for one in found:
+        if one.shape != stored.maps.shape[1:]:
+            raise MissingData(f"heatmaps of {one.shape}, the baseline has {stored.maps.shape[1:]}", UPDATE)
+    here = np.stack(found)
     # Both are rounded alike, so that a model compared with itself has cosine 1.
     top = np.abs(here).max(axis=(1, 2), keepdims=True)
     here = (here / np.where(top == 0, 1, top)).astype(np.float16).astype(np.float64)
-    found = maps.cosine(here, stored.maps[rows])
-    return {n: float(value) for n, value in zip(known, found, strict=True)}
+    cosines = maps.cosine(here, stored.maps[rows])
+    return {n: float(value) for n, value in zip(known, cosines, strict=True)}
 
 
 def _pairs(context: CheckContext, stored: Baseline) -> Iterator[tuple[int, int | Finding]]:
     """Yield each sample with its row in the baseline, or with the finding that says why it is not compared."""
-    for n, name in enumerate(context.samples.names):
+    hashes = baseline.sample_hashes(context)
+    for n, name in enumerate(context.names):
         row = stored.row(name)
         if row is None:
             yield n, skipped("the baseline lacks this sample", name, UPDATE)
-        elif stored.samples[row] != baseline.sample_hash(context, n):
+        elif stored.samples[row] != hashes[n]:
             yield n, skipped("the sample changed since the baseline was made", name, UPDATE)
         else:
             yield n, row

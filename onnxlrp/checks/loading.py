@@ -35,13 +35,13 @@ class Coverage:
             composite = context.composite
             rows = [] if composite is None else context.model.layers(composite)
             without = Counter(layer.op for layer, _, rule in rows if rule is None)
-            pictures = context.given is None or context.given.pictures
+            parts = context.parts if context.has_samples else [context]
             if composite is None:
-                if context.given is not None:
-                    _ = context.explanation  # a method without rules can only be tried
+                if context.has_samples:
+                    _ = [part.explanation for part in parts]  # a method without rules can only be tried
             elif not without:
-                # The program of the explanations, which is compiled once.
-                context.model.prepare(0, composite, pictures=pictures, ledger=context.conserves)
+                for part in parts:  # the program of the explanations, which is compiled once
+                    part.model.prepare(0, part.composite, pictures=part.are_pictures, ledger=part.conserves)
         except UsageError:
             raise
         except OnnxLrpError as error:
@@ -59,7 +59,7 @@ class StatedPreprocessing:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        if not context.samples.pictures:
+        if not any(part.samples.pictures for part in context.parts):
             raise MissingData("the samples are arrays, which are not preprocessed", "")
         prep = context.model.preprocessing
         subject = context.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,10 @@ class Inside:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        parts = shares(context.pictures)
-        for n, name in enumerate(context.samples.names):
-            mask = context.masks[n]
+        parts = context.in_order(lambda part: list(shares(part.pictures)))
+        masks = context.in_order(lambda part: part.masks)
+        for n, name in enumerate(context.names):
+            mask = masks[n]
             if mask is None or not mask.any():
                 yield skipped("no mask" if mask is None else "the mask is empty", name, _WHERE)
                 continue
@@ -56,7 +57,9 @@ class Pointing:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        pairs = [(heat, mask) for heat, mask in zip(context.pictures, context.masks, strict=True) if mask is not None]
+        heats = context.in_order(lambda part: list(part.pictures))
+        masks = context.in_order(lambda part: part.masks)
+        pairs = [(heat, mask) for heat, mask in zip(heats, masks, strict=True) if mask is not None]
         if not pairs:
             yield skipped("no sample has a mask", fix=_WHERE)
             return
@@ -84,10 +87,13 @@ class Border:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        height, width, down, across = _edges(context, self.width)
+        return _on_means(context, self, self._frame)
+
+    def _frame(self, height: int, width: int) -> dict[str, Array]:
+        down, across = _edges(height, width, self.width)
         frame = np.ones((height, width), dtype=bool)
         frame[down : height - down, across : width - across] = False
-        return _on_means(context, self, lambda mean: ("border", float(mean[frame].sum())), float(frame.mean()))
+        return {"border": frame}
 
 
 @check("corners", order=40)
@@ -109,15 +115,18 @@ class Corners:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        height, width, down, across = _edges(context, self.width)
+        return _on_means(context, self, self._corners)
+
+    def _corners(self, height: int, width: int) -> dict[str, Array]:
+        down, across = _edges(height, width, self.width)
         rows = {"upper": slice(0, down), "lower": slice(height - down, None)}
         columns = {"left": slice(0, across), "right": slice(width - across, None)}
-
-        def worst(mean: Array) -> tuple[str, float]:
-            found = {f"{r} {c} corner": float(mean[rows[r], columns[c]].sum()) for r in rows for c in columns}
-            return max(found.items(), key=lambda pair: pair[1])
-
-        return _on_means(context, self, worst, down * across / (height * width))
+        found = {}
+        for r in rows:
+            for c in columns:
+                found[f"{r} {c} corner"] = corner = np.zeros((height, width), dtype=bool)
+                corner[rows[r], columns[c]] = True
+        return found
 
 
 ALL = "all samples"
@@ -126,45 +135,51 @@ _MORE = "give more samples of each class, or lower `least`"
 _WHERE = "add a mask NAME.png, named like the sample"
 
 
-def _edges(context: CheckContext, share: float) -> tuple[int, int, int, int]:
-    """Height and width of the heatmaps, and so much of each as is this share."""
-    height, width = context.pictures.shape[1:]
-    return height, width, max(1, round(share * height)), max(1, round(share * width))
+def _edges(height: int, width: int, share: float) -> tuple[int, int]:
+    """So much of height and width as is this share, a pixel at least."""
+    return max(1, round(share * height)), max(1, round(share * width))
 
 
 def _on_means(
-    context: CheckContext, check: Border | Corners, where: Callable[[Array], tuple[str, float]], area: float
+    context: CheckContext, check: Border | Corners, areas: Callable[[int, int], Mapping[str, Array]]
 ) -> Iterator[Finding]:
-    """Yield a finding for each mean heatmap.
+    """Yield a finding for the mean over all samples, and over each class, of the share of Σ|R| in an area.
 
     Args:
-        context: The samples.
+        context: The samples; of several sizes, each has the area in its own.
         check: The check with its thresholds.
-        where: Gives the name of a part of the mean heatmap, and the share of Σ|R| in it.
-        area: Its share of the area.
+        areas: Gives areas [H, W] by their names, of which the one that holds most is judged.
     """
-    for subject, mean in means(context, check.least):
-        if mean is None:
+
+    def inside(part: CheckContext) -> list[dict[str, tuple[float, float]]]:
+        parts = shares(part.pictures)
+        named = areas(*parts.shape[1:])
+        return [{k: (float(one[area].sum()), float(area.mean())) for k, area in named.items()} for one in parts]
+
+    found = context.in_order(inside)
+    for subject, rows in _groups(context, check.least):
+        if rows is None:
             yield skipped(f"fewer than {check.least} samples", subject, _MORE)
             continue
-        part, energy = where(mean)
+        means = {name: np.mean([found[n][name] for n in rows], axis=0) for name in found[0]}
+        part, (energy, area) = max(means.items(), key=lambda pair: float(pair[1][0]))
         message = f"the {part} holds {energy:.1%} of Σ|R| and {area:.1%} of the area"
-        yield judged(energy / area <= check.lift, message, subject, energy / area, check.lift, _MARKS)
+        yield judged(bool(energy / area <= check.lift), message, subject, energy / area, check.lift, _MARKS)
 
 
-def means(context: CheckContext, least: int) -> Iterator[tuple[str, Array | None]]:
-    """Yield the mean heatmap of |R| / Σ|R| [H, W] over all samples, and over those of each class.
+def _groups(context: CheckContext, least: int) -> Iterator[tuple[str, Array | None]]:
+    """Yield the numbers of all samples, and of those of each class.
 
     Groups of fewer than `least` samples give None, small classes together.
     """
-    parts, targets = shares(context.pictures), context.targets
-    yield ALL, parts.mean(axis=0) if len(parts) >= least else None
+    targets = context.targets
+    yield ALL, np.arange(len(targets)) if len(targets) >= least else None
     small = []
     for id in np.unique(targets):
         name = f"class {labels.name(context.model.labels, int(id))}"
-        rows = parts[targets == id]
+        rows = np.flatnonzero(targets == id)
         if len(rows) >= least:
-            yield name, rows.mean(axis=0)
+            yield name, rows
         else:
             small.append(name)
     if small:

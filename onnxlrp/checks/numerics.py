@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..explanation.ledger import LedgerRow
 from ..findings.finding import Finding, MissingData, judged
 from .context import CheckContext
 from .registry import check
@@ -25,11 +26,10 @@ class Finite:
         """Yield the findings, one for each subject."""
         fix = "onnxlrp explain --ledger shows the layer; a float16 model may overflow: try --engine reference"
         # Logits first: where they are not finite, relevance may not be computable.
-        logits, relevance = context.logits, context.explanation.relevance
-        for n, name in enumerate(context.samples.names):
-            wrong = {
-                what: int((~np.isfinite(a[n])).sum()) for what, a in (("logits", logits), ("relevance", relevance))
-            }
+        logits, relevance = context.logits, context.in_order(lambda part: list(part.explanation.relevance))
+        for n, name in enumerate(context.names):
+            values = (("logits", logits[n]), ("relevance", relevance[n]))
+            wrong = {what: int((~np.isfinite(array)).sum()) for what, array in values}
             count = sum(wrong.values())
             wrong_values = " and ".join(f"{bad} values of the {what}" for what, bad in wrong.items() if bad)
             message = f"{wrong_values} are not finite" if wrong_values else "all values are finite"
@@ -51,16 +51,21 @@ class Deterministic:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        first = context.explanation
-        worst = np.zeros(len(context.samples))
-        for _ in range(self.repeats):
-            again = context.explain(context.model, context.samples, context.targets, ledger=context.conserves)
-            pairs = [(first.relevance, again.relevance), (first.output, again.output)]
-            worst = np.maximum(worst, np.max([relative_difference(a, b) for a, b in pairs], axis=0))
+        worst = context.in_order(lambda part: list(self._worst(part)))
         fix = "look for random operators (RandomNormal, Dropout in training mode), or allow them: tolerance = 1e-6"
-        for name, value in zip(context.samples.names, worst, strict=True):
+        for name, value in zip(context.names, worst, strict=True):
             message = "identical in every run" if value == 0 else f"differs by {value:.2g} of the largest value"
             yield judged(bool(value <= self.tolerance), message, name, value, self.tolerance, fix)
+
+    def _worst(self, part: CheckContext) -> Array:
+        """The largest difference of any run from the first, of samples of one size."""
+        first = part.explanation
+        worst = np.zeros(len(part.samples))
+        for _ in range(self.repeats):
+            again = part.explain(part.model, part.samples, part.targets, ledger=part.conserves)
+            pairs = [(first.relevance, again.relevance), (first.output, again.output)]
+            worst = np.maximum(worst, np.max([relative_difference(a, b) for a, b in pairs], axis=0))
+        return worst
 
 
 @check("ledger", order=10)
@@ -76,15 +81,20 @@ class Ledger:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        rows = context.explanation.ledger or ()
-        if not rows:
+        if not all(part.explanation.ledger for part in context.parts):
             raise MissingData(f"{context.settings.method} keeps no ledger, for it does not redistribute the logit", "")
-        for n, name in enumerate(context.samples.names):
-            worst = max((row.select(np.array([n])) for row in rows), key=lambda row: row.error)
+        for name, worst in zip(context.names, context.in_order(_largest), strict=True):
             error = worst.error
             message = f"largest residual {error:.1e} of Σ|R|, in {worst.layer}"
             fix = 'compare with engine = "reference" (float64), or raise epsilon'
             yield judged(bool(error <= self.residual), message, name, error, self.residual, fix)
+
+
+def _largest(part: CheckContext) -> list[LedgerRow]:
+    """The row with the largest residual of each sample."""
+    rows = part.explanation.ledger or ()
+    each = ([row.select(np.array([n])) for row in rows] for n in range(len(part.samples)))
+    return [max(own, key=lambda row: row.error) for own in each]
 
 
 def relative_difference(a: Array, b: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,18 +66,23 @@ class Forward:
 
     def _of_samples(self, context: CheckContext, stored: Expected) -> Iterator[Finding]:
         """Run the samples through preprocessing and model."""
-        if context.given is None:
+        if not context.has_samples:
             if not stored.inputs:
                 raise MissingData("no samples are given for the stored outputs", 'samples = ["images/"]')
             return
         rows = _rows(context, stored)
-        without = len(context.samples) - len(rows)
+        without = len(context.names) - len(rows)
         if without and not (stored.inputs and not rows):
-            samples, outputs = len(context.samples), len(stored.output)
+            samples, outputs = len(context.names), len(stored.output)
             message = f"{without} of {samples} samples have no stored output; the file holds {outputs}"
             yield skipped(message, stored.source, 'store an output for each sample, and their names under "names"')
-        if not rows:
-            return
+        for part, places in zip(context.parts, context.places, strict=True):
+            own = {n: rows[place] for n, place in enumerate(places.tolist()) if place in rows}
+            if own:
+                yield from self._of_one_size(part, stored, own)
+
+    def _of_one_size(self, context: CheckContext, stored: Expected, rows: Mapping[int, int]) -> Iterator[Finding]:
+        """Compare samples of one size with their rows of the stored outputs."""
         mine, theirs = np.array(list(rows)), np.array(list(rows.values()))
         x = context.samples.values[mine]
         found = context.forward(context.model, x)[stored.kind]
@@ -114,7 +119,7 @@ class Forward:
 
 def _rows(context: CheckContext, stored: Expected) -> dict[int, int]:
     """Map samples to stored outputs: by name, else in order where there are equally many."""
-    names = list(context.samples.names)
+    names = context.names
     if stored.names is not None:
         return {names.index(name): n for n, name in enumerate(stored.names) if name in names}
     return {n: n for n in range(len(names))} if len(stored.output) == len(names) else {}

@@ -163,7 +163,8 @@ def findings(path: Path, update: bool = False) -> Sequence[Finding]:
         return suite.run(settings=settings).findings
     context = suite.open_context(None, None, settings)
     baseline.write(baseline.capture(context), settings.path(settings.baseline))
-    return suite.run(context.model, context.given, settings).findings
+    given = context.in_order(lambda part: [part.samples[n : n + 1] for n in range(len(part.samples))])
+    return suite.run(context.model, given, settings).findings
 
 
 def _maps(explanation: Explanation) -> Array:

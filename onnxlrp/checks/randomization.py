@@ -39,12 +39,17 @@ class WeightRandomization:
         layer = last_weighted(context.model)
         if layer is None:
             raise MissingData("no layer has weights in floating point", "")
-        changed = randomized(context.model, layer, self.seed)
-        new = context.heat(context.explain(changed, context.samples, context.targets))
-        value = float(np.abs(maps.cosine(context.maps, new)).mean())
+        value = float(np.mean(np.abs(context.in_order(self._cosines))))
         message = f"with random weights in {layer.label}, the heatmaps keep a |cosine| of {value:.3f}"
         # Sixt et al. 2020, "When explanations lie": relevance by z⁺ converges, whatever the last layers are.
         fix = (
             "z⁺ rules and guided backprop depend little on the last layers (Sixt et al. 2020): compare with -m epsilon"
         )
         yield judged(value <= self.cosine, message, ALL, value, self.cosine, fix)
+
+    def _cosines(self, part: CheckContext) -> list[float]:
+        layer = last_weighted(part.model)
+        assert layer is not None
+        changed = randomized(part.model, layer, self.seed)
+        new = part.heat(part.explain(changed, part.samples, part.targets))
+        return [float(value) for value in maps.cosine(part.maps, new)]

@@ -15,6 +15,8 @@ from ..errors import UsageError, of_type
 from ..model import option_values as values
 from ..model.option_declaration import declared, stated
 from ..model.options import ExplainOptions
+from ..streaming import sources
+from ..streaming.sources import Files
 
 OFF = "off"
 # What every baseline was asked for; further options are named where they are stated.
@@ -30,7 +32,11 @@ class Settings(ExplainOptions):
 
     Attributes:
         model: The model's file.
-        samples: Files, folders and globs.
+        samples: Files, folders, globs and archives.
+        recursive: Folders with all below them.
+        from_list: A list of paths in the place of samples: a text, a .csv or a .parquet file.
+        path_column: The column of paths of that list.
+        name_column: The column of a table that names its rows.
         masks: A folder with a mask NAME.png or NAME.npy for each sample.
         expected: Stored outputs: .npz files, `test_data_set_*` folders.
         baseline: The folder of the baseline.
@@ -48,6 +54,10 @@ class Settings(ExplainOptions):
 
     model: str | None = field(default=None, metadata=stated(toml=values.TEXT))
     samples: tuple[str, ...] = field(default=(), metadata=stated(toml=values.TEXTS))
+    recursive: bool = field(default=False, metadata=stated(toml=values.SWITCH))
+    from_list: str | None = field(default=None, metadata=stated(toml=values.TEXT))
+    path_column: str | None = field(default=None, metadata=stated(toml=values.TEXT))
+    name_column: str | None = field(default=None, metadata=stated(toml=values.TEXT))
     masks: str | None = field(default=None, metadata=stated(toml=values.TEXT))
     expected: tuple[str, ...] = field(default=(), metadata=stated(toml=values.TEXTS))
     baseline: str | None = field(default=None, metadata=stated(toml=values.TEXT))
@@ -67,7 +77,8 @@ class Settings(ExplainOptions):
         if self.targets is not None:
             raise UsageError(f"targets={self.targets!r}", "one class of each sample is explained: give target=")
         paths = (str, os.PathLike, NoneType)
-        of_type(paths, "a path", model=self.model, masks=self.masks, baseline=self.baseline)
+        of_type(paths, "a path", model=self.model, masks=self.masks, baseline=self.baseline, from_list=self.from_list)
+        of_type((str, NoneType), "a name", path_column=self.path_column, name_column=self.name_column)
         for name in ("samples", "expected"):
             words = getattr(self, name)
             of_type(Sequence, "a list of paths", **{name: words})
@@ -75,6 +86,25 @@ class Settings(ExplainOptions):
         of_type((Mapping, NoneType), "a table", prep=self.prep)
         of_type(Mapping, "a table", thresholds=self.thresholds, severities=self.severities)
         of_type((str, os.PathLike), "a path", folder=self.folder)
+
+    def source(self, words: Sequence[str] | None = None) -> Files | None:
+        """Find the samples: words of the caller, else those of the settings; None where there are none.
+
+        Args:
+            words: Files, folders, globs and archives, relative to the working directory.
+
+        Raises:
+            UsageError: A column of paths without a list.
+            InputError: A folder, list or archive that cannot be read, or a file that is given twice.
+            NothingToDo: There is nothing to read.
+        """
+        if words is not None:
+            column = self.path_column if self.from_list is None else None  # that of a list of the settings
+            return sources.find(words, None, column, self.name_column, self.recursive, by_folder=True)
+        if not self.samples and self.from_list is None:
+            return None
+        how = {name: getattr(self, name) for name in ("from_list", "path_column", "name_column", "recursive", "folder")}
+        return sources.find(self.samples, **how, by_folder=True)
 
     def path(self, name: str) -> Path:
         """Resolve a path of the settings."""

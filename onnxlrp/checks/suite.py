@@ -13,7 +13,6 @@ from types import NoneType
 from typing import Any
 
 from ..errors import InputError, OnnxLrpError, UsageError, of_type
-from ..files import unique_names
 from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import METHODS
 from ..model import Model
@@ -80,17 +79,13 @@ def open_context(model: Model | str | Path | None, samples: Any, settings: Setti
     if not isinstance(model, Model):
         model = _opened(_path(model, settings), settings)
     settings = model.decided(settings)
-    if samples is None:
-        read = collect.samples(model, settings.samples, settings.folder) if settings.samples else None
-    else:
-        words = samples if isinstance(samples, list | tuple) else [samples]
-        files = bool(words) and all(isinstance(word, str | Path) for word in words)
-        read = collect.samples(model, [str(word) for word in words]) if files else model.read(samples)
-    if read is not None:
-        model = model.at(read.kind.shape, read.own_size).fixed(read.values, settings.batch_size)
-    return CheckContext(
-        model, settings, None if read is None else replace(read, names=unique_names(map(str, read.names)))
-    )
+    words = samples if isinstance(samples, list | tuple) else [samples]
+    are_files = bool(words) and all(isinstance(word, str | Path) for word in words)
+    read: Any = samples
+    if samples is None or are_files:
+        source = settings.source(None if samples is None else [str(word) for word in words])
+        read = None if source is None else collect.samples(model, source)
+    return CheckContext.of(model, settings, read)
 
 
 class Unreadable(InputError):
@@ -146,7 +141,7 @@ def run_metadata(context: CheckContext) -> dict[str, Any]:
     return {
         "model": str(context.model.path or graph.source),
         "sha256": graph.sha256,
-        "samples": 0 if context.given is None else len(context.given),
+        "samples": len(context.names) if context.has_samples else 0,
         "engine": context.model.engine.name,
         **settings.requested,
         "thresholds": thresholds,

@@ -16,6 +16,7 @@ from ..errors import InputError, UsageError, at_least, did_you_mean
 from ..streaming.batches import Rejected
 from . import arguments
 from .console import Console
+from .parsers.groups import SOURCE
 
 _INTERRUPTED = 130  # as of the whole command
 _WIDTH = 10
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     folder = Path(args.out)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {folder}: a file, not a folder", "give a folder: -o atlas/")
-    source = pictures(args.inputs)
+    source = pictures(args.inputs, **{name: getattr(args, name) for name in SOURCE})
     if source.left_out:
         console.note(f"{source.left_out} heatmaps written by onnxlrp are left out")
     model = arguments.open_model(args)

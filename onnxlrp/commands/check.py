@@ -60,7 +60,11 @@ def asked(args: argparse.Namespace) -> Settings:
         "engine": args.engine,
         **{name: getattr(args, name) for name, _ in explain_flags("check")},
     }
-    flags |= {name: True for name in ("strict", "allow_linked_data") if getattr(args, name)}
+    flags |= {name: True for name in ("strict", "allow_linked_data", "recursive") if getattr(args, name)}
+    if args.from_list is not None:
+        settings = replace(settings, samples=())
+        flags["from_list"] = args.from_list if args.from_list == "-" else _here(args.from_list)
+    flags |= {name: getattr(args, name) for name in ("path_column", "name_column")}
     prep = {key: value for key in PREPROCESSING if (value := getattr(args, key)) is not None}
     if (size := arguments.read_size(prep.get("size"))) is not None:
         flags["size"] = size
@@ -103,6 +107,8 @@ def _words(args: argparse.Namespace, settings: Settings) -> tuple[str | None, li
     model = None
     if words and (settings.model is None or words[0].lower().endswith(".onnx")):
         model = words.pop(0)
+    if words and args.from_list is not None:
+        raise UsageError(f"--from-list {args.from_list} beside {words[0]}", "give the inputs or a list of them")
     return model, words or None
 
 
@@ -151,7 +157,7 @@ def _calibrated(context: CheckContext, console: Console) -> int:
     if not console.as_json:
         _print(calibrate.to_toml(found), console)
     console.note(
-        f"measured on {len(context.samples)} samples: the thresholds allow the present state",
+        f"measured on {len(context.names)} samples: the thresholds allow the present state",
         "inspect the heatmaps first: onnxlrp explain",
     )
     return 0

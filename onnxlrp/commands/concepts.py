@@ -144,7 +144,7 @@ def _find(args: argparse.Namespace, console: Console, rejected: list[str]) -> tu
         raise UsageError("--concept, --random and -t belong to concepts test", "leave them out")
     if args.masks and args.labels_from:
         raise UsageError("--masks and --labels-from are two sources of concepts", "give one of them")
-    labelled = None if args.masks or args.labels_from else by_folder(args.inputs)
+    labelled = None if args.masks or args.labels_from else by_folder(args.inputs, args.recursive)
     if labelled is None and not (args.masks or args.labels_from):
         raise UsageError(
             "concepts find needs masks or labels",

@@ -15,7 +15,7 @@ from ..evaluation.results import Evaluation, read
 from ..model import ExplainOptions, Model
 from ..preprocessing.samples import Samples
 from ..streaming import collect
-from . import arguments
+from . import arguments, reading
 from .console import Console
 from .parsers.groups import METHOD_OPTION
 from .parsers.judging import METHODS_DEFAULT
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Evaluate every method by every metric, or list the metrics; return the exit code."""
     if args.list:
         return _list(console)
-    if args.model is None or not args.inputs:
+    if args.model is None or not (args.inputs or args.from_list):
         raise UsageError("evaluate takes a model and samples", "onnxlrp evaluate MODEL images/")
     seed = arguments.seed(vars(args).pop(f"{METHOD_OPTION}seed"))
     asked = arguments.explaining(args)
@@ -34,9 +34,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
         args.out = str(arguments.out_file(args.out, "evaluation.json"))
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
+    source = reading.files(args, console, by_folder=True)
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
-    samples = collect.samples(model, args.inputs)
+    samples = collect.samples(model, source)
     if arguments.names_all(args) or args.method == METHODS_DEFAULT:
         methods, asked = _possible(model, samples, methods, asked, console)
     found = evaluate(
@@ -63,12 +64,18 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _possible(
-    model: Model, samples: Samples, methods: Sequence[str], asked: Sequence[ExplainOptions], console: Console
+    model: Model,
+    samples: Sequence[Samples],
+    methods: Sequence[str],
+    asked: Sequence[ExplainOptions],
+    console: Console,
 ) -> tuple[list[str], list[ExplainOptions]]:
     """Return those of all methods that can explain a model, and note why the others cannot. Raises UsageError."""
     found, errors = [], []
+    forms = {one.form: (model.at(one.kind.shape, one.own_size), one.pictures) for one in samples}
     for name, options in zip(methods, asked, strict=True):
-        if error := arguments.refused(model, options.at(), samples.pictures):
+        wrong = (arguments.refused(own, options.at(), pictures) for own, pictures in forms.values())
+        if error := next(filter(None, wrong), None):
             console.note(f"{name} left out: {error.message}")
             errors.append(error)
         else:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from ..errors import InputError, UsageError
+from ..errors import InputError
 from ..streaming import sources
 from ..streaming.batches import Rejected
 from .console import Console
+from .parsers.groups import SOURCE
 
 
-def files(args: argparse.Namespace, console: Console) -> sources.Files:
-    """Return the files of the arguments; print which are left out. Raises UsageError, NothingToDo, InputError."""
-    listed, column = getattr(args, "from_list", None), getattr(args, "path_column", None)
-    if listed is not None and args.inputs:
-        raise UsageError(f"--from-list {listed} beside {args.inputs[0]}", "give the inputs or a list of them")
-    if listed is not None:
-        return sources.listed(listed, column)
-    if column is not None:
-        raise UsageError(f"--path-column {column} without a list", "name the list of paths: --from-list FILE.csv")
-    found = sources.files(args.inputs, getattr(args, "name_column", None), getattr(args, "recursive", False))
+def files(args: argparse.Namespace, console: Console, by_folder: bool = False) -> sources.Files:
+    """Return the files of the arguments; print which are left out. Raises UsageError, NothingToDo, InputError.
+
+    Args:
+        args: The arguments, with those of `parsers.groups.inputs`.
+        console: Where it is printed.
+        by_folder: As of `sources.files`.
+    """
+    asked = {name: getattr(args, name) for name in SOURCE}
+    found = sources.find(args.inputs, **asked, by_folder=by_folder)
     for folder, count in found.left_out.items():
         console.note(f"{folder}: {count} heatmaps written by onnxlrp are left out")
     return found

@@ -10,7 +10,7 @@ from ..evaluation import tuning
 from ..evaluation.evaluate import evaluate
 from ..model.tuned import tuned_path, write_tuned
 from ..streaming import collect
-from . import arguments
+from . import arguments, reading
 from .console import Console
 
 
@@ -20,11 +20,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     path = tuned_path(Path(args.model))
     if path.exists():
         raise UsageError(f"{path}: exists already, and is the default of this model", f"remove it first: rm '{path}'")
+    source = reading.files(args, console, by_folder=True)
     model = arguments.open_model(args)
-    samples = collect.samples(model, args.inputs)
-    if len(samples) < tuning.LEAST:
-        raise UsageError(f"{len(samples)} pictures: too few to choose on", f"give {tuning.LEAST} or more")
-    found = tuning.candidates(model, samples.pictures)
+    samples = collect.samples(model, source)
+    count = sum(map(len, samples))
+    if count < tuning.LEAST:
+        raise UsageError(f"{count} pictures: too few to choose on", f"give {tuning.LEAST} or more")
+    found = tuning.candidates(model.at(samples[0].kind.shape, samples[0].own_size), samples[0].pictures)
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")
     result = evaluate(
@@ -44,11 +46,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     choice = tuning.choose(tuning.measured(result, found), args.seed)
     best, default = found[choice.best], found[0]
     interval = f"{choice.gain:+.3f} [{choice.low:+.3f}, {choice.high:+.3f}]"
-    console.line("best", f"{best}: abpc {choice.mean:.3f}, the mean of {len(samples)} pictures")
-    console.line("gain", f"{interval} on pictures left out, better than {default} on {choice.pairs} of {len(samples)}")
+    console.line("best", f"{best}: abpc {choice.mean:.3f}, the mean of {count} pictures")
+    console.line("gain", f"{interval} on pictures left out, better than {default} on {choice.pairs} of {count}")
     console.line("chance", f"{choice.chance:.3f} that the best of {len(found)} is so far above where none is better")
     if choice.wins:
-        remark = f"onnxlrp tune, {len(samples)} pictures: abpc {choice.mean:.3f}; on pictures left out {interval}"
+        remark = f"onnxlrp tune, {count} pictures: abpc {choice.mean:.3f}; on pictures left out {interval}"
         write_tuned(path, best.method, best.options, model.graph.sha256, f"{remark} against {default}.")
         console.line("wrote", f"{path}: the default of this model from now on")
     else:

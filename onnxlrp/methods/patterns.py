@@ -45,7 +45,7 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
 
     Args:
         model: The model.
-        batches: Batches [N, …] of its input.
+        batches: Batches [N, …] of its input, each of one size, where the file leaves sizes open.
         estimator: "positive", "two_component" or "linear".
 
     Raises:
@@ -69,7 +69,13 @@ def estimate(model: ModelInterface, batches: Iterable[Array], estimator: str = "
     names = dict.fromkeys(name for layer in layers for name in (layer.operand, layer.result))
     tensors = [of_tensor(model.graph, name) for name in names]
     samples = 0
+    shape = model.graph.inputs[0].shape
     for x in batches:
+        if x.shape[1:] != shape:  # windows meet other elements
+            shape = x.shape[1:]
+            own, _ = weighted_layers(model.at(shape).graph)
+            for layer, sums in zip(own, moments, strict=True):
+                sums.geometry = _geometry(layer)
         found = model.outputs(x, activations=tensors)
         for layer, sums in zip(layers, moments, strict=True):
             sums.add(found[f"activation/{layer.operand}"], found[f"activation/{layer.result}"])

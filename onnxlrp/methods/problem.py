@@ -61,6 +61,10 @@ class ModelInterface(Protocol):
         """The kind of the input."""
         ...
 
+    def at(self, shape: tuple[int, ...]) -> ModelInterface:
+        """Return the model for samples of this shape, where the file leaves sizes open; itself elsewhere."""
+        ...
+
     def outputs(
         self,
         x: Array,

@@ -99,8 +99,8 @@ class CompiledModel(LoadedModel):
             UnsupportedError: A layer without a rule.
         """
         if x.shape[1:] != self.graph.inputs[0].shape and (model := self.at(x.shape[1:])) is not self:
-            what: dict[str, Any] = {"seed": seed, "starts": starts, "record": record, "activations": activations}
-            what["reduce"] = reduce
+            what: dict[str, Any] = {"seed": seed, "starts": starts, "reduce": reduce}
+            what |= {"record": model._units(record), "activations": model._units(activations)}
             return model.outputs(x, composite, ids=ids, at=at, batch_size=batch_size, **what)
         own_best = composite is not None and ids is None and not starts
         wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
@@ -137,6 +137,11 @@ class CompiledModel(LoadedModel):
             return super().feeds(x, at)
         found = self._positions(x, at, None)
         return {**self._with_place(found[:1]).feeds(x, at), name: found}
+
+    def _units(self, found: Sequence[str | Unit]) -> list[str | Unit]:
+        """Units that were found in the model of another size, in this one."""
+        shapes = self.graph.shapes
+        return [one if isinstance(one, str) else replace(one, shape=shapes.get(one.tensor, one.shape)) for one in found]
 
     def fixed(self, x: Array, batch_size: int | None = None, names: Sequence[Any] = ()) -> Self:
         """Return the model whose place stays where classes are predicted for these samples, while parts are hidden.

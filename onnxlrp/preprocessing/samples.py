@@ -291,6 +291,11 @@ class _Reader(NamedTuple):
 def _made(item: Opened, preprocessing: Callable[[], Preprocessing], reader: _Reader) -> Samples:
     content, kind = item.content, reader.kind
     if isinstance(content, Samples):
+        if content.values.shape[1:] != kind.shape:
+            said, taken = (" x ".join(map(str, shape)) for shape in (content.values.shape[1:], kind.shape))
+            raise InputError(
+                f"{content.names[0]}: a sample of {said}, the model takes {taken}", "give the picture or array itself"
+            )
         return content if content.kind == kind else replace(content, kind=kind)
     table = item.table
     if table is None and reader.codes and isinstance(content, np.ndarray):

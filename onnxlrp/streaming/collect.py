@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,23 @@ from ..errors import InputError
 from ..model import Model
 from ..preprocessing import images
 from ..preprocessing.samples import Samples
-from .sources import Item, expand, names_by_folder
+from .sources import Source
 
 Array = npt.NDArray[Any]
 
 
-def samples(model: Model, given: Sequence[str], folder: Path = Path()) -> Samples:
-    """Read all samples of files, folders and globs at once; no two have one name.
+def samples(model: Model, source: Source) -> list[Samples]:
+    """Read all samples of a source at once; they may differ in size.
 
     Args:
         model: The model that they are read for.
-        given: Files, folders and globs, relative to `folder`.
-        folder: Where they start from.
+        source: The items, found `by_folder`, so that masks and baselines find each by its name.
 
     Raises:
-        InputError: A file that cannot be read, or is given twice.
+        InputError: A file that cannot be read.
         UnsupportedError: Preprocessing that is not stated under `strict`.
-        NothingToDo: A folder or glob without pictures and arrays.
     """
-    paths = list(dict.fromkeys(path for word in given for path in expand(word, folder)))
-    return model.read([Item(name, path).read(model) for name, path in zip(names_by_folder(paths), paths, strict=True)])
+    return [item.read(model) for item in source]
 
 
 def masks(folder: Path, samples: Samples, model: Model, grid: tuple[int, ...]) -> list[Array | None]:

@@ -133,35 +133,78 @@ def pictures(paths: Sequence[Path]) -> list[Path]:
     return [path for path in paths if path.suffix.lower() not in others]
 
 
-def files(words: Sequence[str], name_column: str | None = None, recursive: bool = False) -> Files:
-    """Find the files to explain, named by their stems (-2, -3 where these repeat, or would as names of files).
+def find(
+    words: Sequence[str] = (),
+    from_list: str | None = None,
+    path_column: str | None = None,
+    name_column: str | None = None,
+    recursive: bool = False,
+    folder: Path = Path(),
+    by_folder: bool = False,
+) -> Files:
+    """Find the samples of a command: those that words name, or a list of them.
+
+    Args:
+        words: As of `files`.
+        from_list: As of `listed`, in the place of words.
+        path_column: The column of paths of the list.
+        name_column: As of `files`.
+        recursive: As of `files`.
+        folder: As of `files`.
+        by_folder: As of `files`.
+
+    Raises:
+        UsageError: Words beside a list, a column without one, or no such column.
+        InputError: A folder, list or archive that cannot be read.
+        NothingToDo: There is nothing to read.
+    """
+    if from_list is not None and words:
+        raise UsageError(f"--from-list {from_list} beside {words[0]}", "give the inputs or a list of them")
+    if from_list is not None:
+        return listed(from_list if from_list == "-" else str(folder / from_list), path_column, name_column, by_folder)
+    if path_column is not None:
+        raise UsageError(f"--path-column {path_column} without a list", "name the list of paths: --from-list FILE.csv")
+    return files(words, name_column, recursive, folder, by_folder)
+
+
+def files(
+    words: Sequence[str],
+    name_column: str | None = None,
+    recursive: bool = False,
+    folder: Path = Path(),
+    by_folder: bool = False,
+) -> Files:
+    """Find the files that words name, called by their stems.
 
     Args:
         words: Files, folders, globs and archives. Of folders and globs, heatmaps of onnxlrp's own are left out.
         name_column: The column of tables that names their rows.
         recursive: Folders with all below them; a file is then named with the folders before it.
+        folder: What words are relative to.
+        by_folder: Where stems repeat, names tell files apart by the folders before them, as masks and baselines do;
+            else by numbers, -2, -3, as names of files.
 
     Raises:
         NothingToDo: A folder, glob or archive without pictures and arrays.
-        InputError: A folder or archive that cannot be read.
+        InputError: A folder or archive that cannot be read; with `by_folder` a file that is given twice.
     """
     found: list[tuple[str, Path | Member]] = []
     left_out: dict[Path, int] = {}
     for word in words:
-        named = expand(word, recursive=recursive)
-        kept = [path for path in named if named == [Path(word)] or not _is_heatmap(path)]
+        named, top = expand(word, folder, recursive=recursive), folder / word
+        kept = [path for path in named if named == [top] or not _is_heatmap(path)]
         if not kept:
             raise NothingToDo(f"{word}: holds nothing but heatmaps", "give the folder of the pictures")
         if len(kept) < len(named):
-            left_out[Path(word)] = len(named) - len(kept)
+            left_out[top] = len(named) - len(kept)
         for path in kept:
-            below = recursive and path != Path(word) and path.is_relative_to(word)
-            name = path.relative_to(word).with_suffix("").as_posix() if below else path.stem
+            below = recursive and path != top and path.is_relative_to(top)
+            name = path.relative_to(top).with_suffix("").as_posix() if below else path.stem
             found += _members(path) if is_archive(path) else [(name, path)]
-    return Files(_items(found, name_column), left_out)
+    return Files(_items(found, name_column, by_folder), left_out)
 
 
-def listed(file: str, column: str | None = None) -> Files:
+def listed(file: str, column: str | None = None, name_column: str | None = None, by_folder: bool = False) -> Files:
     """Return the files whose paths a list holds, each line one, named as of `files`.
 
     Args:
@@ -169,6 +212,8 @@ def listed(file: str, column: str | None = None) -> Files:
             relative to the folder of the list (of standard input, to the current one). Empty lines and lines that begin
             with # are left out.
         column: The column of paths; by default the only one.
+        name_column: As of `files`.
+        by_folder: As of `files`.
 
     Raises:
         InputError: The list cannot be read.
@@ -188,7 +233,7 @@ def listed(file: str, column: str | None = None) -> Files:
     found: list[tuple[str, Path | Member]] = []
     for path in whole:
         found += _members(path) if is_archive(path) else [(path.stem, path)]
-    return Files(_items(found, None))
+    return Files(_items(found, name_column, by_folder))
 
 
 def _lines(file: str) -> list[str]:
@@ -207,8 +252,15 @@ def _members(path: Path) -> list[tuple[str, Path | Member]]:
     return [(one.stem, one) for one in members(path)]
 
 
-def _items(found: Sequence[tuple[str, Path | Member]], name_column: str | None) -> list[Item]:
-    names = unique_names((name for name, _ in found), file_path)
+def _items(found: Sequence[tuple[str, Path | Member]], name_column: str | None, by_folder: bool = False) -> list[Item]:
+    if by_folder:
+        found = list(dict.fromkeys(found))
+        names = [name for name, _ in found]
+        if len(set(names)) < len(names):
+            paths = [one if isinstance(one, Path) else one.archive.with_suffix("") / one.name for _, one in found]
+            names = names_by_folder(paths)
+    else:
+        names = unique_names((name for name, _ in found), file_path)
     return [Item(name, content, name_column) for name, (_, content) in zip(names, found, strict=True)]
 
 

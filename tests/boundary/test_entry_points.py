@@ -124,7 +124,7 @@ def test_streams(n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     def calls() -> Iterator[tuple[str, Callable[[], Any]]]:
         yield "files", lambda: sources.files([word])
-        yield "samples", lambda: collect.samples(model, [word])
+        yield "samples", lambda: collect.samples(model, sources.files([word], by_folder=True))
         yield "items", lambda: list(batches.batches([sources.Item("a", odd)], [model], 2))
         yield "out", lambda: sinks.planned(word, None, 2, 1)
         yield "formats", lambda: sinks.planned(None, word, 1, 1)

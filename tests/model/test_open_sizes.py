@@ -15,20 +15,8 @@ from onnxlrp.cli import main
 from onnxlrp.comparison.divergence import DivergenceMeter
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from onnxlrp.model import open_sizes
-from support.tiny_models import conv, model, node, values
-
-
-def pooled(*sizes: int | str, classes: int = 3, pads: int = 0) -> onnx.ModelProto:
-    """Convolution, ReLU, mean over all places, dense layer; `sizes` are the input's axes after the channels."""
-    weights = {"w": values(4, 3, *[3] * len(sizes)), "d": values(4, classes, seed=1)}
-    layers = [
-        conv("x", "c", "w"),
-        node("Relu", ["c"], ["r"]),
-        node("GlobalAveragePool", ["r"], ["p"]),
-        node("Flatten", ["p"], ["f"]),
-        node("MatMul", ["f", "d"], ["y"]),
-    ]
-    return model(layers, weights, shape=("N", 3, *sizes))
+from support.open_models import pooled
+from support.tiny_models import model, node, values
 
 
 def gradient(x: np.ndarray, target: int) -> np.ndarray:

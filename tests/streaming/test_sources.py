@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from onnxlrp.analysis.atlas.source import pictures
+from onnxlrp.commands.parsers import COMMANDS
+from onnxlrp.commands.parsers.groups import SOURCE
+from onnxlrp.commands.parsers.parser import Parser
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.explanation.names import file_word
-from onnxlrp.streaming.sources import expand, files, listed, names_by_folder
+from onnxlrp.streaming.sources import expand, files, find, listed, names_by_folder
 
 
 def picture(path: Path, heatmap: bool = False) -> Path:
@@ -125,3 +132,44 @@ def test_lists_that_do_not_say_which(tmp_path: Path) -> None:
     ):
         with pytest.raises(kind, match=match):
             listed(str(tmp_path / name), column)
+
+
+@pytest.mark.parametrize(
+    "command", ["explain", "evaluate", "tune", "check", "compare", "patterns", "atlas", "clusters", "concepts"]
+)
+def test_every_command_that_reads_samples_finds_them_alike(command: str) -> None:
+    parser = Parser()
+    COMMANDS[command][1](parser)
+    assert {"inputs", *SOURCE} <= {action.dest for action in parser._actions}
+    assert {*SOURCE} <= {*inspect.signature(find).parameters}
+
+
+def test_names_by_folder_are_those_that_masks_have(tmp_path: Path) -> None:
+    for name in ("x/cat/1.png", "x/dog/1.png", "x/dog/2.png"):
+        picture(tmp_path / name)
+    with tarfile.open(tmp_path / "x" / "cat.tar", "w") as archive:
+        archive.add(tmp_path / "x" / "cat" / "1.png", "3.png")
+
+    def names(*words: str, **how: Any) -> list[str]:
+        return [item.name for item in find([str(tmp_path / word) for word in words], by_folder=True, **how)]
+
+    assert names("x", recursive=True) == ["cat/1", "dog/1", "dog/2"]
+    assert names("x/cat", "x/dog") == ["cat/1", "dog/1", "dog/2"]
+    assert names("x/dog", "x/dog/1.png", "x/cat.tar") == ["1", "2", "3"]
+    (tmp_path / "list.txt").write_text("x/dog/2.png\nx/cat/1.png\nx/cat/1.png\n")
+    assert names(from_list=str(tmp_path / "list.txt")) == ["2", "1"]
+    assert [item.name for item in find(["x/*/2.png"], folder=tmp_path)] == ["2"]
+    with pytest.raises(UsageError, match="beside"):
+        find(["x"], from_list="list.txt")
+
+
+def test_the_class_of_an_atlas_is_the_last_folder(tmp_path: Path) -> None:
+    for name in ("x/train/cat/1.png", "x/train/dog/1.png", "x/2.png"):
+        picture(tmp_path / name)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "x" / "2.png", "horse/4.png")
+    assert pictures([str(tmp_path / "x")], recursive=True).folders == ["", "cat", "dog"]
+    assert pictures([str(tmp_path / "x" / "train")]).folders == ["cat", "dog"]
+    assert pictures([str(tmp_path / "a.tar")]).folders == ["horse"]
+    (tmp_path / "list.txt").write_text("x/train/dog/1.png\na.tar\n")
+    assert pictures([], from_list=str(tmp_path / "list.txt")).folders == ["dog", "horse"]

@@ -118,12 +118,13 @@ class Collector:
 
     def _batch(self, batch: Batch, where: Mapping[int, int]) -> list[dict[str, Any]]:
         """Take the values of a batch; return its rows."""
-        (samples,) = joined(batch, [self.model])
+        first = batch[0].samples[0]  # all of a batch are of one size
         if self.shape is None:
-            self.shape = samples.kind.shape
-        elif self.shape != samples.kind.shape:
-            raise several_sizes({self.shape: ["those before"], samples.kind.shape: samples.names}, samples.pictures)
-        model = self.model.at(samples.kind.shape, samples.own_size)
+            self.shape = first.kind.shape
+        elif self.shape != first.kind.shape:
+            raise several_sizes({self.shape: ["those before"], first.kind.shape: first.names}, first.pictures)
+        model = self.model.at(first.kind.shape, first.own_size)
+        (samples,) = joined(batch, [model])
         if not self.layers:
             self.model = model
             self._choose_layers()

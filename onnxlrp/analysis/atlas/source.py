@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ...errors import NothingToDo, UsageError
 from ...explanation import targets
 from ...streaming import sources
+from ...streaming.archives import Member
 from ...streaming.sources import Item
 
 
@@ -73,33 +75,51 @@ class Pictures:
         return [known[folder] for folder in self.folders]
 
 
-def pictures(words: Sequence[str]) -> Pictures:
-    """Find the pictures that words name; of a folder those in it, and in its subfolders.
+def pictures(words: Sequence[str], **how: Any) -> Pictures:
+    """Find the pictures that words name, or a list; of a folder those in it, and in its subfolders.
+
+    The folder of a picture is the last before its name, below the folder that is named; in a list or an archive, that
+    of the path there.
 
     Args:
-        words: Files, folders and globs.
+        words: Files, folders, globs and archives.
+        **how: As of `streaming.sources.find`.
 
     Raises:
         NothingToDo: There are none.
-        InputError: A folder that cannot be listed.
+        UsageError: As of `streaming.sources.find`.
+        InputError: A folder, list or archive that cannot be read.
     """
+    if how.get("from_list") is not None or how.get("path_column") is not None or how.get("recursive"):
+        found = sources.find(words, **how)
+        tops = {str(Path(word)) for word in words}
+        folders = [_folder(item, tops) for item in found]
+        return Pictures(found.items, folders, 0, sum(found.left_out.values()))
     items: list[Item] = []
-    folders: list[str] = []
+    named: list[str] = []
     left_out = 0
     for word in words:
         path = Path(word)
         inner = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")) if path.is_dir() else []
         for place in [path, *inner] if inner else [None]:
             try:
-                found = sources.files([word if place is None else str(place)])
+                found = sources.find([word if place is None else str(place)], **how)
             except NothingToDo:
                 if place is None:
                     raise
                 continue
             folder = "" if place is None or place == path else place.name
             items += [item._replace(name=f"{folder}/{item.name}") if folder else item for item in found]
-            folders += [folder] * len(found)
+            named += [_folder(item, {str(path)}) if isinstance(item.content, Member) else folder for item in found]
             left_out += sum(found.left_out.values())
     if not items:
         raise NothingToDo(f"{', '.join(words)}: holds neither pictures nor .npy files", "name another folder")
-    return Pictures(items, folders, 0, left_out)
+    return Pictures(items, named, 0, left_out)
+
+
+def _folder(item: Item, tops: Container[str]) -> str:
+    """The last folder before an item's name; "" for one that lies in a folder that was named itself."""
+    if isinstance(item.content, Member):
+        return PurePosixPath(item.content.name).parent.name
+    parent = Path(item.content).parent
+    return "" if str(parent) in tops else parent.name

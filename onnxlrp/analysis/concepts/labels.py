@@ -122,8 +122,12 @@ class Labels:
         return np.array(rows, bool).reshape(len(samples), len(self.names))
 
 
-def by_folder(words: Sequence[str]) -> tuple[Files, Labels] | None:
+def by_folder(words: Sequence[str], recursive: bool = False) -> tuple[Files, Labels] | None:
     """Find the pictures of a folder of folders, labelled by these; None for other words.
+
+    Args:
+        words: The folder alone.
+        recursive: Of each label's folder also those in the folders below it.
 
     Raises:
         NothingToDo: A folder without pictures.
@@ -138,7 +142,7 @@ def by_folder(words: Sequence[str]) -> tuple[Files, Labels] | None:
     items: list[Item] = []
     labels: dict[str, set[str]] = {}
     for folder in inside:
-        for item in files([str(folder)]):
+        for item in files([str(folder)], recursive=recursive):
             name = f"{folder.name}/{item.name}"
             items.append(Item(name, item.content))
             labels[name] = {folder.name}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import UnsupportedError, one_of
+from ...errors import InputError, UnsupportedError, one_of
 from ...graph import units
 from ...graph.units import Unit
 from ...methods.registry import make_composite
@@ -76,6 +76,7 @@ class LayerView:
 
     def activations(self, x: Array) -> Array:
         """Compute the activations of samples as maps [n, channels, positions] (float32)."""
+        self._check(x)
         return self._maps(self.model.outputs(x, activations=[self.unit])[f"activation/{self.unit.label}"])
 
     def vectors(self, maps: Array) -> Array:
@@ -87,6 +88,7 @@ class LayerView:
 
         The vector of "mean" is added at all positions alike: its gradient is the sum over positions.
         """
+        self._check(x)
         ids = np.full(len(x), class_id)
         found = self.model.outputs(x, make_composite("gradient"), ids=ids, record=[self.unit])
         maps = self._maps(found[f"record/{self.unit.label}"])
@@ -116,6 +118,17 @@ class LayerView:
         """Return maps [n, channels, positions] as [n, channels, height, width], without a token for the class."""
         height, width = self.grid()
         return maps[:, :, maps.shape[2] - height * width :].reshape(len(maps), -1, height, width)
+
+    def _check(self, x: Array) -> None:
+        """Refuse samples of another size than the model was read at, where the file leaves it open."""
+        shape = self.model.graph.inputs[0].shape
+        if x.shape[1:] != shape:
+            said, at = (" x ".join(map(str, one)) for one in (x.shape[1:], shape))
+            raise InputError(
+                f"samples of {said}, and the layer is read for {at}: concepts are looked for at one size",
+                "state the size: load(path, size=(224, 224))",
+                "bring all samples to one size: --size 224x224",
+            )
 
     def _maps(self, values: Array) -> Array:
         moved = (

@@ -69,7 +69,7 @@ def concepts(parser: Parser) -> None:
         help="test: is a class sensitive to a concept? find: which units detect which concepts?",
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    groups.inputs(parser, "pictures, .npy arrays, globs, or folders or .tar archives of them")
     parser.add_argument("--layer", action="append", default=[], metavar="LAYER", help="a layer; repeatable")
     group = parser.add_argument_group("test (TCAV)")
     group.add_argument(

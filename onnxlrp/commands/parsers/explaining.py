@@ -92,7 +92,6 @@ def explain(parser: Parser) -> None:
         help="write down in the folder of -o what is done, and go on there with a run that was stopped; inputs that "
         "cannot be read become rows, and the exit code is 3",
     )
-    group.add_argument("--name-column", metavar="NAME", help="the column of a table that names its rows, no feature")
     groups.running(parser, "explain", "fail; with --resume skip")
     groups.common(parser, "one JSON object per input and method on stdout, one per line")
 

@@ -76,8 +76,12 @@ PREPROCESSING = {
 }
 
 
+# How samples are found, beside the words that name them: arguments of `streaming.sources.find`.
+SOURCE = ("recursive", "from_list", "path_column", "name_column")
+
+
 def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
-    """Add the inputs of a command that reads samples batch by batch; `text` is the help of INPUT."""
+    """Add the inputs of a command that reads samples; `text` is the help of INPUT."""
     parser.in_place_of["--from-list"] = parser.add_argument("inputs", metavar="INPUT", nargs=nargs, help=text)
     group = parser.add_argument_group("inputs")
     group.add_argument(
@@ -90,6 +94,7 @@ def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
         "with a column of paths; - for standard input",
     )
     group.add_argument("--path-column", metavar="NAME", help="that column (default: the only one)")
+    group.add_argument("--name-column", metavar="NAME", help="the column of a table that names its rows, no feature")
 
 
 def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str, Any]) -> None:

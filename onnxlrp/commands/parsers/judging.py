@@ -18,7 +18,7 @@ def check(parser: Parser) -> None:
         "  onnxlrp check model.onnx images/ --calibrate >> onnxlrp.toml"
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file (default: that of the settings)")
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, folders or globs of them")
+    groups.inputs(parser, "pictures, .npy arrays, globs, or folders or .tar archives of them", "*")
     parser.add_argument(
         "-c",
         "--config",
@@ -134,7 +134,7 @@ def evaluate(parser: Parser) -> None:
         "    --metric pixel_flipping,pointing_game --masks masks/ -o results.json"
     )
     parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, .npy arrays, globs, or folders of them")
+    groups.inputs(parser, "pictures, .npy arrays, globs, or folders or .tar archives of them", "*")
     parser.add_argument("--list", action="store_true", help="list the metrics and their options")
     group = parser.add_argument_group("evaluation")
     groups.asked(
@@ -192,7 +192,7 @@ def tune(parser: Parser) -> None:
         "  onnxlrp tune vit.onnx photos/ -o tune.json"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="pictures, .npy arrays, globs, or folders of them")
+    groups.inputs(parser, "pictures, .npy arrays, globs, or folders or .tar archives of them")
     group = parser.add_argument_group("measurement")
     groups.asked(group, "tune")
     group.add_argument(

@@ -17,12 +17,7 @@ def atlas(parser: Parser) -> None:
         "  onnxlrp atlas model.onnx classes/ --folders -o atlas/ --resume"
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument(
-        "inputs",
-        metavar="INPUT",
-        nargs="+",
-        help="pictures, .npy arrays, globs, or folders of them, with subfolders or without",
-    )
+    groups.inputs(parser, "pictures, .npy arrays, globs, .tar archives, or folders of them, with subfolders or without")
     group = parser.add_argument_group("atlas")
     group.add_argument(
         "--layers",
