@@ -360,6 +360,8 @@ ALLOWED |= {
     "report.pictures": {"report.markup", "pictures", "preprocessing", "numpy", "PIL"},
     # A page around an exported explainer.
     "web": {"model", "model.options", "pictures", "preprocessing", "files"},
+    # A page on this machine: what the server answers is handed to it, and what the pages share lies in `web`.
+    "view": {*_JUDGES, "web"},
     "report": {
         "report.markup",
         "report.shell",
@@ -388,6 +390,7 @@ ALLOWED |= {
         "evaluation",
         "findings",
         "report",
+        "view",
         "web",
         "onnx",
         "onnxruntime",

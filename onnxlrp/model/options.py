@@ -32,8 +32,8 @@ HEADS = ("logits", "as-is", "mean-rivals")
 SIMILARITIES = ("cosine", "dot")
 
 # Commands that take a method and its rules.
-PROPAGATING = ("explain", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
-READING = ("explain", "compare", "evaluate", "patterns", "clusters", "atlas")  # commands that read samples
+PROPAGATING = ("explain", "view", "inspect", "export", "compare", "evaluate", "clusters", "atlas")
+READING = ("explain", "view", "compare", "evaluate", "patterns", "clusters", "atlas")  # commands that read samples
 ANALYSING = ("prototype", "invert", "concepts")  # commands that say what a model has learned
 MEASURING = (*ANALYSING, "tune")
 
@@ -112,7 +112,7 @@ class ExplainOptions:
                 "class id, label or top1; of an output with scores at many positions with the place: CLASS@predicted, "
                 "@y,x, @y0,x0,y1,x1, @mask.png, @all; of a detector a box: box:N, box@y,x, with :CLASS or :x, :y, :w, "
                 ":h, :size behind (default: top1)",
-                ("explain", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas", "tune"),
+                ("explain", "view", "check", "compare", "evaluate", "export", "prototype", "clusters", "atlas", "tune"),
                 argparse={"metavar": "CLASS"},
                 read=values.target_words,
             ),
@@ -153,7 +153,7 @@ class ExplainOptions:
                 "how boxes of a detector are read and chosen: score=0.25, iou=0.45, layout=4+C|5+C, "
                 "format=cxcywh|xyxy|yxyx, background=CLASS|none, activation=sigmoid|softmax|as-is, boxes=OUTPUT, "
                 "scores=OUTPUT, with commas (default: found in the graph; what is assumed is said)",
-                ("explain", "compare", "evaluate"),
+                ("explain", "view", "compare", "evaluate"),
                 argparse={"metavar": "LIST"},
             ),
             recorded=True,
@@ -273,7 +273,7 @@ class ExplainOptions:
                 ("--rule",),
                 "rule of layers, before the method's own: 'features.0=zbox(-2.1,2.6)', 'Conv=gamma(0.25)'; LAYER is a "
                 "path, a regular expression for it, an operator or a kind; repeatable, the first match counts",
-                ("explain", "inspect", "export", "compare", "clusters", "atlas"),
+                ("explain", "view", "inspect", "export", "compare", "clusters", "atlas"),
                 argparse={**REPEATED, "metavar": "LAYER=RULE"},
                 read=values.rule_entries,
             ),

@@ -20,7 +20,7 @@ from ..preprocessing import labels
 from ..version import __version__
 
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-SHARED = ("shared/base.css", "shared/paint.js")  # with `onnxlrp view`
+SHARED = ("shared/base.css", "shared/dom.js", "shared/ledger.js", "shared/paint.js")  # with `onnxlrp view`
 PAGE = ("index.html", "app.js", "style.css", "sw.js", *SHARED)
 PACKAGE = "onnxruntime-web"
 # What is shown of the first output, by the kind of the head.

@@ -11,6 +11,7 @@ from .groups import common
 from .judging import check, compare, evaluate, report, tune
 from .mapping import atlas
 from .parser import Parser
+from .viewing import view
 
 
 def doctor(parser: Parser) -> None:
@@ -35,6 +36,7 @@ def catalogue(parser: Parser) -> None:
 
 COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "explain": ("write heatmaps of pictures or arrays", explain, "explain"),
+    "view": ("show a model, its layers and its explanations on a page on this machine", view, "view"),
     "inspect": ("show inputs, outputs, layers and the rule of each", inspect, "inspect"),
     "export": ("save a model and a method as one ONNX file of standard operators", export, "export"),
     "check": ("check a model in CI: its explanations, masks, stored outputs, a baseline", check, "check"),
