@@ -17,7 +17,7 @@ from ..findings.finding import Findings
 from ..model import DEFAULT, Model
 from ..streaming import extra_rows
 from ..streaming.sources import Files
-from . import arguments, reading
+from . import arguments, reading, summary
 from .console import Console
 
 
@@ -90,10 +90,9 @@ def _say_assumed(model: Model, source: Files, console: Console) -> None:
         return
     prep = model.preprocessing
     if prep.assumed:
-        console.note(
-            f"{model.path}: preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
-            f"state it: {prep.flags()} (for both), or {Path(str(model.path)).stem}.prep.toml beside it",
-        )
+        beside = f" (for both), or {Path(str(model.path)).stem}.prep.toml beside it"
+        text, fix = summary.assumed(prep, beside)
+        console.note(f"{model.path}: {text}", fix)
 
 
 def _metrics(text: str | None, limits: Mapping[str, float]) -> list[str]:

@@ -15,7 +15,7 @@ from ..evaluation.results import Evaluation, read
 from ..model import ExplainOptions, Model
 from ..preprocessing.samples import Samples
 from ..streaming import collect
-from . import arguments, reading
+from . import arguments, reading, summary
 from .console import Console
 from .parsers.groups import METHOD_OPTION
 from .parsers.judging import METHODS_DEFAULT
@@ -38,6 +38,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
     samples = collect.samples(model, source)
+    if any(part.pictures for part in samples) and model.preprocessing.assumed:
+        console.note(*summary.assumed(model.preprocessing))
     if arguments.names_all(args) or args.method == METHODS_DEFAULT:
         methods, asked = _possible(model, samples, methods, asked, console)
     found = evaluate(

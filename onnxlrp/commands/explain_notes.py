@@ -122,10 +122,8 @@ class Notes:
         if many:
             console.line("method", ", ".join(name for name in self.methods if name not in self._skipped))
         if prep is not None and prep.assumed:
-            console.note(
-                f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}",
-                f"state it: {prep.flags()}; onnxlrp inspect {model.path} --probe {self._picture()} ranks alternatives",
-            )
+            probe = f"; onnxlrp inspect {model.path} --probe {self._picture()} ranks alternatives"
+            console.note(*summary.assumed(prep, probe))
         kind = model.kind
         if not pictures and kind.is_assumed and len(kind.shape) > 1:
             console.note(f"input taken for {kind.describe()}: {kind.source}", f"if it is right: --kind {kind.name}")

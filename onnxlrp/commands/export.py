@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         prep = model.preprocessing
         console.line("prep", summary.preprocessing(prep))
         if prep.assumed:
-            console.note(f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}")
+            console.note(*summary.assumed(prep))
     default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
     import onnx
 
@@ -86,7 +86,7 @@ def _site(args: argparse.Namespace, console: Console) -> int:
     console.line("method", ", ".join(methods))
     console.line("prep", summary.preprocessing(prep))
     if prep.assumed:
-        console.note(f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}")
+        console.note(*summary.assumed(prep))
     console.line("wrote", f"{folder}  {len(written)} files, {size / 1e6:.1f} MB")
     console.line("serve", f"python -m http.server -d {folder} -b 127.0.0.1, then open http://127.0.0.1:8000")
     console.json({"folder": str(folder), "files": [str(path) for path in written], "methods": list(methods)}, indent=1)

@@ -29,6 +29,16 @@ def preprocessing(prep: Preprocessing | None) -> str:
     return f"{prep.describe():<{_COLUMN - 2}}  [{said}]"
 
 
+def assumed(prep: Preprocessing, otherwise: str = "") -> tuple[str, str]:
+    """Return what no source states of a preprocessing, as a note and its fix.
+
+    Args:
+        prep: The preprocessing, some of whose fields are assumed.
+        otherwise: What else can be done, behind the flags that state it.
+    """
+    return f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}{otherwise}"
+
+
 def unchanged(suffix: str, words: str = "") -> str:
     """Return how an input that is no picture was read, as one line.
 

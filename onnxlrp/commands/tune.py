@@ -10,7 +10,7 @@ from ..evaluation import tuning
 from ..evaluation.evaluate import evaluate
 from ..model.tuned import tuned_path, write_tuned
 from ..streaming import collect
-from . import arguments, reading
+from . import arguments, reading, summary
 from .console import Console
 
 
@@ -26,6 +26,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     count = sum(map(len, samples))
     if count < tuning.LEAST:
         raise UsageError(f"{count} pictures: too few to choose on", f"give {tuning.LEAST} or more")
+    if any(part.pictures for part in samples) and model.preprocessing.assumed:
+        console.note(*summary.assumed(model.preprocessing))
     found = tuning.candidates(model.at(samples[0].kind.shape, samples[0].own_size), samples[0].pictures)
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")

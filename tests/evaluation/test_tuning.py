@@ -147,6 +147,35 @@ def test_the_command_writes_a_winner_and_explain_says_it(
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words", [["tune"], ["evaluate", "--metric", "abpc", "-m", "gradient"]], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize("prep", [[], ["--prep", "0-1", "--resize", "stretch"]], ids=["assumed", "stated"])
+def test_an_assumed_preprocessing_is_said_before_anything_is_measured(
+    words: list[str],
+    prep: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values that the model was not trained on change which method is best."""
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        raise UsageError("measured", "")
+
+    monkeypatch.setattr(tuning, "candidates", lambda *args: [])
+    for command in ("tune", "evaluate"):
+        monkeypatch.setattr(f"onnxlrp.commands.{command}.evaluate", stopped)
+    bare = onnx.load(MODELS / "digits.onnx")
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    pictures = [str(path) for path in sorted((MODELS / "samples").glob("digit_?.png"))]
+    assert main([words[0], str(tmp_path / "bare.onnx"), *pictures, *words[1:], *prep]) == 2
+    err = capsys.readouterr().err
+    assert "measured" in err
+    assert ("preprocessing ASSUMED, not stated: " in err) == (not prep)
+
+
 @pytest.mark.slow
 def test_the_command_on_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file is there if, and only if, the interval of the gain lies above 0."""
