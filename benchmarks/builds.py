@@ -13,6 +13,7 @@ processes with loading and two runs.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import math
 import os
@@ -47,12 +48,14 @@ class Case(NamedTuple):
         method: The method's name.
         batch: Samples of a run.
         targets: Classes of each sample, each explained; 0 for one class and no axis of targets.
+        kept: Whether what runs is taken from the cache, where a build has one.
     """
 
     path: Path
     method: str
     batch: int
     targets: int = 0
+    kept: bool = False
 
 
 # -- in the process of a build
@@ -64,11 +67,12 @@ def serve() -> None:
 
     import onnxlrp
 
-    path, method, batch, targets, result, threads = json.loads(input())
+    path, method, batch, targets, kept, result, threads = json.loads(input())
     if threads:
         limit(threads)
     start = time.perf_counter()
-    model = onnxlrp.load(path)
+    cached = kept and "cache" in inspect.signature(onnxlrp.load).parameters
+    model = onnxlrp.load(path, cache=True) if cached else onnxlrp.load(path)
     (tensor,) = model.graph.inputs
     x = samples(batch, tuple(tensor.shape), str(tensor.dtype))
     options: Any = {"low": -BOX, "high": BOX} if "box" in method else {}
@@ -138,10 +142,17 @@ class Build:
 
     def __init__(self, root: Path, case: Case, result: Path, threads: int) -> None:
         self.root = root
-        outside = os.environ | {"PYTHONPATH": str(root)}
+        outside = os.environ | {"PYTHONPATH": str(root), "ONNXLRP_CACHE": str(result.with_suffix(".cache"))}
         command = [sys.executable, "-W", "ignore", __file__, "--serve"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=outside)
-        self.about = self.ask([str(case.path), case.method, case.batch, case.targets, str(result), threads])
+        for last in (False, True) if case.kept else (True,):  # the first one leaves what the second takes
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=outside
+            )
+            self.about = self.ask(
+                [str(case.path), case.method, case.batch, case.targets, case.kept, str(result), threads]
+            )
+            if not last:
+                self.close()
 
     def ask(self, what: Any) -> Record:
         """Send a line and return the answer."""
@@ -220,7 +231,7 @@ def cases(given: argparse.Namespace) -> Iterator[Case]:
     for path in paths:
         for method in given.methods:
             for batch in given.batches:
-                yield from (Case(path, method, batch, targets) for targets in given.targets)
+                yield from (Case(path, method, batch, targets, given.kept) for targets in given.targets)
 
 
 def line(record: Record) -> str:
@@ -259,6 +270,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--targets", type=numbers, default=[0], help="classes of each sample; 0 for one, without an axis"
     )
+    parser.add_argument("--kept", action="store_true", help="measure what the second command takes from the cache")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument(
         "--threads", type=int, default=0, help="of a session; 1 on a busy machine, where others would spin"
@@ -293,9 +305,9 @@ def main() -> int:
         }
         records.append(record)
         print(line(record), flush=True)
-        keys = ("model", "method", "batch", "targets")
-        mine = {tuple(r[key] for key in keys) for r in records}
-        kept = [r for r in old if tuple(r[key] for key in keys) not in mine]
+        keys = ("model", "method", "batch", "targets", "kept")
+        mine = {tuple(r.get(key, False) for key in keys) for r in records}
+        kept = [r for r in old if tuple(r.get(key, False) for key in keys) not in mine]
         save(given.json, {"records": kept + records})
     print(f"wrote {given.json}")
     return 0 if all(record["ok"] for record in records) else 1

@@ -178,9 +178,12 @@ ALLOWED |= {
     "engines.emit": {"engines", "program", "numpy", "onnx"},
     "engines.weights": {"program", "numpy", "onnxruntime"},
     "engines.providers": {"onnxruntime"},
+    "engines.cut": set(),
+    "engines.blocked": {"engines.cut", "numpy", "onnx"},
     "engines.ort": {
         "cache",
         "engines",
+        "engines.blocked",
         "engines.emit",
         "engines.providers",
         "engines.weights",

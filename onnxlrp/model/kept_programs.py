@@ -70,6 +70,7 @@ def _kept(store: Store, key: str, engine: Engine, forward: Forward, program: Pro
 
     def write(folder: Path) -> None:
         try:
+            engine.finish(folder, program)  # type: ignore[attr-defined]
             (folder / _PROGRAM).write_bytes(pickle.dumps(program.interface(), protocol=pickle.HIGHEST_PROTOCOL))
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise OSError(str(error)) from error

@@ -19,13 +19,14 @@ import onnxlrp
 from onnxlrp.cache import digests
 from onnxlrp.cache.later import finish
 from onnxlrp.compile import compiler
+from onnxlrp.engines import blocked
 from onnxlrp.errors import InputError
 from onnxlrp.graph import load as loading
 from onnxlrp.graph.packed import FileConstants
 from onnxlrp.methods.registry import METHODS, composites
 from onnxlrp.model.model import Model
 from support.paths import MODELS
-from support.small_nets import NETS
+from support.small_nets import NETS, Net
 
 Array = np.ndarray[Any, Any]
 X = np.random.default_rng(3).normal(size=(2, 2, 5, 5)).astype(np.float32)
@@ -94,6 +95,54 @@ def test_every_method_gives_the_same(tmp_path: Path, worked: list[str], net: str
     same(first, expected)
     same(again, expected)
     assert digests.digest(again.ledger) == digests.digest(first.ledger) == digests.digest(expected.ledger)
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """A model of as many channels as onnxruntime's blocked layout takes, with lanes behind the last of 24."""
+    n = Net(3, 8, 8, seed=11)
+    a = n.clip(n.conv("x", 3, 24, strides=[2, 2]), 2.0)
+    b = n.relu(n.op("Add", n.conv(n.relu(n.conv(a, 24, 24, group=24)), 24, 24), a))
+    c = n.op("MaxPool", n.relu(n.conv(b, 24, 32)), kernel_shape=[2, 2], strides=[2, 2])
+    d = n.op("GlobalAveragePool", n.relu(n.norm(n.conv(c, 32, 40, kernel=(1, 1)), 40)))
+    file = tmp_path / "wide.onnx"
+    onnx.save(n.model(n.dense(n.op("Flatten", d), 40, 4)), file)
+    return file
+
+
+@pytest.mark.few(6)
+@pytest.mark.parametrize("method", ALONE)
+def test_the_layout_of_what_is_kept_changes_no_bit(wide: Path, cache: Path, method: str) -> None:
+    """Elementwise nodes in the layout of convolutions, for any number of samples."""
+    x = np.random.default_rng(0).normal(size=(3, 3, 8, 8)).astype(np.float32)
+    options: dict[str, Any] = {"low": -3.0, "high": 3.0} if "low" in METHODS[method].options else {}
+    expected = onnxlrp.load(wide).explain(x, "top2", method, ledger=True, **options)
+    opened(wide).explain(x, "top2", method, ledger=True, **options)
+    finish()
+    kept = opened(wide)
+    same(kept.explain(x, "top2", method, ledger=True, **options), expected)
+    one = kept.explain(x[:1], "top2", method, ledger=True, **options)
+    same(one, onnxlrp.load(wide).explain(x[:1], "top2", method, ledger=True, **options))
+    assert np.isfinite(expected.relevance).all()
+
+
+def test_fewer_tensors_are_reordered_in_what_is_kept(wide: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    plain = blocked.move_elementwise
+
+    def noted(*given: Any) -> Any:
+        seen.append(plain(*given))
+        return seen[-1]
+
+    monkeypatch.setattr(blocked, "move_elementwise", noted)
+    opened(wide).explain(np.ones((1, 3, 8, 8), np.float32), method="epsilon_plus_flat")
+    finish()
+    (saved,) = seen
+    if not saved.before:
+        pytest.skip("onnxruntime has no blocked layout on this processor")
+    assert saved.after < saved.before
+    (graph,) = cache.glob("*/graph.onnx")
+    assert sum("Reorder" in node.op_type for node in onnx.load(graph).graph.node) == saved.after
 
 
 @pytest.mark.parametrize(
