@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are asked for."""
+"""Names and functions whose modules are imported when they are asked for."""
 
 from __future__ import annotations
 
@@ -24,3 +24,19 @@ def names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(homes[name], package), name)
 
     return __getattr__
+
+
+def function(package: str, module: str, name: str) -> Callable[..., Any]:
+    """Return a function that imports its module when it is first called: for tables of what few models need.
+
+    Args:
+        package: The package that the module is relative to.
+        module: The module: ".resize".
+        name: The function's name there.
+    """
+
+    def call(*words: Any, **named: Any) -> Any:
+        return getattr(import_module(module, package), name)(*words, **named)
+
+    call.__name__ = call.__qualname__ = name
+    return call

@@ -6,6 +6,7 @@ To allow a new one, write it here and say why in the commit; a room that is not 
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -524,6 +525,52 @@ def test_import_is_light() -> None:
 @pytest.mark.skipif(not (ROOT / "cli.py").exists(), reason="there is no command line yet")
 def test_help_is_light() -> None:
     assert not loaded("-m", "onnxlrp", "--help") & set(HEAVY)
+
+
+# Modules of the package that a first heatmap of a small picture network imports, and a second one with its cache. These
+# numbers go down: where a run needs less, lower them; where more, import it where it is used (CONTRIBUTING.md).
+MOST = {"first": 284, "second": 164}
+# What belongs to other models, targets, methods and commands.
+IDLE = (
+    "analysis",
+    "checks",
+    "comparison",
+    "evaluation",
+    "explanation.boxes",
+    "findings",
+    "graph.detections",
+    "graph.detectors",
+    "graph.ends",
+    "graph.lowering.resize",
+    "graph.lowering.scatter",
+    "graph.recurrent",
+    "graph.trees",
+    "graph.unit_output",
+    "methods.presets_attention",
+    "methods.presets_gradient",
+    "methods.recurrent",
+    "model.positions",
+    "model.starting",
+    "patterns",
+    "report",
+    "rules.pattern",
+    "shapley",
+    "web",
+)
+
+
+def test_a_heatmap_imports_what_it_needs(tmp_path: Path) -> None:
+    models = ROOT.parent / "models"
+    words = ["explain", str(models / "digits.onnx"), str(models / "samples/digit_0.png"), "-q", "-o", "a.png"]
+    code = f"import sys\nfrom onnxlrp.cli import main\nassert main({words}) == 0\nprint(*sys.modules)"
+    environment = os.environ | {"ONNXLRP_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT.parent)}
+    for run, most in MOST.items():
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+        names = [name.removeprefix("onnxlrp.") for name in done.stdout.split() if name.startswith("onnxlrp.")]
+        idle = [name for name in names if any(f"{name}.".startswith(f"{room}.") for room in IDLE)]
+        assert not idle, f"the {run} heatmap imports {idle}"
+        assert most - 12 <= len(names) <= most, f"the {run} heatmap imports {len(names)} modules: see MOST"
 
 
 @pytest.mark.slow

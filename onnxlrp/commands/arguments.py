@@ -11,7 +11,7 @@ from typing import Any
 from ..composites import matches
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..explanation.names import file_pattern
-from ..methods.default import ATTENTION, CANDIDATES, COMPOSITES, PICTURES
+from ..methods.default import ATTENTION, CANDIDATES, PICTURES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
 from ..model.option_declaration import declared
@@ -101,8 +101,8 @@ def _refuse_unknown(names: Sequence[str], given: Mapping[str, str]) -> None:
 def _refuse_clashes(args: argparse.Namespace, names: Sequence[str], given: Mapping[str, str]) -> None:
     """Refuse a flag of the command that is called like an option of a method, unless the option has its own flag."""
     for name in names:
-        # Those that auto may stand for beside composites have flags of their own for all options.
-        for key in _options(COMPOSITES) if name == DEFAULT else options_of(name):
+        # Those that auto may stand for have flags of their own for all options: none of them is imported for that.
+        for key in () if name == DEFAULT else options_of(name):
             if key not in METHOD_OPTIONS and key not in given and is_stated(getattr(args, key, None)):
                 shown, own = method_options.flag(key), method_options.flag_of(name, key)
                 raise UsageError(

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.bilrp import Lines, check_file
 from ..errors import InputError, UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
@@ -27,6 +26,9 @@ from ..streaming.sources import Files, Item
 from . import arguments, explain_run, reading, summary
 from .console import KEY, Console, printable
 from .explain_notes import Notes
+
+if TYPE_CHECKING:
+    from ..analysis.bilrp import Lines
 
 STRONGEST = 6  # tokens that are printed
 
@@ -130,6 +132,8 @@ def _check_lines(args: argparse.Namespace, source: Sized, asked: Sequence[Explai
     """Raise UsageError where --lines has nothing to compare, is no such file, or is of several pictures or methods."""
     if args.lines is None:
         return
+    from ..analysis.bilrp import check_file
+
     if args.similar_to is None:
         raise UsageError("--lines without --similar-to", "name the other picture: --similar-to FILE")
     if len(source) != 1:

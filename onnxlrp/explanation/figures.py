@@ -13,12 +13,13 @@ from ..inputs import InputKind
 from ..pictures import heatmap
 from ..pictures.smoothing import Smoothing
 from ..pictures.style import Style
-from .boxes import marks
 from .forms import form_of
 from .result import Array, Result, assumed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from ..pictures.marks import Mark
 
 SPACES = ("input", "original")
 
@@ -79,7 +80,11 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
         places = [box.moved(part, prep.size) for box in places]
         image, drawn = original, prep.map_to_original(drawn, (original.height, original.width))
     style = style._replace(caption=" · ".join(filter(None, (style.caption, smoothing.describe()))))
-    shown = () if boxes is None else marks(boxes, places)
+    shown: Sequence[Mark] = ()
+    if boxes is not None:
+        from .boxes import marks
+
+        shown = marks(boxes, places)
     return heatmap.render(smoothing(drawn), image, style, overlay, shown)
 
 

@@ -6,7 +6,7 @@ Such outputs are segmentations [K, H, W], scores of the next token [T, V], one v
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,11 +14,13 @@ from ..errors import InputError, UsageError
 from . import operators
 from .axes.channels import channel_axes
 from .axes.tracing import full_axis
-from .detectors import Detector
-from .ends import End
 from .graph import Array, Graph, Head
 from .places import DEFAULT, PREDICTED, Place
 from .scores import SEPARATE
+
+if TYPE_CHECKING:
+    from .detectors import Detector
+    from .ends import End
 
 _NAMES = {1: ("position",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -128,6 +130,8 @@ def with_place(
     asked = place.kind != "default"
     place = place if asked else default_place(graph, head, axis)
     found = Placed(place, head.logits, shape, axis, asked=asked)
+    from .ends import End
+
     end = End(graph, head.logits, f"{head.logits}@{place}")
     spatial = [i for i in range(len(shape)) if i != axis]
     kind = head.kind

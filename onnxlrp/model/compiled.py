@@ -12,9 +12,7 @@ from ..composites import Composite, Matched
 from ..engines import Run
 from ..errors import InputError, UnsupportedError, one_of
 from ..explanation.targets import Wanted
-from ..graph.detections import Detections, chosen, class_scores, detections
-from ..graph.graph import Array, Layer, Tensor
-from ..graph.units import Start, Unit, of_tensor
+from ..graph.graph import Array, Graph, Layer, Tensor
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
 from ..program.program import SEED, Program
@@ -25,12 +23,14 @@ from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
 from .relaxing import relaxed
 from .resolve_composite import resolve_composite
-from .starting import placed_starts, seed_rows
 from .tuned import read_tuned
 
 if TYPE_CHECKING:
+    from ..graph.detections import Detections
+    from ..graph.units import Start, Unit
     from ..preprocessing.samples import Samples
     from .options import Rules
+    from .starting import Placed
 
 Asked = TypeVar("Asked", bound=ExplainOptions)
 
@@ -104,7 +104,11 @@ class CompiledModel(LoadedModel):
             return model.outputs(x, composite, ids=ids, at=at, batch_size=batch_size, **what)
         own_best = composite is not None and ids is None and not starts
         wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
-        placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
+        placed: list[Placed] = []
+        if starts:
+            from .starting import placed_starts
+
+            placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
         if reduce:
             from ..compile import REDUCTIONS
 
@@ -181,6 +185,8 @@ class CompiledModel(LoadedModel):
             return self
         if callable(seed):
             seed = seed(self.seeded_values(x, batch_size).copy())
+        from .starting import seed_rows
+
         return replace(self, given={**self.given, seeded.input: seed_rows(seed, seeded.shape, len(x))})
 
     def seeded_values(self, x: Array, batch_size: int | None = None) -> Array:
@@ -192,7 +198,7 @@ class CompiledModel(LoadedModel):
         """
         seeded = self.seeded
         assert seeded is not None
-        unit, source = of_tensor(self.graph, seeded.tensor), self._source(seeded.input)
+        unit, source = _unit(self.graph, seeded.tensor), self._source(seeded.input)
         idle = replace(self, given={**self.given, seeded.input: np.ones((1, *source.shape), source.dtype)})
         return idle.outputs(x, activations=[unit], batch_size=batch_size)[f"activation/{unit.label}"]
 
@@ -280,13 +286,15 @@ class CompiledModel(LoadedModel):
         if placed.detector is not None:
             return self._of_boxes(self._detected(x, at, batch_size, ()))
         source = self._source(placed.input)
-        logits = of_tensor(self.graph, placed.tensor)
+        logits = _unit(self.graph, placed.tensor)
         idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
         found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)
         return placed.positions(found[f"activation/{logits.label}"])
 
     def _detected(self, x: Array, at: Array | None, batch_size: int | None, names: Sequence[Any]) -> list[Detections]:
         """Find the boxes of samples, and the one of each that the place names."""
+        from ..graph.detections import chosen, class_scores, detections
+
         placed = self.placed
         assert placed is not None
         assert placed.detector is not None
@@ -312,7 +320,7 @@ class CompiledModel(LoadedModel):
         source = self.graph.inputs[0]
         ordered = replace(self.whole, inputs=(source, *(t for t in self.whole.inputs if t.name != source.name)))
         model = replace(self, graph=ordered, choice=None, _programs=self._of_all)
-        units = {name: of_tensor(ordered, name) for name in tensors}
+        units = {name: _unit(ordered, name) for name in tensors}
         found = model.outputs(x, activations=list(units.values()), at=at, batch_size=batch_size)
         return {name: found[f"activation/{unit.label}"] for name, unit in units.items()}
 
@@ -404,3 +412,9 @@ class CompiledModel(LoadedModel):
         except UnsupportedError:  # the input is no picture
             return None
         return prep.bounds() if pictures or not prep.values_assumed else None
+
+
+def _unit(graph: Graph, tensor: str) -> Unit:
+    from ..graph.units import of_tensor
+
+    return of_tensor(graph, tensor)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,12 +13,10 @@ from ..composites import Composite
 from ..engines import Run
 from ..errors import UsageError
 from ..explanation import Explanation, ledger, targets
-from ..explanation.boxes import Box, Boxes
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
 from ..graph.place_output import share_of, sizes
-from ..graph.seed_output import Seeded
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -31,8 +29,12 @@ from .extra_inputs import check as check_given
 from .finite import refuse_not_finite
 from .open_sizes import require_numbers
 from .options import ExplainOptions, is_default
-from .positions import Positions, positions_of
 from .provenance import precision_of, provenance, resolved
+
+if TYPE_CHECKING:
+    from ..explanation.boxes import Boxes
+    from ..graph.seed_output import Seeded
+    from .positions import Positions
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
 
@@ -176,6 +178,8 @@ class Prepared:
         placed, found = self.model.placed, self.model.detected
         if placed is None or placed.detector is None:
             return []
+        from ..explanation.boxes import Box, Boxes
+
         names = self.model.class_names(placed.detector)
         made = []
         for one in found:
@@ -310,7 +314,11 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         return Prepared(model, options, wanted, method, default=default)
     composite = model.composite(options, pictures=pictures)
     # Before what is said of slopes: the methods that it names have no positions.
-    positions = positions_of(model.graph, model.kind, composite) if options.positions else None
+    positions = None
+    if options.positions:
+        from .positions import positions_of
+
+        positions = positions_of(model.graph, model.kind, composite)
     if composite.seed == "one" and model.kind.name == "tokens" and "int" in model.graph.inputs[0].dtype:
         raise UsageError(
             f"{composite.name} gives a slope for each value, and token ids have none",

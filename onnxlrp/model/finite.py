@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..explanation import Explanation
-from ..graph.units import of_tensor
 
 if TYPE_CHECKING:
     from ..preprocessing.samples import Samples
@@ -51,6 +50,8 @@ def refuse_not_finite(model: CompiledModel, samples: Samples, made: Explanation)
 
 def _first_layer(model: CompiledModel, samples: Samples) -> str:
     """Name the first layer whose results are not finite numbers while all that it reads are; "" for none."""
+    from ..graph.units import of_tensor
+
     graph = model.graph
     names = [name for layer in graph.layers for name in layer.outputs if graph.dtypes.get(name, "").startswith("float")]
     values: dict[str, Any] = model.outputs(samples.values, activations=[of_tensor(graph, name) for name in names])

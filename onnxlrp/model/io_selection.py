@@ -7,27 +7,27 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from ..graph import detectors, facts, heads
+from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.box_output import with_box
-from ..graph.detectors import Detector
 from ..graph.graph import Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
 from ..graph.places import Place, box_options
 from ..graph.recurrence import with_states
-from ..graph.seed_output import Kind, Seeded, with_seed
-from ..graph.unit_output import with_output
-from ..graph.units import UNKNOWN, Unit, unit
 from ..inputs import decide
 from ..preprocessing import images
 from ..preprocessing.fields import COLORS_OF
 from .options import HEADS, TASKS
+
+if TYPE_CHECKING:
+    from ..graph.detectors import Detector
+    from ..graph.seed_output import Kind, Seeded
+    from ..graph.units import Unit
 
 Note = tuple[str, str]
 AS_IS, MEAN_RIVALS = HEADS[1:]
@@ -114,6 +114,8 @@ def choose(
         name, notes = (embedding, _of_embedding(graph, embedding)) if embedding else _output(graph, output)
         found = heads.decide(graph, name, task, head == AS_IS, head == MEAN_RIVALS)
     else:
+        from ..graph.unit_output import with_output
+
         graph, found = with_output(graph, asked)
         name, notes = found.logits, _of_a_sum(asked)
     if graph.dtypes.get(found.scores, "float32").startswith(("int", "uint", "bool")) and head == AS_IS:
@@ -131,6 +133,9 @@ def choose(
     if place is not None and place.kind == "box":
         if asked is not None or computed or graph.opaque is not None:
             raise _no_boxes(graph, place, asked)
+        from ..graph import detectors
+        from ..graph.box_output import with_box
+
         detector = detectors.find(whole, box_options(boxes), output, names)
         graph, found, placed = with_box(graph, detector, place)
         name, notes = detector.boxes if place.values else detector.scores, _of_boxes(detector)
@@ -141,6 +146,8 @@ def choose(
         notes += _of_a_default(name, placed)
     put_in = None
     if seeded:
+        from ..graph.seed_output import with_seed
+
         _check_seeded(graph, asked)
         graph, found, put_in = with_seed(graph, found, seeded)
         notes = () if asked is not None else notes
@@ -270,6 +277,8 @@ def _unit(graph: Graph, word: str) -> Unit:
     """Find the unit that is asked for as the output. Raises UsageError where there is none, nor an output."""
     if graph.opaque is not None:
         raise graph.opaque.refusal(f'"{word}", a result inside of the model,')
+    from ..graph.units import UNKNOWN, unit
+
     try:
         return unit(graph, word)
     except UsageError as error:

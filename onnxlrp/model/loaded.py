@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -17,17 +17,11 @@ from ..errors import OnnxLrpError, UsageError, of_type
 from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.detections import Detections
-from ..graph.detectors import Detector, evidence
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.pixel_range import pixel_range
-from ..graph.place_output import Placed, is_map
+from ..graph.place_output import is_map
 from ..graph.places import BEST_BOX, DEFAULT, SIZES, Place, box_options
-from ..graph.seed_output import Kind, Seeded
-from ..graph.units import Unit
 from ..inputs import InputKind, decide
-from ..inputs.text import Vocabulary
-from ..inputs.text import find as find_vocabulary
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
@@ -38,6 +32,14 @@ from .io_selection import Choice, Stated, check_words, choose, refuse_maps
 from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
 from .reopening import Opened
 from .texts import check_ids, encoded
+
+if TYPE_CHECKING:
+    from ..graph.detections import Detections
+    from ..graph.detectors import Detector
+    from ..graph.place_output import Placed
+    from ..graph.seed_output import Kind, Seeded
+    from ..graph.units import Unit
+    from ..inputs.text import Vocabulary
 
 _OF_THE_BEST = f"-t {BEST_BOX} explains the class of the best box"
 
@@ -152,6 +154,8 @@ class LoadedModel:
         of_classes = not said and not is_map(self.graph, self.head)
         if of_classes and len(whole.outputs) == 1:
             return "none"
+        from ..graph.detectors import evidence
+
         found = evidence(whole, box_options(stated.boxes), self._named)
         return "possible" if of_classes and found == "certain" else found
 
@@ -311,8 +315,11 @@ class LoadedModel:
         None for other inputs, and where nothing says the words. Raises InputError for a stated file that holds none.
         """
         if self._vocabulary is None:
-            told = self.kind.name == "tokens"
-            found = find_vocabulary(self.flags.get("tokenizer"), self.path, self.graph.metadata) if told else None
+            found = None
+            if self.kind.name == "tokens":
+                from ..inputs.text import find
+
+                found = find(self.flags.get("tokenizer"), self.path, self.graph.metadata)
             self._vocabulary = (found,)
         return self._vocabulary[0]
 

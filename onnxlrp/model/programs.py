@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from ..composites import Composite
 from ..engines import Engine, Forward, Run
 from ..graph import heads
 from ..graph.graph import Graph, Opaque, Tensor
-from ..graph.units import Unit
 from ..program.program import Program
 from .kept_programs import kept_program
+
+if TYPE_CHECKING:
+    from ..graph.units import Unit
 
 # As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
 # its own: a pool that all share, onnxruntime's global one, would refuse every other session of the user's process.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError, NothingToDo
 from ..files import AGAIN, check, reason
 from ..preprocessing import images
 from ..preprocessing.samples import Opened, decoded
+
+if TYPE_CHECKING:
+    import tarfile
 
 SUFFIX = ".tar"
 
@@ -76,6 +78,8 @@ def members(path: Path) -> list[Member]:
         InputError: The file is missing, damaged, compressed, or no archive.
         NothingToDo: It holds no picture and no array.
     """
+    import tarfile
+
     check(path)
     try:
         with tarfile.open(path, "r:") as archive:

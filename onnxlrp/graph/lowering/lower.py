@@ -7,15 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ...lazy import function
 from .. import operators
 from ..graph import Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
-from . import steps
-from .col2im import col2im
-from .einsum import einsum
-from .resize import resize
-from .scatter import gather_elements, gather_nd, scatter
 
 
 def lower(graph: MutableGraph) -> None:
@@ -118,18 +114,32 @@ def _of_one(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return build.layers
 
 
+def _gather_elements(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    from . import scatter, steps
+
+    return scatter.gather_elements(graph, layer) or steps.by_elements(graph, layer)
+
+
+def _gather_nd(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    from . import scatter, steps
+
+    return scatter.gather_nd(graph, layer) or steps.by_tuples(graph, layer)
+
+
+_scatter = function(__package__, ".scatter", "scatter")
+
 LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Split": _split,
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Pad": _pad,
-    "Col2Im": col2im,
-    "Einsum": einsum,
-    "Resize": resize,
-    "Gather": steps.by_rows,
-    "GatherElements": lambda graph, layer: gather_elements(graph, layer) or steps.by_elements(graph, layer),
-    "GatherND": lambda graph, layer: gather_nd(graph, layer) or steps.by_tuples(graph, layer),
-    "ScatterElements": scatter,
-    "ScatterND": scatter,
+    "Col2Im": function(__package__, ".col2im", "col2im"),
+    "Einsum": function(__package__, ".einsum", "einsum"),
+    "Resize": function(__package__, ".resize", "resize"),
+    "Gather": function(__package__, ".steps", "by_rows"),
+    "GatherElements": _gather_elements,
+    "GatherND": _gather_nd,
+    "ScatterElements": _scatter,
+    "ScatterND": _scatter,
     **dict.fromkeys(operators.KEEP_ONE, _of_one),
 }
