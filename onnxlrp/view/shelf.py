@@ -57,9 +57,11 @@ class Shelf:
             count: The most files.
         """
         with self._lock:
-            dropped = [self._entry(key, one.name, one.name) for key, one in reversed(self._dropped.items())]
+            dropped = [
+                _entry(key, one.name, one.name, _is_picture(one)) for key, one in reversed(self._dropped.items())
+            ]
         part = self.items[start : start + count]
-        files = [self._entry(str(n), item.name, item.origin) for n, item in enumerate(part, start)]
+        files = [_entry(str(n), item.name, item.origin, _is_picture(item)) for n, item in enumerate(part, start)]
         return {"dropped": dropped, "files": files, "start": start, "count": len(self.items)}
 
     def drop(self, name: str, data: bytes) -> str:
@@ -132,15 +134,23 @@ class Shelf:
                 self._dropped.popitem(last=False)
         return key
 
-    def _entry(self, key: str, name: str, origin: str) -> dict[str, str]:
-        return {"id": key, "name": name, "origin": origin}
+
+def _entry(key: str, name: str, origin: str, picture: bool) -> dict[str, Any]:
+    return {"id": key, "name": name, "origin": origin, "picture": picture}
+
+
+def _is_picture(found: Item | Dropped) -> bool:
+    """Return whether a sample is a picture by its name, or what was decoded."""
+    if isinstance(found, Dropped):
+        return _picture(found) is not None
+    return found.path is not None and Path(found.origin).suffix.lower() not in {".npy", *tables.SUFFIXES, *TEXTS}
 
 
 def _picture(found: Item | Dropped) -> Any:
     """The picture of a sample; None for one that is none."""
     if isinstance(found, Dropped):
         content = found.content[0].content if isinstance(found.content, list) else None
-    elif found.path is None or Path(found.origin).suffix.lower() in {".npy", *tables.SUFFIXES, *TEXTS}:
+    elif not _is_picture(found):
         return None
     else:
         inside = getattr(found.content, "opened", None)

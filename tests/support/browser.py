@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import select
@@ -85,6 +86,26 @@ class Browser:
         while not self.evaluate(expression):
             assert time.monotonic() < stop, (expression, self.said)
             time.sleep(0.1)
+
+    def press(self, key: str, text: str = "") -> None:
+        """Press a key, such as "a", "Enter" or "ArrowDown"."""
+        codes = {"Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Tab": 9}
+        about = {"key": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
+        text = text or (key if len(key) == 1 else "\r" if key == "Enter" else "")
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **about)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def screenshot(self, path: Path, width: int, height: int, scheme: str = "light") -> None:
+        """Write what a window of this size shows, as PNG."""
+        self.look(width, height, scheme)
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def look(self, width: int, height: int, scheme: str = "light") -> None:
+        """Give the window a size, and the colours that the user prefers."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def _message(self, stop: float) -> dict[str, Any]:
         while b"\0" not in self._data:

@@ -86,7 +86,7 @@ function after() {
   one("target").placeholder = `${first.target.label}, the best one`;
   one("rows").hidden = found.rows < 2;
   one("row").max = found.rows - 1;
-  one("of").textContent = `of ${found.rows}`;
+  one("of").textContent = `0 to ${found.rows - 1}`;
   drawLayers();
   showCode(found.code);
   const slow = Math.max(...found.results.map((result) => result.seconds || 0));
@@ -206,10 +206,14 @@ let dropped = [], count = 0;
 function drawSamples(part) {
   if (part) { dropped = part.dropped; count = part.count; }
   one("samples").replaceChildren(...all().map((sample) => {
-    const image = node("img", { alt: "", loading: "lazy", src: `api/thumbnail?id=${encodeURIComponent(sample.id)}` });
     const button = node("button", { type: "button", title: sample.origin, "data-id": sample.id, on: { click: () => take(sample.id) } },
-                        image, node("span", {}, sample.name));
-    image.addEventListener("error", () => { image.remove(); button.classList.add("plain"); });
+                        node("span", {}, sample.name));
+    const plain = () => button.classList.add("plain");
+    if (sample.picture) {
+      const image = node("img", { alt: "", loading: "lazy", src: `api/thumbnail?id=${encodeURIComponent(sample.id)}` });
+      image.addEventListener("error", () => { image.remove(); plain(); });
+      button.prepend(image);
+    } else plain();
     return node("li", {}, button);
   }));
   one("more").hidden = listed >= count;

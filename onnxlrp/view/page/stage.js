@@ -123,7 +123,7 @@ function scoreTable(result, before) {
   if (!result.conserving) {
     return node("p", { className: "quiet" }, `${result.method} gives no shares of the ${result.what} ${number(result.logit)}: its values sum up to ${number(result.sum)}.`);
   }
-  const found = shares(result.logit, result.sum, result.absorbed), ends = reach(found.map(([, value]) => value));
+  const found = shares(result.form === "map" ? "the heatmap" : "the input", result.logit, result.sum, result.absorbed), ends = reach(found.map(([, value]) => value));
   const rows = found.map(([name, value, share], n) => node("tr", {}, node("td", {}, name),
     node("td", { className: "n" }, number(value)), node("td", { className: "n" }, percent(share)),
     node("td", { className: "wide" }, bar([[0, value, n ? "absorbed" : value < 0 ? "minus" : "plus"]], ends, before?.[n]))));
@@ -146,7 +146,7 @@ function card(result, model, look, choose, before, several) {
   const side = node("div", { className: "side" }, node("p", { className: "said" }, said),
                     result.boxes ? boxTable(result, choose) : classTable(result, choose),
                     scoreTable(result, shownBars(before)));
-  return { element: node("article", { className: `card ${result.form}` }, ...head, drawn.element, side), draw: drawn.draw };
+  return { element: node("article", { className: `card as-${result.form}` }, ...head, drawn.element, side), draw: drawn.draw };
 }
 
 // Show the results of all models; returns what draws them again.
@@ -163,7 +163,7 @@ export async function show(found, models, look, choose) {
   const seen = first.pixels ? [pictureFigure(first)] : [];
   const alike = found.alike ? [node("p", { className: "alike" }, `The heatmaps are alike by ${found.alike.cosine.toFixed(3)} (cosine), ${found.alike.spearman.toFixed(3)} (rank correlation).`)] : [];
   stage.replaceChildren(...seen, ...cards.map((one) => one.element), ...alike);
-  one("tools").hidden = first.form === "figure";
-  one("opacity").disabled = first.form !== "map" || !first.pixels;
+  one("tools").hidden = first.form === "figure" || Boolean(first.error);
+  one("fading").hidden = first.form !== "map" || !first.pixels;
   return () => cards.forEach((one) => one.draw());
 }

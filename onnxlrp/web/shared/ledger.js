@@ -51,8 +51,8 @@ export function told(row) {
   return [`${number(row.arrived)} arrive, ${number(row.passed)} are passed on`, ...gone].join("; ");
 }
 
-// The rows of a table: where the score goes, as [name, value, share].
-export function shares(score, sum, absorbed) {
+// Where the score goes, as [name, value, share]: what is called `input`, and what layers absorb.
+export function shares(input, score, sum, absorbed) {
   const parts = PARTS.map(([key, name]) => [name, absorbed?.[key] || 0]).filter(([, value]) => Math.abs(value) >= 0.0005 * Math.abs(score));
-  return [["the heatmap", sum], ...parts].map(([name, value]) => [name, value, score ? value / score : 0]);
+  return [[input, sum], ...parts].map(([name, value]) => [name, value, score ? value / score : 0]);
 }
