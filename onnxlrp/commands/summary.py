@@ -10,7 +10,7 @@ import numpy as np
 from ..explanation import Explanation, ledger
 from ..graph.graph import Head
 from ..graph.heads import MARGINS
-from ..graph.operators import SCORINGS
+from ..graph.operators import RISING_COMPARISONS, SCORINGS
 from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
@@ -18,6 +18,7 @@ MOSTLY = 0.95
 CLOSES = 1e-4  # what the residual of a layer must stay below, as a share of its Σ|R|
 _COLUMN = 56
 _VALUES = 8  # values of a regression that are printed
+_THRESHOLDS = RISING_COMPARISONS | {"Less", "LessOrEqual", "Sign"}
 
 
 def preprocessing(prep: Preprocessing | None) -> str:
@@ -89,6 +90,8 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
             "" if found.stated else ", taken for a regression by the name of the output: --task classification if not"
         )
         return f"{classes} values, each explained by -t ID{taken}"
+    if decided := _before_decision(found, classes):
+        return decided
     if found.kind == "Scores" and not found.unit:
         return "no logits were found before the scores: they are explained, and shown, as they stand"
     if not found.functions:
@@ -104,6 +107,16 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
             else "Sigmoid: every class has its own logit, and relevance supports or opposes that class alone"
         )
     return "; ".join(words)
+
+
+def _before_decision(found: Head, classes: int) -> str:
+    """What is said of an output that holds the best class alone, or which classes pass a threshold; "" of others."""
+    if found.decider in ("ArgMax", "Hardmax"):
+        what = f"logits before {', '.join(found.functions)}" if found.functions else f"{classes} logits before it"
+        return f"the output is the best class alone, by {found.decider}: explained are the {what}"
+    if found.decider in _THRESHOLDS and found.kind == "Scores" and classes > 1:
+        return f"the output compares each class with a threshold: the {classes} scores before it are explained"
+    return ""
 
 
 def head_line(found: Head, classes: int, named: bool) -> str:

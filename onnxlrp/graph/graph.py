@@ -87,6 +87,7 @@ class Head:
         remark: What the user is told besides: that the output falls where scores rise, say.
         meaning: What the logits are, where they are made for the explanation alone (`Graph.explained`); else "".
         ranking: A number for each class by which the model chooses the best; "" where the logits are those.
+        decider: The operator that makes the decision, such as "ArgMax"; "" where none is made.
     """
 
     logits: str
@@ -99,6 +100,7 @@ class Head:
     remark: str = ""
     meaning: str = ""
     ranking: str = ""
+    decider: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -87,11 +87,13 @@ def _walk(graph: Graph, output: str) -> Head:
         elif step.role is Role.BEHIND:
             behind += [step.function] if step.function else []
             if layer.op == "QuantizeLinear" and graph.dtypes.get(found.scores) in ("uint8", "int8"):
-                found = Head(tensor, tensor, decision=found.decision)  # the scores are what the integers stand for
+                found = Head(
+                    tensor, tensor, decision=found.decision, decider=found.decider
+                )  # the scores are what the integers stand for
         elif step.role is Role.COPY:
             found = found if behind or before_turn else replace(found, logits=tensor)
         elif step.role in (Role.DECISION, Role.THRESHOLD):
-            found = Head(tensor, tensor, decision=True, remark=REVERSED * turned)
+            found = Head(tensor, tensor, decision=True, remark=REVERSED * turned, decider=layer.op)
             behind, before_turn, separate = [], "", step.role is Role.THRESHOLD
         else:
             if before_turn:
@@ -107,7 +109,8 @@ def _walk(graph: Graph, output: str) -> Head:
 def _explained(found: Head, made: Head) -> Head:
     """The head that was made for an explanation, with the scores of the output that is asked for."""
     decision = found.decision or made.decision
-    return replace(made, scores=made.scores if decision else found.scores, decision=decision)
+    scores = made.scores if decision else found.scores
+    return replace(made, scores=scores, decision=decision, decider=found.decider or made.decider)
 
 
 def _against_the_mean(graph: Graph, output: str, found: Head) -> Head:

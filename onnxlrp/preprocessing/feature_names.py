@@ -64,13 +64,15 @@ def order(
         source: Where the names come from, for messages.
 
     Returns:
-        The positions; None where the metadata do not tell the order: names that repeat, or only count.
+        The positions; None where the metadata do not tell the order: names that repeat, or only count and are not all
+        among the columns.
 
     Raises:
         InputError: A feature has no column.
     """
     plain = [_plain(name) for name in names]
-    if len(set(plain)) < len(plain) or all(_COUNTED.fullmatch(name) for name in plain):
+    counted = all(_COUNTED.fullmatch(name) for name in plain)
+    if len(set(plain)) < len(plain) or (counted and not {*plain} <= {_plain(name) for name in columns}):
         return None
     places: dict[int, int] = {}  # feature → column
     for key in (_plain, _identifier):

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 
 import onnxlrp
 from onnxlrp.cli import main
+from onnxlrp.commands import summary
 from onnxlrp.errors import UsageError
 from onnxlrp.graph import heads
 from support.small_nets import Net
@@ -554,3 +555,89 @@ def test_what_is_known_of_a_head_is_known_of_its_graph_alone() -> None:
     regressing = dataclasses.replace(graph, metadata={**graph.metadata, "task": "regression"})
     assert heads.head_of(regressing, output).kind == "Values"
     assert heads.head_of(graph, output).kind == ""
+
+
+BEST = lambda n, z: n.op("ArgMax", z, axis=1, keepdims=0)  # noqa: E731
+LIMITS = np.array([[0.5, 0.2, 0.7]])
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        (BEST, "the output is the best class alone, by ArgMax: explained are the 3 logits before it"),
+        (best, "the output is the best class alone, by ArgMax: explained are the logits before Softmax"),
+        (
+            lambda n, z: n.op("Cast", n.op("Greater", z, LIMITS), to=1),
+            "the output compares each class with a threshold: the 3 scores before it are explained",
+        ),
+    ],
+    ids=["argmax", "argmax of softmax", "thresholds"],
+)
+def test_inspect_and_explain_say_what_is_explained_before_a_decision(
+    tail: Callable[[Net, str], str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(network(tail), "m.onnx")
+    np.save("x.npy", X[0])
+    for words in (["inspect", "m.onnx"], ["explain", "m.onnx", "x.npy", "-m", "gradient", "-o", "r.npz"]):
+        assert main(words) == 0
+        assert f"head    {said}" in capsys.readouterr().out
+    z = logits(X[:1].astype(float), 3)
+    stored = np.load("r.npz")
+    assert stored["target"].tolist() == z.argmax(1).tolist()
+    np.testing.assert_allclose(stored["relevance"][0], slopes(X[:1].astype(float), 3)[0, z.argmax()], rtol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [[[1.0, 2.0, 0.5]], [[1.0, -2.0, 0.5]]])
+def test_factors_of_classes_behind_a_softmax_are_said_to_be_explained_as_they_stand(factor: Any) -> None:
+    """They change which class is best: no logit decides it."""
+    model = onnxlrp.load(network(lambda n, z: n.op("Mul", n.op("Softmax", z, axis=1), np.array(factor))))
+    assert "as they stand" in summary.head(model.head, model.classes)
+    p = softmax(logits(X.astype(float), 3))
+    slope = np.einsum("nj,nji->ni", p, slopes(X.astype(float), 3))
+    e = model.explain(X, 1, "gradient")
+    np.testing.assert_allclose(e.output, p * factor, rtol=1e-4)
+    wanted = factor[0][1] * p[:, 1:2] * (slopes(X.astype(float), 3)[:, 1] - slope)
+    np.testing.assert_allclose(e.relevance, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["written out", "opset 11"])
+def test_a_softmax_over_several_axes_has_a_class_for_each_of_their_places(way: str) -> None:
+    def tail(n: Net, z: str) -> str:
+        z = n.op("Reshape", n.op("Gemm", z, np.eye(6)[:, :3], transB=1), np.array([-1, 2, 3]))
+        if way == "opset 11":
+            return n.op("Softmax", z, axis=1)
+        e = n.op("Exp", n.op("Sub", z, n.op("ReduceMax", z, np.array([1, 2]))))
+        return n.op("Div", e, n.op("ReduceSum", e, np.array([1, 2])))
+
+    made = network(tail)
+    if way == "opset 11":
+        made.opset_import[0].version = 11
+    model = onnxlrp.load(made)
+    z = np.concatenate([logits(X.astype(float), 3), np.zeros((len(X), 3))], axis=1)
+    assert (model.classes, model.head.kind) == (6, "Softmax")
+    e = model.explain(X, 1, "gradient")
+    np.testing.assert_allclose(e.probabilities, softmax(z), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(e.logit, z[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(e.relevance, slopes(X.astype(float), 3)[:, 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", ["Neg of Log", "Neg of LogSoftmax"])
+def test_a_negative_log_likelihood_is_read_by_the_logit_and_said_to_fall(way: str) -> None:
+    ops = ("Softmax", "Log") if way == "Neg of Log" else ("LogSoftmax",)
+
+    def tail(n: Net, z: str) -> str:
+        y = n.op(ops[0], z, axis=1)
+        return n.op("Neg", n.op("Log", y) if len(ops) > 1 else y)
+
+    model = onnxlrp.load(network(tail))
+    assert "falls where the score of a class rises" in summary.head(model.head, model.classes)
+    z = logits(X.astype(float), 3)
+    e = model.explain(X, method="gradient")
+    assert e.target.tolist() == z.argmax(1).tolist()
+    np.testing.assert_allclose(e.probabilities, softmax(z), rtol=1e-4)
+    np.testing.assert_allclose(e.logit, z.max(1), rtol=1e-4)

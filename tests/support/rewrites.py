@@ -196,6 +196,16 @@ class PointwiseConvAsMatMul(Parts):
 
 
 @rewrite(convolutional)
+class NormBehindReshape(Parts):
+    """The normalisation reads the places on one axis."""
+
+    def normed_conv(self, x: str, name: str, inner: int, kernel: int) -> str:
+        side = SIZE if name == "first" else SIZE // 2
+        y = self.op("Reshape", self.conv_of(x, name, inner, kernel), np.array([0, CHANNELS, side * side]))
+        return self.op("Reshape", self.norm_of(y, name), np.array([0, CHANNELS, side, side]))
+
+
+@rewrite(convolutional)
 class ChannelsLast(Parts):
     def start(self) -> str:
         return self.op("Transpose", "x", perm=[0, 3, 1, 2])

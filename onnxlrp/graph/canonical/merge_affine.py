@@ -24,6 +24,8 @@ Uses = Counter[str]
 def merge_affine(graph: MutableGraph) -> None:
     """Fold y = scale * f(x) + shift into a linear f, wherever nothing else reads f(x).
 
+    So it is where f(x) is reshaped in between, if each channel of f keeps one scale and one shift.
+
     Folded weights are new float64 constants; a weight that another layer shares stays as it is.
 
     Args:
@@ -32,10 +34,20 @@ def merge_affine(graph: MutableGraph) -> None:
     uses = graph.uses()
     merged: list[Layer] = []
     position: dict[str, int] = {}
+    reshaped: dict[str, int] = {}  # of results of what stands at a position
     channels_last: set[str] = set()
     for layer in graph.layers:
         source, affine = _affine(graph, layer, channels_last)
         at = position.get(source)
+        if affine is not None and uses[source] == 1 and (reshape := reshaped.get(source)) is not None:
+            before = merged[reshape].inputs[0]
+            own = _before_reshape(graph, affine, before, source, before in channels_last)
+            if own is not None:
+                place = position[before]
+                merged[place] = _APPLY[merged[place].op](graph, merged[place], own, uses)
+                merged[reshape] = replace(merged[reshape], outputs=layer.outputs[:1])
+                reshaped[layer.outputs[0]] = reshape
+                continue
         if affine is not None and at is not None and uses[source] == 1:
             fused = _APPLY[merged[at].op](graph, merged[at], affine, uses)
             merged[at] = replace(fused, outputs=layer.outputs[:1])
@@ -46,7 +58,35 @@ def merge_affine(graph: MutableGraph) -> None:
             position[merged[at].outputs[0]] = at
             if merged[at].op == "MatMul":
                 channels_last.add(merged[at].outputs[0])
+        elif layer.op in operators.RESHAPES and layer.inputs[0] in position and uses[layer.inputs[0]] == 1:
+            reshaped[layer.outputs[0]] = at
     graph.layers = merged
+
+
+def _before_reshape(graph: MutableGraph, affine: Affine, before: str, behind: str, last: bool) -> Affine | None:
+    """Scale and shift of a reshaped activation as those of the channels before; None where a channel has several.
+
+    Args:
+        graph: Has the shapes of both.
+        affine: Scale and shift per channel (axis 1) of the reshaped activation.
+        before: The activation.
+        behind: The reshaped one.
+        last: The channels of the activation are on its last axis, not on axis 1.
+    """
+    old, new = graph.shapes.get(before, ()), graph.shapes.get(behind, ())
+    if len(old) < 2 or len(new) < 2 or new[1] != len(affine[0]):
+        return None
+    if old[0] == new[0]:  # the batch stays where it is
+        old, new = (1, *old[1:]), (1, *new[1:])
+    channels = len(old) - 1 if last else 1
+    found = []
+    for vector in affine:
+        full = np.broadcast_to(vector.reshape(1, -1, *[1] * (len(new) - 2)), new).reshape(old)
+        rows = np.moveaxis(full, channels, 0).reshape(old[channels], -1)
+        if (rows != rows[:, :1]).any():
+            return None
+        found.append(np.array(rows[:, 0]))
+    return found[0], found[1]
 
 
 def _affine(graph: MutableGraph, layer: Layer, channels_last: Container[str]) -> tuple[str, Affine | None]:
