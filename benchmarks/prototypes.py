@@ -4,7 +4,8 @@
     python benchmarks/prototypes.py --data DATA --styles fourier --models digits -o /tmp/a.json
 
 Of ImageNet models, prototypes of classes drawn by a seed; those of the model that `JUDGED` names are shown to two other
-architectures, which have never been optimised for. What is done is kept: the same command goes on where it was stopped.
+architectures, which have never been optimised for: as a photograph, of which each judge's preprocessing cuts the edge,
+and whole, at the judge's own size. What is done is kept: the same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ JUDGES: dict[str, tuple[str, Record]] = {
     "ViT": ("vit_tiny_w8.onnx", {"prep": "-1-1", "crop": 224 / 248, "interpolation": "bicubic"}),
     "ShuffleNet": ("shufflenet-v2-12-int8.onnx", {}),
 }
+WHOLE: Record = {"crop": 1.0}
 BEST, CLASSES, DRAWS = 5, 50, 10_000
 
 
@@ -66,10 +68,11 @@ def judged(judges: dict[str, Model], picture: Any, id: int) -> Record:
     return ranks
 
 
-def row(case: Case, style: str, id: int, judges: dict[str, Model], steps: int, pictures: Path | None) -> Record:
+def row(case: Case, style: str, how: Record, id: int, judges: dict[str, Model], pictures: Path | None) -> Record:
     """Make one prototype, and say what is seen in it."""
     began = time.process_time()
-    found = case.model.prototype(id, style=style, steps=steps, batch_size=10)
+    found = case.model.prototype(id, style=style, batch_size=10, **how)
+    spent = time.process_time() - began
     facts = found.evidence
     picture = found.images[0]
     if pictures is not None:
@@ -82,7 +85,7 @@ def row(case: Case, style: str, id: int, judges: dict[str, Model], steps: int, p
         "own class": float(facts["transformed"]["own class"][0]),
         "read again": bool(facts["read again"]["best"][0] == id),
         "redirected": found.about["redirected"],
-        "cpu s": round(time.process_time() - began, 2),
+        "cpu s": round(spent, 2),
         **({"ranks": judged(judges, picture, id)} if case.name == JUDGED else {}),
     }
 
@@ -109,6 +112,7 @@ def main() -> None:
     parser.add_argument("--styles", type=words, default=list(STYLES))
     parser.add_argument("--models", type=words, default=["digits", "shapes", "mobilenet", "squeezenet"])
     parser.add_argument("--steps", type=int, help="of every style (default: as many as the style has)")
+    parser.add_argument("--objective", help="of every style (default: the style's own, without a name in the keys)")
     parser.add_argument("--classes", type=int, help="how many classes of ImageNet", default=CLASSES)
     parser.add_argument("--every", type=int, default=1, help="of ImageNet's classes, every so many alone")
     parser.add_argument("--first", type=int, default=0, help="the first of these: processes may share the classes")
@@ -126,15 +130,19 @@ def main() -> None:
             own.sort(key=lambda one: one["class"])
     folder = given.data / "models"
     judges = {name: onnxlrp.load(folder / file, prep=prep) for name, (file, prep) in JUDGES.items()}
+    judges |= {
+        f"{name}, whole": onnxlrp.load(folder / file, prep=prep | WHOLE) for name, (file, prep) in JUDGES.items()
+    }
     for case in cases(given.data, given.models, given.classes, slice(given.first, None, given.every)):
         for style in given.styles:
             steps = given.steps or STYLES[style].steps
-            key = f"{case.name}/{style}/{steps}"
+            how = {"steps": steps, "objective": given.objective}
+            key = f"{case.name}/{style}/{steps}" + (f"/{given.objective}" if given.objective else "")
             rows: list[Record] = content["rows"].setdefault(key, [])
             known = {one["class"] for one in rows}
             for id in case.classes:
                 if id not in known:
-                    rows.append(row(case, style, id, judges, steps, given.pictures))
+                    rows.append(row(case, style, how, id, judges, given.pictures))
                     save(given.out, content)
             content.setdefault("summary", {})[key] = summary(rows)
             save(given.out, content)

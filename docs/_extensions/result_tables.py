@@ -168,8 +168,9 @@ def prototypes(found: Mapping[str, Any]) -> str:
 
     rows = []
     for key, row in found["summary"].items():
-        model, style, steps = key.split("/")
-        rows.append([model, f"`{style}`", steps, str(row["classes"]), *(text(row.get(name)) for name in columns)])
+        model, style, steps, *objective = key.split("/")
+        words = ", ".join(f"`{word}`" for word in (style, *objective))
+        rows.append([model, words, steps, str(row["classes"]), *(text(row.get(name)) for name in columns)])
     return table(("model", "style", "steps", "classes", *columns), rows)
 
 
