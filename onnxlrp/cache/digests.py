@@ -99,22 +99,26 @@ def surroundings() -> str:
     The code is known by the names, sizes and times of its files, so that a changed checkout of one version is another;
     the processor by its features, by which onnxruntime chooses the size of blocks.
     """
-    code = [(str(path), *_stamp(path)) for path in _sources(Path(__file__).parents[1])]
     libraries = [(name, *_library(name)) for name in _LIBRARIES]
     machine = (sys.version, sys.byteorder, platform.system(), platform.machine(), _features())
-    return digest(code, libraries, machine)
+    return digest(_code(), libraries, machine)
 
 
-def _sources(folder: Path) -> list[Path]:
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        found += [Path(root, name) for name in sorted(names) if name.endswith(".py")]
-    return found
+def _code() -> str:
+    """Return the path, size and time of every source file of the package, one a line."""
+    found, left = [], [str(Path(__file__).parents[1])]
+    while left:
+        with os.scandir(left.pop()) as entries:  # which knows most of what walking the folders and `stat` would ask
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    found.append(f"{entry.path} {_stamp(entry)}")
+                elif entry.name != "__pycache__" and entry.is_dir(follow_symlinks=False):
+                    left.append(entry.path)
+    return "\n".join(sorted(found))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _stamp(file: Path | os.DirEntry[str]) -> tuple[int, int]:
+    status = file.stat()
     return status.st_size, status.st_mtime_ns
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,9 @@ def _json(result: Result) -> bytes:
     return to_json(result).encode()
 
 
-_EFFORT = 4  # zlib's default of 6 takes three times as long to save 1 %
+# Of repeats it looks for those of one byte alone, of which PNG's filters leave most: two thirds of the time of zlib's
+# level 4, and a third of that of its default 6, for 4 % of the size of a picture with a photograph below.
+_EFFORT = {"compress_level": 4, "compress_type": zlib.Z_RLE}
 
 _WHOLE: Mapping[str, Callable[[Result], bytes]] = {"npz": _npz, "json": _json, "safetensors": _safetensors}
 
@@ -98,5 +101,5 @@ def encode_png(picture: Image, words: Mapping[str, str]) -> bytes:
     for key, text in words.items():
         info.add_text(key, text) if text.isascii() else info.add_itxt(key, text)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", pnginfo=info, compress_level=_EFFORT)
+    picture.save(buffer, "PNG", pnginfo=info, **_EFFORT)
     return buffer.getvalue()
