@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from ..errors import InputError
+from ..preprocessing.samples import Samples
 from ..streaming import sources
 from ..streaming.batches import Rejected
 from .console import Console
@@ -24,6 +26,12 @@ def files(args: argparse.Namespace, console: Console, by_folder: bool = False) -
     for folder, count in found.left_out.items():
         console.note(f"{folder}: {count} heatmaps written by onnxlrp are left out")
     return found
+
+
+def say_reordered(samples: Sequence[Samples], console: Console) -> None:
+    """Print that columns of a table stood in another order than the model's features."""
+    if any(one.reordered for one in samples):
+        console.note("columns are matched by name with feature_names of the model's metadata, in another order")
 
 
 def reject(row: Rejected, inputs: int, on_error: str, console: Console) -> None:

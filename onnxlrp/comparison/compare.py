@@ -151,6 +151,7 @@ def _compare_batch(
     a: Model, b: Model, x: Samples, y: Samples, at: Array, how: CompareOptions
 ) -> tuple[list[dict[str, Any]], list[WorstSample]]:
     """Compare the samples of a batch; `at` [N] are their numbers among all."""
+    a, b = (model.at(z.kind.shape, z.own_size) for model, z in ((a, x), (b, y)))
     a, b = (replace(model, given={**model.given, **given_rows(model.given, at)}) for model in (a, b))
     a = a.fixed(x.values, how.batch_size)
     b = b.placed_as(a).fixed(y.values, how.batch_size)

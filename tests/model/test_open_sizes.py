@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,43 @@ def test_each_sample_of_several_sizes_is_explained_in_its_place() -> None:
         opened.explain_each(given, seed=np.ones((5, 3), np.float32))
 
 
+def scaled() -> onnx.ModelProto:
+    """`pooled` for signals, its logits times another input s."""
+    made = pooled("t")
+    made.graph.node[-1].output[0] = "z"
+    made.graph.node.append(node("Mul", ["z", "s"], ["y"]))
+    made.graph.input.append(onnx.helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, ["N", 1]))
+    return made
+
+
 def test_each_sample_of_several_sizes_has_its_own_row_of_another_input() -> None:
-    scaled = pooled("t")
-    scaled.graph.node[-1].output[0] = "z"
-    scaled.graph.node.append(node("Mul", ["z", "s"], ["y"]))
-    scaled.graph.input.append(onnx.helper.make_tensor_value_info("s", onnx.TensorProto.FLOAT, ["N", 1]))
     given = [values(3, 9, seed=1), values(3, 12, seed=2), values(3, 9, seed=3)]
     factors = np.array([[2], [3], [5]], np.float32)
-    found = onnxlrp.load(scaled).explain_each(given, 1, "gradient", given={"s": factors})
+    found = onnxlrp.load(scaled()).explain_each(given, 1, "gradient", given={"s": factors})
     for explained, x, factor in zip(found, given, factors, strict=True):
         np.testing.assert_allclose(explained.relevance[0], factor * gradient(x, 1), atol=1e-5)
+
+
+def test_commands_give_each_sample_of_several_sizes_its_own_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The logit is s times that without s: a copy whose weights are 1.5 times as large is off by half of it."""
+    monkeypatch.chdir(tmp_path)
+    for name, factor in (("a", 1.0), ("b", 1.5)):
+        made = scaled()
+        (weight,) = (one for one in made.graph.initializer if one.name == "d")
+        weight.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weight) * np.float32(factor), "d"))
+        onnx.save(made, f"{name}.onnx")
+    for n, length in enumerate((9, 12, 9)):
+        np.save(f"{n}.npy", values(3, length, seed=n))
+    np.save("s.npy", np.array([[2], [3], [5]], np.float32))
+    files = ["0.npy", "1.npy", "2.npy", "--given", "s=s.npy", "-q"]
+    assert main(["compare", "a.onnx", "b.onnx", *files, "--save", "r.json"]) == 0
+    rows = json.loads(Path("r.json").read_text())["samples"]
+    np.testing.assert_allclose([row["logits"] for row in rows], 0.5, atol=1e-5)
+    words = ["--methods", "gradient", "--metric", "conservation", "-o", "e.json"]
+    assert main(["evaluate", "a.onnx", *files, *words]) == 0
+    capsys.readouterr()
 
 
 def test_models_are_compared_layer_by_layer_at_the_size_of_each_sample(
