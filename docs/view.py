@@ -47,7 +47,7 @@ def make(words: list[str], actions: tuple[str, ...], path: Path) -> None:
                 browser.screenshot(path, *SIZE)
         finally:
             served.terminate()
-    Image.open(path).convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT).save(path, optimize=True)
+    Image.open(path).convert("RGB").save(path, optimize=True)
 
 
 if __name__ == "__main__":

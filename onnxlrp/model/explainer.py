@@ -31,7 +31,7 @@ def save(
     provenance: Mapping[str, Any],
     change: Callable[[Any], Any] = lambda model: model,
 ) -> Path:
-    """Write the graph that the `ort` engine runs, with scores and relevance as outputs, for any runtime.
+    """Write the graph that the `ort` engine runs, for any runtime; its outputs are scores, relevance, and any ledger.
 
     Args:
         forward: The forward pass.
@@ -48,7 +48,8 @@ def save(
     Raises:
         InputError: A file that cannot be written.
     """
-    outputs = {name: program.outputs[name] for name in ("scores", "relevance")}
+    given = ("scores", "relevance", *(name for name in program.outputs if name.startswith("ledger/")))
+    outputs = {name: program.outputs[name] for name in given}
     made = explainer(forward, dead_code(replace(program, outputs=outputs)), portable=True)
     model = change(made.model)
     kept = {k: v for k, v in metadata.items() if not k.startswith("onnxlrp.") or k == "onnxlrp.prep"}

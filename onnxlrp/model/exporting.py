@@ -62,7 +62,7 @@ def export(
     default = {"default_for": model.default_method.reason} if is_default(options) else {}
     options = model.decided(options)
     composite = model.composite(options, pictures=embed_preprocessing or overlay)
-    program = compile(graph, composite, mode=wanted.mode, targets=wanted.count)
+    program = compile(graph, composite, mode=wanted.mode, targets=wanted.count, ledger=options.ledger)
     about = provenance(model.graph, model.engine, model.choice, model.given, composite.name, options.options)
     about |= resolved(composite, program) | {"target": target} | default | options.recorded()
     if model.categories:

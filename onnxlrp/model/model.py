@@ -151,6 +151,7 @@ class Model(CompiledModel):
         on_unsupported: str = "error",
         embed_preprocessing: bool = False,
         overlay: bool = False,
+        ledger: bool = False,
         **options: Any,
     ) -> Path:
         """Save the explainer: one plain ONNX graph that takes the image and gives scores and "relevance".
@@ -173,6 +174,9 @@ class Model(CompiledModel):
                 the model's preprocessing states, and gives "heatmap" [1, h, w] (several targets: [T, 1, h, w]), the
                 relevance summed over channels, in the place of "relevance".
             overlay: So does it, and gives "overlay", uint8 [h, w, 3]: the heatmap over the grey picture.
+            ledger: The file also gives the ledger, one number [N] of each sample: "ledger/NODE/out" is the relevance of
+                the result of a node, "ledger/NODE/in" that of its operands, "ledger/NODE/bias" what its bias absorbed,
+                and so on for the columns that a node has; from output to input.
             **options: Options of the method.
 
         Returns:
@@ -185,7 +189,7 @@ class Model(CompiledModel):
         """
         asked = ExplainOptions(
             target=target, method=method, options=options, output=output, input=input, task=task, head=head,
-            rules=rules, on_unsupported=on_unsupported,
+            rules=rules, on_unsupported=on_unsupported, ledger=ledger,
         )  # fmt: skip
         from .exporting import export  # which alone of all writes a model
 

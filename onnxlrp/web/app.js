@@ -1,4 +1,6 @@
 import * as ort from "./ort/ort.wasm.min.mjs";
+import { node, one } from "./shared/dom.js";
+import { bar, number, partsOf, percent, reach, shares, told } from "./shared/ledger.js";
 import { limit, paint, put, toPixels } from "./shared/paint.js";
 
 // One thread: several need headers that not every server sends.
@@ -7,7 +9,6 @@ ort.env.wasm.wasmPaths = new URL("./ort/", document.baseURI).href;
 
 const LARGEST = 24e6; // pixels of a picture; larger ones are made smaller first
 const BEST = 5;
-const one = (id) => document.getElementById(id);
 const sessions = new Map();
 let site, pixels, result, target = -1, running = Promise.resolve(), wanted = 0;
 
@@ -76,7 +77,7 @@ function explain() {
     const outputs = await found.run(feeds);
     const scores = Float64Array.from(outputs[found.outputNames[0]].data);
     const heat = outputs.heatmap.data, seen = toPixels(outputs.seen.data, outputs.seen.dims[2]);
-    result = { scores, heat, seen, v: limit(heat, site.clip), method };
+    result = { scores, heat, seen, v: limit(heat, site.clip), method, ledger: ledgerOf(outputs, found.outputNames, method) };
     result.target = target < 0 ? scores.indexOf(scores.reduce((a, b) => Math.max(a, b))) : target;
     show();
     say(`${site.title}: ${method.name}, ${Math.round(performance.now() - began)} ms`);
@@ -85,7 +86,20 @@ function explain() {
   }).catch(failed);
 }
 
-function shares(scores) {
+// The rows of the ledger, from the output to the input; null for a method without one.
+function ledgerOf(outputs, names, method) {
+  if (!method.layers) return null;
+  const rows = new Map(), columns = { out: "arrived", in: "passed" };
+  for (const name of names) {
+    const found = /^ledger\/(.*)\/(\w+)$/s.exec(name);
+    if (!found) continue;
+    if (!rows.has(found[1])) rows.set(found[1], { ...method.layers[found[1]] });
+    rows.get(found[1])[columns[found[2]] || found[2]] = outputs[name].data[0];
+  }
+  return [...rows.values()];
+}
+
+function probabilities(scores) {
   if (site.shown === "exp") return scores.map(Math.exp);
   if (site.shown === "as-is") return scores;
   const most = scores.reduce((a, b) => Math.max(a, b));
@@ -115,7 +129,7 @@ function row(body, first, text, share) {
 }
 
 function table() {
-  const found = shares(result.scores), name = site.labels[result.target];
+  const found = probabilities(result.scores), name = site.labels[result.target];
   const best = [...found.keys()].sort((a, b) => found[b] - found[a]).slice(0, BEST);
   const scores = one("scores").tBodies[0], sums = one("sums").tBodies[0];
   scores.replaceChildren();
@@ -127,15 +141,30 @@ function table() {
     button.addEventListener("click", () => { choose(n); });
     row(scores, button, found[n].toFixed(3), found[n]);
   }
-  let plus = 0, minus = 0;
-  for (const r of result.heat) { if (r > 0) plus += r; else minus -= r; }
-  const all = plus + minus || 1;
-  sums.replaceChildren();
-  row(sums, "relevance for the class", plus.toPrecision(4), plus / all);
-  row(sums, "relevance against it", (-minus).toPrecision(4), minus / all);
+  const sum = result.heat.reduce((a, b) => a + b, 0);
+  balance(sum);
   one("target").value = String(result.target);
-  one("caption").textContent = `${name}, ${result.method.name}, ΣR ${(plus - minus).toPrecision(4)}`;
+  one("caption").textContent = `${name}, ${result.method.name}, ΣR ${number(sum)}`;
   one("map").setAttribute("aria-label", `Heatmap for ${name}`);
+}
+
+// Where the score goes, and layer by layer what arrives and what is absorbed.
+function balance(sum) {
+  const rows = result.ledger, sums = one("sums").tBodies[0];
+  one("sums").hidden = one("balance").hidden = !rows;
+  if (!rows) return;
+  const absorbed = {};
+  for (const row of rows) for (const [key, value] of Object.entries(row)) if (typeof value === "number") absorbed[key] = (absorbed[key] || 0) + value;
+  const found = shares("the heatmap", rows[0].arrived, sum, absorbed), ends = reach(found.map(([, value]) => value));
+  const before = [...sums.querySelectorAll(".bar")];
+  sums.replaceChildren(...found.map(([name, value, share], n) => node("tr", {}, node("td", {}, name),
+    node("td", {}, `${number(value)}, ${percent(share)}`),
+    node("td", {}, bar([[0, value, n ? "absorbed" : value < 0 ? "minus" : "plus"]], ends, before[n])))));
+  const wide = reach(rows.flatMap((row) => [row.arrived, row.conserves ? row.passed : 0]));
+  const old = [...one("layers").querySelectorAll(".bar")];
+  one("layers").tBodies[0].replaceChildren(...rows.map((row, n) => node("tr", { title: told(row) },
+    node("td", {}, `${row.layer} `, node("small", {}, row.op)), node("td", {}, number(row.arrived)),
+    node("td", {}, bar(partsOf(row), wide, old[n])))));
 }
 
 function choose(n) {

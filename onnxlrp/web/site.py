@@ -52,13 +52,14 @@ def write(model: Model, folder: Path, methods: Mapping[str, ExplainOptions], run
     parts = _runtime(runtime)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--web {folder}: a file, not a folder", "give a folder: --web site/")
-    for options in methods.values():  # before the first file is written
-        model.composite(options, pictures=True)
+    composites = {name: model.composite(options, pictures=True) for name, options in methods.items()}
     written, listed = [], []
     for name, options in methods.items():
         path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.onnx"
-        model.export(path, str(options.method), "input", embed_preprocessing=True, **options.keywords())
-        listed.append({"name": name, "file": path.name})
+        composite, how = composites[name], options.keywords()
+        shares = composite.seed != "one"  # slopes are no shares of the score, and have no ledger
+        model.export(path, str(options.method), "input", embed_preprocessing=True, ledger=shares, **how)
+        listed.append({"name": name, "file": path.name, "layers": _layers(model, composite) if shares else None})
         written.append(path)
     prep = model.preprocessing
     about: dict[str, Any] = {
@@ -80,6 +81,14 @@ def write(model: Model, folder: Path, methods: Mapping[str, ExplainOptions], run
     head = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in kept.items())
     contents["sw.js"] = head.encode() + contents["sw.js"]
     return [*written, *(files.replace(folder / name, data) for name, data in contents.items())]
+
+
+def _layers(model: Model, composite: Any) -> dict[str, dict[str, Any]]:
+    """What the page says of the layers of the ledger, by their nodes."""
+    return {
+        layer.name: {"layer": layer.label, "op": layer.op, "conserves": bool(getattr(rule, "conserves", True))}
+        for layer, _, rule in model.layers(composite)
+    }
 
 
 def _runtime(folder: Path | None) -> dict[str, Path]:

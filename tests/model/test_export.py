@@ -248,3 +248,21 @@ def test_the_head_and_the_task_are_asked_of_an_export_as_of_explain(tmp_path: Pa
         np.testing.assert_allclose(found["relevance"], wanted, atol=1e-5)
         said = {p.key: p.value for p in onnx.load(path).metadata_props}["onnxlrp.explainer"]
         assert json.loads(said)["head"] == head
+
+
+def test_the_file_can_give_the_ledger(tmp_path: Path) -> None:
+    """For each layer from output to input, one number of every sample; nothing of it where it is not asked for."""
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    x = np.random.default_rng(0).normal(size=(3, 1, 28, 28)).astype(np.float32)
+    ids = np.array([1, 4, 7])
+    session = onnxruntime.InferenceSession(model.export(tmp_path / "e.onnx", "epsilon_plus_flat", ledger=True))
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {session.get_inputs()[0].name: x, "target": ids}), strict=True))
+    wanted = model.explain(x, ids, "epsilon_plus_flat", ledger=True)
+    np.testing.assert_allclose(found["relevance"], wanted.relevance, rtol=1e-4, atol=1e-6)
+    arrived = [name for name in names if name.endswith("/out")]
+    assert len(arrived) == len(wanted.ledger)
+    for name, row in zip(arrived, wanted.ledger, strict=True):
+        np.testing.assert_allclose(found[name], row.arrived, rtol=1e-4, atol=1e-5)
+    plain = onnxruntime.InferenceSession(model.export(tmp_path / "p.onnx", "epsilon_plus_flat"))
+    assert [output.name for output in plain.get_outputs()] == [name for name in names if "/" not in name]

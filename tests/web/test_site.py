@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from PIL import Image
 
 import onnxlrp
 from onnxlrp.cli import main
@@ -21,6 +23,7 @@ from support.browser import CHROMIUM, Browser
 from support.paths import MODELS
 
 SHAPES, STAR = MODELS / "shapes.onnx", MODELS / "samples" / "scene_star.png"
+DIGITS, SEVEN = MODELS / "digits.onnx", MODELS / "samples" / "digit_7.png"
 PACKAGE = Path(os.environ.get("ONNXRUNTIME_WEB", "node_modules/onnxruntime-web"))
 
 
@@ -51,9 +54,32 @@ def test_the_files_of_a_site(tmp_path: Path, runtime: Path, capsys: pytest.Captu
     kept = json.loads(re.search(r"const FILES = (\[.*?\]);", (site / "sw.js").read_text())[1])  # type: ignore[index]
     assert {*kept} == written(site) - {"sw.js"} | {"./"}
     assert main(words) == 0  # written again, over itself
-    assert json.loads((site / "site.json").read_text())["methods"] == [
-        {"name": "epsilon_plus_flat", "file": "epsilon_plus_flat.onnx"}
-    ]
+    methods = json.loads((site / "site.json").read_text())["methods"]
+    assert [(one["name"], one["file"]) for one in methods] == [("epsilon_plus_flat", "epsilon_plus_flat.onnx")]
+
+
+def test_the_explainers_of_a_site_give_their_ledger(tmp_path: Path, runtime: Path) -> None:
+    site = tmp_path / "site"
+    words = ["export", str(DIGITS), "--web", str(site), "--runtime-files", str(runtime), "-q"]
+    assert main([*words, "-m", "epsilon_plus_flat,gradient"]) == 0
+    rules, slopes = json.loads((site / "site.json").read_text())["methods"]
+    assert slopes["layers"] is None  # slopes are no shares of the score
+    session = onnxruntime.InferenceSession(site / rules["file"])
+    picture = np.asarray(Image.open(SEVEN).convert("RGB"))
+    names = [output.name for output in session.get_outputs()]
+    found = dict(zip(names, session.run(None, {"picture": picture, "target": np.array([7])}), strict=True))
+    ledger = onnxlrp.load(DIGITS).explain(SEVEN, 7, ledger=True).ledger
+    nodes = list(
+        dict.fromkeys(name.split("/", 1)[1].rpartition("/")[0] for name in names if name.startswith("ledger/"))
+    )
+    assert [rules["layers"][node]["layer"] for node in nodes] == [row.layer for row in ledger]
+    assert [rules["layers"][node]["conserves"] for node in nodes] == [row.conserves for row in ledger]
+    for node, row in zip(nodes, ledger, strict=True):
+        for column, wanted in (("out", row.arrived), ("in", row.passed), ("bias", row.bias)):
+            values = found.get(f"ledger/{node}/{column}", np.zeros(1))
+            np.testing.assert_allclose(values, wanted, rtol=1e-4, atol=1e-5)
+    session = onnxruntime.InferenceSession(site / slopes["file"])
+    assert not [output.name for output in session.get_outputs() if output.name.startswith("ledger/")]
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
@@ -121,8 +147,14 @@ def test_the_heatmap_in_a_browser_is_that_of_python(served: str, tmp_path: Path,
         browser.until("document.body?.dataset.state === 'done'")
         assert browser.evaluate("document.querySelector('#scores button[aria-pressed=true]').textContent") == "star"
         assert not browser.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
-        listen = "document.addEventListener('explained', e => done([e.detail.target, ...e.detail.heat]), {once: true})"
+        rows = browser.evaluate(
+            "[...document.querySelectorAll('#layers tr')].map(r => r.cells[0].firstChild.textContent.trim())"
+        )
         model = onnxlrp.load(SHAPES)
+        assert rows == [row.layer for row in model.explain(STAR, ledger=True).ledger]
+        share = browser.evaluate("document.querySelector('#sums td:nth-child(2)').textContent")
+        assert share == "1.72, 45 %"
+        listen = "document.addEventListener('explained', e => done([e.detail.target, ...e.detail.heat]), {once: true})"
         for target in (3, 1):
             change = f"const t = document.getElementById('target'); t.value = '{target}'; "
             change += "t.dispatchEvent(new Event('change'))"
