@@ -43,6 +43,36 @@ def gate(graph: Graph, layer: Layer) -> int | None:
     return None if sizes[0] == sizes[1] else int(sizes[1] < sizes[0])
 
 
+def activated(graph: Graph, layer: Layer) -> int | None:
+    """Return which factor of a product without a gate is an activation of unbounded values: 0, 1 or None.
+
+    That is the gate of a gated linear unit: SiLU (SwiGLU), Gelu (GeGLU), ReLU. Where both factors are such, or neither,
+    there is none.
+
+    Args:
+        graph: The model.
+        layer: A product of two activations.
+
+    References:
+        Shazeer, GLU variants improve transformer, 2020.
+    """
+    found = [_is_activated(graph, name) for name in layer.inputs]
+    return found.index(True) if found[0] != found[1] else None
+
+
+def _is_activated(graph: Graph, tensor: str) -> bool:
+    while (layer := graph.producer(tensor)) is not None:
+        if layer.op in operators.GLU_ACTIVATIONS:
+            return True
+        live = _live(graph, layer)
+        if layer.op == "Mul" and len(live) == 2:
+            return any(live[1 - own] in _formula(graph, live[own]) for own in (0, 1))
+        if len(live) != 1 or layer.op not in operators.BETWEEN_GATE_AND_PRODUCT:
+            return False
+        tensor = live[0]
+    return False
+
+
 def _divides(graph: Graph, tensor: str) -> bool:
     """Return whether a factor is an inverse, 1/D or D^-β."""
     layer = graph.producer(tensor)

@@ -140,6 +140,8 @@ KEEPS_SIGN = (
 # Nonnegative where their first operand is; the others are indices and sizes.
 ROUTES = RESHAPES | GATHERS | _REARRANGEMENTS | _SELECTIONS | _REPETITIONS | ops("TopK")
 SHARES = ops("Sigmoid HardSigmoid Softmax")
+# The activation of a gated linear unit, beside the bounded ones.
+GLU_ACTIVATIONS = ops("Relu LeakyRelu Elu Celu Selu ThresholdedRelu HardSwish Swish Mish Gelu Softplus")
 BOUNDED = SHARES | ops("Tanh Sin Cos Clip Erf Softsign Sign")
 
 # Places in a network.

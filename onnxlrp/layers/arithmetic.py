@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..graph import facts
 from ..graph.attention import adds_positions
 from ..graph.distances import adds_coefficients, is_difference
+from ..graph.gates import activated
 from ..graph.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
@@ -83,12 +84,14 @@ def mul(node: Node) -> Op:
     if len(live) == 2:
         a, b, y = node.operand(0), node.operand(1), node.result
         node.trace.declare_map("mul", (a, b), y)
-        gate = gate_of(node.graph, node.layer)
+        kind, gate = "gate", gate_of(node.graph, node.layer)
+        if gate is None:
+            gate = activated(node.graph, node.layer)
+            kind = "product" if gate is None else "glu"
         if gate == 0:
             a, b = b, a
         p, q = finite(a), finite(b)
         narrow = [Affine(Diagonal(x.shape, y.shape)).T for x in (a, b)]
-        kind = "product" if gate is None else "gate"
         return Op(kind, (a, b), y, lambda r: (narrow[0](r * q), narrow[1](r * p)), name=node.layer.label)
     return _scaled(node, node.operand(live[0]), node.operand(1 - live[0]))
 

@@ -6,6 +6,7 @@ from ..composites import Composite, Match
 from ..rules import Rule
 from ..rules.attention import Stop, ValuePath
 from ..rules.lrp import Epsilon, Flat, Gamma, Pass, ZPlus
+from ..rules.product import Signal
 from .presets import lrp
 from .registry import preset
 
@@ -14,9 +15,9 @@ from .registry import preset
 def attention(gamma: float = 0.05, first_gamma: float = 1.0, stabilizer: float = 1e-6) -> Composite:
     """The value path of attention, gamma in dense layers (Ali et al. 2022; Achtibat et al. 2024).
 
-    Attention weights are factors: values take all relevance of their product, and none goes through the softmax. A
-    normalisation divides by a constant. The addition of positions is an affine layer: what belongs to the positions is
-    absorbed, and the ledger shows it.
+    Attention weights are factors: values take all relevance of their product, and none goes through the softmax; so
+    is the activation of a gated linear unit. A normalisation divides by a constant. The addition of positions is an
+    affine layer: what belongs to the positions is absorbed, and the ledger shows it.
 
     Args:
         gamma: γ of the gamma rule in dense layers, the last one too.
@@ -65,6 +66,6 @@ def attnlrp(gamma: float = 0.0, first_gamma: float = 0.0, stabilizer: float = 1e
 
 
 def _value_path(name: str, first: Rule, gamma: float, stabilizer: float) -> Composite:
-    shares: list[tuple[Match, Rule]] = [("assignment", Pass()), ("softmax", Stop())]
+    shares: list[tuple[Match, Rule]] = [("assignment", Pass()), ("softmax", Stop()), ("glu", Signal())]
     own = [*shares, ("bilinear", ValuePath(stabilizer)), ("first", first), ("position", Epsilon(stabilizer))]
     return lrp(name, ZPlus(stabilizer), Gamma(gamma, stabilizer), stabilizer, own)

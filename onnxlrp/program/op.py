@@ -27,6 +27,7 @@ KINDS = {
     "sum": "an addition of activations: residual branches",
     "gate": "a signal times its gate (squeeze-and-excitation, SiLU), or divided by an activation",
     "product": "a multiplication of activations of which neither is a gate",
+    "glu": "a gated linear unit: a product of which one factor is an activation (SwiGLU, GeGLU)",
     "routing": "copies: reshape, transpose, concat, slice, pad",
 }
 
@@ -36,6 +37,7 @@ BROADER = {
     "coefficient": "sum",
     "mixture": "maxpool",
     "assignment": "softmax",
+    "glu": "product",
 }  # kind → the kind whose entries fit it too
 
 
@@ -89,7 +91,7 @@ def misfit(op: Op) -> str:
     return ""
 
 
-_ELEMENTWISE = {"activation": 1, "gate": 1, "product": 2}  # kind → its fewest operands
+_ELEMENTWISE = {"activation": 1, "gate": 1, "product": 2, "glu": 2}  # kind → its fewest operands
 
 
 def linear_op(kind: str, parts: tuple[tuple[Affine, Value], ...], result: Value, name: str = "") -> Op:
