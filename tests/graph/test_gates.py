@@ -45,6 +45,6 @@ def shares(nodes: list[Any]) -> tuple[dict[str, Any], Any, dict[str, Any], Any]:
     seen = model([*before, *nodes], held, shape=("N", 3), opset=20, outputs=("b", "h"))
     b, h = ort.InferenceSession(seen.SerializeToString()).run(None, {"x": x})
     loaded = onnxlrp.load(proto.SerializeToString(), engine="reference")
-    options: dict[str, dict[str, float]] = {"attention": {"gamma": 0.0, "first_gamma": 0.0}, "attnlrp": {}}
+    options: dict[str, dict[str, Any]] = {"attention": {"gamma": 0.0, "first_gamma": 0.0}, "attnlrp": {}}
     found = {m: loaded.explain(x, 0, method=m, task="regression", **o).relevance for m, o in options.items()}
     return found, x.astype(float), {"b": b.astype(float), "h": h.astype(float)}, held["w"].astype(float)
