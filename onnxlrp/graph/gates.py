@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import operators
-from .facts import scalar
+from .facts import depends, scalar
 from .graph import Graph, Layer
 
 Range = tuple[float, float]
@@ -20,7 +20,8 @@ _RANGES: dict[str, Range] = {
 def gate(graph: Graph, layer: Layer) -> int | None:
     """Return which factor of a product is the gate: 0, 1 or None.
 
-    x·f(x) is a gate of itself (SiLU). Else the gate is the factor that divides (x·D^-β), that is a bounded function's
+    What does not depend on the explained input is a constant, and the gate: the text of a picture in CLIP. x·f(x) is a
+    gate of itself (SiLU). Else the gate is the factor that divides (x·D^-β), that is a bounded function's
     value (squeeze-and-excitation), that of two bounded ones lies between 0 and 1 (sigmoid · tanh in an LSTM), or that
     is broadcast over the other.
 
@@ -31,6 +32,10 @@ def gate(graph: Graph, layer: Layer) -> int | None:
     References:
         Arras et al., Explaining recurrent neural network predictions in sentiment analysis, WASSA 2017.
     """
+    if len(graph.inputs) > 1:
+        given = [not depends(graph, graph.inputs[0].name, name) for name in layer.inputs]
+        if given[0] != given[1]:
+            return given.index(True)
     elementwise = [_formula(graph, name) for name in layer.inputs]
     for own in (0, 1):
         if layer.inputs[1 - own] in elementwise[own]:

@@ -13,6 +13,7 @@ from ..errors import OnnxLrpError
 Array = npt.NDArray[Any]
 
 SUPPRESSION = "onnxlrp.nms"  # of `Graph.metadata`: what a NonMaxSuppression of the file states, as JSON
+PAIRS = "onnxlrp.pairs"  # of `Graph.metadata`: the outputs that are logits of pairs (`batching.pairs`), one a line
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from .frontend.simplify import optimise, simplify
 from .frontend.suppression import outputs_before_suppression
 from .frontend.symbolic_sizes import fix_sizes
 from .frontend.weightless import separate_weights
+from .graph import PAIRS
 from .load_state import LoadState
 from .lowering.lower import lower
 from .lowering.token_batchnorm import rewrite_token_batch_norm
@@ -78,6 +79,14 @@ def _undo_sorting(state: LoadState) -> None:
         from .batching.sorting import undo_sorting
 
         undo_sorting(state.graph)
+
+
+def _pair_samples(state: LoadState) -> None:
+    if len(state.graph.inputs) > 1 and len(state.graph.outputs):
+        from .batching.pairs import pair_samples
+
+        if outputs := pair_samples(state.graph):
+            state.found[PAIRS] = "\n".join(outputs)
 
 
 def _unfold(state: LoadState) -> None:
@@ -355,6 +364,13 @@ PASSES = (
         _undo_sorting,
         requires=(has.LOWERED, has.UNUSED_REMOVED),
         ensures=(has.SAMPLES_IN_ORDER,),
+    ),
+    Pass(
+        "pair samples",
+        "Write the product of all samples of two towers as that of each sample's own two.",
+        _pair_samples,
+        requires=(has.LOWERED, has.UNUSED_REMOVED),
+        ensures=(has.SAMPLES_PAIRED,),
     ),
     Pass(
         "free batch",

@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import OnnxLrpError, UnsupportedError
 from . import operators
 from .batching.free import check as check_batch
+from .batching.pairs import pair_samples
 from .batching.sorting import sorts
 from .canonical.layer_norm import fuse_layer_norm
 from .canonical.moves import cancel_moves
@@ -272,6 +273,7 @@ WEIGHTS_FIT = Property(
 NODES_RECORDED = Property("the order of the file is recorded", _nodes_recorded)
 WEIGHTS_APART = Property("large weights are apart from the model", _weights_apart)
 SAMPLES_IN_ORDER = _of_graph("no samples are sorted and put back", lambda graph: not sorts(graph))
+SAMPLES_PAIRED = _of_graph("no product is of all samples of two towers", lambda graph: not pair_samples(graph.copy()))
 BATCH_OF_INPUTS_FIRST = Property(
     "inputs have the batch on axis 0", lambda state: not batch_in_front(copy.deepcopy(state.model), state.weights)
 )

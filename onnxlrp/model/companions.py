@@ -21,18 +21,27 @@ SAID = {"mask": "1 for every token but padding", "segments": "0", "positions": "
 
 
 def role(graph: Graph, tensor: Tensor) -> str:
-    """Return what an input is beside the ids that are explained: "mask", "segments" or "positions"; else "".
+    """Return what an input is beside token ids: "mask", "segments" or "positions"; else "".
 
     Args:
         graph: The graph, its first input explained.
         tensor: Another input of it.
     """
-    ids = graph.inputs[0]
-    looked = any(facts.looked_up(graph, layer) == ids.name for layer in graph.layers)
-    if tensor == ids or tensor.shape != ids.shape or not looked:
+    ids = ids_of(graph)
+    if ids is None or tensor == ids or tensor.shape != ids.shape:
         return ""
     words = {"mask": _MASK, "segments": _SEGMENTS, "positions": _POSITIONS}
     return next((word for word, pattern in words.items() if pattern.fullmatch(tensor.name)), "")
+
+
+def ids_of(graph: Graph) -> Tensor | None:
+    """Return the token ids of a graph: the explained input, else the first one that is looked up; None for no such.
+
+    Args:
+        graph: The graph, its first input explained.
+    """
+    looked = {facts.looked_up(graph, layer) for layer in graph.layers}
+    return next((tensor for tensor in graph.inputs if tensor.name in looked), None)
 
 
 def companions(
@@ -43,10 +52,15 @@ def companions(
     Args:
         graph: The graph, its first input explained.
         given: What is given.
-        x: The ids [N, L]; None to ask for the names alone.
+        x: The samples, ids [N, L] or what the model takes beside given ones; None to ask for the names alone.
         padding: The id that fills up texts, which a mask hides; None where there is none.
     """
-    found = {}
+    found: dict[str, Array] = {}
+    text = ids_of(graph)
+    if text is None or (text != graph.inputs[0] and text.name not in given):
+        return found
+    if text != graph.inputs[0]:
+        x = given[text.name]
     for tensor in graph.inputs[1:]:
         word = "" if tensor.name in given else role(graph, tensor)
         if not word:

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError, did_you_mean
 from ..graph import facts, heads
 from ..graph.axes.input_axes import input_axes
-from ..graph.graph import Array, Graph, Head, Layer, Tensor
+from ..graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
 from ..graph.places import Place, box_options
@@ -155,6 +155,9 @@ def choose(
     if explained is None and len(leading) > 1:
         others = ", ".join(t.name for t in leading if t != source)
         notes += ((f"input {source.name} is explained, of {len(leading)}", f"--input NAME explains another: {others}"),)
+    if name in _pairs(graph):
+        beside = ", ".join(t.name for t in leading if t != source)
+        notes += ((f"output {name} is that of each sample with what is given beside it", f"--given gives {beside}"),)
     between = _in_order_of_classes(_between(graph, found, source))
     if between.outputs[0].name != found.scores:
         turned = between.outputs[0].name
@@ -266,11 +269,16 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
     flat = [name for name in results if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
     scored, values = ([n for n in some if not heads.head_of(graph, n).decision] for some in (several, flat))
-    chosen = (scored or several or values or flat or results)[0]
+    chosen = ([name for name in _pairs(graph) if name in names] or scored or several or values or flat or results)[0]
     if len(names) == 1:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)
     return chosen, ((f"output {chosen} is explained, of {len(names)}", f"--output NAME explains another: {others}"),)
+
+
+def _pairs(graph: Graph) -> list[str]:
+    """The outputs that are logits of pairs: of each sample of one tower with that of the other beside it."""
+    return graph.metadata.get(PAIRS, "").split("\n")
 
 
 def _unit(graph: Graph, word: str) -> Unit:

@@ -25,7 +25,7 @@ from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
-from .companions import SAID, companions, role
+from .companions import SAID, companions, ids_of, role
 from .extra_inputs import feeds, one_number, shown
 from .extra_inputs import read as read_given
 from .io_selection import Choice, Stated, check_words, choose, refuse_maps
@@ -476,9 +476,10 @@ class LoadedModel:
         numbers = {
             name for name, value in self._said.items() if np.ndim(value) == 0 and not isinstance(value, Path | str)
         }
-        wanted |= {
-            (name, axis + 1): shape[axis] for name in self.assumed_inputs for axis in graph.open_axes.get(name, ())
-        }
+        if assumed := self.assumed_inputs:
+            text = ids_of(graph)
+            like = shape if text is None or text.name == explained else np.shape(self.given[text.name])[1:]
+            wanted |= {(name, axis + 1): like[axis] for name in assumed for axis in graph.open_axes.get(name, ())}
         wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
             return self
