@@ -86,6 +86,15 @@ def sorted_samples() -> Any:
     return graph([top, *inner, inverse, layer("Gather", "b inverse", "y")], constants, shape=())
 
 
+def two_towers() -> Any:
+    made = graph([layer("MatMul", "x w", "a")], {"w": values(4, 3)}, shape=(4,), outputs="y")
+    made.layers += [layer("Transpose", "t", "u", perm=(1, 0)), layer("MatMul", "a u", "y")]
+    made.inputs.append("t")
+    made.shapes["t"], made.dtypes["t"] = (PRIME, 3), "float32"
+    infer(made)
+    return made
+
+
 def step_of_each_sample() -> Any:
     layers = [layer("ArgMax", "x", "at", axis=1, keepdims=1), layer("GatherND", "x at", "y", batch_dims=1)]
     return graph(layers, shape=(4,))
@@ -151,6 +160,7 @@ GRAPHS = {
     "rewrite BatchNormalization of tokens": tokens,
     "lower": lambda: graph([layer("Split", "x", "y z", axis=1, num_outputs=2)], outputs="y z"),
     "undo sorting": sorted_samples,
+    "pair samples": two_towers,
     "join sums": cells,
     "mask steps": step_of_each_sample,
     "free batch": batch_behind,

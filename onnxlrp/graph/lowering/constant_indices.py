@@ -68,6 +68,9 @@ def by_tuples(graph: MutableGraph, layer: Layer, batch_dims: int) -> Addressed |
         named = batch_dims == 1 or (depth > 0 and bool((indices[..., 0] % shape[0] == samples).all()))
         within = indices if batch_dims else indices[..., 1:]
         if named and same_in_all_samples(within):
+            ends = np.array(shape[1 : 1 + within.shape[-1]])
+            if ((within < -ends) | (within >= ends)).any():
+                return None
             numbered = np.arange(math.prod(shape[1:])).reshape(shape[1:])
             found = numbered[tuple(within[0, ..., i] for i in range(within.shape[-1]))]
             return Addressed(np.asarray(found), 1, len(shape))
