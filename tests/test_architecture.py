@@ -345,6 +345,16 @@ ALLOWED |= {
         "PIL",
     },
     "analysis.clusters": {*_RESULTS, "analysis", "analysis.reading", "streaming", "PIL"},
+    # Also reads which states a recurrent layer hands on, and writes a page.
+    "analysis.cells": {
+        *_RESULTS,
+        *_GRAPH,
+        "analysis.reading",
+        "graph.recurrence",
+        "report.markup",
+        "report.shell",
+        "PIL",
+    },
     # Also reads which part of the input a position sees.
     "analysis.atlas": {
         *_RESULTS,
@@ -386,6 +396,7 @@ ALLOWED |= {
         "commands.parsers",
         "analysis",
         "analysis.atlas",
+        "analysis.cells",
         "analysis.clusters",
         "analysis.concepts",
         "checks",

@@ -221,6 +221,20 @@ def _supported(cell: Mapping[str, Any] | None) -> str:
     return f"`{named[1] or named[2]}`" if named else cell["status"]
 
 
+def cells(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/cells.py: for each property the cell that tracks it, beside chance."""
+    rows = []
+    for name, one in found["properties"].items():
+        numbers = (one["on_the_first_half"], one["on_the_second_half"], one["chance"]["threshold"])
+        rows.append(
+            [name, f"`{one['cell']}`", one["statistic"], *(f"{value:.2f}" for value in numbers), f"{one['p']:.1g}"]
+        )
+    about = found["environment"]
+    head = ("property", "cell", "statistic", "first half", "second half", "chance", "p")
+    said = f"{about['date'][:10]}, {found['characters']} characters of Python {about['python']}"
+    return f"{said}.\n\n{table(head, rows)}"
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cpu": cpu,
     "builds": builds,
@@ -231,6 +245,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "localisation": localisation,
     "prototypes": prototypes,
     "inversion": inversion,
+    "cells": cells,
 }
 
 

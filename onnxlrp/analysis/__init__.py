@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..lazy import names
 
-__all__ = ["Atlas", "Clusters", "Concept"]
+__all__ = ["Atlas", "Cells", "Clusters", "Concept"]
 
 # Names alone: a model has methods of this room, and `Clusters` reads samples with what knows models.
-_HOMES = {"Atlas": ".atlas.build", "Clusters": ".clusters.find", "Concept": ".concepts.tcav"}
+_HOMES = {"Atlas": ".atlas.build", "Cells": ".cells.find", "Clusters": ".clusters.find", "Concept": ".concepts.tcav"}
 
 __getattr__ = names(__name__, _HOMES)

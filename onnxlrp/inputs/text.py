@@ -75,8 +75,8 @@ class Vocabulary:
         """
         if self.file is not None:
             return list(map(int, _tokenizer(self.file).encode(text, add_special_tokens=True).ids))
-        if self._letters:
-            return [n for letter in _specials_whole(text) for n in self._pieces(letter)]
+        if self.is_letters:
+            return [n for letter in self._specials_whole(text) for n in self._pieces(letter)]
         found: list[int] = []
         for chunk in text.split():
             whole = self._whole(chunk)
@@ -106,10 +106,39 @@ class Vocabulary:
             )
         return [*ids, *[self.padding or 0] * (length - len(ids))]
 
-    @property
-    def _letters(self) -> bool:
+    @cached_property
+    def is_letters(self) -> bool:
+        """Whether every word but special tokens is a single character, so that texts are read one by one."""
         plain = [word for word in self.words if not _SPECIAL.fullmatch(word)]
-        return bool(plain) and all(len(word) <= 1 for word in plain)
+        return self.file is None and bool(plain) and all(len(word) <= 1 for word in plain)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether a text has lines: the end of a line is a character of the list, so that a file is one text."""
+        return self.is_letters and "\n" in self.ids
+
+    def characters(self, text: str) -> list[int]:
+        """Return an id for each character of a text, special tokens in it not read as such.
+
+        Args:
+            text: The text.
+
+        Raises:
+            InputError: A character is not in the list, which has none for unknown ones.
+        """
+        return [self._pieces(letter)[0] for letter in text]
+
+    def unknown(self, text: str) -> list[str]:
+        """Return the characters of a text, each once, that the list has no id for."""
+        return sorted({letter for letter in text if self._whole(letter) is None})
+
+    def _specials_whole(self, text: str) -> list[str]:
+        """The letters of a text, the special tokens that the list has as one each."""
+        return [
+            part
+            for piece in re.split(f"({_SPECIAL.pattern})", text)
+            for part in ([piece] if piece in self.ids and _SPECIAL.fullmatch(piece) else piece)
+        ]
 
     def _whole(self, word: str) -> int | None:
         return next((self.ids[form] for form in (word, word.lower()) if form in self.ids), None)
@@ -247,15 +276,6 @@ def _tokenizer(path: Path) -> Any:
     made.no_padding()
     made.no_truncation()
     return made
-
-
-def _specials_whole(text: str) -> list[str]:
-    """The letters of a text, its special tokens as one each."""
-    return [
-        part
-        for piece in re.split(f"({_SPECIAL.pattern})", text)
-        for part in ([piece] if _SPECIAL.fullmatch(piece) else piece)
-    ]
 
 
 def _parts(chunk: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from .explaining import prepared
 from .options import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
+    from ..analysis import Cells
     from ..analysis.bilrp import Lines
     from ..analysis.inverting import Inverted
     from ..analysis.prototypes import Prototype
@@ -363,6 +364,29 @@ class Model(CompiledModel):
         return replace(
             pairs, provenance={"model": model.graph.source, "sha256": model.graph.sha256, **pairs.provenance}
         )
+
+    def cells(self, x: Any, properties: Sequence[str] | None = None, **asked: Any) -> Cells:
+        """Show what the cells of a recurrent model do along texts, and which of them track properties of the text.
+
+        >>> model.cells("text.txt").save("cells.html")
+
+        Args:
+            x: The path of a text, a Text, token ids or values [steps, …], or a list of them.
+            properties: Names of "quotes", "column", "indentation" and "brackets", and paths of tables with a row for
+                each step. All four by default, for models that read characters.
+            **asked: Further arguments of `analysis.Cells.find`: shown, level, window, excerpt, start, progress.
+
+        Returns:
+            The cells, their gates, and for each property the cell that tracks it best, beside what chance gives.
+
+        Raises:
+            UsageError: There is no such property or cell.
+            InputError: A text or table that cannot be read, or does not fit.
+            UnsupportedError: The model has no recurrent layer, or nothing says how texts become its input.
+        """
+        from ..analysis import Cells
+
+        return Cells.find(self, x, properties, **asked)
 
     def _network(self, source: Any) -> tuple[Model, str]:
         """Open a network that draws on this model's engine, its output as it is; and what messages call it."""

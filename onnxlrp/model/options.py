@@ -166,7 +166,7 @@ class ExplainOptions:
                 ("--output",),
                 "the model's output to explain, or a unit inside, such as layer4:12 or layer4:12@3,4 (default: the "
                 "first output with one score per class)",
-                (*PROPAGATING, *MEASURING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "cells", "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -178,7 +178,7 @@ class ExplainOptions:
             Flag(
                 ("--input",),
                 "the model's input to explain it at (default: the first that looks like a picture)",
-                (*PROPAGATING, *MEASURING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "cells", "check", "patterns"),
                 argparse={"metavar": "NAME"},
             ),
             values.TEXT,
@@ -191,7 +191,7 @@ class ExplainOptions:
                 ("--kind",),
                 "kind of that input: image, signal, volume, tokens or vector, with a layout if needed, such as "
                 "image:NHWC (default: from the graph)",
-                (*PROPAGATING, *MEASURING, "check", "patterns"),
+                (*PROPAGATING, *MEASURING, "cells", "check", "patterns"),
                 argparse={"metavar": "KIND"},
             ),
             values.INPUT_KIND,
@@ -231,7 +231,7 @@ class ExplainOptions:
             Flag(
                 ("--given",),
                 "value of another input: a number, or an .npy file of one sample or one per sample; repeatable",
-                (*READING, *MEASURING),
+                (*READING, *MEASURING, "cells"),
                 argparse={**REPEATED, "metavar": "NAME=VALUE"},
                 read=values.input_values,
             ),

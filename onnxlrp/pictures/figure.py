@@ -61,6 +61,18 @@ def figure(panels: Sequence[Image], scale: Scale | None, style: Style, stacked: 
     return sheet
 
 
+def heading(text: str) -> Image:
+    """Return a line of text as a panel of a stacked figure."""
+    from PIL import Image as pillow
+    from PIL import ImageDraw
+
+    small = font(15)
+    shown = fitted(text, small, 1000)
+    panel = pillow.new("RGB", (int(small.getlength(shown)) + 2, 20), PAPER)
+    ImageDraw.Draw(panel).text((0, 15), shown, font=small, fill=INK, anchor="ls")
+    return panel
+
+
 def scale(values: Array, cmap: str, v: float) -> Scale:
     """Return the colours of the scale from top to bottom, and its ticks at the top, the middle and the bottom."""
     table = colormap(cmap)[::-1]

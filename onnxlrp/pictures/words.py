@@ -36,15 +36,31 @@ def words(
         CheckFailed: The relevance is not finite.
         UsageError: There is no such colour map or percentile.
     """
+    r = np.asarray(relevance, dtype=np.float64).ravel()
+    v = limit(r, style.clip)
+    return figure([panel(r, tokens, v, style.cmap)], scale(r, style.cmap, v), style)
+
+
+def panel(values: npt.ArrayLike, tokens: Sequence[str], v: float, cmap: str = "RdBu_r") -> Image:
+    """Draw tokens in lines, on backgrounds whose colours span -v..v.
+
+    Args:
+        values: A number for each [L].
+        tokens: The words, or numbers in the place of words, [L].
+        v: The limit of the colours.
+        cmap: The colour map.
+
+    Raises:
+        UsageError: There is no such colour map.
+    """
     from PIL import Image as pillow
     from PIL import ImageDraw
 
-    r = np.asarray(relevance, dtype=np.float64).ravel()
-    v = limit(r, style.clip)
+    r = np.asarray(values, dtype=np.float64).ravel()
     text = font(18)
     shown = [fitted(token, text, _WIDTH - 2 * _PAD) or " " for token in tokens[:_MOST]]
     shown += [f"... {len(tokens) - _MOST} more"] * (len(tokens) > _MOST)
-    colors = colorize(np.append(r[:_MOST], np.zeros(len(shown) - len(r[:_MOST])))[np.newaxis], style.cmap, v=v)[0]
+    colors = colorize(np.append(r[:_MOST], np.zeros(len(shown) - len(r[:_MOST])))[np.newaxis], cmap, v=v)[0]
     places, x, y = [], 0, 0
     for word in shown:
         width = int(text.getlength(word)) + 2 * _PAD
@@ -52,12 +68,12 @@ def words(
             x, y = 0, y + _LINE
         places.append((x, y, width))
         x += width + _GAP
-    panel = pillow.new("RGB", (_WIDTH, y + _LINE), PAPER)
-    draw = ImageDraw.Draw(panel)
+    drawn = pillow.new("RGB", (_WIDTH, y + _LINE), PAPER)
+    draw = ImageDraw.Draw(drawn)
     for word, color, (left, top, width) in zip(shown, colors, places, strict=True):
         dark = float(color @ np.array([0.299, 0.587, 0.114])) < 140
         box = [left, top + 2, left + width, top + _LINE - 4]
         draw.rounded_rectangle(box, radius=5, fill=tuple(int(c) for c in color))
         place = (left + _PAD, top + _LINE // 2 - 1)
         draw.text(place, word, font=text, fill=(255, 255, 255) if dark else INK, anchor="lm")
-    return figure([panel], scale(r, style.cmap, v), style)
+    return drawn

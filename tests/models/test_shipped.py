@@ -67,4 +67,4 @@ def test_digits_are_recognised_from_their_pictures(digit: int) -> None:
 
 def test_shipped_files_are_small() -> None:
     files = [path for path in MODELS.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
-    assert sum(path.stat().st_size for path in files) < 4e6
+    assert sum(path.stat().st_size for path in files) < 4.5e6

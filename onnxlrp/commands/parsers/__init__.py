@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .analysing import invert, prototype
-from .clustering import clusters, concepts
+from .clustering import cells, clusters, concepts
 from .explaining import explain, export, inspect, patterns
 from .groups import common
 from .judging import check, compare, evaluate, report, tune
@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Parser], None], str]] = {
     "atlas": ("show what every unit answers to: top samples by activation and relevance, classes", atlas, "atlas"),
     "clusters": ("find the strategies that a model has for a class, by clustering its heatmaps", clusters, "clusters"),
     "concepts": ("test whether a class is sensitive to a concept, or find what detects concepts", concepts, "concepts"),
+    "cells": ("show what the cells of a recurrent network do along a text, and what they track", cells, "cells"),
     "report": ("write explanations and findings as one HTML page", report, "report"),
     "evaluate": ("evaluate methods by metrics: a table with intervals, curves, JSON", evaluate, "evaluate"),
     "tune": ("find the method that explains a model best, and keep it beside the model", tune, "tune"),

@@ -141,3 +141,62 @@ def concepts(parser: Parser) -> None:
     )
     groups.running(parser, "concepts")
     groups.common(parser, "the results as JSON on stdout")
+
+
+def cells(parser: Parser) -> None:
+    """Add the arguments of `onnxlrp cells`."""
+    parser.epilog = (
+        "A cell is chosen on the first half of the text and reported on the second, beside what the best of all cells\n"
+        "reaches with the property shifted to other places (chance).\n\n"
+        "examples:\n"
+        "  onnxlrp cells model.onnx text.txt -o cells.html\n"
+        "  onnxlrp cells model.onnx text.txt -o cells.html --property quotes --property mine.csv\n"
+        "  onnxlrp cells model.onnx text.txt -o cells.png --cell lstm.cell:12"
+    )
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument(
+        "inputs",
+        metavar="TEXT",
+        nargs="+",
+        help="a text in UTF-8, each file as a whole; or .npy arrays of token ids or values, [steps, ...]",
+    )
+    group = parser.add_argument_group("cells")
+    group.add_argument(
+        "--property",
+        action="append",
+        default=[],
+        metavar="NAME|FILE",
+        help="what cells may track: quotes, column, indentation, brackets, or a .csv or .parquet with a row for each "
+        "character, token or step; repeatable (default: the four)",
+    )
+    group.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        metavar="UNIT",
+        help="a cell to show first, such as lstm.cell:12; repeatable",
+    )
+    group.add_argument("--alpha", type=float, default=0.05, metavar="P", help="level of a test (default: %(default)s)")
+    group.add_argument(
+        "--window",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="most characters that are run at once, where the file leaves the length open (default: %(default)s)",
+    )
+    group.add_argument(
+        "--excerpt", type=int, default=1000, metavar="N", help="characters that are shown (default: %(default)s)"
+    )
+    group.add_argument(
+        "--start", type=int, metavar="N", help="the first of them (default: a line in the middle of the text)"
+    )
+    groups.asked(group, "cells")
+    group = parser.add_argument_group("files")
+    group.add_argument("-o", "--out", default="cells.html", metavar="FILE", help="(default: %(default)s)")
+    group.add_argument(
+        "--format",
+        metavar="LIST",
+        help="html (an offline page), json, npz (states, shares of gates), png: one file each (default: from the name)",
+    )
+    groups.running(parser, "cells", rejects="")
+    groups.common(parser, "what was found as JSON on stdout")
