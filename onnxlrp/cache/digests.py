@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import numpy as np
 
 PACKAGE = __name__.partition(".")[0]
 _LIBRARIES = ("onnx", "onnxruntime", "numpy")
-_LARGE = 1 << 20  # bytes that are read at a time
+_LARGE = 1 << 23  # bytes that are read at a time: between two of these another thread may hold the interpreter
+T = TypeVar("T")
 
 
 class NoDigest(Exception):
@@ -90,6 +92,35 @@ def of_file(path: Path) -> str:
         while block := file.read(_LARGE):
             found.update(block)
     return found.hexdigest()
+
+
+def of_file_beside(path: Path, work: Callable[[], T]) -> tuple[str, T]:
+    """Return the SHA-256 of a file, found in a thread of its own, and what work returns that is done meanwhile.
+
+    Args:
+        path: The file.
+        work: The work; what it raises is raised.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    found: list[str | Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(of_file(path))
+        except Exception as error:
+            found.append(error)
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        result = work()
+    finally:
+        thread.join()
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0], result
 
 
 @cache

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..cache.digests import NoDigest, digest, of_file, surroundings
+from ..cache.digests import NoDigest, digest, of_file, of_file_beside, surroundings
 from ..cache.later import later
 from ..cache.store import Store
 from ..errors import InputError, OnnxLrpError
@@ -23,7 +23,12 @@ _FILE = "graph.pickle"
 
 
 def kept_graph(
-    store: Store, path: Path, how: Mapping[str, Any], stated: SizeReader, read: Callable[[SizeReader], Graph]
+    store: Store,
+    path: Path,
+    how: Mapping[str, Any],
+    stated: SizeReader,
+    read: Callable[[SizeReader], Graph],
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Graph:
     """Return the graph of a file: from the cache, where the file, its data files and how it is read are the same.
 
@@ -33,6 +38,7 @@ def kept_graph(
         how: The arguments that it is read with.
         stated: Finds height and width for the metadata of the model, from files that may change.
         read: Reads the graph, with such a function.
+        meanwhile: Called, at most once, while the file of an entry is hashed.
     """
     try:
         key = digest("graph", surroundings(), str(path), str(path.absolute()), how)
@@ -41,7 +47,7 @@ def kept_graph(
         return read(stated)
     place = store.get(key)
     if place is not None:
-        found = _unpacked(place / _FILE, path, how, stated, lambda: read(stated))
+        found = _unpacked(place / _FILE, path, how, stated, lambda: read(stated), meanwhile)
         if found is not None:
             log.info("cache: the graph is that of an earlier run")
             return found
@@ -91,12 +97,18 @@ def _data_files(path: Path, how: Mapping[str, Any], names: Sequence[str]) -> lis
 
 
 def _unpacked(
-    file: Path, path: Path, how: Mapping[str, Any], stated: SizeReader, read: Callable[[], Graph]
+    file: Path,
+    path: Path,
+    how: Mapping[str, Any],
+    stated: SizeReader,
+    read: Callable[[], Graph],
+    meanwhile: Callable[[], object],
 ) -> Graph | None:
     """Return the graph of an entry; None where the files are others by now."""
     try:
-        names, hashes, asked, data = pickle.loads(file.read_bytes())
-        if tuple(map(of_file, [path, *_data_files(path, how, names)])) != hashes:
+        own, entry = of_file_beside(path, lambda: (pickle.loads(file.read_bytes()), meanwhile())[0])
+        names, hashes, asked, data = entry
+        if (own, *map(of_file, _data_files(path, how, names))) != hashes:
             return None
     except (OSError, OnnxLrpError):
         return None  # reading says what is wrong with the file

@@ -68,6 +68,10 @@ def load(
     flags = {"prep": os.fspath(prep)} if isinstance(prep, str | os.PathLike) else dict(prep or {})
 
     store = of_environment() if cache and path is not None else None
+    engines: list[Engine] = []
+
+    def make() -> None:
+        engines.append(_on(engine, providers, precision, store))
 
     def graph_at(lengths: Any, numbers: Mapping[str, float] | None = None) -> Graph:
         def fresh(stated: Any) -> Graph:
@@ -79,7 +83,7 @@ def load(
         if store is None or path is None:
             return fresh(stated)
         how = {"size": lengths, "numbers": numbers, "max_memory": max_memory, "allow_linked_data": allow_linked_data}
-        return kept_graph(store, path, how, stated, fresh)
+        return kept_graph(store, path, how, stated, fresh, lambda: None if engines else make())
 
     graph = graph_at(size)
     sizes = None
@@ -91,8 +95,9 @@ def load(
 
         sizes = OpenSizes(graph_for)
     opened = Opened.of(load, source, asked, graph)
-    chosen = _on(engine, providers, precision, store)
-    made = Model(graph, chosen, path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened)
+    if not engines:
+        make()
+    made = Model(graph, engines[0], path, flags, strict, kind_word=kind, sizes=sizes, _opened=opened)
     return made.choose()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -91,3 +92,15 @@ def test_another_library_processor_or_code_is_another(part: str, monkeypatch: py
         assert digests.surroundings() != before
     finally:
         digests.surroundings.cache_clear()
+
+
+def test_a_file_is_hashed_while_its_caller_works(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"abc" * (1 << 22))  # more than is read at a time
+    whole = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digests.of_file(path) == whole
+    assert digests.of_file_beside(path, lambda: 3) == (whole, 3)
+    with pytest.raises(ZeroDivisionError):
+        digests.of_file_beside(path, lambda: 1 // 0)
+    with pytest.raises(OSError, match="no regular file"):
+        digests.of_file_beside(tmp_path, lambda: 3)
