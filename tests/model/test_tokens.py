@@ -81,6 +81,41 @@ def test_positions_that_are_counted_from_ids_are_no_ids() -> None:
     np.testing.assert_allclose(found.relevance, words[IDS] @ w[:, 1], rtol=1e-3, atol=1e-4)
 
 
+def test_segments_that_are_looked_up_at_positions() -> None:
+    """RoBERTa gathers its one segment from a buffer, at positions that are counted from ids."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    words, segments, w = (rng.normal(size=shape).astype(np.float32) for shape in ((ROWS, 3), (1, 3), (3, 2)))
+    nodes = [
+        helper.make_node("Shape", ["ids"], ["count"], start=0, end=1),
+        helper.make_node("Concat", ["count", "long"], ["shape"], axis=0),
+        helper.make_node("Expand", ["buffer", "shape"], ["zeros"]),
+        helper.make_node("Equal", ["ids", "zero"], ["padding"]),
+        helper.make_node("Not", ["padding"], ["seen"]),
+        helper.make_node("Cast", ["seen"], ["numbers"], to=TensorProto.INT64),
+        helper.make_node("CumSum", ["numbers", "axis"], ["positions"]),
+        helper.make_node("GatherElements", ["zeros", "positions"], ["types"], axis=1),
+        helper.make_node("Gather", ["words", "ids"], ["e"]),
+        helper.make_node("Gather", ["segments", "types"], ["s"]),
+        helper.make_node("Add", ["e", "s"], ["x"]),
+        helper.make_node("ReduceSum", ["x", "along"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "w"], ["logits"]),
+    ]
+    constants = {"zero": np.array(0), "axis": np.array(1), "along": np.array([1]), "long": np.array([9])}
+    constants |= {"buffer": np.zeros((1, 9), np.int64), "words": words, "segments": segments, "w": w}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", LENGTH])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = onnxlrp.load(made.SerializeToString()).explain(IDS, 1, method="gradient_x_input")
+    np.testing.assert_allclose(found.relevance, words[IDS] @ w[:, 1], rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_are_those_of_embeddings() -> None:
     bag = Bag(tokens=WORDS)
     model = model_of(bag)

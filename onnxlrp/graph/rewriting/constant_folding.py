@@ -103,6 +103,8 @@ def _values(graph: MutableGraph, layer: Layer, limit: int) -> list[Array] | None
             shape = graph.constants[layer.inputs[0]].shape
         start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
+    if layer.op == "GatherElements" and (same := _elements_of_one_value(graph, layer)) is not None:
+        return [same]
     if not is_pure(layer) or not all(name in graph.constants for name in layer.inputs if name):
         return None
     return _evaluate(graph, layer, limit)
@@ -151,6 +153,14 @@ def _evaluate(graph: MutableGraph, layer: Layer, limit: int) -> list[Array]:
             "export the model with constant folding (torch.onnx.export does it by default)",
         ) from None
     return [np.asarray(next(results)) if name else np.empty(0) for name in layer.outputs]
+
+
+def _elements_of_one_value(graph: MutableGraph, layer: Layer) -> Array | None:
+    """What is gathered from a constant that has one value everywhere, as RoBERTa's segments of its positions."""
+    data, shape = graph.constant(layer.inputs[0]), graph.shapes.get(layer.outputs[0])
+    if data is None or shape is None or not data.size or (data != data.flat[0]).any():
+        return None
+    return np.full(shape, data.flat[0], data.dtype)
 
 
 def _expanded(value: Array, target: Array) -> Array | None:
