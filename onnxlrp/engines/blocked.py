@@ -3,8 +3,8 @@
 On CPUs onnxruntime's optimiser gives convolutions and poolings a layout in which 8 or 16 channels lie side by side, and
 puts ReorderInput and ReorderOutput around what has none: of elementwise operators it knows few. A graph that it has
 optimised is edited here: each elementwise node whose operands have one shape runs in the layout that costs the least in
-all, which is a minimum cut. The values stay the same bit by bit, for the operators that are moved compute each element
-alone, and exactly rounded.
+all, which is a minimum cut. So does a Reshape that makes one axis of targets and samples, or two of it. The values stay
+the same bit by bit, for the operators that are moved compute each element alone, and exactly rounded.
 
 Where the number of channels is no multiple of the block, a blocked tensor has lanes behind the last channel. Filters
 have zeros there, so that a convolution ignores them, unless one holds NaN or an infinity. What they hold is therefore
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 from onnx import helper, numpy_helper
 
 from .cut import Network
@@ -39,7 +40,9 @@ class _Tensor:
         plain: Its name in the plain layout, "" where it has none.
         blocked: Its name in the blocked layout, "" where it has none.
         channels: How many channels a blocked tensor has, 0 where no reorder and no shape says so.
-        shape: [C, H, W] of each sample; None where it is not known to be four axes.
+        shape: [C, H, W], the last of its axes; None where it is not known to have these and one or two before.
+        targets: How many tensors of this shape each sample has: 1, or the targets of the program.
+        leads: Whether the targets have an axis of their own: [T, N, C, H, W], which no reorder takes.
         maker: The node that computes it, None for inputs and initialisers.
         home: Whether that node computes it blocked.
         readers: The nodes that read it, and whether they read it blocked. None is what must stay: outputs, subgraphs.
@@ -49,15 +52,21 @@ class _Tensor:
         self.plain = self.blocked = ""
         self.channels = 0
         self.shape: tuple[int, ...] | None = None
+        self.targets, self.leads = 1, False
         self.maker: int | None = None
         self.home = False
         self.readers: list[tuple[int | None, bool]] = []
 
     @property
     def size(self) -> int:
-        """Elements of a sample, with those of lanes."""
-        assert self.shape is not None
-        return -(-self.shape[0] // BLOCK) * BLOCK * math.prod(self.shape[1:])
+        """Elements of a sample, for all targets."""
+        return self.targets * math.prod(self.shape or ())
+
+    @property
+    def padding(self) -> int:
+        """Elements of a sample in lanes behind the last channel, for all targets."""
+        channels, *inner = self.shape or (0,)
+        return self.targets * (-channels % BLOCK) * math.prod(inner)
 
 
 class Saved(NamedTuple):
@@ -100,6 +109,9 @@ class _Layouts:
 
     def __init__(self, graph: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.graph = graph
+        self.vectors = {
+            t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.INT64 and not t.external_data
+        }
         self.numbers = {t.name: t for t in graph.initializer if math.prod(t.dims) == 1 and len(t.dims) <= 4}
         filters = {node.input[1] for node in graph.node if node.domain == DOMAIN and node.op_type == "Conv"}
         self.divisor = math.gcd(*(t.dims[0] for t in graph.initializer if t.name in filters and t.dims))
@@ -155,36 +167,64 @@ class _Layouts:
         return tensor is not None and bool(name) and tensor.blocked == name
 
     def _is_blocked(self, n: int) -> bool:
-        return self.tensors[self.graph.node[n].output[0]].home
+        return self._result(n).home
 
     def _find_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         stored = {t.name for t in self.graph.initializer}
-        stated: dict[str, tuple[int, ...] | None] = {name: shape for name, shape in shapes.items() if len(shape) == 3}
-        for value in (*self.graph.value_info, *self.graph.input, *self.graph.output):
-            stated[value.name] = _shape(value)
-        for name, shape in stated.items():
-            if name in self.tensors and name not in stored and self.tensors[name].plain == name:
+        for name, shape in shapes.items():
+            if name in self.tensors and name not in stored and self.tensors[name].plain == name and len(shape) == 3:
                 self.tensors[name].shape = shape
+        for value in (*self.graph.value_info, *self.graph.input, *self.graph.output):
+            tensor = self.tensors.get(value.name)
+            if tensor is not None and value.name not in stored and tensor.plain == value.name:
+                dims, tensor.shape = value.type.tensor_type.shape.dim, _shape(value)
+                if tensor.shape and len(dims) == 5:
+                    tensor.leads, tensor.targets = True, max(1, dims[0].dim_value)
         # The operands of what onnxruntime has put into the blocked layout itself have one shape.
         same = [n for n in self.kept if self.graph.node[n].op_type in ELEMENTWISE and self._is_blocked(n)]
         for order in (same, same[::-1]):
             for n in order:
-                around = [*self._operands(n), self.tensors[self.graph.node[n].output[0]]]
+                around = [*self._operands(n), self._result(n)]
                 known = {t.shape for t in around if t.shape}
                 for tensor in around if len(known) == 1 else ():
                     (tensor.shape,) = known
+        for n in self.kept:
+            if self.graph.node[n].op_type in ELEMENTWISE and not (result := self._result(n)).shape:
+                operands = self._operands(n)
+                if operands and all(t.shape == operands[0].shape for t in operands):
+                    result.shape = operands[0].shape
+                    result.leads = any(t.leads for t in operands)
+                    result.targets = max(t.targets for t in operands)
+
+    def _result(self, n: int) -> _Tensor:
+        return self.tensors[self.graph.node[n].output[0]]
 
     def _operands(self, n: int) -> list[_Tensor]:
-        """Return the tensors that a node reads, but for those that are numbers."""
-        return [self.tensors[name] for name in self.graph.node[n].input if name and name not in self.numbers]
+        """Return the tensors of a node that have its layout: neither numbers nor shapes."""
+        node = self.graph.node[n]
+        return [self.tensors[name] for name in node.input if self._has_layout(node, name)]
+
+    def _has_layout(self, node: Any, name: str) -> bool:
+        return bool(name) and (name == node.input[0] if node.op_type == "Reshape" else name not in self.numbers)
 
     def _fits(self, n: int) -> bool:
         """Return whether a node may have either layout."""
         node = self.graph.node[n]
-        if node.domain or node.op_type not in ELEMENTWISE or len(node.output) != 1:
+        if node.domain or len(node.output) != 1 or not (node.op_type in ELEMENTWISE or self._folds(node)):
             return False
-        shape, operands = self.tensors[node.output[0]].shape, self._operands(n)
+        shape, operands = self._result(n).shape, self._operands(n)
         return bool(shape and operands) and all(t.shape == shape for t in operands)
+
+    def _folds(self, node: Any) -> bool:
+        """Return whether a Reshape makes one axis of targets and samples, or two of it; then it knows the targets."""
+        if node.op_type != "Reshape" or node.input[1] not in self.vectors:
+            return False
+        given, result = (self.tensors[name] for name in (node.input[0], node.output[0]))
+        numbers = numpy_helper.to_array(self.vectors[node.input[1]]).tolist()
+        if not result.shape or self._lanes(result) or tuple(numbers[-3:]) != result.shape:
+            return False
+        given.targets = result.targets = max(given.targets, result.targets)
+        return True
 
     # -- which layout each gets
 
@@ -209,11 +249,9 @@ class _Layouts:
             network = Network()
             around: dict[int, _Tensor] = {}
             for n in part:
-                near = [*self._operands(n), self.tensors[self.graph.node[n].output[0]]]
+                near = [*self._operands(n), self._result(n)]
                 around |= {id(t): t for t in near}
-                result = near[-1]
-                assert result.shape is not None
-                wider = (result.size - math.prod(result.shape)) * len(near)
+                wider = near[-1].padding * len(near)
                 network.edge(n, network.sink, math.inf if n in plain else float(wider))
             for key, tensor in around.items():
                 self._add_reorders(network, key, tensor)
@@ -227,7 +265,8 @@ class _Layouts:
         def vertex(n: int | None, blocked: bool) -> Any:
             return n if n in self.movable else network.source if blocked else network.sink
 
-        maker, cost = vertex(tensor.maker, tensor.home), REORDER * tensor.size
+        maker = vertex(tensor.maker, tensor.home)
+        cost = math.inf if tensor.leads else REORDER * (tensor.size + tensor.padding)
         network.edge(maker, ("out", key), cost)
         network.edge(("in", key), maker, cost)
         for n, blocked in tensor.readers:
@@ -246,7 +285,7 @@ class _Layouts:
 
         by_tensor: dict[int, int] = {}
         for n in self.movable:
-            for tensor in (*self._operands(n), self.tensors[self.graph.node[n].output[0]]):
+            for tensor in (*self._operands(n), self._result(n)):
                 leader[find(n)] = find(by_tensor.setdefault(id(tensor), n))
         parts = defaultdict(list)
         for n in self.movable:
@@ -317,9 +356,7 @@ class _Layouts:
         for n in self.kept:
             node = self.graph.node[n]
             if n in chosen:
-                given = [
-                    name if not name or name in self.numbers else self._name(name, chosen[n]) for name in node.input
-                ]
+                given = [self._name(name, chosen[n]) if self._has_layout(node, name) else name for name in node.input]
                 result = self._name(node.output[0], chosen[n])
                 del node.input[:], node.output[:]
                 node.input.extend(given)
@@ -369,10 +406,10 @@ class _Layouts:
 
 def _shape(value: Any) -> tuple[int, ...] | None:
     kind = value.type.tensor_type
-    dims = kind.shape.dim
-    if kind.elem_type != 1 or len(dims) != 4 or not all(d.HasField("dim_value") and d.dim_value > 0 for d in dims[1:]):
+    inner = kind.shape.dim[-3:]
+    if kind.elem_type != 1 or len(kind.shape.dim) not in (4, 5) or not all(d.dim_value > 0 for d in inner):
         return None
-    return tuple(d.dim_value for d in dims[1:])
+    return tuple(d.dim_value for d in inner)
 
 
 def _inner_reads(node: Any) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +47,6 @@ def run(model: onnx.ModelProto, x: Array) -> list[Array]:
 
 def reorders(model: onnx.ModelProto) -> int:
     return sum(node.op_type in REORDERS for node in model.graph.node)
-
-
-def kinds(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def around(model: onnx.ModelProto, op: str) -> list[str]:
@@ -209,6 +204,46 @@ def test_shapes_that_are_not_known_stay_plain(tmp_path: Path) -> None:
     assert model.SerializeToString() == before
     shapes = {name: (32, 6, 6) for node in model.graph.node for name in (*node.input, *node.output)}
     assert move_elementwise(model.graph, shapes).moved == 1
+
+
+@pytest.mark.parametrize(("channels", "moved"), [(32, True), (24, False)])
+def test_targets_and_samples_are_one_axis_for_convolutions(channels: int, moved: bool, tmp_path: Path) -> None:
+    """[T·N, C, H, W] for them, [T, N, C, H, W] for what they are multiplied with, which has no axis of targets."""
+    net = Stack(16, 6, 6)
+    a = net.convolved("input", 16, channels)
+    three = net.op("Concat", *[net.op("Mul", a, number(k)) for k in range(3)], axis=0)
+    folded = net.convolved(three, channels, channels)
+    apart = net.op("Reshape", folded, np.array([3, -1, channels, 6, 6]))
+    quotient = net.op("Div", apart, net.op("Add", net.op("Abs", a), number(1)))
+    again = net.op("Reshape", quotient, np.array([-1, channels, 6, 6]))
+    result = net.convolved(again, channels, 16)
+    shape: tuple[int, ...] = (channels, 6, 6)
+    made = net.states({a: shape}, result)
+    kind = TensorProto.FLOAT
+    made.graph.value_info.extend(helper.make_tensor_value_info(t, kind, ["TN", *shape]) for t in (folded, again))
+    made.graph.value_info.extend(helper.make_tensor_value_info(t, kind, [3, "N", *shape]) for t in (apart, quotient))
+    model = optimised(made, tmp_path)
+    block = 16 if any(t.dims[0] == 32 for t in model.graph.initializer if len(t.dims) == 4) else 8
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    move_elementwise(changed.graph, {})
+    assert ("ReorderOutput" not in around(changed, "Reshape")) == (moved or block == 8)
+    for x in inputs(net.shape):
+        np.testing.assert_array_equal(run(model, x)[0], run(changed, x)[0])
+
+
+def test_what_gives_samples_another_shape_stays_plain(tmp_path: Path) -> None:
+    net = Stack(16, 6, 6)
+    a = net.convolved("input", 16, 32)
+    turned = net.op("Reshape", net.op("Neg", a), np.array([-1, 32, 4, 9]))
+    b = net.op("Reshape", net.op("Neg", turned), np.array([-1, 32, 3, 3]))
+    result = net.convolved(net.op("Abs", b), 32, 16)
+    made = net.states({a: (32, 6, 6), turned: (32, 4, 9)}, result)
+    made.graph.value_info.append(helper.make_tensor_value_info(b, TensorProto.FLOAT, ["4N", 32, 3, 3]))
+    model = optimised(made, tmp_path)
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    move_elementwise(changed.graph, {})
+    for x in inputs(net.shape):
+        np.testing.assert_array_equal(run(model, x)[0], run(changed, x)[0])
 
 
 def test_outputs_and_subgraphs_read_the_plain_layout(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ the runtime folds them when it loads the graph, and the saved file stays small.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -67,12 +68,21 @@ class Emitter:
 
     def _annotate(self, n: int, step: Instruction) -> None:
         """State the shape of a tensor: onnxruntime's blocked kernels need the batch axis that a Reshape hides."""
-        name = self.names[n]
-        if step.constant or step.targets or name in self._annotated or isinstance(step.what, Activation):
+        if step.constant or isinstance(step.what, Activation):
             return
-        self._annotated.add(name)
-        info = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *step.shape])
-        self.nodes.graph.value_info.append(info)
+        if not step.targets:
+            self._state(self.names[n], "N", step.shape)
+        elif not self.nodes.portable and len(step.shape) == 3:  # for `engines.blocked`
+            self._state(self.names[n], self.program.targets or 1, "N", step.shape)
+            if n in self.folded:
+                self._state(self.folded[n], "TN", step.shape)
+
+    def _state(self, name: str, *dims: Any) -> None:
+        """State the axes of a tensor: the leading ones, and the shape of a sample."""
+        if name not in self._annotated:
+            self._annotated.add(name)
+            info = helper.make_tensor_value_info(name, TensorProto.FLOAT, [*dims[:-1], *dims[-1]])
+            self.nodes.graph.value_info.append(info)
 
     def _step(self, n: int, step: Instruction) -> str:
         if isinstance(step.what, Activation):
@@ -155,6 +165,8 @@ class Emitter:
             raise NotImplementedError("a weight that is an activation, with several targets")
         if step.inputs[0] not in self.folded:
             self.folded[step.inputs[0]] = nodes.node("Reshape", x, nodes.ints(-1, *inner))
+            if not nodes.portable and len(inner) == 3 and inner == first.shape:
+                self._state(self.folded[step.inputs[0]], "TN", inner)
         self.folded[n] = table[linear.name](nodes, linear, self.folded[step.inputs[0]], *rest)
         return nodes.node("Reshape", self.folded[n], nodes.ints(self.program.targets or 1, -1, *outer))
 
