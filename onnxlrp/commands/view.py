@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -46,10 +47,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
         console.json({"url": server.url, "port": server.port, "models": models, "samples": len(source)})
         if not args.no_open:
             _open(server.url, console)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            console.line("ended", "nothing was written")
     return 0
 
 

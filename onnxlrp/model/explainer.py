@@ -48,7 +48,11 @@ def save(
     Raises:
         InputError: A file that cannot be written.
     """
-    given = ("scores", "relevance", *(name for name in program.outputs if name.startswith("ledger/")))
+    given = (
+        "scores",
+        "relevance",
+        *(name for name in program.outputs if name.startswith("ledger/") and not name.endswith("/scale")),
+    )
     outputs = {name: program.outputs[name] for name in given}
     made = explainer(forward, dead_code(replace(program, outputs=outputs)), portable=True)
     model = change(made.model)

@@ -177,7 +177,7 @@ class Model(CompiledModel):
             overlay: So does it, and gives "overlay", uint8 [h, w, 3]: the heatmap over the grey picture.
             ledger: The file also gives the ledger, one number [N] of each sample: "ledger/NODE/out" is the relevance of
                 the result of a node, "ledger/NODE/in" that of its operands, "ledger/NODE/bias" what its bias absorbed,
-                and so on for the columns that a node has; from output to input.
+                and so on for what it has absorbed; from output to input.
             **options: Options of the method.
 
         Returns:

@@ -21,7 +21,7 @@ from ..pictures.style import DEFAULT as STYLE
 from ..preprocessing import labels
 from ..preprocessing.samples import Samples
 from ..registry import options_of
-from ..rules import RULES, described
+from ..rules import RULES
 from ..version import __version__
 from . import drawn
 from .asked import Asked
@@ -109,7 +109,7 @@ class Session:
             "started": {
                 "method": started.method,
                 "target": str(started.target),
-                "options": {key: _shown(value) for key, value in started.options.items()},
+                "options": {key: _text(value) for key, value in started.options.items()},
                 "rules": [[str(match), _rule(rule)] for match, rule in started.entries],
             },
             "colors": colormap(STYLE.cmap).tolist(),
@@ -137,14 +137,20 @@ class Session:
         }
 
     def layers(self, asked: Asked) -> dict[str, Any]:
-        """Return the layers of each model with the rules that a method gives them.
+        """Return the layers of each model with the rules that a method gives them, or the error of the second.
 
         Raises:
             UsageError: No such method, option or rule.
             UnsupportedError: A layer without a rule.
         """
         with self._running:
-            return {"models": [self._layers(model, asked) for model in self.models]}
+            found = [self._layers(self.models[0], asked)]
+            for model in self.models[1:]:
+                try:
+                    found.append(self._layers(model, asked))
+                except OnnxLrpError as error:
+                    found.append({"method": "", "layers": [], "error": _error(error)})
+        return {"models": found}
 
     def _layers(self, model: Model, asked: Asked) -> dict[str, Any]:
         placed = model.for_target(asked.target)
@@ -374,5 +380,16 @@ def _shown(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else ""
 
 
+def _text(value: Any) -> str:
+    """The value of an option as it is written on the page."""
+    return str(value).lower() if isinstance(value, bool) else str(_shown(value))
+
+
 def _rule(rule: Any) -> str:
-    return rule if isinstance(rule, str) else described(rule)
+    """A rule as text that gives it again: `gamma(gamma=0.25)`."""
+    if isinstance(rule, str):
+        return rule
+    known = options_of(type(rule)).items()
+    values = {key: value for key, option in known if (value := getattr(rule, key)) != option.default}
+    said = [f"{key}={float(value)!r}" for key, value in values.items()]
+    return f"{rule.name}({', '.join(said)})" if said else str(rule.name)

@@ -230,6 +230,17 @@ def test_two_models_are_explained_for_the_class_of_the_first() -> None:
         assert found["layer"] == "head"
 
 
+def test_what_the_command_states_is_what_the_page_begins_with() -> None:
+    rules = [("Conv", onnxlrp.rule("gamma(0.123456789)")), ("dense2", onnxlrp.rule("zplus"))]
+    options = onnxlrp.ExplainOptions(target="4", method="epsilon", options={"epsilon": 1e-7}, rules=rules)
+    with served(session([DIGITS], [SEVEN], options)) as page:
+        begun = json.loads(page.get("api/about")[2])["started"]
+        assert begun["options"] == {"epsilon": "1e-07"}
+        data = explained(page, **{key: begun[key] for key in ("target", "method", "options", "rules")})
+        wanted = onnxlrp.load(DIGITS).explain(SEVEN, options).relevance[0].sum(axis=0)
+        np.testing.assert_allclose(numbers(data["results"][0]["heat"]), wanted, rtol=1e-6, atol=1e-9)
+
+
 def test_an_error_of_the_second_model_stands_in_its_place(tmp_path: Path) -> None:
     onnx.save(dense((4,)), tmp_path / "m.onnx")
     with served(session([SHAPES, tmp_path / "m.onnx"], [STAR])) as page:
@@ -237,6 +248,9 @@ def test_an_error_of_the_second_model_stands_in_its_place(tmp_path: Path) -> Non
         assert data["results"][0]["heat"]
         assert data["results"][1]["error"]["fix"]
         assert data["alike"] is None
+        found = page.post("layers", {"target": "star"})[1]["models"]
+        assert found[0]["layers"]
+        assert page.post("layers", {"rules": [["[", "zplus"]]})[0] == 400
 
 
 # -- code

@@ -9,8 +9,9 @@ from .parser import Parser
 def view(parser: Parser) -> None:
     """Add the arguments of `onnxlrp view`."""
     parser.epilog = (
-        "The page is for this machine alone: it listens on 127.0.0.1, its address holds a random token, and nothing\n"
-        "is written to a file. Ctrl-C ends it. From another machine: ssh -L 8123:127.0.0.1:8123, with --port 8123.\n\n"
+        "The page is for this machine alone: it listens on 127.0.0.1, and its address holds a random token. Nothing\n"
+        "that it shows is written to a file. Ctrl-C ends it.\n"
+        "From another machine: --port 8123 here, ssh -L 8123:127.0.0.1:8123 there.\n\n"
         "examples:\n"
         "  onnxlrp view model.onnx\n"
         "  onnxlrp view model.onnx photos/ -m epsilon_gamma_box\n"

@@ -152,7 +152,7 @@ async function inner(what) {
     explain();
   } : null;
   const draw = (data) => inside(data, layer, row, look, first, about.rules, decide);
-  if (!found || !layer.record || !entry(mine.method)?.rules) return draw(null);
+  if (!first || first.error || !layer.record || !entry(mine.method)?.rules) return draw(null);
   one("inner").setAttribute("aria-busy", "true");
   const own = turn;
   try {
@@ -294,8 +294,10 @@ function fillOptions() {
 function notes() {
   const said = about.models.flatMap((model) => model.notes.map(([text, fix]) => [about.models.length > 1 ? `${model.name}: ${text}` : text, fix]));
   if (!said.length) return;
-  one("notes").replaceChildren(node("details", { className: "notes", open: said.length < 3 }, node("summary", {}, said.length === 1 ? "One note on the model" : `${said.length} notes on the model`),
-    node("ul", {}, ...said.map(([text, fix]) => node("li", {}, text, fix ? node("code", {}, fix) : null)))));
+  const [[first, fix], ...more] = said;
+  const tail = more.length ? ` (and ${more.length} more)` : "";
+  one("notes").replaceChildren(node("details", { className: "notes" }, node("summary", {}, first + tail),
+    fix ? node("code", {}, fix) : null, ...more.map(([text, other]) => node("p", {}, text, other ? node("code", {}, other) : null))));
 }
 
 function listen() {
@@ -352,7 +354,7 @@ async function start() {
   one("opacity").value = String(Math.round(100 * about.opacity));
   one("typing").hidden = !about.models[0].texts;
   one("classes").append(...about.models[0].classes.map((label) => new Option(label)));
-  Object.assign(asked, { target: about.started.target, options: about.started.options, rules: about.started.rules });
+  Object.assign(asked, { target: about.started.target, options: { ...about.started.options }, rules: about.started.rules });
   one("about").textContent = about.models.map((model) => [model.path, `sha256 ${model.sha256.slice(0, 12)}`, model.input, model.preprocessing].filter(Boolean).join(" · ")).join("\n");
   if (about.models.length > 1) {
     one("whose").hidden = false;
