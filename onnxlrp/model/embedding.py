@@ -111,6 +111,8 @@ def _behind(graph: Graph, table: Layer) -> Graph:
         if layer is not table and needed.intersection(layer.outputs):
             layers.append(layer)
             needed.update(layer.inputs)
+            if layer.op == "Where":  # the relevance of its branches reads the condition as a number
+                needed.add(f"{layer.inputs[0]}/chosen")
     name = table.outputs[0]
     source = Tensor(name, graph.shapes[name], graph.dtypes.get(name, "float32"))
     inputs = (source, *(tensor for tensor in graph.inputs if tensor.name in needed))

@@ -116,6 +116,34 @@ def test_segments_that_are_looked_up_at_positions() -> None:
     np.testing.assert_allclose(found.relevance, words[IDS] @ w[:, 1], rtol=1e-4, atol=1e-5)
 
 
+def test_gradients_where_a_mask_chooses() -> None:
+    """Scaled dot products of torch put zeros where a softmax has no keys: Where behind the embeddings."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    words, w = (rng.normal(size=shape).astype(np.float32) for shape in ((ROWS, 3), (3, 2)))
+    nodes = [
+        helper.make_node("Gather", ["words", "ids"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "last"], ["s"], keepdims=1),
+        helper.make_node("Less", ["s", "nil"], ["below"]),
+        helper.make_node("Where", ["below", "nil", "e"], ["x"]),
+        helper.make_node("ReduceSum", ["x", "along"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "w"], ["logits"]),
+    ]
+    constants = {"nil": np.zeros(1, np.float32), "along": np.array([1]), "last": np.array([2]), "words": words, "w": w}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["N", LENGTH])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = onnxlrp.load(made.SerializeToString()).explain(IDS, 1, method="gradient_x_input")
+    kept = words * (words.sum(axis=1, keepdims=True) >= 0)
+    np.testing.assert_allclose(found.relevance, kept[IDS] @ w[:, 1], rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_are_those_of_embeddings() -> None:
     bag = Bag(tokens=WORDS)
     model = model_of(bag)
