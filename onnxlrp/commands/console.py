@@ -38,7 +38,7 @@ class Console:
             self._write(sys.stdout, (_styled(sys.stdout, f"{printable(key):<{width}}", "1") + printable(text)).rstrip())
 
     def words(self, key: str, parts: Iterable[tuple[str, tuple[int, int, int], bool]]) -> None:
-        """Print words on backgrounds of colours, on a terminal that shows colours; else nothing.
+        """Print words, or characters in their lines, on colours, on a terminal that shows colours; else nothing.
 
         Args:
             key: The first word of the line.
@@ -46,11 +46,16 @@ class Console:
         """
         if self.quiet or self.as_json or not _shows_colors(sys.stdout):
             return
-        said = [
-            f"\033[48;2;{red};{green};{blue};38;5;{15 if dark else 16}m {printable(text.strip())} \033[0m"
-            for text, (red, green, blue), dark in parts
-        ]
-        self._write(sys.stdout, _styled(sys.stdout, f"{printable(key):<{KEY}}", "1") + " ".join(said))
+        listed = list(parts)
+        letters = bool(listed) and all(len(text) == 1 for text, _, _ in listed)
+        said = []
+        for text, (red, green, blue), dark in listed:
+            shown = ("↵" if text == "\n" else printable(text)) if letters else f" {printable(text.strip())} "
+            said.append(f"\033[48;2;{red};{green};{blue};38;5;{15 if dark else 16}m{shown}\033[0m")
+            if letters and text == "\n":
+                said.append("\n" + " " * KEY)
+        line = ("" if letters else " ").join(said)
+        self._write(sys.stdout, _styled(sys.stdout, f"{printable(key):<{KEY}}", "1") + line)
 
     def table(self, rows: Iterable[Iterable[object]], right: Iterable[int] = ()) -> None:
         """Print rows in columns, the first as a head; `right` are the columns aligned right."""

@@ -301,11 +301,11 @@ class Report:
 
     def _tokens(self, one: Explanation, target: int) -> None:
         """Print the strongest tokens, and on a terminal all of them in colour."""
-        from ..explanation.tokens import colors, is_dark, tokens
+        from ..explanation.tokens import colors, is_dark, sign, tokens
 
         found = tokens(one, 0, target)
         strongest = sorted(found, key=lambda token: -abs(token.relevance))[:STRONGEST]
-        words = " · ".join(f"{token.text.strip()} {summary.number(token.relevance)}" for token in strongest)
+        words = " · ".join(f"{sign(token.text)} {summary.number(token.relevance)}" for token in strongest)
         self.console.line("tokens", words)
         shades = colors(found, self.cmap, self.clip)
         shown = [(token.text, shade, is_dark(shade)) for token, shade in zip(found, shades, strict=True)]

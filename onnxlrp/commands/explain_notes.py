@@ -118,7 +118,10 @@ class Notes:
         prep = model.preprocessing if pictures else None
         suffix = Path(self.source.paths[0]).suffix.lower()
         words = model.vocabulary.source if suffix in TEXTS and model.vocabulary else ""
-        console.line("prep", summary.preprocessing(prep) if pictures else summary.unchanged(suffix, words))
+        console.line(
+            "prep",
+            summary.preprocessing(prep) if pictures else summary.unchanged(suffix, words, model.reads_whole_texts),
+        )
         if many:
             console.line("method", ", ".join(name for name in self.methods if name not in self._skipped))
         if prep is not None and prep.assumed:

@@ -40,17 +40,19 @@ def assumed(prep: Preprocessing, otherwise: str = "") -> tuple[str, str]:
     return f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}{otherwise}"
 
 
-def unchanged(suffix: str, words: str = "") -> str:
+def unchanged(suffix: str, words: str = "", whole: bool = False) -> str:
     """Return how an input that is no picture was read, as one line.
 
     Args:
         suffix: The suffix of its file.
         words: Where the words of token ids come from.
+        whole: A file is one text.
     """
     if suffix in (".npy", ""):
         return f"{'array, unchanged':<{_COLUMN}}[.npy]"
     if words:
-        return f"{'text as token ids':<{_COLUMN}}[{words}]"
+        what = "a text, but for its last line end, as ids of characters" if whole else "text as token ids"
+        return f"{what:<{_COLUMN}}{'  ' * (len(what) >= _COLUMN)}[{words}]"
     return f"{'columns, unchanged':<{_COLUMN}}[{suffix}]"
 
 

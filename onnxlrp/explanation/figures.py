@@ -114,11 +114,12 @@ def by_kind(drawn: Drawn, style: Style) -> Image | None:
     if form == "slices":
         return slices.slices(_stacked(values, kind), None if x is None else _stacked(x, kind), style)
     if form == "words":
-        from ..pictures import words
+        from ..pictures import letters, words
         from .tokens import named
 
         found = named(kind, values, x, names)
-        return words.words([token.relevance for token in found], [token.text for token in found], style)
+        relevance, texts = [token.relevance for token in found], [token.text for token in found]
+        return (letters.letters if letters.is_letters(texts) else words.words)(relevance, texts, style)
     if form == "traces" and x is not None:
         r, trace = (kind.to_maps(a[np.newaxis])[0] for a in (values, x))
         return traces.traces(r, trace, names, style)

@@ -19,6 +19,7 @@ Ids = npt.NDArray[np.int64]
 
 _TOP = re.compile(r"top(\d{1,6})", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?\d+")
+_QUOTED = re.compile(r"'.+'|\".+\"", re.DOTALL)  # a label that would be read as an id, such as '3'
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ TOP1 = Target("top")
 def parse(text: str | int) -> Target:
     """Parse a target.
 
-    `281`, `top1`, `top3`, else a label. `CLASS@PLACE` is a class at a place of an output with many positions: at a
-    position (`7@3`, `7@-1`), a point (`dog@40,25`), in a box (`dog@10,10,50,60`), in a mask (`dog@mask.png`), where it
-    is predicted (`dog@predicted`), or everywhere (`dog@all`). `box:N` and `box@Y,X` are boxes of a detector: their best
-    class, with `:CLASS` another, with `:x`, `:y`, `:w`, `:h` or `:size` a coordinate.
+    `281`, `top1`, `top3`, else a label, which may stand in quotes (`'3'`).
+
+    `CLASS@PLACE` is a class at a place of an output with many positions: at a position (`7@3`, `7@-1`), a point
+    (`dog@40,25`), in a box (`dog@10,10,50,60`), in a mask (`dog@mask.png`), where it is predicted (`dog@predicted`), or
+    everywhere (`dog@all`). `box:N` and `box@Y,X` are boxes of a detector: their best class, with `:CLASS` another, with
+    `:x`, `:y`, `:w`, `:h` or `:size` a coordinate.
 
     Args:
         text: The target.
@@ -90,7 +93,7 @@ def _parse_class(word: str) -> Target:
 
 
 def resolve(target: Target, labels: Sequence[str] | None, n_classes: int, place: Place | None = None) -> int | None:
-    """Resolve a target to a class id; labels match by any synonym, upper or lower case.
+    """Resolve a target to a class id; labels match as they are written, else by any synonym, upper or lower case.
 
     Args:
         target: The target.
@@ -292,7 +295,11 @@ def _find(word: str, labels: Sequence[str] | None, n_classes: int) -> int:
         raise UsageError(
             f'target "{word}": the model names no classes', f"give an id from 0 to {n_classes - 1}, or --labels FILE"
         )
-    wanted = _plain(word)
+    for exact in (word, *([word[1:-1]] if _QUOTED.fullmatch(word) else [])):  # of characters, "a" is not "A"
+        same = [i for i, label in enumerate(labels[:n_classes]) if exact in (label, short(label))]
+        if len(same) == 1:
+            return same[0]
+    wanted = _plain(word[1:-1] if _QUOTED.fullmatch(word) else word)
     shown = [i for i, label in enumerate(labels[:n_classes]) if wanted in (_plain(label), _plain(short(label)))]
     found = shown or [i for i, label in enumerate(labels[:n_classes]) if wanted in map(_plain, label.split(","))]
     if len(found) > 1:

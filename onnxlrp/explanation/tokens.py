@@ -13,9 +13,12 @@ from ..pictures.colors import colorize, limit
 from .result import Array, Result, target_count
 
 DARK = 140.0  # of 255: on a background that is darker, letters are white
+_SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥"}
 _STYLE = """
 body { font: 18px/1.9 system-ui, sans-serif; margin: 2em auto; max-width: 50em; color: #222; background: #fff }
 p { margin: 0 0 1em } small { color: #666 } span { border-radius: 4px; padding: 2px 4px; margin: 0 1px }
+pre { font: 16px/1.6 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere }
+pre span { border-radius: 0; padding: 2px 0; margin: 0 }
 """
 
 
@@ -77,6 +80,11 @@ def is_dark(color: tuple[int, int, int]) -> bool:
     return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < DARK
 
 
+def sign(text: str) -> str:
+    """Return a token as it is named in a list: without blanks around it, and one that is all blank by a sign."""
+    return text.strip() or _SIGNS.get(text, "·")
+
+
 def page(result: Result, cmap: str = "RdBu_r", clip: float = 99.5) -> str:
     """Return an HTML page of the samples of an explanation: each token on a background of its relevance.
 
@@ -92,7 +100,8 @@ def page(result: Result, cmap: str = "RdBu_r", clip: float = 99.5) -> str:
         raise UnsupportedError(
             f"html shows tokens, and the input is {result.kind.describe()}", "write a picture: --format png"
         )
-    from ..report.markup import Markup, tag  # a page is rarely asked for
+    from ..pictures import letters  # a page is rarely asked for
+    from ..report.markup import Markup, tag
 
     parts: list[Any] = []
     for n in range(len(result)):
@@ -101,13 +110,17 @@ def page(result: Result, cmap: str = "RdBu_r", clip: float = 99.5) -> str:
             logit, total = (float(np.atleast_2d(np.asarray(a))[t, n]) for a in (result.logit, result.total))
             words = [result.title(n, t), result.method, f"ΣR {total:.4g} of {logit:.4g}"]
             parts.append(tag("p", tag("small", " · ".join(filter(None, words)))))
-            shown = []
+            shown, in_lines = [], letters.is_letters([token.text for token in found])
             for token, color in zip(found, colors(found, cmap, clip), strict=True):
                 ink = "#fff" if is_dark(color) else "#222"
                 said = f"{token.relevance:.4g}" if token.id is None else f"{token.relevance:.4g} · id {token.id}"
                 look = f"background:rgb({color[0]},{color[1]},{color[2]});color:{ink}"
-                shown += [tag("span", token.text.strip() or "·", style=look, title=said), Markup(" ")]
-            parts.append(tag("p", shown))
+                text = token.text.strip() or "·"
+                if in_lines:
+                    text = "↵" if token.text == "\n" else token.text
+                end = "\n" if token.text == "\n" else "" if in_lines else " "
+                shown += [tag("span", text, style=look, title=said), Markup(end)]
+            parts.append(tag("pre" if in_lines else "p", shown))
     title = result.method or "relevance"
     head = tag("head", tag("meta", charset="utf-8"), tag("title", title), tag("style", Markup(_STYLE)))
     return f"<!doctype html>\n{tag('html', head, tag('body', parts), lang='en')}\n"

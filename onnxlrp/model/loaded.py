@@ -324,6 +324,11 @@ class LoadedModel:
         return self._vocabulary[0]
 
     @property
+    def reads_whole_texts(self) -> bool:
+        """Whether a file of text is one sample: the model reads characters, and the end of a line is one of them."""
+        return self.kind.name == "tokens" and self.vocabulary is not None and self.vocabulary.has_lines
+
+    @property
     def categories(self) -> dict[str, dict[str, int]]:
         """The columns of words of the explained input: column → word → its code in the input; 0 is every other word.
 
@@ -434,14 +439,14 @@ class LoadedModel:
 
         Args:
             x: An array (one sample, or a batch [N, …]), a PIL image, a path, a Text, Samples, or a list of them. Of a
-                file of text (.txt) each line is a sample.
+                file of text (.txt) each line is a sample, or all of it (`reads_whole_texts`).
             name_column: The column of a table (.csv, .parquet) that names its rows.
 
         Raises:
             InputError: A file or an array that does not fit the input.
             UnsupportedError: Preprocessing that is not stated under `strict`.
         """
-        read = opened(x, name_column)
+        read = opened(x, name_column, self.reads_whole_texts)
         items = encoded(read, self.graph, self.kind, self.vocabulary, self.assumed_inputs)
         model = self
         if self.graph.open_axes:

@@ -50,7 +50,7 @@ def groups(model: CompiledModel, x: Any) -> list[Group]:
         InputError: A sample cannot be read.
         UnsupportedError: Preprocessing that is not stated under `strict`.
     """
-    parts = [model.read(item) for item in opened(x)]
+    parts = [model.read(item) for item in opened(x, whole_texts=model.reads_whole_texts)]
     found: dict[Any, list[tuple[int, Samples]]] = {}
     start = 0
     for samples in parts:

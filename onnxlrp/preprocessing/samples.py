@@ -107,12 +107,13 @@ class Opened(NamedTuple):
     table: tables.Table | None = None
 
 
-def opened(x: Any, name_column: str | None = None) -> list[Opened]:
+def opened(x: Any, name_column: str | None = None, whole_texts: bool = False) -> list[Opened]:
     """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
         x: An array (one sample or a batch), a PIL image, a path, Samples, what is opened already, or a list of these.
         name_column: The column of a table that names its rows.
+        whole_texts: A file of text is one sample, but for its last line end; else each of its lines is one.
 
     Raises:
         InputError: A file cannot be read, or there is no sample.
@@ -120,7 +121,7 @@ def opened(x: Any, name_column: str | None = None) -> list[Opened]:
     items = list(x) if isinstance(x, list | tuple) and not isinstance(x, Opened) else [x]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    return [made for item in items for made in (_lines(item) or [_opened(item, name_column)])]
+    return [made for item in items for made in (_lines(item, whole_texts) or [_opened(item, name_column)])]
 
 
 def decoded(data: bytes, file: str, name: str, origin: str) -> list[Opened]:
@@ -222,8 +223,8 @@ def several_sizes(sizes: Mapping[tuple[int, ...], Sequence[str]], pictures: bool
     return InputError(f"samples of several sizes: {said}", *fix)
 
 
-def _lines(item: Any) -> list[Opened]:
-    """The lines of a file of text, each a sample; [] for what is no such file."""
+def _lines(item: Any, whole: bool) -> list[Opened]:
+    """The lines of a file of text, each a sample, or all of it as one; [] for what is no such file."""
     if isinstance(item, Text) or not isinstance(item, str | os.PathLike) or Path(item).suffix.lower() not in TEXTS:
         return []
     path = Path(item)
@@ -235,6 +236,11 @@ def _lines(item: Any) -> list[Opened]:
         raise InputError(
             f"{path}: cannot be read as text ({reason(error)})", "give UTF-8, a text on each line"
         ) from None
+    if whole:
+        text = text.replace("\r\n", "\n").removesuffix("\n")
+        if not text:
+            raise InputError(f"{path}: holds no text", "give a text")
+        return [Opened(Text(text), path.stem, str(path))]
     return _texts(text, path.stem, str(path))
 
 
