@@ -128,8 +128,19 @@ def test_dropped_files_and_errors(page: Served, tmp_path: Path) -> None:
         )
         browser.until("document.querySelector('#error strong').textContent.includes('cat')")
         assert "known" in viewed.text("#error p")
+        stale = "document.getElementById('content').dataset.stale !== undefined"
+        assert browser.evaluate(stale)  # what is shown is not what is asked for
         viewed.explained(lambda: browser.press("1"))
         assert browser.evaluate("document.getElementById('error').hidden")
+        assert not browser.evaluate(stale)
+        browser.evaluate("document.querySelector('#layers button').click(); 0")
+        browser.until("document.querySelector('.editor') !== null")
+        browser.evaluate("document.querySelector('.editor input').value = 'much'; 0")
+        browser.evaluate("document.querySelector('.editor').requestSubmit()")
+        browser.until("!document.getElementById('error').hidden")
+        assert "much" in viewed.text("#error strong")
+        viewed.explained(lambda: browser.evaluate("document.querySelector('#own .chip').click()"))  # can be taken away
+        assert not browser.evaluate(stale)
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (820, "dark"), (1500, "light")])

@@ -47,6 +47,8 @@ function failed(error) {
 async function explain() {
   one("error").hidden = true;
   mark();
+  drawOwn();
+  one("content").dataset.stale = ""; // until what is asked for is shown, also where that fails
   const own = ++turn;
   if (!asked.sample) return browse(own);
   say("Explaining…", "running");
@@ -57,6 +59,7 @@ async function explain() {
     rules = layers.models;
     found = next;
     redraw = await show(found, about.models, look, choose);
+    delete one("content").dataset.stale;
     after();
   } catch (error) {
     if (own === turn) failed(error);
@@ -73,6 +76,7 @@ async function browse(own) {
   try {
     rules = (await call("layers", request(own))).models;
     if (own !== turn) return;
+    delete one("content").dataset.stale;
     drawLayers();
     say("Choose a sample.", "ready");
   } catch (error) {
@@ -113,7 +117,7 @@ async function stop() {
   if (document.body.dataset.state !== "running") return;
   await call("stop", request(++turn)).catch(failed);
   one("progress").hidden = one("stop").hidden = true;
-  say("Stopped.", "done");
+  say("Stopped: what is shown is from before.", "stopped");
 }
 
 function choose(target) {
@@ -133,9 +137,13 @@ function drawLayers() {
   one("legend").textContent = unread ? `They cannot be read: ${unread}` : ledger
     ? "The bar is the relevance that arrives at a layer; yellow is what it absorbs, hatched what it adds."
     : found ? "This method keeps no ledger." : `From the output to the input, with the rules of ${mine.method}.`;
+}
+
+// The rules that were given on the page, each with what takes it away.
+function drawOwn() {
   const own = asked.rules.map(([match, rule], n) => node("button", { type: "button", className: "chip", title: "take it away",
     on: { click: () => { asked.rules.splice(n, 1); explain(); } } }, `${match} = ${rule} ✕`));
-  const idle = own.length && !entry(mine.method)?.rules ? [node("span", { className: "quiet" }, "not for this method")] : [];
+  const idle = own.length && !entry(one("method").value)?.rules ? [node("span", { className: "quiet" }, "not for this method")] : [];
   one("own").replaceChildren(...(own.length ? [node("span", {}, "Rules of your own"), ...own, ...idle] : []));
 }
 
