@@ -16,7 +16,7 @@ from ..preprocessing import images, tables
 from ..preprocessing.samples import TEXTS, Opened, Samples, decoded
 from ..streaming.sources import Item
 
-KEPT = 32  # samples that were dropped; the oldest is let go
+KEPT, KEPT_BYTES = 32, 256 << 20  # samples that were dropped; the oldest are let go
 _THUMBNAILS = 512
 _SIDE = 112
 
@@ -26,13 +26,19 @@ class Dropped(NamedTuple):
 
     Attributes:
         name: The name of its file; of a text its beginning.
-        content: What `Model.read` takes.
+        data: The bytes of the file, which a picture takes less room in than decoded.
         text: The text that was typed; None for a file.
     """
 
     name: str
-    content: Any
+    data: bytes = b""
     text: str | None = None
+
+    def content(self) -> Any:
+        """Return what `Model.read` takes. Raises InputError."""
+        if self.text is not None:
+            return Text(self.text)
+        return decoded(self.data, self.name, Path(self.name).stem, self.name)
 
 
 class Shelf:
@@ -78,18 +84,20 @@ class Shelf:
         name = Path(name.replace("\\", "/")).name[:200] or "picture"
         if Path(name).suffix.lower() == ".parquet":
             raise InputError(f"{name}: .parquet files are not taken here", "name it behind the model: onnxlrp view")
-        return self._keep(Dropped(name, decoded(data, name, Path(name).stem, name)))
+        made = Dropped(name, data)
+        made.content()  # refused now, or never
+        return self._keep(made)
 
     def type(self, text: str) -> str:
         """Take a text that was typed, and return its id. Raises InputError for an empty one."""
         if not text.strip():
             raise InputError("the text is empty", "type some words")
-        return self._keep(Dropped(text.strip()[:40], Text(text.strip()), text.strip()))
+        return self._keep(Dropped(text.strip()[:40], text=text.strip()))
 
     def read(self, key: str, model: Model) -> Samples:
         """Return a sample as a model takes it; of a table or a batch all rows. Raises InputError, UnsupportedError."""
         found = self.find(key)
-        return found.read(model) if isinstance(found, Item) else model.read(found.content)
+        return found.read(model) if isinstance(found, Item) else model.read(found.content())
 
     def find(self, key: str) -> Item | Dropped:
         """Return the file or what was dropped. Raises UsageError for an id that is none."""
@@ -130,7 +138,9 @@ class Shelf:
             key = f"d{self._count}"
             self._count += 1
             self._dropped[key] = one
-            while len(self._dropped) > KEPT:
+            sizes = [len(one.data) for one in self._dropped.values()]
+            while len(self._dropped) > KEPT or (sum(sizes) > KEPT_BYTES and len(self._dropped) > 1):
+                sizes.pop(0)
                 self._dropped.popitem(last=False)
         return key
 
@@ -140,18 +150,22 @@ def _entry(key: str, name: str, origin: str, picture: bool) -> dict[str, Any]:
 
 
 def _is_picture(found: Item | Dropped) -> bool:
-    """Return whether a sample is a picture by its name, or what was decoded."""
+    """Return whether a sample is a picture, by its name."""
     if isinstance(found, Dropped):
-        return _picture(found) is not None
-    return found.path is not None and Path(found.origin).suffix.lower() not in {".npy", *tables.SUFFIXES, *TEXTS}
+        return found.text is None and _is_picture_name(found.name)
+    return found.path is not None and _is_picture_name(found.origin)
+
+
+def _is_picture_name(name: str) -> bool:
+    return Path(name).suffix.lower() not in {".npy", *tables.SUFFIXES, *TEXTS}
 
 
 def _picture(found: Item | Dropped) -> Any:
     """The picture of a sample; None for one that is none."""
-    if isinstance(found, Dropped):
-        content = found.content[0].content if isinstance(found.content, list) else None
-    elif not _is_picture(found):
+    if not _is_picture(found):
         return None
+    if isinstance(found, Dropped):
+        content = found.content()[0].content
     else:
         inside = getattr(found.content, "opened", None)
         content = inside() if inside else images.open_image(found.content)

@@ -275,3 +275,25 @@ def test_what_was_dropped_long_ago_is_let_go(page: Served) -> None:
 
 def test_the_page_has_one_policy() -> None:
     assert "frame-ancestors 'none'" in rooms._POLICY
+
+
+def test_what_is_no_request_is_refused(page: Served) -> None:
+    for sent in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / x y\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", page.server.port), timeout=20) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        assert page.server.token.encode() not in answer
+        assert b"200" not in answer.partition(b"\r\n")[0]
+
+
+def test_large_files_that_were_dropped_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxlrp.view import shelf
+
+    monkeypatch.setattr(shelf, "KEPT_BYTES", 3 * len(SEVEN.read_bytes()))
+    made = shelf.Shelf()
+    for _ in range(5):
+        made.drop("a.png", SEVEN.read_bytes())
+    assert len(made.listed(0, 9)["dropped"]) == 3
