@@ -10,7 +10,7 @@ import numpy as np
 from ..explanation import Explanation, ledger
 from ..graph.graph import Head
 from ..graph.heads import MARGINS
-from ..graph.operators import RISING_COMPARISONS, SCORINGS
+from ..graph.operators import INEQUALITIES, SCORINGS
 from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word
@@ -18,7 +18,7 @@ MOSTLY = 0.95
 CLOSES = 1e-4  # what the residual of a layer must stay below, as a share of its Σ|R|
 _COLUMN = 56
 _VALUES = 8  # values of a regression that are printed
-_THRESHOLDS = RISING_COMPARISONS | {"Less", "LessOrEqual", "Sign"}
+_THRESHOLDS = INEQUALITIES | {"Sign"}
 
 
 def preprocessing(prep: Preprocessing | None) -> str:

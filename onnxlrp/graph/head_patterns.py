@@ -69,7 +69,7 @@ def of_decision(graph: Graph, layer: Layer) -> Step | None:
 
 def threshold(graph: Graph, layer: Layer) -> Step | None:
     """Read a comparison of each score with a number or with the largest, Sign, the rounding of a score, and Not."""
-    if layer.op in operators.COMPARISONS and len(layer.inputs) == 2:
+    if layer.op in operators.INEQUALITIES and len(layer.inputs) == 2:
         live = [n for n, name in enumerate(layer.inputs) if name not in graph.constants]
         largest = _largest_of(graph, layer)
         if largest is not None and (layer.op in operators.RISING_COMPARISONS) == (largest == 0):

@@ -178,11 +178,11 @@ BOUNDED_SCORES = SCORINGS | ops("HardSigmoid")
 MONOTONE = ops("Clip Log Exp Sqrt")
 # A score against a number: of Greater's kind where the score stands first and the result rises with it.
 RISING_COMPARISONS = ops("Greater GreaterOrEqual")
-COMPARISONS = RISING_COMPARISONS | ops("Less LessOrEqual")
+INEQUALITIES = RISING_COMPARISONS | ops("Less LessOrEqual")
 # By a small constant, what keeps a score off zero or one.
 SHIFTS = _EXTREMES | ops("Add Sub")
 # They make a decision of a value.
-COMPARISONS = ops("Sign Equal Greater GreaterOrEqual Less LessOrEqual")
+COMPARISONS = INEQUALITIES | ops("Sign Equal")
 # They take constants from an activation: a codebook's words, the means of a mixture, support vectors.
 SHIFTS_OF_CODES = ops("Sub Add")
 # Between differences and the sum of their squares: standard deviations, and moves.

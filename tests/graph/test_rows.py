@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from onnx import helper
 
-from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
 from support.tiny_models import model, node, norm, values
@@ -37,13 +35,28 @@ def test_it_is_folded_into_the_layer_that_gives_the_tokens() -> None:
     assert verify(graph, source) < 1e-5
 
 
-def test_rows_that_another_layer_reads_stay_and_are_refused_by_name() -> None:
+def test_rows_that_another_layer_reads_are_normalised_for_themselves() -> None:
     source = tokens()
     source.graph.node.append(node("Relu", ["rows"], ["r"]))
     source.graph.node.append(node("Reshape", ["r", "size"], ["z"]))
     source.graph.output.append(helper.make_tensor_value_info("z", 1, None))
-    with pytest.raises(UnsupportedError, match="/bn/Norm"):
-        load(source)
+    graph = load(source)
+    assert graph.batch is None
+    assert verify(graph, source) < 1e-5
+
+
+def test_it_is_folded_into_the_layer_that_gives_the_rows() -> None:
+    nodes = [
+        node("Reshape", ["x", "flat"], ["rows"]),
+        node("Gemm", ["rows", "w", "c"], ["g"]),
+        node("BatchNormalization", ["g", "s", "b", "m", "v"], ["normed"]),
+        node("Reshape", ["normed", "size"], ["y"]),
+    ]
+    given = {"w": values(4, 8), "c": values(8), "flat": np.array([-1, 4]), "size": np.array([-1, 6, 8])} | norm(8)
+    source = model(nodes, given, shape=("N", 6, 4))
+    graph = load(source)
+    assert [layer.op for layer in graph.layers] == ["MatMul"]
+    assert verify(graph, source) < 1e-5
 
 
 def test_rows_of_one_token_are_left_to_the_dense_layer() -> None:

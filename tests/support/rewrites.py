@@ -195,6 +195,61 @@ class PointwiseConvAsMatMul(Parts):
         return self.op("Transpose", self.op("Add", y, bias), perm=[0, 3, 1, 2])
 
 
+class Pointwise(Parts):
+    """Convolutions of width 1 are written as products with a matrix."""
+
+    def conv_of(self, x: str, name: str, inner: int, kernel: int) -> str:
+        if kernel > 1:
+            return super().conv_of(x, name, inner, kernel)
+        weight, bias = self.conv_weights(name, inner, kernel)
+        return self.product(x, weight[:, :, 0, 0], bias)
+
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        raise NotImplementedError
+
+    def picture(self, x: str, *lead: int, last: tuple[int, ...] = ()) -> str:
+        return self.op("Reshape", x, np.array([*lead, SIZE // 2, SIZE // 2, *last]))
+
+
+@rewrite(convolutional)
+class PointwiseConvOnOneAxis(Pointwise):
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        y = self.op("MatMul", weight, self.op("Reshape", x, np.array([0, weight.shape[1], -1])))
+        return self.picture(self.op("Add", y, bias[:, None]), 0, CHANNELS)
+
+
+@rewrite(convolutional)
+class PointwiseConvBiasBehindReshape(Pointwise):
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        y = self.op("MatMul", weight, self.op("Reshape", x, np.array([0, weight.shape[1], -1])))
+        return self.op("Add", self.picture(y, 0, CHANNELS), bias[:, None, None])
+
+
+@rewrite(convolutional)
+class PointwiseConvOnTokens(Pointwise):
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        y = self.op("Transpose", self.op("Reshape", x, np.array([0, weight.shape[1], -1])), perm=[0, 2, 1])
+        y = self.op("Add", self.op("MatMul", y, weight.T.copy()), bias)
+        return self.picture(self.op("Transpose", y, perm=[0, 2, 1]), 0, CHANNELS)
+
+
+@rewrite(convolutional)
+class PointwiseConvAsGemm(Pointwise):
+    """The rows are the places of all samples."""
+
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        y = self.op("Reshape", self.op("Transpose", x, perm=[0, 2, 3, 1]), np.array([-1, weight.shape[1]]))
+        y = self.picture(self.op("Gemm", y, weight, bias, transB=1), -1, last=(CHANNELS,))
+        return self.op("Transpose", y, perm=[0, 3, 1, 2])
+
+
+@rewrite(convolutional)
+class PointwiseConvAsEinsum(Pointwise):
+    def product(self, x: str, weight: Array, bias: Array) -> str:
+        y = self.op("Einsum", weight, x, equation="oc,bchw->bohw")
+        return self.op("Add", y, bias[:, None, None])
+
+
 @rewrite(convolutional)
 class NormBehindReshape(Parts):
     """The normalisation reads the places on one axis."""

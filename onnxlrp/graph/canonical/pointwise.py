@@ -7,23 +7,25 @@ from dataclasses import replace
 import numpy as np
 
 from .. import operators
-from ..graph import Layer
+from ..graph import Array, Layer
 from ..rewriting.builder import Builder
 from ..rewriting.constant_folding import drop_noops
 from ..rewriting.mutable_graph import MutableGraph
 
 _SWAP = (0, 2, 1)  # of tokens [N, T, C] and of their channels first
+_MOVES = operators.RESHAPES | {"Transpose", "Identity"}
 
 
 def write_in_layout(graph: MutableGraph) -> None:
     """Write a map over channels in the layout around it, where transposes lead into another and back.
 
-    A product with a matrix between transposes of pictures, [N, C, H, W], is a convolution of width 1; a convolution of
-    width 1 between transposes of tokens, [N, T, C], is a product with a matrix.
+    A product with a matrix between moves of pictures, [N, C, H, W], is a convolution of width 1; a convolution of width
+    1 between transposes of tokens, [N, T, C], is a product with a matrix.
 
     Args:
         graph: Has the shapes of all activations, and all attributes spelled out.
     """
+    _write_pictures(graph)
     uses = graph.uses()
     readers = {name: layer for layer in graph.layers for name in layer.inputs}
     changed: dict[str, Layer] = {}
@@ -33,45 +35,134 @@ def write_in_layout(graph: MutableGraph) -> None:
 
     for first in (layer for layer in graph.layers if layer.op == "Transpose"):
         middle = behind(first)
-        if middle is None or middle.inputs[0] != first.outputs[0]:
+        if middle is None or middle.op != "Conv" or middle.inputs[0] != first.outputs[0]:
             continue
-        rank = len(first.attributes["perm"])
-        to_last, to_second = (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))
-        weight = graph.constant(middle.inputs[1]) if len(middle.inputs) > 1 else None
-        if weight is None or weight.dtype.kind != "f":
-            continue
-        bias = behind(middle) if middle.op == "MatMul" else None
-        if bias is not None and not _is_bias(graph, bias, middle.outputs[0], weight.shape[-1]):
-            bias = None
-        last = behind(bias or middle)
-        if last is None or last.op != "Transpose":
+        weight, last = graph.constant(middle.inputs[1]), behind(middle)
+        if weight is None or weight.dtype.kind != "f" or last is None or last.op != "Transpose":
             continue
         perms = tuple(first.attributes["perm"]), tuple(last.attributes["perm"])
-        source, out = first.inputs[0], (bias or middle).outputs[0]
-        if middle.op == "MatMul" and weight.ndim == 2 and rank > 3 and perms == (to_last, to_second):
-            kernel = np.ascontiguousarray(weight.T).reshape(*weight.shape[::-1], *[1] * (rank - 2))
-            made = replace(middle, op="Conv", attributes=_plain(rank - 2))
-            inputs = [source, graph.add_constant(kernel, middle.inputs[1])]
-            if bias is not None:
-                name = next(name for name in bias.inputs if name in graph.constants)
-                flat = np.broadcast_to(graph.constants[name].reshape(-1), weight.shape[-1:])
-                inputs.append(graph.add_constant(np.array(flat), name))
-        elif middle.op == "Conv" and rank == 3 and perms == ((0, 2, 1), (0, 2, 1)) and _is_pointwise(middle):
+        if perms == (_SWAP, _SWAP) and _is_pointwise(middle):
             matrix = np.ascontiguousarray(weight[:, :, 0].T)
-            made = replace(middle, op="MatMul", attributes={})
-            inputs = [source, graph.add_constant(matrix, middle.inputs[1]), *middle.inputs[2:]]
-        else:
-            continue
-        changed[middle.name] = replace(made, inputs=tuple(inputs), outputs=(out,))
-        if bias is not None:
-            changed[bias.name] = replace(bias, op="", inputs=())
-        changed[last.name] = replace(last, op="Identity", inputs=(out,), attributes={})
-        graph.shapes[out] = graph.shapes[last.outputs[0]]
+            inputs = (first.inputs[0], graph.add_constant(matrix, middle.inputs[1]), *middle.inputs[2:])
+            out = middle.outputs[0]
+            changed[middle.name] = replace(middle, op="MatMul", attributes={}, inputs=inputs)
+            changed[last.name] = replace(last, op="Identity", inputs=(out,), attributes={})
+            graph.shapes[out] = graph.shapes[last.outputs[0]]
     if changed:
-        made_layers = (changed.get(layer.name, layer) for layer in graph.layers)
-        graph.layers = [layer for layer in made_layers if layer.op]
+        graph.layers = [changed.get(layer.name, layer) for layer in graph.layers]
         drop_noops(graph)
     _write_tokens(graph)
+
+
+def _write_pictures(graph: MutableGraph) -> None:
+    """Write products with a constant matrix as convolutions of width 1 where moves lead from a picture and back to one.
+
+    Whichever moves these are: they are followed on the indices of the picture's elements.
+    """
+    uses, producers = graph.uses(), graph.producers()
+    readers = {name: layer for layer in graph.layers for name in layer.inputs}
+    changed: dict[str, Layer] = {}
+    for layer in graph.layers:
+        matrix = [n for n, name in enumerate(layer.inputs) if graph.constant(name) is not None]
+        if layer.op != "MatMul" or len(layer.inputs) != 2 or len(matrix) != 1:
+            continue
+        weight = graph.constants[layer.inputs[matrix[0]]]
+        if weight.ndim != 2 or weight.dtype.kind != "f":
+            continue
+        before: list[Layer] = []
+        tensor = layer.inputs[1 - matrix[0]]
+        while (move := producers.get(tensor)) is not None and move.op in _MOVES:
+            before.insert(0, move)
+            tensor = move.inputs[0]
+        behind: list[Layer] = []
+        tensor, biases = layer.outputs[0], 0
+        while uses[tensor] == 1 and (reader := readers.get(tensor)) is not None:
+            biases += reader.op == "Add"
+            if not (reader.op in _MOVES or (biases == 1 and _adds_constant(graph, reader, tensor))):
+                break
+            behind.append(reader)
+            tensor = reader.outputs[0]
+        found = _between_pictures(graph, before, weight.T if matrix[0] else weight, matrix[0] == 1, behind)
+        if found is None:
+            continue
+        source, last, bias = found
+        out = last.outputs[0]
+        kernel = np.ascontiguousarray(weight.T if matrix[0] else weight)
+        kernel = kernel.reshape(*kernel.shape, *[1] * (len(graph.shapes[source]) - 2))
+        inputs = [source, graph.add_constant(kernel, layer.inputs[matrix[0]])]
+        if bias is not None:
+            inputs.append(graph.add_constant(bias.astype(weight.dtype), f"{layer.name}/bias"))
+        attributes = _plain(kernel.ndim - 2)
+        # Where the last move stands: what it reads comes before it.
+        changed[last.name] = replace(layer, op="Conv", attributes=attributes, inputs=tuple(inputs), outputs=(out,))
+    if changed:
+        gone = {made.name for made in changed.values()}
+        kept = (layer for layer in graph.layers if layer.name in changed or layer.name not in gone)
+        graph.layers = [changed.get(layer.name, layer) for layer in kept]
+        graph.prune()
+
+
+def _adds_constant(graph: MutableGraph, layer: Layer, tensor: str) -> bool:
+    constants = [graph.constants[name] for name in layer.inputs if name in graph.constants]
+    same = graph.shapes.get(layer.outputs[0]) == graph.shapes.get(tensor)
+    return layer.op == "Add" and same and len(constants) == 1 and constants[0].dtype.kind == "f"
+
+
+def _between_pictures(
+    graph: MutableGraph, before: list[Layer], weight: Array, on_last: bool, behind: list[Layer]
+) -> tuple[str, Layer, Array | None] | None:
+    """The picture that moves before a product read, the last of those behind it, and the bias; None where it is none.
+
+    Args:
+        graph: Has all shapes.
+        before: The moves before the product, in order; the first ones may be left out.
+        weight: The matrix, [outer, inner].
+        on_last: Whether the product is over the last axis, else over the last but one.
+        behind: The moves behind the product, in order, and a sum with a constant among them; the last may be left out.
+    """
+    outer, inner = weight.shape
+    for start in range(len(before) - 1, -1, -1):
+        picture = graph.shapes.get(before[start].inputs[0], ())
+        if len(picture) < 4 or picture[1] != inner:
+            continue
+        for end, last in enumerate(behind):
+            if last.op == "Add" or graph.shapes.get(last.outputs[0], ()) != (picture[0], outer, *picture[2:]):
+                continue
+            places = int(np.prod(picture[2:]))
+            indices = np.arange(inner * places).reshape(1, *picture[1:])
+            for move in before[start:]:
+                indices = _move(graph, move, indices)
+            columns = np.moveaxis(indices, -1 if on_last else -2, 0)
+            if (
+                len(columns) != inner
+                or (columns != columns[0] + places * np.arange(inner).reshape(-1, *[1] * (columns.ndim - 1))).any()
+            ):
+                continue
+            moved = columns[0] + places * np.arange(outer).reshape(-1, *[1] * (columns.ndim - 1))
+            moved = np.moveaxis(moved, 0, -1 if on_last else -2)
+            bias: Array | None = None
+            for move in behind[: end + 1]:
+                if move.op != "Add":
+                    moved = _move(graph, move, moved)
+                    bias = None if bias is None else _move(graph, move, bias)
+                    continue
+                value = next(graph.constants[name] for name in move.inputs if name in graph.constants)
+                if value.ndim > moved.ndim or value.shape[: 1 - moved.ndim] not in ((), (1,)):
+                    break
+                bias = np.broadcast_to(value, moved.shape)
+            else:
+                same = (moved.reshape(-1) == np.arange(outer * places)).all()
+                rows = None if bias is None else bias.reshape(outer, places)
+                if same and (rows is None or (rows == rows[:, :1]).all()):
+                    return before[start].inputs[0], last, None if rows is None else rows[:, 0]
+    return None
+
+
+def _move(graph: MutableGraph, move: Layer, values: Array) -> Array:
+    """What a move makes of one sample."""
+    if move.op == "Transpose":
+        return values.transpose(move.attributes["perm"])
+    return values.reshape(1, *graph.shapes[move.outputs[0]][1:]) if move.op != "Identity" else values
 
 
 def _write_tokens(graph: MutableGraph) -> None:
@@ -147,15 +238,6 @@ def _path(
         tensor = layer.outputs[0]
         (layer,) = readers[tensor]
     return (path, layer) if any(part.op == "Conv" for part in path) else ([], None)
-
-
-def _is_bias(graph: MutableGraph, layer: Layer, tensor: str, width: int) -> bool:
-    """Whether a layer adds one constant number for each channel on the last axis."""
-    constants = [graph.constants[name] for name in layer.inputs if name in graph.constants]
-    if layer.op != "Add" or len(constants) != 1 or tensor not in layer.inputs:
-        return False
-    (value,) = constants
-    return value.dtype.kind == "f" and value.size in (1, width) and value.shape[-1:] in ((), (value.size,))
 
 
 def _is_pointwise(layer: Layer) -> bool:

@@ -1,4 +1,4 @@
-"""An Einsum of two activations as a MatMul, and what arranges its operands and its result."""
+"""An Einsum as a MatMul, and what arranges its operands and its result."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
         The layers, or none where there is no such form.
     """
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
-    if left and layer.inputs[1] in graph.constants and len(right) == 2 and out[:-1] == left[:-1]:
-        return _by_matrix(graph, layer, right, (left[-1], out[-1]))
-    if not left or any(name in graph.constants for name in layer.inputs):
+    stored = [name in graph.constants for name in layer.inputs]
+    if left and stored in ([False, True], [True, False]):
+        terms = (left, right) if stored[1] else (right, left)
+        return _by_matrix(graph, layer, layer.inputs[stored.index(False)], layer.inputs[stored.index(True)], terms, out)
+    if not left or any(stored):
         return []
     shapes = [graph.shapes[name] for name in layer.inputs]
     size = {a: n for term, shape in zip((left, right), shapes, strict=True) for a, n in zip(term, shape, strict=True)}
@@ -58,15 +60,37 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return build.layers
 
 
-def _by_matrix(graph: MutableGraph, layer: Layer, term: str, wanted: tuple[str, str]) -> list[Layer]:
-    """x[…, i] w[i, o] → y[…, o], a product with a constant matrix."""
-    weight = layer.inputs[1]
-    if tuple(term) == wanted[::-1] and len(set(wanted)) == 2:
-        weight = graph.add_constant(np.ascontiguousarray(graph.constants[weight].T), weight)
-    elif tuple(term) != wanted:
+def _by_matrix(
+    graph: MutableGraph, layer: Layer, source: str, weight: str, terms: tuple[str, str], out: str
+) -> list[Layer]:
+    """x[…, i, …] w[i, o] → y[…, o, …], a product with a constant matrix between transposes."""
+    term, of_weight = terms
+    inner, outer = [a for a in of_weight if a not in out], [a for a in of_weight if a not in term]
+    kept = [a for a in term if a not in inner]
+    if len(of_weight) != 2 or len(inner) != 1 or len(outer) != 1 or inner[0] not in term:
+        return []
+    if sorted(out) != sorted([*kept, *outer]) or len(set(term)) < len(term) or out[0] != term[0]:
+        return []
+    shape, matrix = graph.shapes[source], graph.constants[weight]
+    if of_weight[0] != inner[0]:
+        matrix = np.ascontiguousarray(matrix.T)
+    if shape[term.index(inner[0])] != len(matrix):  # broadcasts
         return []
     build = Builder(graph, layer)
-    build.keep(op="MatMul", inputs=(layer.inputs[0], weight), attributes={})
+    first = [*kept, *inner]
+    if first != list(term):
+        order = tuple(term.index(a) for a in first)
+        moved = tuple(shape[n] for n in order)
+        source = build.add("Transpose", source, out=f"{build.out}/in", name=f"{layer.name}/in", shape=moved, perm=order)
+    last = [*kept, *outer]
+    inputs = (source, graph.add_constant(matrix, weight))
+    if last == list(out):
+        build.keep(op="MatMul", inputs=inputs, attributes={})
+        return build.layers
+    size = dict(zip(term, shape, strict=True)) | {outer[0]: matrix.shape[1]}
+    product = build.declare(f"{build.out}/product", tuple(size[a] for a in last))
+    build.keep(op="MatMul", inputs=inputs, outputs=(product,), attributes={})
+    build.add("Transpose", product, name=f"{layer.name}/out", perm=tuple(last.index(a) for a in out))
     return build.layers
 
 
