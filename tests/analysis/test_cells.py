@@ -270,6 +270,8 @@ def test_columns_of_a_table(tmp_path: Path, charlm: Any) -> None:
     found = charlm.cells(onnxlrp.Text(text), [str(file), "column"])
     assert [one.name for one in found.tracked] == ["column", "is_e", "seventh"]
     assert found.tracked[1].statistic == "AUC"
+    with pytest.raises(UsageError, match="two properties are called"):
+        charlm.cells(onnxlrp.Text(text), [str(file), str(file)])
     with pytest.raises(InputError, match="rows for"):
         charlm.cells(onnxlrp.Text(text + "x"), [str(file)])
 

@@ -99,7 +99,10 @@ class Cells(CellsResult):
         values: dict[str, Array] = of_text.of_texts([str(one.text) for one in texts], names) if names else {}
         places = sum(len(one.values) for one in texts)
         for file in files:
-            values |= of_text.of_table(file, places)
+            own = of_text.of_table(file, places)
+            if twice := [name for name in own if name in values]:
+                raise UsageError(f'two properties are called "{twice[0]}"', f"rename the column in {file}")
+            values |= own
         runs = watch([one.values for one in texts])
         states = np.concatenate([run.states for run in runs], axis=1)
         symbols = [symbol for one in texts for symbol in one.symbols]
