@@ -50,6 +50,7 @@ def builds(found: Mapping[str, Any]) -> str:
                 f"`{record['method']}`",
                 str(record["batch"]),
                 str(record["targets"] or 1),
+                "yes" if record.get("kept") else "no",
                 f"{record['processor']['ratio']:.2f}",
                 f"{record['wall']['ratio']:.2f}",
                 f"{peak['after'] / peak['before']:.2f}",
@@ -60,7 +61,7 @@ def builds(found: Mapping[str, Any]) -> str:
     said = f"threads: {about['threads']}; {_versions(about)}"
     commits = {(r["meta"]["builds"]["before"][:7], r["meta"]["builds"]["after"][:7]) for r in found["records"]}
     pairs = " and ".join(f"`{after}` against `{before}`" for before, after in sorted(commits))
-    head = ("model", "method", "batch", "targets", "processor time", "wall time", "peak memory", "relevance")
+    head = ("model", "method", "batch", "targets", "cache", "processor time", "wall time", "peak memory", "relevance")
     return f"{about['date'][:10]}, commits {pairs}, {said}.\n\n{table(head, rows)}"
 
 
