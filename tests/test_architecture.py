@@ -375,7 +375,7 @@ ALLOWED |= {
     # A page around an exported explainer.
     "web": {"model", "model.options", "pictures", "preprocessing", "files"},
     # A page on this machine: what the server answers is handed to it, and what the pages share lies in `web`.
-    "view": {*_JUDGES, "web"},
+    "view": {*_JUDGES, "graph.axes", "web"},
     "report": {
         "report.markup",
         "report.shell",

@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import UsageError
 from ..graph import facts, operators
 from ..graph.axes.input_axes import input_axes
-from ..graph.axes.places import Places, has_others, places
+from ..graph.axes.maps import maps_of
+from ..graph.axes.places import has_others
 from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Graph, Layer
 from ..graph.heads import head_of
@@ -82,7 +83,7 @@ def _maps(problem: Problem, layer: str) -> tuple[dict[str, Any], Array, Array]:
     """Return notes of the layer, its result A [N, K, h, w], and ∂f/∂A, whichever axis of the result is K."""
     graph, kind = problem.model.graph, problem.kind
     layer = _check(graph, kind, layer)
-    found = _places(graph, kind)[layer_of(graph, layer).tensor]
+    found = maps_of(graph, kind.spatial_axes)[layer_of(graph, layer).tensor]
     outputs = problem.propagate(
         make_composite("gradient"), problem.x, np.arange(len(problem.x)), record=(layer,), activations=(layer,)
     )
@@ -109,7 +110,7 @@ def _check(graph: Graph, kind: InputKind, layer: str) -> str:
     tensor = layer_of(graph, layer).tensor
     others = _others(graph, kind, last)
     fix = f"name a layer with feature maps: {others}" if last else "use gradient_x_input or occlusion"
-    if tensor not in _places(graph, kind):
+    if tensor not in maps_of(graph, kind.spatial_axes):
         shape = list(graph.shapes[tensor])
         raise UsageError(f'layer "{layer}" gives {shape} per sample, not feature maps with height and width', fix)
     traced = trace_axes(graph, graph.inputs[0])
@@ -165,7 +166,7 @@ def last_map(graph: Graph, kind: InputKind) -> str:
 
 
 def _last_map(graph: Graph, kind: InputKind, layers: Sequence[Layer]) -> str:
-    found, among = _places(graph, kind), {layer.name for layer in layers}
+    found, among = maps_of(graph, kind.spatial_axes), {layer.name for layer in layers}
     traced = trace_axes(graph, graph.inputs[0])
     reached = reaching(graph, traced, _start(graph))
     for n, layer in reversed([*enumerate(graph.layers)]):
@@ -179,10 +180,3 @@ def _last_map(graph: Graph, kind: InputKind, layers: Sequence[Layer]) -> str:
             shared = any(f"{later.label}.".startswith(f"{path}.") for later in graph.layers[n + 1 :])
             return layer.name if shared else path
     return ""
-
-
-def _places(graph: Graph, kind: InputKind) -> dict[str, Places]:
-    """Return the layout of every tensor that has the spatial axes of the picture."""
-    traced = trace_axes(graph, graph.inputs[0])
-    found = {name: places(axes, kind.spatial_axes) for name, axes in traced.items()}
-    return {name: laid for name, laid in found.items() if laid is not None}

@@ -17,6 +17,8 @@ from ..explanation.result import Array, assumed, class_id, label
 from ..explanation.saving import encode_png
 from ..explanation.tokens import tokens
 from ..files import to_jsonable
+from ..graph.axes.maps import maps_of
+from ..graph.graph import Graph
 from ..graph.units import Unit, layers
 from ..model import Model
 from ..pictures.colors import limit
@@ -173,16 +175,21 @@ def listing(model: Model, composite: Composite | None) -> list[dict[str, Any]]:
     ]
 
 
-def inner(e: Explanation, unit: Unit) -> dict[str, Any]:
+def inner(e: Explanation, graph: Graph, unit: Unit) -> dict[str, Any]:
     """Return the relevance of a layer's result for the page: its sum over channels, and the strongest channels.
 
     Args:
         e: The explanation of one sample, with the layer recorded.
+        graph: The graph.
         unit: The layer.
     """
     values = np.asarray(e.layers[unit.label][0], np.float64)
-    parts = np.moveaxis(values, unit.axis, 0) if values.ndim else values.reshape(1)
-    parts = parts.reshape(len(parts), *_space(parts.shape[1:]))
+    found = maps_of(graph, e.kind.spatial_axes).get(unit.tensor) if e.kind.is_image else None
+    if found is not None:  # its places are those of the picture, as of tokens of patches
+        parts = found.maps(values[np.newaxis])[0]
+    else:
+        parts = np.moveaxis(values, unit.axis, 0) if values.ndim else values.reshape(1)
+        parts = parts.reshape(len(parts), *_space(parts.shape[1:]))
     sums = parts.reshape(len(parts), -1).sum(axis=1)
     order = np.argsort(-np.abs(sums), kind="stable")[:CHANNELS]
     spatial = parts[0].size > 1
@@ -192,6 +199,9 @@ def inner(e: Explanation, unit: Unit) -> dict[str, Any]:
         "shape": list(unit.shape),
         "channels": len(parts),
         "sum": float(values.sum()),
+        "over": found is not None,
+        "others": 0 if found is None else found.others,
+        "elsewhere": float(values.sum() - parts.sum()),
         "heat": heat(parts.sum(axis=0)) if spatial else None,
         "v": shared,
         "strongest": [

@@ -208,7 +208,10 @@ class Session:
                 target = self._same_class(first.explanation, self.models[asked.model], target)[0]
             found = self._explained(asked.model, asked, target, asked.layer)
             unit = units.layer(found.model.graph, asked.layer)
-            return {**drawn.inner(found.explanation, unit), "code": self._code(asked, found, asked.layer)}
+            return {
+                **drawn.inner(found.explanation, found.model.graph, unit),
+                "code": self._code(asked, found, asked.layer),
+            }
 
     def progress(self, lane: str) -> dict[str, int]:
         """Return how many passes of a lane are done, and of how many; 0 of 0 where that is not known."""

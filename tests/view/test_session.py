@@ -20,6 +20,7 @@ from PIL import Image
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.view.session import Session
+from support.attention_models import Transformer
 from support.input_models import dense
 from support.paths import MODELS
 from support.viewed import Served, served, session
@@ -116,6 +117,22 @@ def test_inside_of_a_layer(page: Served, digits: Any, layer: str) -> None:
         return
     np.testing.assert_allclose(numbers(found["heat"]), values.sum(axis=0), atol=1e-6)
     np.testing.assert_allclose(numbers(found["strongest"][0]["heat"]), values[order[0]], atol=1e-7)
+
+
+@pytest.mark.slow
+def test_tokens_of_patches_are_drawn_in_their_places(tmp_path: Path) -> None:
+    onnx.save(Transformer().proto(), tmp_path / "vit.onnx")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 8, 12)).astype(np.float32))
+    with served(session([tmp_path / "vit.onnx"], [tmp_path / "x.npy"])) as page:
+        layers = page.post("layers", {})[1]["models"][0]["layers"]
+        named = [one["record"] for one in layers if len(one["shape"]) == 2 and one["record"]][::6]
+        found = [page.post("inner", {"sample": "0", "layer": name})[1] for name in named]
+    over = [one for one in found if one.get("over") and one["heat"]]
+    assert over  # tokens, not maps
+    for one in over:
+        maps = numbers(one["heat"])
+        assert maps.shape[1] / maps.shape[0] == 12 / 8
+        assert maps.sum() + one["elsewhere"] == pytest.approx(one["sum"], rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.parametrize(

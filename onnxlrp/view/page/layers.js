@@ -72,21 +72,19 @@ function map(heat, v, look, picture) {
   return canvas;
 }
 
-const isPlace = (shape, [height, width], heat) => shape.length === 3 && heat &&
-  Math.abs(heat.size[0] / heat.size[1] - height / width) < 0.2 * (height / width);
-
 // Show the relevance inside of a layer, and what gives it another rule.
 export function inside(found, layer, row, look, first, rules, decide) {
   const place = one("inner"), parts = [];
   parts.push(node("h3", {}, layer.label, node("small", {}, ` ${layer.op}`)));
   if (row) parts.push(node("p", { className: "quiet" }, `${told(row)}.`));
   if (found) {
-    const picture = first.pixels && isPlace(found.shape, first.heat.size, found.heat) ? { pixels: first.pixels, size: first.heat.size } : null;
+    const picture = first.pixels && found.over && found.heat ? { pixels: first.pixels, size: first.heat.size } : null;
     if (found.heat) {
       const canvas = map(found.heat, found.heat.v, look, picture);
       canvas.setAttribute("aria-label", `Relevance of ${layer.label}, summed over ${found.channels} channels`);
       parts.push(node("figure", { className: "whole" }, canvas, node("figcaption", { className: "quiet" },
-        `${found.channels === 1 ? "its relevance" : `the sum over ${found.channels} channels`}, ${found.heat.size.join(" × ")}: ${number(found.sum)}`)));
+        `${found.channels === 1 ? "its relevance" : `the sum over ${found.channels} channels`}, ${found.heat.size.join(" × ")}: ${number(found.sum - found.elsewhere)}`,
+        found.others ? `; ${number(found.elsewhere)} at ${found.others} of no place, such as a class token` : "")));
     }
     if (found.channels > 1) {
       const ends = reach(found.strongest.map((one) => one.sum));
