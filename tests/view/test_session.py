@@ -382,3 +382,16 @@ def test_lanes_are_bounded() -> None:
         with contextlib.suppress(Exception):
             made._register(Asked(lane=str(n)))
     assert len(made._lanes) == _LANES
+
+
+@pytest.mark.slow
+def test_rows_of_the_ledger_stand_in_the_order_of_the_layers(tmp_path: Path) -> None:
+    """Layers of one path and operator, as those of attention, are told apart by it; their names are unique."""
+    onnx.save(Transformer().proto(), tmp_path / "vit.onnx")
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3, 8, 12)).astype(np.float32))
+    with served(session([tmp_path / "vit.onnx"], [tmp_path / "x.npy"])) as page:
+        layers = page.post("layers", {})[1]["models"][0]["layers"]
+        ledger = explained(page)["results"][0]["ledger"]
+    left = iter([(one["label"], one["op"]) for one in reversed(layers)])
+    assert all((row["layer"], row["op"]) in left for row in ledger)  # in this order, some left out
+    assert len({one["match"] for one in layers}) == len(layers)

@@ -1,6 +1,6 @@
 // The page of `onnxlrp view`: what is asked for, and what is shown of it.
 import { node, one } from "./shared/dom.js";
-import { focusList, inside, list } from "./layers.js";
+import { focusList, inside, joined, list } from "./layers.js";
 import { show } from "./stage.js";
 
 const LANE = Array.from(crypto.getRandomValues(new Uint32Array(2)), (part) => part.toString(36)).join("");
@@ -132,7 +132,7 @@ function drawLayers() {
   const result = found?.results[whose];
   one("network").textContent = about.models.length > 1 ? "Layers of" : "Layers";
   const ledger = result?.ledger || null;
-  list(mine.layers, ledger, chosen?.layer.record ?? "", (layer, row) => inner({ layer, row, model: whose }));
+  list(mine.layers, ledger, chosen?.layer.match ?? "", (layer, row) => inner({ layer, row, model: whose }));
   const unread = about.models[whose].unread;
   one("legend").textContent = unread ? `They cannot be read: ${unread}` : ledger
     ? "The bar is the relevance that arrives at a layer; yellow is what it absorbs, hatched what it adds."
@@ -151,9 +151,8 @@ async function inner(what) {
   chosen = what;
   drawLayers();
   const mine = rules[what.model];
-  const layer = mine.layers.find(({ label, op }) => label === what.layer.label && op === what.layer.op) || what.layer;
-  const ledger = found?.results[what.model]?.ledger;
-  const row = ledger?.find((one) => one.layer === layer.label && one.op === layer.op) || null;
+  const here = joined(mine.layers, found?.results[what.model]?.ledger).find(({ layer }) => layer.match === what.layer.match);
+  const { layer, row } = here || { layer: what.layer, row: null };
   const first = found?.results[what.model];
   const decide = entry(mine.method)?.rules && !about.models[what.model].unread ? (match, rule) => {
     asked.rules = [[match, rule], ...asked.rules.filter(([other]) => other !== match)];

@@ -6,8 +6,8 @@ import { enlarged, numbers } from "./stage.js";
 
 let rows = [];
 
-// Put the rows of a ledger to the layers that they are of: both are in order, one from either end.
-function joined(layers, ledger) {
+// Put the rows of a ledger to the layers that they are of: both are in the order of one walk, from either end.
+export function joined(layers, ledger) {
   const left = [...(ledger || [])];
   return [...layers].reverse().map((layer) => {
     const at = left.findIndex((row) => row.layer === layer.label && row.op === layer.op);
@@ -20,13 +20,13 @@ export function list(layers, ledger, chosen, open) {
   const found = joined(layers, ledger);
   const ends = reach(found.flatMap(({ row }) => (row ? [row.arrived, row.conserves ? row.passed : 0] : [])));
   const place = one("layers");
-  const same = rows.length === found.length && found.every(({ layer }, n) => rows[n].key === layer.label + layer.op);
+  const same = rows.length === found.length && found.every(({ layer }, n) => rows[n].key === layer.match);
   if (!same) {
     rows = found.map(({ layer }) => {
       const parts = { name: node("span", { className: "name" }), rule: node("span", { className: "rule" }),
                       bar: bar([], [0, 1]), value: node("span", { className: "n" }) };
       const button = node("button", { type: "button" }, parts.name, parts.rule, parts.bar, parts.value);
-      return { key: layer.label + layer.op, button, ...parts };
+      return { key: layer.match, button, ...parts };
     });
     place.replaceChildren(...rows.map(({ button }) => node("li", {}, button)));
     rows.forEach(({ button }, n) => {
@@ -44,7 +44,7 @@ export function list(layers, ledger, chosen, open) {
     rows[n].bar.classList.toggle("idle", !row);
     button.title = row ? told(row) : "";
     button.classList.toggle("open", Boolean(row?.error >= 1e-4));
-    button.setAttribute("aria-pressed", String(chosen === layer.record && chosen !== ""));
+    button.setAttribute("aria-pressed", String(chosen === layer.match));
     button.setAttribute("aria-label", [layer.label, layer.op, layer.rule && `rule ${layer.rule}`, row && told(row)].filter(Boolean).join(", "));
     button.onclick = () => open(layer, row);
   });
