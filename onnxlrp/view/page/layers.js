@@ -84,7 +84,7 @@ export function inside(found, layer, row, look, first, rules, decide) {
       canvas.setAttribute("aria-label", `Relevance of ${layer.label}, summed over ${found.channels} channels`);
       parts.push(node("figure", { className: "whole" }, canvas, node("figcaption", { className: "quiet" },
         `${found.channels === 1 ? "its relevance" : `the sum over ${found.channels} channels`}, ${found.heat.size.join(" × ")}: ${number(found.sum - found.elsewhere)}`,
-        found.others ? `; ${number(found.elsewhere)} at ${found.others} of no place, such as a class token` : "")));
+        found.others ? `; ${number(found.elsewhere)} at ${found.others} ${found.others === 1 ? "position" : "positions"} of no place, such as a class token` : "")));
     }
     if (found.channels > 1) {
       const ends = reach(found.strongest.map((one) => one.sum));
