@@ -51,4 +51,4 @@ def test_the_command_makes_the_pictures_of_the_page(command: str, tmp_path: Path
 
 
 def test_the_pictures_are_small() -> None:
-    assert sum(path.stat().st_size for path in (DOCS / "pictures").rglob("*.*") if path.suffix != ".json") < 2_000_000
+    assert sum(path.stat().st_size for path in (DOCS / "pictures").rglob("*.*") if path.suffix != ".json") < 2_500_000
