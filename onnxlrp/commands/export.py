@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     arguments.check_matches(model, options)
     picture = {"embed_preprocessing": args.embed_preprocessing, "overlay": args.overlay}
-    model.export(path, str(options.method), args.target, **picture, **options.keywords())
+    model.export(path, str(options.method), args.target, **picture, opset=args.opset, **options.keywords())
     if any(picture.values()):
         prep = model.preprocessing
         console.line("prep", summary.preprocessing(prep))
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     default = f"  [default for {model.default_method.reason}]" if is_default(options) else ""
     import onnx
 
-    graph = onnx.load(path, load_external_data=False).graph
+    written = onnx.load(path, load_external_data=False)
+    graph = written.graph
     tensors = {"input": [_tensor(v) for v in graph.input], "output": [_tensor(v) for v in graph.output]}
     size, before = path.stat().st_size, Path(args.model).stat().st_size
     console.line("method", f"{method}, target {args.target}{default}")
@@ -49,6 +51,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     for column, codes in model.categories.items():
         said = listed([f"{word!r} {code}" for word, code in codes.items()], 6)
         console.line("words", f"{column} takes codes: {said}; 0 for other words  [categories in its metadata]")
+    opset = next(entry.version for entry in written.opset_import if not entry.domain)
+    if args.opset is not None:
+        console.line("opset", str(opset))
+        _say_compared(written, console)
     console.line("wrote", f"{path}  {size / 1e6:.2f} MB  (the model has {before / 1e6:.2f} MB)")
     console.json(
         {
@@ -57,6 +63,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             "method": method,
             "options": {name: value for name, value in options.keywords().items() if name != "rules"},
             "target": args.target,
+            "opset": opset,
             "inputs": tensors["input"],
             "outputs": tensors["output"],
             "categories": model.categories,
@@ -75,6 +82,8 @@ def _site(args: argparse.Namespace, console: Console) -> int:
     if args.target != "input":
         raise UsageError(f"--target {args.target}: the class is chosen on the page", "leave --target out")
     folder = Path(args.web)
+    if args.opset is not None:
+        raise UsageError("--opset belongs to -o: the page brings its own runtime", "leave --opset out")
     site.check_folder(folder)
     asked = arguments.explaining(args)
     model = arguments.open_model(args)
@@ -91,6 +100,13 @@ def _site(args: argparse.Namespace, console: Console) -> int:
     console.line("serve", f"python -m http.server -d {folder} -b 127.0.0.1, then open http://127.0.0.1:8000")
     console.json({"folder": str(folder), "files": [str(path) for path in written], "methods": list(methods)}, indent=1)
     return 0
+
+
+def _say_compared(written: Any, console: Console) -> None:
+    """Say where a converted file could not be compared with the plain one."""
+    about = next(entry.value for entry in written.metadata_props if entry.key == "onnxlrp.explainer")
+    if json.loads(about)["compared"] is None:
+        console.note("not run beside the explainer without these options", "pip install onnxruntime, or run both")
 
 
 def _check_suffix(path: Path) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def save(
     path: str | os.PathLike[str],
     metadata: Mapping[str, str],
     provenance: Mapping[str, Any],
-    change: Callable[[Any], Any] = lambda model: model,
+    changes: Iterable[Callable[[Any], Any]] = (),
 ) -> Path:
     """Write the graph that the `ort` engine runs, for any runtime; its outputs are scores, relevance, and any ledger.
 
@@ -40,7 +40,7 @@ def save(
             file that it replaces are removed.
         metadata: The model's own metadata, which stays.
         provenance: Kept under "onnxlrp.explainer" as JSON.
-        change: Applied to the ONNX model before it is written: it may add inputs, outputs and nodes around it.
+        changes: Applied to the ONNX model before it is written, in order: they may add inputs, outputs and nodes.
 
     Returns:
         The path.
@@ -55,7 +55,9 @@ def save(
     )
     outputs = {name: program.outputs[name] for name in given}
     made = explainer(forward, dead_code(replace(program, outputs=outputs)), portable=True)
-    model = change(made.model)
+    model = made.model
+    for change in changes:
+        model = change(model)
     kept = {k: v for k, v in metadata.items() if not k.startswith("onnxlrp.") or k == "onnxlrp.prep"}
     said = {"onnxlrp.explainer": json.dumps(provenance, default=lambda a: np.asarray(a).tolist())}
     for key, value in {**kept, **said}.items():

@@ -153,6 +153,7 @@ class Model(CompiledModel):
         embed_preprocessing: bool = False,
         overlay: bool = False,
         ledger: bool = False,
+        opset: int | None = None,
         **options: Any,
     ) -> Path:
         """Save the explainer: one plain ONNX graph that takes the image and gives scores and "relevance".
@@ -178,15 +179,17 @@ class Model(CompiledModel):
             ledger: The file also gives the ledger, one number [N] of each sample: "ledger/NODE/out" is the relevance of
                 the result of a node, "ledger/NODE/in" that of its operands, "ledger/NODE/bias" what its bias absorbed,
                 and so on for what it has absorbed; from output to input.
+            opset: The opset of the file, from 13 on, for runtimes that do not know the newest operators.
             **options: Options of the method.
 
         Returns:
             The path.
 
         Raises:
-            UsageError: No such target, method or option.
-            UnsupportedError: A layer without a rule; or with `embed_preprocessing` an input that is no picture, or an
-                interpolation other than bilinear, bicubic and lanczos.
+            UsageError: No such target, method, option or opset.
+            UnsupportedError: A layer without a rule; an operator that needs a newer opset; or with
+                `embed_preprocessing` an input that is no picture, or an interpolation other than bilinear, bicubic and
+                lanczos.
         """
         asked = ExplainOptions(
             target=target, method=method, options=options, output=output, input=input, task=task, head=head,
@@ -194,7 +197,7 @@ class Model(CompiledModel):
         )  # fmt: skip
         from .exporting import export  # which alone of all writes a model
 
-        return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay)
+        return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay, opset)
 
     def prototype(
         self,

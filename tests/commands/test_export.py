@@ -48,3 +48,13 @@ def test_a_file_in_a_folder_is_named_by_its_method(run: Any) -> None:
     run(0, "export", DIGITS, "-o", "out/")
     run(0, "export", DIGITS, "-o", "out", "-m", "gamma")
     assert {path.name for path in Path("out").iterdir()} == {"digits.epsilon_plus_flat.onnx", "digits.gamma.onnx"}
+
+
+def test_an_opset_is_written_and_said(run: Any, refused: Any) -> None:
+    out, _ = run(0, "export", DIGITS, "-o", "old.onnx", "--opset", 17)
+    assert "opset   17" in out.splitlines()
+    assert json.loads(run(0, "export", DIGITS, "-o", "old.onnx", "--opset", 17, "--json")[0])["opset"] == 17
+    assert "13 to 23" in refused(2, "export", DIGITS, "-o", "x.onnx", "--opset", 12)[0]
+    assert "--opset 16" in "".join(refused(4, "export", DIGITS, "-o", "x.onnx", "--opset", 13))
+    refused(2, "export", DIGITS, "--web", "site", "--opset", 17)
+    assert not Path("x.onnx").exists()

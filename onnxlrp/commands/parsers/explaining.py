@@ -155,6 +155,13 @@ def export(parser: Parser) -> None:
         },
     )
     groups.options(parser)
+    group = parser.add_argument_group("runtime")
+    group.add_argument(
+        "--opset",
+        type=int,
+        metavar="N",
+        help="the opset of the file, from 13 on, for runtimes that lack the newest (default: 23 for most models)",
+    )
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--embed-preprocessing",
