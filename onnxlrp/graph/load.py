@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ from ..errors import OnnxLrpError, UnsupportedError
 from .contracts import run
 from .frontend.open_axes import Size
 from .frontend.simplify import ContradictoryShapes
-from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes
+from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes, reads_ids
 from .graph import Array, Graph, Tensor
 from .load_state import LoadState, SizeReader
 from .passes import PASSES
@@ -25,6 +25,8 @@ from .verify_quantized import verify_quantized
 
 # Lengths tried for open axes that nobody states, and that are neither height nor width.
 PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
+# The same for texts: the length of a sentence, and no usual width. Attention costs its square; tables of positions end.
+TEXT_PLACEHOLDERS = (37, 64, 16, DEFAULT_SIZE)
 
 
 class ConstantOutput(UnsupportedError):
@@ -53,7 +55,8 @@ def load(
         source: A path, the bytes of a file or a ModelProto, which is not changed.
         size: Lengths of the axes that the inputs leave open: one for all, one for each in order, or by name (the
             file's name of the axis, its number in the file, or h and w). Height and width that nobody states are 224;
-            another axis gets the first of `PLACEHOLDERS` that the model runs at, until an array tells it.
+            another axis gets the first of `PLACEHOLDERS`, or `TEXT_PLACEHOLDERS` beside token ids, that the model
+            runs at, until an array tells it.
         max_memory: Bytes, or text such as "8G", that the model may need; by default what is free. A model that needs
             more is refused before anything is computed.
         allow_linked_data: Whether the model's data files may be hard links, or links out of its folder.
@@ -72,7 +75,8 @@ def load(
     limit = memory_limit(max_memory)
     file = read(source, allow_linked_data)
     first: OnnxLrpError | None = None
-    for length in PLACEHOLDERS:
+    lengths = TEXT_PLACEHOLDERS if reads_ids(file.model) else PLACEHOLDERS
+    for length in lengths:
         state = LoadState(file, limit, size, stated, length, numbers=numbers or {})
         try:
             try:
@@ -107,7 +111,7 @@ def load(
             first = first or error
     else:
         assert first is not None
-        raise _needs_size(state, first)
+        raise _needs_size(state, first, lengths)
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.quantised": note}))
@@ -140,14 +144,14 @@ def _meets_prime(state: LoadState) -> bool:
     return any(n and n % graph.prime == 0 for shape in graph.shapes.values() for n in shape[1:])
 
 
-def _needs_size(state: LoadState, error: OnnxLrpError) -> UnsupportedError:
+def _needs_size(state: LoadState, error: OnnxLrpError, tried: Sequence[int]) -> UnsupportedError:
     """Make the error of a model that runs at no placeholder."""
     assert state.sizes is not None
     names = dict.fromkeys(name for axes in state.sizes.open_axes.values() for name in axes.values())
     fix = "give the size that it was made for: "
     return UnsupportedError(
         f"the inputs leave sizes open ({', '.join(names)}), and the model does not load at "
-        f"{', '.join(map(str, PLACEHOLDERS))}: {error.message}",
+        f"{', '.join(map(str, tried))}: {error.message}",
         fix + "size={" + ", ".join(f'"{name}": 100' for name in names) + "}",
         fix + "--size " + ",".join(f"{name}=100" for name in names),
     )

@@ -49,7 +49,7 @@ def _weights_apart(state: LoadState) -> bool:
 
 def _sizes_fixed(state: LoadState) -> bool:
     dims = (d for v in true_inputs(state.model, state.weights) for d in v.type.tensor_type.shape.dim)
-    return state.sizes is not None and all(dim.dim_value > 0 for dim in dims)
+    return state.sizes is not None and all(dim.HasField("dim_value") and dim.dim_value >= 0 for dim in dims)
 
 
 def _converted(state: LoadState) -> bool:

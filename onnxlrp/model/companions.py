@@ -13,24 +13,47 @@ import numpy as np
 
 from ..graph import facts
 from ..graph.graph import Array, Graph, Tensor
+from ..graph.past import empty_pasts, is_mask, past_length
 
-_MASK = re.compile(r"(?i)(attention|input|padding|token)?_?mask")
 _SEGMENTS = re.compile(r"(?i)(token_type|segment|type)_?ids?")
 _POSITIONS = re.compile(r"(?i)positions?(_?ids?)?")
-SAID = {"mask": "1 for every token but padding", "segments": "0", "positions": "counted from 0"}
+_SAID = {"mask": "1 for every token but padding", "segments": "0", "positions": "counted from 0"}
+
+
+def said(graph: Graph, tensor: Tensor) -> str:
+    """Return what is assumed of an input beside token ids, in words.
+
+    Args:
+        graph: The graph, its first input explained.
+        tensor: Another input of it that has a role.
+    """
+    word, ids = role(graph, tensor), ids_of(graph)
+    if word == "positions" and ids is not None and (past := past_length(graph.inputs, ids)):
+        return f"counted from {past}, the length of the past"
+    return _SAID[word]
+
+
+def is_beside_ids(name: str) -> bool:
+    """Return whether an input stands beside token ids by its name: a mask, segments or positions."""
+    return is_mask(name) or bool(_SEGMENTS.fullmatch(name) or _POSITIONS.fullmatch(name))
 
 
 def role(graph: Graph, tensor: Tensor) -> str:
-    """Return what an input is beside token ids: "mask", "segments" or "positions"; else "".
+    """Return what an input is beside token ids: "mask" (of the past too), "segments", "positions" or "past"; else "".
 
     Args:
         graph: The graph, its first input explained.
         tensor: Another input of it.
     """
     ids = ids_of(graph)
-    if ids is None or tensor == ids or tensor.shape != ids.shape:
+    if ids is None or tensor == ids:
         return ""
-    words = {"mask": _MASK, "segments": _SEGMENTS, "positions": _POSITIONS}
+    if tensor in empty_pasts(graph.inputs):
+        return "past"
+    if is_mask(tensor.name):
+        past = past_length(graph.inputs, ids)
+        return "mask" if tensor.shape == ids.shape or (past and tensor.shape == (past + ids.shape[0],)) else ""
+    words = {"segments": _SEGMENTS, "positions": _POSITIONS} if tensor.shape == ids.shape else {}
     return next((word for word, pattern in words.items() if pattern.fullmatch(tensor.name)), "")
 
 
@@ -65,11 +88,19 @@ def companions(
         word = "" if tensor.name in given else role(graph, tensor)
         if not word:
             continue
-        ids = np.zeros((1, *tensor.shape), np.int64) if x is None else x
+        if word == "past":
+            found[tensor.name] = np.zeros((1, *tensor.shape), tensor.dtype)
+            continue
+        ids = np.zeros((1, *text.shape), np.int64) if x is None else x
+        past = past_length(graph.inputs, text)
         if word == "mask":
             made = np.ones_like(ids) if padding is None else _seen(ids, padding)
+            if tensor.shape != text.shape:  # what is before the tokens is seen
+                made = np.concatenate([np.ones((len(ids), past), made.dtype), made], axis=-1)
+        elif word == "segments":
+            made = np.zeros_like(ids)
         else:
-            made = np.zeros_like(ids) if word == "segments" else np.broadcast_to(np.arange(ids.shape[-1]), ids.shape)
+            made = np.broadcast_to(past + np.arange(ids.shape[-1]), ids.shape)
         found[tensor.name] = made.astype(tensor.dtype)
     return found
 

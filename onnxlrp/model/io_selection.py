@@ -22,6 +22,7 @@ from ..graph.recurrence import with_states
 from ..inputs import decide
 from ..preprocessing import images
 from ..preprocessing.fields import COLORS_OF
+from .companions import is_beside_ids
 from .options import HEADS, TASKS
 
 if TYPE_CHECKING:
@@ -328,13 +329,14 @@ def _most_like_a_picture(graph: Graph, inputs: Sequence[Tensor]) -> Tensor:
 def _unlike_a_picture(graph: Graph, tensor: Tensor) -> tuple[int, int]:
     """Smaller for what is explained first: pictures of 1 or 3 channels, token ids, other images, then other numbers.
 
-    Of several ids those of the largest table go first: words, not segments or positions. What is an image by its shape
-    alone, as the keys of past tokens are, comes behind ids. One id for a sample is a category and no text.
+    Of several ids those of the largest table go first, words, and last those called segments or positions. What is
+    an image by its shape alone, as the keys of past tokens are, comes behind ids. One id for a sample is a category
+    and no text.
     """
     if tensor.shape and (
         rows := [graph.constant_shape(y.inputs[0])[0] for y in graph.layers if facts.looked_up(graph, y) == tensor.name]
     ):
-        return 1, -max(rows)
+        return 1, 0 if is_beside_ids(tensor.name) else -max(rows)
     if not (tensor.dtype in ("uint8", "int8") or "float" in tensor.dtype):
         return 5, 0
     kind = decide(tensor.shape, tensor.dtype, graph=input_axes(graph, tensor))

@@ -18,6 +18,7 @@ from ..explanation import targets
 from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
+from ..graph.past import empty_pasts, is_mask, is_past
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import is_map
 from ..graph.places import BEST_BOX, DEFAULT, SIZES, Place, box_options
@@ -25,7 +26,7 @@ from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
-from .companions import SAID, companions, ids_of, role
+from .companions import companions, ids_of, said
 from .extra_inputs import feeds, one_number, shown
 from .extra_inputs import read as read_given
 from .io_selection import Choice, Stated, check_words, choose, refuse_maps
@@ -229,12 +230,16 @@ class LoadedModel:
         """What the user did not choose, with what to type for another: engine, output and input; where the batch is."""
         assumed = [
             (
-                f"input {tensor.name}: {SAID[role(self.graph, tensor)]}, assumed",
+                f"input {tensor.name}: {said(self.graph, tensor)}, assumed",
                 f"--given {tensor.name}=VALUE states it",
             )
             for tensor in self.graph.inputs
-            if tensor.name in self.assumed_inputs
+            if tensor.name in self.assumed_inputs and 0 not in tensor.shape
         ]
+        pasts = [t.name for t in empty_pasts((self.whole or self.graph).inputs) if t.name not in self.given]
+        if pasts:
+            like = f" and {len(pasts) - 1} more are" if pasts[1:] else " is"
+            assumed.append((f"no past: {pasts[0]}{like} empty, assumed", f"--given {pasts[0]}=FILE states one"))
         turned = [
             (
                 f"input {tensor.name}: the batch is axis {axis} in the file, and axis 0 here"
@@ -475,7 +480,8 @@ class LoadedModel:
         graph = self.graph
         if self.sizes is None or not graph.open_axes:
             return self
-        current = {(t.name, axis + 1): t.shape[axis] for t in graph.inputs for axis in graph.open_axes.get(t.name, ())}
+        inputs = (self.whole or graph).inputs
+        current = {(t.name, axis + 1): t.shape[axis] for t in inputs for axis in graph.open_axes.get(t.name, ())}
         explained = graph.inputs[0].name
         wanted = {place: shape[place[1] - 1] for place in current if place[0] == explained}
         numbers = {
@@ -484,6 +490,8 @@ class LoadedModel:
         if assumed := self.assumed_inputs:
             text = ids_of(graph)
             like = shape if text is None or text.name == explained else np.shape(self.given[text.name])[1:]
+            if any(is_past(t.name, len(t.shape) + 1) for t in inputs):  # a mask is as long as past and tokens
+                assumed = tuple(name for name in assumed if not is_mask(name))
             wanted |= {(name, axis + 1): like[axis] for name in assumed for axis in graph.open_axes.get(name, ())}
         wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):

@@ -10,6 +10,7 @@ import onnx
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Array
+from ..past import is_mask, is_past
 from ..reading.printable import printable
 from .open_axes import OpenAxis, Place, Size, lengths
 from .placeholder import PRIME, fitting_prime, numbers_of
@@ -100,8 +101,10 @@ def fix_sizes(
     axes = [axis for value in inputs for axis in _open(model, weights, value)]
     given = lengths(axes, size)
     sides = _sides(axes, given, stated)
+    following = _around_the_past(inputs, axes, given, assumed)
     for axis in axes:
-        length = given.get(axis.place) or sides.get(axis.place) or assumed
+        default = DEFAULT_SIZE if axis.is_side else assumed
+        length = next((some[axis.place] for some in (given, following, sides) if axis.place in some), default)
         _dims(inputs, axis.tensor)[axis.number].dim_value = length
     for output in model.graph.output:
         # Declared shapes of the outputs would contradict the fixed ones.
@@ -143,6 +146,46 @@ def _sides(axes: list[OpenAxis], given: Mapping[Place, int], stated: SizeSource)
     sides = [axis for axis in axes if axis.is_side and axis.place not in given]
     size = stated() if sides else None
     return {} if size is None else {axis.place: size[axis.side == "w"] for axis in sides}
+
+
+def _around_the_past(
+    inputs: Sequence[onnx.ValueInfoProto], axes: list[OpenAxis], given: Mapping[Place, int], assumed: int
+) -> dict[Place, int]:
+    """Lengths of a decoder's past and of its mask over past and tokens, where none is given.
+
+    A past is empty unless it is stated, or a mask is longer than the tokens; a mask is as long as both.
+    """
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in inputs}
+    pasts = [axis for axis in axes if is_past(axis.tensor, ranks[axis.tensor])]
+    if not pasts:
+        return {}
+    symbol, length = _of_tokens(inputs, given, assumed)
+    masks = [a for a in axes if is_mask(a.tensor) and ranks[a.tensor] == 2 and (not a.symbol or a.symbol != symbol)]
+    total = next((given[axis.place] for axis in masks if axis.place in given), length)
+    past = next((given[axis.place] for axis in pasts if axis.place in given), max(total - length, 0))
+    found = {axis.place: past for axis in pasts if axis.place not in given}
+    return found | {axis.place: past + length for axis in masks if axis.place not in given}
+
+
+def _of_tokens(inputs: Sequence[onnx.ValueInfoProto], given: Mapping[Place, int], assumed: int) -> tuple[str, int]:
+    """The file's name of the length of the token ids, and this length."""
+    ids = next((value for value in inputs if _holds_ids(value) and not is_mask(value.name)), None)
+    if ids is None:
+        return "", assumed
+    dim = ids.type.tensor_type.shape.dim[1]
+    return dim.dim_param, given.get((ids.name, 1)) or dim.dim_value or assumed
+
+
+def reads_ids(model: onnx.ModelProto) -> bool:
+    """Return whether a model reads token ids of any number: whole numbers [N, length] with an open length."""
+    initial = {tensor.name for tensor in model.graph.initializer}
+    ids = (value for value in model.graph.input if value.name not in initial and _holds_ids(value))
+    return any(value.type.tensor_type.shape.dim[1].dim_value <= 0 for value in ids)
+
+
+def _holds_ids(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type.tensor_type
+    return len(kind.shape.dim) == 2 and kind.elem_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
 
 
 def _dims(inputs: Sequence[onnx.ValueInfoProto], name: str) -> Any:

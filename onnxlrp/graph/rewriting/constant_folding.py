@@ -23,6 +23,8 @@ _FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})
 def fold(graph: MutableGraph, limit: int = 1 << 62) -> None:
     """Compute layers that read constants alone, and the Shape of tensors with a known shape; drop no-ops.
 
+    What has no elements, such as the empty past of a decoder, is a constant, and left out where it is concatenated.
+
     Args:
         graph: Changed in place.
         limit: Bytes that a result may take.
@@ -32,7 +34,8 @@ def fold(graph: MutableGraph, limit: int = 1 << 62) -> None:
         UnsupportedError: A constant cannot be computed, or its size is not known before.
     """
     kept: list[Layer] = []
-    for layer in graph.layers:
+    for stored in graph.layers:
+        layer = _without_empty(graph, stored)
         values = _values(graph, layer, limit)
         if values is None:
             kept.append(layer)
@@ -103,11 +106,24 @@ def _values(graph: MutableGraph, layer: Layer, limit: int) -> list[Array] | None
             shape = graph.constants[layer.inputs[0]].shape
         start, end = layer.attributes.get("start", 0), layer.attributes.get("end")
         return None if shape is None else [np.asarray(shape[start:end], np.int64)]
+    if is_pure(layer) and layer.outputs and all(_is_empty(graph, name) for name in layer.outputs if name):
+        kinds = [graph.dtypes.get(name, "float32") for name in layer.outputs]
+        return [np.empty(graph.shapes.get(name, 0), kind) for name, kind in zip(layer.outputs, kinds, strict=True)]
     if layer.op == "GatherElements" and (same := _elements_of_one_value(graph, layer)) is not None:
         return [same]
     if not is_pure(layer) or not all(name in graph.constants for name in layer.inputs if name):
         return None
     return _evaluate(graph, layer, limit)
+
+
+def _without_empty(graph: MutableGraph, layer: Layer) -> Layer:
+    """A Concat without its operands that have no elements, where one is left."""
+    full = tuple(name for name in layer.inputs if not _is_empty(graph, name)) if layer.op == "Concat" else ()
+    return replace(layer, inputs=full) if full and len(full) < len(layer.inputs) else layer
+
+
+def _is_empty(graph: MutableGraph, name: str) -> bool:
+    return 0 in graph.shape(name)
 
 
 def is_pure(layer: Layer) -> bool:
