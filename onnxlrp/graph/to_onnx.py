@@ -54,7 +54,36 @@ def emit(
     layers = _needed(with_own_states(graph), wanted)
     used = {name for layer in layers for name in layer.inputs} | set(wanted)
     constants = {name: value for name, value in graph.constants.items() if name in used}
+    layers = [_on_all_axes(graph, layer, constants) if layer.op == "Resize" else layer for layer in layers]
     return build(layers, constants, inputs, values, graph.opsets, kind, graph.inputs[0].name, None, apart)
+
+
+def _on_all_axes(graph: Graph, layer: Layer, constants: dict[str, Array]) -> Layer:
+    """Write a Resize along some axes as one along all, by scales.
+
+    Of a Resize of chosen axes next to a transpose, onnxruntime's optimiser takes the sizes for those of all axes.
+    """
+    attributes = dict(layer.attributes)
+    axes = attributes.pop("axes", ())
+    roi, scales = (constants.get(name) if name else None for name in (*layer.inputs, "", "")[1:3])
+    stretched = attributes.get("keep_aspect_ratio_policy", "stretch") == "stretch"
+    if not axes or (roi is not None and roi.size) or not stretched:
+        return layer
+    before, after = (1, *graph.shapes[layer.inputs[0]]), (1, *graph.shapes[layer.outputs[0]])
+    every = np.ones(len(before), np.float32)
+    for i, axis in enumerate(axes):
+        every[axis] = _factor(before[axis], after[axis]) if scales is None or not scales.size else scales[i]
+    name = f"{layer.outputs[0]}/scales"
+    constants[name] = every
+    return replace(layer, inputs=(layer.inputs[0], "", name), attributes=attributes)
+
+
+def _factor(before: int, after: int) -> np.float32:
+    """The least float that gives a length, rounded down as runtimes do, and is not below their quotient."""
+    factor = np.float32(after / before)
+    while np.float64(factor) * before < after or np.float32(factor) * np.float32(before) < after:
+        factor = np.nextafter(factor, np.float32(np.inf))
+    return factor
 
 
 def light(

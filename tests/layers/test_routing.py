@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
+import onnxlrp
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.graph.verify import verify
@@ -96,8 +98,25 @@ def test_the_forward_pass_is_not_repeated(operator: str) -> None:
     graph = small_nets.load(n.model(n.op("Tanh", build(n))))
     program = small_nets.compile(graph, make_composite("epsilon"), mode="relevance")
     heavy = {(kind, op) for kind, op in kinds(program) if op in ("Matmul", "Conv")}
-    adjoint = {"convtranspose": {("linear", "Conv")}}.get(operator, {("adjoint", "Matmul")})
+    adjoint = {"convtranspose": {("linear", "Conv")}, "einsum": {("adjoint", "Conv")}}.get(
+        operator, {("adjoint", "Matmul")}
+    )
     assert heavy == adjoint
+
+
+@pytest.mark.parametrize("sizes", [(5, 7), (3, 11), (8, 4)])
+def test_a_resize_between_transposes_runs(sizes: tuple[int, int]) -> None:
+    """onnxruntime moves transposes through a Resize, and takes the sizes of chosen axes for those of all."""
+    n = small_nets.Net(4, 7, 3)
+    x = n.op("Transpose", "x", perm=[0, 3, 1, 2])
+    y = n.op("Resize", x, NONE, NONE, numbers(*sizes), axes=[2, 3], mode="linear")
+    y = n.op("Transpose", n.op("Neg", y), perm=[0, 2, 3, 1])
+    source = n.model(n.op("Flatten", n.op("Sin", y)))
+    model = onnxlrp.load(source)
+    x = np.random.default_rng(0).normal(size=(2, 4, 7, 3)).astype(np.float32)
+    wanted = ReferenceEvaluator(source).run(None, {"x": x})[0]
+    found = model.explain(x, target=1, method="gradient")
+    np.testing.assert_allclose(found.output, wanted, atol=1e-5)
 
 
 def test_whole_nearest_upsampling_is_copies() -> None:
