@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,8 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
     Returns:
         The layers, or none where there is no such form.
     """
+    if len(layer.inputs) > 2:
+        return _pairwise(graph, layer)
     left, right, out = _terms(str(layer.attributes["equation"]), layer)
     stored = [name in graph.constants for name in layer.inputs]
     if left and stored in ([False, True], [True, False]):
@@ -92,6 +95,28 @@ def _by_matrix(
     build.keep(op="MatMul", inputs=inputs, outputs=(product,), attributes={})
     build.add("Transpose", product, name=f"{layer.name}/out", perm=tuple(last.index(a) for a in out))
     return build.layers
+
+
+def _pairwise(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    """Of three operands and more: the first two, then that with the next."""
+    terms, arrow, out = str(layer.attributes["equation"]).replace(" ", "").partition("->")
+    first, second, *rest = terms.split(",")
+    if not arrow or "." in terms or len(layer.inputs) != 2 + len(rest):
+        return []
+    shapes = [graph.shape(name) for name in layer.inputs[:2]]
+    size = {a: n for term, shape in zip((first, second), shapes, strict=True) for a, n in zip(term, shape, strict=True)}
+    kept = "".join(dict.fromkeys(a for a in first + second if a in out + "".join(rest)))
+    build = Builder(graph, layer)
+    both = build.declare(f"{build.out}/of{len(rest)}", tuple(size[a] for a in kept))
+    parts = (
+        (layer.inputs[:2], both, f"{first},{second}->{kept}", f"{layer.name}/of{len(rest)}"),
+        ((both, *layer.inputs[2:]), build.out, f"{','.join([kept, *rest])}->{out}", layer.name),
+    )
+    made: list[Layer] = []
+    for inputs, output, equation, name in parts:
+        part = replace(layer, name=name, inputs=inputs, outputs=(output,), attributes={"equation": equation})
+        made += einsum(graph, part) or [part]
+    return made
 
 
 def _terms(equation: str, layer: Layer) -> tuple[str, str, str]:

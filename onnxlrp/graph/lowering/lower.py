@@ -18,7 +18,8 @@ def lower(graph: MutableGraph) -> None:
     """Replace the layers that others express.
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
-    transposed convolution, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
+    transposed convolution, a Fourier transform a product with a matrix or a convolution, the OneHot of an input a
+    Gather from a table, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
     nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it, a
     reduction over axes of length 1 a Reshape.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
@@ -126,6 +127,37 @@ def _gather_nd(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return scatter.gather_nd(graph, layer) or steps.by_tuples(graph, layer)
 
 
+def _one_hot(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    """Integers of an input: rows of a table that holds `on` on its diagonal."""
+    ids, depth, values = layer.inputs
+    if graph.constant(depth) is None or graph.constant(values) is None or not _of_input(graph, ids):
+        return []
+    off, on = np.asarray(graph.constants[values]).reshape(-1)
+    rank, build = len(graph.shapes[ids]), Builder(graph, layer)
+    axis = int(layer.attributes.get("axis", -1)) % (rank + 1)
+    depth_of = int(graph.constants[depth].reshape(-1)[0])
+    table = build.constant(np.where(np.eye(depth_of, dtype=bool), on, off).astype(np.float32), f"{layer.name}/table")
+    if axis == rank:
+        build.keep(op="Gather", inputs=(table, ids), attributes={"axis": 0})
+        return build.layers
+    rows = build.declare(f"{build.out}/rows", (*graph.shapes[ids], depth_of))
+    build.keep(op="Gather", inputs=(table, ids), outputs=(rows,), attributes={"axis": 0})
+    order = (*range(axis), rank, *range(axis, rank))
+    build.add("Transpose", rows, name=f"{layer.name}/out", perm=order)
+    return build.layers
+
+
+def _of_input(graph: MutableGraph, name: str) -> bool:
+    """Whether integers are those of an input, moved or cast at most."""
+    producers = graph.producers()
+    while name in producers:
+        layer = producers[name]
+        if layer.op not in operators.KEEPS_IDS or layer.op not in operators.RESHAPES | operators.COPIES:
+            return False
+        name = layer.inputs[0]
+    return name in graph.inputs and graph.dtypes.get(name, "").startswith(("int", "uint"))
+
+
 _scatter = function(__package__, ".scatter", "scatter")
 
 LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
@@ -134,6 +166,9 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "MatMul": _matmul,
     "Pad": _pad,
     "Col2Im": function(__package__, ".col2im", "col2im"),
+    "DFT": function(__package__, ".fourier", "dft"),
+    "STFT": function(__package__, ".fourier", "stft"),
+    "OneHot": _one_hot,
     "Einsum": function(__package__, ".einsum", "einsum"),
     "Resize": function(__package__, ".resize", "resize"),
     "Gather": function(__package__, ".steps", "by_rows"),
