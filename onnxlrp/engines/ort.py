@@ -15,14 +15,13 @@ import numpy as np
 from ..cache.store import Store
 from ..errors import UnsupportedError
 from ..program.program import Activation, Array, Program
-from ..runtime import INEXACT, onnxruntime
+from ..runtime import CPU, INEXACT, Session, onnxruntime
 from . import Forward, Run, engine
 from .providers import CUDA, fix, preload
 from .weights import hand_over
 
 log = logging.getLogger("onnxlrp")
 
-CPU = "CPUExecutionProvider"
 # Of all providers of a build, in order; others (TensorRT, CoreML) are used when named.
 # TF32, onnxruntime's default, in the forward pass alone moves heatmaps of the epsilon rule by 5 %.
 PREFERRED: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, CPU: {}}
@@ -109,11 +108,24 @@ class Ort:
         ort = onnxruntime()
         options = self._options()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        with _translated_errors():
-            session = ort.InferenceSession(str(folder / _GRAPH), options, providers=[CPU])
-        return _run_of((session, None), names["outputs"], names["seeds"])
+
+        def open_session() -> Any:
+            with _translated_errors():
+                return ort.InferenceSession(str(folder / _GRAPH), options, providers=[CPU])
+
+        return _run_of(Session(open_session(), open_session), names["outputs"], names["seeds"])
 
     def _prepared(self, forward: Forward, program: Program, folder: Path | None) -> Run:
+        session, outputs, seeds = self._open(forward, program, folder)
+        if folder is not None:
+            names = json.dumps({"outputs": outputs, "seeds": seeds})
+            (folder / _NAMES).write_text(names, encoding="utf-8")
+        return _run_of(Session(session, lambda: self._open(forward, program, None)[0]), outputs, seeds)
+
+    def _open(
+        self, forward: Forward, program: Program, folder: Path | None
+    ) -> tuple[Any, dict[str, str], dict[str, str]]:
+        """Return a session, and the names in it of the program's outputs and seeds."""
         ort = onnxruntime()
 
         from .emit.explainer import explainer
@@ -140,11 +152,8 @@ class Ort:
             )
         if CUDA in str(providers) and CUDA not in session.get_providers():
             log.info("onnxruntime cannot load its CUDA provider: the CPU runs it all (onnxlrp doctor says why)")
-        outputs, seeds = dict(made.outputs), dict(made.seeds)
-        if folder is not None:
-            names = json.dumps({"outputs": outputs, "seeds": seeds})
-            (folder / _NAMES).write_text(names, encoding="utf-8")
-        return _run_of((session, weights), outputs, seeds)  # the session reads these arrays, and does not own them
+        session.onnxlrp_weights = weights  # the session reads these arrays, and does not own them
+        return session, dict(made.outputs), dict(made.seeds)
 
     def _options(self) -> Any:
         options = onnxruntime().SessionOptions()
@@ -160,22 +169,21 @@ class Ort:
         return list(self.providers or [(name, dict(own)) for name, own in PREFERRED.items() if name in here])
 
 
-def _run_of(owner: tuple[Any, Any], outputs: Mapping[str, str], seeds: Mapping[str, str]) -> Run:
+def _run_of(session: Session, outputs: Mapping[str, str], seeds: Mapping[str, str]) -> Run:
     """Return what runs a session.
 
     Args:
-        owner: The session, and what must live as long.
+        session: The session.
         outputs: The tensor of each output of the program.
         seeds: The session's inputs for the program's seeds.
     """
-    session, _ = owner
-    names = [i.name for i in session.get_inputs()]
+    names = [i.name for i in session.get().get_inputs()]
     tensors = list(dict.fromkeys(outputs.values()))
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {**inputs, **{own: inputs[name] for name, own in seeds.items()}}
         with _translated_errors():
-            results = owner[0].run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
+            results = session.get().run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
         by_tensor = dict(zip(tensors, results, strict=True))
         return {name: by_tensor[tensor] for name, tensor in outputs.items()}
 

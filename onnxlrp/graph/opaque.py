@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..errors import InputError, UnsupportedError
-from ..runtime import INEXACT, fix, missing, onnxruntime
+from ..runtime import INEXACT, Session, fix, missing, onnxruntime
 from .frontend.batch_in_front import WITHOUT, in_file
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
@@ -53,7 +53,7 @@ class OpaqueForward:
     """
 
     reason: UnsupportedError
-    session: Any
+    session: Session
     scalars: frozenset[str] = frozenset()
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     only_batch: int | None = None
@@ -88,7 +88,7 @@ class OpaqueForward:
             raise UnsupportedError(
                 "the file takes one sample, without a batch", "explain one sample at once: --batch-size 1"
             )
-        for value in self.session.get_inputs():
+        for value in self.session.get().get_inputs():
             array = inputs[value.name]
             if value.name in self.scalars:
                 if not (array == array[:1]).all():
@@ -100,9 +100,10 @@ class OpaqueForward:
             elif value.name in self.batch_axes:
                 array = in_file(array, self.batch_axes[value.name])
             feeds[value.name] = np.ascontiguousarray(array)
+        session = self.session.get()
         try:
             with _at_most(seconds) as options:
-                made = self.session.run(list(tensors), feeds, options)
+                made = session.run(list(tensors), feeds, options)
         except Exception as error:  # onnxruntime's own classes of errors share no base
             raise UnsupportedError(
                 f"onnxruntime fails on the model: {first_line(error)}", "explain fewer samples at once: --batch-size 1"
@@ -164,7 +165,7 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
         session = _session(state, [logits for logits, _ in heads.values()])
         names = [value.name for value in session.get_outputs() if value.type in _NUMBERS]
         scalars = frozenset(name for name, (shape, _) in inputs.items() if not shape)
-        forward = OpaqueForward(reason, session, scalars, MappingProxyType(dict(state.turned)))
+        forward = OpaqueForward(reason, Session(session, None), scalars, MappingProxyType(dict(state.turned)))
         declared = state.sizes.batch if state.sizes.declared else None
         found = _probe(forward, inputs, names, (declared,) if declared else (1, *_written_batches(file)), declared)
         batch, shapes, dtypes = found.batch, found.shapes, found.dtypes

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 
 from ..errors import CheckFailed
-from ..runtime import onnxruntime
+from ..runtime import onnxruntime, opened
 from .decomposition.quantized import INTEGERS
 from .frontend.batch_in_front import WITHOUT, in_file, in_front
 from .graph import Array, Graph, Layer, Tensor
@@ -158,7 +158,7 @@ def _session(model: str | bytes) -> Any:
     # What the file says: optimised, weights in int8 compute differently and roundings flip.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return opened(ort.InferenceSession(model, options, providers=["CPUExecutionProvider"]))
 
 
 def _feed(graph: Graph, batch: int, rng: np.random.Generator) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from ..inputs import InputKind
 from ..preprocessing import images
 from ..preprocessing.samples import Opened, Samples, several_sizes
 from ..preprocessing.tables import Table
+from ..runtime import ForkLock
 
 Lengths = tuple[tuple[tuple[str, int], int], ...]  # (input, number of the axis in the file) and length
 
@@ -32,6 +33,7 @@ class OpenSizes:
 
     read: Callable[[Mapping[Any, int], Mapping[str, float]], Graph]
     models: OrderedDict[Any, Any] = field(default_factory=OrderedDict)
+    _lock: ForkLock = field(default_factory=ForkLock, repr=False)
 
     def model(
         self, lengths: Lengths, numbers: Mapping[str, float | None], own: bool, make: Callable[[Graph], Any]
@@ -46,12 +48,17 @@ class OpenSizes:
         """
         told = {name: number for name, number in numbers.items() if number is not None}
         key = lengths, tuple(sorted(told.items())), own
-        if key not in self.models:
-            self.models[key] = make(self.read(dict(lengths), told))
+        with self._lock:
+            if key in self.models:
+                self.models.move_to_end(key)
+                return self.models[key]
+        made = make(self.read(dict(lengths), told))
+        with self._lock:
+            made = self.models.setdefault(key, made)  # that of another thread, which may have programs by now
+            self.models.move_to_end(key)
             while len(self.models) > _KEPT:
                 self.models.popitem(last=False)
-        self.models.move_to_end(key)
-        return self.models[key]
+        return made
 
 
 def free_shape(graph: Graph, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..engines import Engine, Forward, Run
 from ..graph import heads
 from ..graph.graph import Graph, Opaque, Tensor
 from ..program.program import Program
+from ..runtime import ForkLock
 from .kept_programs import kept_program
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Programs:
     """
 
     kept: OrderedDict[Any, tuple[Program, Run]] = field(default_factory=OrderedDict)
-    _lock: Lock = field(default_factory=Lock, repr=False)
+    _lock: ForkLock = field(default_factory=ForkLock, repr=False)
 
     def prepared(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import InputError, NothingToDo
 from ..files import AGAIN, check, reason
+from ..runtime import ForkLock
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
 
 DEEPEST = 65535  # the highest value of 16 bits
 _STRIP = 256  # rows at a time
-_LOCK = threading.Lock()  # warnings are ignored for the whole process
+_LOCK = ForkLock()  # warnings are ignored for the whole process
 
 _LAYOUT = "give the array in the model's own layout"
 _SAVE = "save it by numpy.save(path, array) with an array of numbers"

@@ -5,6 +5,7 @@ The same code runs on a GPU (CuPy arrays) and on the emulated kernels (numpy arr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ...program.program import Activation, Array, Program, Seed
+from ...runtime import fork_refused
 from .. import Forward, Run
 from .kernels.cublas import MATMUL
 from .kernels.launch import Argument, InputRef, InstructionRef, Launch, Launcher, Scratch, Table
@@ -71,7 +73,7 @@ class CudaRun:
     """
 
     def __init__(self, device: Device, forward: Forward, program: Program, precision: Precision | None) -> None:
-        self.device, self.forward, self.program = device, forward, program
+        self.device, self.forward, self.program, self.process = device, forward, program, os.getpid()
         self.scheduler = Scheduler(program, precision)
         self.constants = self.scheduler.constants
         self.seeds = program.seeds
@@ -83,7 +85,13 @@ class CudaRun:
         self.part_sizes: dict[int, int] = {}  # for batches that do not fit into memory, the size of their parts
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the program; one thread at a time."""
+        """Run the program; one thread at a time.
+
+        Raises:
+            UsageError: This process was forked since the program was prepared.
+        """
+        if os.getpid() != self.process:
+            raise fork_refused()
         with self.device.exclusive():
             return self._run_batch(inputs)
 

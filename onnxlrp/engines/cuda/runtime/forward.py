@@ -12,7 +12,7 @@ import numpy as np
 
 from ....errors import UnsupportedError
 from ....program.program import Array
-from ....runtime import INEXACT
+from ....runtime import INEXACT, opened
 from ... import Forward
 from ...providers import CUDA, fix, preload
 from ...weights import hand_over
@@ -233,7 +233,7 @@ def _create_session(model: SharedWeightModel, providers: list[Any]) -> tuple[Any
     session = onnxruntime.InferenceSession(
         serialized, options, providers=providers, disabled_optimizers=list(INEXACT), enable_fallback=0
     )
-    return session, held
+    return opened(session), held
 
 
 @contextmanager
