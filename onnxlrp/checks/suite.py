@@ -134,6 +134,11 @@ def _findings(context: CheckContext, progress: Progress, seconds: dict[str, floa
     progress(len(CHECKS), len(CHECKS), "")
 
 
+def are_reordered(context: CheckContext) -> bool:
+    """Return whether columns of a table of samples stood in another order than the model's features."""
+    return context.has_samples and any(part.samples.reordered for part in context.parts)
+
+
 def run_metadata(context: CheckContext) -> dict[str, Any]:
     """Return what was checked (model, versions, settings), in JSON's types."""
     graph, settings = context.model.graph, context.settings
@@ -142,6 +147,7 @@ def run_metadata(context: CheckContext) -> dict[str, Any]:
         "model": str(context.model.path or graph.source),
         "sha256": graph.sha256,
         "samples": len(context.names) if context.has_samples else 0,
+        "columns_reordered": are_reordered(context),
         "engine": context.model.engine.name,
         **settings.requested,
         "thresholds": thresholds,

@@ -17,7 +17,7 @@ from ..checks.toml import parse, read
 from ..errors import CheckFailed, UsageError
 from ..findings import formats
 from ..model.options import flags as explain_flags
-from . import arguments
+from . import arguments, reading
 from .arguments import is_stated
 from .console import Console
 from .parsers.groups import PREPROCESSING
@@ -35,9 +35,11 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model, inputs = _words(args, settings)
     if args.update_baseline or args.calibrate:
         context = suite.open_context(model, inputs, settings)
+        reading.say_reordered(suite.are_reordered(context), console)
         return _stored(context, console) if args.update_baseline else _calibrated(context, console)
     findings = suite.run(model, inputs, settings, console.progress)
     console.clear()
+    reading.say_reordered(findings.about.get("columns_reordered", False), console)
     for name, path in wanted:
         files.replace(path, formats.FORMATS[name](findings).encode())
     _print(shown(findings), console, quiet=console.quiet and not args.json and args.format == "table")

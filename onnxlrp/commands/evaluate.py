@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     samples = collect.samples(model, source)
     if any(part.pictures for part in samples) and model.preprocessing.assumed:
         console.note(*summary.assumed(model.preprocessing))
-    reading.say_reordered(samples, console)
+    reading.say_reordered(any(one.reordered for one in samples), console)
     if arguments.names_all(args) or args.method == METHODS_DEFAULT:
         methods, asked = _possible(model, samples, methods, asked, console)
     found = evaluate(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from ..errors import InputError
-from ..preprocessing.samples import Samples
 from ..streaming import sources
 from ..streaming.batches import Rejected
 from .console import Console
@@ -28,9 +26,9 @@ def files(args: argparse.Namespace, console: Console, by_folder: bool = False) -
     return found
 
 
-def say_reordered(samples: Sequence[Samples], console: Console) -> None:
-    """Print that columns of a table stood in another order than the model's features."""
-    if any(one.reordered for one in samples):
+def say_reordered(reordered: bool, console: Console) -> None:
+    """Print that columns of a table stood in another order than the model's features, where they did."""
+    if reordered:
         console.note("columns are matched by name with feature_names of the model's metadata, in another order")
 
 

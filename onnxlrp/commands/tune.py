@@ -23,7 +23,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     source = reading.files(args, console, by_folder=True)
     model = arguments.open_model(args)
     samples = collect.samples(model, source)
-    reading.say_reordered(samples, console)
+    reading.say_reordered(any(one.reordered for one in samples), console)
     count = sum(map(len, samples))
     if count < tuning.LEAST:
         raise UsageError(f"{count} pictures: too few to choose on", f"give {tuning.LEAST} or more")

@@ -282,7 +282,10 @@ class LoadedModel:
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit or a seed its own."""
+        """The class names, given or assumed (ImageNet's for 1000 and 1001 outputs); of a unit or a seed its own.
+
+        Of an output with scores at many positions, and of a detector: those of the classes of each position or box.
+        """
         if self.seeded is not None:
             return self._labels[0] if self._labels else ("seed",)
         if self.placed and self.placed.place.values:
@@ -291,6 +294,8 @@ class LoadedModel:
             return (self.unit.label,)
         if self._labels is None and self.placed and self.placed.detector:
             self._labels = self.class_names(self.placed.detector), False
+        if self._labels is None and is_map(self.graph, self.head) and (placed := self.for_target()) is not self:
+            self._labels = placed.labels, False
         if self._labels is None:
             self._labels = find_labels(self.flags, self.path, self.graph.metadata, self.classes)
         return self._labels[0]

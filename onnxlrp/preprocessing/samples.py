@@ -107,35 +107,56 @@ class Opened(NamedTuple):
     table: tables.Table | None = None
 
 
+class Encoded(NamedTuple):
+    """The bytes of a file that lies in an archive or was dropped: decoded where it is known what model reads them.
+
+    Attributes:
+        data: The bytes.
+        file: The file's name, whose suffix says what it is.
+        name: What the sample is called.
+        origin: What it is called in messages.
+    """
+
+    data: bytes
+    file: str
+    name: str
+    origin: str
+
+
 def opened(x: Any, name_column: str | None = None, whole_texts: bool = False) -> list[Opened]:
     """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
-        x: An array (one sample or a batch), a PIL image, a path, Samples, what is opened already, or a list of these.
+        x: An array (one sample or a batch), a PIL image, a path, Encoded, Samples, what is opened already, or a list of these.
         name_column: The column of a table that names its rows.
         whole_texts: A file of text is one sample, but for its last line end; else each of its lines is one.
 
     Raises:
         InputError: A file cannot be read, or there is no sample.
     """
-    items = list(x) if isinstance(x, list | tuple) and not isinstance(x, Opened) else [x]
+    items = list(x) if isinstance(x, list | tuple) and not isinstance(x, Opened | Encoded) else [x]
     if not items:
         raise InputError("nothing to explain: the list is empty", "give at least one sample")
-    return [made for item in items for made in (_lines(item, whole_texts) or [_opened(item, name_column)])]
+    return [made for item in items for made in _all_of(item, name_column, whole_texts)]
 
 
-def decoded(data: bytes, file: str, name: str, origin: str) -> list[Opened]:
+def _all_of(item: Any, name_column: str | None, whole_texts: bool) -> list[Opened]:
+    if isinstance(item, Encoded):
+        return decoded(item, whole_texts)
+    return _lines(item, whole_texts) or [_opened(item, name_column)]
+
+
+def decoded(encoded: Encoded, whole_texts: bool = False) -> list[Opened]:
     """Read samples from the bytes of a file: a picture, an .npy array, a .csv table, or a text of several lines.
 
     Args:
-        data: The bytes.
-        file: The file's name, whose suffix says what it is.
-        name: What the sample is called.
-        origin: What it is called in messages.
+        encoded: The bytes.
+        whole_texts: As of `opened`.
 
     Raises:
         InputError: It is damaged, or none of these.
     """
+    data, file, name, origin = encoded
     suffix = Path(file).suffix.lower()
     if suffix == ".npy":
         return [Opened(images.decode_array(io.BytesIO(data), origin, missing=True), name, origin)]
@@ -146,7 +167,7 @@ def decoded(data: bytes, file: str, name: str, origin: str) -> list[Opened]:
     except UnicodeDecodeError as error:
         raise InputError(f"{origin}: cannot be read as text ({reason(error)})", "save it as UTF-8") from None
     if suffix in TEXTS:
-        return _texts(text, name, origin)
+        return _texts(text, name, origin, whole_texts)
     table = tables.of_text(text, origin)
     return [Opened(table, name, origin, table)]
 
@@ -236,16 +257,16 @@ def _lines(item: Any, whole: bool) -> list[Opened]:
         raise InputError(
             f"{path}: cannot be read as text ({reason(error)})", "give UTF-8, a text on each line"
         ) from None
+    return _texts(text, path.stem, str(path), whole)
+
+
+def _texts(text: str, name: str, origin: str, whole: bool) -> list[Opened]:
+    """The lines of a text that are not empty, each a sample, or all of it as one. Raises InputError where it is empty."""
     if whole:
         text = text.replace("\r\n", "\n").removesuffix("\n")
         if not text:
-            raise InputError(f"{path}: holds no text", "give a text")
-        return [Opened(Text(text), path.stem, str(path))]
-    return _texts(text, path.stem, str(path))
-
-
-def _texts(text: str, name: str, origin: str) -> list[Opened]:
-    """The lines of a text that are not empty, each a sample. Raises InputError where there is none."""
+            raise InputError(f"{origin}: holds no text", "give a text")
+        return [Opened(Text(text), name, origin)]
     found = [(n, line) for n, line in enumerate((line.strip() for line in text.splitlines()), 1) if line]
     if not found:
         raise InputError(f"{origin}: holds no text", "give a text on each line")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError, NothingToDo
 from ..files import AGAIN, check, reason
 from ..preprocessing import images
-from ..preprocessing.samples import Opened, decoded
+from ..preprocessing.samples import TEXTS, Encoded
 
 if TYPE_CHECKING:
     import tarfile
@@ -52,9 +53,9 @@ class Member(NamedTuple):
             raise InputError(f"{self}: the archive is cut", AGAIN)
         return data
 
-    def opened(self) -> Opened:
-        """Return the picture or the array in it. Raises InputError."""
-        return decoded(self.data(), self.name, self.stem, str(self))[0]
+    def encoded(self) -> Encoded:
+        """Return its bytes as what `Model.read` takes. Raises InputError."""
+        return Encoded(self.data(), self.name, self.stem, str(self))
 
 
 def is_archive(path: str | Path) -> bool:
@@ -62,33 +63,35 @@ def is_archive(path: str | Path) -> bool:
     return Path(path).suffix.lower() == SUFFIX
 
 
-def _is_read(one: tarfile.TarInfo) -> bool:
+def _has(one: tarfile.TarInfo, suffixes: Container[str]) -> bool:
     name = PurePosixPath(one.name)
-    is_sample = name.suffix.lower() in images.SUFFIXES and not name.name.startswith(".")
+    is_sample = name.suffix.lower() in suffixes and not name.name.startswith(".")
     return is_sample and one.isreg() and not one.issparse()
 
 
 def members(path: Path) -> list[Member]:
-    """Return the pictures and `.npy` files of an archive, in its order.
+    """Return the pictures and `.npy` files of an archive, in its order; of one without any its `.txt` files.
 
     Args:
         path: An archive that is not compressed, so that each member can be read alone.
 
     Raises:
         InputError: The file is missing, damaged, compressed, or no archive.
-        NothingToDo: It holds no picture and no array.
+        NothingToDo: It holds no picture, no array and no text.
     """
     import tarfile
 
     check(path)
     try:
         with tarfile.open(path, "r:") as archive:
-            found = [Member(path, one.name, one.offset_data, one.size) for one in archive if _is_read(one)]
+            inside = list(archive)
     except tarfile.TarError as error:
         fix = "give a .tar file that is not compressed: gunzip, or tar --create --file NAME.tar FOLDER"
         raise InputError(f"{path}: cannot be read as a tar archive ({reason(error)})", fix) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason(error)})", "check the path") from None
-    if not found:
-        raise NothingToDo(f"{path}: holds neither pictures nor .npy files", "give another archive")
-    return found
+    # A text beside pictures is their caption, as in the shards of a WebDataset.
+    kept = [one for one in inside if _has(one, images.SUFFIXES)] or [one for one in inside if _has(one, TEXTS)]
+    if not kept:
+        raise NothingToDo(f"{path}: holds neither pictures nor .npy nor .txt files", "give another archive")
+    return [Member(path, one.name, one.offset_data, one.size) for one in kept]

@@ -40,7 +40,7 @@ class Rows:
             with open(self.path, "ab") as file:
                 there = file.seek(0, os.SEEK_END)
                 if there < size:
-                    raise InputError(f"{self.path}: shorter than the run left it", "run without --resume")
+                    raise InputError(f"{self.path}: shorter than the run left it", "start anew in another folder: -o")
                 file.truncate(size)
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({files.reason(error)})", "another folder: -o") from None
@@ -48,7 +48,9 @@ class Rows:
 
     def written(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that a run knows of, of a file that may hold more. Raises InputError."""
-        path = self.path if self.path.exists() or not self.final.exists() else self.final
+        path = self.path if self.path.exists() else self.final
+        if self.size and not path.exists():
+            raise InputError(f"{path}: the rows of the run were deleted", "start anew in another folder: -o")
         return rows(path, self.size) if self.size else iter(())
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -94,7 +96,7 @@ def rows(path: Path, size: int | None = None) -> Iterator[dict[str, Any]]:
                 if not isinstance(row, dict):
                     raise ValueError
             except ValueError:
-                raise InputError(f"{path}: a damaged row", "make it again, without --resume") from None
+                raise InputError(f"{path}: a damaged row", "start anew in another folder: -o") from None
             yield row
     if size is not None and read != size:
-        raise InputError(f"{path}: shorter than the run left it", "make it again, without --resume")
+        raise InputError(f"{path}: shorter than the run left it", "start anew in another folder: -o")

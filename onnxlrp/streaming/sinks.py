@@ -84,7 +84,12 @@ def check_rows(plan: Plan, rows: int) -> None:
 
 def _tells_apart(pattern: str, inputs: int, methods: int) -> None:
     if inputs > 1 and not any(f"{{{name}}}" in pattern for name in ("stem", "index")):
-        raise UsageError(f"-o {pattern}: one name for {inputs} samples", "put {stem} into it: -o '{stem}.{target}.png'")
+        fix = (
+            f"give a folder, -o {pattern}/"
+            if not Path(pattern).suffix
+            else "put {stem} into it: -o '{stem}.{target}.png'"
+        )
+        raise UsageError(f"-o {pattern}: one name for {inputs} samples", fix)
     if methods > 1 and "{method}" not in pattern:
         raise UsageError(f"-o {pattern}: one name for {methods} methods", "put {method} into it")
 

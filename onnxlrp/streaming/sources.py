@@ -80,7 +80,7 @@ class Item(NamedTuple):
         return samples[self.start : self.stop] if self.start or self.stop is not None else samples
 
     def _whole(self, model: Model) -> Samples:
-        content = self.content.opened() if isinstance(self.content, Member) else self.content
+        content = self.content.encoded() if isinstance(self.content, Member) else self.content
         samples = model.read(content, *filter(None, [self.name_column]))
         several = [f"{self.name}.{i}" for i in range(len(samples))]
         if self.name_column is not None and samples.columns is not None:

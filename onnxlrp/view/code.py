@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..explanation.targets import parse
 from ..registry import Option
+from ..streaming.archives import Member
 from ..streaming.sources import Item
 from .shelf import Dropped
 
@@ -68,12 +69,7 @@ def code(start: Start, shown: Shown) -> dict[str, str]:
     note = ""
     if isinstance(sample, Dropped) and typed is None:
         note = f"{sample.name} was dropped: write its path"
-    elif (
-        isinstance(sample, Item)
-        and not isinstance(sample.content, str)
-        and sample.path
-        and "opened" in dir(sample.content)
-    ):
+    elif isinstance(sample, Item) and isinstance(sample.content, Member):
         note = f"{sample.origin} lies in an archive: the command explains all of it"
     if shown.row is not None:
         note = "; ".join(filter(None, [note, f"row {shown.row} of the table: the command explains all rows"]))

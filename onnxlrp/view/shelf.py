@@ -13,7 +13,8 @@ from ..errors import InputError, OnnxLrpError, UsageError
 from ..inputs.text import Text
 from ..model import Model
 from ..preprocessing import images, tables
-from ..preprocessing.samples import TEXTS, Opened, Samples, decoded
+from ..preprocessing.samples import TEXTS, Encoded, Samples, decoded
+from ..streaming.archives import Member
 from ..streaming.sources import Item
 
 KEPT, KEPT_BYTES = 32, 256 << 20  # samples that were dropped; the oldest are let go
@@ -35,10 +36,12 @@ class Dropped(NamedTuple):
     text: str | None = None
 
     def content(self) -> Any:
-        """Return what `Model.read` takes. Raises InputError."""
-        if self.text is not None:
-            return Text(self.text)
-        return decoded(self.data, self.name, Path(self.name).stem, self.name)
+        """Return what `Model.read` takes."""
+        return Text(self.text) if self.text is not None else self.encoded()
+
+    def encoded(self) -> Encoded:
+        """Return the bytes of the file."""
+        return Encoded(self.data, self.name, Path(self.name).stem, self.name)
 
 
 class Shelf:
@@ -85,7 +88,7 @@ class Shelf:
         if Path(name).suffix.lower() == ".parquet":
             raise InputError(f"{name}: .parquet files are not taken here", "name it behind the model: onnxlrp view")
         made = Dropped(name, data)
-        made.content()  # refused now, or never
+        decoded(made.encoded(), whole_texts=True)  # what is damaged is refused now
         return self._keep(made)
 
     def type(self, text: str) -> str:
@@ -164,12 +167,11 @@ def _picture(found: Item | Dropped) -> Any:
     """The picture of a sample; None for one that is none."""
     if not _is_picture(found):
         return None
-    if isinstance(found, Dropped):
-        content = found.content()[0].content
+    inside = found if isinstance(found, Dropped) else found.content
+    if isinstance(inside, Dropped | Member):
+        content = decoded(inside.encoded())[0].content
     else:
-        inside = getattr(found.content, "opened", None)
-        content = inside() if inside else images.open_image(found.content)
-        content = content.content if isinstance(content, Opened) else content
+        content = images.open_image(inside)
     return content if hasattr(content, "getbands") else None
 
 

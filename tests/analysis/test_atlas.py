@@ -24,6 +24,7 @@ import onnxlrp
 from onnxlrp.analysis import Atlas
 from onnxlrp.analysis.atlas.build import Interrupted
 from onnxlrp.errors import InputError, NothingToDo, UsageError
+from support.open_models import pooled
 from support.paths import MODELS
 
 SHAPES, DIGITS = MODELS / "shapes.onnx", MODELS / "digits.onnx"
@@ -374,3 +375,18 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path: Path) -> None
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < peaks[1] + 1500 * 1000  # the list of files has less than a kilobyte for each
+
+
+def test_a_run_that_is_refused_midway_leaves_no_folder(tmp_path: Path) -> None:
+    onnx.save(pooled("H", "W"), tmp_path / "m.onnx")
+    for n, side in enumerate((12, 12, 20)):
+        Image.new("RGB", (side, side), (9 * n, 80, 7)).save(tmp_path / f"{n}.png")
+    asked = {"layers": ".*", "batch_size": 1, "by": ["activation"]}
+    with pytest.raises(InputError, match="several sizes"):
+        Atlas.build(onnxlrp.load(tmp_path / "m.onnx"), str(tmp_path / "*.png"), tmp_path / "atlas", **asked)
+    assert not (tmp_path / "atlas").exists()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.txt").write_text("kept")
+    with pytest.raises(InputError, match="several sizes"):
+        Atlas.build(onnxlrp.load(tmp_path / "m.onnx"), str(tmp_path / "*.png"), tmp_path / "own", **asked)
+    assert [path.name for path in (tmp_path / "own").iterdir()] == ["mine.txt"]

@@ -163,6 +163,14 @@ def test_auc_is_the_share_of_pairs_in_order() -> None:
     np.testing.assert_allclose(tracking.auc(states, values), np.mean(pairs, axis=1))
 
 
+def test_texts_of_several_lengths_are_each_run_at_its_own(charlm: Any) -> None:
+    texts = [TEXT, TEXT[:40], TEXT[:60] * 3]
+    alone = [charlm.cells(onnxlrp.Text(text)).states for text in texts]
+    together = charlm.cells([onnxlrp.Text(text) for text in texts])
+    np.testing.assert_allclose(together.states, np.concatenate(alone), atol=1e-6)
+    assert together.starts == [0, len(TEXT), len(TEXT) + 40]
+
+
 @pytest.mark.parametrize("statistic", ["r", "AUC"])
 @pytest.mark.parametrize("length", [40, 101])
 def test_shifts_are_those_that_roll_gives(statistic: str, length: int) -> None:

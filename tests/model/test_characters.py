@@ -86,3 +86,10 @@ def test_characters_are_laid_out_in_lines() -> None:
     assert lines("ab\ncde", 2) == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (0, 2)]
     drawn = letters([1.0, -1.0, 0.0, 0.5], "a \nb")
     assert drawn.getpixel((24, 24)) != drawn.getpixel((40, 24))
+
+
+@pytest.mark.parametrize(("name", "count"), [("charlm", 97), ("segmenter", 7), ("detector", 6)])
+def test_labels_are_those_of_a_place_before_one_is_chosen(name: str, count: int) -> None:
+    model = onnxlrp.load(MODELS / f"{name}.onnx")
+    assert len(model.labels or ()) == count
+    assert model.labels == model.for_target().labels

@@ -28,6 +28,8 @@ def test_another_order_of_the_header_is_matched_by_name_and_said(
     Path("t.csv").write_text(",".join(order) + "\n" + ",".join(str(row[name]) for name in order) + "\n")
     assert main(["explain", "m.onnx", "t.csv", "-m", "epsilon", "-t", "1", "-o", "r.npz"]) == 0
     assert "columns are matched by name" in capsys.readouterr().err
+    main(["check", "m.onnx", "t.csv", "-m", "epsilon"])
+    assert "columns are matched by name" in capsys.readouterr().err
     wanted = np.array([row[name] for name in names]) * W[:, 1]
     np.testing.assert_allclose(np.load("r.npz")["relevance"][0], wanted, rtol=1e-4)
 

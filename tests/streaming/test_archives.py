@@ -16,6 +16,7 @@ from onnxlrp.errors import InputError, NothingToDo
 from onnxlrp.streaming.archives import members
 from onnxlrp.streaming.batches import Rejected, batches
 from onnxlrp.streaming.sources import files
+from support.token_models import Bag
 
 DIGITS = Path(__file__).parents[2] / "models" / "digits.onnx"
 
@@ -91,7 +92,7 @@ def test_what_is_no_archive_is_refused_with_the_fix(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be read as a tar archive"):
             members(tmp_path / name)
     with pytest.raises(NothingToDo, match="neither pictures"):
-        members(packed(tmp_path / "texts.tar", {"a.txt": b"a"}))
+        members(packed(tmp_path / "others.tar", {"a.json": b"{}"}))
     with pytest.raises(InputError, match="no such file"):
         members(tmp_path / "missing.tar")
 
@@ -102,3 +103,18 @@ def test_an_archive_that_is_cut_is_said(tmp_path: Path, model: onnxlrp.Model) ->
     path.write_bytes(path.read_bytes()[:600])
     with pytest.raises(InputError, match="cut"):
         item.read(model)
+
+
+def test_a_text_in_an_archive_is_what_it_is_outside(tmp_path: Path) -> None:
+    lines = b"def f\n\nreturn x\n"
+    source = files([str(packed(tmp_path / "texts.tar", {"a.txt": lines, "b.json": b"{}"}))])
+    (tmp_path / "a.txt").write_bytes(lines)
+    words = onnxlrp.load(Bag(tokens='["[PAD]", "x", "def", "f", "return"]').file)
+    for model in (onnxlrp.load(DIGITS.with_name("charlm.onnx")), words):
+        (item,) = source
+        np.testing.assert_array_equal(item.read(model).values, model.read(tmp_path / "a.txt").values)
+
+
+def test_texts_beside_pictures_are_captions(tmp_path: Path) -> None:
+    source = files([str(packed(tmp_path / "shard.tar", {"a.png": png(0), "a.txt": b"a picture"}))])
+    assert [item.origin.rpartition(":")[2] for item in source] == ["a.png"]

@@ -395,3 +395,12 @@ def test_rows_of_the_ledger_stand_in_the_order_of_the_layers(tmp_path: Path) -> 
     left = iter([(one["label"], one["op"]) for one in reversed(layers)])
     assert all((row["layer"], row["op"]) in left for row in ledger)  # in this order, some left out
     assert len({one["match"] for one in layers}) == len(layers)
+
+
+def test_a_dropped_text_is_read_as_the_model_reads_texts() -> None:
+    with served(session([MODELS / "charlm.onnx"])) as found:
+        key = found.drop("code.txt", b"def f(x):\n    return x\n")[1]["id"]
+        status, data = found.post("explain", {"sample": key})
+    assert status == 200, data
+    assert data["rows"] == 1
+    assert {word["id"] for word in data["results"][0]["words"]} > {70}

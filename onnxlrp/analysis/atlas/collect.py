@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...composites import Composite
-from ...errors import InputError
+from ...errors import InputError, OnnxLrpError
 from ...explanation import targets
 from ...graph.units import Unit
 from ...preprocessing.samples import several_sizes
@@ -83,7 +84,19 @@ class Collector:
         self._asked_class(1, None)  # a class that does not exist is refused before anything is written
         if not any(model.graph.open_axes.values()):
             self._choose_layers()
-        rows = Rows(self.folder / store.ROWS)
+        rows, started = Rows(self.folder / store.ROWS), not self.folder.exists()
+        try:
+            return self._run(rows, resume, progress, reject)
+        except OnnxLrpError:
+            if not (self.folder / store.STATE).exists():  # nothing that a run could go on from
+                rows.discard()
+                with contextlib.suppress(OSError):
+                    if started:
+                        self.folder.rmdir()
+            raise
+
+    def _run(self, rows: Rows, resume: bool, progress: Progress, reject: Reject) -> bool:
+        model, asked = self.model, self.asked
         item, sample = self._resumed(rows) if resume and (self.folder / store.STATE).exists() else (0, 0)
         if not (item or sample):
             rows.begin()

@@ -112,7 +112,7 @@ class Watch:
         kept: list[list[dict[str, Array]]] = [[] for _ in layers]
         total, done = sum(map(len, sequences)), 0
         for sequence in sequences:
-            carried = model
+            carried = self.model if slots is None else model  # a model of one length takes no other
             for group in self._groups(self._windows(len(sequence), slots is not None), slots is not None):
                 found = self._run(carried, sequence, group)
                 for n, layer in enumerate(found):
