@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OnnxLrpError, UnsupportedError, UsageError
+from ..errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from ..graph.graph import Graph
 from ..inputs import InputKind
 from ..preprocessing import images
@@ -129,10 +129,10 @@ def require_sizes(graph: Graph) -> None:
     )
 
 
-def at_own_size(kind: InputKind, shape: tuple[int, ...], error: OnnxLrpError) -> UnsupportedError:
-    """Make the error of a model that does not load at a picture's own size."""
+def at_own_size(kind: InputKind, shape: tuple[int, ...], error: OnnxLrpError) -> InputError:
+    """Make the error of a picture at whose own size the model does not load."""
     height, width = (shape[axis] for axis in kind.spatial_axes)
-    return UnsupportedError(
+    return InputError(
         f"the model does not run at the picture's own {height} x {width}: {error.message}",
         "load it at the size that it was made for: size=(224, 224)",
         "state the size that it was made for: --size 224x224",

@@ -127,7 +127,7 @@ def opened(x: Any, name_column: str | None = None, whole_texts: bool = False) ->
     """Read the files of samples; arrays and pictures are taken as they are.
 
     Args:
-        x: An array (one sample or a batch), a PIL image, a path, Encoded, Samples, what is opened already, or a list of these.
+        x: An array (one sample or a batch), a PIL image, a path, Encoded, Samples, Opened, or a list of these.
         name_column: The column of a table that names its rows.
         whole_texts: A file of text is one sample, but for its last line end; else each of its lines is one.
 
@@ -261,7 +261,7 @@ def _lines(item: Any, whole: bool) -> list[Opened]:
 
 
 def _texts(text: str, name: str, origin: str, whole: bool) -> list[Opened]:
-    """The lines of a text that are not empty, each a sample, or all of it as one. Raises InputError where it is empty."""
+    """The lines of a text that are not empty, each a sample, or all of it. Raises InputError for an empty one."""
     if whole:
         text = text.replace("\r\n", "\n").removesuffix("\n")
         if not text:

@@ -81,7 +81,12 @@ class Item(NamedTuple):
 
     def _whole(self, model: Model) -> Samples:
         content = self.content.encoded() if isinstance(self.content, Member) else self.content
-        samples = model.read(content, *filter(None, [self.name_column]))
+        try:
+            samples = model.read(content, *filter(None, [self.name_column]))
+        except InputError as error:
+            if self.origin in error.message:
+                raise
+            raise InputError(f"{self.origin}: {error.message}", error.fix, error.command) from None
         several = [f"{self.name}.{i}" for i in range(len(samples))]
         if self.name_column is not None and samples.columns is not None:
             rows = [name.removeprefix(Path(self.content).stem).replace("/", "_") for name in samples.names]
