@@ -76,6 +76,7 @@ class Notes:
     _idle: set[str] = field(default_factory=set)  # options of drawings without effect
     _bias_dominated: dict[str, Tally] = field(default_factory=dict)  # method → the inputs
     _negative: dict[str, Tally] = field(default_factory=dict)
+    _empty: dict[str, Tally] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
     _open_rows: Tally = field(default_factory=lambda: Tally())
     _animated: Tally = field(default_factory=lambda: Tally())
@@ -199,7 +200,9 @@ class Notes:
                 collected.setdefault(name, {}).update(dict.fromkeys(words))
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
-        if summary.bias_dominated(one):
+        if not np.any(one.relevance) and np.any(one.logit) and "positive" not in str(one.provenance.get("seed")):
+            self._empty.setdefault(one.method, Tally()).add(origin)
+        elif summary.bias_dominated(one):
             self._bias_dominated.setdefault(one.method, Tally()).add(origin)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
             self._negative.setdefault(one.method, Tally()).add(origin)
@@ -234,6 +237,12 @@ class Notes:
             note(
                 f"{origins}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",
                 "-m epsilon_plus_flat explains negative outputs too",
+            )
+        for method, origins in self._empty.items():
+            note(
+                f"{origins}: no relevance reaches the input under {method}: its heatmap is empty",
+                "--ledger shows where it stays: at constants, other inputs, or steps without a slope; "
+                "-m occlusion hides parts of the input instead",
             )
         if self._bias_dominated:
             methods = ", ".join(self._bias_dominated)

@@ -177,3 +177,19 @@ def test_every_flag_command_and_method_of_a_fix_exists(fixes: list[advice.Fix]) 
     """Of all errors and notes in the sources, whether a test provokes them or not."""
     found = [f"{fix.where}: {what}" for fix in fixes for what in advice.wrong(fix.text)]
     assert not found, "\n".join(found)
+
+
+def test_an_empty_heatmap_is_said(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    """A score of counts has a value and no slope: nothing reaches the input."""
+    monkeypatch.chdir(tmp_path)
+    model = onnx.parser.parse_model("""<ir_version: 8, opset_import: ["": 17]>
+        g (float[N, 6] x) => (float[N, 2] y)
+        { p = Greater(x, zero) f = Cast<to=1>(p) c = ReduceSum(f, one) a = Tanh(x) s = ReduceSum(a, one)
+          y = Concat<axis=1>(c, s) }""")
+    stored = {"zero": np.array(0, np.float32), "one": np.array([1])}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in stored.items())
+    onnx.save(model, "counts.onnx")
+    np.save("x.npy", np.arange(6, dtype=np.float32) - 2)
+    assert main(["explain", "counts.onnx", "x.npy", "-t", "0", "-o", "o.png"]) == 0
+    printed = capsys.readouterr()
+    assert "its heatmap is empty" in printed.out + printed.err
