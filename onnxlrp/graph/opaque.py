@@ -64,9 +64,10 @@ class OpaqueForward:
         Args:
             what: What is asked for, such as a method.
         """
+        others = "onnxlrp explain runs methods of forward passes alone: --method occlusion, rise, lime or kernel_shap"
         return UnsupportedError(
             f"{what} needs the layers of the model, which cannot be read: {self.reason.message}",
-            "onnxlrp explain runs methods of forward passes alone: --method occlusion, rise, lime or kernel_shap",
+            f"{self.reason.fix}; as it is, {others}" if self.reason.fix else others,
         )
 
     def run(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -54,7 +57,7 @@ def towers(ends: Any = (), spelling: str = "matmul", outputs: Any = ("per_image"
             helper.make_tensor_value_info("x", TensorProto.FLOAT, ["images", 4]),
             helper.make_tensor_value_info("attention_mask", ids, texts),
         ],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "m"]) for name in outputs],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in held.items()],
     )
     opsets = [helper.make_opsetid("", 18)]
@@ -104,9 +107,16 @@ def test_one_tower_is_compared() -> None:
     np.testing.assert_allclose(found.logit, [unit(X @ IMAGE)[0] @ unit(X @ IMAGE)[1]], rtol=1e-5)
 
 
-def test_what_is_behind_all_pairs_is_refused() -> None:
-    """A Softmax over the texts is of all of them."""
+def test_what_is_behind_all_pairs_is_refused_with_the_logits_to_explain(tmp_path: Any) -> None:
+    """A Softmax over the texts is of all of them; the file up to its logits is explained."""
     mixed = towers([node("Softmax", ["per_image"], ["chances"], axis=-1)], outputs=("chances",))
     given = {"input_ids": IDS[:1], "attention_mask": 1}
-    with pytest.raises(onnxlrp.OnnxLrpError, match="batch on different axes"):
+    with pytest.raises(onnxlrp.OnnxLrpError, match=r"Softmax.* mixes the logits of all pairs") as refused:
         onnxlrp.load(mixed).explain(X, input="x", method="epsilon", given=given)
+    call = re.search(r"extract_model\(FILE, NEW, (\[.*\]), (\[.*\])\)", str(refused.value))
+    assert call is not None
+    (tmp_path / "mixed.onnx").write_bytes(mixed)
+    ends = (ast.literal_eval(names) for names in call.groups())
+    onnx.utils.extract_model(tmp_path / "mixed.onnx", tmp_path / "logits.onnx", *ends)
+    found = onnxlrp.load(tmp_path / "logits.onnx").explain(X, input="x", method="epsilon", given=given)
+    np.testing.assert_allclose(found.logit, SCALE * cosines()[:, 0] + SHIFT, rtol=1e-5)

@@ -11,8 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...errors import UnsupportedError
 from .. import operators
 from ..graph import Layer
+from ..reading.printable import printable
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
 
@@ -21,7 +23,10 @@ def pair_samples(graph: MutableGraph) -> list[str]:
     """Write each product of all samples of two towers as one of pairs, and return the outputs that are logits of pairs.
 
     Where what stands behind the product is anything but a number for all, a transpose or a copy, as a Softmax over the
-    texts, it stays: the pass that frees the batch refuses it, and names it.
+    texts, it is refused, with the logits to explain in its place.
+
+    Raises:
+        UnsupportedError: A layer mixes pairs.
     """
     changed, pairs = graph.copy(), set[str]()
     sources: dict[str, frozenset[str]] = {name: frozenset([name]) for name in graph.inputs}
@@ -33,6 +38,8 @@ def pair_samples(graph: MutableGraph) -> list[str]:
         if pairs.intersection(live):
             follower = _follows(graph, layer, pairs)
             if follower is None:
+                if graph.batch == graph.prime:
+                    raise _mixes_pairs(graph, layer, next(name for name in live if name in pairs))
                 return []
             changed.layers.append(follower)
             pairs.add(layer.outputs[0])
@@ -79,6 +86,15 @@ def _factors(graph: MutableGraph, layer: Layer) -> tuple[str, str] | None:
     shape = graph.shapes.get(one)
     fits = shape is not None and len(shape) == 2 and shape[0] == samples and shape == graph.shapes.get(other)
     return (one, other) if fits else None
+
+
+def _mixes_pairs(graph: MutableGraph, layer: Layer, logits: str) -> UnsupportedError:
+    """The refusal of a layer behind the logits of all pairs; the file up to these is one that can be explained."""
+    ends = f"[{', '.join(repr(printable(name)) for name in graph.inputs)}], ['{printable(logits)}']"
+    return UnsupportedError(
+        f'the {layer.op} node "{printable(layer.label)}" mixes the logits of all pairs of samples of two inputs',
+        f"explain the logits before it: onnx.utils.extract_model(FILE, NEW, {ends})",
+    )
 
 
 def _follows(graph: MutableGraph, layer: Layer, pairs: set[str]) -> Layer | None:
