@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError, UnsupportedError, UsageError
 from ..explanation import Explanation
 from ..explanation.figures import SPACES
+from ..explanation.result import has_tokens
 from ..methods.default import PICTURES
 from ..model import ExplainOptions, Model
 from ..model.options import is_default
@@ -294,7 +295,7 @@ class Report:
                 console.line(name, "   ".join([best, *method, text, *files]), self.width)
             else:
                 console.line("method", f"{one.method:<{max(map(len, self.methods))}}   {text}")
-            if one.kind.name == "tokens":
+            if has_tokens(one, 0):
                 self._tokens(one, t)
             if self.ledger:
                 console.table(summary.table(one, t), right=range(3, 9))

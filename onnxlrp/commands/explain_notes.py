@@ -118,10 +118,13 @@ class Notes:
         self._kinds.add(pictures)
         prep = model.preprocessing if pictures else None
         suffix = Path(self.source.paths[0]).suffix.lower()
+        counted = f"input {model.graph.text.input}" if suffix in TEXTS and model.graph.text else ""
         words = model.vocabulary.source if suffix in TEXTS and model.vocabulary else ""
         console.line(
             "prep",
-            summary.preprocessing(prep) if pictures else summary.unchanged(suffix, words, model.reads_whole_texts),
+            summary.preprocessing(prep)
+            if pictures
+            else summary.unchanged(suffix, words, model.reads_whole_texts, counted),
         )
         if many:
             console.line("method", ", ".join(name for name in self.methods if name not in self._skipped))

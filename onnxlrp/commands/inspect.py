@@ -74,6 +74,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         "outputs": [_tensor(t) for t in whole.outputs],
         "kind": model.kind.to_dict(),
         "categories": model.categories,
+        "text": None if graph.text is None else graph.text.describe(),
         "explained": {"output": model.choice.output if model.choice else None, "input": graph.inputs[0].name},
         "classes": model.classes,
         "head": {"kind": model.head.kind, "functions": list(model.head.functions), "logits": model.head.logits},

@@ -31,6 +31,8 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
         boxes = "{read}  [default target: {target}]" if report["boxes"]["certain"] else _MAY_BE_BOXES
         console.line("boxes", boxes.format_map(report["boxes"]))
     console.line("kind", f"{model.kind.describe()}  [{model.kind.source}]")
+    if report["text"]:
+        console.line("text", report["text"])
     for column, codes in report["categories"].items():
         console.line("words", f"{column}: {listed([repr(word) for word in codes], _FIRST)}")
     console.line("prep", prep.get("summary") or f"none: {prep['problem']}")

@@ -40,16 +40,19 @@ def assumed(prep: Preprocessing, otherwise: str = "") -> tuple[str, str]:
     return f"preprocessing ASSUMED, not stated: {', '.join(prep.assumed)}", f"state it: {prep.flags()}{otherwise}"
 
 
-def unchanged(suffix: str, words: str = "", whole: bool = False) -> str:
+def unchanged(suffix: str, words: str = "", whole: bool = False, counted: str = "") -> str:
     """Return how an input that is no picture was read, as one line.
 
     Args:
         suffix: The suffix of its file.
         words: Where the words of token ids come from.
         whole: A file is one text.
+        counted: The input of the file that takes a text, whose n-grams are counted.
     """
     if suffix in (".npy", ""):
         return f"{'array, unchanged':<{_COLUMN}}[.npy]"
+    if counted:
+        return f"{'text, of which the model counts n-grams':<{_COLUMN}}[{counted}]"
     if words:
         what = "a text, but for its last line end, as ids of characters" if whole else "text as token ids"
         return f"{what:<{_COLUMN}}{'  ' * (len(what) >= _COLUMN)}[{words}]"

@@ -63,6 +63,11 @@ def figure(result: Result, sample: int, target: int, *, cmap: str, clip: float, 
     prep = result.preprocessing
     style = Style(cmap, clip, title, _caption(result, sample, target), blend)
     x = None if result.inputs is None else result.inputs[sample]
+    text = result.texts[sample] if result.texts else None
+    if text is not None:
+        from ..pictures import words
+
+        return words.words(text.spread(values).tolist(), text.words, style)
     other = by_kind(Drawn(result.kind, values, x, result.feature_names), style)
     if other is not None:
         return other

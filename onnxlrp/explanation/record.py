@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files import to_jsonable
 from ..preprocessing import labels
-from .result import Result, assumed, target_count
+from .result import Result, assumed, has_tokens, target_count
 
 
 def to_dict(result: Result) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def to_dict(result: Result) -> dict[str, Any]:
 
 def _tokens(result: Result, sample: int, target: int) -> dict[str, Any]:
     """The tokens of a sample under "tokens"; nothing of other inputs."""
-    if result.kind.name != "tokens":
+    if not has_tokens(result, sample):
         return {}
     from .tokens import tokens
 

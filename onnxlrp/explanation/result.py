@@ -18,6 +18,7 @@ from .ledger import LedgerRow
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..inputs.counted import CountedText
     from ..preprocessing import Preprocessing
     from .boxes import Boxes
 
@@ -51,6 +52,7 @@ class Result:
         shares: Which share of the positions is predicted as each class, [N, K], where classes are explained where they
             are predicted; else None.
         boxes: The boxes of each sample, and which of them is explained, of a detector; else None.
+        texts: The texts that the counts of the samples are of, with the places of their n-grams; None for others.
         kind: The kind of the input and its axes; where it is not given, as preprocessing and shape say.
     """
 
@@ -72,6 +74,7 @@ class Result:
     feature_names: Sequence[str] | None = None
     shares: Array | None = None
     boxes: Sequence[Boxes] | None = None
+    texts: Sequence[CountedText | None] | None = None
     kind: InputKind = None  # type: ignore[assignment]  # set below
 
     def __post_init__(self) -> None:
@@ -131,6 +134,7 @@ class Result:
             logit=None if self.logit is None else cut(self.logit),
             names=pick(self.names),
             boxes=pick(self.boxes),
+            texts=pick(self.texts),
             originals=pick(self.originals),
             notes={
                 name: cut(value) if np.shape(value)[: self.target.ndim] == self.target.shape else value
@@ -234,3 +238,8 @@ def _shown(result: Result, sample: int, target: int) -> str:
     if result.quantity == "share":
         return f"{score:.1%} of positions"
     return f"{score:.2f}" if result.quantity == "probability" else f"{score:.4g}"
+
+
+def has_tokens(result: Result, sample: int) -> bool:
+    """Return whether a sample is a row of tokens, or a text whose n-grams the model counts."""
+    return result.kind.name == "tokens" or bool(result.texts and result.texts[sample] is not None)

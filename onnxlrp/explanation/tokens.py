@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..inputs import InputKind
 from ..pictures.colors import colorize, limit
-from .result import Array, Result, target_count
+from .result import Array, Result, has_tokens, target_count
 
 DARK = 140.0  # of 255: on a background that is darker, letters are white
 _SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥"}
@@ -37,16 +37,21 @@ class Token(NamedTuple):
 
 
 def tokens(result: Result, sample: int = 0, target: int = 0) -> list[Token]:
-    """Return the tokens of a sample, in their order; [] where the input is no row of tokens.
+    """Return the tokens of a sample, in their order; [] where the input is no row of tokens, and no counted text.
+
+    Of a text whose n-grams a model counts, they are its words (`CountedText.spread`).
 
     Args:
         result: The explanation.
         sample: Index of the sample.
         target: Index of the target, where several are explained.
     """
-    if result.kind.name != "tokens":
+    if not has_tokens(result, sample):
         return []
     values = result.relevance[target, sample] if result.target.ndim == 2 else result.relevance[sample]
+    text = result.texts[sample] if result.texts else None
+    if text is not None:
+        return [Token(None, word, r) for word, r in zip(text.words, text.spread(values).tolist(), strict=True)]
     x = None if result.inputs is None else result.inputs[sample]
     return named(result.kind, values, x, result.feature_names)
 
@@ -96,7 +101,7 @@ def page(result: Result, cmap: str = "RdBu_r", clip: float = 99.5) -> str:
     Raises:
         UnsupportedError: The input is no row of tokens.
     """
-    if result.kind.name != "tokens":
+    if not all(has_tokens(result, n) for n in range(len(result))):
         raise UnsupportedError(
             f"html shows tokens, and the input is {result.kind.describe()}", "write a picture: --format png"
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 
 from ..errors import OnnxLrpError
+
+if TYPE_CHECKING:
+    from .text_front import TextFront
 
 Array = npt.NDArray[Any]
 
@@ -144,6 +147,7 @@ class Graph:
     distances of a clustering), the heads that explain them: that of `head="logits"`, then others by `heads.decide`.
     `categories` has, for columns of words of an input, the code of each word: input → column → word → code; 0 stands
     for words that the model does not know.
+    `text` makes the explained input, counts of n-grams, of a text, where the file reads one.
     `opaque` runs the untouched file, where its layers cannot be read: then one layer stands for all of them.
     """
 
@@ -166,6 +170,7 @@ class Graph:
     opaque: Opaque | None = None
     explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[int, Mapping[str, int]]] = field(default_factory=dict)
+    text: TextFront | None = None
 
     def constant_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a constant, which is known before its values are read."""

@@ -73,7 +73,11 @@ def load(
         CheckFailed: The model is quantised, and its graph rounds otherwise than the file.
     """
     limit = memory_limit(max_memory)
-    file = read(source, allow_linked_data)
+    file, text = read(source, allow_linked_data), None
+    if any(node.op_type == "TfIdfVectorizer" for node in file.model.graph.node):
+        from .text_front import without_text
+
+        file, text = without_text(file)
     first: OnnxLrpError | None = None
     lengths = TEXT_PLACEHOLDERS if reads_ids(file.model) else PLACEHOLDERS
     for length in lengths:
@@ -103,7 +107,7 @@ def load(
                 else:
                     freed = _at_its_batch(state, whole)
                     if freed is None:
-                        return whole
+                        return whole if text is None else replace(whole, text=text)
                     graph = freed
                     break
             elif state.sizes is None or not state.sizes.guessed:
@@ -115,7 +119,7 @@ def load(
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.quantised": note}))
-    return graph
+    return graph if text is None else replace(graph, text=text)
 
 
 def _at_its_batch(state: LoadState, whole: Graph) -> Graph | None:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError
 from ..inputs.text import Vocabulary
 from ..preprocessing import feature_names, images, tables
-from ..preprocessing.samples import arranged
+from ..preprocessing.samples import TEXTS, arranged, opened
 from .problem import Problem
 from .registry import Array
 
@@ -89,7 +89,7 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
         problem: The samples that they are the background of.
         asked: An array or an .npy file, of one sample or several, in the model's own layout; a table (.csv, .parquet)
             with a row for each, its columns found by the names that the model states, or else the table of the samples
-            has; or a folder of .npy files.
+            has; a .txt file with a text on each line, where the model counts words; or a folder of .npy files.
 
     Raises:
         UsageError: The word names no such file.
@@ -109,6 +109,9 @@ def background(problem: Problem, asked: str | os.PathLike[str] | Array) -> tuple
         return path.name, np.concatenate([background(problem, file)[1] for file in files])
     if tables.is_table(path):
         return _of_table(problem, path.name, tables.read(path))
+    if path.suffix.lower() in TEXTS and problem.model.graph.text is not None:
+        found = [problem.model.graph.text.read(item.content, item.origin)[0] for item in opened(path)]
+        return path.name, _rows(problem, np.concatenate(found), f"background {path.name}")
     if path.suffix.lower() != ".npy":
         raise UsageError(
             f'"{asked}" is no .npy file, table or folder', "give samples in the model's own layout as one of them"

@@ -233,6 +233,7 @@ class Prepared:
             originals=samples.originals if samples.pictures else None,
             notes={**(notes or {}), **self._place(ids)},
             boxes=self._boxes() or None,
+            texts=samples.texts,
             shares=None if model.areas is None or model.placed is None else share_of(model.placed, model.areas),
         )
         refuse_not_finite(model, samples, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from ..inputs import InputKind
 from ..inputs.text import Text, Vocabulary
 from ..preprocessing.samples import Opened, Samples
 from .companions import role
+
+if TYPE_CHECKING:
+    from ..graph.text_front import TextFront
 
 
 def encoded(
@@ -34,6 +38,8 @@ def encoded(
     texts = [item for item in items if isinstance(item.content, Text)]
     if not texts:
         return [*items]
+    if graph.text is not None:
+        return [_counted(item, graph.text) if isinstance(item.content, Text) else item for item in items]
     found = {id(item): _ids(item, graph, kind, vocabulary) for item in texts}
     if "mask" in {role(graph, tensor) for tensor in graph.inputs if tensor.name in assumed}:
         length = max(map(len, found.values()))  # where the lengths are open, a mask hides what is filled up
@@ -42,6 +48,11 @@ def encoded(
     return [
         item._replace(content=np.asarray([found[id(item)]], np.int64)) if id(item) in found else item for item in items
     ]
+
+
+def _counted(item: Opened, front: TextFront) -> Opened:
+    counts, text = front.read(item.content, item.origin)
+    return item._replace(content=counts, text=text, name=item.name or "text")
 
 
 def check_ids(graph: Graph, samples: Samples) -> None:

@@ -23,6 +23,8 @@ from .transform import Preprocessing
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..inputs.counted import CountedText
+
 Array = npt.NDArray[Any]
 
 # Given samples with missing values (NaN), what they are called and the names of their columns, returns what the model
@@ -53,6 +55,7 @@ class Samples:
         trimmed: Of columns of words the cells that were taken without the spaces around them, by the column's number.
         missing: Which values were missing, bool [N, …]; None where none was.
         filled: What became of the missing values of a column, by its number.
+        texts: The texts that a model's counts are of; None for other samples.
     """
 
     values: Array
@@ -70,6 +73,7 @@ class Samples:
     trimmed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     missing: Array | None = None
     filled: Mapping[int, str] = field(default_factory=dict)
+    texts: Sequence[CountedText | None] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -88,6 +92,7 @@ class Samples:
             names=self.names[keep],
             shown=None if self.shown is None else self.shown[keep],
             missing=None if self.missing is None else self.missing[keep],
+            texts=None if self.texts is None else self.texts[keep],
         )
 
 
@@ -99,12 +104,14 @@ class Opened(NamedTuple):
         name: The stem of its file, "" for none.
         origin: Its name in messages.
         table: The table that the array comes from.
+        text: The text that the array has the counts of.
     """
 
     content: Any
     name: str = ""
     origin: str = "the input"
     table: tables.Table | None = None
+    text: CountedText | None = None
 
 
 class Encoded(NamedTuple):
@@ -221,6 +228,7 @@ def made(
         if all(p.missing is None for p in parts)
         else np.concatenate([np.zeros(p.values.shape, bool) if p.missing is None else p.missing for p in parts]),
         {column: words for p in parts for column, words in p.filled.items()},
+        None if all(p.texts is None for p in parts) else [text for p in parts for text in p.texts or [None] * len(p)],
     )
 
 
@@ -407,7 +415,8 @@ def _array(array: Array, item: Opened, columns: Sequence[str] | None, reader: _R
     values = images.batched(array, kind.shape, reader.dtype, item.origin, None if fill is None else decided)
     n, name = len(values), item.name or "array"
     names = [name] if n == 1 else [f"{name}.{i}" for i in range(n)]
-    return Samples(values, [None] * n, [None] * n, names, False, kind, missing=missing, filled=filled)
+    texts = None if item.text is None else [item.text]
+    return Samples(values, [None] * n, [None] * n, names, False, kind, missing=missing, filled=filled, texts=texts)
 
 
 def _joined(found: Sequence[Mapping[int, tuple[str, ...]]]) -> dict[int, tuple[str, ...]]:
