@@ -1,4 +1,4 @@
-"""The front of a model that counts the words of a text: it runs untouched, and what lies behind its counts is explained.
+"""The front of a model that counts the words of a text: it runs untouched, what lies behind is explained.
 
 A text goes through StringNormalizer and Tokenizer into TfIdfVectorizer, whose vector of counts becomes the model's
 input, each value named by its n-gram.
@@ -143,6 +143,10 @@ def without_text(file: Read) -> tuple[Read, TextFront | None]:
         others = ", ".join(printable(value.name) for value in inputs if value.name != texts[0].name)
         raise UnsupportedError(f"{said}, and the model has other inputs: {others}", _FIX)
     reader, text = readers[0], inputs[0]
+    dims = text.type.tensor_type.shape.dim
+    if not 1 <= len(dims) <= 2 or any(dim.dim_value > 1 for dim in dims[1:]):
+        taken = [dim.dim_value or "N" for dim in dims]
+        raise UnsupportedError(f'{said}, and the input "{printable(text.name)}" of {taken} is no column of texts', _FIX)
     counts = _as_floats(file.model, reader)
     front, behind = _split(file.model, counts)
     made = {name for node in front for name in node.output} | {text.name}
@@ -207,12 +211,13 @@ def _front(
 
 def _as_floats(model: onnx.ModelProto, reader: onnx.NodeProto) -> str:
     """The counts, or what binary ones are made of them: numbers again, behind a Cast to bool."""
-    found = name = reader.output[0]
+    name = str(reader.output[0])
+    found = name
     while True:
         readers = [node for node in model.graph.node if name in node.input]
         if len(readers) != 1 or readers[0].op_type != "Cast" or name in {o.name for o in model.graph.output}:
             return found
-        name = readers[0].output[0]
+        name = str(readers[0].output[0])
         if onnx.helper.get_attribute_value(readers[0].attribute[0]) == onnx.TensorProto.FLOAT:
             found = name
 

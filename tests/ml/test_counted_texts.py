@@ -38,14 +38,19 @@ def reader(text: str = "text", skips: int = 0, name: str = "counts") -> list[onn
     ]  # fmt: skip
 
 
-def model(nodes: list[onnx.NodeProto], inputs: dict[str, int] | None = None, output: str = "y") -> onnx.ModelProto:
+def model(
+    nodes: list[onnx.NodeProto], inputs: dict[str, int] | None = None, shape: list[int | None] | None = None
+) -> onnx.ModelProto:
     given = {"text": TensorProto.STRING} if inputs is None else inputs
     graph = helper.make_graph(
         nodes,
         "texts",
-        [helper.make_tensor_value_info(name, kind, [None]) for name, kind in given.items()],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
-        [onnx.numpy_helper.from_array(W[:, None], "w"), onnx.numpy_helper.from_array(np.float32([BIAS]), "b")],
+        [helper.make_tensor_value_info(name, kind, shape or [None]) for name, kind in given.items()],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            onnx.numpy_helper.from_array(W[:, None], "w"),
+            onnx.numpy_helper.from_array(np.array([BIAS], np.float32), "b"),
+        ],
     )
     domains = {"": 18, "com.microsoft": 1, "ai.onnx.ml": 3}
     opsets = [helper.make_opsetid(name, version) for name, version in domains.items()]
@@ -151,6 +156,9 @@ def test_what_counts_otherwise_is_refused_by_name() -> None:
     beside = [*reader(), helper.make_node("Add", ["counts", "age"], ["y"])]
     with pytest.raises(UnsupportedError, match="other inputs: age"):
         onnxlrp.load(model(beside, {"text": TensorProto.STRING, "age": TensorProto.FLOAT}))
+    last = helper.make_node("Gemm", ["counts", "w", "b"], ["y"])
+    with pytest.raises(UnsupportedError, match=r"of \['N', 3\] is no column of texts"):
+        onnxlrp.load(model([*reader(), last], shape=[None, 3]))
 
 
 @pytest.mark.parametrize("counts", ["CountVectorizer", "TfidfVectorizer"])
