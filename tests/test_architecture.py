@@ -141,6 +141,7 @@ _REWRITES = {*_READ, "graph.names", "graph.rewriting"}
 _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical", "graph.recurrent"}
 ALLOWED |= {
     # Trees of decisions as arrays, which a decomposition asks too.
+    "graph.text_front": {"graph.graph", "graph.reading", "inputs.counted", "numpy", "onnx"},
     "graph.trees": {"graph.graph", "graph.heads", "graph.operators", "graph.reading", "numpy"},
     "graph.decomposition": {*_REWRITES, "graph.scores", "graph.trees"},
     "graph.lowering": _REWRITES,
@@ -168,6 +169,7 @@ ALLOWED |= {
     "graph.verify_quantized": {"graph.graph", "graph.operators", "graph.reading", "graph.verify"},
     "graph.load": {
         "graph.opaque",
+        "graph.text_front",
         *_REWRITES,
         "graph.verify_quantized",
         "graph.contracts",
@@ -239,7 +241,8 @@ ALLOWED |= {
     "patterns": {"files", "numpy"},
     # What the input is, decided from facts that the model hands over; everybody above asks it.
     "inputs": {"files", "graph.axes", "numpy", "tokenizers"},  # tokenizers: texts as ids
-    "preprocessing": {"files", "inputs", "numpy", "PIL", "pyarrow"},  # pyarrow: .parquet tables
+    "inputs.counted": {"numpy"},
+    "preprocessing": {"files", "inputs", "inputs.counted", "numpy", "PIL", "pyarrow"},  # pyarrow: .parquet tables
     "pictures": {"numpy", "PIL"},
     "explanation": {
         "safetensors",
@@ -247,6 +250,7 @@ ALLOWED |= {
         "graph.places",
         "graph.scores",
         "inputs",
+        "inputs.counted",
         "pictures",
         "preprocessing",
         "report.markup",

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy.typing as npt
 
 from ..errors import OnnxLrpError
-
-if TYPE_CHECKING:
-    from .text_front import TextFront
 
 Array = npt.NDArray[Any]
 
@@ -49,6 +46,23 @@ class Tensor(NamedTuple):
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+
+class TextReader(Protocol):
+    """The front of a model that counts the words of a text (`graph.text_front`)."""
+
+    @property
+    def input(self) -> str:
+        """The name of the file's input of text."""
+        ...
+
+    def describe(self) -> str:
+        """Return what is counted, in words."""
+        ...
+
+    def read(self, text: str, origin: str) -> tuple[Array, Any]:
+        """Return the counts [1, V] of a text, and its words with the places of their n-grams."""
+        ...
 
 
 class Opaque(Protocol):
@@ -170,7 +184,7 @@ class Graph:
     opaque: Opaque | None = None
     explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[int, Mapping[str, int]]] = field(default_factory=dict)
-    text: TextFront | None = None
+    text: TextReader | None = None
 
     def constant_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a constant, which is known before its values are read."""

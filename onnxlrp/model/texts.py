@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
 from ..graph import facts, operators
-from ..graph.graph import Graph
+from ..graph.graph import Graph, TextReader
 from ..inputs import InputKind
 from ..inputs.text import Text, Vocabulary
 from ..preprocessing.samples import Opened, Samples
 from .companions import role
-
-if TYPE_CHECKING:
-    from ..graph.text_front import TextFront
 
 
 def encoded(
@@ -50,7 +46,7 @@ def encoded(
     ]
 
 
-def _counted(item: Opened, front: TextFront) -> Opened:
+def _counted(item: Opened, front: TextReader) -> Opened:
     counts, text = front.read(item.content, item.origin)
     return item._replace(content=counts, text=text, name=item.name or "text")
 
