@@ -14,6 +14,7 @@ from ..inputs import InputKind
 PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
+NEIGHBOURS = "kernel_shap"  # of votes, which hiding a single feature rarely changes
 TREES = "tree_shap"  # of sums of trees, which have no gradient
 COMPOSITES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT)
 CANDIDATES = (*COMPOSITES, TREES)
@@ -62,6 +63,8 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         return Default(TREES, "an ensemble of trees")
     if has_trees(graph):  # which have no rules
         return Default(FORWARD, "trees whose sums other functions are computed of")
+    if _selects_neighbours(graph):
+        return Default(NEIGHBOURS, "nearest neighbours, whose selection has no rule: parts of the input are hidden")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
     if is_recurrent(graph):
@@ -85,6 +88,23 @@ def _ends_in_trees(graph: Graph) -> bool:
     from ..graph.trees.routes import explained_by_trees
 
     return explained_by_trees(graph)
+
+
+def _selects_neighbours(graph: Graph) -> bool:
+    """Return whether scores depend on the input through the selection of a TopK alone, as those of neighbours do."""
+    if not any(layer.op == "TopK" for layer in graph.layers):
+        return False
+    pending, seen = [tensor.name for tensor in graph.outputs], set[str]()
+    behind = False
+    while pending:
+        name = pending.pop()
+        layer = None if name in seen else graph.producer(name)
+        seen.add(name)
+        if layer is not None and layer.op == "TopK":
+            behind = True
+        elif layer is not None:
+            pending += layer.inputs
+    return behind and graph.inputs[0].name not in seen
 
 
 def _a(kind: str) -> str:

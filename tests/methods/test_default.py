@@ -9,10 +9,22 @@ import pytest
 from onnx import numpy_helper
 
 import onnxlrp
-from onnxlrp.methods.default import CANDIDATES, DEFAULTS, TREES
+from onnxlrp.methods.default import CANDIDATES, DEFAULTS, NEIGHBOURS, TREES
 from onnxlrp.methods.registry import METHODS
 from support.input_models import RNG, convolution, dense
 from support.small_nets import Net
+
+
+def neighbours(beside: bool) -> Any:
+    """The mean of the three nearest of ten rows, as skl2onnx writes it but for its Scan; or with a linear part."""
+    n = Net(4)
+    rows = n.rng.normal(size=(10, 4))
+    difference = n.op("Sub", n.op("Unsqueeze", "x", np.array([1])), rows[None])
+    squares = n.op("ReduceSum", n.op("Mul", difference, difference), np.array([2]), keepdims=0)
+    _, places = n.ops("TopK", squares, np.array([3]), results=2, axis=1, largest=0)
+    voted = n.op("ReduceMean", n.op("Gather", n.rng.normal(size=10), places), np.array([1]), keepdims=1)
+    return n.model(n.op("Add", voted, n.op("MatMul", "x", n.rng.normal(size=(4, 1)))) if beside else voted)
+
 
 CASES = [
     (dense((7,)), "epsilon", "a vector"),
@@ -85,3 +97,15 @@ def test_leads_of_a_signal_keep_their_own_values(method: str) -> None:
 def test_every_default_is_a_composite() -> None:
     assert all(METHODS[name].is_composite for name in CANDIDATES if name != TREES)
     assert set(DEFAULTS) == {"image", "signal", "volume", "tokens", "vector"}
+
+
+def test_votes_of_neighbours_have_a_method_that_hides() -> None:
+    """No rule passes a selection; where other layers give relevance too, the default is that of the kind."""
+    loaded = onnxlrp.load(neighbours(False))
+    assert (loaded.default_method.name, loaded.graph.opaque) == (NEIGHBOURS, None)
+    assert "nearest neighbours" in loaded.default_method.reason
+    x = RNG.normal(size=(1, 4)).astype(np.float32)
+    found = loaded.explain(x)
+    scores = [loaded.outputs(v.astype(np.float32))["scores"].item() for v in (x, np.zeros_like(x))]
+    np.testing.assert_allclose(found.total, scores[0] - scores[1], atol=1e-5)
+    assert onnxlrp.load(neighbours(True)).default_method.name == "epsilon"
