@@ -5,6 +5,7 @@ work on the machine disturbs less than seconds. Without a file a ViT-B/16 with r
 
     python benchmarks/transformer_cost.py vit_tiny.onnx -o benchmarks/results/transformer_cost.json
     python benchmarks/transformer_cost.py --base -o benchmarks/results/transformer_cost.json      # adds its rows
+    python benchmarks/transformer_cost.py --base --lxt -o FILE.json     # beside LXT (pip install lxt), same weights
 """
 
 from __future__ import annotations
@@ -88,8 +89,15 @@ def base(path: Path, width: int = 768, heads: int = 12, depth: int = 12, side: i
     return path
 
 
-def measured(path: Path, rounds: int, batches: Sequence[int]) -> list[dict[str, Any]]:
-    """Return a row for each batch: of every method the median cost in forward passes, and beside attnlrp."""
+def measured(path: Path, rounds: int, batches: Sequence[int], peer: Any = None) -> list[dict[str, Any]]:
+    """Return a row for each batch: of every method the median cost in forward passes, and beside attnlrp.
+
+    Args:
+        path: The model.
+        rounds: How often all take a turn.
+        batches: Numbers of pictures.
+        peer: AttnLRP of LXT (`lxt_vit.attnlrp`), whose relevance is compared before it is timed.
+    """
     model = onnxlrp.load(path)
     session = onnxruntime.InferenceSession(path)
     source = session.get_inputs()[0]
@@ -103,6 +111,12 @@ def measured(path: Path, rounds: int, batches: Sequence[int]) -> list[dict[str, 
         for method in METHODS:
             # Weights of 8 bits are multiplied as integers by onnxruntime, and as the numbers they stand for by us.
             np.testing.assert_allclose(runs[method]().output, plain, atol=0.05 * np.abs(plain).max())
+        if peer is not None:
+            relevance, scores = peer(x, 1)
+            np.testing.assert_allclose(scores, plain, atol=1e-3 * np.abs(plain).max())
+            own = model.explain(x, 1, method="attnlrp").relevance
+            np.testing.assert_allclose(own, relevance, atol=1e-2 * np.abs(relevance).max())
+            runs["lxt attnlrp"] = partial(peer, x, 1)
         turns = []
         for _ in range(rounds):
             turn = {}
@@ -114,7 +128,9 @@ def measured(path: Path, rounds: int, batches: Sequence[int]) -> list[dict[str, 
         row: dict[str, Any] = {"model": path.name, "batch": batch, "rounds": rounds}
         for what in ("forward", "attnlrp"):
             row[f"in {what}"] = {
-                name: round(float(np.median([turn[name] / turn[what] for turn in turns])), 2) for name in METHODS
+                name: round(float(np.median([turn[name] / turn[what] for turn in turns])), 2)
+                for name in runs
+                if name != "forward"
             }
         rows.append(row)
         print(row, flush=True)
@@ -126,13 +142,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--base", action="store_true", help="a ViT-B/16 with random weights")
+    parser.add_argument("--lxt", action="store_true", help="beside AttnLRP of LXT, of --base alone")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = base(Path(folder) / "vit_base_random.onnx") if args.base else args.model
-        rows = measured(path, args.rounds, args.batches)
+        peer = None
+        if args.lxt:
+            if not args.base:
+                parser.error("--lxt goes with --base: LXT's network is made of its weights")
+            from lxt_vit import attnlrp
+
+            peer = attnlrp(path)
+        rows = measured(path, args.rounds, args.batches, peer)
     before = json.loads(args.out.read_text())["rows"] if args.out.exists() else []
     made = {(row["model"], row["batch"]) for row in rows}
     kept = [row for row in before if (row["model"], row["batch"]) not in made]
