@@ -383,6 +383,8 @@ ALLOWED |= {
     "report.markup": set(),
     "report.shell": {"report.markup"},
     "report.pictures": {"report.markup", "pictures", "preprocessing", "numpy", "PIL"},
+    # What workers of other systems call.
+    "ray": {"model", "numpy", "PIL"},
     # A page around an exported explainer.
     "web": {"model", "model.options", "pictures", "preprocessing", "files"},
     # A page on this machine: what the server answers is handed to it, and what the pages share lies in `web`.
