@@ -291,6 +291,7 @@ def _numbers(text: str) -> list[float]:
 
 _PLAIN: dict[str, type] = {"int": Integral, "float": Real, "str": str, "bool": bool, "None": NoneType}
 _LARGEST = (1 << 63) - 1
+_STABILIZERS = ("epsilon", "stabilizer")  # what is added away from 0: below 0 it would bring denominators to it
 
 
 def check_types(known: Mapping[str, Option], values: Mapping[str, Any]) -> None:
@@ -311,6 +312,8 @@ def check_types(known: Mapping[str, Option], values: Mapping[str, Any]) -> None:
             raise UsageError(f"{name}={value} is no finite number", "give a finite number")
         if isinstance(value, Integral) and abs(int(value)) > _LARGEST:
             raise UsageError(f"{name}={value} has more than 64 bits", "give a smaller number")
+        if name in _STABILIZERS and isinstance(value, Real) and float(value) < 0:
+            raise UsageError(f"{name}={value}", "give 0 or more")
 
 
 def summary(thing: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,29 @@ def test_an_input_of_shape_nothing_is_a_number(rate: float, tmp_path: Path, caps
     assert main(words) == 2
     assert main([*words, "--given", f"t={rate}"]) == 0
     np.testing.assert_allclose(np.load(out)["relevance"][0], rate * weights["w"][:, 1], rtol=1e-5)
+
+
+def test_a_picture_that_is_too_small_is_named_and_can_be_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(pooled("H", "W"), "m.onnx")
+    for side in (1, 12):
+        Image.new("RGB", (side, side), (200, 80, 7)).save(f"p{side}.png")
+    assert main(["patterns", "m.onnx", "p1.png", "p12.png", "-o", "a.npz"]) == 3
+    assert "p1.png: the model does not run at the picture's own 1 x 1" in capsys.readouterr().err
+    assert main(["explain", "m.onnx", "p1.png", "p12.png", "-o", "maps"]) == 2
+    (fix,) = re.findall(r"-o (maps/)", capsys.readouterr().err)
+    assert main(["explain", "m.onnx", "p1.png", "p12.png", "-o", fix, "--on-error", "skip"]) == 3
+    assert len(list(Path("maps").iterdir())) == 1
+
+
+@pytest.mark.parametrize("words", [["--epsilon", "-1"], ["--rule", "Conv=epsilon(-1)"]])
+def test_a_stabiliser_below_0_is_refused(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(pooled("H", "W"), "m.onnx")
+    Image.new("RGB", (12, 12), (200, 80, 7)).save("p.png")
+    assert main(["explain", "m.onnx", "p.png", "-m", "epsilon", *words]) == 2
+    assert "0 or more" in capsys.readouterr().err
