@@ -36,7 +36,7 @@ def baseline(problem: Problem, asked: str | Array, picture: str, seed: int = 0) 
         UsageError: There is no such baseline.
         InputError: A file or an array does not fit the input.
     """
-    if not isinstance(asked, str) or asked.lower().endswith(_FILES):
+    if not isinstance(asked, str) or asked.lower().endswith((*_FILES, *TEXTS)):
         name, rows = background(problem, asked)
         if problem.kind.name == "tokens" and problem.x.dtype.kind in "iu" and len(rows) > 1:
             raise UsageError(f"{name} has {len(rows)} rows of token ids, which have no mean", "give one row")

@@ -135,6 +135,13 @@ def test_trees_take_texts_as_background(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.relevance[0], [0, 0, 3.0, 0, 0, 0], atol=1e-6)  # 5 − (5 + 3 · 1) / 4
 
 
+def test_a_baseline_is_the_mean_of_texts(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a good film\nbad bad\n")
+    found = onnxlrp.load(linear()).explain([Text("bad")], method="occlusion", baseline=str(tmp_path / "train.txt"))
+    mean = np.array([1.0, 0.5, 0.5, 0.0, 0.5, 0.0])
+    np.testing.assert_allclose(found.relevance[0], (np.eye(6)[0] - mean) * W, atol=1e-5)
+
+
 def test_the_front_can_be_kept() -> None:
     front = onnxlrp.load(linear()).graph.text
     assert front is not None
