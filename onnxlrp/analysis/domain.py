@@ -138,7 +138,7 @@ def decide(
     if kind.name == "tokens":
         raise UnsupportedError(
             "the input is tokens: whole numbers that stand for words have no gradient",
-            "name a unit's top samples instead, or say what the input is: --kind",
+            "onnxlrp atlas shows the samples that units answer to; or say what the input is: --kind",
         )
     prep = preprocessing_of(model)
     if prep is not None and samples is not None and not samples.pictures:

@@ -91,7 +91,7 @@ def track(states: Array, values: Array, name: str, level: float = 0.05) -> Track
     half = len(values) // 2
     statistic = "AUC" if is_binary(values) else "r"
     if half < LEAST:
-        return Tracked(name, statistic, why_not=f"a half of the text has fewer than {LEAST} places")
+        return Tracked(name, statistic, why_not=f"a half of the text has fewer than {LEAST} places: give a longer text")
     first, second = values[:half], values[half:]
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return Tracked(name, statistic, why_not="it does not vary in one of the halves")
