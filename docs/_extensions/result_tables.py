@@ -236,6 +236,41 @@ def cells(found: Mapping[str, Any]) -> str:
     return f"{said}.\n\n{table(head, rows)}"
 
 
+def runtimes(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/runtimes.py: by runtime, then by the form of the file."""
+    records, versions = found["records"], found["runtimes"]
+    networks = list(dict.fromkeys(record["network"] for record in records))
+    methods = list(dict.fromkeys(record["method"] for record in records))
+
+    def cell(network: str, method: str, runtime: str, form: str = "plain") -> str:
+        for r in records:
+            if (r["network"], r["method"], r["form"]) == (network, method, form):
+                if "refused" in r:
+                    return "refused"
+                if r["runtime"] == runtime:
+                    return f"fails: {r['error']}" if "error" in r else f"{r['relevance']:.0e}"
+        return "not run"
+
+    pairs = [(network, method) for network in networks for method in methods]
+    head = ["runtime", *(f"{network}, `{method}`" for network, method in pairs)]
+    rows = [
+        [
+            f"{name} {version}" if version else name,
+            *(cell(*pair, name) if version else "not installed" for pair in pairs),
+        ]
+        for name, version in versions.items()
+    ]
+    forms = [form for form in dict.fromkeys(record["form"] for record in records) if form != "plain"]
+    ran = {r["runtime"] for r in records if r["form"] != "plain" and "runtime" in r}
+    more = [
+        [f"{form}, {name}", *(cell(*pair, name, form) for pair in pairs)]
+        for form in forms
+        for name in versions
+        if name in ran
+    ]
+    return f"{found['date'][:10]}.\n\n{table(head, [*rows, *more])}"
+
+
 TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cpu": cpu,
     "builds": builds,
@@ -247,6 +282,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "prototypes": prototypes,
     "inversion": inversion,
     "cells": cells,
+    "runtimes": runtimes,
 }
 
 

@@ -31,7 +31,15 @@ def run(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"{path}: the explainer would replace the model itself", "choose another name with -o")
     arguments.check_matches(model, options)
     picture = {"embed_preprocessing": args.embed_preprocessing, "overlay": args.overlay}
-    model.export(path, str(options.method), args.target, **picture, opset=args.opset, **options.keywords())
+    model.export(
+        path,
+        str(options.method),
+        args.target,
+        **picture,
+        opset=args.opset,
+        precision=args.weights,
+        **options.keywords(),
+    )
     if any(picture.values()):
         prep = model.preprocessing
         console.line("prep", summary.preprocessing(prep))
@@ -54,7 +62,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     opset = next(entry.version for entry in written.opset_import if not entry.domain)
     if args.opset is not None:
         console.line("opset", str(opset))
-        _say_compared(written, console)
+    if args.opset is not None or args.weights != "fp32":
+        apart = _apart(written)
+        if apart is None:
+            console.note("not run beside the explainer without --opset", "pip install onnxruntime, or run both")
+        else:
+            console.line(
+                "differs", f"{apart:.1e} at most, of scores or relevance of a random sample, from the plain file"
+            )
     console.line("wrote", f"{path}  {size / 1e6:.2f} MB  (the model has {before / 1e6:.2f} MB)")
     console.json(
         {
@@ -82,8 +97,9 @@ def _site(args: argparse.Namespace, console: Console) -> int:
     if args.target != "input":
         raise UsageError(f"--target {args.target}: the class is chosen on the page", "leave --target out")
     folder = Path(args.web)
-    if args.opset is not None:
-        raise UsageError("--opset belongs to -o: the page brings its own runtime", "leave --opset out")
+    for flag, asked_for in (("--opset", args.opset is not None), ("--precision", args.weights != "fp32")):
+        if asked_for:
+            raise UsageError(f"{flag} belongs to -o: the page brings its own runtime", f"leave {flag} out")
     site.check_folder(folder)
     asked = arguments.explaining(args)
     model = arguments.open_model(args)
@@ -102,11 +118,11 @@ def _site(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _say_compared(written: Any, console: Console) -> None:
-    """Say where a converted file could not be compared with the plain one."""
+def _apart(written: Any) -> float | None:
+    """Return by how much a converted file differs from the plain one; None where they could not be run."""
     about = next(entry.value for entry in written.metadata_props if entry.key == "onnxlrp.explainer")
-    if json.loads(about)["compared"] is None:
-        console.note("not run beside the explainer without these options", "pip install onnxruntime, or run both")
+    found: float | None = json.loads(about)["compared"]
+    return found
 
 
 def _check_suffix(path: Path) -> None:

@@ -30,6 +30,7 @@ def save(
     metadata: Mapping[str, str],
     provenance: Mapping[str, Any],
     changes: Iterable[Callable[[Any], Any]] = (),
+    halved: bool = False,
 ) -> Path:
     """Write the graph that the `ort` engine runs, for any runtime; its outputs are scores, relevance, and any ledger.
 
@@ -41,6 +42,7 @@ def save(
         metadata: The model's own metadata, which stays.
         provenance: Kept under "onnxlrp.explainer" as JSON.
         changes: Applied to the ONNX model before it is written, in order: they may add inputs, outputs and nodes.
+        halved: Weights are stored in half precision (`half_weights`).
 
     Returns:
         The path.
@@ -63,7 +65,12 @@ def save(
     for key, value in {**kept, **said}.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    return _write(model, made.weights, Path(path))
+    weights = made.weights
+    if halved:
+        from .half_weights import halve
+
+        weights = halve(model, weights)
+    return _write(model, weights, Path(path))
 
 
 def _write(model: Any, weights: Mapping[str, Array], path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from .programs import forward_of
 from .provenance import provenance, resolved
 
 _EQUAL = 1e-4  # the same operators in another notation: what is above is another meaning
+HALF = 1e-2  # what half precision may change
 
 
 def export(
@@ -32,6 +33,7 @@ def export(
     embed_preprocessing: bool = False,
     overlay: bool = False,
     opset: int | None = None,
+    precision: str = "fp32",
 ) -> Path:
     """Compile a method for a model, and save both as one graph: see `Model.export`.
 
@@ -43,6 +45,7 @@ def export(
         embed_preprocessing: The file takes a picture of any size (`picture_graph`).
         overlay: It also draws the heatmap over it.
         opset: The opset of the file (`opset.convert`); None: that of the graph.
+        precision: "fp16" stores weights in half precision (`half_weights.halve`).
 
     Returns:
         The path.
@@ -52,6 +55,8 @@ def export(
         UnsupportedError: A layer without a rule, a size that is open, or an operator that needs a newer opset.
     """
     of_type(str, "input, top1 or topK", target=target)
+    if precision not in ("fp32", "fp16"):
+        raise UsageError(f"export has no precision {precision!r}", "give fp32 or fp16")
     wanted, asked = Wanted("index"), targets.parse(target)
     graph = model.in_the_graph()
     if asked.label != "input":
@@ -88,33 +93,47 @@ def export(
         best = "ArgMin" if model.head.kind == "Distances" else "ArgMax"
         picture = partial(with_preprocessing, prep=prep, kind=model.kind, overlay=overlay, best=best)
 
-    def write(to: Path, *changes: Callable[[Any], Any], **more: Any) -> Path:
-        made = forward_of(graph, portable=True)
-        return save(made, program, to, metadata, about | more, [*([picture] if picture else []), *changes])
+    def write(to: Path, *changes: Callable[[Any], Any], halved: bool = False, **more: Any) -> Path:
+        first: list[Callable[[Any], Any]] = [picture] if picture else []
+        return save(forward_of(graph, portable=True), program, to, metadata, about | more, [*first, *changes], halved)
 
-    if opset is None:
+    if opset is None and precision == "fp32":
         return write(Path(path))
     from .opset import convert
 
-    change = partial(convert, opset=opset)
-    apart = _compared(model, write, change)
-    if apart is not None and not apart <= _EQUAL:
+    changes = [] if opset is None else [partial(convert, opset=opset)]
+    halved = precision == "fp16"
+    apart = _compared(model, write, changes, halved)
+    if halved and apart is None:
         raise UnsupportedError(
-            f"the explainer at opset {opset} would differ by {apart:.1e} from the one without --opset",
-            "leave opset out, or take a newer one",
-            "leave --opset out, or take a newer one",
+            "half precision is written where its error can be measured, and the explainer could not be run here",
+            f"{runtime.INSTALL}, or leave precision out",
+            f"{runtime.INSTALL}, or leave --precision out",
         )
-    return write(Path(path), change, opset=opset, compared=apart)
+    if apart is not None and not apart <= (HALF if halved else _EQUAL):
+        form = " and ".join(
+            [*([f"opset {opset}"] if opset is not None else []), *(["half precision"] if halved else [])]
+        )
+        raise UnsupportedError(
+            f"scores or relevance of the explainer in {form} would differ by {apart:.1e} from those of the plain "
+            f"one, by one random sample; the bound is {HALF if halved else _EQUAL:g}",
+            "leave precision and opset out",
+            "leave --precision and --opset out",
+        )
+    more: dict[str, Any] = {"compared": apart} | ({"opset": opset} if opset is not None else {})
+    return write(Path(path), *changes, halved=halved, **more | ({"precision": "fp16"} if halved else {}))
 
 
-def _compared(model: CompiledModel, write: Callable[..., Path], change: Callable[[Any], Any]) -> float | None:
-    """Return the relative difference of relevance that a change of the file makes; None where that cannot be run.
+def _compared(
+    model: CompiledModel, write: Callable[..., Path], changes: Sequence[Callable[[Any], Any]], halved: bool
+) -> float | None:
+    """Return the largest relative difference that changes make to an output; None where the file cannot be run.
 
     Raises:
-        UnsupportedError: The changed file does not run where the other one does.
+        UnsupportedError: The changed file does not run where the other one does, or a change is refused.
     """
     with tempfile.TemporaryDirectory() as folder:
-        changed = write(Path(folder) / "changed.onnx", change)  # first of all: it may be refused
+        changed = write(Path(folder) / "changed.onnx", *changes, halved=halved)  # first of all: it may be refused
         if runtime.missing():
             return None
         from . import side_by_side
@@ -130,7 +149,8 @@ def _compared(model: CompiledModel, write: Callable[..., Path], change: Callable
                 "leave opset and precision out",
                 "leave --opset and --precision out",
             )
-        return max(side_by_side.relative(found[name], wanted[name]) for name in wanted)
+        main = [name for name in wanted if not name.startswith("ledger/") and name not in ("overlay", "seen")]
+        return max(side_by_side.relative(found[name], wanted[name]) for name in main)
 
 
 def _bounds(model: CompiledModel) -> tuple[Any, Any] | None:

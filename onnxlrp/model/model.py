@@ -154,6 +154,7 @@ class Model(CompiledModel):
         overlay: bool = False,
         ledger: bool = False,
         opset: int | None = None,
+        precision: str = "fp32",
         **options: Any,
     ) -> Path:
         """Save the explainer: one plain ONNX graph that takes the image and gives scores and "relevance".
@@ -180,6 +181,7 @@ class Model(CompiledModel):
                 the result of a node, "ledger/NODE/in" that of its operands, "ledger/NODE/bias" what its bias absorbed,
                 and so on for what it has absorbed; from output to input.
             opset: The opset of the file, from 13 on, for runtimes that do not know the newest operators.
+            precision: "fp16" stores weights in half precision: the file takes half, and all is computed in float32.
             **options: Options of the method.
 
         Returns:
@@ -197,7 +199,7 @@ class Model(CompiledModel):
         )  # fmt: skip
         from .exporting import export  # which alone of all writes a model
 
-        return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay, opset)
+        return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay, opset, precision)
 
     def prototype(
         self,

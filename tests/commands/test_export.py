@@ -58,3 +58,11 @@ def test_an_opset_is_written_and_said(run: Any, refused: Any) -> None:
     assert "--opset 16" in "".join(refused(4, "export", DIGITS, "-o", "x.onnx", "--opset", 13))
     refused(2, "export", DIGITS, "--web", "site", "--opset", 17)
     assert not Path("x.onnx").exists()
+
+
+def test_half_weights_are_written_and_their_error_said(run: Any, refused: Any) -> None:
+    out, _ = run(0, "export", DIGITS, "-o", "half.onnx", "--precision", "fp16")
+    run(0, "export", DIGITS, "-o", "whole.onnx")
+    assert any(line.startswith("differs") for line in out.splitlines())
+    assert Path("half.onnx").stat().st_size < 0.6 * Path("whole.onnx").stat().st_size
+    refused(2, "export", DIGITS, "--web", "site", "--precision", "fp16")

@@ -27,11 +27,17 @@ def test_tables_of_registries_are_tables(name: Any) -> None:
         assert [row[0].strip("`") for row in body] == list(registry_tables.DESCRIBED[name]())
 
 
-@pytest.mark.parametrize("name", ["cpu", "builds", "shell_runs", "coverage", "judging", "localisation", "prototypes"])
+@pytest.mark.parametrize(
+    "name", ["cpu", "builds", "shell_runs", "coverage", "judging", "localisation", "prototypes", "runtimes"]
+)
 def test_tables_of_results_have_a_row_for_each_record(name: str) -> None:
     found = json.loads((result_tables.RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     head, *body = rows(result_tables.read(name))
     assert {len(row) for row in body} == {len(head)}
+    if name == "runtimes":
+        assert len({row[0] for row in body}) == len(body) > len(found["runtimes"])
+        assert len(head) == 1 + len({(record["network"], record["method"]) for record in found["records"]})
+        return
     if name == "judging":
         assert {row[0].strip("`") for row in body} == {cell["method"] for cell in found["cells"]}
     elif name == "localisation":

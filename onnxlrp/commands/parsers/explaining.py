@@ -162,6 +162,13 @@ def export(parser: Parser) -> None:
         metavar="N",
         help="the opset of the file, from 13 on, for runtimes that lack the newest (default: 23 for most models)",
     )
+    group.add_argument(
+        "--precision",
+        dest="weights",  # `precision` is an option of engines
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="fp16: weights are stored in half precision, and computed with in float32 (default: %(default)s)",
+    )
     group = parser.add_argument_group("pictures")
     group.add_argument(
         "--embed-preprocessing",
