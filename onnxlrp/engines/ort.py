@@ -177,13 +177,18 @@ def _run_of(session: Session, outputs: Mapping[str, str], seeds: Mapping[str, st
         outputs: The tensor of each output of the program.
         seeds: The session's inputs for the program's seeds.
     """
-    names = [i.name for i in session.get().get_inputs()]
+    floats = {i.name: i.type == "tensor(float)" for i in session.get().get_inputs()}
     tensors = list(dict.fromkeys(outputs.values()))
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {**inputs, **{own: inputs[name] for name, own in seeds.items()}}
         with _translated_errors():
-            results = session.get().run(tensors, {name: np.ascontiguousarray(feeds[name]) for name in names})
+            # A program computes in single precision, whatever the numbers of the samples are; ids keep their type.
+            given = {
+                name: np.ascontiguousarray(feeds[name], np.float32 if is_float else None)
+                for name, is_float in floats.items()
+            }
+            results = session.get().run(tensors, given)
         by_tensor = dict(zip(tensors, results, strict=True))
         return {name: by_tensor[tensor] for name, tensor in outputs.items()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ...errors import UnsupportedError
 from ...graph.graph import Graph
@@ -12,7 +11,6 @@ from ...graph.recurrence import state_of
 from ...graph.units import Unit, of_tensor
 
 _GATES = {"LSTM": ("input", "forget", "output"), "GRU": ("update", "reset"), "RNN": ()}
-Op = Literal["LSTM", "GRU", "RNN"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Recurrent:
     """
 
     label: str
-    op: Op
+    op: str
     reverse: bool
     gates: dict[str, Unit]
     states: Unit
@@ -65,7 +63,7 @@ def recurrent_layers(graph: Graph) -> list[Recurrent]:
     found = []
     for prefix, states in loops.items():
         parts = {part: by_name.get(f"{prefix}.{part}") for part in ("input", "forget", "output", "update", "reset")}
-        op: Op = "LSTM" if parts["forget"] else "GRU" if parts["update"] else "RNN"
+        op = "LSTM" if parts["forget"] else "GRU" if parts["update"] else "RNN"
         if op != "RNN":
             one = parts["forget"] or parts["update"]
             assert one is not None
