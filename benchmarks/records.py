@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import onnxlrp
+
 Record = dict[str, Any]
 
 
@@ -24,11 +26,14 @@ def checkout(text: str) -> Path:
 
 
 def environment(packages: Iterable[str]) -> Record:
-    """Return the date, the platform, and the versions of packages; None for one that is not installed."""
+    """Return the date, the platform, and the versions of packages; None for one that is not installed.
+
+    onnxlrp is the one that runs: out of a checkout it need not be installed.
+    """
     versions: dict[str, str | None] = {}
     for package in packages:
         try:
-            versions[package] = importlib.metadata.version(package)
+            versions[package] = onnxlrp.__version__ if package == "onnxlrp" else importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
     return {

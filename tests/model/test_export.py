@@ -15,6 +15,7 @@ import pytest
 
 import onnxlrp
 from onnxlrp import files
+from onnxlrp.engines.emit import winners
 from onnxlrp.errors import UsageError
 from support import small_nets
 from support.paths import MODELS
@@ -183,6 +184,37 @@ def test_the_reference_runtime_refuses_it_too(tmp_path: Path) -> None:
     for wrong in (model.classes, -1, -model.classes):
         with pytest.raises(IndexError):
             saved.run(None, {entry: x, "target": np.array([wrong])})
+
+
+def pooled() -> onnx.ModelProto:
+    """Poolings whose windows overlap, with and without padding or a tail, and a slice with steps."""
+    n = small_nets.Net(3, 19, 19)
+    y = n.relu(n.conv("x", 3, 4))
+    y = n.op("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2])
+    y = n.op("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    y = n.op("Slice", y, np.array([1]), np.array([5]), np.array([3]), np.array([3]))
+    return n.model(n.op("Flatten", n.op("GlobalAveragePool", n.conv(y, 4, 5))))
+
+
+@pytest.mark.parametrize("method", ["epsilon_plus_flat", "gradient"])
+def test_no_padding_is_negative(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evaluator of onnx and tract lack negative amounts: cropping is a Slice."""
+    from onnx.reference import ReferenceEvaluator
+
+    monkeypatch.setattr(winners, "LEAST", 0)
+    model = onnxlrp.load(pooled())
+    path = model.export(tmp_path / "e.onnx", method=method)
+    graph = onnx.load(path).graph
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    amounts = [constants[node.input[1]] for node in graph.node if node.op_type == "Pad"]
+    assert len(amounts) > 10
+    assert min(each.min() for each in amounts) >= 0
+    x = np.random.default_rng(0).normal(size=(2, *model.graph.inputs[0].shape)).astype(np.float32)
+    ids = np.array([1, 3])
+    feed = {model.graph.inputs[0].name: x, "target": ids}
+    (relevance,) = cast(list[Array], ReferenceEvaluator(str(path)).run(["relevance"], feed))
+    exact = onnxlrp.load(pooled(), engine="reference")
+    near(relevance, exact.explain(x, ids, method=method).relevance)
 
 
 def test_targets_refused(tmp_path: Path) -> None:

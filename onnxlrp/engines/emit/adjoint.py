@@ -77,12 +77,12 @@ def _slice_adjoint(g: Nodes, p: Slice, s: str) -> str:
         wide = [x for n, step in zip(p.target, steps, strict=True) for x in ((n, 1) if step > 1 else (n,))]
         after = [x for step in steps for x in ((0, step - 1) if step > 1 else (0,))]
         s = g.node("Reshape", s, g.ints(-1, *wide))
-        s = g.node("Pad", s, g.ints(*[0] * (1 + len(wide)), 0, *after))
+        s = g.pad(s, [0] * (1 + len(wide)), [0, *after])
         s = g.node("Reshape", s, g.ints(-1, *(n * step for n, step in zip(p.target, steps, strict=True))))
     have = [n * step for n, step in zip(p.target, steps, strict=True)]
     after = [n - start - h for n, start, h in zip(p.source, starts, have, strict=True)]
     # A negative amount crops the zeros after the last element.
-    return g.node("Pad", s, g.ints(0, *starts, 0, *after))
+    return g.pad(s, [0, *starts], [0, *after])
 
 
 ADJOINT: dict[str, Callable[..., str]] = {

@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from ...program.program import Array
 
 SMALL = 4096  # constant expressions up to this many elements are stored folded
+_FAR = int(np.iinfo(np.int64).max)  # the end of a slice that reaches to the last element
 
 
 class Nodes:
@@ -79,6 +80,27 @@ class Nodes:
     def ints(self, *values: int) -> str:
         """Append a vector of int64 as an initialiser, and return its name."""
         return self.store(np.asarray(values, np.int64))
+
+    def pad(self, x: str, before: Sequence[int], after: Sequence[int], *value: str) -> str:
+        """Append padding of every axis, and return the name of the result; a negative amount crops.
+
+        Other runtimes lack negative amounts: for them cropping is a Slice of its own.
+
+        Args:
+            x: The tensor.
+            before: How many elements are put before the first of each axis.
+            after: How many are put behind the last.
+            value: The scalar that is put there; 0 if there is none.
+        """
+        if not any(before) and not any(after):
+            return x
+        cropped = [axis for axis, amounts in enumerate(zip(before, after, strict=True)) if min(amounts) < 0]
+        if not self.portable or not cropped:
+            return self.node("Pad", x, self.ints(*before, *after), *value)
+        starts = [max(0, -before[axis]) for axis in cropped]
+        ends = [after[axis] if after[axis] < 0 else _FAR for axis in cropped]
+        x = self.node("Slice", x, self.ints(*starts), self.ints(*ends), self.ints(*cropped))
+        return self.pad(x, [max(0, n) for n in before], [max(0, n) for n in after], *value)
 
     def weight(self, name: str, array: Array) -> str:
         """Return the name of a weight of the model, appended where the forward pass has not kept it."""

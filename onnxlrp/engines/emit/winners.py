@@ -50,8 +50,8 @@ def select_adjoint(g: Nodes, p: Select, s: str, selector: str, lead: tuple[int, 
     more = [(k - 1) // stride for k, stride in zip(w.kernel, w.strides, strict=True)]
     size = [n + m for n, m in zip(w.target, more, strict=True)]
     masks = _masks(g, w, _long_enough(g, p, selector, size), size)
-    if any(more):
-        s = g.node("Pad", s, g.ints(*[0] * (2 * (len(lead) + 1 + len(p.target)) - 2), *more))
+    outer = [0] * (len(lead) + 1 + len(inner))
+    s = g.pad(s, [*outer, 0, 0], [*outer, *more])
     # By offset: the taps that write there, by how many elements they are further.
     taps: dict[tuple[int, int], list[tuple[int, str]]] = {}
     for n, mask in enumerate(masks):
@@ -78,7 +78,7 @@ def _long_enough(g: Nodes, p: Select, x: str, size: list[int]) -> str:
     if not any(before) and not any(after):
         return x
     none = [0] * (1 + len(p.source) - 2)
-    return g.node("Pad", x, g.ints(*none, *before, *none, *after), g.store(np.float32(-np.inf)))
+    return g.pad(x, [*none, *before], [*none, *after], g.store(np.float32(-np.inf)))
 
 
 def _masks(g: Nodes, w: Window, x: str, size: list[int]) -> list[str]:
@@ -117,14 +117,9 @@ def _added(g: Nodes, taps: list[tuple[int, str]]) -> str:
     """Emit the sum of vectors, each moved towards the end; the elements that fall off are zero."""
     total, at = "", 0
     for moved, own in sorted(taps, reverse=True):
-        if total:
-            step = at - moved
-            total = g.node("Pad", total, g.ints(step, -step)) if step else total
-            total = g.node("Add", own, total)
-        else:
-            total = own
+        total = g.node("Add", own, g.pad(total, [at - moved], [moved - at])) if total else own
         at = moved
-    return g.node("Pad", total, g.ints(at, -at)) if at else total
+    return g.pad(total, [at], [-at])
 
 
 def _interleaved(g: Nodes, parts: list[str], width: int) -> str:
@@ -136,8 +131,7 @@ def _interleaved(g: Nodes, parts: list[str], width: int) -> str:
 def _cropped(g: Nodes, x: str, axis: int, w: Window, have: list[int]) -> str:
     """Emit the elements of the input, of all that windows read along the last two axes, which begin at `axis`."""
     missing = [max(0, b + n - m) for b, n, m in zip(w.before, w.source, have, strict=True)]
-    if any(missing):
-        x = g.node("Pad", x, g.ints(*[0] * (2 * axis + 2), *missing))
+    x = g.pad(x, [0] * (axis + 2), [*[0] * axis, *missing])
     axes = [i for i in range(2) if w.before[i] or w.source[i] < have[i]]
     if not axes:
         return x
