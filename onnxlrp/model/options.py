@@ -403,7 +403,7 @@ class ExplainOptions:
             **keywords: Fields by name; what is no field is an option of the method, as a whole number as `seed` is.
 
         Raises:
-            UsageError: Keywords beside options that are ready.
+            UsageError: Keywords beside options that are ready, or options of the method in a dict.
         """
         if isinstance(first, ExplainOptions):
             if keywords or method != DEFAULT:
@@ -411,6 +411,11 @@ class ExplainOptions:
                     "ExplainOptions beside other arguments", "set them in the options: dataclasses.replace(options, …)"
                 )
             return first  # type: ignore[return-value]
+        if "options" in keywords:
+            raise UsageError(
+                "options of the method are keywords of their own, not a dict",
+                "explain(x, epsilon=1e-6), or explain(x, **options); ExplainOptions(options={…}) takes a dict",
+            )
         known = {f.name for f in fields(cls)}
         if isinstance(keywords.get("seed"), Integral):  # of random numbers
             known.discard("seed")

@@ -66,6 +66,14 @@ def test_options_beside_other_arguments_are_refused() -> None:
         model.prepare(ExplainOptions(), "gamma")
 
 
+def test_options_of_the_method_in_a_dict_are_refused_with_what_to_write() -> None:
+    model = onnxlrp.load(MODELS / "digits.onnx")
+    for explain in (model.explain, model.explain_each):
+        with pytest.raises(UsageError, match="keywords of their own") as caught:
+            explain(X, options={"epsilon": 1e-3})
+        assert "explain(x, **options)" in caught.value.fix
+
+
 def test_a_recorded_field_is_in_the_provenance_where_it_is_stated() -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     made = model.explain(X, conditions={"conv1": (0, 1)})
