@@ -74,7 +74,8 @@ class Notes:
     _decided: set[str] = field(default_factory=set)
     _skipped: set[str] = field(default_factory=set)
     _idle: set[str] = field(default_factory=set)  # options of drawings without effect
-    _bias_dominated: dict[str, Tally] = field(default_factory=dict)  # method → the inputs
+    _bias_dominated: dict[str, dict[str, Tally]] = field(default_factory=dict)  # words → method → the inputs
+    _depthwise: bool = False  # depthwise convolutions absorb most of it
     _negative: dict[str, Tally] = field(default_factory=dict)
     _empty: dict[str, Tally] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
@@ -205,8 +206,9 @@ class Notes:
             self._off = self._off or origin
         if not np.any(one.relevance) and np.any(one.logit) and "positive" not in str(one.provenance.get("seed")):
             self._empty.setdefault(one.method, Tally()).add(origin)
-        elif summary.bias_dominated(one):
-            self._bias_dominated.setdefault(one.method, Tally()).add(origin)
+        elif how := summary.bias_dominated(one):
+            self._bias_dominated.setdefault(how, {}).setdefault(one.method, Tally()).add(origin)
+            self._depthwise = self._depthwise or summary.depthwise_absorb_most(one, self.model.graph)
         if any(summary.not_positive(one, t) for t in range(len(np.atleast_2d(one.target)))):
             self._negative.setdefault(one.method, Tally()).add(origin)
         for row in summary.open_rows(one):
@@ -247,14 +249,12 @@ class Notes:
                 "--ledger shows where it stays: at constants, other inputs, or steps without a slope; "
                 "-m occlusion hides parts of the input instead",
             )
-        if self._bias_dominated:
-            methods = ", ".join(self._bias_dominated)
-            origin = max(self._bias_dominated.values(), key=lambda tally: tally.count)
+        for how, tallies in self._bias_dominated.items():
+            origin = max(tallies.values(), key=lambda tally: tally.count)
             note(
-                f"{origin}: biases and stabilisers absorb nearly all of the logit under {methods}: the heatmap shows "
-                "the small rest, which says where rather than how much",
-                "--ledger shows the layers that absorb it, depthwise convolutions above all; compare: "
-                "-m excitation_backprop,deep_taylor,occlusion --grid",
+                f"{origin}: biases and stabilisers absorb {how.format(', '.join(tallies))} rather than how much",
+                f"--ledger shows the layers that absorb it{', depthwise convolutions above all' * self._depthwise}; "
+                "compare: -m excitation_backprop,deep_taylor,occlusion --grid",
             )
         for depth, origins in self._deep.items():
             note(f"{origins}: {depth}", self._depth_fix(depth))

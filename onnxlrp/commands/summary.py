@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..explanation import Explanation, ledger
-from ..graph.graph import Head
+from ..graph.graph import Graph, Head
 from ..graph.heads import MARGINS
 from ..graph.operators import INEQUALITIES, SCORINGS
 from ..preprocessing import Preprocessing, labels
@@ -246,13 +246,32 @@ def _where(one: Explanation, target: int, logit: float) -> str:
     return ", ".join(words) or "all of it"
 
 
-def bias_dominated(one: Explanation) -> bool:
-    """Return whether biases and stabilisers absorb nearly all of the logit, so that the heatmap hardly shows it."""
+def bias_dominated(one: Explanation) -> str:
+    """Return in words how biases and stabilisers absorb nearly all of the logit or more; "" where they do not."""
     if not one.ledger:
-        return False
-    logits = np.atleast_2d(np.asarray(one.logit, dtype=np.float64))[:, 0]
+        return ""
+    logits, totals = (np.atleast_2d(np.asarray(a, np.float64))[:, 0] for a in (one.logit, one.total))
     gone = [absorbed(one, t) for t in range(len(logits))]
-    return any((t["bias"] + t["epsilon"]) / logit > MOSTLY for t, logit in zip(gone, logits, strict=True) if logit)
+    rests = [
+        abs(total / logit)
+        for t, total, logit in zip(gone, totals, logits, strict=True)
+        if logit and (t["bias"] + t["epsilon"]) / logit > MOSTLY
+    ]
+    if not rests:
+        return ""
+    if max(rests) <= 1 - MOSTLY:
+        return "nearly all of the logit under {}: the heatmap shows the small rest, which says where"
+    return "nearly as much as the logit, or more, under {}: ΣR is no small rest of it, and the heatmap says where"
+
+
+def depthwise_absorb_most(one: Explanation, graph: Graph) -> bool:
+    """Return whether depthwise convolutions absorb more than half of what biases and stabilisers absorb."""
+    groups = ((layer, layer.attributes.get("group", 1)) for layer in graph.layers if layer.op == "Conv")
+    layers = {layer.label for layer, n in groups if n > 1 and n == graph.shapes[layer.inputs[0]][0]}
+    amounts = {True: 0.0, False: 0.0}
+    for row in rows_of(one):
+        amounts[row.layer in layers] += float(np.abs(row.bias).sum() + np.abs(row.epsilon).sum())
+    return amounts[True] > amounts[False]
 
 
 _WORDS = (

@@ -48,6 +48,36 @@ def test_methods_that_are_proposed_for_a_table_run_on_it(run: Any) -> None:
     run(0, "explain", "table.onnx", "x.npy", "-m", asked[0], *asked[1].split())
 
 
+def absorbing(depthwise: bool) -> None:
+    """x [N, 2, 4, 4] → a convolution whose bias is large → the sum."""
+    n = small_nets.Net(2, 4, 4)
+    weight = np.ones((2, 1 if depthwise else 2, 1, 1), np.float32)
+    h = n.relu(n.op("Conv", "x", weight, np.array([90, 80], np.float32), group=2 if depthwise else 1))
+    h = n.op("Flatten", n.op("GlobalAveragePool", h))
+    onnx.save(n.model(n.op("MatMul", h, np.eye(2, 3, dtype=np.float32))), "m.onnx")
+    np.save("x.npy", np.ones((1, 2, 4, 4), np.float32))
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_layers_that_absorb_the_logit_are_named_by_what_they_are(depthwise: bool, run: Any) -> None:
+    absorbing(depthwise)
+    said = "".join(run(0, "explain", "m.onnx", "x.npy", "-m", "epsilon", "--kind", "image", "--format", "json"))
+    assert "the heatmap shows the small rest" in said
+    assert ("depthwise" in said) == depthwise
+
+
+@pytest.mark.parametrize(("bias", "small"), [(900, True), (-9.2, False)])
+def test_a_rest_that_is_not_small_is_not_said_to_be(bias: float, small: bool, run: Any) -> None:
+    """Relevance of the inputs sums to 9, of a logit of 909 or of -0.2."""
+    n = small_nets.Net(4)
+    onnx.save(n.model(n.op("Gemm", n.relu("x"), np.ones((4, 1), np.float32), np.array([bias], np.float32))), "m.onnx")
+    np.save("x.npy", np.full((1, 4), 2.25, np.float32))
+    said = "".join(run(0, "explain", "m.onnx", "x.npy", "-m", "epsilon", "--format", "json"))
+    assert "biases and stabilisers absorb nearly" in said
+    assert ("the small rest" in said) == small
+    assert ("no small rest" in said) != small
+
+
 def test_an_input_that_acts_through_integers_is_not_said_to_have_no_part(run: Any) -> None:
     table("Cast")
     with pytest.raises(UnsupportedError) as caught:
