@@ -79,7 +79,8 @@ def checked(graph: Any, explained: Any, inputs: Any, rng: np.random.Generator) -
         scale = np.abs(r * (ahead - behind) / 2 / STEP).reshape(n, -1).sum(axis=1) + 1e-3
         smooth_here = np.abs(forward - backward) <= 1e-2 * scale
         slope = (back * step).reshape(n, -1).sum(axis=1)
-        assert (np.abs(slope - central)[smooth_here] <= 1e-5 * scale[smooth_here]).all(), (slope, central)
+        # Resize computes its places in single precision: a weight of 0 may be one of 1e-7.
+        assert (np.abs(slope - central)[smooth_here] <= 1e-5 * scale[smooth_here] + 2e-7).all(), (slope, central)
         smooth, kinks = smooth + smooth_here.sum(), kinks + (~smooth_here).sum()
     return smooth, kinks
 

@@ -299,7 +299,7 @@ class Runtime:
         assert enable_fallback == 0
         assert "DoubleQDQPairsRemover" in disabled_optimizers
         if providers == ["CPUExecutionProvider"]:
-            return "on the CPU"
+            return OnCpu("on the CPU")
         (name, given), cpu = providers
         assert (name, cpu) == ("CUDAExecutionProvider", "CPUExecutionProvider")
         self.said.append(given)
@@ -311,12 +311,23 @@ class Runtime:
                 raise Fail(WHY)
             self.said.append((dict(options.entries), binding.bound))
 
-        return types.SimpleNamespace(
+        return OnGpu(
             get_providers=lambda: [name, cpu] if self.loaded else [cpu],
             get_outputs=lambda: [types.SimpleNamespace(name="y", shape=["N", 3])],
             io_binding=lambda: Binding(self.said),
             run_with_iobinding=run,
         )
+
+
+class OnGpu:
+    """Stands for a session; like one it can be referred to weakly, which a plain namespace cannot."""
+
+    def __init__(self, **methods: Any) -> None:
+        self.__dict__.update(methods)
+
+
+class OnCpu(str):
+    """The same for one on the CPU."""
 
 
 class Binding:
