@@ -6,22 +6,24 @@ Such outputs are segmentations [K, H, W], scores of the next token [T, V], one v
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UnsupportedError, UsageError
 from . import operators
 from .axes.channels import channel_axes
 from .axes.tracing import full_axis
 from .graph import Array, Graph, Head
-from .places import DEFAULT, PREDICTED, Place
+from .places import DEFAULT, LAST, LAST_INPUT, PREDICTED, Place
 from .scores import SEPARATE
 
 if TYPE_CHECKING:
     from .detectors import Detector
     from .ends import End
 
+_END = Place("at", (-1,))
 _NAMES = {1: ("position",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -62,6 +64,8 @@ class Placed(NamedTuple):
         of, kind = f"of {sizes(self.space)} positions", self.place.kind
         if kind == "predicted":
             return f"the mean over the positions, of {sizes(self.space)}, where the class is predicted"
+        if kind == "last":
+            return f"the last token that is no padding, {of}"
         if kind == "all":
             return f"the mean over all {sizes(self.space)} positions"
         if self.size == 1:
@@ -117,18 +121,23 @@ def with_place(
     Args:
         graph: The graph.
         head: The head of an output with scores at many positions.
-        place: The place; "default" is the last of the positions of tokens, all of values, else "predicted".
+        place: The place; "default" is the last of the positions of tokens, all of values, else "predicted". "last" is
+            a default too: the last token of each sample that is no padding, an input of the graph, where "default" is
+            the last position; elsewhere it is "default".
         mask: The mask of a place that is one, of the shape of the positions.
         computed: Compute "predicted" inside the graph, from the same sample, in the place of an input.
 
     Raises:
         UsageError: The place is none of this output.
         InputError: The mask does not fit it, or is empty.
+        UnsupportedError: "last" is to be computed inside the graph.
     """
     shape = graph.shapes[head.logits]
     axis = class_axis(graph, head)
-    asked = place.kind != "default"
-    place = place if asked else default_place(graph, head, axis)
+    asked = place.kind not in ("default", "last")
+    if not asked:
+        own = default_place(graph, head, axis)
+        place = LAST if place.kind == "last" and own == _END else own
     found = Placed(place, head.logits, shape, axis, asked=asked)
     from .ends import End
 
@@ -145,6 +154,13 @@ def with_place(
             )
         found = _predicted(end, head, found, computed)
         kind = head.kind if head.kind in SEPARATE else "Scores"
+    elif place.kind == "last":
+        if computed:
+            raise UnsupportedError(
+                "the last token that is no padding differs between samples, and an exported file does not look for it",
+                "name a position: -t input@-1 is the last of the array, padding or not",
+            )
+        found = _last(end, found)
     elif (point := _point(place, found.space)) is not None:
         for i, at in zip(spatial, point, strict=True):
             end.pick(i, at)
@@ -162,6 +178,8 @@ def with_place(
     if end.shape == (1,) and kind == "Scores":
         kind = "Values"
     made = end.with_output()
+    if place == LAST:
+        made = replace(made, metadata={**made.metadata, LAST_INPUT: found.input})
     scores = end.tensor
     return made, Head(logits, scores, kind, functions, stated=head.stated or bool(functions), unit=head.logits), found
 
@@ -212,7 +230,7 @@ def default_place(graph: Graph, head: Head, axis: int | None) -> Place:
     """Return the place that is explained where none is named."""
     shape = graph.shapes[head.logits]
     if axis is not None and axis == len(shape) - 1 == 1:
-        return Place("at", (-1,))  # [T, V]: what comes after the last token
+        return _END  # [T, V]: what comes after the last token
     classes = 1 if axis is None else shape[axis]
     if head.kind == "Values" or (classes == 1 and head.kind not in SEPARATE):
         return Place("all")
@@ -314,6 +332,19 @@ def _predicted(end: End, head: Head, found: Placed, computed: bool) -> Placed:
     _sum(end, found)
     end.add("Div", end.shape, count)
     return found._replace(separate=separate)
+
+
+def _last(end: End, found: Placed) -> Placed:
+    """Append the logits at the position that an input marks."""
+    z, real = end.tensor, end.dtype
+    found = found._replace(input=end.add_input("place", found.space, "bool"), size=1)
+    assert found.axis is not None
+    end.add("Unsqueeze", (*found.space, 1), np.array([1 + found.axis], np.int64))
+    mask = end.add("Cast", (*found.space, 1), dtype=real, to=_CODES[real])
+    end.tensor = z
+    end.add("Mul", found.shape, mask)
+    _sum(end, found)
+    return found
 
 
 _CODES = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}  # of onnx.TensorProto

@@ -21,15 +21,15 @@ class Place(NamedTuple):
 
     Attributes:
         kind: "default" for what the output has; "predicted" for the positions whose best class is the explained one,
-            "all" for all positions, "at" for numbers, "mask" for the file of a mask; "box" for one of the boxes of a
-            detector, by its number or by a point `y,x` in it.
+            "all" for all positions, "last" for the last token that is no padding, "at" for numbers, "mask" for the file
+            of a mask; "box" for one of the boxes of a detector, by its number or by a point `y,x` in it.
         numbers: One number for each axis of positions, a point that -1 counts from the end; or twice as many, a region
             from the first half up to, not including, the second. Of a box its number, or a point in it.
         path: The file of a mask.
         values: Of a box its coordinates are explained, not its classes.
     """
 
-    kind: Literal["default", "predicted", "all", "at", "mask", "box"]
+    kind: Literal["default", "predicted", "all", "last", "at", "mask", "box"]
     numbers: tuple[int, ...] = ()
     path: str = ""
     values: bool = False
@@ -42,6 +42,8 @@ class Place(NamedTuple):
 
 DEFAULT = Place("default")
 PREDICTED = Place("predicted")
+LAST = Place("last")  # of each sample; the default of scores of tokens that may be padding
+LAST_INPUT = "onnxlrp.last_token"  # metadata of a graph: the name of its input that marks this token
 BEST_BOX = Place("box", (1,))
 
 

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..graph.axes.places import Places, places
 from ..graph.graph import Graph
 from ..graph.heads import head_of
+from ..graph.places import LAST_INPUT
 from ..graph.token_attention import TokenAttention, token_attention
 from ..graph.units import Unit, of_tensor
 from ..inputs import InputKind
@@ -145,14 +146,30 @@ def _follow(
             else:
                 relevance = step(relevance, weights, slopes)
         reached = relevance - np.eye(count) if sloped and row is None else relevance
-        share = np.broadcast_to(found.rows, (len(relevance), count)) if row is None else row
+        share = _rows(problem, found.rows, at[part]) if row is None else row
         rows[part] = np.einsum("nt,nts->ns", share, reached)
         done = part.stop
     maps = laid.maps(rows[:done].reshape(done, -1))[:, 0]
-    notes: dict[str, Any] = {"attention": f"{len(every)} layers, read at {found.read}"}
+    last = found.pooling is None and LAST_INPUT in problem.model.graph.metadata
+    read = "the last token that is no padding" if last else found.read
+    notes: dict[str, Any] = {"attention": f"{len(every)} layers, read at {read}"}
     if laid.others:
         notes["tokens"] = f"{' x '.join(map(str, laid.sizes))}, {laid.others} of no place left out"
     return Attribution(enlarged(problem, np.concatenate([maps, np.zeros((len(at) - done, *maps.shape[1:]))])), notes)
+
+
+def _rows(problem: Problem, rows: Array, at: Array) -> Array:
+    """The share of each token in what the head reads, of some samples [n, T]; `rows` is that of samples alike."""
+    name = problem.model.graph.metadata.get(LAST_INPUT)
+    if name is None:
+        return np.broadcast_to(rows, (len(at), len(rows)))
+    marked = problem.model.feeds(problem.x[at], at)[name]
+    if marked.shape[1] != len(rows):
+        raise UsageError(
+            f"the last of {marked.shape[1]} tokens is explained, and attention is between {len(rows)}",
+            "name a position: -t CLASS@-1",
+        )
+    return marked.astype(np.float64)
 
 
 def _outputs(problem: Problem, at: Array, units: Sequence[Unit], sloped: bool) -> dict[str, Array]:

@@ -65,6 +65,10 @@ class ModelInterface(Protocol):
         """Return the model for samples of this shape, where the file leaves sizes open; itself elsewhere."""
         ...
 
+    def feeds(self, x: Array, at: Array | None = None) -> dict[str, Array]:
+        """Return the arrays of all inputs, by name; `at` are the rows of the given ones that go with x."""
+        ...
+
     def outputs(
         self,
         x: Array,

@@ -94,7 +94,7 @@ def companions(
         ids = np.zeros((1, *text.shape), np.int64) if x is None else x
         past = past_length(graph.inputs, text)
         if word == "mask":
-            made = np.ones_like(ids) if padding is None else _seen(ids, padding)
+            made = np.ones_like(ids) if padding is None else seen(ids, padding)
             if tensor.shape != text.shape:  # what is before the tokens is seen
                 made = np.concatenate([np.ones((len(ids), past), made.dtype), made], axis=-1)
         elif word == "segments":
@@ -105,8 +105,56 @@ def companions(
     return found
 
 
-def _seen(ids: Array, padding: int) -> Array:
-    """1 up to the last token that is no padding; a padding between words is a word."""
+def single_text(graph: Graph) -> Tensor | None:
+    """Return the token ids of a graph that looks no others up: what its mask and its positions are of; else None.
+
+    Args:
+        graph: The graph.
+    """
+    looked = {facts.looked_up(graph, layer) for layer in graph.layers}
+    found = [tensor for tensor in graph.inputs if tensor.name in looked and not is_beside_ids(tensor.name)]
+    return found[0] if len(found) == 1 else None
+
+
+def mask_of(graph: Graph, text: Tensor) -> Tensor | None:
+    """Return the input that masks the tokens of a text, and perhaps what is before them; None where there is none.
+
+    Args:
+        graph: The graph.
+        text: Its token ids.
+    """
+    past = past_length(graph.inputs, text)
+    shapes = text.shape, (past + text.shape[0],)
+    return next((tensor for tensor in graph.inputs if is_mask(tensor.name) and tensor.shape in shapes), None)
+
+
+def last_tokens(ids: Array, mask: Array | None, padding: int | None) -> Array:
+    """Return whether each token is the last one that is no padding, bool [N, L]; of nothing but padding the very last.
+
+    Args:
+        ids: Token ids [N, L].
+        mask: The mask [1 or N, L or more] that is given, over what is before the tokens too: above 0 for tokens, or
+            added to scores, below 0 for what is hidden; None without one.
+        padding: The id that fills up texts, where no mask is given; None where there is none.
+    """
+    if mask is not None:
+        mask = mask[:, -ids.shape[1] :]
+        tokens = np.broadcast_to(mask >= 0 if (mask < 0).any() else mask > 0, ids.shape)
+    else:
+        tokens = np.ones(ids.shape, bool) if padding is None else seen(ids, padding) > 0
+    last = ids.shape[1] - 1 - np.argmax(tokens[:, ::-1], axis=1)
+    return np.asarray(np.arange(ids.shape[1]) == last[:, np.newaxis])
+
+
+def seen(ids: Array, padding: int) -> Array:
+    """Return 1 for tokens [N, L], 0 for the padding around them.
+
+    A padding between words is a word, and so is all of what is nothing but padding.
+
+    Args:
+        ids: Token ids.
+        padding: The id that fills up texts.
+    """
     last = ids.shape[-1] - np.argmax((ids != padding)[..., ::-1], axis=-1)
     last = np.where((ids != padding).any(axis=-1), last, ids.shape[-1])
     left = np.argmax(ids != padding, axis=-1)  # texts that are filled up in front

@@ -13,11 +13,14 @@ from ..engines import Run
 from ..errors import InputError, UnsupportedError, one_of
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Graph, Layer, Tensor
+from ..graph.places import LAST, PREDICTED
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
 from ..program.program import SEED, Program
 from ..rules import Rule
 from .batches import in_batches
+from .companions import last_tokens, mask_of, single_text
+from .extra_inputs import rows as rows_of
 from .loaded import LoadedModel
 from .options import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
@@ -234,6 +237,8 @@ class CompiledModel(LoadedModel):
         ours, theirs = self.placed, other.placed
         if not (ours and theirs and self._open_place) or other._open_place or ours.space != theirs.space:
             return self
+        if (ours.place == LAST) != (theirs.place == LAST):
+            return self
         rows = other.given[theirs.input]
         if ours.separate != theirs.separate or rows.shape[1:] != self._source(ours.input).shape:
             return self
@@ -263,7 +268,7 @@ class CompiledModel(LoadedModel):
     def areas(self) -> Array | None:
         """How many positions are predicted as each class of the samples of `fixed`, [N, K]; None for other places."""
         placed = self.placed
-        if placed is None or placed.detector is not None or placed.input not in self.given:
+        if placed is None or placed.place != PREDICTED or placed.input not in self.given:
             return None
         return placed.areas(self.given[placed.input])
 
@@ -285,11 +290,26 @@ class CompiledModel(LoadedModel):
         assert placed is not None
         if placed.detector is not None:
             return self._of_boxes(self._detected(x, at, batch_size, ()))
+        if placed.place == LAST:
+            return self._last_tokens(x, at)
         source = self._source(placed.input)
         logits = _unit(self.graph, placed.tensor)
         idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
         found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)
         return placed.positions(found[f"activation/{logits.label}"])
+
+    def _last_tokens(self, x: Array, at: Array | None) -> Array:
+        """Return where the last token of each sample is that is no padding, bool [N, L]."""
+        whole = self.whole or self.graph
+        given = self.given if at is None else {**self.given, **rows_of(self.given, at)}
+        text = single_text(whole)
+        assert text is not None
+        mask = mask_of(whole, text)
+        ids = x if text.name == self.graph.inputs[0].name else given.get(text.name)
+        if ids is None:  # a model that is explained beside its text, which is needed for nothing
+            ids = np.zeros((len(x), *text.shape), np.int64)
+        ids = np.broadcast_to(ids, (len(x), *ids.shape[1:]))
+        return last_tokens(ids, None if mask is None else given.get(mask.name), self._padding)
 
     def _detected(self, x: Array, at: Array | None, batch_size: int | None, names: Sequence[Any]) -> list[Detections]:
         """Find the boxes of samples, and the one of each that the place names."""

@@ -17,6 +17,7 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
 from ..graph.place_output import share_of, sizes
+from ..graph.places import LAST
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -307,7 +308,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
-    if own and wanted.ids is None:
+    if own and wanted.ids is None and model.place != LAST:
         wanted = replace(wanted, mode="index")  # classes are ranked by the positions where they are predicted
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())

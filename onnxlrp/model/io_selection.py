@@ -17,7 +17,7 @@ from ..graph.axes.input_axes import input_axes
 from ..graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
 from ..graph.place_output import Placed, is_map, with_place
-from ..graph.places import Place, box_options
+from ..graph.places import LAST, Place, box_options
 from ..graph.recurrence import with_states
 from ..inputs import decide
 from ..preprocessing import images
@@ -223,6 +223,9 @@ def _of_a_default(output: str, placed: Placed) -> tuple[Note, ...]:
     """What is said of a place that the user did not name."""
     if placed.asked:
         return ()
+    if placed.place == LAST:
+        said = f"output {output} has scores at many places; explained is {placed.describe()}"
+        return ((said, "-t CLASS@0 names a position, CLASS@-1 the last of the array"),)
     one, ends = ",".join("0" * len(placed.space)), ",".join(map(str, placed.space))
     more = "" if len(placed.space) == 1 else f", @{one},{ends} a region, @mask.png a mask"
     return (
@@ -244,6 +247,11 @@ def refuse_maps(choice: Choice, graph: Graph) -> None:
     """Raise UnsupportedError where the output has no one score for each class, naming outputs of `graph` that do."""
     if choice.placed is not None and choice.placed.detector is not None:
         raise UnsupportedError(f"the box of target {choice.placed.place} differs between samples", "-t CLASS@all")
+    if choice.placed is not None and choice.placed.place == LAST:
+        raise UnsupportedError(
+            f'output "{choice.output}" is scored at the last token that is no padding, which differs between samples',
+            "name a place that stays: -t CLASS@-1, CLASS@0",
+        )
     if choice.placed is not None and choice.placed.input:
         raise UnsupportedError(
             f'output "{choice.output}" is scored where the class is predicted, which differs between samples',

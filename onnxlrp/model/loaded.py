@@ -21,12 +21,12 @@ from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.past import empty_pasts, is_mask, is_past
 from ..graph.pixel_range import pixel_range
 from ..graph.place_output import is_map
-from ..graph.places import BEST_BOX, DEFAULT, SIZES, Place, box_options
+from ..graph.places import BEST_BOX, DEFAULT, LAST, SIZES, Place, box_options
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
-from .companions import companions, ids_of, said
+from .companions import companions, ids_of, mask_of, said, single_text
 from .extra_inputs import feeds, one_number, shown
 from .extra_inputs import read as read_given
 from .io_selection import Choice, Stated, check_words, choose, refuse_maps
@@ -140,7 +140,16 @@ class LoadedModel:
             return self
         if self.placed is not None and wanted in (None, self.place):
             return self
-        return self.choose(place=wanted or DEFAULT)
+        return self.choose(place=wanted or (LAST if self._may_be_filled_up else DEFAULT))
+
+    @property
+    def _may_be_filled_up(self) -> bool:
+        """Whether samples are texts [L], scored at each token [L, V], whose padding is known or stated by a mask."""
+        whole = self.whole or self.graph
+        text, shape = single_text(whole), whole.shapes.get(self.head.logits, ())
+        if text is None or len(shape) != 2 or text.shape != shape[:1]:
+            return False
+        return mask_of(whole, text) is not None or self._padding is not None
 
     @property
     def detects(self) -> Literal["certain", "possible", "none"]:
