@@ -59,9 +59,10 @@ class StatedPreprocessing:
 
     def __call__(self, context: CheckContext) -> Iterable[Finding]:
         """Yield the findings, one for each subject."""
-        if not any(part.samples.pictures for part in context.parts):
+        pictures = [part.model for part in context.parts if part.samples.pictures]
+        if not pictures:
             raise MissingData("the samples are arrays, which are not preprocessed", "")
-        prep = context.model.preprocessing
+        prep = pictures[0].preprocessing_as_read
         subject = context.name
         if prep.assumed:
             message = f"not stated: {', '.join(prep.assumed)}; assumed: {prep.describe()}"

@@ -88,7 +88,7 @@ def _say_assumed(model: Model, source: Files, console: Console) -> None:
     """Print what is assumed of the preprocessing of one of the two."""
     if not source.pictures:
         return
-    prep = model.preprocessing
+    prep = model.preprocessing_as_read
     if prep.assumed:
         beside = f" (for both), or {Path(str(model.path)).stem}.prep.toml beside it"
         text, fix = summary.assumed(prep, beside)

@@ -38,8 +38,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
     samples = collect.samples(model, source)
-    if any(part.pictures for part in samples) and model.preprocessing.assumed:
-        console.note(*summary.assumed(model.preprocessing))
+    if any(part.pictures for part in samples) and (prep := model.preprocessing_as_read).assumed:
+        console.note(*summary.assumed(prep))
     reading.say_reordered(any(one.reordered for one in samples), console)
     if arguments.names_all(args) or args.method == METHODS_DEFAULT:
         methods, asked = _possible(model, samples, methods, asked, console)

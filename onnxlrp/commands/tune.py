@@ -27,8 +27,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     count = sum(map(len, samples))
     if count < tuning.LEAST:
         raise UsageError(f"{count} pictures: too few to choose on", f"give {tuning.LEAST} or more")
-    if any(part.pictures for part in samples) and model.preprocessing.assumed:
-        console.note(*summary.assumed(model.preprocessing))
+    if any(part.pictures for part in samples) and (prep := model.preprocessing_as_read).assumed:
+        console.note(*summary.assumed(prep))
     found = tuning.candidates(model.at(samples[0].kind.shape, samples[0].own_size), samples[0].pictures)
     if args.out is not None and Path(args.out).suffix.lower() != ".json":
         raise UsageError(f"-o {args.out}: results are JSON", f"-o {Path(args.out).with_suffix('.json')}")

@@ -30,7 +30,7 @@ from .companions import companions, ids_of, mask_of, said, single_text
 from .extra_inputs import feeds, one_number, shown
 from .extra_inputs import read as read_given
 from .io_selection import Choice, Stated, check_words, choose, refuse_maps
-from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, require_numbers, shape_of
+from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, pictures_tell, require_numbers, shape_of
 from .reopening import Opened
 from .texts import check_ids, encoded
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ..inputs.text import Vocabulary
 
 _OF_THE_BEST = f"-t {BEST_BOX} explains the class of the best box"
+_AS_IT_IS = {"resize": "stretch"}  # what is stated of a picture at its own size
 
 
 @dataclass(eq=False)
@@ -371,13 +372,26 @@ class LoadedModel:
         other. Raises UnsupportedError for an input that is no picture, and under `strict` for what is not stated.
         """
         if self._found is None:
-            tensor = self.graph.inputs[0]
-            stated = self.flags, self.path, self.graph.metadata
-            high = pixel_range(self._reading)
-            self._found = find(*stated, tensor.shape, tensor.dtype, self._scored, self.strict, high, self.kind)
-            if self.unit is not None or self.seeded is not None:
-                self._found = replace(self._found, labels=None, labels_assumed=False)
+            self._found = self._find(self.flags)
         return self._found
+
+    @property
+    def preprocessing_as_read(self) -> Preprocessing:
+        """The preprocessing as `read` has it of a picture: at its own size nothing is resized or cut, nor assumed so.
+
+        Raises as `preprocessing`.
+        """
+        free = free_shape(self.graph, self.graph.inputs[0].name, self.kind.shape)
+        if self.own_size or self.sizes is None or not pictures_tell(self.kind, free) or self.states_geometry:
+            return self.preprocessing
+        return self._find({**self.flags, **_AS_IT_IS})
+
+    def _find(self, flags: Mapping[str, Any]) -> Preprocessing:
+        tensor = self.graph.inputs[0]
+        stated, high = (flags, self.path, self.graph.metadata), pixel_range(self._reading)
+        found = find(*stated, tensor.shape, tensor.dtype, self._scored, self.strict, high, self.kind)
+        unlike = self.unit is not None or self.seeded is not None
+        return replace(found, labels=None, labels_assumed=False) if unlike else found
 
     def choose(
         self,
@@ -510,7 +524,7 @@ class LoadedModel:
         wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
             return self
-        flags = {**self.flags, "resize": "stretch"} if own_size else self.flags
+        flags = {**self.flags, **_AS_IT_IS} if own_size else self.flags
         flags = {key: value for key, value in flags.items() if own_size or key != "resize" or not self.own_size}
 
         def make(graph: Graph) -> LoadedModel:

@@ -96,6 +96,11 @@ def shape_of(
     return next(((shape, pictures) for shape in found), None)
 
 
+def pictures_tell(kind: InputKind, free: tuple[int, ...]) -> bool:
+    """Return whether height and width are open and nothing else, so that a picture can be taken at its own size."""
+    return kind.is_image and [axis for axis, n in enumerate(free) if not n] == sorted(kind.spatial_axes)
+
+
 def require_numbers(graph: Graph) -> None:
     """Raise UsageError where an input of shape [] has no number."""
     missing = [name for name, number in graph.scalars.items() if number is None]
@@ -161,7 +166,7 @@ def _of_picture(
     picture: Any, kind: InputKind, free: tuple[int, ...], own: Callable[[], bool]
 ) -> tuple[tuple[int, ...], bool] | None:
     """Return the shape by a picture's own height and width, where both are open and pictures tell them."""
-    if not kind.is_image or [axis for axis, n in enumerate(free) if not n] != sorted(kind.spatial_axes) or not own():
+    if not pictures_tell(kind, free) or not own():
         return None
     shape = list(kind.shape)
     for axis, length in zip(kind.spatial_axes, (picture.height, picture.width), strict=True):

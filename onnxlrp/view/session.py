@@ -351,7 +351,7 @@ def _notes(model: Model) -> list[tuple[str, str]]:
     """What nobody has stated of a model, with what to type."""
     found = list(model.notes)
     try:
-        prep = model.preprocessing if model.kind.is_image else None
+        prep = model.preprocessing_as_read if model.kind.is_image else None
     except OnnxLrpError as error:  # said again when a picture is explained
         return [*found, (error.message, error.command)]
     if prep is not None and prep.assumed:

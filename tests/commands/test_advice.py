@@ -11,12 +11,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import OnnxLrpError, UnsupportedError
 from support import advice, small_nets
 from support.command_line import DIGITS, SCENE, SEVEN, SHAPES, folder
+from support.open_models import pooled
 
 PACKAGE = Path(onnxlrp.__file__).parent
 
@@ -85,6 +87,25 @@ def test_an_input_that_acts_through_integers_is_not_said_to_have_no_part(run: An
     assert "does not depend" not in caught.value.message
     assert "-m occlusion" in caught.value.fix
     run(0, "explain", "table.onnx", "x.npy", "-m", "occlusion", "--format", "json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [[], ["--size", "16"]])
+def test_no_command_asks_for_a_crop_of_pictures_at_their_own_size(size: list[str], run: Any) -> None:
+    """What is assumed is the same for all; of pictures that are brought to a size the crop too."""
+    onnx.save(pooled("h", "w"), "m.onnx")
+    Path("in").mkdir()
+    for name, shape in (("a", (20, 31, 3)), ("b", (24, 20, 3))):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)).save(f"in/{name}.png")
+    said = {
+        "explain": run(0, "explain", "m.onnx", "in", "-m", "epsilon", "--format", "json", *size),
+        "evaluate": run(0, "evaluate", "m.onnx", "in", "--methods", "epsilon", "--metric", "conservation", *size),
+        "compare": run(0, "compare", "m.onnx", "m.onnx", "in", "-m", "epsilon", *size),
+        "check": run(0, "check", "m.onnx", "in", *size),
+    }
+    assumed = {name: set(re.findall(r"not stated: ([\w, ]+)", "".join(text))) for name, text in said.items()}
+    geometry = ", resize, crop" if size else ""
+    assert assumed == {name: {f"color, scale, mean, std{geometry}"} for name in said}
 
 
 @pytest.mark.parametrize(

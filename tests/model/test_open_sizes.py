@@ -181,6 +181,18 @@ def test_a_picture_is_taken_at_its_own_size_unless_one_is_stated() -> None:
     assert onnxlrp.load(pooled("h", "w", classes=1000)).explain(picture).relevance.shape == (1, 3, 224, 224)
 
 
+def test_no_crop_is_assumed_of_a_picture_at_its_own_size() -> None:
+    """As the model at the size of a picture has it; where pictures are brought to a size, it is."""
+    formula, geometry = ("color", "scale", "mean", "std"), ("resize", "crop")
+    opened = onnxlrp.load(pooled("h", "w"))
+    assert opened.preprocessing_as_read.assumed == opened.at((3, 20, 31), True).preprocessing.assumed == formula
+    assert opened.preprocessing.assumed == formula + geometry  # of a file that is written at one size
+    stated = onnxlrp.load(pooled("h", "w"), prep={"prep": "imagenet"})
+    assert stated.preprocessing_as_read.assumed == ()
+    for fixed in (onnxlrp.load(pooled("h", "w"), size=16), onnxlrp.load(pooled(16, 16))):
+        assert fixed.preprocessing_as_read.assumed == formula + geometry
+
+
 def test_other_inputs_have_the_length_of_the_explained_one() -> None:
     gated = pooled("t")
     gated.graph.input.append(onnx.helper.make_tensor_value_info("m", 1, ["N", 1, "t"]))
