@@ -14,6 +14,7 @@ from ..explanation import Explanation
 from ..explanation.forms import without_effect
 from ..inputs import InputKind
 from ..methods.default import PICTURE
+from ..methods.registry import METHODS
 from ..model import Model
 from ..preprocessing import feature_names, images
 from ..preprocessing.samples import TEXTS
@@ -244,11 +245,7 @@ class Notes:
                 "-m epsilon_plus_flat explains negative outputs too",
             )
         for method, origins in self._empty.items():
-            note(
-                f"{origins}: no relevance reaches the input under {method}: its heatmap is empty",
-                "--ledger shows where it stays: at constants, other inputs, or steps without a slope; "
-                "-m occlusion hides parts of the input instead",
-            )
+            note(f"{origins}: no relevance reaches the input under {method}: its heatmap is empty", _empty_fix(method))
         for how, tallies in self._bias_dominated.items():
             origin = max(tallies.values(), key=lambda tally: tally.count)
             note(
@@ -294,3 +291,14 @@ class Notes:
             note(text, fix)
         if self.rejected:
             note(f"{self.rejected} of {len(self.source)} inputs were skipped")
+
+
+def _empty_fix(method: str) -> str:
+    """What to do about an empty heatmap of a method, with or without options."""
+    known = METHODS.get(method.partition("(")[0])
+    if known is not None and known.is_composite:
+        return (
+            "--ledger shows where it stays: at constants, other inputs, or steps without a slope; "
+            "-m occlusion hides parts of the input instead"
+        )
+    return "the output does not change with what the method changes: take another method, or another baseline"

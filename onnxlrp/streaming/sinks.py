@@ -85,7 +85,7 @@ def check_rows(plan: Plan, rows: int) -> None:
 def _tells_apart(pattern: str, inputs: int, methods: int) -> None:
     if inputs > 1 and not any(f"{{{name}}}" in pattern for name in ("stem", "index")):
         fix = (
-            f"give a folder, -o {pattern}/"
+            f"give a folder, -o '{pattern}/'"
             if not Path(pattern).suffix
             else "put {stem} into it: -o '{stem}.{target}.png'"
         )
