@@ -371,6 +371,24 @@ def picture_files(args: argparse.Namespace, default: str, check: Callable[[Path]
     return paths
 
 
+def known_words(text: str, known: Sequence[str], what: str) -> list[str]:
+    """Return the words of a list between commas, each once.
+
+    Args:
+        text: The list.
+        known: The words that there are.
+        what: What they are, in an error.
+
+    Raises:
+        UsageError: A word that is not known, or none at all.
+    """
+    words = list(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
+    for word in words or [""]:
+        if word not in known:
+            raise UsageError(f'no {what} "{word}"', did_you_mean(word, known))
+    return words
+
+
 def figure_file(args: argparse.Namespace) -> Path | None:
     """Return the file that --figure names, None where it is not given. Raises UsageError for one of another kind."""
     return png_file(args, "figure", "a figure")

@@ -12,7 +12,7 @@ from ..analysis.atlas.asked import FORMATS, Asked
 from ..analysis.atlas.build import Atlas, Interrupted
 from ..analysis.atlas.notes import Concepts
 from ..analysis.atlas.source import Pictures, pictures
-from ..errors import InputError, UsageError, at_least, did_you_mean
+from ..errors import InputError, UsageError, at_least
 from ..streaming.batches import Rejected
 from . import arguments
 from .console import Console
@@ -26,7 +26,7 @@ _KEPT = "the folder keeps what was read: the same command with --resume goes on"
 def run(args: argparse.Namespace, console: Console) -> int:
     """Make an atlas and its page; return the exit code."""
     began = time.perf_counter()
-    formats = _words(args.format, FORMATS, "format")
+    formats = arguments.known_words(args.format, FORMATS, "format")
     options = arguments.explaining_one(args)
     asked = _asked(args, options.target)
     at_least(0, whole=True, prototypes=args.prototypes)
@@ -87,21 +87,13 @@ def _asked(args: argparse.Namespace, target: Any) -> Asked:
     return Asked(
         layers=args.layers,
         top=args.top,
-        by=_words(args.by, ("activation", "relevance"), "order"),
+        by=arguments.known_words(args.by, ("activation", "relevance"), "order"),
         value=args.value,
         target=target,
         folders=args.folders,
         batch_size=args.batch_size,
         heatmaps=args.heatmaps,
     )
-
-
-def _words(text: str, known: tuple[str, ...], what: str) -> list[str]:
-    words = list(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
-    for word in words or [""]:
-        if word not in known:
-            raise UsageError(f'no {what} "{word}"', did_you_mean(word, known))
-    return words
 
 
 def _report(made: Atlas, model: Any, console: Console) -> None:

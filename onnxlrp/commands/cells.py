@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..analysis.cells.find import Cells
 from ..analysis.cells.saving import FORMATS
-from ..errors import UsageError, did_you_mean
+from ..errors import UsageError
 from ..files import to_jsonable
 from . import arguments
 from .console import Console
@@ -68,11 +68,9 @@ def _summary(found: Cells, console: Console) -> None:
 
 
 def _formats(text: str | None, out: Path) -> list[str]:
-    words = list(dict.fromkeys(filter(None, (word.strip().lower() for word in (text or "").split(",")))))
-    for word in words:
-        if word not in FORMATS:
-            raise UsageError(f'no format "{word}"', did_you_mean(word, FORMATS))
+    if text:
+        return arguments.known_words(text, FORMATS, "format")
     suffix = out.suffix.lower().removeprefix(".")
-    if not words and suffix not in FORMATS:
+    if suffix not in FORMATS:
         raise UsageError(f"-o {out}: the name does not tell the format", f"-o '{out}.html', or --format html")
-    return words or [suffix]
+    return [suffix]

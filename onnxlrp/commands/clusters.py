@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from ..analysis.clusters import virelay
 from ..analysis.clusters.find import Clusters
 from ..analysis.clusters.result import FORMATS
-from ..errors import InputError, UsageError, did_you_mean
+from ..errors import InputError, UsageError
 from ..streaming.batches import Rejected
 from . import arguments, reading
 from .console import Console
@@ -24,7 +23,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Find the clusters and write them; return the exit code."""
     began = time.perf_counter()
     seed = arguments.seed(vars(args).pop(f"{METHOD_OPTION}seed"))
-    formats = _formats(args.format)
+    formats = arguments.known_words(args.format, (*FORMATS, VIRELAY), "format")
     folder = Path(args.out)
     if folder.is_file():
         raise UsageError(f"-o {folder}: a file, not a folder", "give a folder, such as clusters/")
@@ -72,12 +71,3 @@ def _summary(found: Clusters, console: Console) -> None:
         console.note(f"{silent} samples have no relevance at all and are in no cluster")
     if found.target_name() == "several classes":
         console.note("the samples were explained for several classes: clusters may be classes", "name one: -t CLASS")
-
-
-def _formats(text: str) -> Sequence[str]:
-    words = list(dict.fromkeys(filter(None, (word.strip().lower() for word in text.split(",")))))
-    known = (*FORMATS, VIRELAY)
-    for word in words or [""]:
-        if word not in known:
-            raise UsageError(f'no format "{word}"', did_you_mean(word, known))
-    return words

@@ -19,7 +19,7 @@ from ..analysis.concepts import detectors, figure
 from ..analysis.concepts.labels import Labels, Masks, by_folder
 from ..analysis.concepts.layer import LayerView, Reader
 from ..analysis.concepts.tcav import Concept, ConceptTest, TcavOptions, check
-from ..errors import InputError, UsageError, did_you_mean
+from ..errors import InputError, UsageError
 from ..streaming.batches import Rejected
 from . import arguments, reading
 from .console import Console
@@ -32,16 +32,13 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Test concepts or find detectors; return the exit code."""
     if not args.layer:
         raise UsageError("concepts needs a layer", "name one: --layer layer3 (onnxlrp inspect MODEL lists them)")
-    words = [word.strip().lower() for word in args.format.split(",") if word.strip()]
-    for word in words or [""]:
-        if word not in FORMATS:
-            raise UsageError(f'no format "{word}"', did_you_mean(word, FORMATS))
+    formats = arguments.known_words(args.format, FORMATS, "format")
     drawn = arguments.figure_file(args)
     if args.out is not None and Path(args.out).is_file():
         raise UsageError(f"-o {args.out}: a file, not a folder", "give a folder, such as concepts/")
     rejected: list[str] = []
     made, show, draw = _test(args, console, rejected) if args.what == "test" else _find(args, console, rejected)
-    written = [] if args.out is None else [_write(Path(args.out), word, made) for word in dict.fromkeys(words)]
+    written = [] if args.out is None else [_write(Path(args.out), word, made) for word in formats]
     if drawn is not None:
         texts = {"Software": "onnxlrp", "Title": f"concepts {args.what}"}
         written.append(files.replace(drawn, picture_files.encode(draw(), _provenance(made), texts)))

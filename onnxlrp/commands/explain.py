@@ -302,7 +302,8 @@ class Report:
 
     def _tokens(self, one: Explanation, target: int) -> None:
         """Print the strongest tokens, and on a terminal all of them in colour."""
-        from ..explanation.tokens import colors, is_dark, sign, tokens
+        from ..explanation.tokens import colors, sign, tokens
+        from ..pictures.colors import is_dark
 
         found = tokens(one, 0, target)
         strongest = sorted(found, key=lambda token: -abs(token.relevance))[:STRONGEST]

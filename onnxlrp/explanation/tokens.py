@@ -9,10 +9,9 @@ import numpy as np
 
 from ..errors import UnsupportedError
 from ..inputs import InputKind
-from ..pictures.colors import colorize, limit
+from ..pictures.colors import colorize, is_dark, limit
 from .result import Array, Result, has_tokens, target_count
 
-DARK = 140.0  # of 255: on a background that is darker, letters are white
 _SIGNS = {"\n": "↵", " ": "␣", "\t": "⇥"}
 _STYLE = """
 body { font: 18px/1.9 system-ui, sans-serif; margin: 2em auto; max-width: 50em; color: #222; background: #fff }
@@ -78,11 +77,6 @@ def colors(found: list[Token], cmap: str, clip: float) -> list[tuple[int, int, i
     r = np.array([token.relevance for token in found])
     made = colorize(r[np.newaxis], cmap, v=limit(r, clip))[0]
     return [(int(red), int(green), int(blue)) for red, green, blue in made]
-
-
-def is_dark(color: tuple[int, int, int]) -> bool:
-    """Return whether letters on a colour are to be white."""
-    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < DARK
 
 
 def sign(text: str) -> str:

@@ -63,8 +63,7 @@ def ids_of(graph: Graph) -> Tensor | None:
     Args:
         graph: The graph, its first input explained.
     """
-    looked = {facts.looked_up(graph, layer) for layer in graph.layers}
-    return next((tensor for tensor in graph.inputs if tensor.name in looked), None)
+    return next(iter(_looked_up(graph)), None)
 
 
 def companions(
@@ -111,9 +110,14 @@ def single_text(graph: Graph) -> Tensor | None:
     Args:
         graph: The graph.
     """
-    looked = {facts.looked_up(graph, layer) for layer in graph.layers}
-    found = [tensor for tensor in graph.inputs if tensor.name in looked and not is_beside_ids(tensor.name)]
+    found = [tensor for tensor in _looked_up(graph) if not is_beside_ids(tensor.name)]
     return found[0] if len(found) == 1 else None
+
+
+def _looked_up(graph: Graph) -> list[Tensor]:
+    """Return the inputs whose values are numbers of rows of a table."""
+    names = {facts.looked_up(graph, layer) for layer in graph.layers}
+    return [tensor for tensor in graph.inputs if tensor.name in names]
 
 
 def mask_of(graph: Graph, text: Tensor) -> Tensor | None:

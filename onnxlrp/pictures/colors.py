@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -34,6 +34,7 @@ _SEQUENTIAL: Mapping[str, str] = {
     "cold": "000000 0000ff 00ffff",
 }
 CMAPS = (*_DIVERGING, *_SEQUENTIAL)
+_DARK = 140.0  # of 255: on a background that is darker, letters are white
 
 
 @cache
@@ -100,6 +101,15 @@ def colorize(relevance: npt.ArrayLike, cmap: str = "RdBu_r", clip: float = 99.5,
         unit = (unit + 1) / 2
     colors: Colors = colormap(cmap)[np.rint(np.clip(unit, 0, 1) * 256).astype(np.intp)]
     return colors
+
+
+def is_dark(color: Sequence[int] | Colors) -> bool:
+    """Return whether letters on a colour are to be white.
+
+    Args:
+        color: Red, green and blue, 0-255.
+    """
+    return bool(0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < _DARK)
 
 
 def one_sided(values: Array, cmap: str) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from .colors import Array, Colors, colormap, one_sided
+from .colors import Array, Colors, colormap, limit, one_sided
 from .lettering import fitted, font, number
 from .style import Style
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 INK, FAINT, PAPER = (34, 34, 34), (120, 120, 120), (255, 255, 255)
+LIGHT_INK = (255, 255, 255)  # on dark backgrounds
 
 Scale = tuple[Colors, list[str]]
 
@@ -59,6 +61,29 @@ def figure(panels: Sequence[Image], scale: Scale | None, style: Style, stacked: 
     if style.caption:
         draw.text((margin, top + down + 12), fitted(style.caption, small, width - 2 * margin), font=small, fill=FAINT)
     return sheet
+
+
+def of_texts(
+    panel: Callable[[Array, Sequence[str], float, str], Image],
+    relevance: npt.ArrayLike,
+    texts: Sequence[str],
+    style: Style,
+) -> Image:
+    """Compose a figure of words or letters on backgrounds of their relevance, with its scale.
+
+    Args:
+        panel: Draws texts on backgrounds whose colours span -v..v; it takes relevance, texts, v and a colour map.
+        relevance: The relevance [L].
+        texts: The words or letters [L].
+        style: Colours, title and caption.
+
+    Raises:
+        CheckFailed: The relevance is not finite.
+        UsageError: There is no such colour map or percentile.
+    """
+    r = np.asarray(relevance, dtype=np.float64).ravel()
+    v = limit(r, style.clip)
+    return figure([panel(r, texts, v, style.cmap)], scale(r, style.cmap, v), style)
 
 
 def heading(text: str) -> Image:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .colors import colorize, limit
-from .figure import INK, PAPER, figure, scale
+from .colors import colorize, is_dark
+from .figure import INK, LIGHT_INK, PAPER, of_texts
 from .lettering import font
 from .style import DEFAULT, Style
 
@@ -38,9 +38,7 @@ def letters(relevance: npt.ArrayLike, symbols: Sequence[str], style: Style = DEF
         CheckFailed: The relevance is not finite.
         UsageError: There is no such colour map or percentile.
     """
-    r = np.asarray(relevance, dtype=np.float64).ravel()
-    v = limit(r, style.clip)
-    return figure([panel(r, symbols, v, style.cmap)], scale(r, style.cmap, v), style)
+    return of_texts(panel, relevance, symbols, style)
 
 
 def panel(values: npt.ArrayLike, symbols: Sequence[str], v: float, cmap: str = "RdBu_r") -> Image:
@@ -69,13 +67,13 @@ def panel(values: npt.ArrayLike, symbols: Sequence[str], v: float, cmap: str = "
     for symbol, color, (x, y) in zip(symbols, colors, places, strict=True):
         left, top = x * _ACROSS, y * _DOWN
         draw.rectangle([left, top + 1, left + _ACROSS - 1, top + _DOWN - 2], fill=tuple(int(c) for c in color))
-        dark = float(color @ np.array([0.299, 0.587, 0.114])) < 140
+        ink = LIGHT_INK if is_dark(color) else INK
         if symbol == "\n":
-            _line_end(draw, left, top, (255, 255, 255) if dark else INK)
+            _line_end(draw, left, top, ink)
         elif symbol != " ":
             shown = symbol if symbol.isprintable() else "?"
             place = (left + _ACROSS / 2, top + _DOWN - 7)
-            draw.text(place, shown, font=text, fill=(255, 255, 255) if dark else INK, anchor="ms")
+            draw.text(place, shown, font=text, fill=ink, anchor="ms")
     if left_out > 0:
         draw.text((0, rows * _DOWN - 7), f"... {left_out} more", font=text, fill=INK, anchor="ls")
     return drawn

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .colors import colorize, limit
-from .figure import INK, PAPER, figure, scale
+from .colors import colorize, is_dark
+from .figure import INK, LIGHT_INK, PAPER, of_texts
 from .lettering import fitted, font
 from .style import DEFAULT, Style
 
@@ -36,9 +36,7 @@ def words(
         CheckFailed: The relevance is not finite.
         UsageError: There is no such colour map or percentile.
     """
-    r = np.asarray(relevance, dtype=np.float64).ravel()
-    v = limit(r, style.clip)
-    return figure([panel(r, tokens, v, style.cmap)], scale(r, style.cmap, v), style)
+    return of_texts(panel, relevance, tokens, style)
 
 
 def panel(values: npt.ArrayLike, tokens: Sequence[str], v: float, cmap: str = "RdBu_r") -> Image:
@@ -71,9 +69,9 @@ def panel(values: npt.ArrayLike, tokens: Sequence[str], v: float, cmap: str = "R
     drawn = pillow.new("RGB", (_WIDTH, y + _LINE), PAPER)
     draw = ImageDraw.Draw(drawn)
     for word, color, (left, top, width) in zip(shown, colors, places, strict=True):
-        dark = float(color @ np.array([0.299, 0.587, 0.114])) < 140
+        ink = LIGHT_INK if is_dark(color) else INK
         box = [left, top + 2, left + width, top + _LINE - 4]
         draw.rounded_rectangle(box, radius=5, fill=tuple(int(c) for c in color))
         place = (left + _PAD, top + _LINE // 2 - 1)
-        draw.text(place, word, font=text, fill=(255, 255, 255) if dark else INK, anchor="lm")
+        draw.text(place, word, font=text, fill=ink, anchor="lm")
     return drawn

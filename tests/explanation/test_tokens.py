@@ -12,8 +12,9 @@ import pytest
 import onnxlrp
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import Explanation
-from onnxlrp.explanation.tokens import Token, colors, is_dark, page, tokens
+from onnxlrp.explanation.tokens import Token, colors, page, tokens
 from onnxlrp.inputs import decide
+from onnxlrp.pictures.colors import is_dark
 from support.token_models import Bag
 
 WORDS = ["[PAD]", "the", "<b>film</b>", "was", "good", "bad", "?"]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...explanation.tokens import is_dark
-from ...pictures.colors import colormap
+from ...pictures.colors import colormap, is_dark
 from ...pictures.letters import is_letters
 from ...report.markup import Markup, escaped, number, tag
 from ...report.shell import document, package_file

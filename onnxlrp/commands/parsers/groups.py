@@ -84,9 +84,7 @@ def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
     """Add the inputs of a command that reads samples; `text` is the help of INPUT."""
     parser.in_place_of["--from-list"] = parser.add_argument("inputs", metavar="INPUT", nargs=nargs, help=text)
     group = parser.add_argument_group("inputs")
-    group.add_argument(
-        "-r", "--recursive", action="store_true", help="of folders, also the folders below; files are named with them"
-    )
+    recursive(group)
     group.add_argument(
         "--from-list",
         metavar="FILE",
@@ -95,6 +93,13 @@ def inputs(parser: Parser, text: str, nargs: str = "+") -> None:
     )
     group.add_argument("--path-column", metavar="NAME", help="that column (default: the only one)")
     group.add_argument("--name-column", metavar="NAME", help="the column of a table that names its rows, no feature")
+
+
+def recursive(group: Any) -> None:
+    """Add the flag that takes folders with the folders below."""
+    group.add_argument(
+        "-r", "--recursive", action="store_true", help="of folders, also the folders below; files are named with them"
+    )
 
 
 def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str, Any]) -> None:

@@ -25,9 +25,7 @@ def view(parser: Parser) -> None:
         help="a second .onnx file to compare with; pictures, .npy arrays, tables, texts, globs, or folders or .tar "
         "archives of them, to choose from on the page",
     )
-    parser.add_argument(
-        "--recursive", "-r", action="store_true", help="of a folder also what is in the folders below it"
-    )
+    groups.recursive(parser)
     group = parser.add_argument_group("page")
     group.add_argument("--port", type=int, default=0, metavar="N", help="port of the page (default: any that is free)")
     group.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
