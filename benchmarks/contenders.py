@@ -78,7 +78,7 @@ def program(case: Case) -> tuple[Any, Any]:
     """Return forward model and program of a case; the target is an input, and there is no ledger."""
     from onnxlrp.compile import compile
     from onnxlrp.engines import Forward
-    from onnxlrp.graph.to_onnx import emit
+    from onnxlrp.graph.writing.to_onnx import emit
     from onnxlrp.methods.registry import make_composite
 
     graph = case.graph

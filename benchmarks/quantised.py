@@ -26,7 +26,7 @@ from records import Record, environment, save, words
 
 import onnxlrp
 from onnxlrp.evaluation.evaluate import evaluate
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.writing.to_onnx import emit
 from onnxlrp.methods.presets import lrp
 from onnxlrp.model import Model
 from onnxlrp.rules.lrp import Epsilon, Flat, ZPlus

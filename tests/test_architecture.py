@@ -31,10 +31,8 @@ ALLOWED = {
     "rules": {"patterns", "program", "numpy"},
     "layers": {
         "program",
-        "graph.attention",
-        "graph.distances",
+        "graph.recognition",
         "graph.facts",
-        "graph.gates",
         "graph.graph",
         "graph.operators",
         "numpy",
@@ -46,14 +44,13 @@ ALLOWED = {
         "rules",
         "program",
         "graph.facts",
-        "graph.heads",
-        "graph.infinities",
+        "graph.outputs",
+        "graph.recognition",
         "graph.graph",
         "graph.names",
         "graph.operators",
         "graph.recurrence",
         "graph.roundings",
-        "graph.units",
         "numpy",
     },
     # From a file to the graph, stage by stage; each knows those before it.
@@ -61,121 +58,48 @@ ALLOWED = {
     "graph.graph": {"numpy"},
     "graph.operators": set(),
     "graph.names": set(),
-    "graph.packed": {"graph.graph"},
-    "graph.facts": {"graph.graph", "graph.operators", "graph.recurrence", "numpy"},
-    "graph.distances": {"graph.facts", "graph.graph", "graph.operators"},
-    "graph.attention": {"graph.facts", "graph.graph", "graph.operators"},
-    "graph.gates": {"graph.facts", "graph.graph", "graph.operators", "numpy"},
     "graph.recurrence": {"graph.graph", "graph.operators"},
-    "graph.infinities": {"graph.graph", "graph.operators"},
-    # The end of a model: what is explained, and how its scores are read.
-    "graph.head_patterns": {"graph.graph", "graph.operators", "numpy"},
-    "graph.heads": {"graph.head_patterns", "graph.graph", "graph.operators", "numpy"},
-    "graph.scores": {"graph.graph", "numpy"},
-    # What lies inside of a model, by the names that users give it; a unit as an output of its own.
-    "graph.units": {"graph.axes", "graph.facts", "graph.graph", "graph.heads", "numpy"},
-    "graph.receptive_field": {"graph.graph", "graph.operators", "numpy"},
-    "graph.ends": {"graph.graph", "graph.names", "numpy"},
-    "graph.detectors": {"graph.graph", "graph.heads", "graph.operators", "graph.places"},
-    "graph.detections": {"graph.detectors", "graph.graph", "graph.places", "graph.scores", "numpy"},
-    "graph.box_output": {
-        "graph.detectors",
-        "graph.ends",
-        "graph.graph",
-        "graph.place_output",
-        "graph.places",
-        "numpy",
-    },
-    "graph.place_output": {
-        "graph.detectors",
-        "graph.axes",
-        "graph.ends",
-        "graph.graph",
-        "graph.operators",
-        "graph.places",
-        "graph.scores",
-        "numpy",
-    },
-    "graph.log_softmax_output": {"graph.ends", "graph.graph"},
-    "graph.seed_output": {"graph.ends", "graph.graph", "numpy"},
-    "graph.unit_output": {"graph.ends", "graph.graph", "graph.units", "numpy"},
-    "graph.places": set(),
-    "graph.past": {"graph.graph"},
-    "graph.pixel_range": {"graph.graph", "graph.operators", "numpy"},
+    "graph.facts": {"graph.graph", "graph.operators", "graph.recurrence", "numpy"},
     "graph.axes": {"graph.graph", "graph.operators", "numpy"},
-    "graph.reaching": {"graph.axes", "graph.facts", "graph.graph", "graph.operators"},
-    "graph.token_attention": {
-        "graph.attention",
-        "graph.axes",
-        "graph.facts",
-        "graph.graph",
-        "graph.operators",
-        "numpy",
-    },
-    "graph.dequantize": {"graph.graph", "numpy", "onnx"},
-    "graph.recurrent_nodes": {"graph.graph", "graph.operators", "numpy", "onnx"},
-    "graph.to_onnx": {
-        "graph.graph",
-        "graph.dequantize",
-        "graph.operators",
-        "graph.recurrence",
-        "graph.recurrent_nodes",
-        "numpy",
-        "onnx",
-    },
+    # What a graph is found to hold, whoever asks.
+    "graph.recognition": {"graph.axes", "graph.facts", "graph.graph", "graph.operators", "numpy"},
+    # What is explained: how scores are read, units, places and boxes, each as an output of its own.
+    "graph.outputs": {"graph.axes", "graph.facts", "graph.graph", "graph.names", "graph.operators", "numpy"},
+    "graph.writing": {"graph.graph", "graph.operators", "graph.recurrence", "numpy", "onnx"},
     "graph.reading": {"graph.graph", "graph.operators", "numpy", "onnx", "google"},
     "graph.frontend": {
         "graph.graph",
         "graph.names",
         "graph.operators",
-        "graph.past",
         "graph.reading",
+        "graph.recognition",  # pasts of open length
         "numpy",
         "onnx",
         "onnxruntime",
     },
 }
-_READ = {"graph.graph", "graph.operators", "graph.to_onnx", "graph.reading", "graph.frontend", "numpy", "onnx"}
-ALLOWED["graph.rewriting"] = {*_READ, "graph.names"}
+_READ = {"graph.graph", "graph.operators", "graph.writing", "graph.reading", "graph.frontend", "numpy", "onnx"}
 _REWRITES = {*_READ, "graph.names", "graph.rewriting"}
 _STAGES = {"graph.decomposition", "graph.lowering", "graph.batching", "graph.canonical", "graph.recurrent"}
 ALLOWED |= {
-    # Trees of decisions as arrays, which a decomposition asks too.
+    "graph.rewriting": {*_READ, "graph.names"},
     "graph.text_front": {"graph.graph", "graph.reading", "inputs.counted", "numpy", "onnx"},
-    "graph.trees": {"graph.graph", "graph.heads", "graph.operators", "graph.reading", "numpy"},
-    "graph.decomposition": {*_REWRITES, "graph.scores", "graph.trees"},
+    # Trees of decisions as arrays, which a decomposition asks too.
+    "graph.trees": {"graph.graph", "graph.operators", "graph.outputs", "graph.reading", "numpy"},
+    "graph.decomposition": {*_REWRITES, "graph.outputs", "graph.recognition", "graph.trees"},
     "graph.lowering": _REWRITES,
     "graph.batching": _REWRITES,
     "graph.canonical": _REWRITES,
-    "graph.recurrent": {*_REWRITES, "graph.facts"},
-    "graph.soundness": _REWRITES,
+    "graph.recurrent": {*_REWRITES, "graph.facts", "graph.recurrence"},
     # Formulas of a quantised model, found by the passes that write one layer for a formula.
     "graph.roundings": {*_REWRITES, "graph.canonical", "graph.facts", "graph.recurrence"},
+    # The list of passes; of facts, whether a network has what a pass is for, before its module is imported.
+    "graph.loading": {*_REWRITES, *_STAGES, "graph.facts"},
     # The untouched file in the place of layers that cannot be read; onnxruntime runs it.
-    "graph.opaque": {*_REWRITES, "graph.load_state"},
+    "graph.opaque": {*_REWRITES, "graph.loading"},
     "graph.verify": {*_REWRITES, "graph.decomposition"},
-    "graph.load_state": _REWRITES,
-    "graph.contracts": {"graph.load_state", "numpy"},
-    "graph.properties": {*_REWRITES, *_STAGES, "graph.contracts", "graph.load_state", "graph.soundness"},
-    "graph.passes": {
-        *_REWRITES,
-        *_STAGES,
-        "graph.contracts",
-        "graph.facts",  # whether a network has what a pass is for, before its module is imported
-        "graph.load_state",
-        "graph.properties",
-        "graph.soundness",
-    },
     "graph.verify_quantized": {"graph.graph", "graph.operators", "graph.reading", "graph.verify"},
-    "graph.load": {
-        "graph.opaque",
-        "graph.text_front",
-        *_REWRITES,
-        "graph.verify_quantized",
-        "graph.contracts",
-        "graph.load_state",
-        "graph.passes",
-    },
+    "graph.load": {*_REWRITES, "graph.loading", "graph.opaque", "graph.text_front", "graph.verify_quantized"},
     # Engines: each its own runtime and no other.
     "engines": {"program", "numpy"},
     "engines.reference": {"engines", "engines.recurrent_operators", "program", "numpy", "onnx"},
@@ -247,8 +171,7 @@ ALLOWED |= {
     "explanation": {
         "safetensors",
         "files",
-        "graph.places",
-        "graph.scores",
+        "graph.outputs",
         "inputs",
         "inputs.counted",
         "pictures",
@@ -267,10 +190,7 @@ _GRAPH = {
     "graph.graph",
     "graph.operators",
     "graph.facts",
-    "graph.heads",
-    "graph.places",
-    "graph.scores",
-    "graph.units",
+    "graph.outputs",
 }
 _RESULTS = {"errors", "files", "inputs", "patterns", "preprocessing", "pictures", "explanation", "numpy"}
 _COMPILER = {"program", "composites", "compile", *_GRAPH}
@@ -279,10 +199,8 @@ ALLOWED |= {
     "methods": {
         *_RESULTS,
         *_COMPILER,
-        "graph.attention",
+        "graph.recognition",
         "graph.axes",
-        "graph.reaching",
-        "graph.token_attention",
         "graph.trees",
         "rules",
         "shapley",
@@ -308,21 +226,13 @@ ALLOWED |= {
         "model.side_by_side",
         "graph.axes",
         "graph.load",
-        "graph.log_softmax_output",
+        "graph.outputs",
         "graph.names",
-        "graph.packed",
-        "graph.past",
-        "graph.pixel_range",
+        "graph.writing",
+        "graph.recognition",
         "graph.reading",
         "graph.recurrence",
-        "graph.to_onnx",
         "graph.trees",  # what becomes of missing values
-        "graph.box_output",
-        "graph.detections",
-        "graph.detectors",
-        "graph.place_output",
-        "graph.seed_output",
-        "graph.unit_output",
     },
     # Read for --help: what is asked of an explanation, and how the command line and settings state it.
     # (Composites, methods and rules for their types alone.)
@@ -351,7 +261,7 @@ ALLOWED |= {
         "analysis",
         "analysis.reading",
         "graph.graph",
-        "graph.units",
+        "graph.outputs",
         "methods",
         "streaming",
         "PIL",
@@ -371,7 +281,7 @@ ALLOWED |= {
     "analysis.atlas": {
         *_RESULTS,
         *_GRAPH,
-        "graph.receptive_field",
+        "graph.recognition",
         "analysis",
         "composites",
         "streaming",
@@ -554,7 +464,7 @@ def test_help_is_light() -> None:
 
 # Modules of the package that a first heatmap of a small picture network imports, and a second one with its cache. These
 # numbers go down: where a run needs less, lower them; where more, import it where it is used (CONTRIBUTING.md).
-MOST = {"first": 284, "second": 164}
+MOST = {"first": 286, "second": 166}
 # What belongs to other models, targets, methods and commands.
 IDLE = (
     "analysis",
@@ -563,14 +473,14 @@ IDLE = (
     "evaluation",
     "explanation.boxes",
     "findings",
-    "graph.detections",
-    "graph.detectors",
-    "graph.ends",
+    "graph.outputs.detections",
+    "graph.outputs.detectors",
+    "graph.outputs.ends",
     "graph.lowering.resize",
     "graph.lowering.scatter",
     "graph.recurrent",
     "graph.trees",
-    "graph.unit_output",
+    "graph.outputs.unit_output",
     "methods.presets_attention",
     "methods.presets_gradient",
     "methods.recurrent",

@@ -23,7 +23,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from onnxlrp.commands.parsers import COMMANDS
-from onnxlrp.graph.passes import PASSES
+from onnxlrp.graph.loading.passes import PASSES
 
 ROOT = Path(__file__).parents[2]
 

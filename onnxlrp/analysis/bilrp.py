@@ -14,7 +14,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, UnsupportedError, UsageError, at_least
 from ..graph.graph import Array
-from ..graph.units import Start
+from ..graph.outputs.units import Start
 
 if TYPE_CHECKING:
     from PIL.Image import Image

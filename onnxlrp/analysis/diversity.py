@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..graph import units
-from ..graph.units import Start, Unit
+from ..graph.outputs import units
+from ..graph.outputs.units import Start, Unit
 from ..methods.registry import make_composite
 from .objectives import Score
 from .optimize import Array

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..graph.heads import head_of
-from ..graph.scores import are_probabilities, probabilities
+from ..graph.outputs.heads import head_of
+from ..graph.outputs.scores import are_probabilities, probabilities
 from ..preprocessing.images import listing
 from ..preprocessing.samples import Samples
 from . import path

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..graph.units import Unit
+from ..graph.outputs.units import Unit
 from .domain import Domain
 from .inversion import represent
 from .inverting import decoded_layer

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError, at_least
-from ..graph.units import Start, Unit
+from ..graph.outputs.units import Start, Unit
 from ..methods.registry import make_composite
 from .domain import Domain
 from .optimize import Array, Progress, optimize

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph.units import Unit
+from ..graph.outputs.units import Unit
 from .domain import Domain
 from .optimize import Array
 

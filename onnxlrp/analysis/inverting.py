@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..graph.units import Unit, unit
+from ..graph.outputs.units import Unit, unit
 from . import domain
 from .domain import Domain
 from .inversion import Inversion, error_of, invert, represent, strength_at

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError
-from ..graph.units import Unit, unit
+from ..graph.outputs.units import Unit, unit
 from ..methods.registry import make_composite
 from .domain import Domain
 from .optimize import Array, Pullback

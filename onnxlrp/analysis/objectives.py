@@ -10,8 +10,8 @@ import numpy as np
 
 from ..composites import Composite
 from ..errors import one_of
-from ..graph.heads import head_of
-from ..graph.units import Start, Unit, of_tensor
+from ..graph.outputs.heads import head_of
+from ..graph.outputs.units import Start, Unit, of_tensor
 from ..methods.registry import METHODS, make_composite
 from .domain import Domain
 from .optimize import Array

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..errors import OnnxLrpError
 from ..explanation import targets
-from ..graph import units
+from ..graph.outputs import units
 from .optimize import Array
 
 if TYPE_CHECKING:
-    from ..graph.units import Unit
+    from ..graph.outputs.units import Unit
     from .domain import Domain
 
 _NOISE = 8  # pictures of noise

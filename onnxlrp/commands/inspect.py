@@ -10,7 +10,7 @@ from typing import Any
 from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Graph, Opaque, Tensor
-from ..graph.places import BEST_BOX
+from ..graph.outputs.places import BEST_BOX
 from ..methods.default import TREES
 from ..methods.registry import forward_methods
 from ..model import Model

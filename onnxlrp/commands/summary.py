@@ -9,8 +9,8 @@ import numpy as np
 
 from ..explanation import Explanation, ledger
 from ..graph.graph import Graph, Head
-from ..graph.heads import MARGINS
 from ..graph.operators import INEQUALITIES, SCORINGS
+from ..graph.outputs.heads import MARGINS
 from ..preprocessing import Preprocessing, labels
 
 MATTERS = 0.0005  # shares of the logit below this are not worth a word

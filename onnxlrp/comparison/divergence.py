@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph import facts, heads, operators
+from ..graph import facts, operators
 from ..graph.graph import Graph, Layer
-from ..graph.units import of_tensor
+from ..graph.outputs import heads
+from ..graph.outputs.units import of_tensor
 from ..model import Model
 
 Array = npt.NDArray[Any]

@@ -11,11 +11,11 @@ from ..composites import Composite, Matched
 from ..errors import UnsupportedError, UsageError
 from ..graph import facts
 from ..graph.graph import Graph, Layer
-from ..graph.infinities import may_be_infinite
 from ..graph.operators import PREVIOUS
+from ..graph.outputs.units import Unit
+from ..graph.recognition.infinities import may_be_infinite
 from ..graph.recurrence import operators_of_states, state_of, states
 from ..graph.roundings import through_roundings
-from ..graph.units import Unit
 from ..layers import Node, build, place_of, unknown, unsupported
 from ..program.linear import Slice, Sum
 from ..program.op import Op

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..composites import Composite
 from ..errors import UnsupportedError, UsageError
-from ..graph import facts, heads
+from ..graph import facts
 from ..graph.graph import Graph, Head
-from ..graph.units import Unit, unit
-from ..graph.units import layer as layer_of
+from ..graph.outputs import heads
+from ..graph.outputs.units import Unit, unit
+from ..graph.outputs.units import layer as layer_of
 from ..program.passes import dead_code
 from ..program.program import Program, Seed
 from ..program.rewrites import REWRITES
@@ -46,7 +47,7 @@ def compile(
         explained: Name of the input that is explained; the first one by default.
         mode: How targets are chosen: "index", "top" or "relevance" (see `Seed`).
         targets: T, the length of the target axis; None without one.
-        record: Units (`graph.units`) whose relevance becomes an output.
+        record: Units (`graph.outputs.units`) whose relevance becomes an output.
         activations: Units whose activation becomes an output.
         conditions: Channels by the name of a layer; of its result's relevance only these channels pass (concept
             relevance).
@@ -113,7 +114,7 @@ def forward(
     Args:
         graph: The model.
         output: Name of the output with the scores; the first one by default.
-        activations: Units (`graph.units`) whose values become outputs.
+        activations: Units (`graph.outputs.units`) whose values become outputs.
         reduce: What of each, as of `compile`.
 
     Returns:

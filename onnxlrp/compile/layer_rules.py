@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from ..composites import Composite, Matched
 from ..errors import UnsupportedError
-from ..graph import heads, operators
+from ..graph import operators
 from ..graph.graph import Graph, Layer
+from ..graph.outputs import heads
 from ..program.linear import Conv, Matmul
 from ..program.program import Array
 from ..program.trace import Trace

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import UsageError
-from ..graph.units import Unit, unit
+from ..graph.outputs.units import Unit, unit
 from ..program.linear import Permute, Select, Slice, Sum, Window
 from ..program.trace import Trace
 from ..program.value import Value

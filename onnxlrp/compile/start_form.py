@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StartForm:
-    """A start (`graph.units.Start`) without its numbers, for which a program is compiled.
+    """A start (`graph.outputs.units.Start`) without its numbers, for which a program is compiled.
 
     Attributes:
         tensor: The tensor where relevance starts.

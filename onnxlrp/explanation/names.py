@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from ..graph.places import SIZES
+from ..graph.outputs.places import SIZES
 from .result import Result, class_id, label, target_count
 
 FORMATS = ("png", "npz", "json", "html", "safetensors")

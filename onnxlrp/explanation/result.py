@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.scores import are_probabilities, shown
+from ..graph.outputs.scores import are_probabilities, shown
 from ..inputs import InputKind, decide
 from ..preprocessing import labels
 from .ledger import LedgerRow

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import UsageError, did_you_mean, listed
-from ..graph import places
-from ..graph.places import Place
+from ..graph.outputs import places
+from ..graph.outputs.places import Place
 from ..preprocessing.labels import short
 
 Ids = npt.NDArray[np.int64]

@@ -101,7 +101,7 @@ class Head:
         functions: The functions between logits and scores, in the order in which they run.
         decision: The output itself is a decision made of the scores.
         stated: The kind is stated by the user or the file: it is no guess.
-        unit: The inner tensor whose unit is the one score (`graph.unit_output`); "" where classes are scored.
+        unit: The inner tensor whose unit is the one score (`graph.outputs.unit_output`); "" where classes are scored.
         remark: What the user is told besides: that the output falls where scores rise, say.
         meaning: What the logits are, where they are made for the explanation alone (`Graph.explained`); else "".
         ranking: A number for each class by which the model chooses the best; "" where the logits are those.

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 
 from ..errors import OnnxLrpError, UnsupportedError
-from .contracts import run
 from .frontend.open_axes import Size
 from .frontend.simplify import ContradictoryShapes
 from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes, reads_ids
 from .graph import Array, Graph, Tensor
-from .load_state import LoadState, SizeReader
-from .passes import PASSES
+from .loading.contracts import run
+from .loading.load_state import LoadState, SizeReader
+from .loading.passes import PASSES
 from .reading.memory_limit import limit as memory_limit
 from .reading.printable import printable
 from .reading.read import Source, read

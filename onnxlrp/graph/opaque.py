@@ -18,7 +18,7 @@ from ..runtime import INEXACT, Session, fix, missing, onnxruntime
 from .frontend.batch_in_front import WITHOUT, in_file
 from .frontend.weightless import true_inputs
 from .graph import Array, Graph, Layer, Tensor
-from .load_state import LoadState
+from .loading.load_state import LoadState
 from .operators import SCORINGS
 from .reading.printable import first_line, printable
 

@@ -112,7 +112,7 @@ KEEP_EACH_AXIS = ELEMENTWISE | ops("MatMul LayerNormalization Slice Split")
 # Of these the axes of the first operand are those of the result, whatever the others are.
 KEEP_FIRST_AXES = ops("Slice Split Pad")
 
-# Infinities (see graph.infinities): what reads them from constants, as masks are, and what hands them on.
+# Infinities (see graph.recognition.infinities): what reads them from constants, as masks are, and what hands them on.
 
 READ_INFINITIES = ARITHMETIC | SCATTERS | _REPETITIONS | ops("Sum Where Concat Pad")
 HAND_INFINITIES_ON = (

@@ -17,7 +17,7 @@ from .decomposition.quantized import INTEGERS
 from .frontend.batch_in_front import WITHOUT, in_file, in_front
 from .graph import Array, Graph, Layer, Tensor
 from .reading.read import Source
-from .to_onnx import emit
+from .writing.to_onnx import emit
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16"}
 _DTYPES |= {f"tensor({name})": name for name in ("int64", "int32", "bool")}

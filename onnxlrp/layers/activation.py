@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..graph.distances import is_assignment
+from ..graph.recognition.distances import is_assignment
 from ..program.linear import Sum
 from ..program.op import Op
 from ..program.value import Value, negative, positive

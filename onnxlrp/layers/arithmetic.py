@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph import facts
-from ..graph.attention import adds_positions
-from ..graph.distances import adds_coefficients, is_difference
-from ..graph.gates import activated
-from ..graph.gates import gate as gate_of
+from ..graph.recognition.attention import adds_positions
+from ..graph.recognition.distances import adds_coefficients, is_difference
+from ..graph.recognition.gates import activated
+from ..graph.recognition.gates import gate as gate_of
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op, linear_op
 from ..program.value import Value, finite, total
@@ -141,7 +141,7 @@ def _scaled(node: Node, x: Value, factor: Value) -> Op:
 def _affine(node: Node, x: Value, factor: Value, shift: Value | None) -> Op:
     """Return the op of x · factor + shift; where x is broadcast to larger constants it is of kind "sum".
 
-    What is added to distances, and what they are differences from, has a kind of its own (`graph.distances`).
+    What is added to distances, and what they are differences from, has a kind of its own (`recognition.distances`).
     """
     linear = Diagonal(x.shape, node.result.shape)
     node.trace.declare_linear(linear, x, factor, shift, node.result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..graph.attention import weights_of
+from ..graph.recognition.attention import weights_of
 from ..program.affine import Affine, LinearStep, composed
 from ..program.linear import Matmul, Permute, Shape
 from ..program.op import Op, linear_op

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..graph.distances import is_mixture
+from ..graph.recognition.distances import is_mixture
 from ..program.affine import Affine, Diagonal, LinearStep, composed
 from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Sum, Window
 from ..program.op import Op, linear_op

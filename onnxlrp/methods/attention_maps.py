@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import UsageError
 from ..graph.axes.places import Places, places
 from ..graph.graph import Graph
-from ..graph.heads import head_of
-from ..graph.places import LAST_INPUT
-from ..graph.token_attention import TokenAttention, token_attention
-from ..graph.units import Unit, of_tensor
+from ..graph.outputs.heads import head_of
+from ..graph.outputs.places import LAST_INPUT
+from ..graph.outputs.units import Unit, of_tensor
+from ..graph.recognition.token_attention import TokenAttention, token_attention
 from ..inputs import InputKind
 from .enlarging import enlarged
 from .problem import Problem

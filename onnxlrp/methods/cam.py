@@ -16,9 +16,9 @@ from ..graph.axes.maps import maps_of
 from ..graph.axes.places import has_others
 from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Graph, Layer
-from ..graph.heads import head_of
-from ..graph.reaching import only_for_attention, reaching
-from ..graph.units import layer as layer_of
+from ..graph.outputs.heads import head_of
+from ..graph.outputs.units import layer as layer_of
+from ..graph.recognition.reaching import only_for_attention, reaching
 from ..inputs import InputKind, decide
 from .enlarging import enlarged
 from .problem import Problem

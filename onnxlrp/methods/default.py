@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..graph.attention import has_attention
 from ..graph.facts import first_layers, has_trees, is_recurrent
 from ..graph.graph import Graph, Layer
+from ..graph.recognition.attention import has_attention
 from ..inputs import InputKind
 
 PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"

@@ -13,7 +13,7 @@ from ..compile import WeightedLayer, weighted_layers
 from ..errors import InputError, NothingToDo, UnsupportedError, UsageError, did_you_mean
 from ..graph import operators
 from ..graph.graph import Graph
-from ..graph.units import of_tensor
+from ..graph.outputs.units import of_tensor
 from ..patterns import Patterns
 from ..program.linear import Conv
 from .registry import Array

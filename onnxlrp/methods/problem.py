@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import UsageError, did_you_mean
-from ..graph.heads import head_of
-from ..graph.scores import AS_THEY_STAND, SEPARATE, are_probabilities, probabilities
+from ..graph.outputs.heads import head_of
+from ..graph.outputs.scores import AS_THEY_STAND, SEPARATE, are_probabilities, probabilities
 from ..preprocessing import Preprocessing
 from .registry import Array, Method, make_composite
 
 if TYPE_CHECKING:
     from ..composites import Composite
     from ..graph.graph import Graph
-    from ..graph.units import Start, Unit
+    from ..graph.outputs.units import Start, Unit
     from ..inputs import InputKind
     from ..preprocessing.samples import Samples
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import facts
 from ..graph.graph import Array, Graph, Tensor
-from ..graph.past import empty_pasts, is_mask, past_length
+from ..graph.recognition.past import empty_pasts, is_mask, past_length
 
 _SEGMENTS = re.compile(r"(?i)(token_type|segment|type)_?ids?")
 _POSITIONS = re.compile(r"(?i)positions?(_?ids?)?")

@@ -13,7 +13,7 @@ from ..engines import Run
 from ..errors import InputError, UnsupportedError, one_of
 from ..explanation.targets import Wanted
 from ..graph.graph import Array, Graph, Layer, Tensor
-from ..graph.places import LAST, PREDICTED
+from ..graph.outputs.places import LAST, PREDICTED
 from ..methods.default import Default, default_method
 from ..methods.registry import Method
 from ..program.program import SEED, Program
@@ -29,8 +29,8 @@ from .resolve_composite import resolve_composite
 from .tuned import read_tuned
 
 if TYPE_CHECKING:
-    from ..graph.detections import Detections
-    from ..graph.units import Start, Unit
+    from ..graph.outputs.detections import Detections
+    from ..graph.outputs.units import Start, Unit
     from ..preprocessing.samples import Samples
     from .options import Rules
     from .starting import Placed
@@ -54,8 +54,8 @@ class CompiledModel(LoadedModel):
 
         Its output has a score for each class.
         """
-        from ..graph.heads import head_of
-        from ..graph.log_softmax_output import with_log_softmax
+        from ..graph.outputs.heads import head_of
+        from ..graph.outputs.log_softmax_output import with_log_softmax
 
         graph, tensor = with_log_softmax(self.graph, head_of(self.graph, self.graph.outputs[0].name))
         return replace(self, graph=graph).apart(), tensor
@@ -83,7 +83,7 @@ class CompiledModel(LoadedModel):
             seed: Relevance [N, …] of the logits that is propagated, in the place of `ids`.
             starts: Where relevance starts inside of the model, in the place of a class; what several give is added up.
                 Nothing behind their tensors is computed.
-            record: Units (`graph.units`) whose relevance is kept.
+            record: Units (`graph.outputs.units`) whose relevance is kept.
             activations: Units whose activation is kept.
             reduce: What of each unit is kept in the place of all its values, each a number of every channel, computed
                 inside the program: of "sum", "max", "argmax" (the place of the first largest among the positions, in
@@ -313,7 +313,7 @@ class CompiledModel(LoadedModel):
 
     def _detected(self, x: Array, at: Array | None, batch_size: int | None, names: Sequence[Any]) -> list[Detections]:
         """Find the boxes of samples, and the one of each that the place names."""
-        from ..graph.detections import chosen, class_scores, detections
+        from ..graph.outputs.detections import chosen, class_scores, detections
 
         placed = self.placed
         assert placed is not None
@@ -435,6 +435,6 @@ class CompiledModel(LoadedModel):
 
 
 def _unit(graph: Graph, tensor: str) -> Unit:
-    from ..graph.units import of_tensor
+    from ..graph.outputs.units import of_tensor
 
     return of_tensor(graph, tensor)

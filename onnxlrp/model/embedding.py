@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from ..graph import facts
 from ..graph.graph import Array, Graph, Layer, Tensor
-from ..graph.units import of_tensor
+from ..graph.outputs.units import of_tensor
 from ..inputs import InputKind
 from ..methods.baselines import AUTO, absent_token
 from ..methods.problem import Absent, solve

@@ -16,8 +16,8 @@ from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
-from ..graph.place_output import share_of, sizes
-from ..graph.places import LAST
+from ..graph.outputs.place_output import share_of, sizes
+from ..graph.outputs.places import LAST
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -34,7 +34,7 @@ from .provenance import precision_of, provenance, resolved
 
 if TYPE_CHECKING:
     from ..explanation.boxes import Boxes
-    from ..graph.seed_output import Seeded
+    from ..graph.outputs.seed_output import Seeded
     from .positions import Positions
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on

@@ -50,7 +50,7 @@ def refuse_not_finite(model: CompiledModel, samples: Samples, made: Explanation)
 
 def _first_layer(model: CompiledModel, samples: Samples) -> str:
     """Name the first layer whose results are not finite numbers while all that it reads are; "" for none."""
-    from ..graph.units import of_tensor
+    from ..graph.outputs.units import of_tensor
 
     graph = model.graph
     names = [name for layer in graph.layers for name in layer.outputs if graph.dtypes.get(name, "").startswith("float")]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import UnsupportedError, UsageError, did_you_mean
-from ..graph import facts, heads
+from ..graph import facts
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ..graph.names import unique_name
-from ..graph.place_output import Placed, is_map, with_place
-from ..graph.places import LAST, Place, box_options
+from ..graph.outputs import heads
+from ..graph.outputs.place_output import Placed, is_map, with_place
+from ..graph.outputs.places import LAST, Place, box_options
 from ..graph.recurrence import with_states
 from ..inputs import decide
 from ..preprocessing import images
@@ -26,9 +27,9 @@ from .companions import is_beside_ids
 from .options import HEADS, TASKS
 
 if TYPE_CHECKING:
-    from ..graph.detectors import Detector
-    from ..graph.seed_output import Kind, Seeded
-    from ..graph.units import Unit
+    from ..graph.outputs.detectors import Detector
+    from ..graph.outputs.seed_output import Kind, Seeded
+    from ..graph.outputs.units import Unit
 
 Note = tuple[str, str]
 AS_IS, MEAN_RIVALS = HEADS[1:]
@@ -93,7 +94,7 @@ def choose(
 
     Where nothing is said, the output is the first that has a score for each of several classes ([N, K], or
     [N, K, 1, 1]), states that a recurrent layer gives out left aside. The input is the one that is like a picture, else
-    the first, of those that the output depends on. Of a unit (`graph.units`) the graph is what the unit needs.
+    the first, of those that the output depends on. Of a unit (`graph.outputs.units`) the graph is what the unit needs.
 
     Args:
         graph: All of the model.
@@ -115,7 +116,7 @@ def choose(
         name, notes = (embedding, _of_embedding(graph, embedding)) if embedding else _output(graph, output)
         found = heads.decide(graph, name, task, head == AS_IS, head == MEAN_RIVALS)
     else:
-        from ..graph.unit_output import with_output
+        from ..graph.outputs.unit_output import with_output
 
         graph, found = with_output(graph, asked)
         name, notes = found.logits, _of_a_sum(asked)
@@ -134,8 +135,8 @@ def choose(
     if place is not None and place.kind == "box":
         if asked is not None or computed or graph.opaque is not None:
             raise _no_boxes(graph, place, asked)
-        from ..graph import detectors
-        from ..graph.box_output import with_box
+        from ..graph.outputs import detectors
+        from ..graph.outputs.box_output import with_box
 
         detector = detectors.find(whole, box_options(boxes), output, names)
         graph, found, placed = with_box(graph, detector, place)
@@ -147,7 +148,7 @@ def choose(
         notes += _of_a_default(name, placed)
     put_in = None
     if seeded:
-        from ..graph.seed_output import with_seed
+        from ..graph.outputs.seed_output import with_seed
 
         _check_seeded(graph, asked)
         graph, found, put_in = with_seed(graph, found, seeded)
@@ -294,7 +295,7 @@ def _unit(graph: Graph, word: str) -> Unit:
     """Find the unit that is asked for as the output. Raises UsageError where there is none, nor an output."""
     if graph.opaque is not None:
         raise graph.opaque.refusal(f'"{word}", a result inside of the model,')
-    from ..graph.units import UNKNOWN, unit
+    from ..graph.outputs.units import UNKNOWN, unit
 
     try:
         return unit(graph, word)

@@ -13,8 +13,8 @@ from ..cache.digests import NoDigest, digest, of_file, of_file_beside, surroundi
 from ..cache.later import later
 from ..cache.store import Store
 from ..errors import InputError, OnnxLrpError
-from ..graph import packed
 from ..graph.graph import Array, Graph
+from ..graph.writing import packed
 
 log = logging.getLogger("onnxlrp")
 

@@ -15,13 +15,13 @@ from ..engines import Engine
 from ..engines.factory import faster
 from ..errors import OnnxLrpError, UsageError, of_type
 from ..explanation import targets
-from ..graph import heads
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
-from ..graph.past import empty_pasts, is_mask, is_past
-from ..graph.pixel_range import pixel_range
-from ..graph.place_output import is_map
-from ..graph.places import BEST_BOX, DEFAULT, LAST, SIZES, Place, box_options
+from ..graph.outputs import heads
+from ..graph.outputs.place_output import is_map
+from ..graph.outputs.places import BEST_BOX, DEFAULT, LAST, SIZES, Place, box_options
+from ..graph.recognition.past import empty_pasts, is_mask, is_past
+from ..graph.recognition.pixel_range import pixel_range
 from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
@@ -35,11 +35,11 @@ from .reopening import Opened
 from .texts import check_ids, encoded
 
 if TYPE_CHECKING:
-    from ..graph.detections import Detections
-    from ..graph.detectors import Detector
-    from ..graph.place_output import Placed
-    from ..graph.seed_output import Kind, Seeded
-    from ..graph.units import Unit
+    from ..graph.outputs.detections import Detections
+    from ..graph.outputs.detectors import Detector
+    from ..graph.outputs.place_output import Placed
+    from ..graph.outputs.seed_output import Kind, Seeded
+    from ..graph.outputs.units import Unit
     from ..inputs.text import Vocabulary
 
 _OF_THE_BEST = f"-t {BEST_BOX} explains the class of the best box"
@@ -165,7 +165,7 @@ class LoadedModel:
         of_classes = not said and not is_map(self.graph, self.head)
         if of_classes and len(whole.outputs) == 1:
             return "none"
-        from ..graph.detectors import evidence
+        from ..graph.outputs.detectors import evidence
 
         found = evidence(whole, box_options(stated.boxes), self._named)
         return "possible" if of_classes and found == "certain" else found
@@ -408,8 +408,8 @@ class LoadedModel:
         """Return the same model with another output or input explained, and values for its other inputs.
 
         Args:
-            output: The output's name, or a unit inside of the model, such as "layer4:12" (`graph.units`); by default
-                the first output with a score for each of several classes.
+            output: The output's name, or a unit inside of the model, such as "layer4:12" (`graph.outputs.units`); by
+                default the first output with a score for each of several classes.
             input: The input's name; by default the first that is like a picture.
             given: Values of other inputs by name: a number (every value), an array or an .npy path, of one sample or of
                 a batch.

@@ -13,7 +13,7 @@ from ..explanation.maps import spread
 from ..graph.axes.places import Places, places
 from ..graph.axes.tracing import trace_axes
 from ..graph.graph import Array, Graph
-from ..graph.units import Unit, of_tensor
+from ..graph.outputs.units import Unit, of_tensor
 from ..inputs import InputKind
 from ..methods.default import ATTENTION
 

@@ -12,14 +12,14 @@ import numpy as np
 from ..compile import StartForm
 from ..composites import Composite
 from ..engines import Engine, Forward, Run
-from ..graph import heads
 from ..graph.graph import Graph, Opaque, Tensor
+from ..graph.outputs import heads
 from ..program.program import Program
 from ..runtime import ForkLock
 from .kept_programs import kept_program
 
 if TYPE_CHECKING:
-    from ..graph.units import Unit
+    from ..graph.outputs.units import Unit
 
 # As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
 # its own: a pool that all share, onnxruntime's global one, would refuse every other session of the user's process.
@@ -133,7 +133,7 @@ def _opaque(
 
 def forward_of(graph: Graph, portable: bool = False) -> Forward:
     """Return the graph as engines take it; `portable` for sessions that are not ours."""
-    from ..graph.to_onnx import emit, light
+    from ..graph.writing.to_onnx import emit, light
 
     inputs = tuple(t.name for t in graph.inputs)
     return Forward(

@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..graph import facts, heads
+from ..graph import facts
 from ..graph.graph import Layer
+from ..graph.outputs import heads
 from .model import Model
 
 

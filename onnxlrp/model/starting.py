@@ -12,7 +12,7 @@ from ..compile import StartForm
 from ..composites import Composite
 from ..errors import InputError, UsageError, did_you_mean, one_of
 from ..graph.graph import Array, Graph
-from ..graph.units import MODES, Start, of_tensor
+from ..graph.outputs.units import MODES, Start, of_tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from ..explanation.tokens import tokens
 from ..files import to_jsonable
 from ..graph.axes.maps import maps_of
 from ..graph.graph import Graph
-from ..graph.units import Unit, layers
+from ..graph.outputs.units import Unit, layers
 from ..model import Model
 from ..pictures.colors import limit
 from ..preprocessing import labels

@@ -13,7 +13,7 @@ from ..errors import OnnxLrpError, UnsupportedError, UsageError
 from ..explanation import Explanation, targets
 from ..explanation.maps import cosine, spearman
 from ..explanation.result import class_id, label
-from ..graph import units
+from ..graph.outputs import units
 from ..methods.registry import METHODS
 from ..model import ExplainOptions, Model
 from ..pictures.colors import colormap

@@ -15,7 +15,7 @@ from onnxlrp.analysis.generator import Codes, Generator, open_generator, plan
 from onnxlrp.analysis.inversion import represent
 from onnxlrp.analysis.optimize import optimize
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.graph.units import unit
+from onnxlrp.graph.outputs.units import unit
 from support.paths import MODELS
 
 DIGITS, GENERATOR, SAMPLES = MODELS / "digits.onnx", MODELS / "digits_generator.onnx", MODELS / "samples"

@@ -17,7 +17,7 @@ from onnxlrp.analysis.inversion import Distance, Inversion, error_of, invert, ra
 from onnxlrp.analysis.inversion_files import record
 from onnxlrp.analysis.inversion_result import doubts
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.graph.units import unit
+from onnxlrp.graph.outputs.units import unit
 from support import input_models
 from support.paths import MODELS
 

@@ -45,7 +45,7 @@ def test_a_second_run_reads_and_compiles_nothing(run: Any, cache: Path) -> None:
         "import sys",
         "from onnxlrp.cli import main",
         f"assert main(['explain', {DIGITS!r}, {SEVEN!r}, '-q']) == 0",
-        "there = ('onnx', 'onnxlrp.graph.load', 'onnxlrp.graph.passes', 'onnxlrp.compile.compiler')",
+        "there = ('onnx', 'onnxlrp.graph.load', 'onnxlrp.graph.loading.passes', 'onnxlrp.compile.compiler')",
         "print([name for name in there if name in sys.modules])",
     )
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import pytest
 
 from onnxlrp.errors import UsageError
 from onnxlrp.explanation.targets import TOP1, Target, for_samples, from_scores, parse, resolve
-from onnxlrp.graph.places import PREDICTED, Place
+from onnxlrp.graph.outputs.places import PREDICTED, Place
 from onnxlrp.preprocessing.labels import imagenet
 
 PETS = ("tabby, tabby cat", "Egyptian cat", "crane", "crane, derrick", "maillot", "maillot, tank suit", "fox")

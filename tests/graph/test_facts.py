@@ -9,9 +9,9 @@ import onnx
 import pytest
 
 from onnxlrp.graph.facts import first_layers, nonnegative, relevant
-from onnxlrp.graph.heads import head
 from onnxlrp.graph.load import load
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.outputs.heads import head
+from onnxlrp.graph.writing.to_onnx import emit
 from support.tiny_models import conv, model, node, values
 
 W = {"w": values(4, 4, 3, 3)}

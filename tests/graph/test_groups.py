@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.graph.load import load
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.writing.to_onnx import emit
 
 
 def normalized(opset: Any, groups: Any, shape: Any, epsilon: float = 1e-3) -> Any:

@@ -18,7 +18,7 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.commands import summary
 from onnxlrp.errors import UsageError
-from onnxlrp.graph import heads
+from onnxlrp.graph.outputs import heads
 from support.small_nets import Net
 
 Array = np.ndarray[Any, Any]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onnxlrp.graph.load import load
-from onnxlrp.graph.pixel_range import pixel_range
+from onnxlrp.graph.recognition.pixel_range import pixel_range
 from support.small_nets import Net
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from onnxlrp.errors import InputError
 from onnxlrp.graph import load as load_module
-from onnxlrp.graph import properties as has
-from onnxlrp.graph.contracts import Pass, PostconditionError, PreconditionError, run
 from onnxlrp.graph.frontend.placeholder import PRIME
 from onnxlrp.graph.graph import Layer
 from onnxlrp.graph.load import load
-from onnxlrp.graph.load_state import LoadState
-from onnxlrp.graph.passes import PASSES
+from onnxlrp.graph.loading import properties as has
+from onnxlrp.graph.loading.contracts import Pass, PostconditionError, PreconditionError, run
+from onnxlrp.graph.loading.load_state import LoadState
+from onnxlrp.graph.loading.passes import PASSES
 from onnxlrp.graph.reading.read import read
 from onnxlrp.graph.rewriting.mutable_graph import MutableGraph
 from onnxlrp.graph.rewriting.shape_inference import infer

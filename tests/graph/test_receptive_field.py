@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import onnxlrp
-from onnxlrp.graph import units
-from onnxlrp.graph.receptive_field import receptive_field
+from onnxlrp.graph.outputs import units
+from onnxlrp.graph.recognition.receptive_field import receptive_field
 from support.tiny_models import model, node
 
 

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from onnxlrp.graph.load import load
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.writing.to_onnx import emit
 from support import small_nets
 from support.small_nets import Net
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 from onnxlrp.errors import InputError, UsageError
-from onnxlrp.graph import units
 from onnxlrp.graph.axes.channels import channel_axes
 from onnxlrp.graph.graph import Graph, Layer, Tensor
+from onnxlrp.graph.outputs import units
 from support import small_nets, unit_models
 from support.small_nets import Net
 

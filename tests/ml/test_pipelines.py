@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
-from onnxlrp.graph.contracts import run
-from onnxlrp.graph.load_state import LoadState
-from onnxlrp.graph.passes import PASSES
+from onnxlrp.graph.loading.contracts import run
+from onnxlrp.graph.loading.load_state import LoadState
+from onnxlrp.graph.loading.passes import PASSES
 from onnxlrp.graph.reading.read import read
 
 WEIGHTS = np.array([[0.5, -1.0, 0.3, -0.7, 2.0], [-0.5, 1.0, 0.2, 0.7, -1.0]], np.float32)

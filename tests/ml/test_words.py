@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import InputError, UnsupportedError
-from onnxlrp.graph.contracts import run
-from onnxlrp.graph.load_state import LoadState
-from onnxlrp.graph.passes import PASSES
+from onnxlrp.graph.loading.contracts import run
+from onnxlrp.graph.loading.load_state import LoadState
+from onnxlrp.graph.loading.passes import PASSES
 from onnxlrp.graph.reading.read import read
 from support.arrays import Array
 from support.shapley import enumerated

@@ -22,7 +22,7 @@ from onnxlrp.compile import compiler
 from onnxlrp.engines import blocked
 from onnxlrp.errors import InputError
 from onnxlrp.graph import load as loading
-from onnxlrp.graph.packed import FileConstants
+from onnxlrp.graph.writing.packed import FileConstants
 from onnxlrp.methods.registry import METHODS, composites
 from onnxlrp.model.model import Model
 from support.paths import MODELS

@@ -16,7 +16,7 @@ from onnxlrp.cli import main
 from onnxlrp.commands import summary
 from onnxlrp.engines import ENGINES
 from onnxlrp.errors import UsageError
-from onnxlrp.graph import heads
+from onnxlrp.graph.outputs import heads
 from support.small_nets import Net
 
 X = np.random.default_rng(3).normal(size=(3, 2, 4, 4)).astype(np.float32)

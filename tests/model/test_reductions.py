@@ -7,7 +7,7 @@ import pytest
 
 from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UsageError
-from onnxlrp.graph.units import start
+from onnxlrp.graph.outputs.units import start
 from onnxlrp.model import Model
 from support import small_nets, unit_models
 from support.arrays import Array

@@ -14,7 +14,7 @@ import pytest
 import onnxlrp
 from onnxlrp.engines.factory import make_engine
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.graph.units import Start, start, unit
+from onnxlrp.graph.outputs.units import Start, start, unit
 from onnxlrp.model import Model
 from onnxlrp.rules import parse
 from support import small_nets, unit_models

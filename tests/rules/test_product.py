@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxlrp.composites import Composite
 from onnxlrp.graph import facts
-from onnxlrp.graph.gates import gate as gate_of
+from onnxlrp.graph.recognition.gates import gate as gate_of
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from onnxlrp.rules import make

@@ -9,7 +9,7 @@ import pytest
 
 import onnxlrp
 from onnxlrp.composites import Composite
-from onnxlrp.graph.units import Start
+from onnxlrp.graph.outputs.units import Start
 from onnxlrp.program.program import SEED
 from onnxlrp.rules import make
 from support import small_nets

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxlrp.composites import Composite, Matched, matches
-from onnxlrp.graph.attention import adds_positions, has_attention, weights_of
+from onnxlrp.graph.recognition.attention import adds_positions, has_attention, weights_of
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from onnxlrp.rules.attention import Stop, ValuePath

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxlrp.compile import compile
 from onnxlrp.composites import Composite
 from onnxlrp.engines import Forward
-from onnxlrp.graph import heads
 from onnxlrp.graph.graph import Graph
 from onnxlrp.graph.load import load
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.outputs import heads
+from onnxlrp.graph.writing.to_onnx import emit
 from onnxlrp.methods.registry import METHODS as REGISTERED
 from onnxlrp.methods.registry import composites
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from ... import files
 from ...errors import InputError, UsageError, did_you_mean
-from ...graph.receptive_field import Box
-from ...graph.units import Unit
+from ...graph.outputs.units import Unit
+from ...graph.recognition.receptive_field import Box
 from ...streaming import rows
 from . import store
 from .tops import Array, ClassSums, Tops, hits

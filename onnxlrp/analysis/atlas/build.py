@@ -11,8 +11,8 @@ import numpy as np
 from ... import files
 from ...errors import OnnxLrpError
 from ...files import refuse_other
-from ...graph.receptive_field import receptive_field
-from ...graph.units import Unit
+from ...graph.outputs.units import Unit
+from ...graph.recognition.receptive_field import receptive_field
 from ...version import __version__
 from . import store
 from .asked import FORMATS, Asked

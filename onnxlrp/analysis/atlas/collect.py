@@ -14,7 +14,7 @@ import numpy as np
 from ...composites import Composite
 from ...errors import InputError, OnnxLrpError
 from ...explanation import targets
-from ...graph.units import Unit
+from ...graph.outputs.units import Unit
 from ...preprocessing.samples import several_sizes
 from ...streaming.batches import Batch, Rejected, batches, joined
 from ...streaming.rows import Rows

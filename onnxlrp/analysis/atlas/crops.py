@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ...errors import UnsupportedError
-from ...graph.receptive_field import Box
-from ...graph.units import Start
+from ...graph.outputs.units import Start
+from ...graph.recognition.receptive_field import Box
 from ...inputs import InputKind
 from ...preprocessing.samples import Samples
 from ...report import pictures as encode

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ...errors import UnsupportedError, UsageError
-from ...graph import units
 from ...graph.facts import relevant
 from ...graph.graph import Graph, Layer
 from ...graph.operators import ELEMENTWISE, ROUNDINGS, WEIGHTED
-from ...graph.units import Unit
+from ...graph.outputs import units
+from ...graph.outputs.units import Unit
 
 
 def chosen(graph: Graph, pattern: str | None, logits: str, propagated: bool) -> list[Unit]:

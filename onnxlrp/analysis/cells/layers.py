@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from ...errors import UnsupportedError
 from ...graph.graph import Graph
 from ...graph.operators import PREVIOUS
+from ...graph.outputs.units import Unit, of_tensor
 from ...graph.recurrence import state_of
-from ...graph.units import Unit, of_tensor
 
 _GATES = {"LSTM": ("input", "forget", "output"), "GRU": ("update", "reset"), "RNN": ()}
 

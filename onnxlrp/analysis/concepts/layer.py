@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InputError, UnsupportedError, one_of
-from ...graph import units
-from ...graph.units import Unit
+from ...graph.outputs import units
+from ...graph.outputs.units import Unit
 from ...methods.registry import make_composite
 from ...preprocessing.samples import Samples
 from ...streaming.batches import joined
@@ -61,7 +61,7 @@ class LayerView:
 
     @classmethod
     def of(cls, model: Any, layer: str, space: str = "flat") -> LayerView:
-        """Find a layer by its name, as `graph.units.layer` does.
+        """Find a layer by its name, as `graph.outputs.units.layer` does.
 
         Raises:
             UsageError: There is no such layer or space.

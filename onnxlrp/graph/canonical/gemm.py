@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph import Layer
 from ..rewriting.mutable_graph import MutableGraph
-from ..to_onnx import is_floating
+from ..writing.to_onnx import is_floating
 
 
 def write_as_gemm(graph: MutableGraph) -> None:

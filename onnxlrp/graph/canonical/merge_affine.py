@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import operators
 from ..graph import Array, Layer
 from ..rewriting.mutable_graph import MutableGraph
-from ..to_onnx import is_floating
+from ..writing.to_onnx import is_floating
 
 Vector = npt.NDArray[np.float64]
 # Per channel: y = scale * x + shift.

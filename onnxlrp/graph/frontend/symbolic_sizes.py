@@ -10,8 +10,8 @@ import onnx
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Array
-from ..past import is_mask, is_past
 from ..reading.printable import printable
+from ..recognition.past import is_mask, is_past
 from .open_axes import OpenAxis, Place, Size, lengths
 from .placeholder import PRIME, fitting_prime, numbers_of
 from .weightless import true_inputs

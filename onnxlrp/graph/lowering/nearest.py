@@ -14,7 +14,7 @@ from ...runtime import missing, onnxruntime
 from ..graph import Array, Layer
 from ..rewriting.builder import Builder
 from ..rewriting.mutable_graph import MutableGraph
-from ..to_onnx import to_node
+from ..writing.to_onnx import to_node
 
 OUTSIDE = -1  # the index that stands for the extrapolation value
 

@@ -14,7 +14,7 @@ from .. import operators
 from ..graph import Array, Layer
 from ..reading import memory
 from ..reading.printable import printable
-from ..to_onnx import to_node
+from ..writing.to_onnx import to_node
 from .mutable_graph import MutableGraph
 
 _FLOATS = frozenset({"float16", "float32", "float64", "bfloat16"})

@@ -11,7 +11,7 @@ from ..frontend.weightless import LARGE
 from ..graph import Layer
 from ..operators import TREES
 from ..reading.printable import first_line
-from ..to_onnx import build, is_floating
+from ..writing.to_onnx import build, is_floating
 from .constant_folding import fold
 from .mutable_graph import MutableGraph, value_types
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ..graph import Array, Graph, Layer
-from ..heads import head_of
 from ..operators import COPIES, ELEMENTWISE
+from ..outputs.heads import head_of
 from ..reading.printable import printable
 from .ensemble import LEAF, Ensemble
 from .reading import is_trees, read

@@ -16,7 +16,7 @@ from onnxlrp.engines.cuda.kernels.tiles import Precision
 from onnxlrp.engines.cuda.planning.arena import Lifetime, layout
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
-from onnxlrp.graph.to_onnx import emit
+from onnxlrp.graph.writing.to_onnx import emit
 from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from support import kernels_under_test

@@ -9,9 +9,9 @@ from onnx import helper
 
 from ...graph import Array, Layer
 from ...operators import VOTES
+from ...outputs.scores import voted
 from ...rewriting.mutable_graph import MutableGraph
-from ...scores import voted
-from ...to_onnx import build
+from ...writing.to_onnx import build
 from .svm import pairs_of
 
 _CLOSE = 1e-4

@@ -1,0 +1,42 @@
+"""Tensors that may hold infinities, or numbers as large, as masks of attention do: facts about a graph."""
+
+from __future__ import annotations
+
+from .. import operators
+from ..graph import Graph, Layer
+
+# Numbers of this size stand for an infinity: −3.4e38 in a mask is one, and two of them add up to one.
+HUGE = 1e30
+
+
+def may_be_infinite(graph: Graph) -> frozenset[str]:
+    """Return the activations and constants that may hold infinite numbers for a finite input.
+
+    They begin at constants, at logarithms and at further inputs, which may be masks, and end where a function is
+    bounded (softmax, clip, comparison), at maxima over several elements, and at weights.
+
+    Args:
+        graph: The model.
+    """
+    found = {tensor.name for tensor in graph.inputs[1:] if tensor.dtype.startswith("float")}
+    for layer in graph.layers:
+        huge = {name for name in layer.inputs if layer.op in operators.READ_INFINITIES and _is_huge(graph, name)}
+        found |= huge
+        if (
+            huge
+            or layer.op == "Log"
+            or (layer.op in operators.HAND_INFINITIES_ON and found.intersection(_operands(layer)))
+        ):
+            found.update(name for name in layer.outputs if name)
+    return frozenset(found)
+
+
+def _operands(layer: Layer) -> tuple[str, ...]:
+    return layer.inputs[1:] if layer.op == "Where" else layer.inputs
+
+
+def _is_huge(graph: Graph, name: str) -> bool:
+    value = graph.constants.get(name)
+    if value is None or value.dtype.kind != "f" or not value.size:
+        return False
+    return not bool(max(float(value.max()), -float(value.min())) < HUGE)
