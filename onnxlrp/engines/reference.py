@@ -75,8 +75,8 @@ def _operators() -> list[Any]:
     """Return operators that replace slow, wrong or missing ones of onnx's evaluator (1.23).
 
     Its poolings are slow, take the pads of stride 1 in the wrong order, and LpPool ignores dilations; GlobalMaxPool
-    reduces the wrong axes unless there are two; Erf, and Gelu
-    with it, has single precision; LRN normalises over the batch axis; LpNormalization sums x where p is 1, not |x|;
+    reduces the wrong axes unless there are two; Erf, and Gelu with it, has single precision; GatherElements takes no
+    axis that is counted from the end; LRN normalises over the batch axis; LpNormalization sums x where p is 1, not |x|;
     MeanVarianceNormalization adds a float32 to doubles; ConvTranspose writes one channel of each group; SVMClassifier
     couples the probabilities of more than two classes by a matrix product where the formula has one of elements.
     """
@@ -143,6 +143,14 @@ def _operators() -> list[Any]:
                 return (x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),)
             return (x / 2 * (1 + MAPS["erf"].run(x / math.sqrt(2))),)
 
+    class GatherElements(OpRun):
+        op_domain = ""
+
+        def _run(self, x: Array, indices: Array, axis: int) -> tuple[Array]:
+            places: list[Array] = list(np.indices(indices.shape))
+            places[axis] = indices
+            return (x[tuple(places)],)
+
     class LpNormalization(OpRun):
         op_domain = ""
 
@@ -186,6 +194,7 @@ def _operators() -> list[Any]:
         LpPool,
         GlobalLpPool,
         GlobalMaxPool,
+        GatherElements,
         Erf,
         Gelu,
         LpNormalization,

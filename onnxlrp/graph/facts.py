@@ -91,7 +91,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
             behind.update(floats)
     needed, names = with_states(graph.layers, {target}) if states else {target}, set()
     for layer in reversed(graph.layers):
-        if needed.intersection(layer.outputs) and behind.intersection(layer.outputs):
+        if needed & behind & set(layer.outputs):
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)

@@ -212,3 +212,8 @@ class Graph:
             table = {name: layer for layer in self.layers for name in layer.outputs if name}
             object.__setattr__(self, "_producer_table", table)
         return table
+
+
+def name_of_places(tensor: str) -> str:
+    """Return the name of the tensor that holds where the elements of a result come from (see `canonical.places`)."""
+    return f"{tensor}/places"

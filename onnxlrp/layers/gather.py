@@ -11,6 +11,7 @@ from ..program.linear import Sum
 from ..program.op import Op
 from ..program.value import Value
 from . import Node, layer, unsupported
+from .places import taken
 from .selection import NO_SOURCE, copy_mask, map_sequence, route
 
 Picks = list[Array | None]
@@ -86,11 +87,11 @@ def tile(node: Node) -> Op:
 
 @layer("Gather", kind="routing")
 def gather(node: Node) -> Op:
-    """Elements by constant indices: each receives the relevance of all its copies; ids, that of their embeddings."""
+    """Elements by indices: each receives the relevance of all its copies; ids, that of their embeddings."""
     if ids := looked_up(node.graph, node.layer):
         return _embedded(node, node.values[ids])
     if node.activations != (0,):
-        raise unsupported(node.layer)
+        return taken(node)
     x, indices = node.operand(0), node.array(1).reshape(-1)
     axis = int(node.attribute("axis", 0)) % (len(x.shape) + 1)
     if axis == 0:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .linear import Conv, LinearMap, Matmul, Shape, Sum
+from .linear import Conv, LinearMap, Matmul, Shape, Sum, Take
 from .value import Recorder, Value, finite
 
 
@@ -43,6 +43,8 @@ class LinearStep(NamedTuple):
         if isinstance(self.linear, Matmul) and self.weight is not None and not self.adjoint:
             matrix = self.weight.trace.leaf(self.weight)
             return matrix is not None and bool(np.isin(matrix, (0, 1)).all() and (matrix.sum(axis=-2) <= 1).all())
+        if isinstance(self.linear, Take) and self.adjoint:
+            return False  # an element may receive several
         return self.linear.routes or (self.adjoint and isinstance(self.linear, Sum))
 
     def apply(self, x: Value, layer_weight: Value | None, transposed: bool) -> Value:

@@ -33,7 +33,7 @@ class ForwardFacts:
         Args:
             linear: The map.
             x: Its operand.
-            weight: Its weight (for Select: the selector), or None.
+            weight: Its weight (for Select: the selector, for Take: the places), or None.
             bias: Its bias, or None.
             result: The tensor of the forward pass that equals it.
         """

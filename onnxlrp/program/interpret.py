@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Window
+from .linear import Conv, LinearMap, Matmul, Pool, Select, Slice, Take, Window
 from .maps import MAPS, PARAMETRIC
 from .program import Array, Constant, Instruction, Loop, LoopInput
 
@@ -234,6 +234,28 @@ def _select_adjoint(p: Select, s: Array, selector: Array) -> Array:
     return _unpadded(out, p.window)
 
 
+def _rows(linear: Take, x: Array, inner: tuple[int, ...], places: Array) -> tuple[Array, Array, tuple[int, ...]]:
+    """Return an operand and the places as rows for each sample and target, and their leading axes."""
+    leads = (_lead(x, inner), _lead(places, linear.target))
+    lead = np.broadcast_shapes(*leads)
+    values = np.broadcast_to(x.reshape(*leads[0], -1), (*lead, math.prod(inner)))
+    where = np.broadcast_to(places.reshape(*leads[1], -1), (*lead, math.prod(linear.target)))
+    return values, where.astype(np.int64), lead
+
+
+def _take(p: Take, x: Array, places: Array) -> Array:
+    values, where, lead = _rows(p, x, p.source, places)
+    return np.take_along_axis(values, where, -1).reshape(*lead, *p.target)
+
+
+def _take_adjoint(p: Take, s: Array, places: Array) -> Array:
+    values, where, lead = _rows(p, s, p.target, places)
+    out = np.zeros((math.prod(lead), math.prod(p.source)), s.dtype)
+    rows = np.arange(len(out))[:, None]
+    np.add.at(out, (rows, where.reshape(len(out), -1)), values.reshape(len(out), -1))
+    return out.reshape(*lead, *p.source)
+
+
 def _axes(x: Array, linear: LinearMap, axes: Sequence[int]) -> tuple[int, ...]:
     lead = x.ndim - len(linear.source)
     return tuple(lead + a for a in axes)
@@ -259,6 +281,7 @@ LINEAR: dict[str, Callable[..., Array]] = {
     "Matmul": _matmul,
     "Pool": _pool,
     "Select": _select,
+    "Take": _take,
     "Sum": lambda p, x: x.sum(axis=_axes(x, p, p.axes)).reshape((*_lead(x, p.source), *p.target)),
     "Reshape": lambda p, x: x.reshape((*_lead(x, p.source), *p.target)),
     "Permute": lambda p, x: _permute(x, p.order),
@@ -270,6 +293,7 @@ ADJOINT: dict[str, Callable[..., Array]] = {
     "Matmul": _matmul_adjoint,
     "Pool": _pool_adjoint,
     "Select": _select_adjoint,
+    "Take": _take_adjoint,
     "Sum": lambda p, s: np.broadcast_to(s.reshape((*_lead(s, p.target), *p.kept)), (*_lead(s, p.target), *p.source)),
     "Reshape": lambda p, s: s.reshape((*_lead(s, p.target), *p.source)),
     "Permute": lambda p, s: _permute(s, np.argsort(p.order).tolist()),

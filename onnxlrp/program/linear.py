@@ -134,6 +134,19 @@ class Select(LinearMap):
 
 
 @dataclass(frozen=True)
+class Take(LinearMap):
+    """Copies of elements: y_j = x_{p(j)}, elements of a sample counted in order, the places p its second operand.
+
+    The places, of the target's shape, are those of one sample each. Its adjoint adds up what each element receives.
+    """
+
+    @property
+    def routes(self) -> bool:
+        """True: outputs are copies."""
+        return True
+
+
+@dataclass(frozen=True)
 class Sum(LinearMap):
     """Sum over per-sample axes, which the target keeps as size 1 or drops; its adjoint broadcasts."""
 

@@ -135,7 +135,7 @@ class Tape(ForwardFacts):
         Args:
             linear: The map.
             x: Its operand, of shape `linear.source`.
-            weight: Its weight, if it has one; for Select the selector.
+            weight: Its weight, if it has one; for Select the selector, for Take the places.
             bias: Its bias, or None.
         """
         if x.is_zero and bias is None and "zero" in self.rewrites:
@@ -336,7 +336,7 @@ class Tape(ForwardFacts):
 
 
 def _has_selector(linear: LinearMap) -> bool:
-    return linear.name == "Select"
+    return linear.name in ("Select", "Take")
 
 
 def _sign_of(array: Array) -> Sign:

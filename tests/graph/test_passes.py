@@ -220,6 +220,10 @@ GRAPHS = {
     "code texts": words,
     "neuralize": machine,
     "unfold recurrent layers": recurrent,
+    "number places": lambda: graph(
+        [layer("TopK", "x two", "values indices"), layer("GatherElements", "x indices", "y", axis=1)],
+        {"two": np.array([2])},
+    ),
     "number conditions": lambda: graph(
         [layer("Greater", "x zero", "c"), layer("Where", "c x zero", "y")], {"zero": np.zeros(1, np.float32)}
     ),

@@ -17,9 +17,12 @@ from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import each_engine, prepared
-from support.routing_models import MODELS, each, numbers
+from support.place_models import MODELS as PLACES
+from support.routing_models import MODELS as ROUTING
+from support.routing_models import each, numbers
 from support.small_nets import Net
 
+MODELS = {**ROUTING, **PLACES}
 NONE = np.array([], np.float32)
 
 

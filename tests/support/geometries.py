@@ -6,7 +6,7 @@ import math
 
 from hypothesis import strategies as st
 
-from onnxlrp.program.linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from onnxlrp.program.linear import Conv, LinearMap, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Take, Window
 
 
 @st.composite
@@ -128,11 +128,17 @@ def slices(draw: st.DrawFn) -> Slice:
     return Slice(source, target, starts, steps)
 
 
+@st.composite
+def takes(draw: st.DrawFn) -> Take:
+    return Take(draw(shapes), draw(shapes))
+
+
 LINEAR_MAPS = {
     "Conv": convs(),
     "Matmul": matmuls(),
     "Pool": pools(),
     "Select": selects(),
+    "Take": takes(),
     "Sum": sums(),
     "Reshape": reshapes(),
     "Permute": permutes(),

@@ -9,10 +9,11 @@ import numpy as np
 from onnx import TensorProto
 
 from .arrays import Array
+from .place_models import MODELS as PLACES
 from .routing_models import MODELS as ROUTING
 from .small_nets import Net
 
-MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = dict(ROUTING)
+MODELS: dict[str, tuple[tuple[int, ...], tuple[str, ...], Callable[..., Any]]] = {**ROUTING, **PLACES}
 
 
 def model(*shape: Any, inputs: Any = ("x",)) -> Callable[..., Any]:

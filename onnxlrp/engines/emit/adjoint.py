@@ -10,6 +10,7 @@ from ...program.interpret import counts
 from ...program.linear import Conv, Matmul, Pool, Slice, Sum
 from .linear import flip, permute, reshape, summing_conv
 from .nodes import Nodes
+from .taking import take
 
 
 def _transposed_weight(g: Nodes, c: Conv, weight: str) -> str:
@@ -89,6 +90,7 @@ ADJOINT: dict[str, Callable[..., str]] = {
     "Conv": _conv_adjoint,
     "Matmul": _matmul_adjoint,
     "Pool": _pool_adjoint,
+    "Take": lambda g, p, s, places: take(g, p, s, places, (), back=True),
     "Sum": _sum_adjoint,
     "Reshape": lambda g, p, s: reshape(g, p.source, s),
     "Permute": lambda g, p, s: permute(g, np.argsort(p.order).tolist(), s),

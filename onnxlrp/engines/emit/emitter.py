@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ...program.interpret import run_linear, run_map
-from ...program.linear import LinearMap, Matmul, Select
+from ...program.linear import LinearMap, Matmul, Select, Take
 from ...program.program import Activation, Array, Constant, Instruction, Loop, LoopInput, Program, Seed
 from ...program.value import drop_broadcast
 from .adjoint import ADJOINT
@@ -25,6 +25,7 @@ from .nodes import SMALL, Nodes
 from .order import emission, sizes
 from .routing import select, select_constant
 from .seed import emit_seed
+from .taking import take
 
 
 class Emitter:
@@ -159,6 +160,9 @@ class Emitter:
         if isinstance(linear, Select):
             lead = (self.program.targets or 1,) if first.targets else ()
             return select(nodes, linear, x, rest[0], lead, back=step.kind == "adjoint")
+        if isinstance(linear, Take):
+            lead = (self.program.targets or 1,) if first.targets else ()
+            return take(nodes, linear, x, rest[0], lead, step.kind == "adjoint", alone=first.constant)
         if not first.targets:
             return table[linear.name](nodes, linear, x, *rest)
         if any(not self.program.instructions[i].constant for i in step.inputs[1:]):

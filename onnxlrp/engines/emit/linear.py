@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ...program.interpret import counts
-from ...program.linear import Conv, Matmul, Pool, Slice, Sum
+from ...program.linear import Conv, Matmul, Pool, Slice, Sum, Take
 from . import windows
 from .nodes import Nodes
+from .taking import take
 
 _BEGINNING = np.iinfo(np.int64).min  # the end of a slice that goes backwards to the first element
 
@@ -87,10 +88,15 @@ def _slice(g: Nodes, p: Slice, x: str) -> str:
     return g.node("Slice", x, g.ints(*starts), g.ints(*ends), g.ints(*(1 + i for i in picked)), g.ints(*steps))
 
 
+def _take(g: Nodes, p: Take, x: str, places: str) -> str:
+    return take(g, p, x, places, (), back=False)
+
+
 LINEAR: dict[str, Callable[..., str]] = {
     "Conv": _conv,
     "Matmul": _matmul,
     "Pool": _pool,
+    "Take": _take,
     "Sum": _sum,
     "Reshape": lambda g, p, x: reshape(g, p.target, x),
     "Permute": lambda g, p, x: permute(g, p.order, x),

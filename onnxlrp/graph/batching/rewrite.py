@@ -115,6 +115,19 @@ def _scatter(layout: Layout, layer: Layer) -> Stored:
         raise scattered(layout.graph, layer) or refuse(layer, "works along the batch axis") from None
 
 
+def _gather_elements(layout: Layout, layer: Layer) -> Stored:
+    """GatherElements, and GatherND within each sample, from constants too, such as anchors."""
+    own = layer.op == "GatherElements" or layer.attributes.get("batch_dims", 0) == 1
+    if not own or any(layout.batch_axes[name] != FRONT for name in layout.activations(layer)):
+        return in_front(layout, layer)
+    build, rank = Builder(layout.graph, layer), len(layout.graph.shape(layer.inputs[0]))
+    ranks = len(layout.graph.shape(layer.inputs[1])), rank
+    if ranks[0] != rank and layout.graph.constant(layer.inputs[1]) is not None:
+        return in_front(layout, layer)
+    build.keep(inputs=constants_for_all(layout, build, FRONT, rank))
+    return FRONT, build.layers
+
+
 def scattered(graph: MutableGraph, layer: Layer) -> UnsupportedError | None:
     """Return the error for a layer that scatters to indices computed at run time; None for any other layer."""
     if layer.op not in operators.SCATTERS or graph.constant(layer.inputs[1]) is not None:
@@ -147,6 +160,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(operators.SPATIAL, spatial),
     **dict.fromkeys(REDUCTIONS, global_pool),
     "Gather": gather,
+    **dict.fromkeys(["GatherElements", "GatherND"], _gather_elements),
     **dict.fromkeys(operators.SCATTERS, _scatter),
     **dict.fromkeys(operators.RECURRENT, recurrent),
     "CumSum": along_constant_axis,

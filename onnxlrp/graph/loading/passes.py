@@ -32,7 +32,7 @@ from ..frontend.weightless import separate_weights
 from ..graph import PAIRS
 from ..lowering.lower import lower
 from ..lowering.token_batchnorm import rewrite_token_batch_norm
-from ..operators import CONTROL_FLOW, RECURRENT, SOFTMAXES, SQUARES
+from ..operators import CONTROL_FLOW, GATHERS, RECURRENT, SCATTERS, SOFTMAXES, SQUARES
 from ..reading import memory
 from ..reading.module_paths import module_paths
 from ..rewriting.constant_folding import fold
@@ -101,6 +101,13 @@ def _mask_steps(state: LoadState) -> None:
         from ..recurrent.steps import mask_steps
 
         mask_steps(state.graph)
+
+
+def _number_places(state: LoadState) -> None:
+    if _has(state, GATHERS | SCATTERS | {"TopK"}):
+        from ..canonical.places import number_places
+
+        number_places(state.graph)
 
 
 def _neuralize(state: LoadState) -> None:
@@ -490,6 +497,14 @@ PASSES = (
         _on_graph(number_conditions),
         requires=(has.SHAPES_KNOWN,),
         ensures=(has.CONDITIONS_NUMBERED,),
+        breaks=(has.UNUSED_REMOVED,),
+    ),
+    Pass(
+        "number places",
+        "Add where the elements come from, or go to, that are gathered or scattered at computed indices.",
+        _number_places,
+        requires=(has.SHAPES_KNOWN, has.BATCH_FIRST, has.STEPS_MASKED),
+        ensures=(has.PLACES_NUMBERED,),
         breaks=(has.UNUSED_REMOVED,),
     ),
     Pass(

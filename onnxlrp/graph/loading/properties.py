@@ -256,6 +256,12 @@ def _conditions_numbered(graph: MutableGraph) -> bool:
     return numbers.issuperset(wheres)
 
 
+def _places_numbered(graph: MutableGraph) -> bool:
+    from ..canonical.places import lacks_places
+
+    return not lacks_places(graph)
+
+
 def _passes_check(check: Callable[[MutableGraph], None]) -> Callable[[MutableGraph], bool]:
     def holds(graph: MutableGraph) -> bool:
         try:
@@ -357,6 +363,7 @@ UNFOLDED = _of_graph("recurrent layers compute states alone", _unfolded)
 SUMS_JOINED = _of_graph("sums of products in cells are one layer", _sums_joined)
 STEPS_MASKED = _of_graph("one step of a sample is a masked sum", _steps_masked)
 CONDITIONS_NUMBERED = _of_graph("conditions of Where stand as numbers too", _conditions_numbered)
+PLACES_NUMBERED = _of_graph("places at computed indices stand as numbers", _places_numbered)
 MACHINES_EXPLAINED = _of_graph("support vector machines have layers that explain them", _machines_explained)
 TEXTS_CODED = _of_graph("inputs of text are codes", _texts_coded)
 COLUMNS_JOINED = Property("columns of a pipeline are one input", lambda state: not is_of_columns(state))

@@ -20,7 +20,8 @@ def lower(graph: MutableGraph) -> None:
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
     transposed convolution, a Fourier transform a product with a matrix or a convolution, the OneHot of an input a
     Gather from a table, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
-    nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it, a
+    nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it, tuples of a
+    sample's own number and computed indices gathering and scattering within the sample, a
     reduction over axes of length 1 a Reshape.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
 
@@ -122,9 +123,15 @@ def _gather_elements(graph: MutableGraph, layer: Layer) -> list[Layer]:
 
 
 def _gather_nd(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    from . import scatter, steps
+    from . import scatter, steps, tuples
 
-    return scatter.gather_nd(graph, layer) or steps.by_tuples(graph, layer)
+    return scatter.gather_nd(graph, layer) or steps.by_tuples(graph, layer) or tuples.gather_within(graph, layer)
+
+
+def _scatter_nd(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    from . import scatter, tuples
+
+    return scatter.scatter(graph, layer) or tuples.scatter_within(graph, layer)
 
 
 def _one_hot(graph: MutableGraph, layer: Layer) -> list[Layer]:
@@ -175,6 +182,6 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
     "ScatterElements": _scatter,
-    "ScatterND": _scatter,
+    "ScatterND": _scatter_nd,
     **dict.fromkeys(operators.KEEP_ONE, _of_one),
 }
