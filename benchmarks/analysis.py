@@ -27,11 +27,11 @@ from onnx import numpy_helper
 from records import Record, environment, numbers, save
 
 import onnxlrp
-from onnxlrp.analysis import colours, domain, objectives
-from onnxlrp.analysis.optimize import optimize
-from onnxlrp.analysis.optimizers import Adam
-from onnxlrp.analysis.parameterisations import Fourier
-from onnxlrp.analysis.transformations import Affine
+from onnxlrp.analysis.ascent import colours, domain, objectives
+from onnxlrp.analysis.ascent.optimize import optimize
+from onnxlrp.analysis.ascent.optimizers import Adam
+from onnxlrp.analysis.ascent.parameterisations import Fourier
+from onnxlrp.analysis.ascent.transformations import Affine
 
 # torch's idle threads rest, as onnxruntime's do; libgomp reads this when torch is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

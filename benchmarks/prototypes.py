@@ -22,7 +22,7 @@ import numpy as np
 from records import Record, environment, save, words
 
 import onnxlrp
-from onnxlrp.analysis.styles import STYLES
+from onnxlrp.analysis.prototypes.styles import STYLES
 from onnxlrp.model import Model
 
 HERE = Path(__file__).parent

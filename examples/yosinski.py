@@ -14,7 +14,7 @@ from pathlib import Path
 from figure import picture, sheet
 
 import onnxlrp
-from onnxlrp.analysis.prototypes import Prototype
+from onnxlrp.analysis.prototypes.search import Prototype
 
 MODELS = Path(__file__).parent.parent / "models"
 NAMES = {"none": (), "decay": ("decay",), "blur": ("blur",), "small norm": ("norm",), "contribution": ("contribution",)}

@@ -17,8 +17,8 @@ from ..pictures.traces import traces
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from .domain import Domain
-    from .optimize import Array
+    from .ascent.domain import Domain
+    from .ascent.optimize import Array
 
 _LEAST = 224  # pixels a side of a picture in the figure
 _MOST = 12  # channels that are drawn one by one

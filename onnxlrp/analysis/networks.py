@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import UnsupportedError, UsageError
 from ..graph.outputs.units import Unit, unit
 from ..methods.registry import make_composite
-from .domain import Domain
-from .optimize import Array, Pullback
+from .ascent.domain import Domain
+from .ascent.optimize import Array, Pullback
 
 KEY = "onnxlrp.decoder"
 

@@ -13,7 +13,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError
 from ..files import refuse_other
-from .optimize import State
+from .ascent.optimize import State
 
 
 def store(path: Path, state: State, identity: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ..findings.finding import MissingData
 from ..methods.registry import METHODS
 from ..model import Model, load
 from ..model.finite import NotFiniteError
-from ..model.several_sizes import Group, groups, in_order
+from ..model.interface.several_sizes import Group, groups, in_order
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from .settings import Settings

@@ -12,9 +12,9 @@ from types import NoneType
 from typing import Any
 
 from ..errors import UsageError, of_type
-from ..model import option_values as values
-from ..model.option_declaration import declared, stated
-from ..model.options import ExplainOptions
+from ..model.options import values as values
+from ..model.options.declaration import declared, stated
+from ..model.options.explain import ExplainOptions
 from ..streaming import sources
 from ..streaming.sources import Files
 

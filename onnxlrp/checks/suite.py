@@ -16,7 +16,7 @@ from ..errors import InputError, OnnxLrpError, UsageError, of_type
 from ..findings.finding import Finding, Findings, MissingData, skipped
 from ..methods.registry import METHODS
 from ..model import Model
-from ..model.options import is_default
+from ..model.options.explain import is_default
 from ..streaming import collect
 from .context import CheckContext, open_model
 from .loading import unreadable

@@ -10,7 +10,7 @@ from typing import Any
 from .. import files
 from ..errors import InputError, UsageError, did_you_mean
 from ..findings.finding import SEVERITIES
-from ..model.option_declaration import declared
+from ..model.options.declaration import declared
 from .registry import make
 from .settings import OFF, Settings
 

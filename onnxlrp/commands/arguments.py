@@ -14,7 +14,7 @@ from ..explanation.names import file_pattern
 from ..methods.default import ATTENTION, CANDIDATES, PICTURES
 from ..methods.registry import METHODS, make
 from ..model import DEFAULT, ExplainOptions, Model, load
-from ..model.option_declaration import declared
+from ..model.options.declaration import declared
 from ..preprocessing.fields import LARGEST_SIDE
 from ..registry import Option
 from ..runtime import onnxruntime

@@ -16,7 +16,7 @@ from ..checks.settings import Settings
 from ..checks.toml import parse, read
 from ..errors import CheckFailed, UsageError
 from ..findings import formats
-from ..model.options import flags as explain_flags
+from ..model.options.explain import flags as explain_flags
 from . import arguments, reading
 from .arguments import is_stated
 from .console import Console

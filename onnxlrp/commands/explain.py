@@ -18,7 +18,7 @@ from ..explanation.figures import SPACES
 from ..explanation.result import has_tokens
 from ..methods.default import PICTURES
 from ..model import ExplainOptions, Model
-from ..model.options import is_default
+from ..model.options.explain import is_default
 from ..pictures import colors, heatmap
 from ..pictures.smoothing import Smoothing
 from ..streaming import extra_rows, sinks

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, listed
-from ..model.options import is_default
+from ..model.options.explain import is_default
 from . import arguments, summary
 from .console import Console
 

@@ -14,7 +14,7 @@ from ..graph.outputs.places import BEST_BOX
 from ..methods.default import TREES
 from ..methods.registry import forward_methods
 from ..model import Model
-from ..model.options import is_default
+from ..model.options.explain import is_default
 from ..rules import described
 from . import arguments, ranking, summary, write_preprocessing
 from .console import Console

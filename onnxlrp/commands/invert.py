@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..analysis import evidence, inversion_files, inversion_result, inverting
-from ..analysis.domain import decide
-from ..analysis.inversion import Inversion
-from ..analysis.inverting import Inverted
-from ..analysis.optimize import Progress
+from ..analysis.ascent.domain import decide
+from ..analysis.ascent.optimize import Progress
+from ..analysis.inversion import files as inversion_files
+from ..analysis.inversion import invert as inverting
+from ..analysis.inversion import result as inversion_result
+from ..analysis.inversion.invert import Inverted
+from ..analysis.inversion.search import Inversion
+from ..analysis.prototypes import evidence
 from ..errors import UsageError
 from ..explanation.names import file_word
 from ..files import replace

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import evidence, prototype_files, resuming
-from ..analysis.domain import Domain, decide
-from ..analysis.generator import Generator, open_generator
-from ..analysis.optimize import Progress
-from ..analysis.prototype_figure import draw
-from ..analysis.prototypes import Asked, Prototype, identity, prototype, resolve
+from ..analysis import resuming
+from ..analysis.ascent.domain import Domain, decide
+from ..analysis.ascent.optimize import Progress
+from ..analysis.prototypes import evidence
+from ..analysis.prototypes import files as prototype_files
+from ..analysis.prototypes.figure import draw
+from ..analysis.prototypes.generator import Generator, open_generator
+from ..analysis.prototypes.search import Asked, Prototype, identity, prototype, resolve
 from ..errors import UsageError
 from ..explanation.names import file_word
 from ..files import replace

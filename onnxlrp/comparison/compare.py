@@ -18,8 +18,8 @@ from ..explanation.figures import Drawn
 from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..model import ExplainOptions, Model
-from ..model.extra_inputs import rows as given_rows
-from ..model.extra_inputs import summary
+from ..model.interface.extra_inputs import rows as given_rows
+from ..model.interface.extra_inputs import summary
 from ..preprocessing import labels
 from ..preprocessing.samples import Samples
 from ..streaming.batches import Progress, Rejected, batches, joined

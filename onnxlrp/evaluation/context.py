@@ -15,7 +15,7 @@ from ..explanation import Explanation
 from ..methods.problem import Problem, cast
 from ..methods.registry import METHODS, Array, Method
 from ..model import DEFAULT, ExplainOptions, Model
-from ..model.extra_inputs import rows
+from ..model.interface.extra_inputs import rows
 from ..preprocessing.samples import Samples
 
 Attribute = Callable[[Model, Array, Array], Array]  # (model, x [N, …], ids [N]) → relevance in x's shape

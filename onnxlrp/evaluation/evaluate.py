@@ -18,9 +18,9 @@ from ..explanation.targets import for_samples, from_scores
 from ..files import to_jsonable
 from ..methods.registry import Array
 from ..model import Model
-from ..model.extra_inputs import summary
+from ..model.interface.extra_inputs import summary
+from ..model.interface.several_sizes import Group, groups, in_order
 from ..model.programs import identity
-from ..model.several_sizes import Group, groups, in_order
 from ..preprocessing.samples import Samples
 from ..streaming import collect
 from ..version import __version__

@@ -99,8 +99,8 @@ def page(result: Result, cmap: str = "RdBu_r", clip: float = 99.5) -> str:
         raise UnsupportedError(
             f"html shows tokens, and the input is {result.kind.describe()}", "write a picture: --format png"
         )
+    from ..pages.markup import Markup, tag
     from ..pictures import letters  # a page is rarely asked for
-    from ..report.markup import Markup, tag
 
     parts: list[Any] = []
     for n in range(len(result)):

@@ -9,11 +9,12 @@ from .. import lazy
 if TYPE_CHECKING:
     from .loading import load
     from .model import Model
-    from .options import DEFAULT, ExplainOptions
+    from .options.explain import DEFAULT, ExplainOptions
 
 __all__ = ["DEFAULT", "ExplainOptions", "Model", "load"]
 
 # The declaration of the options is read for --help, without numpy.
 __getattr__ = lazy.names(
-    __name__, {"load": ".loading", "Model": ".model", "DEFAULT": ".options", "ExplainOptions": ".options"}
+    __name__,
+    {"load": ".loading", "Model": ".model", "DEFAULT": ".options.explain", "ExplainOptions": ".options.explain"},
 )

@@ -19,12 +19,12 @@ from ..methods.registry import Method
 from ..program.program import SEED, Program
 from ..rules import Rule
 from .batches import in_batches
-from .companions import last_tokens, mask_of, single_text
-from .extra_inputs import rows as rows_of
+from .interface.companions import last_tokens, mask_of, single_text
+from .interface.extra_inputs import rows as rows_of
+from .interface.relaxing import relaxed
 from .loaded import LoadedModel
-from .options import DEFAULT, ExplainOptions, is_default
+from .options.explain import DEFAULT, ExplainOptions, is_default
 from .programs import Programs
-from .relaxing import relaxed
 from .resolve_composite import resolve_composite
 from .tuned import read_tuned
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ..graph.outputs.detections import Detections
     from ..graph.outputs.units import Start, Unit
     from ..preprocessing.samples import Samples
-    from .options import Rules
-    from .starting import Placed
+    from .interface.starting import Placed
+    from .options.explain import Rules
 
 Asked = TypeVar("Asked", bound=ExplainOptions)
 
@@ -109,7 +109,7 @@ class CompiledModel(LoadedModel):
         wanted = Wanted("relevance" if seed is not None else "top" if own_best else "index")
         placed: list[Placed] = []
         if starts:
-            from .starting import placed_starts
+            from .interface.starting import placed_starts
 
             placed = placed_starts(self.graph, starts, len(x), composite, ids is not None or seed is not None)
         if reduce:
@@ -188,7 +188,7 @@ class CompiledModel(LoadedModel):
             return self
         if callable(seed):
             seed = seed(self.seeded_values(x, batch_size).copy())
-        from .starting import seed_rows
+        from .interface.starting import seed_rows
 
         return replace(self, given={**self.given, seeded.input: seed_rows(seed, seeded.shape, len(x))})
 

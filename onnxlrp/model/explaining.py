@@ -26,16 +26,16 @@ from ..preprocessing.samples import Samples
 from ..program.program import SEED, Program
 from .batches import in_batches
 from .compiled import CompiledModel
-from .extra_inputs import check as check_given
 from .finite import refuse_not_finite
-from .open_sizes import require_numbers
-from .options import ExplainOptions, is_default
+from .interface.extra_inputs import check as check_given
+from .interface.open_sizes import require_numbers
+from .options.explain import ExplainOptions, is_default
 from .provenance import precision_of, provenance, resolved
 
 if TYPE_CHECKING:
     from ..explanation.boxes import Boxes
     from ..graph.outputs.seed_output import Seeded
-    from .positions import Positions
+    from .interface.positions import Positions
 
 Progress = Callable[[int, int], bool]  # (done, of) -> whether to go on
 
@@ -134,7 +134,7 @@ class Prepared:
         how: dict[str, Any] = {"batch_size": options.batch_size, "on_unsupported": options.on_unsupported}
         how |= {} if progress is None else {"progress": progress}
         if samples.kind.name == "tokens" and samples.values.dtype.kind in "iu":
-            from .embedding import solve_tokens
+            from .interface.embedding import solve_tokens
 
             relevance, notes = solve_tokens(model, self.method, samples, ids, **how)
         else:
@@ -318,7 +318,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     # Before what is said of slopes: the methods that it names have no positions.
     positions = None
     if options.positions:
-        from .positions import positions_of
+        from .interface.positions import positions_of
 
         positions = positions_of(model.graph, model.kind, composite)
     if composite.seed == "one" and model.kind.name == "tokens" and "int" in model.graph.inputs[0].dtype:

@@ -26,13 +26,21 @@ from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
-from .companions import companions, ids_of, mask_of, said, single_text
-from .extra_inputs import feeds, one_number, shown
-from .extra_inputs import read as read_given
-from .io_selection import Choice, Stated, check_words, choose, refuse_maps
-from .open_sizes import OpenSizes, at_own_size, free_shape, given_lengths, pictures_tell, require_numbers, shape_of
+from .interface.companions import companions, ids_of, mask_of, said, single_text
+from .interface.extra_inputs import feeds, one_number, shown
+from .interface.extra_inputs import read as read_given
+from .interface.io_selection import Choice, Stated, check_words, choose, refuse_maps
+from .interface.open_sizes import (
+    OpenSizes,
+    at_own_size,
+    free_shape,
+    given_lengths,
+    pictures_tell,
+    require_numbers,
+    shape_of,
+)
+from .interface.texts import check_ids, encoded
 from .reopening import Opened
-from .texts import check_ids, encoded
 
 if TYPE_CHECKING:
     from ..graph.outputs.detections import Detections

@@ -15,9 +15,9 @@ from ..engines.factory import make_engine
 from ..errors import UsageError, at_least, of_type
 from ..graph.graph import Graph
 from ..preprocessing.find import find_size
+from .interface.open_sizes import OpenSizes
 from .kept_graphs import kept_graph
 from .model import Model
-from .open_sizes import OpenSizes
 from .reopening import Opened
 
 

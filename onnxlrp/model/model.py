@@ -18,14 +18,14 @@ from ..methods.registry import Method
 from . import describing, reopening
 from .compiled import CompiledModel
 from .explaining import prepared
-from .options import DEFAULT, ExplainOptions
+from .options.explain import DEFAULT, ExplainOptions
 
 if TYPE_CHECKING:
     from ..analysis import Cells
     from ..analysis.bilrp import Lines
-    from ..analysis.inverting import Inverted
-    from ..analysis.prototypes import Prototype
-    from .options import Rules
+    from ..analysis.inversion.invert import Inverted
+    from ..analysis.prototypes.search import Prototype
+    from .options.explain import Rules
 
 
 @dataclass(eq=False, repr=False)
@@ -109,7 +109,7 @@ class Model(CompiledModel):
             InputError: Samples that cannot be read.
             UnsupportedError: A layer without a rule, or preprocessing that is not stated under `strict`.
         """
-        from .several_sizes import explain_each
+        from .interface.several_sizes import explain_each
 
         options = ExplainOptions.of(target, method, **keywords)
         asked = self._asked(options)
@@ -197,7 +197,7 @@ class Model(CompiledModel):
             target=target, method=method, options=options, output=output, input=input, task=task, head=head,
             rules=rules, on_unsupported=on_unsupported, ledger=ledger,
         )  # fmt: skip
-        from .exporting import export  # which alone of all writes a model
+        from .export import export  # which alone of all writes a model
 
         return export(self._asked(asked), path, asked, target, embed_preprocessing, overlay, opset, precision)
 
@@ -228,8 +228,8 @@ class Model(CompiledModel):
             code_layer: The layer that its codes are values of, whose statistics over `images` bound them.
             pixels: What black and white are in its pictures, where its metadata does not say so; else they are in the
                 values that this model takes.
-            progress: Called with an `analysis.optimize.Progress` after each step; returns whether to go on.
-            **asked: Fields of `analysis.prototypes.Asked`: style, steps, n, seed, low, high, batch_size, …
+            progress: Called with an `analysis.ascent.optimize.Progress` after each step; returns whether to go on.
+            **asked: Fields of `analysis.prototypes.search.Asked`: style, steps, n, seed, low, high, batch_size, …
 
         Returns:
             The prototypes, best first, with what they are evidence of.
@@ -239,9 +239,10 @@ class Model(CompiledModel):
             InputError: A picture cannot be read.
             UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
         """
-        from ..analysis import evidence, prototypes
-        from ..analysis.domain import decide
-        from ..analysis.generator import open_generator
+        from ..analysis.ascent.domain import decide
+        from ..analysis.prototypes import evidence
+        from ..analysis.prototypes import search as prototypes
+        from ..analysis.prototypes.generator import open_generator
 
         self.refuse_maps()
         chosen, through = prototypes.Asked.of(target, asked), None
@@ -284,8 +285,8 @@ class Model(CompiledModel):
             images: Samples, or a folder of pictures, whose mean is the picture to be better than.
             low: The lowest value of an input that is no picture: a number, or one for each channel.
             high: The highest value.
-            progress: Called with an `analysis.optimize.Progress` after each step; returns whether to go on.
-            **how: Fields of `analysis.inversion.Inversion`: steps, restarts, regularisation, alpha, beta, seed,
+            progress: Called with an `analysis.ascent.optimize.Progress` after each step; returns whether to go on.
+            **how: Fields of `analysis.inversion.search.Inversion`: steps, restarts, regularisation, alpha, beta, seed,
                 batch_size.
 
         Returns:
@@ -296,7 +297,8 @@ class Model(CompiledModel):
             InputError: A picture or the decoder cannot be read.
             UnsupportedError: A layer has no gradient, or the input is none that can be optimised.
         """
-        from ..analysis import evidence, inverting
+        from ..analysis.inversion import invert as inverting
+        from ..analysis.prototypes import evidence
 
         samples = self.read(x)
         model = self.at(samples.kind.shape, samples.own_size)

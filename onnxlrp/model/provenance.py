@@ -12,8 +12,8 @@ from ..composites import Composite
 from ..engines import Engine
 from ..graph.graph import Array, Graph
 from ..program.program import Program
-from .extra_inputs import summary
-from .io_selection import Choice
+from .interface.extra_inputs import summary
+from .interface.io_selection import Choice
 
 
 def provenance(

@@ -12,7 +12,7 @@ from ..inputs import InputKind
 from ..methods.registry import METHODS, asked, composites, make_composite, name_of
 from ..rules import parse
 from .align_bounds import align_bounds
-from .options import ExplainOptions
+from .options.explain import ExplainOptions
 
 Box = tuple[Array, Array]
 

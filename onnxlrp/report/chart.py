@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .markup import Markup, number, tag
+from ..pages.markup import Markup, number, tag
 from .read import COLUMNS, HeatmapLedgerRow
 
 _ROW, _LABEL, _BARS, _VALUE = 18, 250, 620, 90

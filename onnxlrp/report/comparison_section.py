@@ -11,11 +11,11 @@ from ..comparison import side_by_side, verdict
 from ..comparison.divergence import Divergence
 from ..comparison.worst_samples import WorstSample
 from ..errors import CheckFailed
+from ..pages import pictures as drawn
+from ..pages.markup import Markup, number, tag
 from ..pictures.colors import limit
 from ..pictures.style import Style
 from . import chart
-from . import pictures as drawn
-from .markup import Markup, number, tag
 from .read import ReportData, SavedComparison, model_of
 
 _ROWS = 100  # samples in the table, the worst first

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..evaluation.curves import curves
 from ..evaluation.results import ARROWS, Cell, Evaluation
+from ..pages.markup import Markup, number, tag
 from . import chart, plot
-from .markup import Markup, number, tag
 from .read import ReportData, model_of
 
 _WIDTH, _HEIGHT = 96, 14  # of a cell's interval

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..pages.shell import document, package_file
 from . import comparison_section, evaluation_section, sections
 from .read import ReportData
-from .shell import document, package_file
 
 
 def html(report: ReportData, side: int, ledgers: int | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..evaluation.curves import COLORS, ranges, round_numbers
 from ..evaluation.results import Line
-from .markup import Markup, number, tag
+from ..pages.markup import Markup, number, tag
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 440, 230, 52, 10, 44, 14
 

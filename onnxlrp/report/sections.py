@@ -8,10 +8,10 @@ from typing import Any
 
 from ..errors import CheckFailed
 from ..findings.finding import Finding, Findings
+from ..pages import pictures as drawn
+from ..pages.markup import Markup, escaped, number, tag
 from ..pictures.colors import colormap, limit
 from . import chart
-from . import pictures as drawn
-from .markup import Markup, escaped, number, tag
 from .read import Heatmap, ReportData, model_of
 
 _TITLES = {"checks": "Checks", "compared": "Comparison", "methods": "Evaluation", "pictures": "Heatmaps"}

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError, UsageError
 from ..model import Model
-from ..model.extra_inputs import Array, rows
+from ..model.interface.extra_inputs import Array, rows
 from ..preprocessing import images, tables
 from .batches import Batch
 from .sources import Item, Source

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import onnxlrp
-from onnxlrp.analysis.diversity import layer_of, likeness
+from onnxlrp.analysis.prototypes.diversity import layer_of, likeness
 from onnxlrp.errors import UsageError
 from support.paths import MODELS
 

@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
-from onnxlrp.analysis import domain
-from onnxlrp.analysis.generator import Codes, Generator, open_generator, plan
-from onnxlrp.analysis.inversion import represent
-from onnxlrp.analysis.optimize import optimize
+from onnxlrp.analysis.ascent import domain
+from onnxlrp.analysis.ascent.optimize import optimize
+from onnxlrp.analysis.inversion.search import represent
+from onnxlrp.analysis.prototypes.generator import Codes, Generator, open_generator, plan
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.outputs.units import unit
 from support.paths import MODELS

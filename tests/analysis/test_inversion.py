@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
-from onnxlrp.analysis import domain
-from onnxlrp.analysis.inversion import Distance, Inversion, error_of, invert, rate, represent, strength_at
-from onnxlrp.analysis.inversion_files import record
-from onnxlrp.analysis.inversion_result import doubts
+from onnxlrp.analysis.ascent import domain
+from onnxlrp.analysis.inversion.files import record
+from onnxlrp.analysis.inversion.result import doubts
+from onnxlrp.analysis.inversion.search import Distance, Inversion, error_of, invert, rate, represent, strength_at
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.outputs.units import unit
 from support import input_models

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.analysis import colours
-from onnxlrp.analysis.optimize import Direct, State, optimize
-from onnxlrp.analysis.optimizers import Adam, Momentum, NAdam
-from onnxlrp.analysis.parameterisations import Fourier
-from onnxlrp.analysis.transformations import Affine
+from onnxlrp.analysis.ascent import colours
+from onnxlrp.analysis.ascent.optimize import Direct, State, optimize
+from onnxlrp.analysis.ascent.optimizers import Adam, Momentum, NAdam
+from onnxlrp.analysis.ascent.parameterisations import Fourier
+from onnxlrp.analysis.ascent.transformations import Affine
 from onnxlrp.errors import UsageError
 
 W = np.random.default_rng(3).standard_normal((2, 3, 8, 8)).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.analysis.optimizers import Adam, Momentum, NAdam
+from onnxlrp.analysis.ascent.optimizers import Adam, Momentum, NAdam
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "optimizers.npz"
 MAKERS = {

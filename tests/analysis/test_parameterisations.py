@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.analysis import colours, spectra
-from onnxlrp.analysis.parameterisations import Fourier, Maco, Pixels
+from onnxlrp.analysis.ascent import colours, spectra
+from onnxlrp.analysis.ascent.parameterisations import Fourier, Maco, Pixels
 
 SHAPES = [(3, 6, 7), (1, 8, 8), (2, 11), (1, 12), (4, 3, 4, 5), (13, 5, 6)]
 

@@ -10,7 +10,8 @@ from PIL import Image
 from scenes import CLASSES, render
 
 import onnxlrp
-from onnxlrp.analysis import domain, path
+from onnxlrp.analysis.ascent import domain
+from onnxlrp.analysis.prototypes import path
 from support.paths import MODELS
 
 

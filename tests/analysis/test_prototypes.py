@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
-from onnxlrp.analysis import domain
-from onnxlrp.analysis.objectives import OBJECTIVES, Score
-from onnxlrp.analysis.prototype_files import record
-from onnxlrp.analysis.styles import STYLES
+from onnxlrp.analysis.ascent import domain
+from onnxlrp.analysis.ascent.objectives import OBJECTIVES, Score
+from onnxlrp.analysis.prototypes.files import record
+from onnxlrp.analysis.prototypes.styles import STYLES
 from onnxlrp.errors import UnsupportedError, UsageError
 from support.paths import MODELS
 

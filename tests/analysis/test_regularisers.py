@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.analysis import regularisers as r
+from onnxlrp.analysis.ascent import regularisers as r
 from onnxlrp.errors import UsageError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.analysis.transformations import Affine, Crop, Noise
+from onnxlrp.analysis.ascent.transformations import Affine, Crop, Noise
 from onnxlrp.errors import UsageError
 
 KINDS: dict[str, Any] = {

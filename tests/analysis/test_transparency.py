@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import onnxlrp
-from onnxlrp.analysis.optimize import Direct, optimize
-from onnxlrp.analysis.optimizers import Momentum
-from onnxlrp.analysis.transformations import Affine
-from onnxlrp.analysis.transparency import cutout, opacity
+from onnxlrp.analysis.ascent.optimize import Direct, optimize
+from onnxlrp.analysis.ascent.optimizers import Momentum
+from onnxlrp.analysis.ascent.transformations import Affine
+from onnxlrp.analysis.ascent.transparency import cutout, opacity
 from support.paths import MODELS
 
 

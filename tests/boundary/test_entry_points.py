@@ -20,7 +20,7 @@ from onnxlrp.checks.settings import Settings
 from onnxlrp.comparison.compare import CompareOptions, compare
 from onnxlrp.errors import OnnxLrpError
 from onnxlrp.evaluation.evaluate import evaluate
-from onnxlrp.model.options import ExplainOptions
+from onnxlrp.model.options.explain import ExplainOptions
 from onnxlrp.streaming import batches, collect, sinks, sources
 
 ODD: tuple[Any, ...] = (

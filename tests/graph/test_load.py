@@ -16,7 +16,7 @@ from onnxlrp.errors import UnsupportedError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.verify import verify
 from onnxlrp.graph.writing.to_onnx import emit
-from onnxlrp.model.io_selection import choose
+from onnxlrp.model.interface.io_selection import choose
 from support.paths import DATA
 from support.tiny_models import batch_norm, conv, model, node, norm, values
 

@@ -227,7 +227,7 @@ def test_targets_refused(tmp_path: Path) -> None:
 def test_weights_that_no_file_of_2_gb_holds_lie_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = NAMES[0]
     whole = loaded(name).export(tmp_path / "whole.onnx", method="epsilon")
-    monkeypatch.setattr("onnxlrp.model.explainer._LARGEST", 1 << 16)
+    monkeypatch.setattr("onnxlrp.model.exporting.explainer._LARGEST", 1 << 16)
     parted = loaded(name).export(tmp_path / "parted.onnx", method="epsilon")
     (data,) = tmp_path.glob("*.data")
     assert data.stat().st_size > parted.stat().st_size
@@ -238,7 +238,7 @@ def test_weights_that_no_file_of_2_gb_holds_lie_beside_it(tmp_path: Path, monkey
 
 def test_data_beside_a_file_is_of_its_content_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another model's data stay; an explainer that is interrupted leaves the one before whole."""
-    monkeypatch.setattr("onnxlrp.model.explainer._LARGEST", 1 << 16)
+    monkeypatch.setattr("onnxlrp.model.exporting.explainer._LARGEST", 1 << 16)
     model, other, path = loaded("digits"), loaded("shapes"), tmp_path / "e.onnx"
     foreign = tmp_path / "e.onnx.data"
     foreign.write_bytes(b"weights of another model")
@@ -253,7 +253,7 @@ def test_data_beside_a_file_is_of_its_content_alone(tmp_path: Path, monkeypatch:
         return files.replace(target, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("onnxlrp.model.explainer.write", interrupted)
+        patch.setattr("onnxlrp.model.exporting.explainer.write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             other.export(path, method="epsilon")
     for mine, before in zip(session(path).run(None, feeds), wanted, strict=True):

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxlrp
 from onnxlrp import runtime
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.model.half_weights import halve
+from onnxlrp.model.exporting.half_weights import halve
 from support import small_nets
 from support.arrays import Array
 
@@ -96,7 +96,7 @@ def test_weights_that_are_only_named_are_halved() -> None:
 
 
 def test_what_moves_too_far_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("onnxlrp.model.exporting.HALF", 1e-7)
+    monkeypatch.setattr("onnxlrp.model.export.HALF", 1e-7)
     with pytest.raises(UnsupportedError, match="half precision would differ by"):
         onnxlrp.load(network()).export(tmp_path / "e.onnx", target="top1", precision="fp16")
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from onnxlrp.cli import main
 from onnxlrp.engines import ENGINES
 from onnxlrp.errors import InputError, UsageError
 from onnxlrp.explanation import ledger
-from onnxlrp.model.io_selection import choose
+from onnxlrp.model.interface.io_selection import choose
 from support.small_nets import Net
 
 Array = np.ndarray[Any, Any]

@@ -16,7 +16,7 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.comparison.divergence import DivergenceMeter
 from onnxlrp.errors import InputError, OnnxLrpError, UnsupportedError, UsageError
-from onnxlrp.model import open_sizes
+from onnxlrp.model.interface import open_sizes
 from support.open_models import pooled
 from support.tiny_models import model, node, values
 

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxlrp
 from onnxlrp.errors import UnsupportedError, UsageError
-from onnxlrp.model import side_by_side
-from onnxlrp.model.opset import OLDEST, convert
+from onnxlrp.model.exporting import side_by_side
+from onnxlrp.model.exporting.opset import OLDEST, convert
 from support import small_nets
 from support.arrays import Array
 
@@ -128,7 +128,7 @@ def test_a_file_that_would_differ_is_not_written(tmp_path: Path, monkeypatch: An
         next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Abs"
         return model
 
-    monkeypatch.setattr("onnxlrp.model.opset.convert", wrong)
+    monkeypatch.setattr("onnxlrp.model.exporting.opset.convert", wrong)
     with pytest.raises(UnsupportedError, match="would differ"):
         onnxlrp.load(network()).export(tmp_path / "e.onnx", opset=17)
     assert not list(tmp_path.iterdir())

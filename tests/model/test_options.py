@@ -12,8 +12,8 @@ import pytest
 import onnxlrp
 from onnxlrp.errors import UsageError
 from onnxlrp.model import ExplainOptions
-from onnxlrp.model.option_declaration import declared
-from onnxlrp.model.options import flags
+from onnxlrp.model.options.declaration import declared
+from onnxlrp.model.options.explain import flags
 from support.paths import MODELS
 
 X = np.random.default_rng(0).random((2, 1, 28, 28), np.float32)
@@ -94,5 +94,5 @@ def test_flags_are_those_of_the_command_alone() -> None:
 
 
 def test_the_declaration_imports_nothing_heavy() -> None:
-    code = "import sys, onnxlrp.model.options; print([m for m in ('numpy', 'onnx', 'PIL') if m in sys.modules])"
+    code = "import sys, onnxlrp.model.options.explain; print([m for m in ('numpy', 'onnx', 'PIL') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -16,7 +16,7 @@ import onnxlrp
 from onnxlrp.cli import main
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.inputs import decide
-from onnxlrp.model.picture_graph import with_preprocessing
+from onnxlrp.model.exporting.picture_graph import with_preprocessing
 from onnxlrp.pictures import heatmap
 from onnxlrp.preprocessing import Preprocessing
 from support.paths import MODELS

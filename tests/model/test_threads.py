@@ -16,7 +16,7 @@ import pytest
 import onnxlrp
 from onnxlrp.engines.ort import Ort
 from onnxlrp.errors import UsageError
-from onnxlrp.model import open_sizes
+from onnxlrp.model.interface import open_sizes
 from support.forked import in_fork, needs_fork
 from support.open_models import pooled
 from support.paths import MODELS, ROOT

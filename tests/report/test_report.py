@@ -28,7 +28,7 @@ from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.evaluation.results import Cell, Evaluation, Line
 from onnxlrp.explanation import Explanation
 from onnxlrp.explanation.ledger import LedgerRow
-from onnxlrp.report.markup import escaped, tag
+from onnxlrp.pages.markup import escaped, tag
 from onnxlrp.report.page import html
 from onnxlrp.report.read import read
 

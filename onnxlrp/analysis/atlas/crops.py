@@ -14,8 +14,8 @@ from ...errors import UnsupportedError
 from ...graph.outputs.units import Start
 from ...graph.recognition.receptive_field import Box
 from ...inputs import InputKind
+from ...pages import pictures as encode
 from ...preprocessing.samples import Samples
-from ...report import pictures as encode
 from .atlas import AtlasData, LayerUnits
 from .source import Pictures
 from .tops import Array

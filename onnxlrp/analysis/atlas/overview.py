@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...report.markup import Markup, tag
-from ...report.shell import document, package_file
+from ...pages.markup import Markup, tag
+from ...pages.shell import document, package_file
 from .atlas import AtlasData, LayerUnits
 
 _ERRORS = 100  # rows on the page

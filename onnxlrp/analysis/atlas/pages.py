@@ -12,8 +12,8 @@ import numpy as np
 
 from ... import files
 from ...errors import UnsupportedError
-from ...report.markup import Markup, tag
-from ...report.shell import document, package_file
+from ...pages.markup import Markup, tag
+from ...pages.shell import document, package_file
 from ...streaming import rows
 from . import overview, store
 from .asked import Asked
@@ -178,7 +178,7 @@ class Pages:
                 raise Interrupted
             found = self.model.prototype(unit=word)
             if not found.dead.any():
-                from ...report.pictures import thumbnail
+                from ...pages.pictures import thumbnail
 
                 self._made[n, channel] = str(thumbnail(found.images[0].convert("RGB"), 2 * SIDE))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...report.markup import Markup, number, tag
+from ...pages.markup import Markup, number, tag
 from .atlas import AtlasData, LayerUnits
 from .crops import SIDE, Pieces, Place
 from .notes import Concepts

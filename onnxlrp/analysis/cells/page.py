@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...pages.markup import Markup, escaped, number, tag
+from ...pages.shell import document, package_file
 from ...pictures.colors import colormap, is_dark
 from ...pictures.letters import is_letters
-from ...report.markup import Markup, escaped, number, tag
-from ...report.shell import document, package_file
 from .result import CellsResult
 from .tracking import Tracked
 from .watch import HIGH, LOW

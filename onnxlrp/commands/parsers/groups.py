@@ -103,7 +103,7 @@ def recursive(group: Any) -> None:
 
 
 def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str, Any]) -> None:
-    """Add what a command takes of ExplainOptions: see `model.options`.
+    """Add what a command takes of ExplainOptions: see `model.options.explain`.
 
     Args:
         group: The group of the parser.
@@ -111,7 +111,7 @@ def asked(group: Any, command: str, part: str = "asked", **changed: Mapping[str,
         part: "asked" (what is explained), "written" or "run" (how it runs).
         **changed: Arguments of `add_argument` that differ in this command, by the name of the field.
     """
-    from ...model.options import flags
+    from ...model.options.explain import flags
 
     for name, flag in flags(command, part):
         words = {"dest": name, "help": flag.help, **flag.argparse, **changed.get(name, {})}

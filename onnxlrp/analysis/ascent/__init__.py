@@ -1,0 +1,1 @@
+"""Gradient ascent over pictures and codes: the loop, optimisers, parameterisations, transformations, regularisers."""

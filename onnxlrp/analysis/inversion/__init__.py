@@ -1,0 +1,1 @@
+"""Inversion: pictures that have the representation of another one in a layer."""

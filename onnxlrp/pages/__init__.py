@@ -1,0 +1,1 @@
+"""Offline pages: HTML by construction, their shell, and pictures inside of them."""
