@@ -17,6 +17,7 @@
 #include "pool.cuh"
 #include "reduce.cuh"
 #include "seed.cuh"
+#include "take.cuh"
 
 #define KERNELS(X) \
   X(axpy) \
@@ -29,4 +30,5 @@
   X(move_gather) X(move_add) X(move_unslice) X(move_copy) \
   X(pool_average) X(pool_average_adjoint) X(pool_winners) X(pool_select) X(pool_select_adjoint) X(pool_route_2x2) X(pool_route_3x3) \
   X(reduce_threads) X(reduce_blocks) X(reduce_finish) \
-  X(seed_index) X(seed_top)
+  X(seed_index) X(seed_top) \
+  X(take_copy) X(take_clear) X(take_largest) X(take_add) X(take_finish)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from . import operators
-from .graph import Array, Graph, Layer, shape_in
+from .graph import Array, Graph, Layer, name_of_condition, name_of_places, shape_in
 from .recurrence import with_states
 
 _INTEGRAL = frozenset({"bool", "int32", "int64"})
@@ -95,6 +95,37 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
             names.add(layer.name)
             needed.update(layer.inputs)
     return frozenset(names)
+
+
+def needed(graph: Graph, ends: Iterable[str], without: Layer | None = None) -> tuple[tuple[Layer, ...], set[str]]:
+    """Return the layers that tensors need, in order, and all tensors that these read, the first ones among them.
+
+    Args:
+        graph: The graph.
+        ends: The tensors.
+        without: A layer that does not belong to them, nor what it alone reads.
+    """
+    names: set[str] = set()
+    layers: set[int] = set()
+    left = list(ends)
+    while left:
+        name = left.pop()
+        if not name or name in names:
+            continue
+        names.add(name)
+        layer = graph.producer(name)
+        if layer is None or layer is without or id(layer) in layers:
+            continue
+        layers.add(id(layer))
+        left += [*layer.inputs, *_beside(graph, layer)]
+    return tuple(layer for layer in graph.layers if id(layer) in layers), names
+
+
+def _beside(graph: Graph, layer: Layer) -> list[str]:
+    """Return the tensors that the relevance of a layer reads and the layer itself does not."""
+    names = [name_of_condition(layer.inputs[0])] if layer.op == "Where" else []
+    names += [name_of_places(out) for out in layer.outputs if out]
+    return [name for name in names if graph.producer(name) is not None]
 
 
 def has_trees(graph: Graph) -> bool:

@@ -217,3 +217,8 @@ class Graph:
 def name_of_places(tensor: str) -> str:
     """Return the name of the tensor that holds where the elements of a result come from (see `canonical.places`)."""
     return f"{tensor}/places"
+
+
+def name_of_condition(tensor: str) -> str:
+    """Return the name of the tensor that holds a condition as a number (see `canonical.where_conditions`)."""
+    return f"{tensor}/chosen"

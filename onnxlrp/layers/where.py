@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..graph.graph import name_of_condition
 from ..program.affine import Affine, Diagonal
 from ..program.op import Op
 from ..program.value import Value
@@ -26,7 +27,7 @@ def _condition(node: Node) -> Value:
     if node.is_constant(0):
         return per_sample(node, node.trace.constant(node.array(0).astype(np.float64)))
     # The graph holds a computed condition as a number too (graph/canonical/where_conditions.py).
-    name = f"{node.layer.inputs[0]}/chosen"
+    name = name_of_condition(node.layer.inputs[0])
     return node.trace.activation(name, node.graph.shapes[name], nonnegative=True)
 
 

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
 from onnxlrp.methods.registry import make_composite
-from onnxlrp.program.linear import Take
 from onnxlrp.program.program import SEED
 from support import small_nets
 from support.conformance import prepared
@@ -54,12 +52,6 @@ def test_relevance_is_conserved(name: str, operator: Any) -> None:
         np.testing.assert_allclose(kept + gone, given, atol=TOLERANCE * max(largest, 1))
 
 
-def takes(operator: Any, explained: Any) -> bool:
-    """Whether the program reads or writes at computed places, for which there is no kernel."""
-    program = small_nets.compile(built(operator), make_composite("gradient"), mode="relevance", explained=explained)
-    return any(isinstance(step.what, Take) for step in program.instructions)
-
-
 @cache
 def reference(operator: Any, explained: Any) -> Any:
     return run("reference", operator, "gradient", explained)[1]
@@ -70,10 +62,6 @@ def reference(operator: Any, explained: Any) -> Any:
 @pytest.mark.parametrize("operator", MODELS)
 def test_the_gradient_is_the_reference_s(name: str, operator: Any) -> None:
     for tensor in built(operator).inputs:
-        if name == "emulator" and takes(operator, tensor.name):
-            with pytest.raises(UnsupportedError, match="no kernel"):
-                run(name, operator, "gradient", tensor.name)
-            continue
         outputs, expected = run(name, operator, "gradient", tensor.name)[1], reference(operator, tensor.name)
         for key in ("relevance", "logits"):
             largest = np.abs(expected[key]).max(initial=0)

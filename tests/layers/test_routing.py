@@ -252,3 +252,19 @@ def test_a_selection_that_is_too_large_is_refused() -> None:
     graph = small_nets.load(n.model(n.op("Gather", "x", order, axis=1)))
     with pytest.raises(UnsupportedError, match="too large"):
         small_nets.compile(graph, make_composite("epsilon_plus"))
+
+
+@pytest.mark.parametrize("name", ["gather_elements_of_the_best", "scatter_elements_none", "best_experts"])
+def test_one_score_of_several_keeps_the_places_that_its_relevance_reads(name: Any) -> None:
+    """A model that is cut behind the score that is explained; the slope is that of finite differences."""
+    shape, inputs, build = PLACES[name]
+    n = small_nets.Net(*shape)
+    source = n.model(build(n), inputs=inputs)
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    found = onnxlrp.load(source).explain(x, target=1, method="gradient")
+    exact = onnxlrp.load(source, engine="reference")
+    direction = np.random.default_rng(1).normal(size=x.shape)
+    moved = [(x + step * direction).astype(np.float32) for step in (1e-3, -1e-3)]
+    ends = [exact.explain(one, target=1, method="gradient").output.reshape(2, -1)[:, 1] for one in moved]
+    along = (found.relevance * direction).reshape(2, -1).sum(axis=1)
+    np.testing.assert_allclose(along, (ends[0] - ends[1]) / 2e-3, rtol=1e-3, atol=1e-4)

@@ -5,6 +5,7 @@ A test module that imports this is skipped where the kernels cannot be run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from onnxlrp.engines.cuda.planning.constants import fold_constants
 from onnxlrp.engines.cuda.planning.instructions import plan
 from onnxlrp.errors import UsageError
 from onnxlrp.program.interpret import run_linear, run_map
-from onnxlrp.program.linear import LinearMap, Select
+from onnxlrp.program.linear import LinearMap, Select, Take
 from onnxlrp.program.program import Constant, Program
 
 from .arrays import Array
@@ -102,7 +103,7 @@ def bound(argument: Any, held: dict[int, Array], scratches: dict[Any, Array], fe
         return argument.array
     if isinstance(argument, Scratch):
         if argument not in scratches:
-            fill = -(2**30) if argument.dtype == "int32" else np.nan
+            fill = np.nan if argument.dtype.startswith("float") else 2**30
             scratches[argument] = np.full(argument.count, fill, argument.dtype)
         return scratches[argument]
     return argument
@@ -145,6 +146,12 @@ class Case(Sketch):
         self.arrays[n] = whole(self.rng, self.batch, *shape)
         return n
 
+    def places(self, linear: Take) -> int:
+        """Activations that number elements of a map's source."""
+        n = self.read(linear.target)
+        self.arrays[n] = self.rng.integers(math.prod(linear.source), size=(self.batch, *linear.target)).astype(float)
+        return n
+
     def first_operand(self, shape: tuple[int, ...]) -> int:
         """The first operand of a linear map: a seed where there are targets, else an activation."""
         if self.targets is None:
@@ -178,6 +185,8 @@ def applied(case: Case, linear: LinearMap, direction: str) -> int:
         rest.append(case.constant(whole(case.rng, *weight_shape(linear))))
     if isinstance(linear, Select):
         rest.append(case.read(linear.source))
+    if isinstance(linear, Take):
+        rest.append(case.places(linear))
     return case.linear(linear, x, *rest) if direction == "linear" else case.adjoint(linear, x, *rest)
 
 

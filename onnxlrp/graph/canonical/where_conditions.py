@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx
 
-from ..graph import Layer
+from ..graph import Layer, name_of_condition
 from ..rewriting.mutable_graph import MutableGraph
 
 
@@ -16,7 +16,7 @@ def number_conditions(graph: MutableGraph) -> None:
     layers: list[Layer] = []
     for layer in graph.layers:
         name = layer.inputs[0] if layer.op == "Where" else ""
-        number = f"{name}/chosen"
+        number = name_of_condition(name)
         if name and name not in graph.constants and number not in graph.shapes:
             graph.shapes[number], graph.dtypes[number] = graph.shapes[name], "float32"
             layers.append(Layer("Cast", number, layer.path, (name,), (number,), {"to": onnx.TensorProto.FLOAT}))

@@ -105,15 +105,8 @@ def _table(graph: Graph) -> Layer:
 
 def _behind(graph: Graph, table: Layer) -> Graph:
     """The graph whose first input is the result of the table."""
-    needed = {tensor.name for tensor in graph.outputs}
-    layers = []
-    for layer in reversed(graph.layers):
-        if layer is not table and needed.intersection(layer.outputs):
-            layers.append(layer)
-            needed.update(layer.inputs)
-            if layer.op == "Where":  # the relevance of its branches reads the condition as a number
-                needed.add(f"{layer.inputs[0]}/chosen")
+    layers, names = facts.needed(graph, (tensor.name for tensor in graph.outputs), without=table)
     name = table.outputs[0]
     source = Tensor(name, graph.shapes[name], graph.dtypes.get(name, "float32"))
-    inputs = (source, *(tensor for tensor in graph.inputs if tensor.name in needed))
-    return replace(graph, layers=tuple(layers[::-1]), inputs=inputs, open_axes={})
+    inputs = (source, *(tensor for tensor in graph.inputs if tensor.name in names))
+    return replace(graph, layers=layers, inputs=inputs, open_axes={})

@@ -357,19 +357,13 @@ def _unlike_a_picture(graph: Graph, tensor: Tensor) -> tuple[int, int]:
 def _between(graph: Graph, head: Head, source: Tensor) -> Graph:
     """The layers and inputs that a head needs, `source` first; the graph itself where that is all of it."""
     scores = head.scores
-    needed, layers = with_states(graph.layers, head.needs), []
-    for layer in reversed(graph.layers):
-        if needed.intersection(layer.outputs):
-            layers.append(layer)
-            needed.update(layer.inputs)
-            if layer.op == "Where":  # the relevance of its branches reads the condition as a number
-                needed.add(f"{layer.inputs[0]}/chosen")
-    rest = [t for t in graph.inputs if t.name in needed and t != source]
+    layers, names = facts.needed(graph, with_states(graph.layers, head.needs))
+    rest = [t for t in graph.inputs if t.name in names and t != source]
     output = Tensor(scores, graph.shapes[scores], graph.dtypes.get(scores, "float32"))
     inputs = (source, *rest)
     if inputs == graph.inputs and graph.outputs == (output,):
         return graph
-    return replace(graph, layers=tuple(layers[::-1]), inputs=inputs, outputs=(output,))
+    return replace(graph, layers=layers, inputs=inputs, outputs=(output,))
 
 
 def _in_order_of_classes(graph: Graph) -> Graph:

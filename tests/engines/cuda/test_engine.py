@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto
 
 import onnxlrp
 from onnxlrp.compile import compile
@@ -14,6 +17,7 @@ from onnxlrp.engines import Forward
 from onnxlrp.engines.cuda.engine import Cuda
 from onnxlrp.engines.cuda.kernels.tiles import Precision
 from onnxlrp.engines.cuda.planning.arena import Lifetime, layout
+from onnxlrp.engines.cuda.runtime.forward import give_floats
 from onnxlrp.errors import UnsupportedError, UsageError
 from onnxlrp.graph.load import load
 from onnxlrp.graph.writing.to_onnx import emit
@@ -21,6 +25,8 @@ from onnxlrp.methods.registry import make_composite
 from onnxlrp.program.program import SEED
 from support import kernels_under_test
 from support.paths import MODELS
+from support.place_models import MODELS as PLACES
+from support.small_nets import Net
 
 CASES: list[tuple[Precision | None, str, dict[str, Any]]] = [
     (None, "digits", {"method": "epsilon_gamma_box", "low": 0.0, "high": 1.0, "target": 3}),
@@ -67,6 +73,34 @@ def test_models_as_the_reference_has_them(precision: Precision | None, name: str
     for ours, theirs in pairs:
         assert np.linalg.norm(ours - theirs) <= FAR[precision] * np.linalg.norm(theirs)
     np.testing.assert_array_equal(found.relevance, model.explain(x, **options).relevance)  # to the bit
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_places_that_the_model_computes(name: str) -> None:
+    shape, given, build = PLACES[name]
+    net = Net(*shape)
+    source = net.model(build(net), inputs=given)
+    model, exact = onnxlrp.load(source, engine=engine()), onnxlrp.load(source, engine="reference")
+    # Half steps: single precision finds the same order as double precision.
+    x = (np.random.default_rng(1).permutation(3 * math.prod(shape)) / 4 - 3).reshape(3, *shape).astype(np.float32)
+    for options in ({"target": 1}, {"targets": [0, 1]}):
+        found, wanted = (m.explain(x, method="gradient", **options).relevance for m in (model, exact))
+        np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_kernels_read_floats() -> None:
+    """Of a forward model whose places are integers, as onnxruntime hands them out."""
+    net = Net(8)
+    graph = load(net.model(net.ops("TopK", "x", np.array([3]), results=2)[0]))
+    tensors = [name for name in graph.shapes if graph.dtypes.get(name) == "int64" and name.endswith("places")]
+    assert tensors
+    model = emit(graph, np.float32, tensors)
+    give_floats(model, tensors)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.output}
+    assert {kinds[name] for name in tensors} == {TensorProto.FLOAT}
+    x = np.array([[3, 1, 4, 1.5, 9, 2, 6, 5]], np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(session.run(tensors, {"x": x})[0], [[4, 6, 7]])
 
 
 @each_way

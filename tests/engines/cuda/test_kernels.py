@@ -21,7 +21,7 @@ from onnxlrp.engines.cuda.planning.elementwise import chain_launch, merge_loop_a
 from onnxlrp.engines.cuda.planning.instructions import alias, plan
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.program.interpret import run_map
-from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Window
+from onnxlrp.program.linear import Conv, Matmul, Permute, Pool, Reshape, Select, Slice, Sum, Take, Window
 from onnxlrp.program.maps import MAPS
 from onnxlrp.program.program import SEED, Instruction, Program, Seed
 from support.conformance import Sketch
@@ -450,3 +450,48 @@ def test_slices_run_backward() -> None:
         case = Case(np.random.default_rng(0), 2, 3)
         applied(case, linear, direction)
         case.check()
+
+
+# -- elements at computed places
+
+
+def received(terms: list[float], **how: Any) -> Any:
+    """What one element receives of these terms, and its neighbour of none."""
+    linear = Take((2,), (len(terms),))
+    case = Case(np.random.default_rng(0), 1)
+    s, places = case.read(linear.target), case.read(linear.target)
+    y = case.adjoint(linear, s, places)
+    case.arrays[s], case.arrays[places] = np.array([terms]), np.zeros((1, len(terms)))
+    return ran(case.program, 1, case.arrays, **how)[y][0]
+
+
+@pytest.mark.parametrize(
+    ("terms", "total"),
+    [
+        ([np.inf, 1.0, -2.0], np.inf),
+        ([3.0, -np.inf, -np.inf], -np.inf),
+        ([np.inf, -np.inf], np.nan),
+        ([np.nan, 1.0], np.nan),
+        ([np.nan, np.inf], np.nan),
+        ([3e38, -3e38, 1e38], 1e38),
+        ([2e-38, 3e-38], 5e-38),
+        ([0.0, -0.0], 0.0),
+    ],
+)
+def test_sums_of_terms_at_one_place_are_those_of_floats(terms: list[float], total: float) -> None:
+    np.testing.assert_allclose(received(terms), [total, 0], rtol=1e-6)
+
+
+def test_sums_at_one_place_are_precise_and_do_not_depend_on_the_order_of_threads() -> None:
+    terms = np.random.default_rng(0).standard_normal(5000).astype(np.float32)
+    runs = [received(terms.tolist(), check=False, seed=seed)[0] for seed in range(3)]
+    assert runs[0] == runs[1] == runs[2]
+    np.testing.assert_allclose(runs[0], math.fsum(terms.tolist()), rtol=6.1e-8)  # half a unit in the last place
+
+
+def test_more_elements_than_floats_number_are_refused() -> None:
+    case = Case(np.random.default_rng(0), 1)
+    linear = Take((2**25,), (1,))
+    n = case.linear(linear, case.activation("x", linear.source), case.activation("p", linear.target))
+    with pytest.raises(UnsupportedError, match="counts 16777216 elements"):
+        plan(case.program, n, 1, {})

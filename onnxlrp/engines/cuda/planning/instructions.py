@@ -14,7 +14,7 @@ import numpy as np
 from ....program.linear import LinearMap, Reshape
 from ....program.program import Activation, Array, Program, Seed
 from ..kernels.launch import InputRef, InstructionRef, Launch, block_size, grid_size
-from . import copies, dense, windows
+from . import copies, dense, take, windows
 from .elementwise import chain_launch
 from .linear import GRID, ConvPlanner, LinearPlanner
 
@@ -89,6 +89,7 @@ LINEAR: dict[str, Callable[..., None]] = {
     "Matmul": dense.matmul,
     "Pool": windows.pool,
     "Select": windows.select,
+    "Take": take.copy,
     "Sum": copies.sum_axes,
     "Reshape": copies.reshape,
     "Permute": copies.permute,
@@ -100,6 +101,7 @@ ADJOINT: dict[str, Callable[..., None]] = {
     "Matmul": dense.matmul,
     "Pool": windows.pool,
     "Select": windows.select,
+    "Take": take.add,
     "Sum": copies.broadcast,
     "Reshape": copies.reshape,
     "Permute": copies.permute_adjoint,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....errors import UnsupportedError
-from ....program.linear import Conv, Select, Take
+from ....program.linear import Conv, Select
 from ....program.passes import Chain, fuse, members
 from ....program.program import Activation, Array, Instruction, Program, Seed
 from ..kernels.launch import InstructionRef, Launch, Scratch
@@ -64,13 +64,6 @@ class Scheduler:
         if loop is not None:
             raise UnsupportedError(
                 f"the engines cuda and emulator run no loops, as the recurrent layer {loop.origin!r} has",
-                "--engine ort, or --engine reference",
-            )
-        taken = next((step for step in program.instructions if isinstance(step.what, Take)), None)
-        if taken is not None:
-            raise UnsupportedError(
-                "the engines cuda and emulator have no kernel for elements at computed places, as the layer "
-                f"{taken.origin!r} reads or writes",
                 "--engine ort, or --engine reference",
             )
         self.program = program

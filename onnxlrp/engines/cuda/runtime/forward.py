@@ -147,6 +147,7 @@ class CudaSession:
     ) -> None:
         preload()
         self._memory, self._tensors = memory, list(tensors)
+        give_floats(model.model, tensors)
         # TF32 moves epsilon's heatmaps by 5 % (denominators near 0). An EXHAUSTIVE search may differ by process.
         self._model = model
         self._options = {
@@ -217,6 +218,30 @@ class CudaSession:
             shape = [batch, *self._shapes[name]]
             bound.binding.bind_output(name, *where, np.float32, shape, into[name].data.ptr)
         return bound
+
+
+def give_floats(model: Any, tensors: Sequence[str]) -> None:
+    """Cast those of these outputs of a model that are no floats, such as places: kernels read floats."""
+    from onnx import TensorProto, helper
+
+    wanted = set(tensors)
+    outputs = [value for value in model.graph.output if value.name in wanted]
+    other = {value.name for value in outputs if value.type.tensor_type.elem_type != TensorProto.FLOAT}
+    if not other:
+        return
+    given = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for n, name in enumerate(names):
+                names[n] = f"{name}/own" if name in other - given else name
+    for value in outputs:
+        if value.name in other - given:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+            model.graph.node.append(
+                helper.make_node(
+                    "Cast", [f"{value.name}/own"], [value.name], f"{value.name}/float", to=TensorProto.FLOAT
+                )
+            )
 
 
 def _create_session(model: SharedWeightModel, providers: list[Any]) -> tuple[Any, Any]:
