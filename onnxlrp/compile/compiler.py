@@ -77,7 +77,9 @@ def compile(
     head = heads.head_of(graph, scores)
     _check_model(graph, composite)
     ends = [form.tensor for form in starts] or [head.start]
-    walk = BackwardWalk(graph, composite, source, Trace(rewrites, ledger), *ends)
+    # A ledger takes the sum of a whole, which is then at hand: no part of it is computed by itself.
+    on = frozenset(rewrites) - {"slice"} if ledger else rewrites
+    walk = BackwardWalk(graph, composite, source, Trace(on, ledger), *ends)
     trace = walk.trace
     walk.check(*ends)
     walk.on_path.update(name for layer in walk.backward(*ends) for name in layer.outputs)

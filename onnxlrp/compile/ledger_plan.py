@@ -58,8 +58,10 @@ class LedgerPlan:
             absorbed: (column, sum over each sample) of what was not passed on.
         """
         trace = arriving.trace
-        entries = {"out": trace.total(arriving), "scale": trace.total(trace.map("max", arriving, -arriving))}
-        inputs = [(trace.total(trace.broadcast_to(share, x.shape)), on_path) for share, x, on_path in shares]
+        own = trace.same_elements(arriving)
+        entries = {"out": trace.total(own), "scale": trace.total(trace.map("max", own, -own))}
+        given = [(trace.same_elements(trace.broadcast_to(share, x.shape)), on_path) for share, x, on_path in shares]
+        inputs = [(trace.total(share), on_path) for share, on_path in given]
         entries["in"] = total(amount for amount, _ in inputs)
         others = [amount for amount, on_path in inputs if not on_path and not amount.is_zero]
         if others:

@@ -153,6 +153,24 @@ def common_factor(trace: Tape, left: Value, right: Value) -> Value | None:
     return None
 
 
+def total_of_product(trace: Tape, value: Value) -> Value | None:
+    """Return Σ k·x as Σ k·(Σ x over positions), k a constant for each channel, or for all ("factor").
+
+    The inner sum is the same for the bias and the ε of a layer, so that both take one pass. None for other values.
+    """
+    step = trace.steps[value.index]
+    if step.op != "mul" or len(value.shape) < 2:
+        return None
+    for own, other in (step.inputs, step.inputs[::-1]):
+        x, k = trace.values[own], trace.values[other]
+        axes = range(len(x.shape))
+        of_channels = k.constant and all(n == 1 for n in k.shape[1 - len(x.shape) :])
+        if of_channels and not x.constant and x.shape == value.shape:
+            channels = (x.shape[0], *[1] * len(axes[1:]))
+            return trace.sum_over(trace.sum_over(x, axes[1:], channels) * k, axes, ())
+    return None
+
+
 def compare_activation(trace: Tape, values: tuple[Value, ...]) -> tuple[Value, ...]:
     """Return the operands of z > 0 as those of a > 0, a = relu(z), so that the pre-activation is not read ("gated")."""
     left, right = values

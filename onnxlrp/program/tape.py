@@ -297,7 +297,17 @@ class Tape(ForwardFacts):
         """Return the sum over each sample, of shape ()."""
         if value.is_zero or not value.shape:
             return self.zeros() if value.is_zero else value
-        return self.linear(Sum(value.shape, (), tuple(range(len(value.shape)))), value)
+        return self.sum_over(value, range(len(value.shape)), ())
+
+    def sum_over(self, value: Value, axes: Iterable[int], shape: Shape) -> Value:
+        """Return the sum over axes of each sample, of this shape: theirs are 1 in it, or left out."""
+        return self.linear(Sum(value.shape, shape, tuple(axes)), value)
+
+    def same_elements(self, value: Value) -> Value:
+        """Return a value that has the same elements in another order or shape, before they were moved."""
+        while isinstance((step := self.steps[value.index]).what, Reshape | Permute):
+            value = self.values[step.inputs[0]]
+        return value
 
     @contextmanager
     def at(self, origin: str) -> Iterator[None]:

@@ -39,6 +39,12 @@ class Trace(Tape):
             return rewrites.stabilize_by_sign(self, values[0], parameter)
         return self.append_map(op, values, parameter)
 
+    def total(self, value: Value) -> Value:
+        """Return the sum over each sample, of shape (), in its cheapest equal form."""
+        if "factor" in self.rewrites and (factored := rewrites.total_of_product(self, value)) is not None:
+            return factored
+        return super().total(value)
+
     def linear(self, linear: LinearMap, x: Value, weight: Value | None = None, bias: Value | None = None) -> Value:
         """Return a linear map applied to x, recorded in its cheapest equal form (see `Tape.linear`)."""
         if weight is None and bias is None and "slice" in self.rewrites:

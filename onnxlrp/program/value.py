@@ -54,6 +54,10 @@ class Recorder(Protocol):
         """Record the sum over each sample."""
         ...
 
+    def same_elements(self, value: Value) -> Value:
+        """Return a value that has the same elements in another order or shape, before they were moved."""
+        ...
+
     def with_gates(self, value: Value, gates: frozenset[int]) -> Value:
         """Return the value with more gates."""
         ...
