@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -380,7 +381,13 @@ def room_of(name: Any) -> Any:
     return next((room for room in (name, f"{'.'.join(parts[:-1])}.*", *fits) if room in ALLOWED), None)
 
 
-def imported(path: Any) -> Iterator[Any]:
+@cache
+def imported(path: Any) -> tuple[Any, ...]:
+    """Dotted names that a module imports; two tests ask for those of every module."""
+    return tuple(imports(path))
+
+
+def imports(path: Any) -> Iterator[Any]:
     """Dotted names that a module imports: within the package without "onnxlrp.", outside ones by their top name."""
     package = ["onnxlrp", *path.parts[:-1]]
     for node in ast.walk(ast.parse((ROOT / path.with_suffix(".py")).read_text(encoding="utf-8"))):

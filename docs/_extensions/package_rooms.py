@@ -29,6 +29,7 @@ def rooms() -> dict[str, str]:
     return {_name(path): _summary(path) for path in _modules() if _is_room(path)}
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Return the rooms that each room imports, without those that everybody may import."""
     found: dict[str, set[str]] = {room: set() for room in rooms()}

@@ -33,4 +33,4 @@ def keep(
 
 def keep_all() -> None:
     """Let this process keep the conversions that it asks onnx for."""
-    version_converter.convert_version = keep(version_converter.convert_version)
+    version_converter.convert_version = keep(version_converter.convert_version)  # type: ignore[assignment]
