@@ -11,7 +11,7 @@ from . import operators
 from .graph import Array, Graph, Layer, name_of_condition, name_of_places, shape_in
 from .recurrence import with_states
 
-_INTEGRAL = frozenset({"bool", "int32", "int64"})
+INTEGRAL = frozenset({"bool", "int32", "int64"})
 
 
 def nonnegative(graph: Graph) -> frozenset[str]:
@@ -86,7 +86,7 @@ def relevant(graph: Graph, inputs: Iterable[str], target: str, states: bool = Tr
     reached, behind = set(inputs), set()
     for layer in graph.layers:
         if reached.intersection(layer.inputs) or reached.intersection((looked_up(graph, layer),)):
-            floats = [name for name in layer.outputs if graph.dtypes.get(name) not in _INTEGRAL]
+            floats = [name for name in layer.outputs if graph.dtypes.get(name) not in INTEGRAL]
             reached.update(floats)
             behind.update(floats)
     needed, names = with_states(graph.layers, {target}) if states else {target}, set()

@@ -94,7 +94,7 @@ IDENTITIES_OF_ONE = _EXTREMES | _SUMS | ops("Concat")
 # Their results have the axes of the operand, some of another length.
 KEEPS_AXES = SCATTERS | ops("Concat Slice Pad Resize Expand Tile Split")
 # Reductions, and Slice, whose axes are an operand.
-AXES_AS_OPERAND = _SIGN_KEEPING_REDUCTIONS - ops("ReduceProd") | ops("ReduceL2 ReduceSumSquare Slice")
+AXES_AS_OPERAND = _SIGN_KEEPING_REDUCTIONS | ops("ReduceL2 ReduceSumSquare Slice")
 # Operators that work along `axis`, and what it is where it is not stated.
 DEFAULT_AXIS = {
     **dict.fromkeys(SOFTMAXES | ops("LayerNormalization RMSNormalization TopK LpNormalization"), -1),

@@ -76,7 +76,7 @@ def cos(node: Node) -> Op:
 
 @layer("Pow", kind="activation")
 def pow_(node: Node) -> Op:
-    """Pow: y = xᵖ or aˣ, with a constant exponent or base: an activation."""
+    """Pow: y = xᵖ or aˣ, with constant exponents or bases: an activation."""
     x, y = node.operand(node.activations[0]), node.result
     if len(node.activations) == 2:
         raise UnsupportedError(
@@ -92,9 +92,19 @@ def pow_(node: Node) -> Op:
         factor = per_sample(node, node.trace.constant(logarithm))
         return Op("activation", (x,), y, lambda r: (r * y * factor,), name=node.layer.label)
     exponents = node.array(1)
-    if exponents.size != 1:
-        raise unsupported(node.layer)
-    return _power(node, float(exponents.reshape(())))
+    return _powers(node) if exponents.size != 1 else _power(node, float(exponents.reshape(())))
+
+
+def _powers(node: Node) -> Op:
+    """Return the op of one exponent for each column: dy/dx = p y / x, and 0 where y is undefined, as x^1.5 below 0."""
+    exponents = per_sample(node, node.operand(1))
+    linear = node.trace.constant(np.asarray(node.array(1).reshape(exponents.shape) == 1, np.float32))
+
+    def slope(x: Value, y: Value) -> Value:
+        quotient = exponents * y / node.trace.map("where", square(x) > 0, x, 1.0)
+        return node.trace.without_infinities(node.trace.map("where", square(x) > 0, quotient, linear))
+
+    return activation(node, slope)
 
 
 def _power(node: Node, exponent: float) -> Op:
@@ -107,7 +117,9 @@ def _power(node: Node, exponent: float) -> Op:
         return activation(node, lambda x, y: -square(y))
     if exponent in (0, 1):
         return activation(node, lambda x, y: exponent)
-    return activation(node, lambda x, y: power(x, exponent - 1) * exponent)
+    if exponent == int(exponent):
+        return activation(node, lambda x, y: power(x, exponent - 1) * exponent)
+    return activation(node, lambda x, y: node.trace.without_infinities(power(x, exponent - 1) * exponent))
 
 
 def _simple(operator: str, formula: str, slope: Callable[[Value, Value], Value | float]) -> None:

@@ -1,4 +1,4 @@
-"""Reductions over axes: means and sums, extrema, norms, the logarithm of a sum."""
+"""Reductions over axes: means and sums, extrema, norms, products, the logarithm of a sum."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 
 from ..graph.recognition.distances import is_mixture
 from ..program.affine import Affine, Diagonal, LinearStep, composed
-from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Sum, Window
+from ..program.linear import LinearMap, Permute, Reshape, Select, Shape, Slice, Sum, Window
 from ..program.op import Op, linear_op
-from ..program.value import Value, power, stabilize
+from ..program.value import Value, power, stabilize, total
 from . import Node, layer, unsupported
 from .functions import sign
+
+_FACTORS = 64  # of one product
 
 
 @layer("ReduceMean", "ReduceSum", kind="avgpool")
@@ -100,6 +102,40 @@ def norm(node: Node) -> Op:
     if node.layer.op != "ReduceSumSquare":
         return linear_op("avgpool", ((affine, x),), y, node.layer.label)
     return Op("avgpool", (x,), y, lambda r: (affine.T(r * 2.0),), ((affine, x),), node.layer.label)
+
+
+# -- products
+
+
+@layer("ReduceProd", kind="avgpool")
+def product(node: Node) -> Op:
+    """ReduceProd: y = Σ w x of n factors, with w = Π x / n over the others taken as constant: equal shares."""
+    x, y, trace = node.operand(0), node.result, node.trace
+    axes = _axes(node, x)
+    moves = [LinearStep(move) for move in _as_rows(x.shape, axes)]
+    rows = Affine(composed(*moves))(x) if moves else x
+    count, width = rows.shape
+    if width > _FACTORS:
+        raise unsupported(node.layer)
+    cuts = [Slice(rows.shape, (count, 1), (0, n), (1, 1)) for n in range(width)]
+    others = _products_of_others([trace.linear(cut, rows) for cut in cuts])
+    weight = total(trace.adjoint(cut, w) for cut, w in zip(cuts, others, strict=True)) * (1.0 / width)
+    for move in reversed(moves):
+        weight = Affine(composed(move)).T(weight)
+    linear = Sum(x.shape, y.shape, axes)
+    affine = Affine(composed(LinearStep(Diagonal(x.shape, x.shape), layer_weight=True), LinearStep(linear)), weight)
+    trace.declare_linear(affine.linear, x, weight, None, y)
+    return Op("avgpool", (x,), y, lambda r: (affine.T(r * float(width)),), ((affine, x),), node.layer.label)
+
+
+def _products_of_others(factors: list[Value]) -> list[Value]:
+    """Return for each factor the product of all others, without a division: one of them may be 0."""
+    one = factors[0].trace.constant(np.ones(factors[0].shape))
+    before, behind = [one], [one]
+    for n in range(1, len(factors)):
+        before.append(before[-1] * factors[n - 1])
+        behind.append(behind[-1] * factors[-n])
+    return [a * b for a, b in zip(before, reversed(behind), strict=True)]
 
 
 # -- logarithms

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..graph.facts import first_layers, has_trees, is_recurrent
+from ..graph.facts import depends, first_layers, has_trees, is_recurrent, relevant
 from ..graph.graph import Graph, Layer
 from ..graph.recognition.attention import has_attention
 from ..inputs import InputKind
@@ -14,7 +14,7 @@ from ..inputs import InputKind
 PICTURES, SIGNALS, FEATURES, ATTENTION, RECURRENT = "epsilon_plus_flat", "gamma", "epsilon", "attention", "recurrent"
 DEFAULTS = {"image": PICTURES, "volume": PICTURES, "signal": SIGNALS, "tokens": FEATURES, "vector": FEATURES}
 FORWARD = "occlusion"  # of forward passes alone
-NEIGHBOURS = "kernel_shap"  # of votes, which hiding a single feature rarely changes
+HIDING = "kernel_shap"  # of votes and thresholds, which hiding a single feature rarely changes
 TREES = "tree_shap"  # of sums of trees, which have no gradient
 COMPOSITES = (*dict.fromkeys(DEFAULTS.values()), ATTENTION, RECURRENT)
 CANDIDATES = (*COMPOSITES, TREES)
@@ -61,10 +61,13 @@ def default_method(kind: InputKind, graph: Graph) -> Default:
         return Default(FORWARD, "a model whose layers cannot be read")
     if _ends_in_trees(graph):
         return Default(TREES, "an ensemble of trees")
+    table = kind.name == "vector"
     if has_trees(graph):  # which have no rules
-        return Default(FORWARD, "trees whose sums other functions are computed of")
+        return Default(HIDING if table else FORWARD, "trees whose sums other functions are computed of")
     if _selects_neighbours(graph):
-        return Default(NEIGHBOURS, "nearest neighbours, whose selection has no rule: parts of the input are hidden")
+        return Default(HIDING, "nearest neighbours, whose selection has no rule: parts of the input are hidden")
+    if _has_steps_alone(graph):
+        return Default(HIDING if table else FORWARD, "a model of steps alone, such as thresholds: nothing has a slope")
     if has_attention(graph):
         return Default(ATTENTION, "a model with attention")
     if is_recurrent(graph):
@@ -88,6 +91,13 @@ def _ends_in_trees(graph: Graph) -> bool:
     from ..graph.trees.routes import explained_by_trees
 
     return explained_by_trees(graph)
+
+
+def _has_steps_alone(graph: Graph) -> bool:
+    """Return whether every path to an output leads through integers, comparisons or indices."""
+    source = graph.inputs[0].name
+    ends = [tensor.name for tensor in graph.outputs if depends(graph, source, tensor.name)]
+    return bool(ends) and not any(relevant(graph, (source,), end) for end in ends)
 
 
 def _selects_neighbours(graph: Graph) -> bool:

@@ -48,3 +48,25 @@ def shares(nodes: list[Any]) -> tuple[dict[str, Any], Any, dict[str, Any], Any]:
     options: dict[str, dict[str, Any]] = {"attention": {"gamma": 0.0, "first_gamma": 0.0}, "attnlrp": {}}
     found = {m: loaded.explain(x, 0, method=m, task="regression", **o).relevance for m, o in options.items()}
     return found, x.astype(float), {"b": b.astype(float), "h": h.astype(float)}, held["w"].astype(float)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("mask", ["comparison", "indices"])
+def test_a_factor_of_steps_is_a_gate(mask: str, turned: bool) -> None:
+    """Where b > 0, or where the largest of it is not the first, x passes: the product is x of those, linear in it."""
+    steps = {
+        "comparison": [node("Greater", ["b", "zero"], ["t"]), node("Cast", ["t"], ["m"], to=1)],
+        "indices": [node("ArgMax", ["b"], ["t"], axis=1, keepdims=1), node("Cast", ["t"], ["s"], to=1),
+                    node("Mul", ["s", "two"], ["m"])],
+    }[mask]  # fmt: skip
+    held = {"u": values(3, 4, seed=1), "w": values(3, 4, seed=2), "one": np.ones((4, 1), np.float32)}
+    held |= {"zero": np.zeros(1, np.float32), "two": np.full(1, 2, np.float32)}
+    nodes = [node("MatMul", ["x", "u"], ["a"]), node("MatMul", ["x", "w"], ["b"]), *steps]
+    nodes += [node("Mul", ["m", "a"] if turned else ["a", "m"], ["h"]), node("MatMul", ["h", "one"], ["y"])]
+    loaded = onnxlrp.load(model(nodes, held, shape=("N", 3), opset=20).SerializeToString(), engine="reference")
+    x = values(4, 3, seed=3)
+    b = x @ held["w"]
+    m = (b > 0) * 1.0 if mask == "comparison" else 2.0 * b.argmax(axis=1, keepdims=True) * np.ones((1, 4))
+    assert m.any() and not m.all()
+    found = loaded.explain(x, 0, method="epsilon", epsilon=1e-12, task="regression").relevance
+    np.testing.assert_allclose(found, x * (m @ held["u"].T), rtol=1e-4, atol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import onnxlrp
 from onnxlrp.composites import Composite
 from onnxlrp.errors import UnsupportedError
 from onnxlrp.explanation import ledger
@@ -224,6 +225,21 @@ def test_a_power_of_two_activations_is_refused() -> None:
         refused(lambda n: n.op("Pow", n.op("Exp", "x"), "x"), 3)
 
 
-def test_functions_without_a_slope_are_refused_by_name() -> None:
+def test_functions_without_a_rule_are_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match="Mod"):
+        refused(lambda n: n.op("Mod", "x", np.array(2.0), fmod=1), 3)
+
+
+def test_a_product_over_an_axis_of_many_elements_is_refused() -> None:
     with pytest.raises(UnsupportedError, match="ReduceProd"):
-        refused(lambda n: n.op("ReduceProd", "x", np.array([1])), 3)
+        refused(lambda n: n.op("ReduceProd", "x", np.array([1])), 65)
+
+
+def test_factors_of_a_product_get_equal_shares_and_all_of_the_gradient() -> None:
+    n = small_nets.Net(2, 3)
+    model = onnxlrp.load(n.model(n.op("ReduceProd", "x", np.array([2]), keepdims=0)), engine="reference")
+    x = np.array([[[2.0, -3.0, 0.5], [1.5, 0.0, 4.0]]])
+    shares = model.explain(x, target=0, method="epsilon").relevance
+    np.testing.assert_allclose(shares, [[[-1.0] * 3, [0.0] * 3]], rtol=1e-5)
+    slopes = model.explain(x, target=1, method="gradient").relevance
+    np.testing.assert_allclose(slopes, [[[0.0] * 3, [0.0, 6.0, 0.0]]], atol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 
 import onnxlrp
-from onnxlrp.methods.default import CANDIDATES, DEFAULTS, NEIGHBOURS, TREES
+from onnxlrp.methods.default import CANDIDATES, DEFAULTS, HIDING, TREES
 from onnxlrp.methods.registry import METHODS
 from support.input_models import RNG, convolution, dense
 from support.small_nets import Net
@@ -102,7 +102,7 @@ def test_every_default_is_a_composite() -> None:
 def test_votes_of_neighbours_have_a_method_that_hides() -> None:
     """No rule passes a selection; where other layers give relevance too, the default is that of the kind."""
     loaded = onnxlrp.load(neighbours(False))
-    assert (loaded.default_method.name, loaded.graph.opaque) == (NEIGHBOURS, None)
+    assert (loaded.default_method.name, loaded.graph.opaque) == (HIDING, None)
     assert "nearest neighbours" in loaded.default_method.reason
     x = RNG.normal(size=(1, 4)).astype(np.float32)
     found = loaded.explain(x)

@@ -167,3 +167,48 @@ def test_other_models_keep_their_inputs() -> None:
     graph = helper.make_graph([node("Mul", "a b", "y")], "product", given, made)
     source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     assert [t.name for t in onnxlrp.load(source).graph.inputs] == ["a", "b"]
+
+
+POWERS = np.array([0.6, -1.4])
+
+
+def transformed(x: Any) -> Any:
+    """Yeo and Johnson (2000): ((x + 1)^λ − 1) / λ above 0, −((1 − x)^(2 − λ) − 1) / (2 − λ) below."""
+    up = ((np.maximum(x, 0) + 1) ** POWERS - 1) / POWERS
+    down = -((1 - np.minimum(x, 0)) ** (2 - POWERS) - 1) / (2 - POWERS)
+    return np.where(x < 0, down, up)
+
+
+def power_transformer() -> Any:
+    """PowerTransformer as skl2onnx writes it: powers that are undefined on the other side of 0, behind a mask."""
+    nodes = [
+        node("Add", "X one", "above"), node("Sub", "one X", "below"),
+        node("Less", "X zero", "falls"), node("Not", "falls", "rises"),
+        node("Cast", "falls", "m", to=TensorProto.FLOAT), node("Cast", "rises", "p", to=TensorProto.FLOAT),
+        node("Pow", "above l", "a"), node("Sub", "a one", "b"), node("Div", "b l", "c"),
+        node("Pow", "below k", "d"), node("Sub", "one d", "e"), node("Div", "e k", "f"),
+        node("Log", "below", "g"), node("Mul", "g none", "h"), node("Add", "f h", "i"),
+        ml("Imputer", "c", "cc", imputed_value_floats=[0.0, 0.0], replaced_value_float=float("nan")),
+        ml("Imputer", "i", "ii", imputed_value_floats=[0.0, 0.0], replaced_value_float=float("nan")),
+        node("Mul", "cc p", "up"), node("Mul", "ii m", "down"), node("Add", "up down", "z"),
+        node("MatMul", "z w", "y"),
+    ]  # fmt: skip
+    stored = {"one": [1.0], "zero": [0.0], "none": [0.0, 0.0], "l": POWERS, "k": 2 - POWERS, "w": W3[:2]}
+    tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in stored.items()]
+    given, made = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", k]) for n, k in (("X", 2), ("y", 2)))
+    graph = helper.make_graph(nodes, "power", [given], [made], tensors)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+@pytest.mark.parametrize("engine", ["reference", "ort"])
+def test_powers_by_column_have_values_and_slopes_on_the_side_where_they_are_defined(engine: str) -> None:
+    model = onnxlrp.load(power_transformer(), engine=engine)
+    x = np.array([[2.0, -3.0], [-4.0, 1.5], [5.0, 0.5], [-2.0, -1.5]])
+    z, weights = transformed(x), np.asarray(W3[:2], np.float64)
+    for target in (0, 1):
+        found = model.explain(x.astype(np.float32), target=target, method="epsilon", task="classification")
+        np.testing.assert_allclose(found.relevance, z * weights[:, target], rtol=1e-4)
+        slopes = model.explain(x.astype(np.float32), target=target, method="gradient").relevance
+        expected = (transformed(x + 1e-6) - transformed(x - 1e-6)) / 2e-6 * weights[:, target]
+        np.testing.assert_allclose(slopes, expected, rtol=1e-4)

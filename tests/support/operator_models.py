@@ -196,6 +196,8 @@ for _name, _shape, _build in [
     ("power_by_integer", (5,), given("Pow", numbers(3))),
     ("root", (5,), lambda n: n.op("Pow", _exp(n), np.array(0.5))),
     ("power_of_root", (5,), lambda n: n.op("Pow", _exp(n), np.array(-0.75))),
+    ("powers_by_column", (2, 5), given("Pow", np.array([2.0, 1.0, -1.0, 0.0, 3.0]))),
+    ("roots_by_column", (2, 3), lambda n: n.op("Pow", _exp(n), np.array([0.5, 1.7, -1.3]))),
     ("exponential_of_two", (3, 2), lambda n: n.op("Pow", np.array([[2.0], [0.5], [1.0]]), "x")),
     ("constant_by_x", (5,), lambda n: n.op("Div", np.array(2.0), "x")),
     ("constants_by_one", (3, 1), lambda n: n.op("Div", n.rng.normal(size=(3, 4)), "x")),
@@ -232,7 +234,7 @@ for _name, _shape, _build in [
 
 # -- reductions and norms
 
-for _op in ["ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp"]:
+for _op in ["ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd", "ReduceLogSumExp"]:
     MODELS[_op.lower()] = ((2, 3, 4), ("x",), given(_op, numbers(2, 3)))
     MODELS[f"{_op.lower()}_across"] = ((2, 3, 4), ("x",), given(_op, numbers(-1, 1), keepdims=0))
     MODELS[f"{_op.lower()}_of_channels"] = ((2, 2), ("x",), given(_op, numbers(1)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import operators
-from ..facts import depends, scalar
+from ..facts import INTEGRAL, depends, scalar
 from ..graph import Graph, Layer
 
 Range = tuple[float, float]
@@ -21,8 +21,8 @@ def gate(graph: Graph, layer: Layer) -> int | None:
     """Return which factor of a product is the gate: 0, 1 or None.
 
     What does not depend on the explained input is a constant, and the gate: the text of a picture in CLIP. x·f(x) is a
-    gate of itself (SiLU). Else the gate is the factor that divides (x·D^-β), that is a bounded function's
-    value (squeeze-and-excitation), that of two bounded ones lies between 0 and 1 (sigmoid · tanh in an LSTM), or that
+    gate of itself (SiLU). Else the gate is the factor that is made of integers or comparisons, which have no slope, that
+    divides (x·D^-β), that is a bounded function's value (squeeze-and-excitation), that of two bounded ones lies between 0 and 1 (sigmoid · tanh in an LSTM), or that
     is broadcast over the other.
 
     Args:
@@ -40,7 +40,7 @@ def gate(graph: Graph, layer: Layer) -> int | None:
     for own in (0, 1):
         if layer.inputs[1 - own] in elementwise[own]:
             return own
-    for known in (_divides, _is_bounded, _is_share):
+    for known in (_has_steps_alone, _divides, _is_bounded, _is_share):
         found = [known(graph, name) for name in layer.inputs]
         if found[0] != found[1]:
             return found.index(True)
@@ -76,6 +76,23 @@ def _is_activated(graph: Graph, tensor: str) -> bool:
             return False
         tensor = live[0]
     return False
+
+
+def _has_steps_alone(graph: Graph, tensor: str) -> bool:
+    """Return whether a tensor is computed of integers or comparisons alone, as a mask is; an input is none."""
+    pending, seen = [tensor], set[str]()
+    while pending:
+        name = pending.pop()
+        layer = graph.producer(name)
+        if layer is None:
+            return False
+        if name in seen or graph.dtypes.get(name) in INTEGRAL:
+            continue
+        if layer.op not in operators.BETWEEN_GATE_AND_PRODUCT | operators.ARITHMETIC:
+            return False
+        seen.add(name)
+        pending += _live(graph, layer)
+    return True
 
 
 def _divides(graph: Graph, tensor: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import operators
 from ..graph import Graph, Layer
 
@@ -12,8 +14,9 @@ HUGE = 1e30
 def may_be_infinite(graph: Graph) -> frozenset[str]:
     """Return the activations and constants that may hold infinite numbers for a finite input.
 
-    They begin at constants, at logarithms and at further inputs, which may be masks, and end where a function is
-    bounded (softmax, clip, comparison), at maxima over several elements, and at weights.
+    They begin at constants, at logarithms, at broken powers, which are undefined below 0, and at further inputs, which
+    may be masks, and end where a function is bounded (softmax, clip, comparison), at maxima over several elements, and
+    at weights.
 
     Args:
         graph: The model.
@@ -25,10 +28,17 @@ def may_be_infinite(graph: Graph) -> frozenset[str]:
         if (
             huge
             or layer.op == "Log"
+            or (layer.op == "Pow" and _is_broken(graph, layer))
             or (layer.op in operators.HAND_INFINITIES_ON and found.intersection(_operands(layer)))
         ):
             found.update(name for name in layer.outputs if name)
     return frozenset(found)
+
+
+def _is_broken(graph: Graph, layer: Layer) -> bool:
+    """Whether exponents are no whole numbers; square roots stand in normalisations, where nothing is below 0."""
+    exponents = graph.constants.get(layer.inputs[1])
+    return exponents is not None and bool((np.abs(exponents) != 0.5).any() and (exponents % 1 != 0).any())
 
 
 def _operands(layer: Layer) -> tuple[str, ...]:
