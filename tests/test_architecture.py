@@ -474,6 +474,7 @@ IDLE = (
     "evaluation",
     "explanation.boxes",
     "findings",
+    "graph.outputs.boxes_by_values",
     "graph.outputs.detections",
     "graph.outputs.detectors",
     "graph.outputs.ends",

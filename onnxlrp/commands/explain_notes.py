@@ -80,6 +80,8 @@ class Notes:
     _negative: dict[str, Tally] = field(default_factory=dict)
     _empty: dict[str, Tally] = field(default_factory=dict)
     _off: str = ""  # the first input for which the unit that is explained is zero
+    _told_by_values: dict[str, Tally] = field(default_factory=dict)  # how boxes are read → the inputs
+    _below: dict[float, Tally] = field(default_factory=dict)  # the threshold that no box passes → the inputs
     _open_rows: Tally = field(default_factory=lambda: Tally())
     _animated: Tally = field(default_factory=lambda: Tally())
     _reordered: Tally = field(default_factory=lambda: Tally())
@@ -203,6 +205,11 @@ class Notes:
         for key, collected in (("unknown", self._unknown), ("trimmed", self._trimmed)):
             for name, words in one.provenance.get(key, {}).items():
                 collected.setdefault(name, {}).update(dict.fromkeys(words))
+        boxes = one.provenance.get("boxes_read", {})
+        if words := boxes.get("told_by_values"):
+            self._told_by_values.setdefault(words, Tally()).add(origin)
+        if one.boxes and one.boxes[0].box.score <= boxes.get("score", 0):
+            self._below.setdefault(boxes["score"], Tally()).add(origin)
         if self.model.unit is not None and not np.any(one.logit):
             self._off = self._off or origin
         if not np.any(one.relevance) and np.any(one.logit) and "positive" not in str(one.provenance.get("seed")):
@@ -239,6 +246,13 @@ class Notes:
                 f"{self._off}: {self.model.unit.label} is 0, and its heatmap empty",
                 "behind a ReLU that is a unit which is off: name the layer before it, or take another unit",
             )
+        for words, origins in self._told_by_values.items():
+            drawn = ": distances from anchors that the file does not hold, so that none is drawn" * ("offsets" in words)
+            note(f"{origins}: the values contradict what was assumed; boxes are read as {words}{drawn}",
+                 f"--boxes {words} states it, and whatever you state is taken")  # fmt: skip
+        for score, origins in self._below.items():
+            note(f"{origins}: no box has a score above {score:g}; the best of all is explained",
+                 "--boxes score=0.05 lowers the threshold, and shows more boxes")  # fmt: skip
         for method, origins in self._negative.items():
             note(
                 f"{origins}: the output is not positive, and {method} explains max(f, 0): its heatmap is empty",

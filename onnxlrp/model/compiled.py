@@ -168,8 +168,9 @@ class CompiledModel(LoadedModel):
         if not self._open_place:
             return self
         if self.placed and self.placed.detector:
-            found = self._detected(x, None, batch_size, names)
-            return replace(self._with_place(self._of_boxes(found)), detected=tuple(found))
+            model = self._told_by_values(x, batch_size)
+            found = model._detected(x, None, batch_size, names)
+            return replace(model._with_place(model._of_boxes(found)), detected=tuple(found))
         return self._with_place(self._positions(x, None, batch_size))
 
     def put_in(self, seed: Any, x: Array, batch_size: int | None = None) -> Self:
@@ -311,6 +312,22 @@ class CompiledModel(LoadedModel):
         ids = np.broadcast_to(ids, (len(x), *ids.shape[1:]))
         return last_tokens(ids, None if mask is None else given.get(mask.name), self._padding)
 
+    def _told_by_values(self, x: Array, batch_size: int | None) -> Self:
+        """Return the model with its boxes read as their values tell, where they contradict what was assumed."""
+        assert self.placed is not None
+        detector = self.placed.detector
+        if detector is None or not detector.guesses:
+            return self
+        from ..graph.outputs.boxes_by_values import told
+
+        found = self._of_whole(x, dict.fromkeys((detector.boxes, detector.scores)), None, batch_size)
+        words = told(detector, found[detector.boxes], found[detector.scores])
+        if not words:
+            return self
+        stated = ",".join([*filter(None, [self._stated.boxes]), *(f"{name}={value}" for name, value in words.items())])
+        told_so = ",".join(f"{name}={value}" for name, value in words.items())
+        return replace(self.choose(boxes=stated), _default_box=self._default_box, told_by_values=told_so)
+
     def _detected(self, x: Array, at: Array | None, batch_size: int | None, names: Sequence[Any]) -> list[Detections]:
         """Find the boxes of samples, and the one of each that the place names."""
         from ..graph.outputs.detections import chosen, class_scores, detections
@@ -325,7 +342,7 @@ class CompiledModel(LoadedModel):
         size = tuple(self.kind.shape[axis] for axis in spatial[:2]) if self.kind.is_image else (1, 1)
         rows = []
         for n in range(len(x)):
-            own = detections(detector, found[boxes][n], found[scores][n], (size[0], size[1]))
+            own = detections(detector, found[boxes][n], found[scores][n], (size[0], size[1]), self._default_box)
             name = str(names[n]) if n < len(names) and names[n] else f"sample {n}" if len(x) > 1 else "the sample"
             rows.append(
                 chosen(own, placed.place, name, detector.score).ranked(

@@ -17,7 +17,7 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph.graph import Array
 from ..graph.outputs.place_output import share_of, sizes
-from ..graph.outputs.places import LAST
+from ..graph.outputs.places import LAST, OFFSETS
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -177,7 +177,7 @@ class Prepared:
     def _boxes(self) -> list[Boxes]:
         """The boxes of each sample, of a detector."""
         placed, found = self.model.placed, self.model.detected
-        if placed is None or placed.detector is None:
+        if placed is None or placed.detector is None or placed.detector.format == OFFSETS:
             return []
         from ..explanation.boxes import Box, Boxes
 
@@ -194,6 +194,9 @@ class Prepared:
     def _provenance(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         model = self.model
         about = provenance(model.graph, model.engine, model.choice, model.given, method, options)
+        if model.placed and (detector := model.placed.detector):
+            words = {"told_by_values": model.told_by_values} if model.told_by_values else {}
+            about["boxes_read"] = {"read": detector.describe(), "score": detector.score, **words}
         return about if self.default is None else {**about, "default_for": self.default.reason}
 
     def _explanation(

@@ -71,6 +71,7 @@ class LoadedModel:
         sizes: The models of other sizes, where the file leaves sizes open.
         own_size: Pictures are taken as they are, at their own size.
         detected: The boxes of the samples that the model is fixed for, of a detector.
+        told_by_values: How its boxes are read by the values of these samples, against what was assumed; "" as assumed.
     """
 
     graph: Graph
@@ -85,6 +86,7 @@ class LoadedModel:
     sizes: OpenSizes | None = field(default=None, repr=False)
     own_size: bool = False
     detected: tuple[Detections, ...] = field(default=(), repr=False)
+    told_by_values: str = ""
     _default_box: bool = field(default=False, repr=False)  # the target's box is nobody's word
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _stated: Stated = Stated()  # noqa: RUF009  # a tuple

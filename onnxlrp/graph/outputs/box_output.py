@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import UsageError
 from ..graph import Graph, Head
 from .detectors import Detector
 from .ends import End
 from .place_output import Placed, append_scores
-from .places import SIZES, Place
+from .places import OFFSETS, SIZES, Place
 
 
 def with_box(graph: Graph, detector: Detector, place: Place) -> tuple[Graph, Head, Placed]:
@@ -24,7 +25,15 @@ def with_box(graph: Graph, detector: Detector, place: Place) -> tuple[Graph, Hea
         graph: The graph.
         detector: How its outputs are read.
         place: A place of the kind "box".
+
+    Raises:
+        UsageError: A coordinate of boxes that are offsets of anchors.
     """
+    if place.values and detector.format == OFFSETS:
+        raise UsageError(
+            f"target {place}: the boxes are offsets of anchors that the file does not hold, and have no size or place",
+            f"explain the class, -t {place}; or an offset itself: --output {detector.boxes} -t ID@POSITION",
+        )
     tensor, axis = (detector.boxes, detector.box_axis) if place.values else (detector.scores, detector.class_axis)
     shape, end = graph.shapes[tensor], End(graph, tensor, f"{tensor}@{place}")
     which = end.add_input("box", tuple(1 if i == axis else n for i, n in enumerate(shape)), end.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import UsageError
 from ..graph import Array
 from .detectors import Detector
-from .places import Place
+from .places import OFFSETS, Place
 from .scores import probabilities
 
 _NORMALISED = 2.0  # coordinates up to here are shares of the picture; a box may reach over its edge
@@ -50,14 +50,19 @@ class Detections(NamedTuple):
         return self._replace(ranking=row)
 
 
-def detections(detector: Detector, boxes: Array, values: Array, size: tuple[int, int]) -> Detections:
+def detections(
+    detector: Detector, boxes: Array, values: Array, size: tuple[int, int], never_none: bool = False
+) -> Detections:
     """Return the boxes of one sample: above the threshold of scores, each class without what overlaps a better one.
+
+    Offsets of anchors tell no overlap: all boxes above the threshold are returned, with corners that are NaN.
 
     Args:
         detector: How the outputs are read, and its thresholds.
         boxes: The tensor with the coordinates, of one sample.
         values: The tensor with the scores of classes, of one sample.
         size: Height and width of the input in pixels.
+        never_none: Where no score passes the threshold, return the best box.
 
     Raises:
         UsageError: Coordinates that are not what they are read as.
@@ -69,10 +74,13 @@ def detections(detector: Detector, boxes: Array, values: Array, size: tuple[int,
     if detector.background is not None:
         scores[:, detector.background] = -1
     anchors, classes = np.nonzero(scores > detector.score)
+    if not len(anchors) and never_none:
+        anchors, classes = (np.atleast_1d(place) for place in np.unravel_index(np.argmax(scores), scores.shape))
     order = np.argsort(-scores[anchors, classes], kind="stable")[:_MOST]
     anchors, classes = anchors[order], classes[order]
-    kept = _without_duplicates(corners[anchors], classes, detector.iou)
-    anchors, classes = anchors[kept], classes[kept]
+    if detector.format != OFFSETS:
+        kept = _without_duplicates(corners[anchors], classes, detector.iou)
+        anchors, classes = anchors[kept], classes[kept]
     return Detections(corners[anchors], scores[anchors, classes], classes, anchors)
 
 
@@ -108,6 +116,12 @@ def chosen(found: Detections, place: Place, name: str, threshold: float) -> Dete
                 else "lower it, --boxes score=0.05, or say how the output is read, --boxes layout=…,format=…",
             )
         return found._replace(chosen=at)
+    if count and np.isnan(found.corners).all():
+        raise UsageError(
+            f"{name}: {place}: the boxes are offsets of anchors that the file does not hold: no point is known to be "
+            "in one",
+            "-t box:1 explains the best box; --boxes format=cxcywh, xyxy or yxyx if they are none",
+        )
     y, x = place.numbers
     y0, x0, y1, x1 = found.corners.T
     inside = np.flatnonzero((y0 <= y) & (y < y1) & (x0 <= x) & (x < x1))
@@ -119,19 +133,32 @@ def chosen(found: Detections, place: Place, name: str, threshold: float) -> Dete
     return found._replace(chosen=int(inside[0]))
 
 
+def wrong_way(form: str, coordinates: Array) -> float:
+    """Return the share of boxes, as coordinates [4 or more, A], that are none: sizes below 0, or corners turned round.
+
+    Args:
+        form: How they are read (`Detector.format`).
+        coordinates: The coordinates.
+    """
+    a, b, c, d = coordinates[:4]
+    return float(((c < 0) | (d < 0) if form == "cxcywh" else (c < a) | (d < b)).mean())
+
+
 def _corners(detector: Detector, coordinates: Array) -> Array:
     """The corners y0, x0, y1, x1 of boxes as coordinates [4 or more, A]; raises UsageError where they are none."""
     a, b, c, d = coordinates[:4].astype(np.float64)
-    if detector.format == "cxcywh":
-        wrong, made = (c < 0) | (d < 0), (b - d / 2, a - c / 2, b + d / 2, a + c / 2)
-    else:
-        wrong = (c < a) | (d < b)
-        made = (b, a, d, c) if detector.format == "xyxy" else (a, b, c, d)
-    if wrong.mean() > _WRONG_WAY:
+    if detector.format == OFFSETS:
+        return np.full((len(a), 4), np.nan)
+    made = {
+        "cxcywh": (b - d / 2, a - c / 2, b + d / 2, a + c / 2),
+        "xyxy": (b, a, d, c),
+        "yxyx": (a, b, c, d),
+    }[detector.format]
+    if (wrong := wrong_way(detector.format, coordinates)) > _WRONG_WAY:
         what = "widths and heights" if detector.format == "cxcywh" else "second corners"
         below = "negative" if detector.format == "cxcywh" else "above or left of the first"
         raise UsageError(
-            f"boxes read as {detector.format}: {wrong.mean():.0%} of the {what} are {below}",
+            f"boxes read as {detector.format}: {wrong:.0%} of the {what} are {below}",
             "state how they are written: --boxes format=cxcywh, format=xyxy or format=yxyx",
         )
     return np.stack(made, axis=1)

@@ -20,7 +20,9 @@ from .places import BoxOptions
 
 _NO_OBJECT = 1  # a class more than there are names
 _BOXES = re.compile(r"(?i)box|coord|(^|[^a-z])loc")
+_SCORES = re.compile(r"(?i)score|logit|conf|cls|class|prob|label")
 _SHARED = ("Softmax", "LogSoftmax")
+_KINDS = {"sigmoid": "Sigmoid", "softmax": "", "as-is": "Scores"}  # of a head, by the word for its function
 _YXYX = re.compile(r"(?i)detection_boxes|tf2onnx|tensorflow")
 
 
@@ -38,11 +40,12 @@ class Detector(NamedTuple):
         kind: How scores are made of that tensor, as `Head.kind`; "Scores" where it holds them.
         objectness: Where on the axis of classes the score of any object is, which is a factor of all; None without.
         background: The class that stands for no object; None without.
-        format: "cxcywh" (centre and size), "xyxy" or "yxyx" (corners).
+        format: "cxcywh" (centre and size), "xyxy" or "yxyx" (corners); "offsets" of anchors that the file has not.
         score: Boxes below this score are left out.
         iou: Of two boxes of a class that overlap by more, the better one stays.
         guesses: What was decided without evidence of the structure or the user, in words.
-        shown: Whether the graph itself shows boxes: coordinates are joined with scores that a Sigmoid gives.
+        shown: Whether the graph itself shows boxes: coordinates are joined with scores that a Sigmoid gives; or stand
+            beside scores, and a name, the Sigmoid before them or the Softmax of the scores tells which they are.
     """
 
     boxes: str
@@ -67,7 +70,7 @@ class Detector(NamedTuple):
         parts = f"{self.boxes}: {self.anchors} boxes of {self.format}, {above}"
         scored = f"{self.classes} classes" + (" and objectness" if self.objectness is not None else "")
         behind = "" if self.scores == self.boxes else f" of {self.scores}"
-        none = "" if self.background is None else f", class {self.background} none"
+        none = "" if self.background is None else f", class {self.background} stands for no object"
         return f"{parts}, {scored}{behind}{none}"
 
 
@@ -99,8 +102,7 @@ def find(graph: Graph, how: BoxOptions, output: str | None = None, names: int | 
     thresholds = {key: value for key in ("score", "iou") if (value := getattr(how, key)) is not None}
     found = found._replace(**thresholds)
     if how.activation:
-        kind = {"sigmoid": "Sigmoid", "softmax": "", "as-is": "Scores"}[how.activation]
-        found = found._replace(kind=kind)
+        found = found._replace(kind=_KINDS[how.activation])
     return found
 
 
@@ -108,8 +110,8 @@ def evidence(graph: Graph, how: BoxOptions, names: int | None = None) -> Literal
     """Return whether a model is a detector, where nobody says so.
 
     Certain is what the graph shows (`Detector.shown`), a NonMaxSuppression at its end, and outputs that fit while the
-    user states how boxes are read. Boxes beside scores, and numbers of boxes that the count of class names tells, are
-    possible: their shapes may mean something else. A detector takes a picture.
+    user states how boxes are read. Four numbers beside others by their shapes alone, and numbers of boxes that the
+    count of class names tells, are possible: they may mean something else. A detector takes a picture.
 
     Args:
         graph: All of the model.
@@ -158,8 +160,8 @@ def _fits(graph: Graph, how: BoxOptions) -> list[tuple[str, str]]:
     boxes = [how.boxes] if how.boxes else [n for n in real if 4 in _lengths(graph, n) and len(_lengths(graph, n)) == 2]
     scores = [how.scores] if how.scores else [n for n in real if len(_lengths(graph, n)) <= 2]
     fits = [(b, s) for b in boxes for s in scores if b != s and _anchors(graph, b) in _lengths(graph, s)]
-    named = [(b, s) for b, s in fits if _BOXES.search(b) and not _BOXES.search(s)]
-    fits = named or fits
+    fits = [(b, s) for b, s in fits if _BOXES.search(b) and not _BOXES.search(s)] or fits
+    fits = [(b, s) for b, s in fits if _SCORES.search(s) and not _SCORES.search(b)] or fits
     shared = [(b, s) for b, s in fits if _is_shared(graph, s) and not _is_shared(graph, b)]
     return shared if len(fits) > 1 and shared else fits
 
@@ -190,15 +192,18 @@ def _of_pair(graph: Graph, boxes: str, scores: str, how: BoxOptions, names: int 
         if not squashed:
             guesses.append(f"format={form}")
     classes, kind, background = shape[class_axis], head.kind, None
-    if kind == "":
+    if how.activation:
+        kind = _KINDS[how.activation]
+    elif kind == "":
         kind = "" if names is not None and classes == names + _NO_OBJECT else "Sigmoid"
         guesses.append("activation=" + ("softmax" if kind == "" else "sigmoid"))
-    if kind in ("", *_SHARED):
+    if kind in ("", *_SHARED) and how.background is None:
         background = classes - 1 if squashed else 0
         guesses.append(f"background={background}")
     return Detector(
         boxes, box_axis, head.logits, class_axis, 0, classes, anchors, kind, None, background, form,
         guesses=tuple(guesses),
+        shown=squashed or bool(_BOXES.search(boxes)) or (head.kind in _SHARED and classes > 1),
     )  # fmt: skip
 
 

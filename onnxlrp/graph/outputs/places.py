@@ -11,7 +11,8 @@ from ...errors import UsageError, did_you_mean, one_of
 _NUMBERS = re.compile(r"-?\d{1,9}( ?, ?-?\d{1,9})*")
 _MASKS = (".png", ".npy", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".webp")
 SIZES = ("x", "y", "w", "h", "size")  # what is read of a box beside the scores of its classes
-BOX_FORMATS = ("cxcywh", "xyxy", "yxyx")
+OFFSETS = "offsets"  # distances from anchors that the outputs do not hold: such boxes have no place in a picture
+BOX_FORMATS = ("cxcywh", "xyxy", "yxyx", OFFSETS)
 BOX_LAYOUTS = ("4+C", "5+C")
 _ACTIVATIONS = ("sigmoid", "softmax", "as-is")
 
@@ -82,7 +83,7 @@ class BoxOptions(NamedTuple):
         iou: Of two boxes of a class that overlap by more (intersection over union), the better one stays; None for what
             the model states, else 0.45.
         layout: "4+C" (coordinates and classes) or "5+C" (with objectness between); "" where the model tells.
-        format: "cxcywh", "xyxy" or "yxyx"; "" where the model tells.
+        format: "cxcywh", "xyxy", "yxyx" or "offsets"; "" where the model tells.
         background: The class that means no object, or "none"; None where the model tells.
         activation: What makes scores of the output: "sigmoid", "softmax" or "as-is"; "" where the model tells.
         boxes: The output of the coordinates.
