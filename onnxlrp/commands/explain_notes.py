@@ -246,10 +246,10 @@ class Notes:
                 f"{self._off}: {self.model.unit.label} is 0, and its heatmap empty",
                 "behind a ReLU that is a unit which is off: name the layer before it, or take another unit",
             )
-        for words, origins in self._told_by_values.items():
-            drawn = ": distances from anchors that the file does not hold, so that none is drawn" * ("offsets" in words)
-            note(f"{origins}: the values contradict what was assumed; boxes are read as {words}{drawn}",
-                 f"--boxes {words} states it, and whatever you state is taken")  # fmt: skip
+        for read, origins in self._told_by_values.items():
+            drawn = ": distances from anchors that the file does not hold, so that none is drawn" * ("offsets" in read)
+            note(f"{origins}: the values contradict what was assumed; boxes are read as {read}{drawn}",
+                 f"--boxes {read} states it, and whatever you state is taken")  # fmt: skip
         for score, origins in self._below.items():
             note(f"{origins}: no box has a score above {score:g}; the best of all is explained",
                  "--boxes score=0.05 lowers the threshold, and shows more boxes")  # fmt: skip

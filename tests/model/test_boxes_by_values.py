@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -59,7 +60,7 @@ def softmax(z: Array) -> Array:
     return np.asarray(p / p.sum(axis=-1, keepdims=True))
 
 
-def told_of(model: onnxlrp.Model, x: Array, **words: str) -> tuple[onnxlrp.Explanation, str]:
+def told_of(model: onnxlrp.Model, x: Array, **words: Any) -> tuple[onnxlrp.Explanation, str]:
     found = model.explain(x, method="gradient", **words)
     return found, found.provenance["boxes_read"].get("told_by_values", "")
 
