@@ -21,9 +21,9 @@ def gate(graph: Graph, layer: Layer) -> int | None:
     """Return which factor of a product is the gate: 0, 1 or None.
 
     What does not depend on the explained input is a constant, and the gate: the text of a picture in CLIP. x·f(x) is a
-    gate of itself (SiLU). Else the gate is the factor that is made of integers or comparisons, which have no slope, that
-    divides (x·D^-β), that is a bounded function's value (squeeze-and-excitation), that of two bounded ones lies between 0 and 1 (sigmoid · tanh in an LSTM), or that
-    is broadcast over the other.
+    gate of itself (SiLU). Else the gate is the factor that is made of integers or comparisons, which have no slope,
+    that divides (x·D^-β), that is a bounded function's value (squeeze-and-excitation), that of two bounded ones lies
+    between 0 and 1 (sigmoid · tanh in an LSTM), or that is broadcast over the other.
 
     Args:
         graph: The model.
