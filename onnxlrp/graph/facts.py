@@ -195,11 +195,20 @@ def looked_up(graph: Graph, layer: Layer) -> str:
     return _ids_of(graph, layer.inputs[1])
 
 
+def takes_ids(graph: Graph) -> bool:
+    """Return whether the first input holds numbers of words: integers, or floats that a table is read at."""
+    source = graph.inputs[0]
+    return "int" in source.dtype or any(looked_up(graph, layer) == source.name for layer in graph.layers)
+
+
 def _ids_of(graph: Graph, tensor: str) -> str:
     """The input whose ids a tensor holds, in their order; "" where there is no one such input."""
     layer = graph.producer(tensor)
     if layer is None:
         return tensor if tensor in {source.name for source in graph.inputs} else ""
+    if (chosen := _chosen_by_products(graph, layer)) is not None:
+        found = {_ids_of(graph, name) for name in chosen}
+        return found.pop() if len(found) == 1 else ""
     if layer.op not in operators.KEEPS_IDS:
         return ""
     live = [name for name in layer.inputs if name and name not in graph.constants]
@@ -207,6 +216,37 @@ def _ids_of(graph: Graph, tensor: str) -> str:
     live = live[:1] if layer.op in operators.RESHAPES else live
     found = {_ids_of(graph, name) for name in live}
     return found.pop() if len(found) == 1 else ""
+
+
+def _chosen_by_products(graph: Graph, layer: Layer) -> list[str] | None:
+    """The operands a and b of a choice written as a·m + b·(1 − m) with a condition m as a number; None for another."""
+    if layer.op != "Add":
+        return None
+    chosen, conditions = [], []
+    for name in layer.inputs:
+        product = graph.producer(name)
+        if product is None or product.op != "Mul":
+            return None
+        found = {n: _condition(graph, n) for n in product.inputs}
+        masks = [condition for condition in found.values() if condition is not None]
+        if len(masks) != 1 or len(found) != 2:
+            return None
+        conditions += masks
+        chosen += [n for n, condition in found.items() if condition is None]
+    (a, turned), (b, back) = conditions
+    return chosen if a == b and turned != back else None
+
+
+def _condition(graph: Graph, name: str) -> tuple[str, bool] | None:
+    """The condition that a number 0 or 1 stands for, and whether it is turned round; None for other numbers."""
+    layer, turned = graph.producer(name), False
+    if layer is None or layer.op != "Cast":
+        return None
+    name = layer.inputs[0]
+    while (layer := graph.producer(name)) is not None and (layer.op == "Not" or layer.op in operators.COPIES):
+        turned ^= layer.op == "Not"
+        name = layer.inputs[0]
+    return (name, turned) if layer is not None and layer.op in operators.INEQUALITIES else None
 
 
 def cancels(graph: Graph, layer: Layer) -> bool:

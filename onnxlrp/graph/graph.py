@@ -40,6 +40,10 @@ class Layer:
         return self.path or self.name
 
 
+# Metadata of a graph: by name the number that the file compares each input with that no number was given for, as JSON.
+COMPARED = "onnxlrp.compared"
+
+
 class Tensor(NamedTuple):
     """An input or output of the model: `shape` is per sample (no batch axis)."""
 
@@ -76,6 +80,11 @@ class Opaque(Protocol):
     @property
     def only_batch(self) -> int | None:
         """The one batch that runs, of a file that states none; None where others run, or may."""
+        ...
+
+    @property
+    def tensors(self) -> frozenset[str]:
+        """Names of the tensors of the file that it computes."""
         ...
 
     def refusal(self, what: str) -> OnnxLrpError:

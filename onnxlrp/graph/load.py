@@ -25,6 +25,8 @@ from .verify_quantized import verify_quantized
 
 # Lengths tried for open axes that nobody states, and that are neither height nor width.
 PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
+# Heights tried for pictures that do not load at 224 and that nobody states: those of lines of text.
+HEIGHTS = (48, 32, 64)
 # The same for texts: the length of a sentence, and no usual width. Attention costs its square; tables of positions end.
 TEXT_PLACEHOLDERS = (37, 64, 16, DEFAULT_SIZE)
 
@@ -54,9 +56,10 @@ def load(
     Args:
         source: A path, the bytes of a file or a ModelProto, which is not changed.
         size: Lengths of the axes that the inputs leave open: one for all, one for each in order, or by name (the
-            file's name of the axis, its number in the file, or h and w). Height and width that nobody states are 224;
-            another axis gets the first of `PLACEHOLDERS`, or `TEXT_PLACEHOLDERS` beside token ids, that the model
-            runs at, until an array tells it.
+            file's name of the axis, its number in the file, or h and w). Height and width that nobody states are 224,
+            or the first of `HEIGHTS` that the model runs at where it does not run at this height; another axis gets the
+            first of `PLACEHOLDERS`, or `TEXT_PLACEHOLDERS` beside token ids, that the model runs at, until an array
+            tells it.
         max_memory: Bytes, or text such as "8G", that the model may need; by default what is free. A model that needs
             more is refused before anything is computed.
         allow_linked_data: Whether the model's data files may be hard links, or links out of its folder.
@@ -79,9 +82,13 @@ def load(
 
         file, text = without_text(file)
     first: OnnxLrpError | None = None
+    state: LoadState | None = None
     lengths = TEXT_PLACEHOLDERS if reads_ids(file.model) else PLACEHOLDERS
-    for length in lengths:
-        state = LoadState(file, limit, size, stated, length, numbers=numbers or {})
+    attempts = [*((length, DEFAULT_SIZE) for length in lengths), *((lengths[0], height) for height in HEIGHTS)]
+    for length, height in attempts:
+        if first is not None and state is not None and not _worth(state, first, height):
+            continue
+        state = LoadState(file, limit, size, stated, length, numbers=numbers or {}, height=height)
         try:
             try:
                 run(PASSES, state)
@@ -89,7 +96,7 @@ def load(
                 if not _meets_prime(state):
                     raise
                 assert state.sizes is not None
-                state = LoadState(file, limit, size, stated, length, state.sizes.prime, numbers or {})
+                state = LoadState(file, limit, size, stated, length, state.sizes.prime, numbers or {}, height=height)
                 run(PASSES, state)
             graph = graph_of(state)
             break
@@ -102,7 +109,7 @@ def load(
                 try:
                     whole = opaque_graph(state, why, state.metadata | _provenance(file.model))
                 except CannotRun as other:
-                    if other.at_any_size or not state.sizes.guessed:
+                    if other.at_any_size or not _assumes(state, error):
                         raise (other if why is error else error) from None
                 else:
                     freed = _at_its_batch(state, whole)
@@ -110,16 +117,35 @@ def load(
                         return whole if text is None else replace(whole, text=text)
                     graph = freed
                     break
-            elif state.sizes is None or not state.sizes.guessed:
+            elif not _assumes(state, error):
                 raise
             first = first or error
     else:
         assert first is not None
+        assert state is not None
+        if state.sizes is None or not state.sizes.guessed:
+            raise first
         raise _needs_size(state, first, lengths)
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.quantised": note}))
     return graph if text is None else replace(graph, text=text)
+
+
+def _assumes(state: LoadState, error: OnnxLrpError) -> bool:
+    """Return whether a model that does not load may load at another length of an axis that nobody states."""
+    return state.sizes is not None and (state.sizes.guessed or _of_height(state, error))
+
+
+def _of_height(state: LoadState, error: OnnxLrpError) -> bool:
+    """Return whether shapes contradict each other where height and width of pictures are assumed."""
+    return state.sizes is not None and bool(state.sizes.note) and isinstance(error, ContradictoryShapes)
+
+
+def _worth(state: LoadState, error: OnnxLrpError, height: int) -> bool:
+    """Return whether another length, or another height, may help a model that does not load."""
+    assert state.sizes is not None
+    return state.sizes.guessed if height == DEFAULT_SIZE else _of_height(state, error)
 
 
 def _at_its_batch(state: LoadState, whole: Graph) -> Graph | None:
@@ -132,7 +158,7 @@ def _at_its_batch(state: LoadState, whole: Graph) -> Graph | None:
     if batch is None:
         return None
     given = (state.file, state.memory_limit, state.size, state.read_size, state.assumed)
-    stated = LoadState(*given, numbers=numbers, only_batch=batch)
+    stated = LoadState(*given, numbers=numbers, only_batch=batch, height=state.height)
     try:
         run(PASSES, stated)
         return graph_of(stated)

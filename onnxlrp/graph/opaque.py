@@ -58,6 +58,11 @@ class OpaqueForward:
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     only_batch: int | None = None
 
+    @property
+    def tensors(self) -> frozenset[str]:
+        """Names of the tensors of the file that it computes."""
+        return frozenset(value.name for value in self.session.get().get_outputs())
+
     def refusal(self, what: str) -> UnsupportedError:
         """Return the error for a request that needs layers.
 

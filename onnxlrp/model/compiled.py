@@ -249,7 +249,8 @@ class CompiledModel(LoadedModel):
         """Return what the best classes of samples are the best by, [N, K].
 
         That is the logits; where the place is that of the predicted class, it is how many positions are predicted as
-        each class of these samples (as of `fixed`), but for a class that is called background.
+        each class of these samples (as of `fixed`), but for a class that is called background, and for the one that
+        fills a line of text (`filler`) where others are predicted.
 
         Args:
             logits: The logits [N, K] of the samples.
@@ -263,7 +264,25 @@ class CompiledModel(LoadedModel):
         ranked = areas.copy()
         if len(plain) > 1 and plain[0] == "background":
             ranked[:, 0] = -1
+        for row, k in zip(ranked, self.filler(areas), strict=True):
+            if k >= 0:
+                row[k] = -1
         return ranked
+
+    def filler(self, areas: Array) -> Array:
+        """Return the class that stands between the characters of a line of text, [N]; −1 for none.
+
+        A recogniser gives classes at positions along a picture: characters, and the blank of CTC or the end of the
+        text, which is the first or the last class. It is taken for such where most positions hold it, and some do not.
+
+        Args:
+            areas: How many positions are predicted as each class, [N, K].
+        """
+        best, rows = areas.argmax(axis=1), np.arange(len(areas))
+        if not self.reads_a_line:
+            return np.full(len(areas), -1)
+        ends = (best == 0) | (best == areas.shape[1] - 1)
+        return np.where(ends & (areas[rows, best] < areas.sum(axis=1)), best, -1)
 
     @property
     def areas(self) -> Array | None:

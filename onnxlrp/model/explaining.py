@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..explanation import Explanation, ledger, targets
 from ..explanation.targets import Wanted
 from ..files import to_jsonable
+from ..graph import facts
 from ..graph.graph import Array
 from ..graph.outputs.place_output import share_of, sizes
 from ..graph.outputs.places import LAST, OFFSETS
@@ -133,7 +134,7 @@ class Prepared:
         preprocessing = model.preprocessing if samples.pictures else None
         how: dict[str, Any] = {"batch_size": options.batch_size, "on_unsupported": options.on_unsupported}
         how |= {} if progress is None else {"progress": progress}
-        if samples.kind.name == "tokens" and samples.values.dtype.kind in "iu":
+        if samples.kind.name == "tokens" and facts.takes_ids(model.graph):
             from .interface.embedding import solve_tokens
 
             relevance, notes = solve_tokens(model, self.method, samples, ids, **how)
@@ -324,7 +325,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
         from .interface.positions import positions_of
 
         positions = positions_of(model.graph, model.kind, composite)
-    if composite.seed == "one" and model.kind.name == "tokens" and "int" in model.graph.inputs[0].dtype:
+    if composite.seed == "one" and model.kind.name == "tokens" and facts.takes_ids(model.graph):
         raise UsageError(
             f"{composite.name} gives a slope for each value, and token ids have none",
             "-m gradient_x_input, -m sensitivity and -m integrated_gradients take slopes of their embeddings",

@@ -26,6 +26,7 @@ from ..inputs import InputKind, decide
 from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
+from ..preprocessing.sources.explicit import OWN_SIZE
 from .interface.companions import companions, ids_of, mask_of, said, single_text
 from .interface.extra_inputs import feeds, one_number, shown
 from .interface.extra_inputs import read as read_given
@@ -51,7 +52,12 @@ if TYPE_CHECKING:
     from ..inputs.text import Vocabulary
 
 _OF_THE_BEST = f"-t {BEST_BOX} explains the class of the best box"
-_AS_IT_IS = {"resize": "stretch"}  # what is stated of a picture at its own size
+_OF_A_LINE = (
+    "scores along a line of text, it seems: the best class is that of the most positions, but for a first or last "
+    "class that fills the line, as the blank of CTC",
+    "-t CLASS explains another",
+)
+_AS_IT_IS = {OWN_SIZE: True}
 
 
 @dataclass(eq=False)
@@ -271,7 +277,17 @@ class LoadedModel:
             if (axis := self.graph.batch_axes.get(tensor.name))
         ]
         chosen = self.choice.notes if self.choice else ()
-        return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *assumed, *turned)
+        line = (_OF_A_LINE,) if self.reads_a_line and self.placed is not None and not self.placed.asked else ()
+        return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *line, *assumed, *turned)
+
+    @property
+    def reads_a_line(self) -> bool:
+        """Whether scores of classes stand along one axis of a picture, as a recogniser of text gives characters."""
+        placed = self.placed
+        if placed is None or placed.separate or placed.axis is None or placed.detector is not None:
+            return False
+        line = placed.axis == len(placed.shape) - 1 and sum(n > 1 for n in placed.space) == 1
+        return line and self.kind.is_image
 
     @property
     def _of_boxes_by_default(self) -> tuple[tuple[str, str], ...]:
@@ -500,7 +516,7 @@ class LoadedModel:
         codes = model.graph.categories.get(model.graph.inputs[0].name, {})
         how = features, partial(_filled, model.graph), codes
         samples = made(items, model.kind, dtype, lambda: model.preprocessing, model.own_size, *how)
-        check_ids(model.graph, samples)
+        check_ids(model.graph, samples, model.given)
         return samples
 
     def at(self, shape: tuple[int, ...], own_size: bool = False) -> Self:
@@ -535,7 +551,7 @@ class LoadedModel:
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
             return self
         flags = {**self.flags, **_AS_IT_IS} if own_size else self.flags
-        flags = {key: value for key, value in flags.items() if own_size or key != "resize" or not self.own_size}
+        flags = {key: value for key, value in flags.items() if own_size or key != OWN_SIZE}
 
         def make(graph: Graph) -> LoadedModel:
             return type(self)(

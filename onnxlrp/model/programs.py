@@ -115,17 +115,26 @@ def _opaque(
     """Return the forward pass of a graph whose layers cannot be read. Raises UnsupportedError for anything else."""
     if composite is not None:
         raise opaque.refusal(f'the method "{composite.name}"')
-    if inner:
-        first = inner[0] if isinstance(inner[0], str) else inner[0].label
-        raise opaque.refusal(f'"{first}", a result inside of the model,')
-    from ..compile import forward
-
-    program = forward(graph)
     head = heads.head_of(graph, graph.outputs[0].name)
     tensors = {"logits": head.logits, "scores": head.scores}
+    for unit in inner:
+        label = unit if isinstance(unit, str) else unit.label
+        if isinstance(unit, str) or unit.tensor not in opaque.tensors or unit.channel is not None:
+            raise opaque.refusal(f'"{label}", a result inside of the model,')
+        tensors[f"activation/{label}"] = unit.tensor
+    from ..compile import forward
+    from ..graph.writing.evaluated import layers_behind
+
+    program = forward(graph, activations=inner)
+    wanted = list(dict.fromkeys(tensors.values()))
+    own = [tensor for tensor in wanted if tensor in opaque.tensors]
+    behind = [tensor for tensor in wanted if tensor not in own]
+    read, compute = layers_behind(graph, opaque.tensors, behind) if behind else ((), None)
 
     def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        found = opaque.scores(inputs, list(dict.fromkeys(tensors.values())))
+        found = opaque.scores(inputs, list(dict.fromkeys((*own, *read))))
+        if compute is not None:
+            found |= compute({**inputs, **found})
         return {name: found[tensor] for name, tensor in tensors.items()}
 
     return program, run

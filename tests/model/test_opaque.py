@@ -183,3 +183,29 @@ def test_inspect_says_which_methods_there_are_and_why(tmp_path: Path, capsys: An
     assert main(["explain", str(path), str(tmp_path / "x.npy"), "-o", str(tmp_path), "--format", "npz"]) == 0
     assert main(["explain", str(path), str(tmp_path / "x.npy"), "-m", "epsilon", "-o", str(tmp_path)]) == 4
     assert "occlusion" in capsys.readouterr().err
+
+
+def test_a_place_in_an_output_of_many_positions_is_explained() -> None:
+    """[T, K] behind a layer that cannot be read: the logits of one position, or their mean where the class is best."""
+    constants = {
+        "w": RNG.normal(size=(1, 6, 5)).astype(F), "r": RNG.normal(size=(1, 6, 6)).astype(F),
+        "d": RNG.normal(size=(6, 3)).astype(F), "one": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node("RNN", ["t", "w", "r"], ["s"], hidden_size=6, activations=["ThresholdedRelu"]),
+        helper.make_node("Squeeze", ["s", "one"], ["u"]),
+        helper.make_node("Transpose", ["u"], ["v"], perm=[1, 0, 2]),
+        helper.make_node("MatMul", ["v", "d"], ["y"]),
+    ]
+    proto = made(nodes, constants, {"x": (1, ["N", 9, 5])})
+    x = RNG.normal(size=(2, 9, 5)).astype(F)
+    want = session(proto).run(["y"], {"x": x})[0]
+    model = onnxlrp.load(proto)
+    assert model.graph.opaque is not None
+    e = model.explain(x, target="1@4", method="occlusion")
+    np.testing.assert_allclose(e.logit, want[:, 4, 1], rtol=1e-5)
+    best = want.argmax(axis=2)
+    target = int(np.bincount(best[0]).argmax())
+    e = model.explain(x[:1], target=f"{target}@predicted", method="occlusion")
+    np.testing.assert_allclose(e.logit, [want[0, best[0] == target, target].mean()], rtol=1e-5)

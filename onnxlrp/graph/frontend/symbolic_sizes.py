@@ -50,6 +50,7 @@ def fix_sizes(
     assumed: int = DEFAULT_SIZE,
     above: int = PRIME - 1,
     only_batch: int | None = None,
+    height: int = DEFAULT_SIZE,
 ) -> Sizes:
     """Replace the symbolic axes of the inputs in place.
 
@@ -57,10 +58,11 @@ def fix_sizes(
         model: The model without its weights, changed in place.
         weights: Its weights.
         size: Lengths for the axes that are open besides the batch: see `open_axes.lengths`.
-        stated: Finds height and width where `size` is None; 224 where it finds none.
+        stated: Finds height and width where `size` is None; `height` and 224 where it finds none.
         assumed: The length of other open axes, where `size` gives none.
         above: The number that stands for the batch is a prime above this one.
         only_batch: The batch that the model runs with alone, though it states none.
+        height: The height of pictures where nobody states one.
 
     Raises:
         InputError: An input declares no shape.
@@ -103,7 +105,7 @@ def fix_sizes(
     sides = _sides(axes, given, stated)
     following = _around_the_past(inputs, axes, given, assumed)
     for axis in axes:
-        default = DEFAULT_SIZE if axis.is_side else assumed
+        default = {"h": height, "w": DEFAULT_SIZE}.get(axis.side, assumed)
         length = next((some[axis.place] for some in (given, following, sides) if axis.place in some), default)
         _dims(inputs, axis.tensor)[axis.number].dim_value = length
     for output in model.graph.output:
@@ -116,7 +118,7 @@ def fix_sizes(
         names.setdefault(axis.tensor, {})[axis.number - 1] = axis.name
     unstated = dict.fromkeys(axis.tensor for axis in free if axis.is_side and axis.place not in sides)
     note = "; ".join(
-        f'the input "{printable(name)}" leaves height and width open: {DEFAULT_SIZE} x {DEFAULT_SIZE} is assumed'
+        f'the input "{printable(name)}" leaves height and width open: {height} x {DEFAULT_SIZE} is assumed'
         for name in unstated
     )
     return Sizes(batch, batch != prime, note, names, any(not axis.is_side for axis in free), prime)

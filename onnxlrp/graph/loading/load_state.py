@@ -27,6 +27,7 @@ class LoadState:
         memory_limit: Bytes that loading may take.
         size: Lengths of the axes that the inputs leave open; None for defaults.
         assumed: The length of open axes that nobody states, other than height and width.
+        height: The height of pictures that nobody states.
         read_size: Finds the height and width that the metadata of a model state.
         above: The prime that stands for any batch is larger than this.
         numbers: Values of inputs of shape [], by name.
@@ -50,6 +51,7 @@ class LoadState:
     above: int = PRIME - 1
     numbers: Mapping[str, float] = field(default_factory=dict)
     only_batch: int | None = None
+    height: int = DEFAULT_SIZE
     turned: dict[str, int] = field(default_factory=dict)
     scalars: dict[str, float | None] = field(default_factory=dict)
     model: onnx.ModelProto = field(init=False)

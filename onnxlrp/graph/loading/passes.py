@@ -6,6 +6,7 @@ checked; `load` runs them without, for checks take time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -29,7 +30,7 @@ from ..frontend.simplify import optimise, simplify
 from ..frontend.suppression import outputs_before_suppression
 from ..frontend.symbolic_sizes import fix_sizes
 from ..frontend.weightless import separate_weights
-from ..graph import PAIRS
+from ..graph import COMPARED, PAIRS
 from ..lowering.lower import lower
 from ..lowering.token_batchnorm import rewrite_token_batch_norm
 from ..operators import CONTROL_FLOW, GATHERS, RECURRENT, SCATTERS, SOFTMAXES, SQUARES
@@ -139,9 +140,12 @@ def _before_suppression(state: LoadState) -> None:
 
 def _fix_sizes(state: LoadState) -> None:
     state.scalars = bind_scalars(state.model, state.weights, state.numbers)
+    compared = {name: float(state.weights[name]) for name, number in state.scalars.items() if number is None}
+    if any(compared.values()):
+        state.found[COMPARED] = json.dumps(compared)
     stated = partial(state.read_size, state.metadata)
     state.sizes = fix_sizes(
-        state.model, state.weights, state.size, stated, state.assumed, state.above, state.only_batch
+        state.model, state.weights, state.size, stated, state.assumed, state.above, state.only_batch, state.height
     )
 
 

@@ -19,7 +19,8 @@ def lower(graph: MutableGraph) -> None:
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
     transposed convolution, a Fourier transform a product with a matrix or a convolution, the OneHot of an input a
-    Gather from a table, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a
+    Gather from a table, as the comparison of its integers with each number, an Einsum of activations a MatMul,
+    gathering and scattering by constant indices a Gather, a
     nearest-neighbour Resize a Gather for each axis, one step of each sample a GatherND within it, tuples of a
     sample's own number and computed indices gathering and scattering within the sample, a
     reduction over axes of length 1 a Reshape.
@@ -88,11 +89,15 @@ def _matmul(graph: MutableGraph, layer: Layer) -> list[Layer]:
 
 
 def _pad(graph: MutableGraph, layer: Layer) -> list[Layer]:
-    """Negative amounts: a Slice cuts first."""
+    """Negative amounts: a Slice cuts first. Long axes that are reflected: slices side by side."""
     source, amounts = graph.shapes.get(layer.inputs[0], ()), graph.constant(layer.inputs[1])
     axes = graph.constant(layer.inputs[3]) if len(layer.inputs) > 3 else np.arange(len(source))
-    if amounts is None or axes is None or not (amounts < 0).any():
+    if amounts is None or axes is None:
         return []
+    if not (amounts < 0).any():
+        from . import borders
+
+        return borders.pad(graph, layer)
     build = Builder(graph, layer)
     cut, middle = np.minimum(amounts.reshape(2, -1), 0), f"{build.out}/cut"
     shape = np.array(source)
@@ -154,6 +159,31 @@ def _one_hot(graph: MutableGraph, layer: Layer) -> list[Layer]:
     return build.layers
 
 
+def _compared_with_all(graph: MutableGraph, layer: Layer) -> list[Layer]:
+    """Integers of an input compared with 0, 1, … along a last axis, as numbers: what OneHot gives."""
+    if graph.dtypes.get(layer.inputs[0]) != "bool" or not graph.dtypes.get(layer.outputs[0], "").startswith("float"):
+        return []
+    producers = graph.producers()
+    equal = producers.get(layer.inputs[0])
+    if equal is None or equal.op != "Equal":
+        return []
+    numbers = next((graph.constant(name) for name in equal.inputs if graph.constant(name) is not None), None)
+    ids = next((name for name in equal.inputs if name not in graph.constants), None)
+    if numbers is None or ids is None or numbers.size < 2 or numbers.shape[-1] != numbers.size:
+        return []
+    shape, count = graph.shapes[ids], numbers.size
+    if not shape or shape[-1] != 1 or graph.shapes[layer.outputs[0]] != (*shape[:-1], count):
+        return []
+    if not np.array_equal(numbers.reshape(-1), np.arange(count)) or not _of_input(graph, ids):
+        return []
+    build = Builder(graph, layer)
+    plain = build.reshape(ids, shape[:-1], f"{build.out}/ids")
+    graph.dtypes[plain] = graph.dtypes[ids]
+    table = build.constant(np.eye(count, dtype=np.float32), f"{layer.name}/table")
+    build.keep(op="Gather", inputs=(table, plain), attributes={"axis": 0})
+    return build.layers
+
+
 def _of_input(graph: MutableGraph, name: str) -> bool:
     """Whether integers are those of an input, moved or cast at most."""
     producers = graph.producers()
@@ -176,6 +206,7 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "DFT": function(__package__, ".fourier", "dft"),
     "STFT": function(__package__, ".fourier", "stft"),
     "OneHot": _one_hot,
+    "Cast": _compared_with_all,
     "Einsum": function(__package__, ".einsum", "einsum"),
     "Resize": function(__package__, ".resize", "resize"),
     "Gather": function(__package__, ".steps", "by_rows"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...errors import InputError, UnsupportedError, UsageError
-from .. import operators
+from .. import facts, operators
 from ..axes.channels import channel_axes
 from ..axes.tracing import full_axis
 from ..graph import Array, Graph, Head
@@ -121,7 +121,8 @@ def with_place(
     Args:
         graph: The graph.
         head: The head of an output with scores at many positions.
-        place: The place; "default" is the last of the positions of tokens, all of values, else "predicted". "last" is
+        place: The place; "default" is the last of the positions of tokens, all of values, else "predicted"; positions
+            [T, K] are of tokens where no convolution reads a picture or a signal. "last" is
             a default too: the last token of each sample that is no padding, an input of the graph, where "default" is
             the last position; elsewhere it is "default".
         mask: The mask of a place that is one, of the shape of the positions.
@@ -181,7 +182,8 @@ def with_place(
     if place == LAST:
         made = replace(made, metadata={**made.metadata, LAST_INPUT: found.input})
     scores = end.tensor
-    return made, Head(logits, scores, kind, functions, stated=head.stated or bool(functions), unit=head.logits), found
+    known = head.stated or bool(functions or head.functions)
+    return made, Head(logits, scores, kind, functions, stated=known, unit=head.logits), found
 
 
 def append_scores(end: End, kind: str) -> tuple[str, ...]:
@@ -229,12 +231,18 @@ def class_axis(graph: Graph, head: Head) -> int | None:
 def default_place(graph: Graph, head: Head, axis: int | None) -> Place:
     """Return the place that is explained where none is named."""
     shape = graph.shapes[head.logits]
-    if axis is not None and axis == len(shape) - 1 == 1:
+    if axis is not None and axis == len(shape) - 1 == 1 and not _along_a_sample(graph, head):
         return _END  # [T, V]: what comes after the last token
     classes = 1 if axis is None else shape[axis]
     if head.kind == "Values" or (classes == 1 and head.kind not in SEPARATE):
         return Place("all")
     return PREDICTED
+
+
+def _along_a_sample(graph: Graph, head: Head) -> bool:
+    """Return whether positions [T, K] lie along a picture or a signal, which convolutions read, and no ids."""
+    leading = [tensor for tensor in graph.inputs if facts.relevant(graph, (tensor.name,), head.logits)]
+    return all(t.dtype.startswith("float") for t in leading) and any(layer.op == "Conv" for layer in graph.layers)
 
 
 def sizes(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError, OnnxLrpError, UnsupportedError, UsageError
-from ...graph.graph import Graph
+from ...graph.graph import COMPARED, Graph
 from ...inputs import InputKind
 from ...preprocessing import images
 from ...preprocessing.samples import Opened, Samples, several_sizes
@@ -105,10 +106,14 @@ def require_numbers(graph: Graph) -> None:
     """Raise UsageError where an input of shape [] has no number."""
     missing = [name for name, number in graph.scalars.items() if number is None]
     if missing:
+        compared = json.loads(graph.metadata.get(COMPARED, "{}"))
+        numbers = {name: compared.get(name) or 1.0 for name in missing}
+        known = ", ".join(f"{name} with {compared[name]:g}" for name in missing if compared.get(name))
         raise UsageError(
-            f"the model takes a number for {', '.join(missing)} beside the sample",
-            "give it: given={" + ", ".join(f'"{name}": 1.0' for name in missing) + "}",
-            "give it: " + " ".join(f"--given {name}=1" for name in missing),
+            f"the model takes a number for {', '.join(missing)} beside the sample"
+            + (f"; it compares {known}" if known else ""),
+            "give it: given={" + ", ".join(f'"{name}": {number}' for name, number in numbers.items()) + "}",
+            "give it: " + " ".join(f"--given {name}={number:g}" for name, number in numbers.items()),
         )
 
 
@@ -137,10 +142,11 @@ def require_sizes(graph: Graph) -> None:
 def at_own_size(kind: InputKind, shape: tuple[int, ...], error: OnnxLrpError) -> InputError:
     """Make the error of a picture at whose own size the model does not load."""
     height, width = (shape[axis] for axis in kind.spatial_axes)
+    loads = [kind.shape[axis] for axis in kind.spatial_axes]
     return InputError(
         f"the model does not run at the picture's own {height} x {width}: {error.message}",
-        "load it at the size that it was made for: size=(224, 224)",
-        "state the size that it was made for: --size 224x224",
+        f"load it at the size that it was made for: size=({loads[0]}, {loads[1]})",
+        f"state the size that it was made for: --size {loads[0]}x{loads[1]}",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -51,26 +52,31 @@ def _counted(item: Opened, front: TextReader) -> Opened:
     return item._replace(content=counts, text=text, name=item.name or "text")
 
 
-def check_ids(graph: Graph, samples: Samples) -> None:
+def check_ids(graph: Graph, samples: Samples, given: Mapping[str, Any]) -> None:
     """Raise InputError for token ids that the table of their embeddings has no row for.
 
     Args:
         graph: The graph, its first input explained.
         samples: Its samples.
+        given: Arrays of other inputs by name, which may be ids too.
     """
-    x = samples.values
-    for layer in graph.layers if samples.kind.name == "tokens" and x.size else ():
-        if facts.looked_up(graph, layer) != graph.inputs[0].name:
+    explained = graph.inputs[0].name
+    arrays = {**given, explained: samples.values}
+    for layer in graph.layers if samples.kind.name == "tokens" and samples.values.size else ():
+        source = facts.looked_up(graph, layer)
+        if source not in arrays:
             continue
+        x = np.asarray(arrays[source])
         name, rows = layer.inputs[1], graph.constant_shape(layer.inputs[0])[0]
         while (before := graph.producer(name)) is not None and before.op in operators.RESHAPES | operators.COPIES:
             name = before.inputs[0]
-        if name != graph.inputs[0].name:  # an offset, or bounds, decide the row
+        if name != source:  # an offset, or bounds, decide the row
             continue
         wrong = x[(x >= rows) | (x < -rows)]
         if wrong.size:
+            whose = "" if source == explained else f' of input "{source}"'
             raise InputError(
-                f"token id {wrong[0]}: the table {layer.label!r} has {rows} rows",
+                f"token id {wrong[0]:g}{whose}: the table {layer.label!r} has {rows} rows",
                 f"give ids from 0 to {rows - 1}, of the tokenizer that the model was trained with",
             )
 

@@ -1,13 +1,15 @@
 """Sources of preprocessing, in the order of trust.
 
 Flags, `model.prep.toml`, `onnxlrp.prep` in the metadata, Ultralytics, Hugging Face, timm, WinML, the labels of a
-classifier, the graph. Each field comes from the first source that states it; contradictions of later ones are reported.
+classifier, lists of names in the metadata, the graph. Each field comes from the first source that states it;
+contradictions of later ones are reported.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..fields import FORMULA, Conflict, Source, format_value, per_channel
@@ -24,6 +26,7 @@ SOURCES: tuple[Callable[[SourceContext], Iterator[Statement]], ...] = (
     timm.pretrained_cfg,
     winml.image_keys,
     classifier.classlabels,
+    classifier.class_list,
     graph.pixels,
 )
 
@@ -58,6 +61,7 @@ def read(context: SourceContext, n_outputs: int | None = None) -> StatedFields:
     stated: FieldSources = {}
     conflicts: list[Conflict] = []
     notes: list[str] = []
+    context = replace(context, classes=n_outputs)
     for reader in SOURCES:
         for statement in reader(context):
             if statement.source.foreign and statement.source.name != graph.NAME:

@@ -14,12 +14,16 @@ from ..fields import PRESETS, Source
 from .statement import LONGEST_TEXT, SourceContext, Statement
 
 METADATA_KEY = "onnxlrp.prep"
+OWN_SIZE = "own size"  # among the flags of a model that takes a picture at its own size, which no user states
 
 
 def from_flags(context: SourceContext) -> Iterator[Statement]:
     """Read the flags, then the file that `--prep` names."""
+    if context.flags.get(OWN_SIZE):
+        yield Statement(Source("the picture's size", UsageError), {"resize": "stretch"})
     source = Source("flags", UsageError)
-    given = {key: value for key, value in context.flags.items() if value is not None and key != "tokenizer"}
+    unread = ("tokenizer", OWN_SIZE)
+    given = {key: value for key, value in context.flags.items() if value is not None and key not in unread}
     prep = given.pop("prep", None)
     named = str(prep).endswith(".toml")
     if prep is not None and not named:

@@ -28,6 +28,7 @@ class SourceContext:
         kind: The kind of the input, None where it is not decided yet.
         dtype: The type of the input.
         high: The largest pixel value, 255 or 1, that the graph's own arithmetic on its input expects; None without any.
+        classes: The number of classes; None where it is not known.
     """
 
     flags: Mapping[str, Any] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class SourceContext:
     kind: InputKind | None = None
     dtype: str = "float32"
     high: float | None = None
+    classes: int | None = None
 
     @property
     def channels(self) -> int:
