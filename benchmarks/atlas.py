@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,9 @@ def ours(path: Path, folder: Path, warm: Path, out: Path, batch: int) -> Record:
 
 def crp(path: Path, folder: Path, warm: Path, out: Path, batch: int) -> Record:
     """Collect with zennit-crp, the network as modules of torch."""
-    _without_figures()
+    from torch_twin import without_figures
+
+    without_figures()
     import torch
     from crp.attribution import CondAttribution
     from crp.concepts import ChannelConcept
@@ -120,32 +121,6 @@ def crp(path: Path, folder: Path, warm: Path, out: Path, batch: int) -> Record:
 def _loaded(kept: Any, name: str) -> tuple[Any, Any, Any]:
     files = [np.load(kept.PATH / f"{name}_{word}.npy") for word in ("data", "rel", "rf")]
     return files[0], files[1], files[2]
-
-
-class _Absent(types.ModuleType):
-    """A package that is not installed; what is imported from it is a class without instances."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__path__ = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return type(name, (), {})
-
-
-def _without_figures() -> None:
-    """Let zennit and zennit-crp be imported where what they draw with, and networks of their own, are missing."""
-    for package, inner in (
-        ("torchvision", ("models", "models.resnet", "models.vgg", "transforms", "transforms.functional")),
-        ("matplotlib", ("pyplot", "gridspec")),
-    ):
-        try:
-            __import__(package)
-        except ImportError:
-            for name in (package, *(f"{package}.{word}" for word in inner)):
-                sys.modules[name] = _Absent(name)
 
 
 def in_child(who: str, *words: object) -> Record:

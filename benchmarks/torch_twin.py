@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,29 @@ def twin(path: Path) -> tuple[Twin, list[str]]:
     for parameter in net.parameters():
         parameter.requires_grad = False
     return net, [name for name, op, _, _ in net.steps if op == "Conv"]
+
+
+class _Absent(types.ModuleType):
+    """A package that is not installed; what is imported from it is a class without instances."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def without_figures() -> None:
+    """Let zennit and zennit-crp be imported where what they draw with, and networks of their own, are missing."""
+    for package, inner in (
+        ("torchvision", ("models", "models.resnet", "models.vgg", "transforms", "transforms.functional")),
+        ("matplotlib", ("pyplot", "gridspec")),
+    ):
+        try:
+            __import__(package)
+        except ImportError:
+            for name in (package, *(f"{package}.{word}" for word in inner)):
+                sys.modules[name] = _Absent(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,18 +24,22 @@ if TYPE_CHECKING:
 
 # As many as the methods of a long run, so that each batch finds what the one before has compiled. Each has threads of
 # its own: a pool that all share, onnxruntime's global one, would refuse every other session of the user's process.
-KEPT = 32
+KEPT, KEPT_BYTES = 32, 4 << 30
 
 
 @dataclass(eq=False)
 class Programs:
-    """The prepared programs of one graph: the `KEPT` that were last used.
+    """The prepared programs of one graph: those that were last used, at most `KEPT`, and `KEPT_BYTES` of weights.
+
+    The last two are always kept: a method that reads the model's scores too finds both.
 
     Attributes:
         kept: Programs and what runs them, by what was asked for, the one used last at the end.
+        sizes: The bytes of weights that each holds, as `weight_bytes` counts them.
     """
 
     kept: OrderedDict[Any, tuple[Program, Run]] = field(default_factory=OrderedDict)
+    sizes: dict[Any, int] = field(default_factory=dict)
     _lock: ForkLock = field(default_factory=ForkLock, repr=False)
 
     def prepared(
@@ -94,10 +99,24 @@ class Programs:
         else:
             made = kept_program(engine, graph, key, compiled)
         with self._lock:
-            self.kept[key] = made
-            while len(self.kept) > KEPT:
-                self.kept.popitem(last=False)
+            self.kept[key], self.sizes[key] = made, weight_bytes(graph, composite)
+            while len(self.kept) > KEPT or (len(self.kept) > 2 and sum(self.sizes.values()) > KEPT_BYTES):
+                del self.sizes[self.kept.popitem(last=False)[0]]
         return made
+
+
+def weight_bytes(graph: Graph, composite: Composite | None) -> int:
+    """Return how many bytes of weights a program holds: the model's in single precision, and as many made by rules.
+
+    This is an estimate, known before anything runs: rules that share a W⁺ hold less, engines that keep a second layout
+    of the model's weights more.
+
+    Args:
+        graph: The graph.
+        composite: The rules; None for the forward pass alone.
+    """
+    elements = sum(math.prod(graph.constant_shape(name)) for name in graph.constants)  # values are not read for it
+    return 4 * elements * (1 if composite is None else 2)
 
 
 def _stopped(graph: Graph, starts: Sequence[StartForm]) -> Graph:

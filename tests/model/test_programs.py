@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 
 import onnxlrp
@@ -46,3 +48,21 @@ def test_the_programs_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert engine.prepared == 4
     ask(0.2)
     assert engine.prepared == 5
+
+
+def test_large_programs_are_kept_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = _Counting()
+    model = onnxlrp.load(MODELS / "digits.onnx", engine=engine)
+    weights = 4 * sum(int(np.prod(t.dims)) for t in onnx.load(MODELS / "digits.onnx").graph.initializer)
+    forward, rules = (programs.weight_bytes(model.graph, one) for one in (None, model.composite("zplus")))
+    assert rules == 2 * forward
+    assert weights / 2 < forward < 2 * weights
+    monkeypatch.setattr(programs, "KEPT_BYTES", 3 * rules)
+    for gamma in (0.1, 0.2, 0.3, 0.1, 0.4):
+        model.prepare(method="gamma", gamma=gamma)
+    assert (engine.prepared, len(engine.alive)) == (4, 3)
+    assert sum(model._programs.sizes.values()) == 3 * rules
+    monkeypatch.setattr(programs, "KEPT_BYTES", 1)  # the last two stay, however large they are
+    model.prepare(method="gamma", gamma=0.5)
+    model.prepare(method="gamma", gamma=0.4)
+    assert (engine.prepared, len(engine.alive)) == (5, 2)
