@@ -92,7 +92,9 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
         return "one value: positive relevance raises it, negative lowers it"
     if found.kind == "Values":
         taken = (
-            "" if found.stated else ", taken for a regression by the name of the output: --task classification if not"
+            ""
+            if found.stated or found.remark
+            else ", taken for a regression by the name of the output: --task classification if not"
         )
         return f"{classes} values, each explained by -t ID{taken}"
     if decided := _before_decision(found, classes):

@@ -10,9 +10,14 @@ import numpy as np
 from ...errors import UsageError
 from .. import operators
 from ..graph import Graph, Head, Layer
+from .embedding_output import is_named_embedding, is_normalised
 from .head_patterns import PATTERNS, Role, Step, number
 
 REVERSED = "the output falls where the score of a class rises: --head as-is explains it itself"
+EMBEDDING = (
+    "an embedding {why}, and no scores of classes: its largest value is explained; --similar-to FILE explains how "
+    "similar it is to another, --task classification takes it for scores"
+)
 MARGINS = "margins of a linear classifier: explained, and shown, as they stand"
 
 _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
@@ -65,9 +70,9 @@ def decide(
     if as_it_stands or (task == "regression" and found.functions):
         found = Head(output, output, "Scores", stated=True)
     if task == "regression":
-        return replace(found, kind="Values", stated=True)
+        return replace(found, kind="Values", stated=True, remark="")
     if task == "classification" and found.kind in ("Values", ""):
-        return replace(found, kind="", stated=True)
+        return replace(found, kind="", stated=True, remark="")
     return found
 
 
@@ -152,7 +157,20 @@ def _unscored(graph: Graph, found: Head) -> Head:
         return replace(found, kind="Scores")
     if "classif" in task:
         return replace(found, stated=True)
-    return replace(found, kind="Values") if _VALUES.search(found.logits) and not found.decision else found
+    if found.decision:
+        return found
+    if why := _of_an_embedding(graph, found.logits):
+        return replace(found, kind="Values", remark=EMBEDDING.format(why=why))
+    return replace(found, kind="Values") if _VALUES.search(found.logits) else found
+
+
+def _of_an_embedding(graph: Graph, tensor: str) -> str:
+    """What tells that an output, one vector for each sample, is an embedding; "" where nothing does."""
+    if sum(n != 1 for n in graph.shapes.get(tensor, ())) != 1:
+        return ""
+    if is_normalised(graph, tensor):
+        return "by its division by its norm"
+    return "by its name" if is_named_embedding(tensor) else ""
 
 
 def _opposites(graph: Graph, layer: Layer) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from ...graph.axes.input_axes import input_axes
 from ...graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ...graph.names import unique_name
 from ...graph.outputs import heads
+from ...graph.outputs.embedding_output import is_named_embedding, is_normalised
 from ...graph.outputs.place_output import Placed, is_map, with_place
 from ...graph.outputs.places import LAST, Place, box_options
 from ...graph.recurrence import with_states
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 Note = tuple[str, str]
 AS_IS, MEAN_RIVALS = HEADS[1:]
-_EMBEDDINGS = re.compile(r"(?i)embed|feature|latent|pooler|image_emb")
 
 
 class Stated(NamedTuple):
@@ -170,15 +169,17 @@ def choose(
 
 
 def _embedding(graph: Graph) -> str | None:
-    """The first output that is called an embedding; None for no such."""
-    return next((t.name for t in graph.outputs if _EMBEDDINGS.search(t.name)), None)
+    """The first output that is an embedding, one vector for each sample if there is one; None for no such."""
+    found = [t.name for t in graph.outputs if is_named_embedding(t.name) or is_normalised(graph, t.name)]
+    return next((name for name in found if _is_flat(graph.shapes[name])), next(iter(found), None))
 
 
 def _of_embedding(graph: Graph, chosen: str) -> tuple[Note, ...]:
     if len(graph.outputs) == 1:
         return ()
     others = ", ".join(t.name for t in graph.outputs if t.name != chosen)
-    return ((f"output {chosen} is compared, by its name", f"--output NAME compares another: {others}, or a layer"),)
+    how = "by its name" if is_named_embedding(chosen) else "an embedding by its division by its norm"
+    return ((f"output {chosen} is compared, {how}", f"--output NAME compares another: {others}, or a layer"),)
 
 
 def _no_boxes(graph: Graph, place: Place, asked: Unit | None) -> Exception:
@@ -279,7 +280,8 @@ def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
     flat = [name for name in results if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
     scored, values = ([n for n in some if not heads.head_of(graph, n).decision] for some in (several, flat))
-    chosen = ([name for name in _pairs(graph) if name in names] or scored or several or values or flat or results)[0]
+    scores = [name for name in scored if heads.head_of(graph, name).kind != "Values"] or scored
+    chosen = ([name for name in _pairs(graph) if name in names] or scores or several or values or flat or results)[0]
     if len(names) == 1:
         return chosen, ()
     others = ", ".join(name for name in names if name != chosen)
