@@ -27,7 +27,7 @@ def is_normalised(graph: Graph, tensor: str) -> bool:
     if layer is None:
         return False
     if layer.op == "LpNormalization":
-        return layer.attributes.get("p", 2) == 2
+        return bool(layer.attributes.get("p", 2) == 2)
     if layer.op == "Div":
         return _is_norm(graph, layer.inputs[1], layer.inputs[0])
     if layer.op == "Mul":
