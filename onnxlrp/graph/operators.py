@@ -154,6 +154,8 @@ RECTIFIERS = ops("Relu Clip LeakyRelu PRelu Elu Selu Celu ThresholdedRelu")
 SCORINGS = ops("Softmax LogSoftmax Sigmoid")
 # They may stand between a sum and the division by it: copies, and what keeps it away from zero.
 AROUND_A_DENOMINATOR = COPIES | RESHAPES | ops("Clip Expand Max Add")
+# The last of the layers that divide a vector by its norm.
+ENDS_OF_A_NORMALISATION = COPIES | RESHAPES | ops("Div Mul LpNormalization")
 # Operators that multiply: an infinite factor makes NaN of every zero. Elsewhere infinity has a meaning, such as in a
 # mask that is added to the scores of an attention, or as the bound of a Clip.
 FACTORS = CONVOLUTIONS | MATRIX_PRODUCTS | NORMALIZATIONS | ops("Mul Div PRelu")

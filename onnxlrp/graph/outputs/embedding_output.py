@@ -1,19 +1,10 @@
-"""Embeddings: outputs whose values are no scores of classes, told by their name or by their division by their norm."""
+"""Embeddings that are told by the division by their norm."""
 
 from __future__ import annotations
-
-import re
 
 from .. import operators
 from ..graph import Graph, Layer
 from .head_patterns import number
-
-_NAMES = re.compile(r"(?i)embed(?!ded)|(^|[^a-z])(latents?|pooler_output|x_?vectors?|d_?vectors?|features?)([^a-z]|$)")
-
-
-def is_named_embedding(name: str) -> bool:
-    """Return whether an output is called an embedding, by the names that exporters and authors give."""
-    return bool(_NAMES.search(name))
 
 
 def is_normalised(graph: Graph, tensor: str) -> bool:

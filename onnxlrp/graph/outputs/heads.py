@@ -10,7 +10,6 @@ import numpy as np
 from ...errors import UsageError
 from .. import operators
 from ..graph import Graph, Head, Layer
-from .embedding_output import is_named_embedding, is_normalised
 from .head_patterns import PATTERNS, Role, Step, number
 
 REVERSED = "the output falls where the score of a class rises: --head as-is explains it itself"
@@ -24,6 +23,9 @@ _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
 _OF_LOGARITHM = {logarithm: kind for kind, logarithm in _AS_LOGARITHM.items()}
 # Names that exporters and authors give to outputs that are no scores of classes.
 _VALUES = re.compile(r"(?i)(^|[^a-z])(variable|regress\w*|box(es)?|bbox\w*|landmarks?|keypoints?|coord\w*)([^a-z]|$)")
+_EMBEDDINGS = re.compile(
+    r"(?i)embed(?!ded)|(^|[^a-z])(latents?|pooler_output|x_?vectors?|d_?vectors?|features?)([^a-z]|$)"
+)
 _OWN_SCORES = operators.ops("ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::SVMClassifier")
 _OWN_VALUES = operators.ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::SVMRegressor")
 
@@ -168,9 +170,23 @@ def _of_an_embedding(graph: Graph, tensor: str) -> str:
     """What tells that an output, one vector for each sample, is an embedding; "" where nothing does."""
     if sum(n != 1 for n in graph.shapes.get(tensor, ())) != 1:
         return ""
-    if is_normalised(graph, tensor):
-        return "by its division by its norm"
-    return "by its name" if is_named_embedding(tensor) else ""
+    return embedding(graph, tensor)
+
+
+def embedding(graph: Graph, tensor: str) -> str:
+    """Return what tells that a tensor is an embedding: "by its name", "by its division by its norm", or "".
+
+    Args:
+        graph: The graph.
+        tensor: The tensor.
+    """
+    layer = graph.producer(tensor)
+    if layer is not None and layer.op in operators.ENDS_OF_A_NORMALISATION:
+        from .embedding_output import is_normalised  # which plain logits do without
+
+        if is_normalised(graph, tensor):
+            return "by its division by its norm"
+    return "by its name" if _EMBEDDINGS.search(tensor) else ""
 
 
 def _opposites(graph: Graph, layer: Layer) -> bool:

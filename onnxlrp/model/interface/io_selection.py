@@ -16,7 +16,6 @@ from ...graph.axes.input_axes import input_axes
 from ...graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ...graph.names import unique_name
 from ...graph.outputs import heads
-from ...graph.outputs.embedding_output import is_named_embedding, is_normalised
 from ...graph.outputs.place_output import Placed, is_map, with_place
 from ...graph.outputs.places import LAST, Place, box_options
 from ...graph.recurrence import with_states
@@ -170,7 +169,7 @@ def choose(
 
 def _embedding(graph: Graph) -> str | None:
     """The first output that is an embedding, one vector for each sample if there is one; None for no such."""
-    found = [t.name for t in graph.outputs if is_named_embedding(t.name) or is_normalised(graph, t.name)]
+    found = [t.name for t in graph.outputs if heads.embedding(graph, t.name)]
     return next((name for name in found if _is_flat(graph.shapes[name])), next(iter(found), None))
 
 
@@ -178,8 +177,12 @@ def _of_embedding(graph: Graph, chosen: str) -> tuple[Note, ...]:
     if len(graph.outputs) == 1:
         return ()
     others = ", ".join(t.name for t in graph.outputs if t.name != chosen)
-    how = "by its name" if is_named_embedding(chosen) else "an embedding by its division by its norm"
-    return ((f"output {chosen} is compared, {how}", f"--output NAME compares another: {others}, or a layer"),)
+    return (
+        (
+            f"output {chosen} is compared, an embedding {heads.embedding(graph, chosen)}",
+            f"--output NAME compares another: {others}, or a layer",
+        ),
+    )
 
 
 def _no_boxes(graph: Graph, place: Place, asked: Unit | None) -> Exception:
