@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support import idle_threads, kept_conversions, kernels_under_test
+from support import idle_threads, kept_conversions, kernels_under_test, spread
 
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True, database=None)
@@ -51,13 +51,13 @@ def pytest_configure(config: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a test marked `few(count)`, mark all cases slow but so many, spread evenly."""
-    cases: dict[str, list[pytest.Item]] = {}
+    cases: dict[str, list[Any]] = {}
     for item in items:
         if item.get_closest_marker("few") is not None:
             cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
     for all_of_one in cases.values():
         (count,) = all_of_one[0].get_closest_marker("few").args
-        quick = {n * len(all_of_one) // count for n in range(count)}
+        quick = spread.evenly([tuple(item.callspec.indices.items()) for item in all_of_one], count)
         for n, item in enumerate(all_of_one):
             if n not in quick:
                 item.add_marker(pytest.mark.slow)

@@ -233,6 +233,7 @@ def test_signals_and_vectors(run: Any) -> None:
     assert len(Page(Path("atlas/units/00-0.html")).all("img")) == 4 * 2 * 2
 
 
+@pytest.mark.few(1)
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [400, 1280])
 def test_in_a_browser(run: Any, width: int, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def closes(entries: Any, outputs: Any, tolerance: Any) -> list[Any]:
     return conserving
 
 
-@pytest.mark.few(50)
+@pytest.mark.few(15)
 @pytest.mark.parametrize("net", small_nets.NETS)
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_every_layer_balances(method: Any, net: Any) -> None:
@@ -79,12 +79,13 @@ FLOAT32 = {(method, net) for method in small_nets.METHODS for net in ("everythin
 FLOAT32 |= {(method, net) for method in ("epsilon_plus_flat", "gamma") for net in small_nets.NETS}
 
 
-@pytest.mark.few(15)
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("method", "net"), sorted(FLOAT32))
 def test_every_layer_balances_in_float32(method: Any, net: Any) -> None:
     closes(*booked(net, composite_of(method), "ort"), 1e-4)
 
 
+@pytest.mark.few(50)
 @pytest.mark.parametrize("net", small_nets.NETS)
 @pytest.mark.parametrize("method", PROPAGATION)
 def test_all_layers_together_account_for_the_logit(method: Any, net: Any) -> None:

@@ -17,6 +17,7 @@ RULES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("net", ["vit", "encoder"])
 @pytest.mark.parametrize(("engine", "most"), [("reference", 1e-6), ("ort", 1e-3)])
@@ -34,6 +35,7 @@ def test_equal_to_lxt(net: str, rule: str, engine: str, most: float) -> None:
     assert (error < most).all(), error
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("net", ["gpt2", "llama"])
 @pytest.mark.parametrize("exporter", ["legacy", "dynamo"])

@@ -54,6 +54,7 @@ def distance(ours: Any, theirs: Any) -> Any:
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
 
 
+@pytest.mark.few(36)
 @pytest.mark.parametrize(("net", "composite"), CASES)
 def test_reference_engine_is_zennit_in_float64(net: Any, composite: Any) -> None:
     out, data = explain(net, composite, "reference"), golden(net)
@@ -61,7 +62,7 @@ def test_reference_engine_is_zennit_in_float64(net: Any, composite: Any) -> None
     assert distance(out.relevance, data[f"relevance/{composite}"]) < 1e-9
 
 
-@pytest.mark.few(24)
+@pytest.mark.few(8)
 @pytest.mark.parametrize(("net", "composite"), CASES)
 def test_ort_engine_is_as_exact_as_zennit_in_float32(net: Any, composite: Any) -> None:
     out, data = explain(net, composite, "ort"), golden(net)

@@ -100,6 +100,7 @@ def by_hand(net: Net, form: str) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETS)
 def test_relevance_is_that_of_arras(name: str, form: str) -> None:

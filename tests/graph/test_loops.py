@@ -129,6 +129,7 @@ MODELS = {
 }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_gradients_and_relevance(name: str) -> None:
     proto = MODELS[name]()

@@ -95,6 +95,7 @@ def measured(net: Any, unit: Any, position: tuple[int, ...], x: Any, more: float
     return (np.abs(at[:-1] - at[-1]).max(axis=1) > 1e-6).reshape(h, w)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", CASES)
 def test_the_field_is_what_changes_the_value(name: str) -> None:
     nodes, constants = CASES[name]

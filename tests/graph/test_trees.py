@@ -93,6 +93,7 @@ BY_LEAVES = {(name, base) for name in CASES for base in (0, 1, 2) if "each leaf"
 }
 
 
+@pytest.mark.few(40)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("base", [[], [0.0], [0.3], [0.0, 0.0], [0.1, 0.4]])
 @pytest.mark.parametrize("transform", ["NONE", "LOGISTIC", "SOFTMAX"])
@@ -179,6 +180,7 @@ def test_the_first_node_of_a_tree_is_its_root() -> None:
     same(regressor(turned, weights(1, leaves, [0])), X)
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("path", EXPORTS, ids=lambda path: path.stem)
 def test_exports_give_the_scores_of_the_file(path: Path) -> None:
     """Through `load`, where functions of the sums are layers of their own."""

@@ -31,7 +31,7 @@ def relevance_of(net: Net, feeds: Any, seeds: Any, engine: str, method: str = "r
     return small_nets.explained(load(net.proto()), composite, given, engine, mode="relevance", **ask)
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", NETS)
 def test_scores_are_those_of_onnxruntime(name: str) -> None:
     net, feeds = NETS[name], NETS[name].feeds()
@@ -44,7 +44,7 @@ def test_scores_are_those_of_onnxruntime(name: str) -> None:
         np.testing.assert_allclose(found.output, want, atol=1e-5)
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", NETS)
 def test_relevance_is_that_of_arras(name: str) -> None:
     net, feeds = NETS[name], NETS[name].feeds()

@@ -31,7 +31,7 @@ def doubled(n: Net, x: Any, **attributes: Any) -> Any:
     return n.op("Resize", x, NONE, np.array([1, 1, 2, 2], np.float32), **attributes)
 
 
-@pytest.mark.few(50)
+@pytest.mark.few(18)
 @pytest.mark.parametrize("name", MODELS)
 def test_the_graph_is_the_model(name: Any) -> None:
     """At any batch size, whatever became of its layers."""

@@ -77,6 +77,7 @@ CASES = [
 ]
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("method", ["attention_rollout", "chefer"])
 @pytest.mark.parametrize(("spelling", "read", "ids"), CASES)
 def test_by_its_definition(method: str, spelling: str, read: str, ids: bool) -> None:

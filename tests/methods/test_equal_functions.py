@@ -43,7 +43,7 @@ def correlation(a: Array, b: Array) -> float:
     return min(float(np.corrcoef(i.ravel(), j.ravel())[0, 1]) for i, j in zip(a, b, strict=True))
 
 
-@pytest.mark.few(14)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", REWRITES)
 def test_equal_functions_get_equal_maps(name: str, plain: Any) -> None:
     network, cls = REWRITES[name]

@@ -224,6 +224,7 @@ def test_attribution_keeps_relevance_without_padding() -> None:
     np.testing.assert_allclose(found.relevance.sum(axis=1), found.logit, rtol=1e-5)
 
 
+@pytest.mark.few(4)
 @each_engine
 @pytest.mark.parametrize("method", ["pattern_net", "pattern_attribution"])
 def test_engines_agree_on_patterns(method: str, name: str) -> None:

@@ -194,6 +194,7 @@ FORMS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
 }
 
 
+@pytest.mark.few(7)
 @pytest.mark.parametrize("form", FORMS)
 def test_relevance_is_that_of_the_papers(form: str) -> None:
     make, expected = FORMS[form]

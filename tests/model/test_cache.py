@@ -78,7 +78,7 @@ def opened(path: Path, **how: Any) -> Model:
     return onnxlrp.load(path, cache=True, **how)
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("method", ALONE)
 @pytest.mark.parametrize("net", ["residual", "maxpool", "everything"])
 def test_every_method_gives_the_same(tmp_path: Path, worked: list[str], net: str, method: str) -> None:
@@ -110,7 +110,7 @@ def wide(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("method", ALONE)
 def test_the_layout_of_what_is_kept_changes_no_bit(wide: Path, cache: Path, method: str) -> None:
     """Elementwise nodes in the layout of convolutions, for any number of samples."""
@@ -268,6 +268,7 @@ def entries(cache: Path, name: str) -> list[Path]:
     return sorted(cache.glob(f"*/{name}"))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", ["graph.pickle", "program.pickle", "graph.onnx", "weights.bin", "names.json"])
 @pytest.mark.parametrize("how", ["cut", "gone", "changed"])
 def test_damaged_entries_are_made_again(path: Path, cache: Path, worked: list[str], name: str, how: str) -> None:

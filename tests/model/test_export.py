@@ -84,6 +84,7 @@ def test_top_takes_the_image_alone(name: str, target: str, method: str, tmp_path
         near(scores, e.output)
 
 
+@pytest.mark.few(14)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", [*METHODS, "gamma", "epsilon_alpha2_beta1", "excitation_backprop", "deconvnet"])
 @pytest.mark.parametrize("target", ["input", "top3"])

@@ -59,6 +59,7 @@ HEADS = {
 }
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("target", ["top1", "top3", 2])
 def test_the_logit_is_explained_whatever_follows_it(head: str, target: Any) -> None:

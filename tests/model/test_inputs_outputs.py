@@ -203,6 +203,7 @@ MANY: dict[str, dict[str, Any]] = {"occlusion": {}, "rise": {"samples": 12},
         "meaningful_perturbation": {"steps": 2, "score": "probability"}}  # fmt: skip
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("method", MANY)
 @pytest.mark.parametrize("size", [2, 3, None])
 def test_rows_stay_with_their_samples_in_methods_of_many_passes(

@@ -69,6 +69,7 @@ GEOMETRIES: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
 def test_the_graph_sees_what_pillow_makes(geometry: dict[str, Any], interpolation: str) -> None:

@@ -107,6 +107,7 @@ def test_refused_where_positions_have_no_relevance_or_there_are_none() -> None:
     assert caught.value.fix.endswith("such as attention")
 
 
+@pytest.mark.few(12)
 @pytest.mark.parametrize("ids", [True, False])
 @pytest.mark.parametrize("method", [name for name in composites() if not name.startswith("pattern")])
 def test_composites_of_gradients_have_no_share_whatever_their_rules(method: str, ids: bool) -> None:

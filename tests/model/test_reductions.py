@@ -32,6 +32,7 @@ def expected(rows: Array, word: str) -> Array:
     return np.asarray(terms.max(axis=2) if word == "max" else terms.sum(axis=2))
 
 
+@pytest.mark.few(9)
 @each_engine
 @each_case
 def test_reductions_are_those_of_the_whole(case: unit_models.Case, engine: str) -> None:

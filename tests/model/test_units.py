@@ -59,7 +59,7 @@ def differences(f: Any, x: Array, step: float = 1e-5) -> Array:
     return slope
 
 
-@pytest.mark.few(9)
+@pytest.mark.few(4)
 @each_engine
 @each_case
 def test_the_gradient_of_a_unit_is_its_slope(case: unit_models.Case, engine: str) -> None:
@@ -88,7 +88,7 @@ def cut(made: onnx.ModelProto, tensor: str, folder: Path) -> onnx.ModelProto:
     return onnx.load(folder / "cut.onnx")
 
 
-@pytest.mark.few(24)
+@pytest.mark.few(8)
 @each_engine
 @each_case
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "epsilon", "deep_taylor", "guided_backprop"])

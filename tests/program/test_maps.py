@@ -121,6 +121,7 @@ def stabilized(name: Any, z: Any, epsilon: Any) -> Any:
     return sketch.run(name, {"y": y}, z=z[None])["y"][0]
 
 
+@pytest.mark.few(60)
 @each_engine
 @pytest.mark.parametrize("op", ["max", "min", "add", "sub", "mul", "greater"])
 @pytest.mark.parametrize("constant", [0.0, -0.75, np.array([-1.0, 0.0, 2.0]).reshape(3, 1)])

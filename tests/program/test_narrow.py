@@ -49,6 +49,7 @@ def oracle(rule: str, w: Any, b: Any, x: Any, r: Any) -> Any:
     return found
 
 
+@pytest.mark.few(12)
 @each_engine
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("order", ["parts", "heads"])

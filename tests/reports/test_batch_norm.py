@@ -16,6 +16,7 @@ from support.numpy_nets import check, conv, model, near, node, relu
 EPSILON = 0.02
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("method", ["epsilon", "zplus", "gamma", "epsilon_alpha2_beta1", "gradient"])
 @pytest.mark.parametrize("rank", [0, 1, 2, 3])
 def test_folded_by_hand(rank: int, method: str) -> None:

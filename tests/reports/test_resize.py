@@ -25,6 +25,7 @@ def matrix(rule: str, before: int, after: int) -> np.ndarray:
     return found
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("after", [(7, 8), (2, 5), (1, 1)])
 @pytest.mark.parametrize("rule", ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"])
 def test_bilinear(rule: str, after: tuple[int, int]) -> None:

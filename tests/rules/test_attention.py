@@ -47,6 +47,7 @@ def run(
     return prepared(engine, small_nets.forward(graph), program)(feeds)["relevance"]
 
 
+@pytest.mark.few(5)
 @each_engine
 @pytest.mark.parametrize("targets", [None, 3])
 def test_half_of_a_matrix_product_goes_to_each_factor(name: str, targets: int | None) -> None:

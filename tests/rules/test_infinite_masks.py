@@ -60,7 +60,7 @@ def model(mask: Any, masked: float, guarded: bool = False) -> Any:
     return n.model(n.dense(n.op("Flatten", n.op("Relu", y)), TOKENS * WIDTH, 3))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(2)
 @pytest.mark.parametrize("engine", ["ort", "reference"])
 @pytest.mark.parametrize("mask", [added, chosen, chosen_as_activation, logarithm, twice])
 def test_a_mask_of_infinities_is_a_mask(mask: Any, engine: str) -> None:

@@ -330,7 +330,7 @@ def relevance(graph: Any, rule: Any, x: Any, r: Any, name: str = "reference", **
     return small_nets.explained(graph, composite, inputs, name, mode="relevance", **options)["relevance"]
 
 
-@pytest.mark.few(155)
+@pytest.mark.few(60)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("rule", ORACLES)
 def test_rule_is_its_definition(rule: str, name: Any) -> None:

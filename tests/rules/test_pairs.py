@@ -66,7 +66,7 @@ def stacked(graph: Any, lower: Any, upper: Any) -> Any:
     return Composite((*entries, ("avgpool", NORM)))
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("upper", STYLES)
 def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) -> None:
@@ -86,7 +86,7 @@ def test_rewrites_change_nothing_whatever_rule_is_above(upper: str, net: str) ->
     assert dead <= 2  # guided backprop lets nothing through where flat has made it all negative
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "reference"])
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_engines_agree_with_the_reference(method: Any, name: Any) -> None:
@@ -98,7 +98,7 @@ def test_engines_agree_with_the_reference(method: Any, name: Any) -> None:
             small_nets.agree(outputs[key], expected, 1e-4)
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(4)
 @each_engine
 @pytest.mark.parametrize("method", small_nets.METHODS)
 def test_three_targets_are_three_runs(method: Any, name: str) -> None:
@@ -123,7 +123,7 @@ def test_the_top_targets_are_the_highest_logits(name: str) -> None:
     small_nets.agree(first["relevance"], top["relevance"][0], 1e-6)
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(3)
 @each_engine
 @pytest.mark.parametrize("method", ["epsilon_plus_flat", "gamma", "deconvnet"])
 def test_samples_do_not_know_of_each_other(method: str, name: str) -> None:

@@ -128,6 +128,7 @@ def explained(graph: Any, composite: Any, x: Any, relevance: Any, engine: str = 
     )["relevance"]
 
 
+@pytest.mark.few(20)
 @each_engine
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_the_signal_has_it_all(name: str, product: Any) -> None:

@@ -37,6 +37,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.few(6)
 @each_engine
 @pytest.mark.parametrize("high", [float("inf"), 6.0], ids=["Relu", "Clip"])
 @pytest.mark.parametrize("targets", [None, 2])

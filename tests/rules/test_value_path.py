@@ -36,6 +36,7 @@ def softmax(x: Any) -> Any:
     return p / p.sum(axis=-1, keepdims=True)
 
 
+@pytest.mark.few(4)
 @each_engine
 @pytest.mark.parametrize("turned", [False, True])
 def test_values_take_all_and_weights_nothing(name: str, turned: bool) -> None:

@@ -81,6 +81,7 @@ def test_rows_say_what_was_explained_and_what_was_not(whole: dict[str, bytes], i
     assert (state["samples"], state["rejected"], state["finished"]) == (11, 1, True)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("step", range(0, 29, 4))
 def test_a_run_cut_at_any_write_goes_on_to_the_same_files(
     inputs: Path, tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, step: int

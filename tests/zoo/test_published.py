@@ -99,7 +99,7 @@ ANALYZERS = ("Gradient", "InputTimesGradient", *RULES)
 INNVESTIGATE = 5e-7
 
 
-@pytest.mark.few(28)
+@pytest.mark.few(10)
 @pytest.mark.parametrize("engine", ["reference", "ort"])
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("analyzer", ANALYZERS)
@@ -195,7 +195,7 @@ def test_scores_are_the_untouched_models(name: str, count: int) -> None:
         assert distance(np.log(ours), np.log(theirs)) < 1e-4
 
 
-@pytest.mark.few(6)
+@pytest.mark.few(3)
 @pytest.mark.parametrize("method", PRESETS)
 @pytest.mark.parametrize("name", REAL)
 def test_ledger_closes(name: str, method: str) -> None:

@@ -15,6 +15,7 @@ HERE = Path(__file__).parent / "recurrent_files"
 NAMES = sorted(path.stem for path in HERE.glob("*.onnx"))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_and_gradients_are_those_of_torch(name: str, tmp_path: Any) -> None:
     file, model = np.load(HERE / f"{name}.npz"), onnxlrp.load(HERE / f"{name}.onnx")

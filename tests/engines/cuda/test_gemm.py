@@ -154,7 +154,7 @@ GEOMETRIES = {
 }
 
 
-@pytest.mark.few(12)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("precision", PRECISIONS)
 @each_tile
 @pytest.mark.parametrize("geometry", GEOMETRIES)
