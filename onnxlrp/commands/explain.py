@@ -23,7 +23,7 @@ from ..pictures import colors, heatmap
 from ..pictures.smoothing import Smoothing
 from ..streaming import extra_rows, sinks
 from ..streaming.batches import Batch, Rejected, batches
-from ..streaming.sources import Files, Item
+from ..streaming.sources import Files, Item, Paths
 from . import arguments, explain_run, reading, summary
 from .console import KEY, Console, printable
 from .explain_notes import Notes
@@ -47,10 +47,10 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.space not in SPACES:
         raise UsageError(f'no space "{args.space}"', "give input or original")
     table = explain_run.checked(args)
-    source = reading.files(args, console)
+    source = reading.files(args, console).compact()
     _check_lines(args, source, asked)
     plan = sinks.planned(args.out, args.format, len(source), len(asked), args.grid)
-    written = sinks.Written([*source.paths, *filter(None, [args.similar_to and Path(args.similar_to)])])
+    written = sinks.Written(Paths(source, [Path(args.similar_to)] if args.similar_to else []))
     if args.lines is not None:
         written.claim(Path(args.lines))
     start = time.perf_counter()
@@ -98,14 +98,9 @@ def _run(
     starts = extra_rows.starts(model, source)
     on_error = args.on_error or ("skip" if record.run else "fail")
     # What is made again is in no batch with what was not done: the batches of the rest stay what they are.
-    todo = [[(one.position, one.item) for one in record.again.values()], record.left]
-    made = (
-        batches(
-            Files([item for _, item in part]), [model], args.batch_size, [starts[n] + item.start for n, item in part],
-            console.progress,
-        )
-        for part in todo
-    )  # fmt: skip
+    again = [(one.position, one.item) for one in record.again.values()]
+    todo = [(source, starts)] if record.left is None else [_part(part, starts) for part in (again, record.left)]
+    made = (batches(part, [model], args.batch_size, rows, console.progress) for part, rows in todo)
     for batch in chain.from_iterable(made):
         if isinstance(batch, Rejected):
             reading.reject(batch, len(source), on_error, console)
@@ -127,6 +122,11 @@ def _run(
                 notes.look(sized.kind, pictures, **look)
         _explain(model, batch, prepared[key], report)
         record.batch(batch)
+
+
+def _part(items: Sequence[tuple[int, Item]], starts: Sequence[int]) -> tuple[Files, list[int]]:
+    """Return some items of a source, with the row of each item's first sample that is read."""
+    return Files([item for _, item in items]), [starts[n] + item.start for n, item in items]
 
 
 def _check_lines(args: argparse.Namespace, source: Sized, asked: Sequence[ExplainOptions]) -> None:

@@ -35,15 +35,15 @@ class Record:
     """What a run writes down of its explanations.
 
     Attributes:
-        left: The items that are to be explained, with their positions among all.
+        left: The items that are to be explained, with their positions among all; None for all of them.
         samples: The number of samples that were done before.
         rejected: The number of items that were rejected before.
         again: What is done and lacks a file, by its item's name: it is explained again, its rows stay.
     """
 
-    def __init__(self, source: Files, table: Path | None, grid: int, run: RunFolder | None, written: Written) -> None:
+    def __init__(self, table: Path | None, grid: int, run: RunFolder | None, written: Written) -> None:
         self.run = run
-        self.left: Sequence[tuple[int, Item]] = list(enumerate(source))
+        self.left: Sequence[tuple[int, Item]] | None = None
         self.samples = run.samples if run else 0
         self.rejected = run.rejected if run else 0
         self.again: Mapping[str, Again] = {}
@@ -163,19 +163,19 @@ def record(
         InputError: A damaged folder.
     """
     if not args.resume:
-        return Record(source, table, args.pool, None, written)
+        return Record(table, args.pool, None, written)
     from ..streaming.run_folder import RunFolder
 
     folder = _folder(plan)
     run = RunFolder.begin(folder, _identity(args, model, plan, folder, methods, table))
-    made = Record(source, table, args.pool, run, written)
-    made.left = run.left(source.items, written.claim, console.progress)
+    made = Record(table, args.pool, run, written)
+    left = made.left = run.left(source.items, written.claim, console.progress)
     made.again = {one.item.name: one for one in run.again}
     console.clear()
     if run.samples or run.rejected:
         rejected = f", {run.rejected} of them rejected" if run.rejected else ""
         gone = f", but {len(made.again)} whose files are gone" if made.again else ""
-        done = len(source) - len(made.left)
+        done = len(source) - len(left)
         console.note(f"{folder}: {done} of {len(source)} inputs are done{rejected}: they are not explained again{gone}")
     return made
 

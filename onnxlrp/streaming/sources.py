@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import os
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
 from ..errors import InputError, NothingToDo, UsageError
 from ..explanation.names import file_path
@@ -130,6 +131,58 @@ class Files:
     def pictures(self) -> list[Path]:
         """The paths of what is read as a picture."""
         return pictures(self.paths)
+
+    def compact(self) -> Files:
+        """Return the same files in little memory: each item is made when it is asked for, and is another each time."""
+        if all(isinstance(item.content, Path) and (item.start, item.stop) == (0, None) for item in self):
+            return replace(self, items=_Compact(self.items))
+        return self
+
+
+class _Compact(Sequence[Item]):
+    """Items of files, whose names and paths are kept as one text."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._ends, self._text = array("Q", [0]), bytearray()
+        for item in items:
+            for part in (item.name, str(item.content)):
+                self._text += os.fsencode(part)
+                self._ends.append(len(self._text))
+        self._name_column = items[0].name_column if items else None
+
+    def __len__(self) -> int:
+        return len(self._ends) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        at = 2 * range(len(self))[index]
+        first, middle, last = self._ends[at : at + 3]
+        name, path = (os.fsdecode(bytes(self._text[a:b])) for a, b in ((first, middle), (middle, last)))
+        return Item(name, Path(path), self._name_column)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of a source and some others, found anew each time that they are gone through.
+
+    Attributes:
+        source: The source.
+        others: The others.
+    """
+
+    source: Files
+    others: Sequence[Path] = ()
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from (path for item in self.source if (path := item.path) is not None)
+        yield from self.others
 
 
 def pictures(paths: Sequence[Path]) -> list[Path]:

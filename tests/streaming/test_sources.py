@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import os
 import tarfile
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from onnxlrp.commands.parsers.groups import SOURCE
 from onnxlrp.commands.parsers.parser import Parser
 from onnxlrp.errors import InputError, NothingToDo, UsageError
 from onnxlrp.explanation.names import file_word
-from onnxlrp.streaming.sources import expand, files, find, listed, names_by_folder
+from onnxlrp.streaming.sources import Files, Item, Paths, expand, files, find, listed, names_by_folder
 
 
 def picture(path: Path, heatmap: bool = False) -> Path:
@@ -173,3 +177,37 @@ def test_the_class_of_an_atlas_is_the_last_folder(tmp_path: Path) -> None:
     assert pictures([str(tmp_path / "a.tar")]).folders == ["horse"]
     (tmp_path / "list.txt").write_text("x/train/dog/1.png\na.tar\n")
     assert pictures([], from_list=str(tmp_path / "list.txt")).folders == ["dog", "horse"]
+
+
+def test_a_compact_source_has_the_same_items(tmp_path: Path) -> None:
+    names = ["a.png", "ä ö.png", "x/a.png", os.fsdecode(b"\xff.png")]
+    try:
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(b"")
+    except OSError:
+        pytest.skip("the file system has no such names")
+    whole = files([str(tmp_path)], "key", recursive=True)
+    small = whole.compact()
+    assert list(small) == list(whole)
+    assert (small.items[-1], small.items[1:3]) == (whole.items[-1], whole.items[1:3])
+    assert type(small.items) is not type(whole.items)
+    with pytest.raises(IndexError):
+        small.items[len(names)]
+    cut = replace(whole, items=[whole.items[0]._replace(start=1), *whole.items[1:]])
+    assert cut.compact() is cut
+    assert list(Paths(small, [Path("b")])) == [*whole.paths, Path("b")]
+
+
+def test_a_compact_source_is_small(tmp_path: Path) -> None:
+    """Memory does not grow with the number of files but for their names."""
+    items = [Item(f"{n:06}", tmp_path / f"{n:06}.png") for n in range(2000)]
+    small = Files(items).compact()
+    del items
+    gc.collect()
+    tracemalloc.start()
+    again = small.compact()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert size < 2000 * (len(str(tmp_path)) + 60)
+    assert len(again) == 2000
