@@ -151,6 +151,20 @@ def shape_in(constants: Mapping[str, Array], name: str) -> tuple[int, ...]:
     return constants[name].shape if known is None else known[name]
 
 
+class Switch(NamedTuple):
+    """An input that chose a branch of the file.
+
+    Attributes:
+        value: Which branch was read: True for `then_branch`.
+        stated: Somebody gave the value; else it is assumed.
+        others: Inputs that the other branch reads alone.
+    """
+
+    value: bool
+    stated: bool
+    others: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Graph:
     """A checked, folded, batch-free model.
@@ -166,6 +180,8 @@ class Graph:
     `open_axes` names, for each input, the axes per sample that the file leaves open and nobody fixed: axis → name.
     `head` is how the user states that the output is to be read; None leaves that to `heads.head_of`.
     `scalars` are the inputs of shape [], constants here: name → number, None where it is not given.
+    `switches` are the inputs that chose a branch of the file, of which `layers` has this one; `scalars` has those that
+    were stated.
     `explained` has, for tensors of scores that no layer-wise rule can begin at (votes of a support vector machine, the
     distances of a clustering), the heads that explain them: that of `head="logits"`, then others by `heads.decide`.
     `categories` has, for columns of words of an input, the code of each word: input → column → word → code; 0 stands
@@ -190,6 +206,7 @@ class Graph:
     batch_axes: Mapping[str, int] = field(default_factory=dict)
     head: Head | None = None
     scalars: Mapping[str, float | None] = field(default_factory=dict)
+    switches: Mapping[str, Switch] = field(default_factory=dict)
     opaque: Opaque | None = None
     explained: Mapping[str, tuple[Head, ...]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[int, Mapping[str, int]]] = field(default_factory=dict)

@@ -13,8 +13,9 @@ import onnx
 from ..errors import OnnxLrpError, UnsupportedError
 from .frontend.open_axes import Size
 from .frontend.simplify import ContradictoryShapes
+from .frontend.switches import take_switches
 from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes, reads_ids
-from .graph import Array, Graph, Tensor
+from .graph import Array, Graph, Switch, Tensor, TextReader
 from .loading.contracts import run
 from .loading.load_state import LoadState, SizeReader
 from .loading.passes import PASSES
@@ -76,7 +77,9 @@ def load(
         CheckFailed: The model is quantised, and its graph rounds otherwise than the file.
     """
     limit = memory_limit(max_memory)
-    file, text = read(source, allow_linked_data), None
+    file, switches = take_switches(read(source, allow_linked_data), numbers or {})
+    numbers = {name: value for name, value in (numbers or {}).items() if name not in switches}
+    text = None
     if any(node.op_type == "TfIdfVectorizer" for node in file.model.graph.node):
         from .text_front import without_text
 
@@ -88,7 +91,7 @@ def load(
     for length, height in attempts:
         if first is not None and state is not None and not _worth(state, first, height):
             continue
-        state = LoadState(file, limit, size, stated, length, numbers=numbers or {}, height=height)
+        state = LoadState(file, limit, size, stated, length, numbers=numbers, height=height)
         try:
             try:
                 run(PASSES, state)
@@ -96,7 +99,7 @@ def load(
                 if not _meets_prime(state):
                     raise
                 assert state.sizes is not None
-                state = LoadState(file, limit, size, stated, length, state.sizes.prime, numbers or {}, height=height)
+                state = LoadState(file, limit, size, stated, length, state.sizes.prime, numbers, height=height)
                 run(PASSES, state)
             graph = graph_of(state)
             break
@@ -114,7 +117,7 @@ def load(
                 else:
                     freed = _at_its_batch(state, whole)
                     if freed is None:
-                        return whole if text is None else replace(whole, text=text)
+                        return _with_front(whole, text, switches)
                     graph = freed
                     break
             elif not _assumes(state, error):
@@ -129,7 +132,18 @@ def load(
     note = verify_quantized(graph, source, {node.op_type for node in file.model.graph.node})
     if note:
         graph = replace(graph, metadata=MappingProxyType({**graph.metadata, "onnxlrp.quantised": note}))
-    return graph if text is None else replace(graph, text=text)
+    return _with_front(graph, text, switches)
+
+
+def _with_front(graph: Graph, text: TextReader | None, switches: Mapping[str, Switch]) -> Graph:
+    """The graph with what was read before its layers: the reader of a text, and inputs that chose a branch."""
+    if text is not None:
+        graph = replace(graph, text=text)
+    if not switches:
+        return graph
+    told = {name: float(switch.value) for name, switch in switches.items() if switch.stated}
+    scalars = MappingProxyType({**graph.scalars, **told})
+    return replace(graph, scalars=scalars, switches=MappingProxyType(dict(switches)))
 
 
 def _assumes(state: LoadState, error: OnnxLrpError) -> bool:

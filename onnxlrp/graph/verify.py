@@ -186,7 +186,8 @@ def _run(
     for value in session.get_inputs():
         if value.name not in feed:
             shape = [d if isinstance(d, int) and d > 0 else 1 for d in value.shape]
-            number = graph.scalars.get(value.name) or 0
+            switch = graph.switches.get(value.name)
+            number = switch.value if switch else graph.scalars.get(value.name) or 0
             unread[value.name] = np.full(shape, number, _DTYPES.get(value.type, "float32"))
     fixed = next(
         (d for v in session.get_inputs() if v.name in feed for d in v.shape[axes.get(v.name, 0) :][:1]

@@ -14,6 +14,7 @@ from ..compile import compile
 from ..errors import UnsupportedError, UsageError, of_type
 from ..explanation import targets
 from ..explanation.targets import Wanted
+from ..graph.outputs.places import LAST
 from .compiled import CompiledModel
 from .exporting.explainer import save
 from .interface.open_sizes import require_numbers, require_sizes
@@ -64,7 +65,7 @@ def export(
             raise UsageError(
                 f'export has no target "{target}"', "give input, top1 or topK; a class id is an input then"
             )
-        if graph is not model.graph:
+        if graph is not model.graph and not (model.placed and model.placed.place == LAST):
             raise UsageError(
                 f'export has no target "{target}" where classes are predicted',
                 "give input@predicted, with the class id as an input, or a place that stays, such as top1@0,0",

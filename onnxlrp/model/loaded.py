@@ -18,7 +18,7 @@ from ..explanation import targets
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.outputs import heads
-from ..graph.outputs.place_output import is_map
+from ..graph.outputs.place_output import TokensOf, is_map
 from ..graph.outputs.places import BEST_BOX, DEFAULT, LAST, SIZES, Place, box_options
 from ..graph.recognition.past import empty_pasts, is_mask, is_past
 from ..graph.recognition.pixel_range import pixel_range
@@ -27,6 +27,7 @@ from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
 from ..preprocessing.sources.explicit import OWN_SIZE
+from .interface.branches import branch_notes, branches_chosen
 from .interface.companions import companions, ids_of, mask_of, said, single_text
 from .interface.extra_inputs import feeds, one_number, shown
 from .interface.extra_inputs import read as read_given
@@ -206,7 +207,18 @@ class LoadedModel:
         """Return the graph with the place computed in it, of the same sample, where that is an input of `graph`."""
         if not (self.placed and self.placed.input):
             return self.graph
-        return choose(self.whole or self.graph, self._stated, True, self._named).graph
+        whole = self.whole or self.graph
+        return choose(whole, self._stated, True, self._named, self._tokens_of(whole)).graph
+
+    def _tokens_of(self, whole: Graph) -> TokensOf | None:
+        """What tells the tokens of a text from its padding; None where nothing does."""
+        text = single_text(whole)
+        if text is None:
+            return None
+        mask = mask_of(whole, text)
+        if mask is not None:
+            return TokensOf(mask.name)
+        return None if self._padding is None else TokensOf(text.name, self._padding)
 
     @property
     def seeded(self) -> Seeded | None:
@@ -262,7 +274,9 @@ class LoadedModel:
             for tensor in self.graph.inputs
             if tensor.name in self.assumed_inputs and 0 not in tensor.shape
         ]
-        pasts = [t.name for t in empty_pasts((self.whole or self.graph).inputs) if t.name not in self.given]
+        whole = self.whole or self.graph
+        unread = {name for switch in whole.switches.values() for name in switch.others}
+        pasts = [t.name for t in empty_pasts(whole.inputs) if t.name not in {*self.given, *unread}]
         if pasts:
             like = f" and {len(pasts) - 1} more are" if pasts[1:] else " is"
             assumed.append((f"no past: {pasts[0]}{like} empty, assumed", f"--given {pasts[0]}=FILE states one"))
@@ -277,8 +291,9 @@ class LoadedModel:
             if (axis := self.graph.batch_axes.get(tensor.name))
         ]
         chosen = self.choice.notes if self.choice else ()
+        branches = branch_notes(whole)
         line = (_OF_A_LINE,) if self.reads_a_line and self.placed is not None and not self.placed.asked else ()
-        return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *line, *assumed, *turned)
+        return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *line, *branches, *assumed, *turned)
 
     @property
     def reads_a_line(self) -> bool:
@@ -454,7 +469,9 @@ class LoadedModel:
         of_type((str, NoneType), "a name", output=output, input=input, kind=kind, task=task, head=head)
         of_type((Mapping, NoneType), "values by the names of inputs", given=given)
         whole = self.whole or self.graph
-        if numbers := {name: value for name, value in (given or {}).items() if name in whole.scalars}:
+        if numbers := branches_chosen(whole, given or {}):
+            return self._with_numbers(numbers).choose(output, input, given, kind, task, head, place, seeded, boxes)
+        if numbers := {n: v for n, v in (given or {}).items() if n in whole.scalars or n in whole.switches}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}
             return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place, seeded, boxes)
         check_words(task, head)

@@ -11,7 +11,6 @@ import onnx
 import pytest
 
 import onnxlrp
-from onnxlrp.errors import UnsupportedError
 from support.decoder_models import PAST, Decoder
 
 WORDS = ["[PAD]", "aa", "bb", "cc", "dd", "ee", "ff", "gg", "hh"]
@@ -98,8 +97,76 @@ def test_what_the_position_is_is_said() -> None:
     assert with_words().explain(IDS[:1], 3).provenance["place"] == "last"
 
 
-def test_a_file_that_does_not_look_for_it_is_refused(tmp_path: Path) -> None:
-    model = with_words(size={"length": 5})
-    with pytest.raises(UnsupportedError, match="last token"):
-        model.export(tmp_path / "out.onnx", target="input")
-    assert not [*tmp_path.iterdir()]
+def exported(model: onnxlrp.Model, path: Path, feed: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What an exported explainer gives, run by onnxruntime alone."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.export(path, method="attnlrp", **options))
+    feed = {value.name: feed[value.name] for value in session.get_inputs()}
+    return dict(zip((value.name for value in session.get_outputs()), session.run(None, feed), strict=True))
+
+
+MASKS = {"of the texts": np.arange(5) <= LAST[:, None], "of nothing": np.zeros((3, 5), bool)}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_an_exported_explainer_looks_for_it_in_the_mask(mask: str, tmp_path: Path) -> None:
+    """Of a text that is nothing but padding the position is the very last, as it is without an export."""
+    model = onnxlrp.load(DECODER.file, size={"length": 5})
+    seen = MASKS[mask].astype(np.int64)
+    feed = {"input_ids": IDS, "attention_mask": seen, "position_ids": np.tile(np.arange(5), (3, 1))}
+    got = exported(model, tmp_path / "explainer.onnx", feed, target="top1")
+    wanted = model.explain(IDS, method="attnlrp", given={"attention_mask": seen})
+    np.testing.assert_allclose(got["relevance"].reshape(IDS.shape), wanted.relevance, rtol=1e-4, atol=1e-5)
+    if mask == "of the texts":
+        z = DECODER.logits(DECODER.embedded(IDS))[np.arange(3), LAST]
+        np.testing.assert_array_equal(wanted.target, z.argmax(axis=1))
+        assert (np.abs(got["relevance"].reshape(IDS.shape)[~MASKS[mask]]) < 1e-9).all()
+
+
+def last_by_definition(mask: Any) -> Any:
+    """The last of the positions that are seen: above 0, or not below it where some are; else the very last."""
+    rows = [row >= 0 if (row < 0).any() else row > 0 for row in mask]
+    return [np.flatnonzero(row)[-1] if row.any() else len(row) - 1 for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("values", "padding"),
+    [
+        ([[1, 1, 0], [0, 1, 1], [0, 0, 0]], None),
+        ([[0, 0, -1e9], [0, 0, 0], [-1e9, 0, -1e9]], None),
+        ([[1, 1, 1, 0, 1, 0]], None),  # three before the tokens
+        ([[5, 2, 2], [2, 5, 2], [2, 2, 2], [1, 3, 5]], 2),
+    ],
+)
+def test_what_marks_the_last_token_in_a_graph(values: Any, padding: int | None) -> None:
+    """The layers themselves, for masks of 1 and 0, masks that are added to scores, masks over a past, and ids."""
+    from onnxlrp.graph.graph import Graph, Tensor
+    from onnxlrp.graph.outputs.ends import End
+    from onnxlrp.graph.outputs.place_output import TokensOf, mark_last
+
+    given = np.array(values, np.float32)
+    source = Tensor("tokens", (given.shape[1],), "float32")
+    graph = Graph((), (source,), (), {}, {"tokens": source.shape}, {"tokens": "float32"})
+    end = End(graph, "tokens", "end")
+    mark_last(end, 3, "float32", TokensOf("tokens", padding))
+    got = run(end, given)
+    mask = given[:, -3:] if padding is None else given != padding
+    np.testing.assert_array_equal(got.argmax(axis=1), last_by_definition(mask))
+    assert (got.sum(axis=1) == 1).all()
+
+
+def run(end: Any, given: Any) -> Any:
+    """Layers as a model, by the evaluator of onnx."""
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    nodes = [helper.make_node(layer.op, layer.inputs, layer.outputs, **layer.attributes) for layer in end.layers]
+    stored = [numpy_helper.from_array(value, name) for name, value in end.constants.items()]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "end", [value("tokens", TensorProto.FLOAT, ["N", given.shape[1]])],
+        [value(end.tensor, TensorProto.BOOL, None)], stored,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)])
+    return ReferenceEvaluator(model).run(None, {"tokens": given})[0]

@@ -112,3 +112,27 @@ class Decoder:
         made_graph = helper.make_graph(made, "decoder", inputs, outputs, stored)
         made_model = helper.make_model(made_graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
         return bytes(made_model.SerializeToString())
+
+    @property
+    def merged(self) -> bytes:
+        """Two models in one file, as optimum writes it: an If on `use_cache_branch`, without and with a past.
+
+        Large weights are those of both branches; the small constants of each lie in it.
+        """
+        behind, alone = onnx.load_from_string(self.file), onnx.load_from_string(self.file)
+        for node in alone.graph.node:
+            if node.op_type == "Concat":
+                node.CopyFrom(helper.make_node("Identity", [node.input[1]], list(node.output), name=node.name))
+        small = [t for t in behind.graph.initializer if not t.dims or (len(t.dims) == 1 and t.data_type in (6, 7))]
+        branches = {
+            f"{name}_branch": helper.make_graph(model.graph.node, name, [], model.graph.output, small)
+            for name, model in (("then", behind), ("else", alone))
+        }
+        choice = helper.make_tensor_value_info("use_cache_branch", TensorProto.BOOL, [1])
+        names = [output.name for output in alone.graph.output]
+        node = helper.make_node("If", [choice.name], names, name="optimum::if", **branches)
+        large = [tensor for tensor in behind.graph.initializer if tensor not in small]
+        inputs = [*behind.graph.input, choice]
+        graph = helper.make_graph([node], "merged", inputs, alone.graph.output, large)
+        made = helper.make_model(graph, opset_imports=behind.opset_import, ir_version=9)
+        return bytes(made.SerializeToString())

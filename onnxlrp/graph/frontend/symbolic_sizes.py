@@ -121,7 +121,9 @@ def fix_sizes(
         f'the input "{printable(name)}" leaves height and width open: {height} x {DEFAULT_SIZE} is assumed'
         for name in unstated
     )
-    return Sizes(batch, batch != prime, note, names, any(not axis.is_side for axis in free), prime)
+    settled = following if _length_is_stated(inputs, given) else {}
+    guessed = any(not axis.is_side and axis.place not in settled for axis in free)
+    return Sizes(batch, batch != prime, note, names, guessed, prime)
 
 
 def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueInfoProto) -> list[OpenAxis]:
@@ -176,6 +178,11 @@ def _of_tokens(inputs: Sequence[onnx.ValueInfoProto], given: Mapping[Place, int]
         return "", assumed
     dim = ids.type.tensor_type.shape.dim[1]
     return dim.dim_param, given.get((ids.name, 1)) or dim.dim_value or assumed
+
+
+def _length_is_stated(inputs: Sequence[onnx.ValueInfoProto], given: Mapping[Place, int]) -> bool:
+    """Return whether the number of token ids is known, from which the lengths around a past follow."""
+    return _of_tokens(inputs, given, 0)[1] > 0
 
 
 def reads_ids(model: onnx.ModelProto) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...errors import InputError, UnsupportedError, UsageError
+from ...errors import InputError, UsageError
 from .. import facts, operators
 from ..axes.channels import channel_axes
 from ..axes.tracing import full_axis
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from .ends import End
 
 _END = Place("at", (-1,))
+
+
+class TokensOf(NamedTuple):
+    """What tells tokens from padding inside a graph.
+
+    Attributes:
+        tensor: An input: a mask, over what is before the tokens too, or the token ids.
+        padding: The id that fills up texts, of ids; None of a mask.
+    """
+
+    tensor: str
+    padding: int | None = None
+
+
 _NAMES = {1: ("position",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -109,7 +123,12 @@ def is_map(graph: Graph, head: Head) -> bool:
 
 
 def with_place(
-    graph: Graph, head: Head, place: Place = DEFAULT, mask: Array | None = None, computed: bool = False
+    graph: Graph,
+    head: Head,
+    place: Place = DEFAULT,
+    mask: Array | None = None,
+    computed: bool = False,
+    tokens: TokensOf | None = None,
 ) -> tuple[Graph, Head, Placed]:
     """Return the graph with a further output, the mean score of each class over a place, and the head of that output.
 
@@ -126,19 +145,19 @@ def with_place(
             a default too: the last token of each sample that is no padding, an input of the graph, where "default" is
             the last position; elsewhere it is "default".
         mask: The mask of a place that is one, of the shape of the positions.
-        computed: Compute "predicted" inside the graph, from the same sample, in the place of an input.
+        computed: Compute "predicted" and "last" inside the graph, from the same sample, in the place of an input.
+        tokens: What tells "last" from padding then; None for the very last position.
 
     Raises:
         UsageError: The place is none of this output.
         InputError: The mask does not fit it, or is empty.
-        UnsupportedError: "last" is to be computed inside the graph.
     """
     shape = graph.shapes[head.logits]
     axis = class_axis(graph, head)
     asked = place.kind not in ("default", "last")
     if not asked:
         own = default_place(graph, head, axis)
-        place = LAST if place.kind == "last" and own == _END else own
+        place = LAST if place.kind == "last" and own == _END and not (computed and tokens is None) else own
     found = Placed(place, head.logits, shape, axis, asked=asked)
     from .ends import End
 
@@ -156,12 +175,7 @@ def with_place(
         found = _predicted(end, head, found, computed)
         kind = head.kind if head.kind in SEPARATE else "Scores"
     elif place.kind == "last":
-        if computed:
-            raise UnsupportedError(
-                "the last token that is no padding differs between samples, and an exported file does not look for it",
-                "name a position: -t input@-1 is the last of the array, padding or not",
-            )
-        found = _last(end, found)
+        found = _last(end, found, computed, tokens)
     elif (point := _point(place, found.space)) is not None:
         for i, at in zip(spatial, point, strict=True):
             end.pick(i, at)
@@ -179,7 +193,7 @@ def with_place(
     if end.shape == (1,) and kind == "Scores":
         kind = "Values"
     made = end.with_output()
-    if place == LAST:
+    if place == LAST and found.input:
         made = replace(made, metadata={**made.metadata, LAST_INPUT: found.input})
     scores = end.tensor
     known = head.stated or bool(functions or head.functions)
@@ -342,10 +356,14 @@ def _predicted(end: End, head: Head, found: Placed, computed: bool) -> Placed:
     return found._replace(separate=separate)
 
 
-def _last(end: End, found: Placed) -> Placed:
-    """Append the logits at the position that an input marks."""
+def _last(end: End, found: Placed, computed: bool, tokens: TokensOf | None) -> Placed:
+    """Append the logits at the position that an input marks, or that is computed: the last token of each sample."""
     z, real = end.tensor, end.dtype
-    found = found._replace(input=end.add_input("place", found.space, "bool"), size=1)
+    if computed and tokens is not None:
+        mark_last(end, found.space[0], real, tokens)
+        found = found._replace(size=1)
+    else:
+        found = found._replace(input=end.add_input("place", found.space, "bool"), size=1)
     assert found.axis is not None
     end.add("Unsqueeze", (*found.space, 1), np.array([1 + found.axis], np.int64))
     mask = end.add("Cast", (*found.space, 1), dtype=real, to=_CODES[real])
@@ -353,6 +371,43 @@ def _last(end: End, found: Placed) -> Placed:
     end.add("Mul", found.shape, mask)
     _sum(end, found)
     return found
+
+
+def mark_last(end: End, length: int, real: str, tokens: TokensOf) -> None:
+    """Append whether each position is the last token that is no padding, [T]; of nothing but padding the very last.
+
+    With f_t = 1 for tokens, it is the one at L = max_t (t + 1) f_t. A mask has above 0 for tokens, or is added to
+    scores: then what is hidden is below 0.
+
+    Args:
+        end: Where the layers are put.
+        length: The number of positions, T.
+        real: The type to compute in.
+        tokens: What tells tokens from padding.
+    """
+    end.tensor = tokens.tensor
+    end.add("Cast", end.shape, dtype=real, to=_CODES[real])
+    if tokens.padding is not None:
+        end.add("Sub", end.shape, np.array(tokens.padding, real))
+        end.add("Abs", end.shape)
+        lowest: str | Array = np.zeros((), real)
+    else:
+        if end.shape[0] != length:  # those before the tokens
+            end.add("Gather", (length,), np.arange(end.shape[0] - length, end.shape[0]), axis=1)
+        signs = end.add("Sign", end.shape)
+        end.add("ReduceMin", (1,), np.array([1], np.int64), keepdims=1)
+        lowest = end.add("Min", (1,), np.zeros((1,), real))
+        end.tensor = signs
+    end.add("Greater", (length,), lowest, dtype="bool")
+    end.add("Cast", (length,), dtype=real, to=_CODES[real])
+    places = np.arange(1, length + 1)[np.newaxis].astype(real)
+    end.add("Mul", (length,), places)
+    last_one = end.add("ReduceMax", (1,), np.array([1], np.int64), keepdims=1)
+    end.add("Equal", (1,), np.zeros((1,), real), dtype="bool")
+    end.add("Cast", (1,), dtype=real, to=_CODES[real])
+    end.add("Mul", (1,), np.full((1,), length, real))
+    end.add("Add", (1,), last_one)
+    end.add("Equal", (length,), places, dtype="bool")
 
 
 _CODES = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}  # of onnx.TensorProto

@@ -16,7 +16,7 @@ from ...graph.axes.input_axes import input_axes
 from ...graph.graph import PAIRS, Array, Graph, Head, Layer, Tensor
 from ...graph.names import unique_name
 from ...graph.outputs import heads
-from ...graph.outputs.place_output import Placed, is_map, with_place
+from ...graph.outputs.place_output import Placed, TokensOf, is_map, with_place
 from ...graph.outputs.places import LAST, Place, box_options
 from ...graph.recurrence import with_states
 from ...inputs import decide
@@ -87,6 +87,7 @@ def choose(
     stated: Stated = Stated(),  # noqa: B008  # a tuple
     computed: bool = False,
     names: int | None = None,
+    tokens: TokensOf | None = None,
 ) -> Choice:
     """Choose the output and the input to explain.
 
@@ -99,6 +100,7 @@ def choose(
         stated: What the user says.
         computed: A place that depends on the sample is computed in the graph (`with_place`).
         names: The number of class names that the model states, which may tell how boxes are read.
+        tokens: What tells tokens from padding, where the last token is computed in the graph.
 
     Raises:
         UsageError: A name or a place that is not there, an input on which the output does not depend, or a seed for one
@@ -142,7 +144,7 @@ def choose(
         if name not in {t.name for t in whole.outputs}:
             name = detector.boxes
     elif place is not None and is_map(graph, found):
-        graph, found, placed = with_place(graph, found, place, _mask(place), computed)
+        graph, found, placed = with_place(graph, found, place, _mask(place), computed, tokens)
         notes += _of_a_default(name, placed)
     put_in = None
     if seeded:

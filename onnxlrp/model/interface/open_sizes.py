@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import InputError, OnnxLrpError, UnsupportedError, UsageError
 from ...graph.graph import COMPARED, Graph
+from ...graph.recognition.past import is_mask, is_past
 from ...inputs import InputKind
 from ...preprocessing import images
 from ...preprocessing.samples import Opened, Samples, several_sizes
@@ -131,7 +132,9 @@ def require_sizes(graph: Graph) -> None:
     """Raise UnsupportedError where the length of an axis is a placeholder: a file is written at one size."""
     if not graph.metadata.get("onnxlrp.placeholder"):
         return
-    names = dict.fromkeys(name for axes in graph.open_axes.values() for name in axes.values())
+    around = {name for name in graph.open_axes if is_mask(name) or is_past(name, 4)}  # they follow from the tokens
+    stated = graph.open_axes.keys() - around or around
+    names = dict.fromkeys(word for name, axes in graph.open_axes.items() if name in stated for word in axes.values())
     raise UnsupportedError(
         f"the model leaves sizes open ({', '.join(names)}), and an exported explainer has one size",
         "state it: load(path, size={" + ", ".join(f'"{name}": 100' for name in names) + "})",
