@@ -169,4 +169,5 @@ def run(end: Any, given: Any) -> Any:
         [value(end.tensor, TensorProto.BOOL, None)], stored,
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)])
-    return ReferenceEvaluator(model).run(None, {"tokens": given})[0]
+    results: Any = ReferenceEvaluator(model).run(None, {"tokens": given})
+    return results[0]

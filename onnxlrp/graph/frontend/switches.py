@@ -79,7 +79,8 @@ def _truth(name: str, value: float) -> bool:
 
 def _branch(node: onnx.NodeProto, value: bool) -> onnx.GraphProto:
     name = "then_branch" if value else "else_branch"
-    return next(a.g for a in node.attribute if a.name == name)
+    found: onnx.GraphProto = next(a.g for a in node.attribute if a.name == name)
+    return found
 
 
 def _read(graph: onnx.GraphProto) -> Iterator[str]:
