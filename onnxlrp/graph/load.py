@@ -13,7 +13,6 @@ import onnx
 from ..errors import OnnxLrpError, UnsupportedError
 from .frontend.open_axes import Size
 from .frontend.simplify import ContradictoryShapes
-from .frontend.switches import take_switches
 from .frontend.symbolic_sizes import DEFAULT_SIZE, Sizes, reads_ids
 from .graph import Array, Graph, Switch, Tensor, TextReader
 from .loading.contracts import run
@@ -77,7 +76,11 @@ def load(
         CheckFailed: The model is quantised, and its graph rounds otherwise than the file.
     """
     limit = memory_limit(max_memory)
-    file, switches = take_switches(read(source, allow_linked_data), numbers or {})
+    file, switches = read(source, allow_linked_data), dict[str, Switch]()
+    if any(node.op_type == "If" for node in file.model.graph.node):
+        from .frontend.switches import take_switches
+
+        file, switches = take_switches(file, numbers or {})
     numbers = {name: value for name, value in (numbers or {}).items() if name not in switches}
     text = None
     if any(node.op_type == "TfIdfVectorizer" for node in file.model.graph.node):

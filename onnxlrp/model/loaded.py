@@ -27,7 +27,6 @@ from ..preprocessing import Preprocessing, feature_names
 from ..preprocessing.find import find, find_labels, find_picture, states_geometry
 from ..preprocessing.samples import Samples, made, opened
 from ..preprocessing.sources.explicit import OWN_SIZE
-from .interface.branches import branch_notes, branches_chosen
 from .interface.companions import companions, ids_of, mask_of, said, single_text
 from .interface.extra_inputs import feeds, one_number, shown
 from .interface.extra_inputs import read as read_given
@@ -291,7 +290,11 @@ class LoadedModel:
             if (axis := self.graph.batch_axes.get(tensor.name))
         ]
         chosen = self.choice.notes if self.choice else ()
-        branches = branch_notes(whole)
+        branches: tuple[tuple[str, str], ...] = ()
+        if whole.switches:
+            from .interface.branches import branch_notes
+
+            branches = branch_notes(whole)
         line = (_OF_A_LINE,) if self.reads_a_line and self.placed is not None and not self.placed.asked else ()
         return (*filter(None, (self.faster,)), *self._of_boxes_by_default, *chosen, *line, *branches, *assumed, *turned)
 
@@ -469,8 +472,11 @@ class LoadedModel:
         of_type((str, NoneType), "a name", output=output, input=input, kind=kind, task=task, head=head)
         of_type((Mapping, NoneType), "values by the names of inputs", given=given)
         whole = self.whole or self.graph
-        if numbers := branches_chosen(whole, given or {}):
-            return self._with_numbers(numbers).choose(output, input, given, kind, task, head, place, seeded, boxes)
+        if whole.switches:
+            from .interface.branches import branches_chosen
+
+            if numbers := branches_chosen(whole, given or {}):
+                return self._with_numbers(numbers).choose(output, input, given, kind, task, head, place, seeded, boxes)
         if numbers := {n: v for n, v in (given or {}).items() if n in whole.scalars or n in whole.switches}:
             rest = {name: value for name, value in (given or {}).items() if name not in numbers}
             return self._with_numbers(numbers).choose(output, input, rest, kind, task, head, place, seeded, boxes)
