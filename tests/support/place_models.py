@@ -125,3 +125,28 @@ def _reduced(reduction: str) -> Callable[[Net], str]:
 
 for _reduction in ("none", "add", "max", "min"):
     MODELS[f"scatter_elements_{_reduction}"] = ((5, 6), ("x",), _reduced(_reduction))
+
+
+def lengths(n: Net) -> str:
+    """How many steps of each sample of x [N, steps, width] but the first begin with a value above 0, and one."""
+    first = n.op("Squeeze", n.op("Slice", "x", numbers(1, 0), numbers(99, 1), numbers(1, 2)), numbers(2))
+    counted = n.op("ReduceSum", n.op("Cast", n.op("Greater", first, np.array(0.0)), to=7), numbers(1), keepdims=0)
+    return n.op("Add", counted, numbers(1))
+
+
+@model(6, 3)
+def reverse_sequence(n: Net) -> str:
+    return n.op("ReverseSequence", "x", lengths(n), time_axis=1, batch_axis=0)
+
+
+@model(5, 3)
+def reverse_sequence_of_steps_first(n: Net) -> str:
+    return n.op(
+        "Transpose", n.op("ReverseSequence", n.op("Transpose", "x", perm=[1, 0, 2]), lengths(n)), perm=[1, 0, 2]
+    )
+
+
+@model(6, 3)
+def reverse_sequence_by_one_length(n: Net) -> str:
+    length = n.op("Expand", numbers(4), n.op("Shape", "x", start=0, end=1))
+    return n.op("ReverseSequence", "x", length, time_axis=1, batch_axis=0)

@@ -74,6 +74,8 @@ def _of_product(graph: Graph, layer: Layer, known: Mapping[str, int], shape: Sha
 
 def _kept(graph: Graph, layer: Layer, known: Mapping[str, int], shape: Shape) -> int | None:
     """The axis of the first operand of as many axes whose channels are as many, else of the first of as many axes."""
+    if not shape:  # one number for each sample
+        return None
     operands = [name for name in layer.inputs if name in known and len(graph.shapes[name]) == len(shape)]
     for name in operands:
         if graph.shapes[name][known[name]] == shape[known[name]]:
