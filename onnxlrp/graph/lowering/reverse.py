@@ -27,7 +27,7 @@ def reverse(graph: MutableGraph, layer: Layer) -> list[Layer]:
             return []
         length = int(known.flat[0])
         order = np.where(steps < length, length - 1 - steps, steps)
-        build.add("Gather", source, build.integers(order, f"{build.out}/places"), name=layer.name, axis=time)
+        build.add("Gather", source, build.integers(order, f"{build.out}/order"), name=layer.name, axis=time)
         return build.layers
     turned = (batch, time, *(axis for axis in range(rank) if axis not in (batch, time)))
     shape = tuple(graph.shape(source)[axis] for axis in turned)
@@ -51,6 +51,6 @@ def _places(build: Builder, lengths: str, shape: tuple[int, ...], steps: np.ndar
     mirrored = build.add("Sub", column, later, out=f"{out}/mirrored", shape=shape)
     inside = build.add("Less", numbers, column, out=f"{out}/inside", shape=shape)
     chosen = build.add("Where", inside, mirrored, numbers, out=f"{out}/chosen", shape=shape)
-    places = build.reshape(chosen, (*shape, 1), f"{out}/places")
+    places = build.reshape(chosen, (*shape, 1), f"{out}/tuples")
     types.update(dict.fromkeys((column, mirrored, chosen, places), "int64") | {inside: "bool"})
     return places
