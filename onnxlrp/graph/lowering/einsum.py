@@ -66,18 +66,26 @@ def einsum(graph: MutableGraph, layer: Layer) -> list[Layer]:
 def _by_matrix(
     graph: MutableGraph, layer: Layer, source: str, weight: str, terms: tuple[str, str], out: str
 ) -> list[Layer]:
-    """x[…, i, …] w[i, o] → y[…, o, …], a product with a constant matrix between transposes."""
+    """x[…, s, m, i] w[s, i, o] → y[…, s, m, o]: a product with constant matrices between transposes.
+
+    There is one matrix, or one for each place along axes s, such as the relative positions of rows and of columns.
+    """
     term, of_weight = terms
     inner, outer = [a for a in of_weight if a not in out], [a for a in of_weight if a not in term]
-    kept = [a for a in term if a not in inner]
-    if len(of_weight) != 2 or len(inner) != 1 or len(outer) != 1 or inner[0] not in term:
+    own = [a for a in of_weight if a in term and a in out]
+    rows = [a for a in term if a not in inner and a not in own]
+    if len(inner) != 1 or len(outer) != 1 or inner[0] not in term or len(of_weight) != 2 + len(own):
+        return []
+    # Matrices of their own stand in front of the rows: of the batch, which comes first, and another axis.
+    kept = [*rows[:-1], *own, *rows[-1:]] if own else rows
+    if own and (len(rows) < 2 or term[0] in own):
         return []
     if sorted(out) != sorted([*kept, *outer]) or len(set(term)) < len(term) or out[0] != term[0]:
         return []
     shape, matrix = graph.shapes[source], graph.constants[weight]
-    if of_weight[0] != inner[0]:
-        matrix = np.ascontiguousarray(matrix.T)
-    if shape[term.index(inner[0])] != len(matrix):  # broadcasts
+    places = (*own, *inner, *outer)
+    matrix = np.ascontiguousarray(matrix.transpose([of_weight.index(a) for a in places]))
+    if any(shape[term.index(a)] != n for a, n in zip(places[:-1], matrix.shape, strict=False)):  # broadcasts
         return []
     build = Builder(graph, layer)
     first = [*kept, *inner]
@@ -90,7 +98,7 @@ def _by_matrix(
     if last == list(out):
         build.keep(op="MatMul", inputs=inputs, attributes={})
         return build.layers
-    size = dict(zip(term, shape, strict=True)) | {outer[0]: matrix.shape[1]}
+    size = dict(zip(term, shape, strict=True)) | {outer[0]: matrix.shape[-1]}
     product = build.declare(f"{build.out}/product", tuple(size[a] for a in last))
     build.keep(op="MatMul", inputs=inputs, outputs=(product,), attributes={})
     build.add("Transpose", product, name=f"{layer.name}/out", perm=tuple(last.index(a) for a in out))
