@@ -169,7 +169,7 @@ def test_an_einsum_has_weights_in_every_comparison() -> None:
     """A BatchNormalization behind an Einsum is found in another model that has it folded into a convolution."""
 
     def net(second: Any) -> Any:
-        nodes = [node("Einsum", ["x", "w"], ["e"], name="/mix/Einsum", equation="nchw,chk->nkhw"),
+        nodes = [node("Einsum", ["x", "w"], ["e"], name="/mix/Einsum", equation="nchw,cwk->nkh"),
                  batch_norm("e", "y") if second else node("Relu", ["e"], ["y"], name="/act/Relu")]  # fmt: skip
         return load(model(nodes, {"w": values(4, 8, 6)} | norm(6)))
 
