@@ -11,8 +11,7 @@ from ..compile import compile
 from ..errors import OnnxLrpError, UsageError
 from ..graph.graph import Graph, Opaque, Tensor
 from ..graph.outputs.places import BEST_BOX
-from ..methods.default import TREES
-from ..methods.registry import forward_methods
+from ..methods.registry import composites, forward_methods
 from ..model import Model
 from ..model.options.explain import is_default
 from ..rules import described
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if graph.opaque is not None:
         _refuse_layers(args, graph.opaque)
         composite = None
-    elif is_default(options) and model.default_method.name == TREES:
+    elif is_default(options) and model.default_method.name not in composites():
         composite = None
     else:
         composite = model.composite(options)

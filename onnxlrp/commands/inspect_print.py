@@ -59,6 +59,8 @@ def print_model(model: Model, report: dict[str, Any], console: Console) -> None:
             console.line("trees", "{layer}: {trees} trees, {leaves} leaves, depth {depth}".format_map(one))
         console.line("", "tree_shap needs rows such as of the training set: explain … --background train.csv")
         return
+    if not report["layers"]:  # a method without rules
+        return
     console.line("", "")
     head = ("layer", "op", "result", "rule")
     rows = [(r["layer"], r["op"], "x".join(map(str, r["shape"])), _ruled(r)) for r in report["layers"]]

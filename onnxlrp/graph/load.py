@@ -25,6 +25,8 @@ from .verify_quantized import verify_quantized
 
 # Lengths tried for open axes that nobody states, and that are neither height nor width.
 PLACEHOLDERS = (DEFAULT_SIZE, 64, 16)
+# The same for waves [N, T], of which the shortest window may be longer.
+WAVE = 16000
 # Heights tried for pictures that do not load at 224 and that nobody states: those of lines of text.
 HEIGHTS = (48, 32, 64)
 # The same for texts: the length of a sentence, and no usual width. Attention costs its square; tables of positions end.
@@ -90,6 +92,8 @@ def load(
     first: OnnxLrpError | None = None
     state: LoadState | None = None
     lengths = TEXT_PLACEHOLDERS if reads_ids(file.model) else PLACEHOLDERS
+    if _reads_a_wave(file.model):
+        lengths = (*lengths, WAVE)
     attempts = [*((length, DEFAULT_SIZE) for length in lengths), *((lengths[0], height) for height in HEIGHTS)]
     for length, height in attempts:
         if first is not None and state is not None and not _worth(state, first, height):
@@ -149,6 +153,13 @@ def _with_front(graph: Graph, text: TextReader | None, switches: Mapping[str, Sw
     return replace(graph, scalars=scalars, switches=MappingProxyType(dict(switches)))
 
 
+def _reads_a_wave(model: onnx.ModelProto) -> bool:
+    """Return whether an input holds one row of numbers of an open length, [N, T]."""
+    kinds = [value.type.tensor_type for value in model.graph.input]
+    return any(t.elem_type == onnx.TensorProto.FLOAT and len(t.shape.dim) == 2 and not t.shape.dim[1].dim_value
+               for t in kinds)  # fmt: skip
+
+
 def _assumes(state: LoadState, error: OnnxLrpError) -> bool:
     """Return whether a model that does not load may load at another length of an axis that nobody states."""
     return state.sizes is not None and (state.sizes.guessed or _of_height(state, error))
@@ -195,12 +206,13 @@ def _needs_size(state: LoadState, error: OnnxLrpError, tried: Sequence[int]) -> 
     """Make the error of a model that runs at no placeholder."""
     assert state.sizes is not None
     names = dict.fromkeys(name for axes in state.sizes.open_axes.values() for name in axes.values())
+    like = 48000 if WAVE in tried else 100
     fix = "give the size that it was made for: "
     return UnsupportedError(
         f"the inputs leave sizes open ({', '.join(names)}), and the model does not load at "
         f"{', '.join(map(str, tried))}: {error.message}",
-        fix + "size={" + ", ".join(f'"{name}": 100' for name in names) + "}",
-        fix + "--size " + ",".join(f"{name}=100" for name in names),
+        fix + "size={" + ", ".join(f'"{name}": {like}' for name in names) + "}",
+        fix + "--size " + ",".join(f"{name}={like}" for name in names),
     )
 
 
@@ -208,9 +220,15 @@ def graph_of(state: LoadState) -> Graph:
     """Return the `Graph` of a model behind the last pass.
 
     Raises:
-        UnsupportedError: An output is a constant.
+        UnsupportedError: An output is a constant, or a branch is taken by values of the sample.
     """
     graph, sizes = state.graph, state.sizes
+    chosen = next((layer for layer in graph.layers if layer.op == "If"), None)
+    if chosen is not None:
+        raise UnsupportedError(
+            f'the If node "{chosen.label}" takes its branch by the values of the sample',
+            "export the model with a Where, which computes both branches",
+        )
     shapes = {name: shape[1:] for name, shape in graph.shapes.items() if name not in graph.constants}
     for name in graph.outputs:
         if name not in shapes:

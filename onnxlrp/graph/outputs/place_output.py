@@ -77,7 +77,9 @@ class Placed(NamedTuple):
             return self.detector.describe()
         of, kind = f"of {sizes(self.space)} positions", self.place.kind
         if kind == "predicted":
-            return f"the mean over the positions, of {sizes(self.space)}, where the class is predicted"
+            alone = self.separate or self.axis is None or self.shape[self.axis] == 1
+            other = ", or the highest score where no class is" if alone and not self.asked else ""
+            return f"the mean over the positions, of {sizes(self.space)}, where the class is predicted{other}"
         if kind == "last":
             return f"the last token that is no padding, {of}"
         if kind == "all":
@@ -90,18 +92,26 @@ class Placed(NamedTuple):
     def positions(self, logits: Array) -> Array:
         """Return what the input says: the predicted class of each position, −1 for none; or masks of the classes.
 
+        Of classes with a score each, none of which is predicted anywhere, it is the one with the highest score at its
+        position, unless the user asked for where classes are predicted.
+
         Args:
             logits: The logits [N, *shape].
 
         Returns:
             Class ids [N, *space], int64; or whether the class is predicted, [N, *shape].
         """
+        if self.axis is not None and self.shape[self.axis] > 1 and not self.separate:
+            return np.asarray(logits.argmax(axis=1 + self.axis), np.int64)
+        inside = np.asarray(logits > 0)
+        if not self.asked:
+            for row, values in zip(inside, logits, strict=True):
+                if not row.any():  # what is explained where nobody names a place
+                    row.flat[np.nanargmax(values) if np.isfinite(values).any() else 0] = True
         if self.separate:
-            return np.asarray(logits > 0)
-        if self.axis is None or self.shape[self.axis] == 1:
-            found = np.where(logits > 0, 0, -1)
-            return np.asarray(found if self.axis is None else found.squeeze(1 + self.axis), np.int64)
-        return np.asarray(logits.argmax(axis=1 + self.axis), np.int64)
+            return inside
+        found = np.where(inside, 0, -1)
+        return np.asarray(found if self.axis is None else found.squeeze(1 + self.axis), np.int64)
 
     def areas(self, positions: Array) -> Array:
         """Return how many positions are predicted as each class, [N, K].
