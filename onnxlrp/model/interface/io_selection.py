@@ -113,7 +113,7 @@ def choose(
     asked = None if output is None or output in {t.name for t in graph.outputs} else _unit(graph, output)
     if asked is None:
         embedding = _embedding(graph) if output is None and seeded not in (None, "seed") else None
-        name, notes = (embedding, _of_embedding(graph, embedding)) if embedding else _output(graph, output, explained)
+        name, notes = (embedding, _of_embedding(graph, embedding)) if embedding else _output(graph, output)
         found = heads.decide(graph, name, task, head == AS_IS, head == MEAN_RIVALS)
     else:
         from ...graph.outputs.unit_output import with_output
@@ -276,14 +276,14 @@ def refuse_maps(choice: Choice, graph: Graph) -> None:
     )
 
 
-def _output(graph: Graph, output: str | None, explained: str | None) -> tuple[str, tuple[Note, ...]]:
+def _output(graph: Graph, output: str | None) -> tuple[str, tuple[Note, ...]]:
     names = [tensor.name for tensor in graph.outputs]
     if output is not None:
         return output, ()
     # One whose batch is elsewhere in the file is a state for the next run, beside others that have it on axis 0.
     results = [name for name in names if graph.batch_axes.get(name, 0) <= 0] or names
     # One that hands on a mask or a length tells nothing of the sample.
-    sources = (explained,) if explained else tuple(tensor.name for tensor in graph.inputs)
+    sources = [tensor.name for tensor in graph.inputs]
     results = [name for name in results if facts.relevant(graph, sources, heads.head(graph, name))] or results
     flat = [name for name in results if _is_flat(_logits(graph, name))]
     several = [name for name in flat if math.prod(_logits(graph, name)) > 1]
