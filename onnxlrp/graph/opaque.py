@@ -167,8 +167,8 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
     file = state.file.model
     try:
         inputs = _inputs(state)
-        heads = _heads(file)
-        session = _session(state, [logits for logits, _ in heads.values()])
+        heads, relabelled = _heads(file), _relabelled(file)
+        session = _session(state, [logits for logits, _ in heads.values()] + list(relabelled.values()))
         names = [value.name for value in session.get_outputs() if value.type in _NUMBERS]
         scalars = frozenset(name for name, (shape, _) in inputs.items() if not shape)
         forward = OpaqueForward(reason, Session(session, None), scalars, MappingProxyType(dict(state.turned)))
@@ -184,7 +184,7 @@ def opaque_graph(state: LoadState, reason: UnsupportedError, metadata: Mapping[s
             else reason.fix,
             at_any_size=error.of_batch,
         ) from error
-    outputs = [value.name for value in file.graph.output if value.name in shapes]
+    outputs = [name for v in file.graph.output if (name := relabelled.get(v.name, v.name)) in shapes]
     scored = {name: head for name, head in heads.items() if name in shapes and head[0] in shapes}
     written = tuple(name for name in shapes if name not in scored)
     layers = [Layer(OPERATOR, OPERATOR, "", tuple(inputs), written)]
@@ -246,6 +246,12 @@ def _heads(file: onnx.ModelProto) -> dict[str, tuple[str, str]]:
         for name, node in nodes.items()
         if node is not None and node.op_type in SCORINGS and node.domain in ("", "ai.onnx")
     }
+
+
+def _relabelled(file: onnx.ModelProto) -> dict[str, str]:
+    """Return, of the outputs that a ZipMap gives labels, the numbers that it reads: onnxruntime hands out no array."""
+    made = {node.output[0]: node.input[0] for node in file.graph.node if node.op_type == "ZipMap"}
+    return {value.name: made[value.name] for value in file.graph.output if value.name in made}
 
 
 def _session(state: LoadState, further: Sequence[str]) -> Any:

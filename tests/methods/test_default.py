@@ -26,7 +26,17 @@ def neighbours(beside: bool) -> Any:
     return n.model(n.op("Add", voted, n.op("MatMul", "x", n.rng.normal(size=(4, 1)))) if beside else voted)
 
 
+def process() -> Any:
+    """A Gaussian process, as skl2onnx writes it but for its Scan: Σ α exp(−½ ‖x − c‖²)."""
+    n = Net(4)
+    difference = n.op("Sub", n.op("Unsqueeze", "x", np.array([1])), n.rng.normal(size=(10, 4))[None])
+    squares = n.op("ReduceSumSquare", difference, np.array([2]), keepdims=0)
+    kernels = n.op("Exp", n.op("Mul", squares, np.array(-0.5)))
+    return n.model(n.op("MatMul", kernels, n.rng.normal(size=(10, 1))))
+
+
 CASES = [
+    (process(), "epsilon", "a vector"),
     (dense((7,)), "epsilon", "a vector"),
     (dense((12, 50)), "epsilon", "one row of values"),
     (dense((1, 9, 9)), "epsilon", "one row of values"),
@@ -109,3 +119,14 @@ def test_votes_of_neighbours_have_a_method_that_hides() -> None:
     scores = [loaded.outputs(v.astype(np.float32))["scores"].item() for v in (x, np.zeros_like(x))]
     np.testing.assert_allclose(found.total, scores[0] - scores[1], atol=1e-5)
     assert onnxlrp.load(neighbours(True)).default_method.name == "epsilon"
+
+
+def test_steps_alone_are_explained_by_coalitions() -> None:
+    """Two thresholds and a vote, which nothing has a slope in: Shapley values of two features by hand."""
+    n = Net(2)
+    votes = n.op("Cast", n.op("Greater", "x", np.array(0.5)), to=1)
+    loaded = onnxlrp.load(n.model(n.op("MatMul", votes, np.array([[2.0, 0.0], [-3.0, 1.0]]))))
+    assert loaded.default_method.name == HIDING
+    assert "steps alone" in loaded.default_method.reason
+    found = loaded.explain(np.array([[1.0, 2.0], [0.0, 1.0]], np.float32), target=0)
+    np.testing.assert_allclose(found.relevance, [[2.0, -3.0], [0.0, -3.0]], atol=1e-5)

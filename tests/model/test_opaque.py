@@ -209,3 +209,30 @@ def test_a_place_in_an_output_of_many_positions_is_explained() -> None:
     target = int(np.bincount(best[0]).argmax())
     e = model.explain(x[:1], target=f"{target}@predicted", method="occlusion")
     np.testing.assert_allclose(e.logit, [want[0, best[0] == target, target].mean()], rtol=1e-5)
+
+
+def test_numbers_before_a_zipmap_are_explained_and_no_label() -> None:
+    """The file hands out the number of the class, and a map of the scores that are behind it."""
+    proto = recurrent("LSTM")
+    want = session(proto)
+    label = helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["N"])
+    kind = helper.make_map_type_proto(
+        onnx.TensorProto.INT64, helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None)
+    )
+    named = helper.make_value_info("named", helper.make_sequence_type_proto(kind))
+    proto.graph.node.extend(
+        [
+            helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0),
+            helper.make_node("ZipMap", ["y"], ["named"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]),
+        ]
+    )
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    del proto.graph.output[:]
+    proto.graph.output.extend([label, named])
+    model = onnxlrp.load(proto)
+    assert model.graph.opaque is not None
+    x = RNG.normal(size=(3, 9, 5)).astype(F)
+    found = model.explain(x, method="occlusion")
+    scores = want.run(None, {"x": x})[0]
+    np.testing.assert_allclose(found.output, scores, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.target, scores.argmax(axis=1))

@@ -118,6 +118,8 @@ def _told(reading: _Reading, shape: tuple[int, ...]) -> InputAxes | None:
     summed = [axis for axis in _inputs(reading.channels, shape, short=True) if axis not in along]
     if reading.strength == "product" and _blurs(shape, summed, along):
         return None
+    if not summed and not along:  # behind a sum over all of it, as a distance is
+        return None
     if len(shape) == 1 and sum(map(bool, slides)) > 1:
         return InputAxes("vector", None, (), reading.layer)  # a flattened picture
     # Behind a sum over colours, or where they are taken apart, a layer sees no trace of their axis: it is left over.
