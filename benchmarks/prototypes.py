@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--styles", type=words, default=list(STYLES))
     parser.add_argument("--models", type=words, default=["digits", "shapes", "mobilenet", "squeezenet"])
     parser.add_argument("--steps", type=int, help="of every style (default: as many as the style has)")
-    parser.add_argument("--objective", help="of every style (default: the style's own, without a name in the keys)")
+    parser.add_argument("--objective", help="of every style (default: the style's own)")
     parser.add_argument("--classes", type=int, help="how many classes of ImageNet", default=CLASSES)
     parser.add_argument("--every", type=int, default=1, help="of ImageNet's classes, every so many alone")
     parser.add_argument("--first", type=int, default=0, help="the first of these: processes may share the classes")
@@ -136,8 +136,9 @@ def main() -> None:
     for case in cases(given.data, given.models, given.classes, slice(given.first, None, given.every)):
         for style in given.styles:
             steps = given.steps or STYLES[style].steps
-            how = {"steps": steps, "objective": given.objective}
-            key = f"{case.name}/{style}/{steps}" + (f"/{given.objective}" if given.objective else "")
+            objective = given.objective or STYLES[style].objective
+            how = {"steps": steps, "objective": objective}
+            key = f"{case.name}/{style}/{steps}/{objective}"
             rows: list[Record] = content["rows"].setdefault(key, [])
             known = {one["class"] for one in rows}
             for id in case.classes:

@@ -18,6 +18,8 @@ _WIDE = Affine(0.2, (0.6, 1.4), 30)
 _MOVES = Affine(24 / 224, (0.8, 1.25), 15)
 """Narrower, for the spectrum that `maco` keeps."""
 _STILL = Affine(2 / 224, (0.98, 1.02), 2)
+_AGAINST_RIVALS = "logit+log-probability"
+"""By it the model's own class survives every move, and other networks see no less (benchmarks/results/prototypes.json)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +140,20 @@ def _maco(setting: Setting) -> Plan:
 STYLES = {
     style.name: style
     for style in (
-        Style("fourier", 96, "Fourier coefficients scaled by 1/f, colours decorrelated (Olah et al. 2017).", _fourier),
-        Style("smooth", 96, "As fourier, scaled by 1/f^1.3: larger parts, less grain.", _smooth),
+        Style(
+            "fourier",
+            96,
+            "Fourier coefficients scaled by 1/f, colours decorrelated (Olah et al. 2017).",
+            _fourier,
+            objective=_AGAINST_RIVALS,
+        ),
+        Style(
+            "smooth",
+            96,
+            "As fourier, scaled by 1/f^1.3: larger parts, less grain.",
+            _smooth,
+            objective=_AGAINST_RIVALS,
+        ),
         Style("maco", 128, "The phases alone, magnitudes as of real pictures (Fel et al. 2023).", _maco),
         Style("yosinski", 128, "Pixels, with decay, blur and clipping after steps (Yosinski et al. 2015).", _yosinski),
         Style("pixels", 64, "Pixels, with an l2 penalty (Simonyan et al. 2013).", _pixels, space=False),
