@@ -190,7 +190,14 @@ def boxes(one: Explanation, count: int = 3) -> str:
 
 
 def _where_scored(one: Explanation, target: int) -> str:
-    """Say of how many positions the score is the mean, where it is that of several."""
+    """Say of how many positions the score is the mean, where it is that of several; and where a peak is."""
+    peak = [int(np.atleast_2d(at)[target, 0]) for name, at in one.notes.items() if name.startswith("peak ")]
+    if peak:
+        from ..explanation.tokens import tokens
+
+        words = tokens(one, 0, target) if len(peak) == 1 else []
+        word = f" ({words[peak[0]].text})" if peak[0] < len(words) else ""
+        return f"peak at {','.join(map(str, peak))}{word}: "
     found = one.notes.get("positions")
     count = 1 if found is None else int(np.atleast_2d(found)[target, 0])
     return f"mean over {count} positions ({one.provenance.get('place')}): " if count > 1 else ""
@@ -200,7 +207,7 @@ def notes(one: Explanation, target: int = 0) -> str:
     """Return the notes of a method on one sample: `steps 32, completeness error -0.01`."""
     words = []
     for name, value in one.notes.items():
-        if name == "positions":  # said with the score
+        if name == "positions" or name.startswith("peak "):  # said with the score
             continue
         if name == "interactions":
             words.append(f"strongest interactions {_interactions(one, target)}")

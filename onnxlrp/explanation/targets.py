@@ -108,7 +108,7 @@ def resolve(target: Target, labels: Sequence[str] | None, n_classes: int, place:
         UsageError: An id is out of range, a label unknown or ambiguous, there are fewer classes than asked for, or the
             target is of another place.
     """
-    if target.place not in (None, place):
+    if target.place not in (None, place) and str(target.place) != str(place):  # a default has more of itself to say
         raise _elsewhere(target, place)
     if target.kind == "top":
         if target.k > n_classes:

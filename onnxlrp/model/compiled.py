@@ -19,7 +19,7 @@ from ..methods.registry import Method
 from ..program.program import SEED, Program
 from ..rules import Rule
 from .batches import in_batches
-from .interface.companions import last_tokens, mask_of, single_text
+from .interface.companions import last_tokens, mask_of, single_text, tokens_of
 from .interface.extra_inputs import rows as rows_of
 from .interface.relaxing import relaxed
 from .loaded import LoadedModel
@@ -238,7 +238,7 @@ class CompiledModel(LoadedModel):
         ours, theirs = self.placed, other.placed
         if not (ours and theirs and self._open_place) or other._open_place or ours.space != theirs.space:
             return self
-        if (ours.place == LAST) != (theirs.place == LAST):
+        if {ours.place.kind, theirs.place.kind} & {"last", "peak"} and ours.place.kind != theirs.place.kind:
             return self
         rows = other.given[theirs.input]
         if ours.separate != theirs.separate or rows.shape[1:] != self._source(ours.input).shape:
@@ -311,15 +311,16 @@ class CompiledModel(LoadedModel):
         if placed.detector is not None:
             return self._of_boxes(self._detected(x, at, batch_size, ()))
         if placed.place == LAST:
-            return self._last_tokens(x, at)
+            return last_tokens(self._tokens(x, at))
         source = self._source(placed.input)
         logits = _unit(self.graph, placed.tensor)
         idle = self._with_place(np.zeros((1, *source.shape), source.dtype))
         found = idle.outputs(x, activations=[logits], at=at, batch_size=batch_size)
-        return placed.positions(found[f"activation/{logits.label}"])
+        seen = self._tokens(x, at) if placed.place.kind == "peak" and self._may_be_filled_up else None
+        return placed.positions(found[f"activation/{logits.label}"], seen)
 
-    def _last_tokens(self, x: Array, at: Array | None) -> Array:
-        """Return where the last token of each sample is that is no padding, bool [N, L]."""
+    def _tokens(self, x: Array, at: Array | None) -> Array:
+        """Return which tokens of each sample are no padding, bool [N, L]."""
         whole = self.whole or self.graph
         given = self.given if at is None else {**self.given, **rows_of(self.given, at)}
         text = single_text(whole)
@@ -329,7 +330,7 @@ class CompiledModel(LoadedModel):
         if ids is None:  # a model that is explained beside its text, which is needed for nothing
             ids = np.zeros((len(x), *text.shape), np.int64)
         ids = np.broadcast_to(ids, (len(x), *ids.shape[1:]))
-        return last_tokens(ids, None if mask is None else given.get(mask.name), self._padding)
+        return tokens_of(ids, None if mask is None else given.get(mask.name), self._padding)
 
     def _told_by_values(self, x: Array, batch_size: int | None) -> Self:
         """Return the model with its boxes read as their values tell, where they contradict what was assumed."""

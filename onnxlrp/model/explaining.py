@@ -17,8 +17,8 @@ from ..explanation.targets import Wanted
 from ..files import to_jsonable
 from ..graph import facts
 from ..graph.graph import Array
-from ..graph.outputs.place_output import share_of, sizes
-from ..graph.outputs.places import LAST, OFFSETS
+from ..graph.outputs.place_output import AXES, share_of, sizes
+from ..graph.outputs.places import OFFSETS
 from ..methods.default import Default
 from ..methods.registry import Method, asked, name_of, refuse_composites_own, refuse_words
 from ..methods.registry import check as check_method
@@ -168,10 +168,14 @@ class Prepared:
         return targets.from_scores(targets.Target("top", k=self.wanted.count or 1), ranked.reshape(len(ranked), -1))
 
     def _place(self, ids: Array) -> dict[str, Any]:
-        """The number of positions that the score of each sample is the mean of."""
+        """The number of positions that the score of each sample is the mean of, or where its peak is."""
         placed, areas = self.model.placed, self.model.areas
         if placed is None or placed.detector is not None:
             return {}
+        if placed.place.kind == "peak" and placed.input in self.model.given:
+            names = AXES.get(len(placed.space), tuple(f"axis {n}" for n in range(len(placed.space))))
+            at = placed.at(self.model.given[placed.input], ids)
+            return {f"peak {name}": row for name, row in zip(names, at, strict=True)}
         counts = np.full(ids.shape, placed.size) if areas is None else areas[np.arange(ids.shape[-1]), ids]
         return {"positions": counts}
 
@@ -312,7 +316,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
-    if own and wanted.ids is None and model.place != LAST:
+    if own and wanted.ids is None and not (model.place and model.place.kind in ("last", "peak")):
         wanted = replace(wanted, mode="index")  # classes are ranked by the positions where they are predicted
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())

@@ -18,8 +18,8 @@ from ..explanation import targets
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
 from ..graph.outputs import heads
-from ..graph.outputs.place_output import TokensOf, is_map
-from ..graph.outputs.places import BEST_BOX, DEFAULT, LAST, SIZES, Place, box_options
+from ..graph.outputs.place_output import TokensOf, class_axis, is_map
+from ..graph.outputs.places import BEST_BOX, DEFAULT, LAST, PEAK, SIZES, Place, box_options
 from ..graph.recognition.past import empty_pasts, is_mask, is_past
 from ..graph.recognition.pixel_range import pixel_range
 from ..inputs import InputKind, decide
@@ -157,7 +157,20 @@ class LoadedModel:
             return self
         if self.placed is not None and wanted in (None, self.place):
             return self
-        return self.choose(place=wanted or (LAST if self._may_be_filled_up else DEFAULT))
+        return self.choose(place=wanted or self._default_peak or (LAST if self._may_be_filled_up else DEFAULT))
+
+    @property
+    def _default_peak(self) -> Place | None:
+        """The peak, where that is explained by default, with the class that means no label (`peaks.has_peaks`)."""
+        from ..graph.outputs.peaks import has_peaks
+
+        whole, axis = self.whole or self.graph, class_axis(self.graph, self.head)
+        if not has_peaks(whole, self.head, axis):
+            return None
+        if len(whole.shapes[self.head.logits]) > 2:
+            return PEAK._replace(numbers=(-1,))
+        names = find_labels(self.flags, self.path, self.graph.metadata, None)[0]
+        return PEAK._replace(numbers=((names.index("O") if "O" in names else -1) if names else 0,))
 
     @property
     def _may_be_filled_up(self) -> bool:

@@ -38,7 +38,7 @@ class TokensOf(NamedTuple):
     padding: int | None = None
 
 
-_NAMES = {1: ("position",), 2: ("y", "x"), 3: ("z", "y", "x")}
+AXES = {1: ("position",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
 class Placed(NamedTuple):
@@ -54,6 +54,7 @@ class Placed(NamedTuple):
         separate: That input has a mask for each class, not the class of each position.
         asked: The user named the place.
         detector: How boxes are read, of a place that is one; that input then says which box is meant.
+        kind: How scores are made of the logits, as `Head.kind`.
     """
 
     place: Place
@@ -65,6 +66,7 @@ class Placed(NamedTuple):
     separate: bool = False
     asked: bool = True
     detector: Detector | None = None
+    kind: str = ""
 
     @property
     def space(self) -> tuple[int, ...]:
@@ -82,6 +84,10 @@ class Placed(NamedTuple):
             return f"the mean over the positions, of {sizes(self.space)}, where the class is predicted{other}"
         if kind == "last":
             return f"the last token that is no padding, {of}"
+        if kind == "peak":
+            left = self.place.numbers and self.place.numbers[0] >= 0
+            none = f"; class {self.place.numbers[0]} means no label, and is left out of the best" if left else ""
+            return f"the position, {of}, where the score of the class is best{none}"
         if kind == "all":
             return f"the mean over all {sizes(self.space)} positions"
         if self.size == 1:
@@ -89,7 +95,7 @@ class Placed(NamedTuple):
         what = "the mask" if kind == "mask" else "the region"
         return f"{what} {self.place}, the mean over {self.size} {of}"
 
-    def positions(self, logits: Array) -> Array:
+    def positions(self, logits: Array, seen: Array | None = None) -> Array:
         """Return what the input says: the predicted class of each position, −1 for none; or masks of the classes.
 
         Of classes with a score each, none of which is predicted anywhere, it is the one with the highest score at its
@@ -97,10 +103,15 @@ class Placed(NamedTuple):
 
         Args:
             logits: The logits [N, *shape].
+            seen: Positions [N, T] that a peak may be at, such as tokens that are no padding; None for all.
 
         Returns:
             Class ids [N, *space], int64; or whether the class is predicted, [N, *shape].
         """
+        if self.place.kind == "peak":
+            from .peaks import peaks
+
+            return peaks(logits, self.axis, self.kind, seen)
         if self.axis is not None and self.shape[self.axis] > 1 and not self.separate:
             return np.asarray(logits.argmax(axis=1 + self.axis), np.int64)
         inside = np.asarray(logits > 0)
@@ -112,6 +123,17 @@ class Placed(NamedTuple):
             return inside
         found = np.where(inside, 0, -1)
         return np.asarray(found if self.axis is None else found.squeeze(1 + self.axis), np.int64)
+
+    def at(self, positions: Array, ids: Array) -> tuple[Array, ...]:
+        """Return where the peaks of classes are: the numbers along each axis of positions, each in the shape of `ids`.
+
+        Args:
+            positions: What `positions` returns of a peak, [N, *shape].
+            ids: Class ids [N] or [T, N].
+        """
+        rows = positions[:, np.newaxis] if self.axis is None else np.moveaxis(positions, 1 + self.axis, 1)
+        flat = rows.reshape(*rows.shape[:2], -1).argmax(axis=2)
+        return np.unravel_index(flat[np.arange(ids.shape[-1]), ids], self.space)
 
     def areas(self, positions: Array) -> Array:
         """Return how many positions are predicted as each class, [N, K].
@@ -164,8 +186,8 @@ def with_place(
     """
     shape = graph.shapes[head.logits]
     axis = class_axis(graph, head)
-    asked = place.kind not in ("default", "last")
-    if not asked:
+    asked = place.kind not in ("default", "last") and not (place.kind == "peak" and place.numbers)
+    if not asked and place.kind != "peak":
         own = default_place(graph, head, axis)
         place = LAST if place.kind == "last" and own == _END and not (computed and tokens is None) else own
     found = Placed(place, head.logits, shape, axis, asked=asked)
@@ -184,6 +206,13 @@ def with_place(
             )
         found = _predicted(end, head, found, computed)
         kind = head.kind if head.kind in SEPARATE else "Scores"
+    elif place.kind == "peak":
+        if computed:
+            raise UnsupportedError(
+                "the peak of a class is at another position of each sample, and an exported file does not look for it",
+                f"name a place: -t input@{','.join('0' * len(spatial))}, input@predicted or input@all",
+            )
+        return _peak(end, head, found)
     elif place.kind == "last":
         found = _last(end, found, computed, tokens)
     elif (point := _point(place, found.space)) is not None:
@@ -279,7 +308,7 @@ def _point(place: Place, space: tuple[int, ...]) -> tuple[int, ...] | None:
     if place.kind != "at" or len(place.numbers) == 2 * len(space):
         return None
     last = ",".join(str(n - 1) for n in space)
-    names = ",".join(_NAMES.get(len(space), ("i",) * len(space)))
+    names = ",".join(AXES.get(len(space), ("i",) * len(space)))
     if len(place.numbers) != len(space):
         ends = ",".join(f"{name}{n}" for n in (0, 1) for name in names.split(","))
         raise UsageError(
@@ -420,6 +449,42 @@ def mark_last(end: End, length: int, real: str, tokens: TokensOf) -> None:
     end.add("Equal", (length,), places, dtype="bool")
 
 
+def _peak(end: End, head: Head, found: Placed) -> tuple[Graph, Head, Placed]:
+    """Append the logit of each class at the position that an input marks, and its score there."""
+    from .peaks import shares
+
+    z, real, axis, kind = end.tensor, end.dtype, found.axis, head.kind
+    classes = 1 if axis is None else found.shape[axis]
+    found = found._replace(input=end.add_input("place", found.shape, "bool"), separate=True, size=1, kind=kind)
+    mask = end.add("Cast", found.shape, dtype=real, to=_CODES[real])
+    end.tensor = z
+    end.add("Mul", found.shape, mask)
+    _sum(end, found)
+    logits = end.renamed(f"{head.logits}@{found.place}")
+    functions: tuple[str, ...] = ()
+    if axis is not None and shares(kind, classes):  # over the classes of its own position
+        end.tensor = z
+        end.add("Softmax", found.shape, axis=1 + axis)
+        end.add("Mul", found.shape, mask)
+        _sum(end, found)
+        kind = "Scores"
+    else:
+        functions = append_scores(end, kind)
+    scores = end.tensor
+    ranking = scores if kind == "Scores" and classes > 1 else ""
+    if found.place.numbers and 0 <= found.place.numbers[0] < classes > 1:
+        best = np.zeros(classes)
+        best[found.place.numbers[0]] = -_LEFT_OUT
+        ranking = end.add("Add", end.shape, best.astype(real))
+        end.tensor = scores
+    if end.shape == (1,) and kind == "Scores":
+        kind = "Values"
+    made = end.with_output()
+    known = head.stated or bool(functions or head.functions)
+    return made, Head(logits, scores, kind, functions, stated=known, unit=head.logits, ranking=ranking), found
+
+
+_LEFT_OUT = 1e4  # more than scores are apart, and finite in half precision
 _CODES = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}  # of onnx.TensorProto
 
 

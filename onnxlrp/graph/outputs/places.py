@@ -22,15 +22,17 @@ class Place(NamedTuple):
 
     Attributes:
         kind: "default" for what the output has; "predicted" for the positions whose best class is the explained one,
-            "all" for all positions, "last" for the last token that is no padding, "at" for numbers, "mask" for the file
-            of a mask; "box" for one of the boxes of a detector, by its number or by a point `y,x` in it.
+            "all" for all positions, "peak" for the position where the score of each class is best, "last" for the last
+            token that is no padding, "at" for numbers, "mask" for the file of a mask; "box" for one of the boxes of a
+            detector, by its number or by a point `y,x` in it.
         numbers: One number for each axis of positions, a point that -1 counts from the end; or twice as many, a region
-            from the first half up to, not including, the second. Of a box its number, or a point in it.
+            from the first half up to, not including, the second. Of a box its number, or a point in it. Of a peak that
+            nobody asked for the class that is left out of the best, which means no label; -1 for none.
         path: The file of a mask.
         values: Of a box its coordinates are explained, not its classes.
     """
 
-    kind: Literal["default", "predicted", "all", "last", "at", "mask", "box"]
+    kind: Literal["default", "predicted", "all", "peak", "last", "at", "mask", "box"]
     numbers: tuple[int, ...] = ()
     path: str = ""
     values: bool = False
@@ -45,14 +47,16 @@ DEFAULT = Place("default")
 PREDICTED = Place("predicted")
 LAST = Place("last")  # of each sample; the default of scores of tokens that may be padding
 LAST_INPUT = "onnxlrp.last_token"  # metadata of a graph: the name of its input that marks this token
+PEAK = Place("peak")
 BEST_BOX = Place("box", (1,))
 
 
 def parse(text: str) -> Place | None:
     """Return the place that the text after an "@" names; None for what names none."""
     word = text.strip()
-    if word.lower() in ("predicted", "all"):
-        return Place("predicted" if word.lower() == "predicted" else "all")
+    for place in (PREDICTED, Place("all"), PEAK):
+        if word.lower() == place.kind:
+            return place
     if _NUMBERS.fullmatch(word):
         return Place("at", tuple(map(int, word.split(","))))
     return Place("mask", path=word) if PurePath(word).suffix.lower() in _MASKS else None

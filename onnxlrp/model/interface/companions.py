@@ -132,8 +132,8 @@ def mask_of(graph: Graph, text: Tensor) -> Tensor | None:
     return next((tensor for tensor in graph.inputs if is_mask(tensor.name) and tensor.shape in shapes), None)
 
 
-def last_tokens(ids: Array, mask: Array | None, padding: int | None) -> Array:
-    """Return whether each token is the last one that is no padding, bool [N, L]; of nothing but padding the very last.
+def tokens_of(ids: Array, mask: Array | None, padding: int | None) -> Array:
+    """Return whether each token is no padding, bool [N, L].
 
     Args:
         ids: Token ids [N, L].
@@ -143,11 +143,18 @@ def last_tokens(ids: Array, mask: Array | None, padding: int | None) -> Array:
     """
     if mask is not None:
         mask = mask[:, -ids.shape[1] :]
-        tokens = np.broadcast_to(mask >= 0 if (mask < 0).any() else mask > 0, ids.shape)
-    else:
-        tokens = np.ones(ids.shape, bool) if padding is None else seen(ids, padding) > 0
-    last = ids.shape[1] - 1 - np.argmax(tokens[:, ::-1], axis=1)
-    return np.asarray(np.arange(ids.shape[1]) == last[:, np.newaxis])
+        return np.asarray(np.broadcast_to(mask >= 0 if (mask < 0).any() else mask > 0, ids.shape))
+    return np.ones(ids.shape, bool) if padding is None else np.asarray(seen(ids, padding) > 0)
+
+
+def last_tokens(tokens: Array) -> Array:
+    """Return whether each token is the last that is no padding, bool [N, L]; of nothing but padding the very last.
+
+    Args:
+        tokens: What `tokens_of` returns.
+    """
+    last = tokens.shape[1] - 1 - np.argmax(tokens[:, ::-1], axis=1)
+    return np.asarray(np.arange(tokens.shape[1]) == last[:, np.newaxis])
 
 
 def seen(ids: Array, padding: int) -> Array:

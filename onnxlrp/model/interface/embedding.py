@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...graph import facts
 from ...graph.graph import Array, Graph, Layer, Tensor
+from ...graph.outputs.heads import head_of
 from ...graph.outputs.units import of_tensor
 from ...inputs import InputKind
 from ...methods.baselines import AUTO, absent_token
@@ -105,7 +106,8 @@ def _table(graph: Graph) -> Layer:
 
 def _behind(graph: Graph, table: Layer) -> Graph:
     """The graph whose first input is the result of the table."""
-    layers, names = facts.needed(graph, (tensor.name for tensor in graph.outputs), without=table)
+    ends = [name for tensor in graph.outputs for name in (tensor.name, *head_of(graph, tensor.name).needs)]
+    layers, names = facts.needed(graph, ends, without=table)
     name = table.outputs[0]
     source = Tensor(name, graph.shapes[name], graph.dtypes.get(name, "float32"))
     inputs = (source, *(tensor for tensor in graph.inputs if tensor.name in names))

@@ -233,6 +233,10 @@ def _of_a_default(output: str, placed: Placed) -> tuple[Note, ...]:
     if placed.place == LAST:
         said = f"output {output} has scores at many places; explained is {placed.describe()}"
         return ((said, "-t CLASS@0 names a position, CLASS@-1 the last of the array"),)
+    if placed.place.kind == "peak":
+        said, one = f"output {output} has scores at many places; explained is", ",".join("0" * len(placed.space))
+        more = f"; if {placed.place.numbers[0]} is a label: -t CLASS@peak" if placed.place.numbers[0] >= 0 else ""
+        return ((f"{said} {placed.describe()}", f"-t CLASS explains another class, CLASS@{one} a position{more}"),)
     one, ends = ",".join("0" * len(placed.space)), ",".join(map(str, placed.space))
     more = "" if len(placed.space) == 1 else f", @{one},{ends} a region, @mask.png a mask"
     return (
@@ -258,6 +262,11 @@ def refuse_maps(choice: Choice, graph: Graph) -> None:
         raise UnsupportedError(
             f'output "{choice.output}" is scored at the last token that is no padding, which differs between samples',
             "name a place that stays: -t CLASS@-1, CLASS@0",
+        )
+    if choice.placed is not None and choice.placed.place.kind == "peak":
+        raise UnsupportedError(
+            f'output "{choice.output}" is scored at the peak of the class, which differs between samples',
+            f"name a place that stays: -t CLASS@{','.join('0' * len(choice.placed.space))}, CLASS@all",
         )
     if choice.placed is not None and choice.placed.input:
         raise UnsupportedError(
