@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ...errors import InputError, UsageError
+from ...errors import InputError, UnsupportedError, UsageError
 from .. import facts, operators
 from ..axes.channels import channel_axes
 from ..axes.tracing import full_axis
