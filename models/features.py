@@ -28,21 +28,23 @@ _SHARPNESS = 1.0  # standard deviation of the Gaussian whose derivatives are the
 _LEAST = 1e-6  # no descriptor is shorter: one of a plain picture has no direction
 
 Labels = NDArray[np.int64]
-Drawn = Callable[[int, int], tuple[NDArray[np.uint8], Labels]]
+Scenes = NDArray[np.uint8]
+Drawn = Callable[[int, int], tuple[Scenes, Labels]]
 
 
 class Recipe(NamedTuple):
     """What is trained.
 
     Attributes:
-        encode: Writes what makes a vector of `components`, fitted to a sample of these, and returns its name.
+        encode: Writes what makes a vector of `components`, fitted to a sample of these or to the scenes [N, 3, H, W]
+            and their labels, and returns its name.
         components: Principal components that are kept of a descriptor.
         scenes: Scenes of the training.
         cost: C of the support vector machine.
         dual: Solve its dual problem, which is faster for long vectors.
     """
 
-    encode: Callable[[Written, Floats], str]
+    encode: Callable[[Written, Floats, Scenes, Labels], str]
     components: int
     scenes: int
     cost: float
@@ -157,7 +159,8 @@ def make(name: str, recipe: Recipe, drawn: Drawn = draw) -> None:
     start = time.time()
     images, labels = drawn(0, recipe.scenes)
     graph = Written()
-    unit = normalised(graph, recipe.encode(graph, components(graph, images, recipe.components)))
+    sampled = components(graph, images, recipe.components)
+    unit = normalised(graph, recipe.encode(graph, sampled, images, labels))
     vectors = graph.run(unit, images).astype(np.float64)
     machine = LinearSVC(C=recipe.cost, dual=recipe.dual, random_state=0, max_iter=5000).fit(vectors, labels)
     graph.add("Gemm", "logits", unit, machine.coef_, machine.intercept_, transB=1)

@@ -11,13 +11,13 @@ with power and length normalisation. Run `python models/fisher.py`: a minute or 
 from __future__ import annotations
 
 import numpy as np
-from features import Recipe, Written, make
+from features import Labels, Recipe, Scenes, Written, make
 from finish import Floats
 
 GAUSSIANS = 48
 
 
-def encode(graph: Written, sampled: Floats) -> str:
+def encode(graph: Written, sampled: Floats, scenes: Scenes, labels: Labels) -> str:
     """Write the Fisher vector [N, 2 · 48 · 40] of the components, by a mixture fitted to a sample of them.
 
     Sixty steps of expectation and maximisation are enough, although scikit-learn warns that more would go on.
