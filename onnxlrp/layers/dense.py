@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..graph.recognition.pointwise import is_pointwise
 from ..program.affine import Affine
 from ..program.linear import Matmul
 from ..program.op import Op, linear_op
@@ -30,7 +31,10 @@ def gemm(node: Node) -> Op:
 
 @layer("MatMul", kind="dense")
 def matmul(node: Node) -> Op:
-    """MatMul: y = x W, a dense layer with a constant W; attention's product of two activations without one."""
+    """MatMul: y = x W, a dense layer with a constant W; attention's product of two activations without one.
+
+    Where it maps the channels of a picture, place by place, it is a convolution of width 1.
+    """
     if len(node.activations) == 2:
         return bilinear(node)
     own = node.activations[0]
@@ -42,7 +46,8 @@ def matmul(node: Node) -> Op:
 
 def _dense(node: Node, linear: Matmul, x: Value, weight: Value, bias: Value | None) -> Op:
     node.trace.declare_linear(linear, x, weight, bias, node.result)
-    return linear_op("dense", ((Affine(linear, weight, bias), x),), node.result, node.layer.label)
+    kind = "convolution" if node.layer.op == "MatMul" and is_pointwise(node.graph, node.layer) else "dense"
+    return linear_op(kind, ((Affine(linear, weight, bias), x),), node.result, node.layer.label)
 
 
 def _vector(node: Node, bias: Value, width: int) -> Value:
