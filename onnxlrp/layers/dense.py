@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph.recognition.pointwise import is_pointwise
 from ..program.affine import Affine
 from ..program.linear import Matmul
 from ..program.op import Op, linear_op
@@ -46,7 +45,11 @@ def matmul(node: Node) -> Op:
 
 def _dense(node: Node, linear: Matmul, x: Value, weight: Value, bias: Value | None) -> Op:
     node.trace.declare_linear(linear, x, weight, bias, node.result)
-    kind = "convolution" if node.layer.op == "MatMul" and is_pointwise(node.graph, node.layer) else "dense"
+    kind = "dense"
+    if node.layer.op == "MatMul" and len(x.shape) > 2:
+        from ..graph.recognition.pointwise import is_pointwise  # what few models need
+
+        kind = "convolution" if is_pointwise(node.graph, node.layer) else kind
     return linear_op(kind, ((Affine(linear, weight, bias), x),), node.result, node.layer.label)
 
 

@@ -9,7 +9,7 @@ from .affine import Affine
 from .value import Value
 
 KINDS = {
-    "convolution": "Conv and ConvTranspose; MatMul over the channels of a picture whose channels stand last for a block",
+    "convolution": "Conv and ConvTranspose; MatMul over channels between transposes of a picture",
     "dense": "Gemm and MatMul with a constant",
     "batchnorm": "BatchNormalization that is not folded",
     "scale": "a constant factor or shift",

@@ -77,9 +77,12 @@ def network(last: bool, response: bool = False, windows: bool = False, pooled: b
     nodes.append(helper.make_node("Gemm", [t, weight(WIDTH, 3)], ["y"], name="head"))
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
-        nodes, "block", [value("x", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])], [value("y", TensorProto.FLOAT, ["N", 3])],
+        nodes,
+        "block",
+        [value("x", TensorProto.FLOAT, ["N", 3, SIZE, SIZE])],
+        [value("y", TensorProto.FLOAT, ["N", 3])],
         [numpy_helper.from_array(v, name) for name, v in held.items()],
-    )  # fmt: skip
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
 
 

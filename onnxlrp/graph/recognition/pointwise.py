@@ -13,9 +13,9 @@ _WITHIN = operators.ELEMENTWISE | (operators.AXES_AS_OPERAND - {"Slice"}) | _NOR
 def is_pointwise(graph: Graph, layer: Layer) -> bool:
     """Return whether a product with a constant matrix maps the channels of a picture, place by place.
 
-    Such a layer stands between a Transpose of a picture [C, H, W] to [H, W, C] and one that leads back, or the mean over
-    all places, and nothing in between moves values to other places: blocks of ConvNeXt. Written with convolutions of
-    width 1 they are the same function, and get the same rules. Tokens of transformers are mixed by attention, which
+    Such a layer stands between a Transpose of a picture [C, H, W] to [H, W, C] and one that leads back, or the mean
+    over all places, and nothing in between moves values to other places: blocks of ConvNeXt. Written with convolutions
+    of width 1 they are the same function, and get the same rules. Tokens of transformers are mixed by attention, which
     moves values: their products are dense layers, whichever axes they lie along.
 
     Args:
