@@ -6,7 +6,7 @@ from .. import operators
 from ..facts import is_weighted
 from ..graph import Graph, Layer
 
-_NORMS = operators.ops("LayerNormalization RMSNormalization Identity")
+_NORMS = operators.ops("LayerNormalization RMSNormalization")
 _WITHIN = operators.ELEMENTWISE | (operators.AXES_AS_OPERAND - {"Slice"}) | _NORMS
 
 
