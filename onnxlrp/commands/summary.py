@@ -102,7 +102,7 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
     if found.kind == "Scores" and not found.unit:
         return "no logits were found before the scores: they are explained, and shown, as they stand"
     if not found.functions:
-        guessed = not (found.stated or found.decision or named)
+        guessed = not (found.stated or found.decision or named or found.remark)
         return f"{classes} logits, taken for scores of classes: --task regression if they are values" if guessed else ""
     words = []
     if len(found.functions) > 1 or found.functions[0] not in SCORINGS:

@@ -17,6 +17,10 @@ EMBEDDING = (
     "an embedding {why}, and no scores of classes: its largest value is explained; --similar-to FILE explains how "
     "similar it is to another, --task classification takes it for scores"
 )
+SPANS = (
+    "a score of each token, where an answer or a part of the text {ends}, by its name: the classes are positions; -t 3 "
+    "explains the token at 3, --output the other end"
+)
 MARGINS = "margins of a linear classifier: explained, and shown, as they stand"
 
 _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
@@ -26,6 +30,7 @@ _VALUES = re.compile(r"(?i)(^|[^a-z])(variable|regress\w*|box(es)?|bbox\w*|landm
 _EMBEDDINGS = re.compile(
     r"(?i)embed(?!ded)|(^|[^a-z])(latents?|pooler_output|x_?vectors?|d_?vectors?|features?)([^a-z]|$)"
 )
+_SPANS = re.compile(r"(?i)(?:^|[^a-z])(start|end)_?(?:logits?|scores?|probs?|probabilities|positions?)(?:[^a-z]|$)")
 _OWN_SCORES = operators.ops("ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::SVMClassifier")
 _OWN_VALUES = operators.ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::SVMRegressor")
 
@@ -47,7 +52,8 @@ def head_of(graph: Graph, output: str) -> Head:
     known: dict[str, Head] = graph.__dict__.setdefault("_head_table", {})  # it never changes, and methods ask often
     if output not in known:
         found = _walk(graph, output)
-        known[output] = found if found.functions or found.kind or found.meaning else _unscored(graph, found)
+        found = found if found.functions or found.kind or found.meaning else _unscored(graph, found)
+        known[output] = found if found.remark or found.decision else replace(found, remark=_of_a_span(graph, output))
     return known[output]
 
 
@@ -164,6 +170,15 @@ def _unscored(graph: Graph, found: Head) -> Head:
     if why := _of_an_embedding(graph, found.logits):
         return replace(found, kind="Values", remark=EMBEDDING.format(why=why))
     return replace(found, kind="Values") if _VALUES.search(found.logits) else found
+
+
+def _of_a_span(graph: Graph, output: str) -> str:
+    """What is said of scores of the first or last token of an answer, one for each token of a text; "" of others."""
+    word = _SPANS.search(output)
+    shape = graph.shapes.get(output, ())
+    if word is None or len(shape) != 1 or not any(t.shape == shape and "int" in t.dtype for t in graph.inputs):
+        return ""
+    return SPANS.format(ends="begins" if word[1].lower() == "start" else "ends")
 
 
 def _of_an_embedding(graph: Graph, tensor: str) -> str:

@@ -17,6 +17,7 @@ from ...graph.recognition.past import empty_pasts, is_mask, past_length
 
 _SEGMENTS = re.compile(r"(?i)(token_type|segment|type)_?ids?")
 _POSITIONS = re.compile(r"(?i)positions?(_?ids?)?")
+_IDS = re.compile(r"(?i)(input|token)s?_?ids?")
 _SAID = {"mask": "1 for every token but padding", "segments": "0", "positions": "counted from 0"}
 
 
@@ -115,7 +116,9 @@ def single_text(graph: Graph) -> Tensor | None:
 
 
 def _looked_up(graph: Graph) -> list[Tensor]:
-    """Return the inputs whose values are numbers of rows of a table."""
+    """Return the inputs whose values are numbers of rows of a table; where no layer is read, those of such a name."""
+    if graph.opaque is not None:
+        return [tensor for tensor in graph.inputs if _IDS.fullmatch(tensor.name) and "int" in tensor.dtype]
     names = {facts.looked_up(graph, layer) for layer in graph.layers}
     return [tensor for tensor in graph.inputs if tensor.name in names]
 
