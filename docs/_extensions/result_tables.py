@@ -97,6 +97,24 @@ def coverage(found: Mapping[str, Any]) -> str:
     return f"{found['meta']['date']}; {_versions(found['meta'])}.\n\n{table(('', *exporters, 'zennit'), rows)}"
 
 
+def tried(found: Mapping[str, Any]) -> str:
+    """Return the results of benchmarks/tried.py: a line for each file out of a package."""
+
+    def number(value: Any) -> str:
+        return f"{value:.0e}" if isinstance(value, int | float) else "–"
+
+    rows = []
+    for record in found["records"]:
+        stopped = record.get("stopped") or ([record["error"]] if record.get("error") else [])
+        said = stopped[0].removeprefix("sample: ").split("; ")[0] if stopped else ""
+        cells = [record["package"], f"`{record['file']}`", record["about"], re.split("[, ]", record.get("kind", ""))[0]]
+        method = record.get("explained by")
+        answers = [number(record.get(key)) for key in ("scores", "slopes", "ledger")]
+        rows.append([*cells, f"`{method}`" if method else f"stops: {said}", *answers])
+    head = ("package", "file", "what it tells", "kind", "explained by", "score", "slope", "balance")
+    return f"{found['date'][:10]}; {_versions(found)}.\n\n{table(head, rows)}"
+
+
 def judging(found: Mapping[str, Any]) -> str:
     """Return the results of benchmarks/judging.py: the mean and 95 % interval of each metric, best pointing first."""
     cells = {(cell["method"], cell["metric"]): cell for cell in found["cells"]}
@@ -276,6 +294,7 @@ TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "builds": builds,
     "shell_runs": shell_runs,
     "coverage": coverage,
+    "tried": tried,
     "judging": judging,
     "quantised": quantised,
     "localisation": localisation,
