@@ -50,7 +50,7 @@ def pytest_configure(config: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test marked `few(count)`, mark all cases slow but so many, spread evenly."""
+    """Of a test marked `few(count)`, mark all cases slow but so many, spread over the values of each parameter."""
     cases: dict[str, list[Any]] = {}
     for item in items:
         if item.get_closest_marker("few") is not None:
