@@ -19,7 +19,7 @@ _MOVES = Affine(24 / 224, (0.8, 1.25), 15)
 """Narrower, for the spectrum that `maco` keeps."""
 _STILL = Affine(2 / 224, (0.98, 1.02), 2)
 _AGAINST_RIVALS = "logit+log-probability"
-"""By it the model's own class survives every move, and other networks see no less (benchmarks/results/prototypes.json)."""
+"""By it the model's own class survives every move; others see no less (benchmarks/results/prototypes.json)."""
 
 
 @dataclass(frozen=True, eq=False)
