@@ -94,7 +94,7 @@ def _read_as(found: Head, classes: int, named: bool) -> str:
         taken = (
             ""
             if found.stated or found.remark
-            else ", taken for a regression by the name of the output: --task classification if not"
+            else ", taken for a regression by the name or form of the output: --task classification if not"
         )
         return f"{classes} values, each explained by -t ID{taken}"
     if decided := _before_decision(found, classes):

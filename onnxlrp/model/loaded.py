@@ -318,7 +318,7 @@ class LoadedModel:
         if placed is None or placed.separate or placed.axis is None or placed.detector is not None:
             return False
         line = placed.axis == len(placed.shape) - 1 and sum(n > 1 for n in placed.space) == 1
-        return line and self.kind.is_image
+        return line and self.head.kind != "Values" and self.kind.is_image
 
     @property
     def _of_boxes_by_default(self) -> tuple[tuple[str, str], ...]:

@@ -63,5 +63,5 @@ def test_where_nothing_tells_the_guess_is_said_with_the_way_out() -> None:
     assert "--task regression" in text
     named = onnxlrp.load(regression("variable")[0], engine="reference")
     said = summary.head(named.head, named.classes, named.labels is not None)
-    assert "taken for a regression by the name of the output" in said
+    assert "taken for a regression by the name or form of the output" in said
     assert "--task classification" in said

@@ -26,7 +26,10 @@ MARGINS = "margins of a linear classifier: explained, and shown, as they stand"
 _AS_LOGARITHM = {"Softmax": "LogSoftmax", "Sigmoid": "LogSigmoid"}
 _OF_LOGARITHM = {logarithm: kind for kind, logarithm in _AS_LOGARITHM.items()}
 # Names that exporters and authors give to outputs that are no scores of classes.
-_VALUES = re.compile(r"(?i)(^|[^a-z])(variable|regress\w*|box(es)?|bbox\w*|landmarks?|keypoints?|coord\w*)([^a-z]|$)")
+_VALUES = re.compile(
+    r"(?i)(^|[^a-z])(variable|regress\w*|box(es)?|bbox\w*|landmarks?|keypoints?|coord\w*|depths?|disparit\w*|flow|"
+    r"forecasts?|quantiles?|recon(struct\w*)?|denoised|upscaled|restored)([^a-z]|$)"
+)
 _EMBEDDINGS = re.compile(
     r"(?i)embed(?!ded)|(^|[^a-z])(latents?|pooler_output|x_?vectors?|d_?vectors?|features?)([^a-z]|$)"
 )
@@ -169,7 +172,21 @@ def _unscored(graph: Graph, found: Head) -> Head:
         return found
     if why := _of_an_embedding(graph, found.logits):
         return replace(found, kind="Values", remark=EMBEDDING.format(why=why))
-    return replace(found, kind="Values") if _VALUES.search(found.logits) else found
+    of_values = _VALUES.search(found.logits) or _is_a_picture(graph, found.logits)
+    return replace(found, kind="Values") if of_values else found
+
+
+def _is_a_picture(graph: Graph, tensor: str) -> bool:
+    """Whether an output [1 or 3, H, W] is a picture: bounded by Tanh or Clip, or larger than a picture that goes in."""
+    shape = graph.shapes.get(tensor, ())
+    if len(shape) != len("CHW") or shape[0] not in (1, 3) or min(shape[1:]) < 2:
+        return False
+    layer = graph.producer(tensor)
+    while layer is not None and layer.op in operators.COPIES:
+        layer = graph.producer(layer.inputs[0])
+    inputs = [t.shape for t in graph.inputs if len(t.shape) == len(shape) and t.shape[0] == shape[0]]
+    larger = any(all(n > m and n % m == 0 for n, m in zip(shape[1:], at[1:], strict=True)) for at in inputs)
+    return larger or (layer is not None and layer.op in ("Tanh", "Clip"))
 
 
 def _of_a_span(graph: Graph, output: str) -> str:

@@ -271,6 +271,11 @@ def class_axis(graph: Graph, head: Head) -> int | None:
             return full_axis(int(layer.attributes.get("axis", default)), len(shape))
     axis = channel_axes(graph)[head.logits]
     tensor = head.logits
+    picked = graph.producer(tensor)
+    if picked is not None and picked.op == "Gather" and len(graph.shapes.get(picked.inputs[0], ())) == len(shape) + 1:
+        before = graph.shapes[picked.inputs[0]]
+        if full_axis(int(picked.attributes.get("axis", 0)), len(before)) == channel_axes(graph)[picked.inputs[0]]:
+            return None  # one channel was picked
     while (layer_before := graph.producer(tensor)) is not None and layer_before.op in operators.BEHIND_HEADS:
         before = graph.shapes.get(layer_before.inputs[0], ())
         if tuple(n for n in before if n != 1) != tuple(n for n in shape if n != 1):
