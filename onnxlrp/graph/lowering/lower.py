@@ -19,11 +19,11 @@ def lower(graph: MutableGraph) -> None:
 
     Split becomes slices, negative padding a slice, a Gemm that adds an activation a Gemm and an Add, a Col2Im a
     transposed convolution, a Fourier transform a product with a matrix or a convolution, the OneHot of an input a
-    Gather from a table, as the comparison of its integers with each number, an Einsum of activations a MatMul,
-    gathering and scattering by constant indices a Gather, a nearest-neighbour Resize a Gather for each axis, a
-    ReverseSequence a Gather or a GatherND within each sample, one step of each sample a GatherND within it, tuples of a
-    sample's own number and computed indices gathering and scattering within the sample, a reduction over axes of
-    length 1 a Reshape.
+    Gather from a table, as the comparison of its integers with each number, a GridSample gathering and a weighted
+    sum, an Einsum of activations a MatMul, gathering and scattering by constant indices a Gather, a nearest-neighbour
+    Resize a Gather for each axis, a ReverseSequence a Gather or a GatherND within each sample, one step of each
+    sample a GatherND within it, tuples of a sample's own number and computed indices gathering and scattering within
+    the sample, a reduction over axes of length 1 a Reshape.
     The new layers keep the path of the one that they stand for, and its name with more behind it.
 
     Args:
@@ -209,6 +209,7 @@ LOWERINGS: dict[str, Callable[[MutableGraph, Layer], list[Layer]]] = {
     "Cast": _compared_with_all,
     "Einsum": function(__package__, ".einsum", "einsum"),
     "Resize": function(__package__, ".resize", "resize"),
+    "GridSample": function(__package__, ".sampling", "sample"),
     "Gather": function(__package__, ".steps", "by_rows"),
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
