@@ -14,9 +14,9 @@ from support.numpy_nets import softmax
 
 WORDS, WIDTH, HEADS = 9, 6, 2
 RNG = np.random.default_rng(0)
-SHAPES = {"table": (WORDS, WIDTH), "head": (WIDTH, WORDS)} | {
-    w: (WIDTH, WIDTH) for w in ("q", "k", "v", "cq", "ck", "cv")
-}
+SHAPES = {"table": (WORDS, WIDTH), "head": (WIDTH, WORDS)} | dict.fromkeys(
+    ("q", "k", "v", "cq", "ck", "cv"), (WIDTH, WIDTH)
+)
 WEIGHTS = {name: RNG.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
 IDS, STATES = np.array([[1, 4, 2]]), RNG.normal(size=(1, 5, WIDTH)).astype(np.float32)
 MASK = np.array([[1, 1, 1, 1, 0]])
