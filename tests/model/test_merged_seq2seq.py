@@ -47,7 +47,7 @@ def branch(past: bool) -> onnx.GraphProto:
     others = OTHERS if past else [heads("encoder_hidden_states", weight) for weight in ("ck", "cv")]
     h = attended(h, "q", *own)
     hidden = op("Sub", "one", op("Unsqueeze", op("Cast", "encoder_attention_mask", to=1), "axes"))
-    h = attended(h, "cq", *others, op("Mul", hidden, "low"))
+    h = attended(h, "cq", others[0], others[1], op("Mul", hidden, "low"))
     outputs = [op("Identity", t) for t in (op("MatMul", h, "head"), *own, *others)]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     return helper.make_graph(nodes, "with_past" if past else "no_past", [], values)
@@ -85,7 +85,7 @@ def attended(h: Any, query: str, k: Any, v: Any, mask: Any = 0) -> Any:
 def logits(x: Any, own: Any, others: Any) -> Any:
     """Logits of embeddings behind keys and values of earlier tokens, and those of the encoder's states."""
     k, v = (np.concatenate([before, heads(x, w)], 2) for before, w in zip(own, "kv", strict=True))
-    h = attended(attended(x, "q", k, v), "cq", *others, (1 - MASK[:, None, None]) * -1e9)
+    h = attended(attended(x, "q", k, v), "cq", others[0], others[1], (1 - MASK[:, None, None]) * -1e9)
     return h @ WEIGHTS["head"]
 
 
