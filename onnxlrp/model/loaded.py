@@ -266,7 +266,8 @@ class LoadedModel:
             detector = self.placed.detector
             return detector.classes - (detector.background is not None and self._named == detector.classes - 1)
         if self.unit is None and self.seeded is None:
-            return self.classes
+            named = self._named == self.classes - 1 and self.detects == "certain"  # all but the one that means none
+            return self.classes - named
         whole = choose(self._reading if self.unit else self.whole or self.graph, self._stated_of_scores)
         return int(np.prod(whole.graph.shapes[whole.head.logits]))
 
@@ -361,6 +362,11 @@ class LoadedModel:
             return (self.unit.label,)
         if self._labels is None and self.placed and self.placed.detector:
             self._labels = self.class_names(self.placed.detector), False
+        if self._labels is None and self._named == self.classes - 1 and self.detects == "certain":
+            from ..graph.outputs.detectors import find as find_boxes
+
+            detector = find_boxes(self.whole or self.graph, box_options(self._stated.boxes), None, self._named)
+            self._labels = self.class_names(detector), False
         if self._labels is None and is_map(self.graph, self.head) and (placed := self.for_target()) is not self:
             self._labels = placed.labels, False
         if self._labels is None:
