@@ -38,6 +38,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     model = arguments.open_model(args)
     methods = arguments.methods(asked, model)
     samples = collect.samples(model, source)
+    first = samples[0]
+    for note in model.at(first.kind.shape, first.own_size).notes:
+        console.note(*note)
     if any(part.pictures for part in samples) and (prep := model.preprocessing_as_read).assumed:
         console.note(*summary.assumed(prep))
     reading.say_reordered(any(one.reordered for one in samples), console)

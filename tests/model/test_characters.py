@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import onnxlrp
+from onnxlrp.cli import main
 from onnxlrp.errors import InputError
 from onnxlrp.explanation.targets import parse, resolve
 from onnxlrp.inputs.text import Vocabulary
@@ -93,3 +94,11 @@ def test_labels_are_those_of_a_place_before_one_is_chosen(name: str, count: int)
     model = onnxlrp.load(MODELS / f"{name}.onnx")
     assert len(model.labels or ()) == count
     assert model.labels == model.for_target().labels
+
+
+def test_evaluate_says_which_position_is_explained(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "code.txt"
+    file.write_text("x = f(1)\n", encoding="utf-8")
+    asked = ["evaluate", str(MODELS / "charlm.onnx"), str(file), "--method", "gradient_x_input"]
+    assert main([*asked, "--metric", "deletion", "--set", "deletion.steps=4"]) == 0
+    assert f"position -1 of {len('x = f(1)')} positions" in capsys.readouterr().err
