@@ -25,6 +25,9 @@ TREES = ops("ai.onnx.ml::TreeEnsembleRegressor ai.onnx.ml::TreeEnsembleClassifie
 # They read words, or whole numbers that stand for some.
 CATEGORIES = ops("ai.onnx.ml::OneHotEncoder ai.onnx.ml::LabelEncoder ai.onnx.ml::CategoryMapper")
 
+# They hand on the columns of a table, each by itself.
+SAME_COLUMNS = ops("Cast Identity ai.onnx.ml::Scaler ai.onnx.ml::Imputer ai.onnx.ml::Normalizer ai.onnx.ml::Binarizer")
+
 # Layers of our own, into which a recurrent one is unfolded (see graph.recurrent): a sum of products with matrices; a
 # state one step earlier; the cell states, computed step by step; a signal times its gate; values of some steps alone.
 JOINT = "onnxlrp::Joint"

@@ -18,6 +18,7 @@ def decide(
     word: str | None = None,
     graph: InputAxes | None = None,
     stated: tuple[str, str | None] | None = None,
+    open_length: bool = False,
 ) -> InputKind:
     """Decide what an input is: by the user's word, else the graph, else the preprocessing, else its shape.
 
@@ -27,6 +28,7 @@ def decide(
         word: `--kind`: one of KINDS, with a layout if the graph does not tell it: "image:NHWC", "signal:NLC".
         graph: what the first layers take the axes for (`graph.axes.input_axes`); None where they do not tell.
         stated: who states a preprocessing, so that the input is a picture, and its layout if that is stated too.
+        open_length: whether the model takes any number of values along its only axis.
 
     Returns:
         The kind; its `source` says who decided.
@@ -34,7 +36,7 @@ def decide(
     Raises:
         UsageError: for a word that is no kind, or a layout that does not fit the shape.
     """
-    guess = _guess(shape, dtype)
+    guess = _guess(shape, dtype, open_length)
     if word is not None:
         return words.said(word, shape, graph, guess)
     # A matrix that meets another axis than that of colours resizes a picture, or reads it row by row.
@@ -49,12 +51,14 @@ def decide(
     return guess
 
 
-def _guess(shape: tuple[int, ...], dtype: str) -> InputKind:
+def _guess(shape: tuple[int, ...], dtype: str, open_length: bool = False) -> InputKind:
     """The kind that a shape looks like: the only guess, made where nobody says."""
     source = f"assumed from the shape {list(shape)}"
     everything = tuple(range(len(shape)))
     if dtype in ("int32", "int64") and len(shape) in (1, 2):
         return InputKind("tokens", shape, None, everything, f"{source} of {dtype}")
+    if len(shape) == 1 and open_length:  # features are counted; a series is as long as it is
+        return InputKind("signal", shape, None, (0,), "assumed from its open length")
     if len(shape) < 2:
         return InputKind("vector", shape, None, (), source)
     if len(shape) == 2 and min(shape) < 8:

@@ -17,6 +17,7 @@ from ..errors import OnnxLrpError, UsageError, of_type
 from ..explanation import targets
 from ..graph.axes.input_axes import input_axes
 from ..graph.graph import SUPPRESSION, Array, Graph, Head
+from ..graph.operators import TREES
 from ..graph.outputs import heads
 from ..graph.outputs.place_output import TokensOf, class_axis, is_map
 from ..graph.outputs.places import BEST_BOX, DEFAULT, LAST, PEAK, SIZES, Place, box_options
@@ -345,7 +346,12 @@ class LoadedModel:
             stated = None
             if (axes is None or axes.by_product) and self.kind_word is None:
                 stated = find_picture(self.flags, self.path, self.graph.metadata)
-            self._kind = decide(source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated)
+            # Trees read some of the columns of a table alone, and leave its width open.
+            trees = any(layer.op in TREES for layer in self.graph.layers)
+            free = 0 in self.graph.open_axes.get(source.name, {}) and not trees
+            self._kind = decide(
+                source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated, open_length=free
+            )
         return self._kind
 
     @property

@@ -342,6 +342,16 @@ def test_shapes_that_nobody_explains(shape: tuple[int, ...], dtype: str, expecte
     assert kind.source.startswith("assumed")
 
 
+def test_a_series_is_as_long_as_it_is_and_features_are_counted() -> None:
+    assert decide((900,), open_length=True).spatial_axes == (0,)
+    assert decide((900,), "int64", open_length=True).name == "tokens"
+    nodes = "a = Unique <axis = 1> (x)\n m = ReduceMean <axes = [1]> (a)\n y = MatMul (m, w)"
+    text = '<ir_version: 8, opset_import: ["" : 17]> g (float[N, T] x) => (float[N, 2] y) <float[1, 2] w = {1, -1}>'
+    model = onnxlrp.load(onnx.parser.parse_model(f"{text} {{ {nodes} }}"))
+    assert model.kind.name == "signal"
+    assert model.kind.source == "assumed from its open length"
+
+
 def test_a_stated_preprocessing_makes_a_picture() -> None:
     assert decide((5, 100), stated=("flags", None)).is_image
     kind = decide((3, 5, 3), stated=("net.prep.toml", "NHWC"))

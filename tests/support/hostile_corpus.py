@@ -330,7 +330,7 @@ CHANGES: dict[str, tuple[tuple[int, ...], Callable[[onnx.ModelProto], Any]]] = {
     "evil domains": ((3, 4), lambda m: [
         m.opset_import.append(helper.make_opsetid(EVIL, 1)), setattr(m.graph.node[1], "domain", EVIL),
     ]),
-    "an evil input": ((3, 4), lambda m: [
+    "an evil input": ((0,), lambda m: [
         setattr(m.graph.input[0], "name", EVIL), m.graph.node[0].input.__setitem__(0, EVIL),
         setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_param", EVIL),
     ]),

@@ -14,6 +14,7 @@ from ..reading.printable import printable
 from ..recognition.past import is_mask, is_past
 from .open_axes import OpenAxis, Place, Size, lengths
 from .placeholder import PRIME, fitting_prime, numbers_of
+from .told_lengths import told_lengths
 from .weightless import true_inputs
 
 DEFAULT_SIZE = 224
@@ -127,13 +128,13 @@ def fix_sizes(
 
 
 def _open(model: onnx.ModelProto, weights: dict[str, Array], value: onnx.ValueInfoProto) -> list[OpenAxis]:
-    """The open axes of an input; channels that a convolution tells are fixed."""
+    """The open axes of an input; those that its readers tell, such as channels and columns, are fixed."""
     dims = value.type.tensor_type.shape.dim
     numbers = [axis for axis, dim in enumerate(dims) if axis and dim.dim_value <= 0]
-    channels = _channels(model, weights, value.name) if 1 in numbers else None
-    if channels is not None:
-        dims[1].dim_value = channels
-        numbers.remove(1)
+    for axis, length in (told_lengths(model, weights, value) if numbers else {}).items():
+        if axis in numbers:
+            dims[axis].dim_value = length
+            numbers.remove(axis)
     sides = len(dims) == 4 and len(numbers) == 2
     # Some exporters write an open height and width as 0; of other axes 0 is a length, and there is nothing to explain.
     empty = [] if sides else [n for n in numbers if dims[n].HasField("dim_value") and dims[n].dim_value == 0]
@@ -216,11 +217,3 @@ def _first(value: onnx.ValueInfoProto) -> int | None:
         )
     dim = kind.shape.dim[0]
     return dim.dim_value if dim.dim_value > 0 else None
-
-
-def _channels(model: onnx.ModelProto, weights: dict[str, Array], tensor: str) -> int | None:
-    for node in model.graph.node:
-        if node.op_type == "Conv" and node.input[0] == tensor and node.input[1] in weights:
-            group = next((a.i for a in node.attribute if a.name == "group"), 1)
-            return int(weights[node.input[1]].shape[1] * group)
-    return None
