@@ -79,6 +79,7 @@ class LoadedModel:
         own_size: Pictures are taken as they are, at their own size.
         detected: The boxes of the samples that the model is fixed for, of a detector.
         told_by_values: How its boxes are read by the values of these samples, against what was assumed; "" as assumed.
+        fixed_axes: As `Graph.open_axes`, of the axes that the file leaves open and `at` has fixed.
     """
 
     graph: Graph
@@ -94,6 +95,7 @@ class LoadedModel:
     own_size: bool = False
     detected: tuple[Detections, ...] = field(default=(), repr=False)
     told_by_values: str = ""
+    fixed_axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict, repr=False)
     _default_box: bool = field(default=False, repr=False)  # the target's box is nobody's word
     _said: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _stated: Stated = Stated()  # noqa: RUF009  # a tuple
@@ -348,7 +350,7 @@ class LoadedModel:
                 stated = find_picture(self.flags, self.path, self.graph.metadata)
             # Trees read some of the columns of a table alone, and leave its width open.
             trees = any(layer.op in TREES for layer in self.graph.layers)
-            free = 0 in self.graph.open_axes.get(source.name, {}) and not trees
+            free = 0 in (self.graph.open_axes or self.fixed_axes).get(source.name, {}) and not trees
             self._kind = decide(
                 source.shape, source.dtype, word=self.kind_word, graph=axes, stated=stated, open_length=free
             )
@@ -522,6 +524,7 @@ class LoadedModel:
                 whole,
                 found,
                 sizes=self.sizes,
+                fixed_axes=self.fixed_axes,
                 own_size=self.own_size,
                 _stated=key,
                 _chosen=self._chosen,
@@ -579,11 +582,11 @@ class LoadedModel:
         Raises:
             UnsupportedError: The model does not run at this size.
         """
-        graph = self.graph
-        if self.sizes is None or not graph.open_axes:
+        graph, free = self.graph, self.graph.open_axes or self.fixed_axes
+        if self.sizes is None or not free:
             return self
         inputs = (self.whole or graph).inputs
-        current = {(t.name, axis + 1): t.shape[axis] for t in inputs for axis in graph.open_axes.get(t.name, ())}
+        current = {(t.name, axis + 1): t.shape[axis] for t in inputs for axis in free.get(t.name, ())}
         explained = graph.inputs[0].name
         wanted = {place: shape[place[1] - 1] for place in current if place[0] == explained}
         numbers = {
@@ -594,8 +597,8 @@ class LoadedModel:
             like = shape if text is None or text.name == explained else np.shape(self.given[text.name])[1:]
             if any(is_past(t.name, len(t.shape) + 1) for t in inputs):  # a mask is as long as past and tokens
                 assumed = tuple(name for name in assumed if not is_mask(name))
-            wanted |= {(name, axis + 1): like[axis] for name in assumed for axis in graph.open_axes.get(name, ())}
-        wanted |= given_lengths(graph, {name: array for name, array in self.given.items() if name not in numbers})
+            wanted |= {(name, axis + 1): like[axis] for name in assumed for axis in free.get(name, ())}
+        wanted |= given_lengths(free, {name: array for name, array in self.given.items() if name not in numbers})
         if own_size == self.own_size and all(current.get(place, n) == n for place, n in wanted.items()):
             return self
         flags = {**self.flags, **_AS_IT_IS} if own_size else self.flags
@@ -603,7 +606,7 @@ class LoadedModel:
 
         def make(graph: Graph) -> LoadedModel:
             return type(self)(
-                graph, self.engine, self.path, flags, self.strict, sizes=self.sizes, own_size=own_size
+                graph, self.engine, self.path, flags, self.strict, sizes=self.sizes, own_size=own_size, fixed_axes=free
             ).choose()
 
         try:

@@ -18,7 +18,7 @@ from ..methods.registry import Method
 from . import describing, reopening
 from .compiled import CompiledModel
 from .explaining import prepared
-from .options.explain import DEFAULT, ExplainOptions
+from .options.explain import DEFAULT, ExplainOptions, own_options
 
 if TYPE_CHECKING:
     from ..analysis import Cells
@@ -193,8 +193,9 @@ class Model(CompiledModel):
                 `embed_preprocessing` an input that is no picture, or an interpolation other than bilinear, bicubic and
                 lanczos.
         """
+        own = own_options(options, "export(path")
         asked = ExplainOptions(
-            target=target, method=method, options=options, output=output, input=input, task=task, head=head,
+            target=target, method=method, options=own, output=output, input=input, task=task, head=head,
             rules=rules, on_unsupported=on_unsupported, ledger=ledger,
         )  # fmt: skip
         from .export import export  # which alone of all writes a model

@@ -41,6 +41,17 @@ def test_the_length_comes_from_the_array(length: int) -> None:
     assert explained.kind.name == "signal"
 
 
+def test_a_model_at_one_size_gives_that_of_another() -> None:
+    small = onnxlrp.load(pooled("h", "w")).at((3, 6, 7))
+    large = small.at((3, 9, 8))
+    assert [model.graph.inputs[0].shape for model in (small, large, large.at((3, 6, 7)))] == [
+        (3, 6, 7), (3, 9, 8), (3, 6, 7)
+    ]  # fmt: skip
+    x = values(1, 3, 9, 8)
+    fixed = onnxlrp.load(pooled(9, 8)).explain(x)
+    np.testing.assert_allclose(large.explain(x).relevance, fixed.relevance, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_height_and_width_come_from_each_array_and_few_sizes_are_kept() -> None:
     opened = onnxlrp.load(pooled("h", "w"))

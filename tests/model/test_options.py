@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,12 +67,15 @@ def test_options_beside_other_arguments_are_refused() -> None:
         model.prepare(ExplainOptions(), "gamma")
 
 
-def test_options_of_the_method_in_a_dict_are_refused_with_what_to_write() -> None:
+def test_options_of_the_method_in_a_dict_are_refused_with_what_to_write(tmp_path: Path) -> None:
     model = onnxlrp.load(MODELS / "digits.onnx")
     for explain in (model.explain, model.explain_each):
         with pytest.raises(UsageError, match="keywords of their own") as caught:
             explain(X, options={"epsilon": 1e-3})
         assert "explain(x, **options)" in caught.value.fix
+    with pytest.raises(UsageError, match="keywords of their own") as caught:
+        model.export(tmp_path / "e.onnx", options={"epsilon": 1e-3})
+    assert "export(path, **options)" in caught.value.fix
 
 
 def test_a_recorded_field_is_in_the_provenance_where_it_is_stated() -> None:

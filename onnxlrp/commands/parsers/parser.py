@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -78,9 +80,17 @@ class Parser(argparse.ArgumentParser):
                 named.nargs, named.required = "*", False
         args, left = self.parse_known_intermixed_args(self._joined(argv))
         for word in left:
+            if not word.startswith("-"):
+                raise UsageError(f'"{word}" is one word too many', self._for_one_more(word))
             known = [option for option in self._option_string_actions if option.startswith("--")]
             raise UsageError(f'no option "{word}"', self._near(word.partition("=")[0], known))
         return args
+
+    def _for_one_more(self, word: str) -> str:
+        """The fix for a word that is no input: a class, where the command takes one and no file has this name."""
+        usage = (self.usage or self._brief()) % {"prog": self.prog}
+        takes_class = self.has("--target") and not os.path.exists(word)
+        return f"-t {shlex.quote(word)} names a class; {usage}" if takes_class else usage
 
     def _near(self, word: str, known: Sequence[str]) -> str:
         hint = did_you_mean(word, known)

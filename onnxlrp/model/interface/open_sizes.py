@@ -118,11 +118,11 @@ def require_numbers(graph: Graph) -> None:
         )
 
 
-def given_lengths(graph: Graph, given: Mapping[str, Any]) -> dict[tuple[str, int], int]:
+def given_lengths(free: Mapping[str, Mapping[int, str]], given: Mapping[str, Any]) -> dict[tuple[str, int], int]:
     """Return the lengths of open axes that arrays of other inputs have."""
     found = {}
     for name, array in given.items():
-        for axis in graph.open_axes.get(name, {}):
+        for axis in free.get(name, {}):
             if np.ndim(array) > axis + 1:
                 found[name, axis + 1] = int(np.shape(array)[axis + 1])
     return found

@@ -411,11 +411,7 @@ class ExplainOptions:
                     "ExplainOptions beside other arguments", "set them in the options: dataclasses.replace(options, …)"
                 )
             return first  # type: ignore[return-value]
-        if "options" in keywords:
-            raise UsageError(
-                "options of the method are keywords of their own, not a dict",
-                "explain(x, epsilon=1e-6), or explain(x, **options); ExplainOptions(options={…}) takes a dict",
-            )
+        own_options(keywords, "explain(x")
         known = {f.name for f in fields(cls)}
         if isinstance(keywords.get("seed"), Integral):  # of random numbers
             known.discard("seed")
@@ -461,6 +457,16 @@ class ExplainOptions:
         """Return what the provenance names beside the method: fields that are recorded, where they are stated."""
         recorded = [(f, getattr(self, f.name)) for f, said in declared(type(self)) if said.recorded]
         return {f.name: value for f, value in recorded if value != f.default and value not in (None, (), [], {})}
+
+
+def own_options(keywords: Mapping[str, Any], call: str) -> Mapping[str, Any]:
+    """Return the options of a method, given as keywords of a call. Raises UsageError for a dict of them."""
+    if "options" in keywords:
+        raise UsageError(
+            "options of the method are keywords of their own, not a dict",
+            f"{call}, epsilon=1e-6), or {call}, **options); ExplainOptions(options={{…}}) takes a dict",
+        )
+    return keywords
 
 
 def is_default(options: ExplainOptions) -> bool:
