@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from array import array
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -124,9 +125,11 @@ def _run(
         record.batch(batch)
 
 
-def _part(items: Sequence[tuple[int, Item]], starts: Sequence[int]) -> tuple[Files, list[int]]:
+def _part(items: Sequence[tuple[int, Item]], starts: Sequence[int]) -> tuple[Files, Sequence[int]]:
     """Return some items of a source, with the row of each item's first sample that is read."""
-    return Files([item for _, item in items]), [starts[n] + item.start for n, item in items]
+    from ..streaming.run_folder import Items
+
+    return Files(Items(items)), array("Q", (starts[n] + item.start for n, item in items))
 
 
 def _check_lines(args: argparse.Namespace, source: Sized, asked: Sequence[ExplainOptions]) -> None:

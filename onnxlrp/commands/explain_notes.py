@@ -121,7 +121,7 @@ class Notes:
             return  # of another size only
         self._kinds.add(pictures)
         prep = model.preprocessing if pictures else None
-        suffix = Path(self.source.paths[0]).suffix.lower()
+        suffix = next((path for item in self.source if (path := item.path) is not None), Path()).suffix.lower()
         counted = f"input {model.graph.text.input}" if suffix in TEXTS and model.graph.text else ""
         words = model.vocabulary.source if suffix in TEXTS and model.vocabulary else ""
         console.line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -346,9 +347,10 @@ def listing(folder: str | Path, recursive: bool = False) -> list[Path]:
 
 def _listed(folder: Path, recursive: bool) -> list[Path]:
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        # Names are ordered, not paths: one that was compared keeps its parts a second time.
+        names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=os.path.normcase)
         found = []
-        for entry in entries:
+        for entry in map(folder.joinpath, names):
             if entry.suffix.lower() in SUFFIXES and entry.is_file():
                 found.append(entry)
             elif recursive and entry.is_dir() and not entry.is_symlink():

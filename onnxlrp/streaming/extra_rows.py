@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from .batches import Batch
 from .sources import Item, Source
 
 
-def starts(model: Model, source: Source) -> list[int]:
+def starts(model: Model, source: Source) -> Sequence[int]:
     """Return the row of each item's first sample, items that will be rejected included.
 
     Raises:
@@ -23,7 +25,7 @@ def starts(model: Model, source: Source) -> list[int]:
     """
     long = {name: len(array) for name, array in model.given.items() if len(array) > 1}
     if not long:
-        return [0] * len(source)
+        return array("Q", [0]) * len(source)
     counts = [_samples(item, len(model.graph.inputs[0].shape)) for item in source]
     for name, length in long.items():
         if length != sum(counts):
@@ -31,7 +33,7 @@ def starts(model: Model, source: Source) -> list[int]:
                 f"--given {name}: {length} samples beside {sum(counts)} that are explained",
                 "give one sample for all, or one for each, in the order of the inputs",
             )
-    return [sum(counts[:n]) for n in range(len(counts))]
+    return [0, *accumulate(counts[:-1])] if counts else []
 
 
 def of_batch(model: Model, batch: Batch) -> dict[str, Array]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 from .. import files
 from ..errors import InputError, UsageError
@@ -32,6 +33,59 @@ class Again(NamedTuple):
     position: int
     item: Item
     first: int
+
+
+class Left(Sequence[tuple[int, Item]]):
+    """The items that are left to do with their positions in a source; of each only the position is kept.
+
+    Args:
+        source: All items.
+        positions: The positions of those that are left.
+        cut: The position of an item whose first samples are done; None for none.
+        start: How many of its samples are.
+    """
+
+    def __init__(
+        self, source: Sequence[Item], positions: Sequence[int], cut: int | None = None, start: int = 0
+    ) -> None:
+        self._source, self._positions, self._cut, self._start = source, positions, cut, start
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, Item]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, Item]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[int, Item] | list[tuple[int, Item]]:
+        if isinstance(index, slice):
+            return [self[n] for n in range(*index.indices(len(self)))]
+        n = self._positions[index]
+        item = self._source[n]
+        return n, item._replace(start=self._start) if n == self._cut else item
+
+
+class Items(Sequence[Item]):
+    """The items of some pairs of position and item, each made when it is asked for."""
+
+    def __init__(self, pairs: Sequence[tuple[int, Item]]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [item for _, item in self._pairs[index]]
+        return self._pairs[index][1]
 
 
 @dataclass(eq=False)
@@ -86,7 +140,7 @@ class RunFolder:
         source: Sequence[Item],
         claim: Callable[[Path], Path],
         progress: Callable[[int, int, str], None] = lambda done, of, name: None,
-    ) -> list[tuple[int, Item]]:
+    ) -> Left:
         """Return the items that are left to do with their positions in the source, and make the folder ready.
 
         Args:
@@ -98,7 +152,9 @@ class RunFolder:
             UsageError: An item that is done is not in the source, has another name there, or was changed.
             InputError: The rows are damaged, or the folder cannot be written to.
         """
-        known = {item.name: n for n, item in enumerate(source)}
+        # A run that begins has nothing to look up, and does without names of all items.
+        begun = bool(self._rows.size or self._open[0])
+        known = {item.name: n for n, item in enumerate(source)} if begun else {}
         done: set[int] = set()
         samples = 0
         for name, found in groupby(self._rows.written(), lambda row: str(row["item"])):  # they stand together
@@ -133,11 +189,7 @@ class RunFolder:
             self._save()
         if (cut := known.get(self._open[0])) is not None:
             done.discard(cut)
-        return [
-            (n, item._replace(start=self._open[1]) if n == cut else item)
-            for n, item in enumerate(source)
-            if n not in done
-        ]
+        return Left(source, array("Q", (n for n in range(len(source)) if n not in done)), cut, self._open[1])
 
     def relative(self, path: Path) -> str:
         """Return the name of a file of the run in its folder."""

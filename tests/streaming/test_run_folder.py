@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from PIL import Image
 import onnxlrp
 from onnxlrp import files
 from onnxlrp.cli import main
-from onnxlrp.streaming.run_folder import MANIFEST, ROWS
+from onnxlrp.streaming.run_folder import MANIFEST, ROWS, Items, Left, RunFolder
+from onnxlrp.streaming.sources import Files, Item
 from support.paths import MODELS
 
 DIGITS = MODELS / "digits.onnx"
@@ -256,3 +259,28 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_files(
     assert killed >= 5
     assert subprocess.run(argv, check=False, capture_output=True).returncode == 3
     assert contents(out) == whole
+
+
+def test_what_is_left_of_a_run_is_kept_as_positions(tmp_path: Path) -> None:
+    """Of an item that is left to do a run keeps some bytes, not its name and path, which the source has."""
+    count = 4000
+    source = Files([Item(f"{n:06}", tmp_path / f"{n:06}.png") for n in range(count)]).compact()
+    run = RunFolder.begin(tmp_path / "run", {})
+    gc.collect()
+    tracemalloc.start()
+    left = run.left(source.items, lambda path: path)
+    rest = Files(Items(left))
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 16 * count
+    assert most < 64 * count
+    assert list(rest) == list(source)
+    assert [n for n, _ in left] == list(range(count))
+
+
+def test_what_is_left_starts_where_an_item_was_cut(tmp_path: Path) -> None:
+    items = [Item(name, tmp_path / name) for name in "abcd"]
+    left = Left(items, [1, 3], 1, 5)
+    assert list(left) == [(1, items[1]._replace(start=5)), (3, items[3])]
+    assert left[-1:] == [(3, items[3])]
+    assert Items(left)[:] == [items[1]._replace(start=5), items[3]]
