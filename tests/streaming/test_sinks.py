@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +71,23 @@ def test_a_sheet_waits_for_every_method(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         assert sink.write(explanation(name, "gamma"), 0) == []
         assert [path.name for path in sink.write(explanation(name, "epsilon"), 0)] == [f"{name}.grid.png"]
+
+
+def test_of_a_written_file_some_bytes_are_kept(tmp_path: Path) -> None:
+    count = 3000
+    written = Written([])
+    paths = [tmp_path / f"{n}.png" for n in range(count)]
+    for path in paths:
+        path.resolve(), hash(path)  # what a path itself keeps is there before
+    gc.collect()
+    tracemalloc.start()
+    for path in paths:
+        written.claim(path)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 30 * count
+    assert len(written) == count
+    for path in paths[::100]:
+        with pytest.raises(UsageError, match="two files of this run"):
+            written.claim(path)
+    assert len(written) == count
