@@ -33,6 +33,7 @@ def parsed(*words: str) -> argparse.Namespace:
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent there")
 def test_it_prints_its_address_serves_and_ends(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from onnxlrp.cli import process; process()", "view", "--no-open", "--json"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in what it runs in the background
     with subprocess.Popen(
         [*command, DIGITS, SEVEN], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
