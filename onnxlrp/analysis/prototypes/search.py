@@ -168,7 +168,8 @@ def _objective(raised: Raised, asked: Asked, through: bool) -> str:
     if stated is not None and "probability" in stated and not possible:
         what = "a unit has" if asked.unit is not None else "the scores of this output are"
         raise UsageError(f"objective {stated}: {what} no probability among classes", "leave out --objective")
-    chosen = stated or ("logit" if through else styles.style(asked.style).objective)
+    # The weight of diversity is a share of the logit, and was chosen for it.
+    chosen = stated or ("logit" if through or asked.diversity else styles.style(asked.style).objective)
     return chosen if possible else "logit"
 
 
