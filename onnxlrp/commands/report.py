@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import report
+from ..errors import listed
 from .arguments import out_file
 from .console import Console
 
@@ -13,8 +14,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     """Write the report; return the exit code."""
     out = out_file(args.out, "report.html")
     read = report.write(args.runs, out)
-    for path in read.foreign:
-        console.note(f"{path}: left out: not written by explain, check, compare or evaluate")
+    if read.foreign:
+        names = listed([str(path) for path in read.foreign])
+        console.note(f"{names}: left out: not written by explain, check, compare or evaluate")
     size = out.stat().st_size
     counts = {
         "heatmaps": len(read.maps),

@@ -119,7 +119,7 @@ class ReportData:
 
 
 def read(paths: Sequence[Path]) -> ReportData:
-    """Read JSON files, and the JSON files of folders (not of their subfolders).
+    """Read JSON files, and the JSON files of folders and of the folders below, but for hidden ones.
 
     Raises:
         InputError: A file is damaged, or named although onnxlrp did not write it.
@@ -165,7 +165,11 @@ def model_of(origin: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _listed(path: Path) -> list[Path]:
-    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+    """Return a file itself, and the JSON files of a folder: explain writes as many folders as it read."""
+    if not path.is_dir():
+        return [path]
+    below = [(one.relative_to(path).parts, one) for one in path.rglob("*.json")]
+    return [one for parts, one in sorted(below) if not any(part.startswith(".") for part in parts)]
 
 
 def _loaded(path: Path) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, overload
@@ -267,25 +267,30 @@ def listed(file: str, column: str | None = None, name_column: str | None = None,
 
     Args:
         file: A text, or a `.csv` or `.parquet` with a column of paths; "-" for the text on standard input. Paths are
-            relative to the folder of the list (of standard input, to the current one). Empty lines and lines that begin
-            with # are left out.
+            relative to the folder of the list (of standard input, to the current one). Empty lines of a text and those
+            that begin with # are left out.
         column: The column of paths; by default the only one.
         name_column: As of `files`.
         by_folder: As of `files`.
 
     Raises:
-        InputError: The list cannot be read.
+        InputError: The list cannot be read, or a row of a table has no path.
         UsageError: There is no such column, or no telling which it is.
         NothingToDo: It holds no path.
     """
     if tables.is_table(file):
-        paths: Iterable[str] = tables.column(file, column)
+        paths = [path.strip() for path in tables.column(file, column)]
+        if "" in paths:
+            raise InputError(
+                f"{file}: row {paths.index('') + 1} has no path ({paths.count('')} of {len(paths)} rows)",
+                "leave out rows without a path, or fill them in",
+            )
     elif column is not None:
         raise UsageError(f"{file}: a text has no columns", "leave --path-column out, or give a .csv or .parquet file")
     else:
-        paths = _lines(file)
+        paths = [line for line in map(str.strip, _lines(file)) if line and not line.startswith("#")]
     folder = Path() if file == "-" else Path(file).parent
-    whole = [folder / path for path in (line.strip() for line in paths) if path and not path.startswith("#")]
+    whole = [folder / path for path in paths]
     if not whole:
         raise NothingToDo(f"{file}: holds no paths", "give a path on each line")
     found: list[tuple[str, Path | Member]] = []

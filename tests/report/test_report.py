@@ -70,7 +70,7 @@ def explanation(size: int = 24, n: int = 1, method: str = "epsilon_plus", seed: 
 
 
 def saved(folder: Any, *explanations: Any, kinds: Any = ("json", "npz")) -> Any:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for n, one in enumerate(explanations):
         for kind in kinds:
             one.save(folder / f"run{n}", kind)
@@ -316,6 +316,14 @@ def test_nan_is_said_and_not_drawn(tmp_path: Path) -> None:
     page = written(saved(tmp_path / "run", bad), out=tmp_path / "r.html")
     assert "NaN or infinite" in page.text
     assert [a["alt"] for a in page.all("img")] == ["cat0 as the model sees it"]
+
+
+def test_folders_below_are_reported_too_but_for_hidden_ones(tmp_path: Path) -> None:
+    """explain -r writes as many folders as it has read."""
+    for name in ("a", "b/x", ".hidden"):
+        saved(tmp_path / "run" / name, explanation())
+    alone = len(report.write([tmp_path / "run" / "a"], tmp_path / "one.html").maps)
+    assert len(report.write([tmp_path / "run"], tmp_path / "all.html").maps) == 2 * alone
 
 
 def test_foreign_files_are_named_and_damaged_ones_refused(tmp_path: Path) -> None:

@@ -120,19 +120,21 @@ def test_a_list_of_paths(tmp_path: Path) -> None:
     table = tmp_path / "all.csv"
     table.write_text("id,file\n1,x/a.png\n2,y/a.png\n")
     assert listed(str(table), "file").paths == [tmp_path / "x/a.png", tmp_path / "y/a.png"]
-    (tmp_path / "one.csv").write_text("path\nx/a.png\n")
-    assert listed(str(tmp_path / "one.csv")).paths == [tmp_path / "x/a.png"]
+    (tmp_path / "one.csv").write_text("path\nx/a.png\n#1.png\n")  # no comment, in a table
+    assert listed(str(tmp_path / "one.csv")).paths == [tmp_path / "x/a.png", tmp_path / "#1.png"]
 
 
 def test_lists_that_do_not_say_which(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text("id,file\n1,x/a.png\n")
     (tmp_path / "empty.txt").write_text("\n# nothing\n")
+    (tmp_path / "gap.csv").write_text("id,file\n1,x/a.png\n2,\n3,#a.png\n")
     for name, column, match, kind in (
         ("all.csv", None, "2 columns", UsageError),
         ("all.csv", "fil", 'no column is called "fil"', UsageError),
         ("empty.txt", None, "holds no paths", NothingToDo),
         ("empty.txt", "file", "no columns", UsageError),
         ("gone.txt", None, "no such file", InputError),
+        ("gap.csv", "file", r"row 2 has no path \(1 of 3 rows\)", InputError),
     ):
         with pytest.raises(kind, match=match):
             listed(str(tmp_path / name), column)
@@ -204,10 +206,12 @@ def test_a_compact_source_is_small(tmp_path: Path) -> None:
     items = [Item(f"{n:06}", tmp_path / f"{n:06}.png") for n in range(2000)]
     small = Files(items).compact()
     del items
-    gc.collect()
-    tracemalloc.start()
-    again = small.compact()
-    size = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    assert size < 2000 * (len(str(tmp_path)) + 60)
-    assert len(again) == 2000
+    sizes = []
+    for _ in range(2):  # Python's table of interned strings, such as parts of paths, may grow in one
+        gc.collect()
+        tracemalloc.start()
+        again = small.compact()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+        assert len(again) == 2000
+    assert min(sizes) < 2000 * (len(str(tmp_path)) + 60)
