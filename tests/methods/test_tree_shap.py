@@ -174,10 +174,10 @@ def test_trees_behind_which_other_functions_stand_are_explained_by_hiding(tmp_pa
     x = RNG.normal(size=(2, 4)).astype(np.float32)
     found = opened.explain(x)
     assert (found.method, found.provenance["default_for"]) == (
-        "occlusion", "trees whose sums other functions are computed of",
+        "kernel_shap", "trees whose sums other functions are computed of",
     )  # fmt: skip
-    np.testing.assert_allclose(found.notes["value"], computed(source, x)[:, 0], rtol=1e-5)
-    assert "probability" not in found.notes
+    np.testing.assert_allclose(found.notes["value of x"], computed(source, x)[:, 0], rtol=1e-5)
+    assert not any("probability" in name for name in found.notes)
 
 
 def enumerated_pairs(v: dict[tuple[bool, ...], Array], count: int) -> Array:
