@@ -240,11 +240,15 @@ class Graph:
         return table
 
 
+# Of names that are looked up: a file's own tensor called OUT/places must not be taken for one of these.
+_MARK = "/onnxlrp."
+
+
 def name_of_places(tensor: str) -> str:
     """Return the name of the tensor that holds where the elements of a result come from (see `canonical.places`)."""
-    return f"{tensor}/places"
+    return f"{tensor}{_MARK}places"
 
 
 def name_of_condition(tensor: str) -> str:
     """Return the name of the tensor that holds a condition as a number (see `canonical.where_conditions`)."""
-    return f"{tensor}/chosen"
+    return f"{tensor}{_MARK}chosen"

@@ -57,7 +57,7 @@ def _numbered(graph: MutableGraph, layer: Layer) -> list[Layer]:
     out, size = name_of_places(layer.outputs[0]), math.prod(graph.shape(data)[1:])
     if layer.op == "TopK":
         values, indices, *_ = (*layer.outputs, "")
-        indices = indices or f"{values}/indices"
+        indices = indices or f"{name_of_places(values)}/indices"
         graph.shapes[indices], graph.dtypes[indices] = graph.shapes[values], "int64"
         build.keep(outputs=(values, indices))
     else:
