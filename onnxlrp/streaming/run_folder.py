@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 from .. import files
 from ..errors import InputError, UsageError
 from .records import write_table
 from .rows import Rows
-from .sources import Item
+from .sources import Item, MadeOnDemand
 
 MANIFEST = "onnxlrp-run.json"
 ROWS = "onnxlrp-rows.jsonl"
@@ -35,7 +35,7 @@ class Again(NamedTuple):
     first: int
 
 
-class Left(Sequence[tuple[int, Item]]):
+class Left(MadeOnDemand[tuple[int, Item]]):
     """The items that are left to do with their positions in a source; of each only the position is kept.
 
     Args:
@@ -53,21 +53,13 @@ class Left(Sequence[tuple[int, Item]]):
     def __len__(self) -> int:
         return len(self._positions)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[int, Item]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[int, Item]]: ...
-
-    def __getitem__(self, index: int | slice) -> tuple[int, Item] | list[tuple[int, Item]]:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        n = self._positions[index]
-        item = self._source[n]
-        return n, item._replace(start=self._start) if n == self._cut else item
+    def _made(self, n: int) -> tuple[int, Item]:
+        at = self._positions[n]
+        item = self._source[at]
+        return at, item._replace(start=self._start) if at == self._cut else item
 
 
-class Items(Sequence[Item]):
+class Items(MadeOnDemand[Item]):
     """The items of some pairs of position and item, each made when it is asked for."""
 
     def __init__(self, pairs: Sequence[tuple[int, Item]]) -> None:
@@ -76,16 +68,8 @@ class Items(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [item for _, item in self._pairs[index]]
-        return self._pairs[index][1]
+    def _made(self, n: int) -> Item:
+        return self._pairs[n][1]
 
 
 @dataclass(eq=False)

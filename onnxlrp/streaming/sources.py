@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import os
 import sys
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from ..errors import InputError, NothingToDo, UsageError
 from ..explanation.names import file_path
@@ -139,7 +140,28 @@ class Files:
         return self
 
 
-class _Compact(Sequence[Item]):
+T = TypeVar("T")
+
+
+class MadeOnDemand(Sequence[T]):
+    """A sequence whose elements are made when they are asked for, by `_made`; a slice is a list of them."""
+
+    @abstractmethod
+    def _made(self, n: int) -> T:
+        """Return element n, 0 ≤ n < len."""
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        chosen = range(len(self))[index]
+        return [self._made(n) for n in chosen] if isinstance(chosen, range) else self._made(chosen)
+
+
+class _Compact(MadeOnDemand[Item]):
     """Items of files, whose names and paths are kept as one text."""
 
     def __init__(self, items: Sequence[Item]) -> None:
@@ -153,17 +175,8 @@ class _Compact(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._ends) // 2
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        at = 2 * range(len(self))[index]
-        first, middle, last = self._ends[at : at + 3]
+    def _made(self, n: int) -> Item:
+        first, middle, last = self._ends[2 * n : 2 * n + 3]
         name, path = (os.fsdecode(bytes(self._text[a:b])) for a, b in ((first, middle), (middle, last)))
         return Item(name, Path(path), self._name_column)
 
