@@ -7,7 +7,7 @@ import errno
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,31 @@ def check(path: Path) -> None:
         raise InputError(f"{path}: empty (0 bytes)", AGAIN)
     if head == _LFS:
         raise InputError(f"{path}: a Git LFS pointer, not the file itself", f"git lfs pull --include '{path.name}'")
+
+
+def listed(folder: Path, suffixes: Collection[str], recursive: bool) -> list[Path]:
+    """Return the files of a folder with some suffixes by name, without hidden ones.
+
+    Args:
+        folder: The folder.
+        suffixes: The suffixes in lower case, such as ".png".
+        recursive: Also list those of all folders below it, but for hidden ones; links to folders are not followed.
+
+    Raises:
+        InputError: A folder cannot be listed.
+    """
+    try:
+        # Names are ordered, not paths: one that was compared keeps its parts a second time.
+        names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=os.path.normcase)
+        found = []
+        for entry in map(folder.joinpath, names):
+            if entry.suffix.lower() in suffixes and entry.is_file():
+                found.append(entry)
+            elif recursive and entry.is_dir() and not entry.is_symlink():
+                found += listed(entry, suffixes, recursive)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
+    return found
 
 
 def read_text(path: Path, most: int) -> str:

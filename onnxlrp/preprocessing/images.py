@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError, NothingToDo
-from ..files import AGAIN, check, reason
+from ..files import AGAIN, check, listed, reason
 from ..runtime import ForkLock
 
 if TYPE_CHECKING:
@@ -334,7 +333,7 @@ def listing(folder: str | Path, recursive: bool = False) -> list[Path]:
         NothingToDo: There are none.
     """
     folder = Path(folder)
-    found = _listed(folder, recursive)
+    found = listed(folder, SUFFIXES, recursive)
     if not found:
         inner = any(p.is_dir() and not p.name.startswith(".") for p in folder.iterdir()) and not recursive
         raise NothingToDo(
@@ -342,21 +341,6 @@ def listing(folder: str | Path, recursive: bool = False) -> list[Path]:
             f"{'name one of its folders' if inner else 'name another folder'}, or put files into it that end in "
             f"{', '.join(sorted(SUFFIXES))}",
         )
-    return found
-
-
-def _listed(folder: Path, recursive: bool) -> list[Path]:
-    try:
-        # Names are ordered, not paths: one that was compared keeps its parts a second time.
-        names = sorted((name for name in os.listdir(folder) if not name.startswith(".")), key=os.path.normcase)
-        found = []
-        for entry in map(folder.joinpath, names):
-            if entry.suffix.lower() in SUFFIXES and entry.is_file():
-                found.append(entry)
-            elif recursive and entry.is_dir() and not entry.is_symlink():
-                found += _listed(entry, recursive)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({reason(error)})", "check the path") from None
     return found
 
 

@@ -166,10 +166,7 @@ def model_of(origin: Mapping[str, Any]) -> tuple[str, str]:
 
 def _listed(path: Path) -> list[Path]:
     """Return a file itself, and the JSON files of a folder: explain writes as many folders as it read."""
-    if not path.is_dir():
-        return [path]
-    below = [(one.relative_to(path).parts, one) for one in path.rglob("*.json")]
-    return [one for parts, one in sorted(below) if not any(part.startswith(".") for part in parts)]
+    return files.listed(path, {".json"}, recursive=True) if path.is_dir() else [path]
 
 
 def _loaded(path: Path) -> Any:
