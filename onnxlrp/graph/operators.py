@@ -13,6 +13,11 @@ def ops(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
+def operator_of(op_type: str, domain: str) -> str:
+    """Return an operator as it is written here: `Op` of ai.onnx, `domain::Op` of another domain."""
+    return op_type if domain in ("", "ai.onnx") else f"{domain}::{op_type}"
+
+
 # Families: disjoint.
 
 CONVOLUTIONS = ops("Conv ConvTranspose")

@@ -20,6 +20,7 @@ CASES = {
         (5,),
     ),
     "behind a Cast": ("double[N, C] x", W, "c = Cast <to = 1> (x)\n y = MatMul (c, w)", (5,)),
+    "of the domain by its name": ("float[N, C] x", W, "c = ai.onnx.Identity (x)\n y = ai.onnx.MatMul (c, w)", (5,)),
     "steps of features": (
         "float[N, 4, C] x",
         W,

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 
 from ..graph import Array
-from ..operators import RECURRENT, SAME_COLUMNS
+from ..operators import RECURRENT, SAME_COLUMNS, operator_of
 
 _PER_COLUMN = {"Scaler": ("offset", "scale"), "Imputer": ("imputed_value_floats", "imputed_value_int64s")}
 
@@ -25,15 +25,16 @@ def told_lengths(model: onnx.ModelProto, weights: Mapping[str, Array], value: on
     for node in model.graph.node:
         if not node.input or node.input[0] not in same:
             continue
-        for axis, length in _told(node, weights, rank):
+        operator = operator_of(node.op_type, node.domain)
+        for axis, length in _told(operator, node, weights, rank):
             if 0 < axis < rank and length > 0:
                 found.setdefault(axis, length)
-        if (f"{node.domain}::{node.op_type}" if node.domain else node.op_type) in SAME_COLUMNS:
+        if operator in SAME_COLUMNS:
             same.add(node.output[0])
     return found
 
 
-def _told(node: onnx.NodeProto, weights: Mapping[str, Array], rank: int) -> list[tuple[int, int]]:
+def _told(operator: str, node: onnx.NodeProto, weights: Mapping[str, Array], rank: int) -> list[tuple[int, int]]:
     """(axis, length) of what a node reads, as its constants have it."""
     stated = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.domain == "ai.onnx.ml":
@@ -41,7 +42,7 @@ def _told(node: onnx.NodeProto, weights: Mapping[str, Array], rank: int) -> list
     weight = weights.get(node.input[1]) if len(node.input) > 1 else None
     if weight is None:
         return []
-    match node.op_type:
+    match operator:
         case "Conv":
             return [(1, weight.shape[1] * int(stated.get("group", 1)))]
         case "ConvTranspose" | "BatchNormalization":
@@ -50,7 +51,7 @@ def _told(node: onnx.NodeProto, weights: Mapping[str, Array], rank: int) -> list
             return [(rank - 1, weight.shape[-2])]
         case "Gemm" if not stated.get("transA"):
             return [(rank - 1, weight.shape[1 if stated.get("transB") else 0])]
-    return [(2, weight.shape[2])] if node.op_type in RECURRENT else []
+    return [(2, weight.shape[2])] if operator in RECURRENT else []
 
 
 def _columns(operator: str, stated: Mapping[str, Any]) -> int:

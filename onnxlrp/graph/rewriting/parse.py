@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from ..frontend.symbolic_sizes import Sizes
 from ..graph import Array, Layer
 from ..names import unique_name
+from ..operators import operator_of
 from .mutable_graph import MutableGraph, captured, value_types
 
 
@@ -90,7 +91,7 @@ def in_order(layers: list[Layer], order: Mapping[str, int]) -> list[Layer]:
 def _layers(nodes: Iterable[onnx.NodeProto], paths: Mapping[str, str]) -> Iterable[Layer]:
     taken: set[str] = set()
     for node in nodes:
-        op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+        op = operator_of(node.op_type, node.domain)
         first = next((o for o in node.output if o), "")
         name = unique_name(node.name or f"{node.op_type}_{first}", taken.__contains__, "{}#{}")
         taken.add(name)
