@@ -238,7 +238,7 @@ class CompiledModel(LoadedModel):
         ours, theirs = self.placed, other.placed
         if not (ours and theirs and self._open_place) or other._open_place or ours.space != theirs.space:
             return self
-        if {ours.place.kind, theirs.place.kind} & {"last", "peak"} and ours.place.kind != theirs.place.kind:
+        if (ours.place.of_each or theirs.place.of_each) and ours.place.kind != theirs.place.kind:
             return self
         rows = other.given[theirs.input]
         if ours.separate != theirs.separate or rows.shape[1:] != self._source(ours.input).shape:

@@ -316,7 +316,7 @@ def prepared(model: CompiledModel, options: ExplainOptions, pictures: bool, samp
     default = model.default_method if is_default(options) else None
     options = model.decided(options)
     wanted = _wanted(model, options, samples)
-    if own and wanted.ids is None and not (model.place and model.place.kind in ("last", "peak")):
+    if own and wanted.ids is None and not (model.place and model.place.of_each):
         wanted = replace(wanted, mode="index")  # classes are ranked by the positions where they are predicted
     if (method := asked(options.method, options.options)) is not None:
         refuse_composites_own(method, **options.for_composites())

@@ -37,6 +37,11 @@ class Place(NamedTuple):
     path: str = ""
     values: bool = False
 
+    @property
+    def of_each(self) -> bool:
+        """Whether each sample has a position of its own, which its tokens or scores tell."""
+        return self.kind in ("last", "peak")
+
     def __str__(self) -> str:
         if self.kind == "box":
             return "box" + (f":{self.numbers[0]}" if len(self.numbers) == 1 else "@" + _joined(self.numbers))
