@@ -334,6 +334,11 @@ CHANGES: dict[str, tuple[tuple[int, ...], Callable[[onnx.ModelProto], Any]]] = {
         setattr(m.graph.input[0], "name", EVIL), m.graph.node[0].input.__setitem__(0, EVIL),
         setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_param", EVIL),
     ]),
+    "an evil length that nobody tells": ((3, 4), lambda m: [
+        m.graph.node.insert(0, helper.make_node("Neg", ["x"], ["negated"])),
+        m.graph.node[1].input.__setitem__(0, "negated"),
+        setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_param", EVIL),
+    ]),
     "evil names that are sound": ((0,), lambda m: [
         setattr(m, "producer_name", EVIL), setattr(m.graph.node[0], "name", EVIL),
         setattr(m.graph.input[0], "name", EVIL), m.graph.node[0].input.__setitem__(0, EVIL),
