@@ -19,7 +19,8 @@ _MOVES = Affine(24 / 224, (0.8, 1.25), 15)
 """Narrower, for the spectrum that `maco` keeps."""
 _STILL = Affine(2 / 224, (0.98, 1.02), 2)
 _AGAINST_RIVALS = "logit+log-probability"
-"""By it the model's own class survives every move; others see no less (benchmarks/results/prototypes.json)."""
+"""By it the model sees its class in more of the moved pictures than by the logit (benchmarks/results/prototypes.json).
+What other networks see does not differ beyond the intervals."""
 
 
 @dataclass(frozen=True, eq=False)
